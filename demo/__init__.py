@@ -1,0 +1,1 @@
+"""The demo: every 2013 departure from New York, appended to a real log."""

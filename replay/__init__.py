@@ -1,0 +1,1 @@
+"""The replay controller: build, submit, observe, publish, audit, query."""

@@ -1,0 +1,30 @@
+"""The `kappa` command: each area brings its commands, this file only joins them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from demo import commands as demo_commands
+from local import commands as stack_commands
+from replay import commands as product_commands
+from replay.errors import KappaError
+from replay.output import err, print_json
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Replay the log, compare, switch over: data products on Kafka, Flink and Iceberg.")
+stack_commands.register(app)
+demo_commands.register(app)
+product_commands.register(app)
+
+
+def main() -> None:
+    """Run a command; errors meant for people end it with exit code 1 and no traceback."""
+    try:
+        app()
+    except KappaError as e:
+        if "json" in sys.argv and "--output" in sys.argv or "--output=json" in sys.argv:
+            print_json(e.as_dict())
+        err.print(f"[bold red]error:[/] {e}", markup=True)
+        sys.exit(1)

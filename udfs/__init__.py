@@ -1,0 +1,1 @@
+"""Python functions for SQL: pure, typed, tested without Flink."""
