@@ -2,18 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pyiceberg.catalog import Catalog
+import pyarrow as pa
+import sqlalchemy as sa
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.io import load_file_io
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.schema import Schema
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+    TimeType,
+)
 
 from jobs.product import Product
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.settings import Settings
 
 MAIN = "main"
 GENESIS = "genesis"
 """Tag of the empty first snapshot that every attempt's branch starts from."""
+
+JOB_ID = "flink.job-id"
+CHECKPOINT_ID = "flink.max-committed-checkpoint-id"
+
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    # A snapshot at every checkpoint, also an empty one: else the tables of one job cannot be aligned.
+    "flink.max-continuous-empty-commits": "1",
+    # The publisher and several jobs commit to one table; with the default of 4 retries a job's commit may fail.
+    "commit.retry.num-retries": "20",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+    "write.parquet.compression-codec": "zstd",
+}
+
+_TYPES: dict[str, IcebergType] = {
+    "STRING": StringType(), "VARCHAR": StringType(), "CHAR": StringType(), "BOOLEAN": BooleanType(),
+    "TINYINT": IntegerType(), "SMALLINT": IntegerType(), "INT": IntegerType(), "INTEGER": IntegerType(),
+    "BIGINT": LongType(), "FLOAT": FloatType(), "DOUBLE": DoubleType(), "DATE": DateType(), "TIME": TimeType(),
+    "TIMESTAMP": TimestampType(), "TIMESTAMP_LTZ": TimestamptzType(),
+    "BYTES": BinaryType(), "VARBINARY": BinaryType(), "BINARY": BinaryType(),
+}
+_TYPE = re.compile(r"^(\w+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?$")
+_WIDER = {(IntegerType(), LongType()), (FloatType(), DoubleType())}
+_COMMIT_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -36,39 +97,243 @@ class Published:
 
 def open_catalog(settings: Settings) -> Catalog:
     """The product's catalog as pyiceberg sees it; RetryableError when it does not answer."""
-    raise NotImplementedError
+    properties = dict(settings.catalog.pyiceberg)
+    uri = properties.get("uri", "")
+    if uri.startswith("sqlite") and "timeout=" not in uri:
+        # The job's commits hold the database's one write lock: wait for it instead of failing.
+        properties["uri"] = f"{uri}{'&' if '?' in uri else '?'}timeout=30"
+    with catalog_errors():
+        catalog = load_catalog(settings.catalog.name, **properties)
+        if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
+            with catalog.engine.connect() as connection:
+                connection.execute(sa.text("PRAGMA journal_mode=WAL"))  # readers never wait for writers
+    return catalog
+
+
+@contextmanager
+def catalog_errors() -> Iterator[None]:
+    """Turn a catalog that does not answer into RetryableError."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, ConnectionError, TimeoutError) as e:
+        raise RetryableError("the Iceberg catalog does not answer", expected="an answer from the catalog",
+                             found=str(e).splitlines()[0], next="kappa status") from e
+
+
+def iceberg_type(flink_type: str, where: str = "a column") -> IcebergType:
+    """The Iceberg type of a Flink SQL type; ConfigError for one that Iceberg tables of format 2 cannot hold."""
+    name = re.sub(r"\s+NOT\s+NULL$", "", flink_type.strip().upper())
+    match = _TYPE.match(name)
+    base, first, second = match.groups() if match else (None, None, None)
+    if base in ("DECIMAL", "NUMERIC"):
+        return DecimalType(int(first or 10), int(second or 0))
+    if base in ("TIMESTAMP", "TIMESTAMP_LTZ") and int(first or 6) > 6:
+        base = None
+    if base not in _TYPES:
+        raise ConfigError(f"{where} has a type that the tables cannot hold",
+                          expected=f"one of {', '.join(sorted(_TYPES))}, DECIMAL(p, s); at most TIMESTAMP(6)",
+                          found=flink_type, next="mend physicalType in contract.yaml")
+    return _TYPES[base]
+
+
+def iceberg_schema(product: Product, table: str) -> Schema:
+    """The table's schema from the contract.
+
+    Every column is optional: one null must not stop a job for good. What the contract requires is checked before a
+    switch instead (query.run_checks).
+    """
+    return Schema(*(
+        NestedField(i, c.name, iceberg_type(c.type, f"{table}.{c.name}"), required=False, doc=c.description or None)
+        for i, c in enumerate(product.columns[table], start=1)
+    ))
 
 
 def ensure_tables(catalog: Catalog, product: Product) -> None:
     """Create what is missing: namespace, tables, the empty snapshot tagged `genesis`; add new nullable columns."""
-    raise NotImplementedError
+    schemas = {table: iceberg_schema(product, table) for table in product.outputs}
+    with catalog_errors():
+        try:
+            catalog.create_namespace(product.name)
+        except NamespaceAlreadyExistsError:
+            pass
+        for name, schema in schemas.items():
+            try:
+                catalog.create_table((product.name, name), schema, properties=TABLE_PROPERTIES)
+            except TableAlreadyExistsError:
+                pass
+            commit(catalog, (product.name, name), _begin)
+            commit(catalog, (product.name, name), lambda t, s=schema: _expand(t, s))  # type: ignore[misc]
+
+
+def _begin(table: Table) -> None:
+    """Give a new table its empty first snapshot and the tag; a crash between the two is made good here."""
+    if GENESIS in table.metadata.refs:
+        return
+    current = table.current_snapshot()
+    if current is None:
+        schema = schema_to_pyarrow(table.schema(), include_field_ids=False)
+        table.append(pa.Table.from_batches([], schema=schema))
+        current = table.current_snapshot()
+    assert current is not None
+    rows = current.summary.additional_properties.get("total-records") if current.summary else None
+    if rows != "0":
+        raise RefusedError(f"table {'.'.join(table.name())} was not made by kappa and holds rows",
+                           expected=f"an empty table, or one with the tag {GENESIS}", found=f"{rows} rows on main",
+                           next="name the product or the output differently, or drop that table")
+    table.manage_snapshots().create_tag(current.snapshot_id, GENESIS).commit()
+
+
+def _expand(table: Table, wanted: Schema) -> None:
+    """Add new columns and widen types; whatever a running older release could not bear is refused."""
+    have = {f.name: f for f in table.schema().fields}
+    with table.update_schema() as update:
+        for field in wanted.fields:
+            if field.name not in have:
+                update.add_column(field.name, field.field_type, doc=field.doc)
+            elif (old := have[field.name].field_type) != field.field_type:
+                if not _widens(old, field.field_type):
+                    raise RefusedError(
+                        f"column {field.name} of table {'.'.join(table.name())} cannot change its type",
+                        expected=f"{old}, or a wider type", found=str(field.field_type),
+                        next="give the column, or the output, a new name in contract.yaml and SQL")
+                update.update_column(field.name, field.field_type)
+
+
+def _widens(old: IcebergType, new: IcebergType) -> bool:
+    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
+        return old.scale == new.scale and new.precision > old.precision
+    return (old, new) in _WIDER
 
 
 def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False) -> None:
     """Create the branch from `genesis` in every table; RefusedError if it holds commits already, unless `resume`."""
-    raise NotImplementedError
+
+    def create(table: Table) -> None:
+        refs = table.metadata.refs
+        genesis = refs[GENESIS].snapshot_id
+        if branch not in refs:
+            table.manage_snapshots().create_branch(genesis, branch).commit()
+        elif refs[branch].snapshot_id != genesis and not resume:
+            raise RefusedError(f"branch {branch} of table {'.'.join(table.name())} is in use",
+                               expected="a new branch, or one without commits",
+                               found=f"commits up to snapshot {refs[branch].snapshot_id}",
+                               next="choose another branch name")
+
+    for name in product.outputs:
+        with catalog_errors():
+            commit(catalog, (product.name, name), create)
 
 
 def drop_branch(catalog: Catalog, product: Product, branch: str) -> None:
     """Remove the branch from every table that has it."""
-    raise NotImplementedError
+    if branch in (MAIN, GENESIS):
+        raise RefusedError(f"{branch} is not a branch of an attempt", expected="a branch such as r1-a1", found=branch)
+
+    def drop(table: Table) -> None:
+        if branch in table.metadata.refs:
+            table.manage_snapshots().remove_branch(branch).commit()
+
+    for name in product.outputs:
+        with catalog_errors():
+            try:
+                commit(catalog, (product.name, name), drop)
+            except NoSuchTableError:
+                continue
+
+
+def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Table], None]) -> None:
+    """Apply a change to the newest state of a table, again when somebody else committed in between."""
+    for attempt in range(_COMMIT_ATTEMPTS):
+        try:
+            change(catalog.load_table(identifier))
+            return
+        except CommitFailedException as e:
+            last = e
+            time.sleep(min(0.01 * 2**attempt, 0.5))
+    raise RetryableError(f"table {'.'.join(identifier)} is too busy to commit to",
+                         expected=f"a commit within {_COMMIT_ATTEMPTS} attempts", found=str(last),
+                         next="repeat the command") from last
 
 
 def checkpoints(table: Table, branch: str, job_ids: Collection[str]) -> dict[int, int]:
     """Checkpoint id → snapshot id, of the commits of these jobs on the branch."""
-    raise NotImplementedError
+    return _checkpoints(table.metadata, branch, frozenset(job_ids))
+
+
+def _checkpoints(metadata: TableMetadata, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
+    if branch not in metadata.refs:
+        return {}
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    found: dict[int, int] = {}
+    snapshot = by_id.get(metadata.refs[branch].snapshot_id)
+    while snapshot is not None:
+        job, checkpoint = written_by(snapshot)
+        if job in job_ids and checkpoint is not None:
+            found.setdefault(checkpoint, snapshot.snapshot_id)  # walking back: the last commit of a checkpoint wins
+        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+    return found
+
+
+def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
+    """Job id and checkpoint id that Flink's sink left in the snapshot's summary."""
+    properties = snapshot.summary.additional_properties if snapshot.summary else {}
+    checkpoint = properties.get(CHECKPOINT_ID)
+    return properties.get(JOB_ID), int(checkpoint) if checkpoint is not None else None
 
 
 def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Collection[str]) -> list[Checkpoint]:
     """The checkpoints of these jobs that every table has, newest first."""
-    raise NotImplementedError
+    jobs = frozenset(job_ids)
+    found = {name: _checkpoints(metadata, branch, jobs) for name, metadata in current_metadata(catalog, product).items()}
+    common = set.intersection(*(set(f) for f in found.values())) if found else set()
+    return [Checkpoint(c, {name: f[c] for name, f in found.items()}) for c in sorted(common, reverse=True)]
 
 
 def published(catalog: Catalog, product: Product) -> Published:
     """What `main` shows now."""
-    raise NotImplementedError
+    heads: dict[str, Snapshot] = {}
+    for name, metadata in current_metadata(catalog, product).items():
+        head = metadata.current_snapshot()
+        if head is None:
+            raise _no_tables(product.name, f"table {name} has no snapshot")
+        heads[name] = head
+    writers = {written_by(s) for s in heads.values()}
+    job_id, checkpoint = writers.pop() if len(writers) == 1 else (None, None)
+    return Published({name: s.snapshot_id for name, s in heads.items()}, job_id, checkpoint)
+
+
+def current_metadata(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
+    """The metadata of the product's tables, all of one instant; ConfigError when a table does not exist."""
+    locations = pointers(catalog, product.name)
+    if missing := [t for t in product.outputs if t not in locations]:
+        raise _no_tables(product.name, f"no table {', '.join(missing)}")
+    return {name: read_metadata(catalog, locations[name]) for name in product.outputs}
+
+
+def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
+    """One metadata file."""
+    io = load_file_io(catalog.properties, location)
+    return FromInputFile.table_metadata(io.new_input(location))
 
 
 def pointers(catalog: Catalog, product: str) -> dict[str, str]:
-    """Table name → metadata location, of all tables of the product at one instant (one SELECT on a SQL catalog)."""
-    raise NotImplementedError
+    """Table name → metadata location, of all tables of the product at one instant.
+
+    One SELECT on a SQL catalog. Elsewhere the tables are asked one by one: during a publication they may disagree.
+    """
+    with catalog_errors():
+        if isinstance(catalog, SqlCatalog):
+            rows = sa.select(IcebergTables.table_name, IcebergTables.metadata_location).where(
+                IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product)
+            with catalog.engine.connect() as connection:
+                return {name: location for name, location in connection.execute(rows) if location}
+        try:
+            names = catalog.list_tables(product)
+        except NoSuchNamespaceError:
+            return {}
+        return {name[-1]: catalog.load_table(name).metadata_location for name in names}
+
+
+def _no_tables(product: str, found: str) -> KappaError:
+    return ConfigError(f"product {product} has no tables yet", expected="the tables of a deployed product", found=found,
+                       next=f"kappa deploy {product}")

@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.table import StagedTable, Table
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+)
 
 from jobs.product import Product
+from replay import lake
+from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
+
+_ATTEMPTS = 30
 
 
-def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]) -> None:
+@dataclass(frozen=True)
+class _Move:
+    """`main` of one table: from where, to where."""
+
+    table: Table
+    expected: int
+    target: int
+
+    @property
+    def found(self) -> int | None:
+        ref = self.table.metadata.refs.get(lake.MAIN)
+        return ref.snapshot_id if ref else None
+
+    @property
+    def changes(self) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
+        """Requirements and updates of the commit: `main` is compared with what was expected, then set."""
+        return (
+            (AssertTableUUID(uuid=self.table.metadata.table_uuid),
+             AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": self.expected})),
+            (SetSnapshotRefUpdate.model_validate(
+                {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}),),
+        )
+
+
+class _PointerMovedError(Exception):
+    """A table got another commit between reading and swapping its pointer: read again."""
+
+
+def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int], *,
+            sleep: Callable[[float], None] = time.sleep) -> None:
     """Move `main` of every table from `expected` to `snapshots` (table name → snapshot id).
 
     One database transaction for all tables on a SQL catalog; elsewhere table by table, and calling it again with the
@@ -17,4 +65,111 @@ def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], ex
     calling again. ConflictError: somebody else moved `main`. RetryableError: the catalog stayed busy.
     OutcomeUnknownError: the commit's answer was lost and the catalog does not answer now.
     """
-    raise NotImplementedError
+    _check_arguments(product, snapshots, expected)
+    unknown: Exception | None = None
+    last: Exception | None = None
+    for attempt in range(_ATTEMPTS):
+        try:
+            moves = [_Move(catalog.load_table((product.name, t)), expected[t], snapshots[t]) for t in product.outputs]
+            _check_targets(product, moves)
+            if all(m.found == m.target for m in moves):
+                return
+            unknown = None  # main was read and is not at the target: an earlier lost answer was a no
+            if isinstance(catalog, SqlCatalog):
+                _check_expected(product, moves, finished=False)
+                _swap_all(catalog, moves)
+            else:
+                _check_expected(product, moves, finished=True)
+                _move_each(catalog, moves)
+            return
+        except (_PointerMovedError, CommitFailedException) as e:
+            last = e
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, CommitStateUnknownException,
+                ConnectionError, TimeoutError) as e:
+            last = unknown = e
+        sleep(min(0.005 * 2**attempt, 0.5))
+    where = f"main of product {product.name}"
+    if unknown is not None:
+        raise OutcomeUnknownError(f"it is not known whether {where} was moved", expected="an answer from the catalog",
+                                  found=str(unknown).splitlines()[0], next="kappa status, then repeat") from unknown
+    raise RetryableError(f"{where} could not be moved: its tables are busy",
+                         expected=f"no other commit during one of {_ATTEMPTS} attempts", found=str(last),
+                         next="repeat the command") from last
+
+
+def _check_arguments(product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]) -> None:
+    for what, given in (("snapshots", snapshots), ("expected", expected)):
+        if set(given) != set(product.outputs):
+            raise RefusedError(f"all tables of product {product.name} are published together, or none",
+                               expected=f"{what} of {', '.join(sorted(product.outputs))}",
+                               found=", ".join(sorted(given)) or "none")
+
+
+def _check_targets(product: Product, moves: list[_Move]) -> None:
+    """All targets exist and come from one checkpoint: a caller's mistake must not reach readers."""
+    writers = {}
+    for move in moves:
+        snapshot = move.table.metadata.snapshot_by_id(move.target)
+        if snapshot is None:
+            raise RefusedError(f"snapshot {move.target} of table {'.'.join(move.table.name())} cannot be published",
+                               expected="a snapshot that the table still has", found="none: expired, or another table's",
+                               next=f"kappa deploy {product.name}")
+        writers[move.table.name()[-1]] = lake.written_by(snapshot)
+    if len({checkpoint for _, checkpoint in writers.values()}) > 1:
+        raise RefusedError(f"the snapshots of product {product.name} are not of one checkpoint",
+                           expected="the same checkpoint in every table",
+                           found=", ".join(f"{t}: {c}" for t, (_, c) in sorted(writers.items())))
+
+
+def _check_expected(product: Product, moves: list[_Move], *, finished: bool) -> None:
+    """ConflictError if `main` of a table is neither where it was expected nor, with `finished`, at its target."""
+    moved = [m for m in moves if m.found != m.expected and not (finished and m.found == m.target)]
+    if moved:
+        raise ConflictError(
+            f"somebody else moved main of product {product.name}; nothing was published",
+            expected=", ".join(f"{m.table.name()[-1]} at snapshot {m.expected}" for m in moved),
+            found=", ".join(f"{m.table.name()[-1]} at snapshot {m.found}" for m in moved),
+            next=f"find out who did, put main back to the expected snapshots, then: kappa deploy {product.name}")
+
+
+def _swap_all(catalog: SqlCatalog, moves: list[_Move]) -> None:
+    """Stage every table's new metadata, then swap all pointers in one transaction, each compared with the old one."""
+    staged: list[tuple[_Move, StagedTable]] = []
+    for move in moves:
+        requirements, updates = move.changes
+        new = catalog._update_and_stage_table(move.table, move.table.name(), requirements, updates)
+        catalog._write_metadata(new.metadata, new.io, new.metadata_location)
+        staged.append((move, new))
+    try:
+        _swap_pointers(catalog, [(move.table, new.metadata_location) for move, new in staged])
+    except _PointerMovedError:
+        # Known to be rolled back. After any other error a pointer may lead to a staged file, now or soon: keep them.
+        for _, new in staged:
+            with contextlib.suppress(OSError):
+                new.io.delete(new.metadata_location)
+        raise
+    for move, new in staged:
+        with contextlib.suppress(Exception):  # tidying only: what is published is published
+            catalog._delete_old_metadata(new.io, move.table.metadata, new.metadata)
+
+
+def _swap_pointers(catalog: SqlCatalog, pointers: list[tuple[Table, str]]) -> None:
+    """The transaction; its first statement writes, so SQLite takes the write lock at once and never deadlocks."""
+    with catalog.engine.begin() as connection:
+        for table, location in pointers:
+            namespace, name = table.name()
+            swapped = connection.execute(
+                sa.update(IcebergTables)
+                .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == namespace,
+                       IcebergTables.table_name == name, IcebergTables.metadata_location == table.metadata_location)
+                .values(metadata_location=location, previous_metadata_location=table.metadata_location))
+            if swapped.rowcount != 1:
+                raise _PointerMovedError(f"{namespace}.{name} got another commit")
+
+
+def _move_each(catalog: Catalog, moves: list[_Move]) -> None:
+    """Without a transaction over tables: one by one, compare-and-set; those moved already are left as they are."""
+    for move in moves:
+        if move.found != move.target:
+            requirements, updates = move.changes
+            catalog.commit_table(move.table, requirements, updates)
