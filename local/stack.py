@@ -1,0 +1,285 @@
+"""Bringing the embedded stack up and down, and what it looks like from outside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from local import flink, jars, kafka, preflight, registry
+from local.layout import DEFAULT_PORT_BASE, Layout, Ports, python
+from local.supervise import Program, State, Supervisor, configuration, end_orphans
+from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
+
+Progress = Callable[[str], None]
+CONFIG_HEADER = "# Written by `kappa up` for its embedded stack; remove this line to keep your own changes.\n"
+READY: dict[str, Callable[[Layout], bool]] = {
+    "kafka": kafka.ready,
+    "registry": registry.ready,
+    "jobmanager": flink.jobmanager_ready,
+    "taskmanager": flink.taskmanager_ready,
+}
+"""Programs that others talk to, with the question whether they answer."""
+READY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class ProgramStatus:
+    """One program as `kappa status` shows it."""
+
+    program: str
+    state: str
+    ready: bool | None
+    pid: int | None
+    ports: str
+    memory_mb: int | None
+    """Resident memory of the process and those it started."""
+    up_seconds: int
+
+
+def layout_of(home: Path, port_base: int | None = None) -> Layout:
+    """The home's layout: ports as asked for, else as remembered, else the default."""
+    remembered = remembered_port_base(home)
+    base = port_base or remembered or DEFAULT_PORT_BASE
+    if not 1024 <= base <= 65_000:
+        raise ConfigError("this port base is out of range", expected="1024 to 65000", found=str(base),
+                          next=f"kappa up --port-base {DEFAULT_PORT_BASE}")
+    return Layout(home, Ports(base))
+
+
+def remembered_port_base(home: Path) -> int | None:
+    """The port base of the last start."""
+    try:
+        return int(yaml.safe_load((home / "stack.yaml").read_text())["port_base"])
+    except FileNotFoundError:
+        return None
+    except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
+        raise ConfigError(f"{home / 'stack.yaml'} cannot be read", expected="port_base: a number", found=repr(e),
+                          next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base N") from e
+
+
+def programs(layout: Layout, cache: Path) -> list[Program]:
+    """What the supervisor runs, in the order of start."""
+    environment = flink.environment(layout)
+    return [
+        Program("kafka", kafka.command(layout), 10, stop_seconds=30),
+        Program("registry", registry.command(cache), 20, registry.environment(layout)),
+        Program("jobmanager", flink.command(layout, "jobmanager"), 30, environment),
+        Program("taskmanager", flink.command(layout, "taskmanager"), 40, environment),
+        Program("controller", [str(python()), "-m", "replay", "controller"], 50, environment),
+    ]
+
+
+def up(home: Path, port_base: int | None, progress: Progress) -> Layout:
+    """Start whatever of the stack does not run, and wait until all of it answers."""
+    layout = layout_of(home, port_base)
+    for problem in preflight.path_problems(layout):  # before anything is written there
+        raise problem.error()
+    with locked(layout, progress):
+        supervisor = Supervisor(layout)
+        if supervisor.running():
+            _refuse_other_ports(layout)
+            _revive(supervisor, progress)
+        else:
+            _start(layout, supervisor, progress)
+        _wait_ready(layout, supervisor, progress)
+    return layout
+
+
+def down(home: Path, progress: Progress) -> bool:
+    """Stop everything; whether there was something to stop. Data stays."""
+    layout = layout_of(home)
+    if not home.is_dir():
+        return False
+    with locked(layout, progress):
+        supervisor = Supervisor(layout)
+        was_running = supervisor.running()
+        if was_running:
+            progress("stopping " + ", ".join(state.name for state in reversed(supervisor.states())))
+            supervisor.stop()
+        left = end_orphans(layout)
+        for pid, program in left.items():
+            progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
+    return was_running or bool(left)
+
+
+def status(layout: Layout) -> list[ProgramStatus]:
+    """Every program that the supervisor knows; none when it does not run."""
+    ports = layout.ports.of
+    return [
+        ProgramStatus(
+            program=state.name, state=state.state, ready=READY[state.name](layout) if state.name in READY else None,
+            pid=state.pid or None, ports=" ".join(map(str, ports.get(state.name, ()))),
+            memory_mb=resident_mb(state.pid) if state.pid else None, up_seconds=state.up_seconds,
+        )
+        for state in Supervisor(layout).states()
+    ]
+
+
+def resident_mb(pid: int) -> int | None:
+    """Resident memory of a process group in MB: each program leads one, with its children."""
+    pages = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[2]) == pid:
+                pages += int((stat.parent / "statm").read_text().split()[1])
+        except (OSError, IndexError):  # gone meanwhile
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000 or None
+
+
+@contextmanager
+def locked(layout: Layout, progress: Progress) -> Iterator[None]:
+    """One `kappa up` or `kappa down` at a time per home; the others wait."""
+    try:
+        layout.run.mkdir(parents=True, exist_ok=True)
+        stream = layout.lock.open("a+")
+    except OSError as e:
+        raise ConfigError("KAPPA_HOME cannot be written", expected=f"a folder of yours: {layout.home}", found=str(e),
+                          next="KAPPA_HOME=/another/folder kappa up") from e
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            progress(f"another kappa up or down (pid {stream.read().strip() or '?'}) is at work here: waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
+    for pid, program in end_orphans(layout).items():
+        progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
+    for problem in preflight.problems(layout):
+        raise problem.error()
+    cache = jars.cache_folder()
+    jars.ensure(jars.read_lock(), cache, progress)
+    registry.unpack(cache)
+    _write(layout, cache, progress)
+    if kafka.format_storage(layout):
+        progress("formatted Kafka's storage")
+    progress(f"starting the stack in {layout.home} on ports {layout.ports.registry_health}–"
+             f"{layout.ports.kafka_controller}")
+    supervisor.start()
+
+
+def _write(layout: Layout, cache: Path, progress: Progress) -> None:
+    """Everything the programs read; again at each start, so that an upgrade takes effect."""
+    for folder in (layout.logs, layout.lake / "warehouse", layout.checkpoints, layout.tmp):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_secret(layout.secrets / "pseudonym.key")
+    kafka.write(layout)
+    registry.write(layout)
+    flink.write(layout, _format_jar(cache))
+    layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
+    layout.stack_file.write_text(yaml.safe_dump({"port_base": layout.ports.base}))
+    if not write_settings(layout):
+        progress(f"kept {layout.settings}: it is not one that kappa up wrote")
+
+
+def _format_jar(cache: Path) -> Path | None:
+    return None
+
+
+def write_secret(file: Path) -> None:
+    """A random key, once, for its owner's eyes."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(32))
+
+
+def settings_of(layout: Layout) -> dict[str, object]:
+    """config.yaml for this stack."""
+    catalog, warehouse = layout.lake / "catalog.db", layout.lake / "warehouse"
+    return {
+        "kafka": {"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}"},
+        "registry": registry.url(layout),
+        "flink": {"rest": flink.rest(layout), "home": str(layout.flink), "checkpoints": layout.checkpoints.as_uri()},
+        "catalog": {
+            "name": "lake",
+            "flink": {
+                "type": "iceberg", "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
+                "uri": f"jdbc:sqlite:{catalog}?busy_timeout=30000", "jdbc.schema-version": "V1",
+                "warehouse": warehouse.as_uri(),
+            },
+            "pyiceberg": {"type": "sql", "uri": f"sqlite:///{catalog}", "warehouse": warehouse.as_uri()},
+        },
+        "store": f"sqlite:///{layout.home / 'store.db'}",
+        "secrets": str(layout.secrets),
+    }
+
+
+def addresses(layout: Layout) -> dict[str, str]:
+    """What a person or another client connects to."""
+    return {"kafka": f"127.0.0.1:{layout.ports.kafka}", "registry": registry.url(layout), "flink": flink.rest(layout)}
+
+
+def write_settings(layout: Layout) -> bool:
+    """Write config.yaml unless a person made it their own; whether it was written."""
+    if layout.settings.exists() and not layout.settings.read_text().startswith(CONFIG_HEADER.split(";")[0]):
+        return False
+    text = CONFIG_HEADER + yaml.safe_dump(settings_of(layout), sort_keys=False)
+    fresh = layout.settings.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(layout.settings)
+    return True
+
+
+def _refuse_other_ports(layout: Layout) -> None:
+    running = remembered_port_base(layout.home)
+    if running is not None and running != layout.ports.base:
+        raise ConflictError("the stack of this home runs on other ports", expected=f"port base {layout.ports.base}",
+                            found=f"port base {running}",
+                            next=f"kappa down, then: kappa up --port-base {layout.ports.base}")
+
+
+def _revive(supervisor: Supervisor, progress: Progress) -> None:
+    """Start again what was stopped or given up."""
+    for state in supervisor.states():
+        if state.state in ("STOPPED", "EXITED", "FATAL"):
+            progress(f"starting {state.name}, which was {state.state}")
+            supervisor.start_program(state.name)
+
+
+def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
+    started = time.monotonic()
+    waiting = list(READY)
+    while waiting:
+        states = {state.name: state for state in supervisor.states()}
+        for name in list(waiting):
+            if READY[name](layout):
+                waiting.remove(name)
+                progress(f"{name} is ready ({time.monotonic() - started:.0f} s)")
+            elif name in states and states[name].state == "FATAL":
+                raise _gave_up(layout, states[name])
+        if not states:
+            raise KappaError("the supervisor has gone", expected="a running supervisord", found="none",
+                             next=f"see {layout.logs / 'supervisor.log'}, then: kappa up")
+        if waiting and time.monotonic() - started > READY_SECONDS:
+            raise RetryableError(f"not ready after {READY_SECONDS} s: {', '.join(waiting)}",
+                                 expected="an answer from each", found=f"{asdict(states[waiting[0]])}",
+                                 next=f"kappa logs {waiting[0]}")
+        if waiting:
+            time.sleep(0.3)
+
+
+def _gave_up(layout: Layout, state: State) -> KappaError:
+    log = layout.logs / f"{state.name}.log"
+    tail = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
+    return KappaError(f"{state.name} does not start", expected="a process that stays up",
+                      found="\n".join([state.problem or "it ended again and again", *tail]),
+                      next=f"kappa logs {state.name}")

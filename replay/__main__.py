@@ -1,0 +1,5 @@
+"""`python -m replay` is `kappa`."""
+
+from replay.cli import main
+
+main()
