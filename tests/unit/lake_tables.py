@@ -1,0 +1,78 @@
+"""A small product with real Iceberg tables in a SQLite catalog; `sink` commits to a branch the way Flink's sink does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from sqlalchemy.exc import OperationalError
+
+from jobs.product import Column, Product, ProductSettings
+from replay import lake
+from replay.settings import Settings
+
+JOB = "a" * 32
+
+COLUMNS = {
+    "orders": (("id", "INT"), ("day", "DATE"), ("amount", "DOUBLE"), ("log_partition", "INT"), ("log_offset", "BIGINT")),
+    "totals": (("day", "DATE"), ("amount", "DOUBLE")),
+    "rejects": (("log_topic", "STRING"), ("log_partition", "INT"), ("log_offset", "BIGINT"),
+                ("appended", "TIMESTAMP_LTZ(6)"), ("reason", "STRING"), ("payload", "BYTES")),
+}
+
+
+def make_settings(home: Path) -> Settings:
+    """Settings whose catalog is a SQLite file below `home`."""
+    (home / "lake").mkdir(parents=True, exist_ok=True)
+    return Settings.model_validate({
+        "home": home,
+        "kafka": {"bootstrap.servers": "127.0.0.1:1"},
+        "registry": "http://127.0.0.1:1",
+        "flink": {"rest": "http://127.0.0.1:1", "home": home / "flink", "checkpoints": f"file://{home}/checkpoints"},
+        "catalog": {"flink": {}, "pyiceberg": {"type": "sql", "uri": f"sqlite:///{home}/lake/catalog.db",
+                                               "warehouse": f"file://{home}/lake/warehouse"}},
+        "store": f"sqlite:///{home}/store.db",
+        "secrets": home / "secrets",
+    })
+
+
+def make_product(folder: Path, *, columns: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> Product:
+    """Events `orders`, dimension `shops`, reference `colours`; tables orders, totals, rejects."""
+    columns = columns or COLUMNS
+    kinds: dict[str, Any] = {"orders": {"kind": "rows", "of": "orders"}, "totals": {"kind": "aggregate"},
+                             "rejects": {"kind": "rejects"}}
+    settings = ProductSettings.model_validate({
+        "name": "shop",
+        "longest_wait": "1min",
+        "topics": {"orders": {"role": "events", "allowed_lateness": "1h", "identity": ["id", "day"]},
+                   "shops": {"role": "dimension", "allowed_lateness": "10min"},
+                   "colours": {"role": "reference"}},
+        "outputs": {name: kinds.get(name, {"kind": "aggregate"}) for name in columns},
+    })
+    return Product(folder=folder, settings=settings, contract={},
+                   columns={t: tuple(Column(name=n, type=y, required=n == "id") for n, y in c)
+                            for t, c in columns.items()})
+
+
+def sink(catalog: Catalog, table: str, branch: str, checkpoint: int, rows: Sequence[dict[str, Any]] = (), *,
+         job_id: str = JOB) -> int:
+    """Append to a branch as Flink's sink does at a checkpoint, again after a conflict; the new snapshot's id."""
+    while True:
+        loaded = catalog.load_table(("shop", table))
+        schema = schema_to_pyarrow(loaded.schema(), include_field_ids=False)
+        try:
+            loaded.append(pa.Table.from_pylist(list(rows), schema=schema), branch=branch, snapshot_properties={
+                lake.JOB_ID: job_id, lake.CHECKPOINT_ID: str(checkpoint)})
+            return loaded.metadata.refs[branch].snapshot_id
+        except (CommitFailedException, OperationalError):
+            continue
+
+
+def sink_all(catalog: Catalog, product: Product, branch: str, checkpoint: int, *, job_id: str = JOB) -> dict[str, int]:
+    """One checkpoint with no rows in every table."""
+    return {t: sink(catalog, t, branch, checkpoint, job_id=job_id) for t in product.outputs}

@@ -1,0 +1,241 @@
+"""Publishing: all tables or none, nothing lost, nothing mixed, on real Iceberg tables in a SQL catalog."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import SqlCatalog
+from sqlalchemy.exc import OperationalError
+
+from jobs.product import Product
+from replay import lake, publish
+from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
+from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_all
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return lake.open_catalog(make_settings(tmp_path))
+
+
+@pytest.fixture
+def product(tmp_path: Path, catalog: Catalog) -> Product:
+    made = make_product(tmp_path)
+    lake.ensure_tables(catalog, made)
+    lake.create_branch(catalog, made, "r1-a1")
+    return made
+
+
+class NotSql:
+    """A catalog without a transaction over tables; it may die after some commits."""
+
+    def __init__(self, catalog: Catalog, dies_after: int | None = None) -> None:
+        self.catalog, self.left = catalog, dies_after
+
+    def load_table(self, name: Any) -> Any:
+        return self.catalog.load_table(name)
+
+    def commit_table(self, *arguments: Any) -> Any:
+        if self.left is not None:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+        return self.catalog.commit_table(*arguments)
+
+
+def heads(catalog: Catalog, product: Product) -> dict[str, int]:
+    return dict(lake.published(catalog, product).snapshots)
+
+
+def test_all_tables_move(catalog: Catalog, product: Product) -> None:
+    target = sink_all(catalog, product, "r1-a1", 7)
+    publish.publish(catalog, product, target, heads(catalog, product))
+    assert lake.published(catalog, product) == lake.Published(target, JOB, 7)
+
+
+def test_publishing_again_does_nothing(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    publish.publish(catalog, product, target, genesis)
+    before = lake.pointers(catalog, "shop")
+    publish.publish(catalog, product, target, genesis)
+    assert lake.pointers(catalog, "shop") == before
+
+
+def test_back_to_another_branch(catalog: Catalog, product: Product) -> None:
+    lake.create_branch(catalog, product, "r2-a1")
+    genesis, one = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    two = sink_all(catalog, product, "r2-a1", 3, job_id="b" * 32)
+    publish.publish(catalog, product, one, genesis)
+    publish.publish(catalog, product, two, one)
+    publish.publish(catalog, product, one, two)
+    assert heads(catalog, product) == one
+
+
+def test_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    stranger = sink(catalog, "totals", "main", 1, [{"amount": 1.0}])
+    with pytest.raises(ConflictError) as e:
+        publish.publish(catalog, product, target, genesis)
+    assert e.value.as_dict() == {
+        "error": "ConflictError",
+        "message": "somebody else moved main of product shop; nothing was published",
+        "expected": f"totals at snapshot {genesis['totals']}",
+        "found": f"totals at snapshot {stranger}",
+        "next": "find out who did, put main back to the expected snapshots, then: kappa deploy shop",
+    }
+    assert heads(catalog, product) == {**genesis, "totals": stranger}
+
+
+def test_snapshots_of_two_checkpoints_are_refused(catalog: Catalog, product: Product) -> None:
+    target = sink_all(catalog, product, "r1-a1", 7)
+    target["totals"] = sink(catalog, "totals", "r1-a1", 8)
+    with pytest.raises(RefusedError) as e:
+        publish.publish(catalog, product, target, heads(catalog, product))
+    assert e.value.found == "orders: 7, rejects: 7, totals: 8"
+
+
+def test_a_table_left_out_is_refused(catalog: Catalog, product: Product) -> None:
+    target = sink_all(catalog, product, "r1-a1", 7)
+    del target["totals"]
+    with pytest.raises(RefusedError, match="published together, or none"):
+        publish.publish(catalog, product, target, heads(catalog, product))
+
+
+def test_an_unknown_snapshot_is_refused(catalog: Catalog, product: Product) -> None:
+    target = {**sink_all(catalog, product, "r1-a1", 7), "totals": 42}
+    with pytest.raises(RefusedError, match=r"snapshot 42 of table shop\.totals cannot be published"):
+        publish.publish(catalog, product, target, heads(catalog, product))
+
+
+def test_a_crash_before_the_transaction_leaves_main(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(publish, "_swap_pointers", crash)
+        publish.publish(catalog, product, target, genesis)
+    assert heads(catalog, product) == genesis
+    publish.publish(catalog, product, target, genesis)
+    assert heads(catalog, product) == target
+
+
+def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    swap, late = publish._swap_pointers, []
+
+    def with_a_commit_before(*arguments: Any) -> None:
+        if not late:  # the last table: pointers of the others are swapped first and must go back
+            late.append(sink(catalog, product.outputs[-1], "r1-a1", 8))
+        swap(*arguments)
+
+    monkeypatch.setattr(publish, "_swap_pointers", with_a_commit_before)
+    publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+    assert heads(catalog, product) == target
+    assert catalog.load_table(("shop", product.outputs[-1])).metadata.refs["r1-a1"].snapshot_id == late[0]
+
+
+def test_a_lost_answer_is_resolved_by_looking(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    swap = publish._swap_pointers
+
+    def lose_the_answer(*arguments: Any) -> None:
+        swap(*arguments)
+        raise OperationalError("COMMIT", None, Exception("connection reset"))
+
+    monkeypatch.setattr(publish, "_swap_pointers", lose_the_answer)
+    publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+    assert heads(catalog, product) == target
+
+
+def test_a_catalog_that_stays_away_leaves_the_outcome_unknown(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+
+    def away(*_: Any) -> None:
+        raise OperationalError("SELECT", None, Exception("connection refused"))
+
+    monkeypatch.setattr(SqlCatalog, "load_table", away)
+    with pytest.raises(OutcomeUnknownError):
+        publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+
+
+def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+
+    def busy(*_: Any) -> None:
+        raise publish._PointerMovedError("shop.orders got another commit")
+
+    monkeypatch.setattr(publish, "_swap_pointers", busy)
+    with pytest.raises(RetryableError, match="its tables are busy"):
+        publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+    assert heads(catalog, product) == genesis
+
+
+def test_without_a_transaction_the_rest_is_rolled_forward(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    with pytest.raises(KeyboardInterrupt):
+        publish.publish(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
+    assert heads(catalog, product) == {**genesis, "orders": target["orders"]}
+    publish.publish(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+    assert heads(catalog, product) == target
+
+
+def test_without_a_transaction_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    sink(catalog, "rejects", "main", 1)
+    with pytest.raises(ConflictError):
+        publish.publish(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+    assert catalog.load_table("shop.orders").metadata.refs["main"].snapshot_id == genesis["orders"]
+
+
+def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """A job commits checkpoint after checkpoint, the publisher publishes, a reader hammers: three threads."""
+    settings, last, seen = make_settings(tmp_path), 12, []
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def thread(work: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as e:
+                failures.append(e)
+                done.set()
+        return threading.Thread(target=run)
+
+    def job() -> None:
+        own = lake.open_catalog(settings)
+        for checkpoint in range(1, last + 1):
+            sink_all(own, product, "r1-a1", checkpoint)
+
+    def reader() -> None:
+        own = lake.open_catalog(settings)
+        while not done.is_set():
+            metadata = lake.current_metadata(own, product)
+            seen.append({lake.written_by(m.current_snapshot())[1] for m in metadata.values()})  # type: ignore[arg-type]
+
+    threads = [thread(job), thread(reader)]
+    for t in threads:
+        t.start()
+    current = lake.published(catalog, product)
+    while current.checkpoint != last and not done.is_set():
+        for checkpoint in lake.publishable(catalog, product, "r1-a1", [JOB])[:1]:
+            publish.publish(catalog, product, checkpoint.snapshots, current.snapshots)
+        current = lake.published(catalog, product)
+    done.set()
+    for t in threads:
+        t.join(timeout=60)
+
+    assert not failures
+    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB])] == list(range(last, 0, -1))
+    assert all(len(checkpoints) == 1 for checkpoints in seen)
+    assert len({c for checkpoints in seen for c in checkpoints}) > 2
