@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +182,10 @@ class Product(_Model):
     def sources_sql(self) -> Path:
         return self.folder / "sources.sql"
 
-    @cached_property
+    @property
     def output_sql(self) -> tuple[Path, ...]:
-        """The SQL files besides sources.sql, in name order."""
-        return tuple(sorted(p for p in self.folder.glob("*.sql") if p.name != "sources.sql"))
+        """One SQL file per output, in the order of product.yaml: a later one may use the views of an earlier one."""
+        return tuple(self.folder / f"{name}.sql" for name in self.settings.outputs)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -214,7 +213,7 @@ def load_product(folder: Path) -> Product:
     if missing := set(settings.outputs) - set(columns):
         raise ProductError(contract_file, f"a schema for every output of product.yaml: {sorted(settings.outputs)}",
                            f"none for {sorted(missing)}")
-    for file in (folder / "sources.sql", *(folder / "schemas" / f"{t}.avsc" for t in settings.topics)):
+    for file in (folder / "sources.sql", *(folder / f"{o}.sql" for o in settings.outputs), *(folder / "schemas" / f"{t}.avsc" for t in settings.topics)):
         if not file.is_file():
             raise ProductError(file, "a file", "none")
     return Product(folder=folder, settings=settings, contract=contract,

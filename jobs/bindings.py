@@ -1,0 +1,163 @@
+"""Binds a product's SQL, which names no address and no release, to a log, a catalog and a branch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pyflink.common import Configuration
+from pyflink.table import DataTypes, EnvironmentSettings, StatementSet, TableEnvironment
+from pyflink.table.udf import udf
+
+from jobs.product import Function, Product, Role, seconds
+from jobs.sql import Statement, StatementError, read_statements
+
+
+class Catalog(BaseModel):
+    """The Iceberg catalog as Flink names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    options: dict[str, str]
+
+
+class Bindings(BaseModel):
+    """Everything that one attempt adds to a product; the controller writes it, a person may."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    attempt: str
+    branch: str
+    """Iceberg branch of every output; it must exist (a missing one would be forked from main's rows)."""
+    group: str
+    """Consumer group: its committed offsets say how far the attempt has come."""
+    kafka: dict[str, str]
+    """Java client properties, bootstrap.servers among them."""
+    registry: str
+    catalog: Catalog
+    namespace: str
+    partitions: dict[str, int] = Field(default_factory=dict)
+    """Partitions per topic: a source with more subtasks than partitions would hold the watermark for ever."""
+    reference_offsets: dict[str, dict[int, int]] = Field(default_factory=dict)
+    """Where reading a reference topic ends, per partition; fixed with the release so that a replay reads the same."""
+    parallelism: int
+    checkpoint_interval: str
+    checkpoint_dir: str
+
+
+def environment(product: Product) -> TableEnvironment:
+    """A streaming table environment with everything that decides a plan, and nothing of an attempt."""
+    settings = product.settings
+    config = Configuration()
+    for key, value in {
+        "table.local-time-zone": settings.time_zone,
+        # One block per view that several outputs read: without it projections are pushed into each reader's own
+        # copy, and the de-duplication runs once per output.
+        "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
+        # Rows of one event time keep the order of the log through every shuffle of a key.
+        "table.exec.mini-batch.enabled": "false",
+        "pipeline.object-reuse": "true",
+        **settings.flink,
+    }.items():
+        config.set_string(key, value)
+    return TableEnvironment.create(EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build())
+
+
+def configure_run(env: TableEnvironment, bindings: Bindings) -> None:
+    """Settings of an attempt: its checkpoints and its parallelism."""
+    config = env.get_config()
+    for key, value in {
+        "execution.checkpointing.interval": bindings.checkpoint_interval,
+        "execution.checkpointing.dir": bindings.checkpoint_dir,
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.num-retained": "3",
+        "execution.checkpointing.tolerable-failed-checkpoints": "10",
+        "parallelism.default": str(bindings.parallelism),
+    }.items():
+        config.set(key, value)
+
+
+def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str, str]:
+    """Options of one topic's table: where it is read, from offset zero, by whom and how far."""
+    partitions = bindings.partitions.get(topic, 1)
+    options = {
+        "connector": "kafka",
+        "topic": topic,
+        **{f"properties.{key}": value for key, value in bindings.kafka.items()},
+        "properties.group.id": bindings.group,
+        "properties.isolation.level": "read_committed",
+        "scan.startup.mode": "earliest-offset",
+        "scan.parallelism": str(min(partitions, bindings.parallelism)),
+        "format": "avro-confluent-tolerant",
+        "avro-confluent-tolerant.url": bindings.registry,
+    }
+    if product.settings.topics[topic].role is Role.reference:
+        ends = bindings.reference_offsets.get(topic)
+        options["scan.bounded.mode"] = "specific-offsets" if ends else "latest-offset"
+        if ends:
+            options["scan.bounded.specific-offsets"] = ";".join(
+                f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items())
+            )
+    return options
+
+
+def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
+    """Options of one output: an Iceberg table's branch."""
+    return {
+        "connector": "iceberg",
+        "catalog-name": bindings.catalog.name,
+        "catalog-database": bindings.namespace,
+        "catalog-table": table,
+        "branch": bindings.branch,
+        **{k: v for k, v in bindings.catalog.options.items() if k != "type"},
+    }
+
+
+def declare(env: TableEnvironment, product: Product, bindings: Bindings | None) -> StatementSet:
+    """Declare functions, sources, outputs and views; the statement set of all inserts, not yet started.
+
+    Without bindings (a check) sources and outputs have the same columns and no addresses.
+    """
+    for name, function in product.settings.functions.items():
+        env.create_temporary_system_function(name, _function(function))
+    for table in product.outputs:
+        options = sink_options(table, bindings) if bindings else {"connector": "blackhole"}
+        columns = ",\n  ".join(f"`{c.name}` {c.type}" for c in product.columns[table])
+        env.execute_sql(f"CREATE TEMPORARY TABLE `{table}` (\n  {columns}\n) WITH ({_options(options)})")
+    for statement in read_statements(product.sources_sql):
+        _run(statement, env.execute_sql)
+        if (topic := statement.created_table) is not None:
+            options = source_options(topic, product, bindings or _NOWHERE)
+            env.execute_sql(f"ALTER TABLE `{topic}` SET ({_options(options)})")
+    inserts = env.create_statement_set()
+    for file in product.output_sql:
+        for statement in read_statements(file):
+            _run(statement, inserts.add_insert_sql if statement.verb == "INSERT" else env.execute_sql)
+    return inserts
+
+
+# What a check binds to: the plan is the same, and nothing is connected to.
+_NOWHERE = Bindings(attempt="check", branch="check", group="check", kafka={"bootstrap.servers": "127.0.0.1:9"},
+                    registry="http://127.0.0.1:9", catalog=Catalog(name="check", options={}), namespace="check",
+                    parallelism=1, checkpoint_interval="10s", checkpoint_dir="file:///dev/null")
+
+
+def _run(statement: Statement, call: Callable[[str], Any]) -> None:
+    try:
+        call(statement.text)
+    except Exception as e:
+        raise StatementError(statement) from e
+
+
+def _options(options: dict[str, str]) -> str:
+    return ", ".join("'{}' = '{}'".format(k.replace("'", "''"), v.replace("'", "''")) for k, v in options.items())
+
+
+def _function(function: Function) -> Any:
+    """A PyFlink function around plain Python, called with values or, vectorised, with pandas Series."""
+    module, _, attribute = function.python.partition(":")
+    call: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return udf(call, result_type=function.returns, deterministic=function.deterministic,
+               func_type="pandas" if function.vectorised else "general")

@@ -1,0 +1,73 @@
+"""SQL files as statements that know where they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlparse
+from sqlparse.tokens import Comment, Whitespace
+
+TokenType = sqlparse.tokens._TokenType
+
+
+class StatementError(Exception):
+    """A statement that Flink refused, with the planner's own words as the cause."""
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__(f"{statement.file}:{statement.line}: {statement.verb} was refused")
+        self.statement = statement
+
+
+@dataclass(frozen=True)
+class Token:
+    """One lexical token that is neither space nor comment."""
+
+    line: int
+    type: TokenType
+    text: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a SQL file, without its semicolon."""
+
+    file: Path
+    line: int
+    """Line of its first token, from 1."""
+    text: str
+    tokens: tuple[Token, ...]
+
+    @property
+    def verb(self) -> str:
+        """Its first word in upper case: CREATE, INSERT, …"""
+        return self.tokens[0].text.upper()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its tokens in upper case, backticks taken off."""
+        return tuple(t.text.strip("`").upper() for t in self.tokens)
+
+    @property
+    def created_table(self) -> str | None:
+        """The name in CREATE TABLE name …, None for every other statement."""
+        is_table = [t.text.upper() for t in self.tokens[:2]] == ["CREATE", "TABLE"]
+        return self.tokens[2].text.strip("`") if is_table else None
+
+
+def read_statements(file: Path) -> tuple[Statement, ...]:
+    """The statements of a file in order; comments do not count as one."""
+    statements: list[Statement] = []
+    line, text, tokens = 1, "", []
+    for kind, value in sqlparse.lexer.tokenize(file.read_text()):
+        if value == ";" and tokens:
+            statements.append(Statement(file, tokens[0].line, text.strip(), tuple(tokens)))
+            text, tokens = "", []
+        elif value != ";":
+            text += value
+            if kind not in Comment and kind not in Whitespace:
+                tokens.append(Token(line, kind, value))
+        line += value.count("\n")
+    if tokens:
+        statements.append(Statement(file, tokens[0].line, text.strip(), tuple(tokens)))
+    return tuple(statements)

@@ -1,0 +1,51 @@
+CREATE VIEW flights_on_time AS
+SELECT * FROM flights
+WHERE error IS NULL AND payload IS NOT NULL   -- a record without a value is a heartbeat: it carries only the log's clock
+  AND happened >= appended - INTERVAL '6' HOUR;
+
+-- One row per flight. A repeated event has the same time, so it falls into the same one-minute window;
+-- window_time, the last millisecond of the departure's minute, stays the rows' event time from here on.
+
+CREATE VIEW flights_once AS
+SELECT flight_date, sched_dep_time, dep_delay, arr_time, arr_delay, carrier, flight, tailnum, origin, dest,
+       air_time, distance, dep_time IS NULL AS cancelled, happened, log_partition, log_offset, window_time AS event_time
+FROM (
+  SELECT *, ROW_NUMBER() OVER (
+    PARTITION BY window_start, window_end, carrier, flight, origin, flight_date, sched_dep_time
+    ORDER BY happened) AS n
+  FROM TABLE(TUMBLE(TABLE flights_on_time, DESCRIPTOR(happened), INTERVAL '1' MINUTE))
+)
+WHERE n = 1;
+
+-- With airline, plane, destination and weather as they were when it left.
+CREATE VIEW departed AS
+SELECT f.*, a.name AS airline, p.`year` AS plane_year, p.manufacturer AS plane_manufacturer, p.model AS plane_model,
+       p.seats AS plane_seats, d.name AS dest_name, d.tzone AS dest_time_zone,
+       w.observed_at AS weather_observed_at, w.temp, w.wind_speed, w.precip, w.visib
+FROM flights_once AS f
+LEFT JOIN airline_versions FOR SYSTEM_TIME AS OF f.event_time AS a ON f.carrier = a.carrier
+LEFT JOIN plane_versions   FOR SYSTEM_TIME AS OF f.event_time AS p ON f.tailnum = p.tailnum
+LEFT JOIN airport_versions FOR SYSTEM_TIME AS OF f.event_time AS d ON f.dest = d.faa
+LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w ON f.origin = w.origin;
+
+INSERT INTO departures (
+  flight_date, carrier, airline, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,
+  origin, dest, dest_name, dest_time_zone, sched_dep_time,
+  scheduled_departure_utc, scheduled_departure_local, departure_utc, departure_local, arrival_utc, arrival_local,
+  dep_delay, arr_delay, cancelled, air_time, distance,
+  weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset)
+SELECT
+  flight_date, carrier, airline, flight, pseudonym(tailnum), plane_year, plane_manufacturer, plane_model, plane_seats,
+  origin, dest, dest_name, dest_time_zone, sched_dep_time,
+  scheduled, CAST(scheduled AS TIMESTAMP(3)), departed_at, CAST(departed_at AS TIMESTAMP(3)),
+  arrived_at, local_time(arrived_at, dest_time_zone),
+  dep_delay, arr_delay, cancelled, air_time, distance,
+  weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset
+FROM (
+  SELECT *, next_wall_clock(departed_at, arr_time, dest_time_zone) AS arrived_at
+  FROM (
+    SELECT *, happened - COALESCE(dep_delay, 0) * INTERVAL '1' MINUTE AS scheduled,
+           CASE WHEN cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE happened END AS departed_at
+    FROM departed
+  )
+);
