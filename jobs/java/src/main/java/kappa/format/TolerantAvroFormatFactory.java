@@ -1,0 +1,177 @@
+package kappa.format;
+
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.apache.flink.api.common.serialization.DeserializationSchema;
+import org.apache.flink.avro.shaded.org.apache.avro.Schema;
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
+import org.apache.flink.configuration.ReadableConfig;
+import org.apache.flink.formats.avro.AvroToRowDataConverters;
+import org.apache.flink.formats.avro.registry.confluent.AvroConfluentFormatOptions;
+import org.apache.flink.formats.avro.registry.confluent.RegistryAvroFormatFactory;
+import org.apache.flink.formats.avro.typeutils.AvroSchemaConverter;
+import org.apache.flink.table.api.DataTypes;
+import org.apache.flink.table.api.ValidationException;
+import org.apache.flink.table.connector.ChangelogMode;
+import org.apache.flink.table.connector.format.DecodingFormat;
+import org.apache.flink.table.connector.source.DynamicTableSource;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.factories.DeserializationFormatFactory;
+import org.apache.flink.table.factories.DynamicTableFactory;
+import org.apache.flink.table.factories.FactoryUtil;
+import org.apache.flink.table.types.DataType;
+import org.apache.flink.table.types.logical.RowType;
+import org.apache.flink.table.types.logical.RowType.RowField;
+
+/**
+ * The table format {@code avro-confluent-tolerant}: Flink's {@code avro-confluent}, for reading, which turns a record
+ * that cannot be decoded into a row instead of failing the job.
+ *
+ * <p>The table's physical columns end with {@code payload BYTES, error STRING}:
+ *
+ * <ul>
+ *   <li>a good record: its columns, its bytes in {@code payload}, {@code error} NULL;
+ *   <li>an undecodable one: its bytes in {@code payload}, the reason in {@code error}, every other column NULL;
+ *   <li>a tombstone (no value): every column NULL. It is emitted, so its timestamp moves the watermark.
+ * </ul>
+ *
+ * <p>Every column must therefore be nullable; NOT NULL is refused. The Avro reader schema is made from the other
+ * columns as Flink does it, except that TIMESTAMP_LTZ(3) reads Avro's timestamp-millis, an instant as well.
+ *
+ * <p>A registry that is down is not the record's fault: look-ups are repeated, and then the job fails and restarts.
+ */
+public final class TolerantAvroFormatFactory implements DeserializationFormatFactory {
+
+    static final String IDENTIFIER = "avro-confluent-tolerant";
+
+    static final ConfigOption<Duration> UNKNOWN_ID_TTL =
+            ConfigOptions.key("unknown-id.ttl")
+                    .durationType()
+                    .defaultValue(Duration.ofSeconds(10))
+                    .withDescription(
+                            "How long a schema id that the registry does not know is not asked for again. "
+                                    + "Its records are undecodable until then.");
+
+    static final ConfigOption<Duration> REGISTRY_TIMEOUT =
+            ConfigOptions.key("registry.timeout")
+                    .durationType()
+                    .defaultValue(Duration.ofSeconds(60))
+                    .withDescription("How long to repeat a look-up while the registry is down, before the job fails.");
+
+    private static final List<RowField> ENVELOPE =
+            List.of(
+                    new RowField("payload", DataTypes.BYTES().getLogicalType()),
+                    new RowField("error", DataTypes.STRING().getLogicalType()));
+
+    private final RegistryAvroFormatFactory strict = new RegistryAvroFormatFactory();
+
+    @Override
+    public String factoryIdentifier() {
+        return IDENTIFIER;
+    }
+
+    @Override
+    public Set<ConfigOption<?>> requiredOptions() {
+        return strict.requiredOptions();
+    }
+
+    @Override
+    public Set<ConfigOption<?>> optionalOptions() {
+        Set<ConfigOption<?>> options = new HashSet<>(strict.optionalOptions());
+        options.add(UNKNOWN_ID_TTL);
+        options.add(REGISTRY_TIMEOUT);
+        return options;
+    }
+
+    @Override
+    public DecodingFormat<DeserializationSchema<RowData>> createDecodingFormat(
+            DynamicTableFactory.Context context, ReadableConfig options) {
+        FactoryUtil.validateFactoryOptions(this, options);
+        return new DecodingFormat<>() {
+            @Override
+            public DeserializationSchema<RowData> createRuntimeDecoder(
+                    DynamicTableSource.Context context, DataType physicalType) {
+                RowType columns = recordColumns((RowType) physicalType.getLogicalType());
+                return new TolerantAvroDeserializationSchema(
+                        readerSchema(columns, options).toString(),
+                        AvroToRowDataConverters.createRowConverter(columns, false),
+                        columns.getFieldCount(),
+                        registry(options),
+                        context.createTypeInformation(physicalType));
+            }
+
+            @Override
+            public ChangelogMode getChangelogMode() {
+                return ChangelogMode.insertOnly();
+            }
+        };
+    }
+
+    /** The columns that come from the record: all but the last two, which must be the envelope's. */
+    private static RowType recordColumns(RowType table) {
+        int width = table.getFieldCount() - ENVELOPE.size();
+        if (width < 1 || !sameFields(table.getFields().subList(width, table.getFieldCount()), ENVELOPE)) {
+            throw new ValidationException(
+                    String.format(
+                            "A table in the format '%s' ends with the columns 'payload BYTES, error STRING'. Found: %s",
+                            IDENTIFIER, table.asSummaryString()));
+        }
+        for (RowField field : table.getFields()) {
+            if (!field.getType().isNullable()) {
+                throw new ValidationException(
+                        String.format(
+                                "Column '%s' is NOT NULL, but a record that cannot be decoded leaves it NULL in the "
+                                        + "format '%s'. Declare it without NOT NULL.",
+                                field.getName(), IDENTIFIER));
+            }
+        }
+        return new RowType(false, table.getFields().subList(0, width));
+    }
+
+    private static boolean sameFields(List<RowField> found, List<RowField> expected) {
+        for (int i = 0; i < expected.size(); i++) {
+            if (!found.get(i).getName().equals(expected.get(i).getName())
+                    || !found.get(i).getType().equals(expected.get(i).getType())) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static Schema readerSchema(RowType columns, ReadableConfig options) {
+        Schema derived = AvroSchemaConverter.convertToSchema(columns, false);
+        String given = options.getOptional(AvroConfluentFormatOptions.SCHEMA).orElse(null);
+        if (given == null) {
+            // Flink's converters take every long for milliseconds; no column or field name can contain a '-'.
+            if (derived.toString().contains("timestamp-micros")) {
+                throw new ValidationException(
+                        String.format(
+                                "The format '%s' reads timestamps of precision 3 or less. Found: %s",
+                                IDENTIFIER, columns.asSummaryString()));
+            }
+            return derived;
+        }
+        if (!AvroSchemaConverter.convertToDataType(given, false).getLogicalType().copy(false).equals(columns)) {
+            throw new ValidationException(
+                    String.format(
+                            "The option 'schema' of the format '%s' does not match the table's columns without "
+                                    + "payload and error: %s",
+                            IDENTIFIER, columns.asSummaryString()));
+        }
+        return new Schema.Parser().parse(given);
+    }
+
+    private static WriterSchemas.Settings registry(ReadableConfig options) {
+        Map<String, String> properties = RegistryAvroFormatFactory.buildOptionalPropertiesMap(options);
+        return new WriterSchemas.Settings(
+                options.get(AvroConfluentFormatOptions.URL),
+                properties == null ? new HashMap<>() : new HashMap<>(properties),
+                options.get(UNKNOWN_ID_TTL),
+                options.get(REGISTRY_TIMEOUT));
+    }
+}

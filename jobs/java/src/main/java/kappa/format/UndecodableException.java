@@ -1,0 +1,19 @@
+package kappa.format;
+
+import java.io.IOException;
+
+/** A record cannot be decoded, whatever is tried; the message is what the column {@code error} says. */
+final class UndecodableException extends IOException {
+
+    private static final long serialVersionUID = 1L;
+
+    UndecodableException(String reason) {
+        super(reason);
+    }
+
+    /** Without a stack trace: garbage may come at the full speed of the log. */
+    @Override
+    public Throwable fillInStackTrace() {
+        return this;
+    }
+}

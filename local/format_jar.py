@@ -1,0 +1,110 @@
+"""The Java table format in jobs/java: compiled by Eclipse's batch compiler, which needs a Java runtime but no JDK."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from replay.errors import ConfigError, KappaError
+
+JAVA_FOLDER = Path(__file__).parent.parent / "jobs" / "java"
+MAIN = JAVA_FOLDER / "src" / "main"
+TEST = JAVA_FOLDER / "src" / "test"
+# Flink 2.1 supports Java 17; `--release 17` would need a JDK's signature files.
+COMPILE = ("-source", "17", "-target", "17", "-proc:none", "-encoding", "UTF-8", "-Xlint", "-failOnWarning")
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time a zip can hold: the same sources give the same jar."""
+
+
+def build_format_jar(java: Path, ecj: Path, classpath: Sequence[Path], out: Path, *, source: Path = MAIN) -> Path:
+    """Compile the format into a jar, unless `out` was already made from the same sources, compiler and class path.
+
+    The jar appears whole or not at all, and is byte for byte the same wherever it is built.
+    """
+    wanted = fingerprint(source, ecj, classpath)
+    if built_from(out) == wanted:
+        return out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".format-", dir=out.parent) as scratch:
+        classes = Path(scratch) / "classes"
+        compile_java(java, ecj, classpath, [source / "java"], classes)
+        jar = Path(scratch) / out.name
+        write_jar(jar, wanted, (*files_below(classes), *files_below(source / "resources")))
+        os.replace(jar, out)
+    return out
+
+
+def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, classpath: Sequence[Path]) -> str:
+    """Compile the format's JUnit tests and run them against the jar; the report, or KappaError with it."""
+    with tempfile.TemporaryDirectory(prefix="format-tests-") as scratch:
+        classes = Path(scratch) / "classes"
+        libraries = (format_jar, *classpath, junit)
+        compile_java(java, ecj, libraries, [TEST / "java"], classes)
+        run = subprocess.run(
+            [java, "-cp", joined((classes, *libraries)), "org.junit.platform.console.ConsoleLauncher", "execute",
+             f"--scan-classpath={classes}", "--disable-banner", "--disable-ansi-colors", "--details=tree",
+             "--fail-if-no-tests"],
+            capture_output=True, text=True, check=False, timeout=300,
+        )
+    if run.returncode != 0:
+        raise KappaError("the Java format fails its tests", found=run.stdout + run.stderr, next="mend jobs/java")
+    return run.stdout
+
+
+def compile_java(java: Path, ecj: Path, classpath: Sequence[Path], sources: Sequence[Path], classes: Path) -> None:
+    """Compile folders of sources; ConfigError with the compiler's own words."""
+    command: list[str | Path] = [java, "-jar", ecj, *COMPILE, "-cp", joined(classpath), "-d", classes, *sources]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if run.returncode != 0:
+        raise ConfigError(
+            f"{sources[0]} does not compile", expected="Java 17 that fits the pinned Flink jars",
+            found=(run.stderr or run.stdout).strip(), next="mend it, then: kappa up",
+        )
+
+
+def fingerprint(source: Path, ecj: Path, classpath: Sequence[Path]) -> str:
+    """SHA-256 over the sources' paths and contents, the compile options and the names of the pinned jars."""
+    digest = hashlib.sha256()
+    for name, content in files_below(source):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    for text in (*COMPILE, ecj.name, *sorted(jar.name for jar in classpath)):
+        digest.update(f"{text}\0".encode())
+    return digest.hexdigest()
+
+
+def built_from(jar: Path) -> str | None:
+    """The fingerprint that a jar carries as its comment; None when there is no jar or it is damaged."""
+    try:
+        with zipfile.ZipFile(jar) as archive:
+            return archive.comment.decode() if archive.testzip() is None else None
+    except (FileNotFoundError, zipfile.BadZipFile, zlib.error, UnicodeDecodeError):
+        return None
+
+
+def write_jar(jar: Path, comment: str, entries: Iterable[tuple[str, bytes]]) -> None:
+    """Write a jar whose bytes depend on nothing but its contents."""
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.comment = comment.encode()
+        for name, content in (("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\n\r\n"), *sorted(entries)):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """(relative path with '/', content) of every file, sorted by path."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            yield file.relative_to(folder).as_posix(), file.read_bytes()
+
+
+def joined(classpath: Sequence[Path]) -> str:
+    """A class path as Java takes it."""
+    return os.pathsep.join(str(path) for path in classpath)
