@@ -104,7 +104,12 @@ def settings(layout: Layout, java_options: str) -> dict[str, object]:
     }
 
 
-def write(layout: Layout, format_jar: Path | None) -> None:
+def wheel_jars() -> list[Path]:
+    """The jars that PyFlink's wheel brings for Flink's `lib`."""
+    return sorted((_wheel() / "lib").glob("*.jar"))
+
+
+def write(layout: Layout, format_jar: Path) -> None:
     """Make FLINK_HOME: scripts, configuration, and a `lib` linked to the wheel's and the pinned jars."""
     wheel = _wheel()
     for folder in (layout.flink, layout.tmp, layout.checkpoints, layout.flink / "conf"):
@@ -114,8 +119,7 @@ def write(layout: Layout, format_jar: Path | None) -> None:
     for script in scripts.iterdir():
         if script.suffix != ".jar":
             script.chmod(0o755)  # wheels carry no run bits
-    libraries = [*sorted((wheel / "lib").glob("*.jar")), *jars.paths("flink"), *([format_jar] if format_jar else [])]
-    _link(layout.flink / "lib", libraries)
+    _link(layout.flink / "lib", [*wheel_jars(), *jars.paths("flink"), format_jar])
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
     (layout.flink / "plugins").mkdir(exist_ok=True)
     conf = layout.flink / "conf"

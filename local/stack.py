@@ -14,7 +14,8 @@ from pathlib import Path
 import yaml
 
 from local import flink, jars, kafka, preflight, registry
-from local.layout import DEFAULT_PORT_BASE, Layout, Ports, python
+from local.format_jar import build_format_jar
+from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
 from local.supervise import Program, State, Supervisor, configuration, end_orphans
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 
@@ -180,15 +181,17 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     write_secret(layout.secrets / "pseudonym.key")
     kafka.write(layout)
     registry.write(layout)
-    flink.write(layout, _format_jar(cache))
+    flink.write(layout, _format_jar(layout, cache))
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
     layout.stack_file.write_text(yaml.safe_dump({"port_base": layout.ports.base}))
     if not write_settings(layout):
         progress(f"kept {layout.settings}: it is not one that kappa up wrote")
 
 
-def _format_jar(cache: Path) -> Path | None:
-    return None
+def _format_jar(layout: Layout, cache: Path) -> Path:
+    """The home's own, as two homes of different versions may share the cache."""
+    libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
+    return build_format_jar(java(), jars.path_of("ecj", cache), libraries, layout.home / "format" / "kappa-format.jar")
 
 
 def write_secret(file: Path) -> None:
