@@ -23,6 +23,7 @@ FILES = {
         "org.xerial:sqlite-jdbc:3.54.1.0",
     ],
     "build": ["org.eclipse.jdt:ecj:3.40.0"],
+    "test": ["org.junit.platform:junit-platform-console-standalone:1.13.4"],
 }
 HEADER = """\
 # The jars of the embedded stack, from Maven Central. Written by: python -m local.lock

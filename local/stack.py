@@ -164,7 +164,7 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     for problem in preflight.problems(layout):
         raise problem.error()
     cache = jars.cache_folder()
-    jars.ensure(jars.read_lock(), cache, progress)
+    jars.ensure([jar for jar in jars.read_lock() if jar.parts != {"test"}], cache, progress)
     registry.unpack(cache)
     _write(layout, cache, progress)
     if kafka.format_storage(layout):
