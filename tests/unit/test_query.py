@@ -1,0 +1,120 @@
+"""Queries and checks with DuckDB, on real Iceberg tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyiceberg.catalog import Catalog
+
+from jobs.product import Product
+from replay import lake
+from replay.errors import ConfigError, RefusedError
+from replay.publish import publish
+from replay.query import query, run_checks
+from replay.settings import Settings
+from tests.unit.lake_tables import make_product, make_settings, sink, sink_all
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return make_settings(tmp_path)
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Catalog:
+    return lake.open_catalog(settings)
+
+
+@pytest.fixture
+def product(tmp_path: Path, catalog: Catalog) -> Product:
+    made = make_product(tmp_path)
+    lake.ensure_tables(catalog, made)
+    lake.create_branch(catalog, made, "r1-a1")
+    return made
+
+
+@pytest.fixture
+def snapshots(catalog: Catalog, product: Product) -> dict[str, int]:
+    """Checkpoint 1 on the branch, with two orders."""
+    orders = [{"id": 1, "amount": 2.0, "log_offset": 0}, {"id": 2, "amount": -3.0, "log_offset": 1}]
+    return {**sink_all(catalog, product, "r1-a1", 1), "orders": sink(catalog, "orders", "r1-a1", 1, orders)}
+
+
+def test_readers_see_what_is_published(
+        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
+    sql = "SELECT count(*) AS n, sum(id) AS ids FROM orders"
+    assert query(settings, "shop", sql).rows == [{"n": 0, "ids": None}]
+    publish(catalog, product, snapshots, lake.published(catalog, product).snapshots)
+    assert query(settings, "shop", sql).rows == [{"n": 2, "ids": 3}]
+
+
+def test_a_candidates_snapshots(settings: Settings, catalog: Catalog, snapshots: dict[str, int]) -> None:
+    sink(catalog, "orders", "r1-a1", 2, [{"id": 3}])
+    assert query(settings, "shop", "SELECT id FROM shop.orders ORDER BY id", snapshots=snapshots).rows == [
+        {"id": 1}, {"id": 2}]
+
+
+def test_columns_keep_their_order_and_are_known_without_rows(settings: Settings, product: Product) -> None:
+    result = query(settings, "shop", "SELECT id, 1 AS a, id FROM orders")
+    assert (result.columns, result.rows) == (["id", "a", "id_2"], [])
+
+
+def test_an_unknown_column_lists_the_columns(settings: Settings, product: Product) -> None:
+    with pytest.raises(ConfigError) as e:
+        query(settings, "shop", "SELECT idd FROM orders")
+    assert str(e.value).splitlines() == [
+        "the query names something that does not exist",
+        "  expected: orders(id, day, amount, log_partition, log_offset)",
+        '  found:    Binder Error: Referenced column "idd" not found in FROM clause!',
+        '  next:     kappa query shop "DESCRIBE orders"',
+    ]
+
+
+def test_an_unknown_table_lists_the_tables(settings: Settings, product: Product) -> None:
+    with pytest.raises(ConfigError) as e:
+        query(settings, "shop", "SELECT 1 FROM ordres")
+    assert (e.value.expected, e.value.found) == ("tables orders, rejects, totals",
+                                                 "Catalog Error: Table with name ordres does not exist!")
+
+
+@pytest.mark.parametrize("sql", [
+    "SELEC 1", "SELECT id::DATE FROM (SELECT 'x' AS id)", "SELECT * FROM read_csv('/etc/passwd')"])
+def test_sql_that_cannot_run(settings: Settings, product: Product, sql: str) -> None:
+    with pytest.raises(ConfigError, match="the query cannot run"):
+        query(settings, "shop", sql)
+
+
+@pytest.mark.parametrize("sql", [
+    "", "COPY orders TO 'x.csv'", "ATTACH 'x.db'", "DELETE FROM orders", "SELECT 1; DROP VIEW orders",
+    "INSTALL httpfs"])
+def test_queries_only_read(settings: Settings, product: Product, sql: str) -> None:
+    with pytest.raises(RefusedError, match="queries only read"):
+        query(settings, "shop", sql)
+
+
+def test_an_unknown_product(settings: Settings) -> None:
+    with pytest.raises(ConfigError) as e:
+        query(settings, "shoop", "SELECT 1")
+    assert e.value.next == "kappa deploy shoop"
+
+
+def test_checks_select_offending_rows_of_exactly_these_snapshots(
+        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
+    (product.folder / "checks").mkdir()
+    (product.folder / "checks" / "positive.sql").write_text("-- amounts\nSELECT id FROM orders WHERE amount < 0;\n")
+    later = sink(catalog, "orders", "r1-a1", 2, [{"id": None, "amount": 1.0}] * 7)
+
+    results = run_checks(settings, product, snapshots)
+    assert [(r.name, r.offending, r.sample) for r in results] == [
+        ("orders: required columns", 0, []), ("checks/positive.sql", 1, [{"id": 2}])]
+    results = run_checks(settings, product, {**snapshots, "orders": later})
+    assert [(r.offending, len(r.sample)) for r in results] == [(7, 5), (1, 1)]
+
+
+def test_a_check_that_cannot_run_names_its_file(
+        settings: Settings, product: Product, snapshots: dict[str, int]) -> None:
+    (product.folder / "checks").mkdir()
+    (product.folder / "checks" / "wrong.sql").write_text("SELECT colour FROM orders")
+    with pytest.raises(ConfigError, match=r"^checks/wrong\.sql: the query names something that does not exist"):
+        run_checks(settings, product, snapshots)
