@@ -123,7 +123,7 @@ def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
                                timeout=60)
         component = context.project(group, artifact).at_version(version)
         downloaded = component.artifact(classifier, packaging).resolve()
-    except Exception as e:  # noqa: BLE001 - jgo raises whatever requests, the file system or a checksum brings
+    except Exception as e:  # jgo raises whatever requests, the file system or a checksum brings
         raise RetryableError(
             f"could not fetch {jar.coordinate}", expected="Maven Central to answer", found=f"{type(e).__name__}: {e}",
             next="check the network (proxy: HTTPS_PROXY, certificates: REQUESTS_CA_BUNDLE), then: kappa up",

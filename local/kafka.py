@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from local import jars
 from local.layout import Layout, java
+from local.preflight import port_free
 from replay.errors import KappaError
 
 JVM = (
@@ -97,8 +98,9 @@ def ready(layout: Layout) -> bool:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}", "log_level": 0,
-                          "error_cb": lambda _: None})
+    if port_free(layout.ports.kafka):  # librdkafka would try for long, and log each try
+        return False
+    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}", "log_level": 0})
     try:
         return bool(client.list_topics(timeout=2).brokers)
     except KafkaException:

@@ -29,6 +29,7 @@ READY: dict[str, Callable[[Layout], bool]] = {
 }
 """Programs that others talk to, with the question whether they answer."""
 READY_SECONDS = 120
+ORDER = (*READY, "controller")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ProgramStatus:
     program: str
     state: str
     ready: bool | None
-    pid: int | None
+    pid: str
     ports: str
     memory_mb: int | None
     """Resident memory of the process and those it started."""
@@ -64,6 +65,11 @@ def remembered_port_base(home: Path) -> int | None:
     except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
         raise ConfigError(f"{home / 'stack.yaml'} cannot be read", expected="port_base: a number", found=repr(e),
                           next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base N") from e
+
+
+def jars_needed() -> list[jars.Jar]:
+    """The jars of the running stack; those of the tests are fetched by the tests."""
+    return [jar for jar in jars.read_lock() if jar.parts != {"test"}]
 
 
 def programs(layout: Layout, cache: Path) -> list[Program]:
@@ -117,10 +123,10 @@ def status(layout: Layout) -> list[ProgramStatus]:
     return [
         ProgramStatus(
             program=state.name, state=state.state, ready=READY[state.name](layout) if state.name in READY else None,
-            pid=state.pid or None, ports=" ".join(map(str, ports.get(state.name, ()))),
+            pid=str(state.pid or ""), ports=" ".join(map(str, ports.get(state.name, ()))),
             memory_mb=resident_mb(state.pid) if state.pid else None, up_seconds=state.up_seconds,
         )
-        for state in Supervisor(layout).states()
+        for state in sorted(Supervisor(layout).states(), key=lambda state: ORDER.index(state.name))
     ]
 
 

@@ -17,8 +17,9 @@ def tail(folder: Path, name: str, lines: int, follow: bool) -> None:
     file = folder / f"{name}.log"
     if not file.is_file() or file.parent != folder:
         found = sorted(path.stem for path in folder.glob("*.log"))
-        raise ConfigError(f"there is no log of '{name}'", expected=f"one of: {', '.join(found)}" if found else str(file),
-                          found=name, next=f"kappa logs {found[0]}" if found else "kappa up")
+        raise ConfigError(f"there is no log of '{name}'", found=name,
+                          expected=f"one of: {', '.join(found)}" if found else str(file),
+                          next=f"kappa logs {found[0]}" if found else "kappa up")
     with file.open(errors="replace") as stream:
         sys.stdout.writelines(deque(stream, lines))
         sys.stdout.flush()

@@ -1,0 +1,62 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3.11
+VENV := .venv
+KAPPA := $(VENV)/bin/kappa
+# An installed uv, or one of our own in .uv/: a virtual environment and pip are all it takes.
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
+export UV_PYTHON_PREFERENCE ?= only-system
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: install ## the whole of it in one go: stack, log, product, a first query
+	@$(KAPPA) up
+	@$(KAPPA) load flights
+	@$(KAPPA) deploy flights
+	@$(KAPPA) query flights "$$(cat demo/first_query.sql)"
+	@cat demo/next_commands.txt
+
+.PHONY: test
+test: lint unit integration ## all checks: lint, unit tests, integration tests on a stack of their own
+
+.PHONY: lint
+lint: install ## ruff, mypy, import-linter
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: unit
+unit: install ## unit tests (seconds)
+	$(VENV)/bin/pytest tests/unit
+
+.PHONY: integration
+integration: install ## integration tests (minutes; starts and stops its own stack)
+	$(VENV)/bin/pytest tests/integration
+
+.PHONY: up
+up: install ## start the embedded stack
+	@$(KAPPA) up
+
+.PHONY: down
+down: ## stop the embedded stack; its data stays
+	@[ ! -x $(KAPPA) ] || $(KAPPA) down
+
+.PHONY: clean
+clean: down ## stop the stack and remove its data, the virtual environment and caches
+	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.PHONY: install
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet --python $(PYTHON)
+	@touch $@
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.8
