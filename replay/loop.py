@@ -1,0 +1,141 @@
+"""observe → decide → act, again and again, under a lease: used by `kappa deploy` and by `kappa controller`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from replay.act import Context, Hands, perform
+from replay.decide import Blocked, Step, Wait, decide
+from replay.errors import KappaError, RetryableError
+from replay.model import ProductState
+from replay.observe import Eyes, Observation, observe
+from replay.store import Lease, StaleLeaseError, Store
+
+LEASE_SECONDS = 20.0
+"""How long a controller that died keeps others out; a live one renews it while it works."""
+
+
+class WorldLike(Eyes, Hands, Protocol):
+    """All of the world that the loop needs."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass saw and did."""
+
+    state: ProductState
+    seen: Observation
+    step: Step
+
+
+class Loop:
+    """One controller: several may run, one acts at a time."""
+
+    def __init__(self, world: WorldLike, store: Store, now: Callable[[], float] = time.time,
+                 holder: str | None = None) -> None:
+        self.world = world
+        self.store = store
+        self.now = now
+        self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+
+    def run_once(self, product: str) -> Pass:
+        """One pass. Looks without the lease, and takes it only to act on what is still so."""
+        state = self.store.load(product)
+        seen = observe(self.world, state)
+        step = decide(state, seen, self.now())
+        if isinstance(step, Wait | Blocked):
+            return Pass(state, seen, step)
+        try:
+            with self.leased(product) as lease:
+                if lease is None:
+                    return Pass(state, seen, Wait("another controller is at work"))
+                if self.store.load(product) != state:
+                    return Pass(state, seen, Wait("another controller was faster"))
+                perform(self._context(lease, state), step)
+        except StaleLeaseError:
+            return Pass(state, seen, Wait("another controller took over"))
+        return Pass(state, seen, step)
+
+    @contextmanager
+    def leased(self, product: str) -> Iterator[Lease | None]:
+        """The product's lease for the length of a block, None if somebody else has it."""
+        lease = self.store.acquire(product, self.holder, self.now(), LEASE_SECONDS)
+        try:
+            yield lease
+        finally:
+            if lease:
+                self.store.give_back(lease)
+
+    def _context(self, lease: Lease, state: ProductState) -> Context:
+        return Context(hands=self.world, store=self.store, lease=lease, state=state, now=self.now,
+                       keepalive=lambda: self.store.renew(lease, self.now(), LEASE_SECONDS))
+
+
+@dataclass
+class Diary:
+    """What a service writes about its passes: every step, and every complaint when it changes."""
+
+    write: Callable[[str], None]
+    _last: dict[str, str] | None = None
+
+    def step(self, product: str, done: Pass) -> None:
+        """Note a pass."""
+        if isinstance(done.step, Blocked):
+            self.complaint(product, f"{done.step.message}; expected {done.step.expected}; found {done.step.found}")
+            return
+        self.complaint(product, done.seen.unreachable)
+        if not isinstance(done.step, Wait):
+            self.write(f"{product}: {describe(done.step)}")
+
+    def complaint(self, product: str, text: str) -> None:
+        """Note what is wrong, once; the empty text: nothing is."""
+        last = self._last = self._last or {}
+        if text and last.get(product) != text:
+            self.write(f"{product}: {text}")
+        elif not text and last.get(product):
+            self.write(f"{product}: well again")
+        last[product] = text
+
+
+def serve(loop: Loop, diary: Diary, pause: Callable[[], bool]) -> None:
+    """Passes over all products until `pause` says that it is time to end."""
+    while True:
+        try:
+            products = loop.store.products()
+        except Exception as e:  # the store is down for a moment: so is everything else
+            products = []
+            diary.complaint("store", str(e))
+        for product in products:
+            try:
+                diary.step(product, loop.run_once(product))
+            except RetryableError as e:
+                diary.complaint(product, str(e))
+            except KappaError as e:
+                diary.complaint(product, str(e))
+            except Exception as e:  # one product's surprise must not stop the others
+                diary.complaint(product, f"{type(e).__name__}: {e}")
+        if pause():
+            return
+
+
+def describe(step: Step) -> str:
+    """A step in a few words."""
+    name = type(step).__name__
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+    if publication := getattr(step, "publication", None):
+        return f"{words} {publication.attempt_name} checkpoint {publication.checkpoint}"
+    attempt = getattr(step, "attempt", None)
+    text = f"{words} {attempt.name}" if attempt else words
+    checkpoint = getattr(step, "checkpoint", None) or getattr(getattr(step, "position", None), "checkpoint", None)
+    if checkpoint is not None:
+        text += f" checkpoint {getattr(checkpoint, 'id', checkpoint)}"
+    if error := getattr(step, "error", ""):
+        text += f": {error}"
+    return text

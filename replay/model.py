@@ -1,0 +1,206 @@
+"""What the controller remembers: releases, attempts, publications. All frozen, replaced whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from replay import offsets
+from replay.offsets import Offsets
+
+KEPT_POSITIONS = 16
+"""Positions kept per attempt: enough to find one below any checkpoint that the tables are late to commit."""
+
+
+class State(StrEnum):
+    """Where an attempt is in its life."""
+
+    built = "built"
+    """Recorded with its job id; its job may or may not have been submitted."""
+    replaying = "replaying"
+    """Flink runs its job, which still reads history."""
+    caught_up = "caught_up"
+    """Within the product's lag limit for as many checkpoints as it asks."""
+    audited = "audited"
+    """The product's checks passed on the snapshots of one checkpoint, which may now be published."""
+    active = "active"
+    """Readers see its tables."""
+    standby = "standby"
+    """Another attempt is active; this one's job still runs."""
+    retired = "retired"
+    """Once active; its job was stopped."""
+    failed = "failed"
+    """Its job ended, or never started, for the reason in `error`."""
+    aborted = "aborted"
+    """Stopped before readers saw it."""
+
+
+ENDED = frozenset({State.retired, State.failed, State.aborted})
+CANDIDATE = frozenset({State.built, State.replaying, State.caught_up, State.audited})
+
+
+@dataclass(frozen=True)
+class Release:
+    """An immutable build of a product, and the reference data that belongs to it."""
+
+    product: str
+    number: int
+    fingerprint: str
+    created: float
+    reference_offsets: Offsets
+    """Ends of the reference topics when the release was built: every attempt reads exactly up to here."""
+    git_commit: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"r{self.number}"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Offsets that every checkpoint from `checkpoint` on covers."""
+
+    checkpoint: int
+    offsets: Offsets
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a release's job from offset zero, resumed or not."""
+
+    product: str
+    release: int
+    number: int
+    created: float
+    parallelism: int
+    job_ids: tuple[str, ...]
+    """Every job id it ran under; the last one is current, and was stored before it was submitted."""
+    state: State = State.built
+    submitted_at: float | None = None
+    """When the current job id was last handed to Flink; None: never."""
+    confirmed: bool = False
+    """Flink has known the current job id."""
+    restore: str | None = None
+    """Checkpoint that the current job id starts from; None: offset zero."""
+    missing_since: float | None = None
+    """Since when a confirmed job is unknown to Flink."""
+    positions: tuple[Position, ...] = ()
+    """Newest last."""
+    near: int = 0
+    """Positions in a row that were within the lag limit."""
+    audited_checkpoint: int | None = None
+    """The checkpoint whose snapshots passed the product's checks."""
+    stop: State | None = None
+    """The final state that a person or a successor wants; the job is to be cancelled first."""
+    error: str = ""
+    """Why it failed or was aborted."""
+
+    @property
+    def name(self) -> str:
+        """Also the branch, and part of consumer group and checkpoint folder: attempts share nothing."""
+        return f"r{self.release}-a{self.number}"
+
+    @property
+    def group(self) -> str:
+        return f"kappa-{self.product}-{self.name}"
+
+    @property
+    def job_id(self) -> str:
+        return self.job_ids[-1]
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def checkpoint(self) -> int:
+        """The newest checkpoint that was seen completed, 0 for none."""
+        return self.positions[-1].checkpoint if self.positions else 0
+
+    def position_below(self, checkpoint: int) -> Position | None:
+        """The newest position whose records, and the watermarks behind them, a checkpoint surely contains.
+
+        The position of the checkpoint itself would not do: the source emits a watermark a moment after the records
+        that it follows from, so windows that these records close may still have been open in that checkpoint.
+        """
+        older = [p for p in self.positions if p.checkpoint < checkpoint]
+        return older[-1] if older else None
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["positions"] = [[p.checkpoint, offsets.to_json(p.offsets)] for p in self.positions]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        values = dict(data)
+        values["job_ids"] = tuple(values["job_ids"])
+        values["state"] = State(values["state"])
+        values["stop"] = State(values["stop"]) if values["stop"] else None
+        values["positions"] = tuple(Position(c, offsets.from_json(o)) for c, o in values["positions"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A row of the journal: written before `main` is moved, marked done after."""
+
+    id: int
+    product: str
+    release: int
+    attempt: int
+    checkpoint: int
+    before: Mapping[str, int]
+    """Table → what `main` shows before."""
+    after: Mapping[str, int]
+    """Table → what `main` is to show."""
+    covered: Offsets
+    """Offsets that `after` covers at least."""
+    started: float
+    finished: float | None = None
+
+    @property
+    def attempt_name(self) -> str:
+        return f"r{self.release}-a{self.attempt}"
+
+
+@dataclass(frozen=True)
+class ProductState:
+    """All that the store knows of a product."""
+
+    product: str
+    releases: tuple[Release, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    """Oldest first."""
+    publications: tuple[Publication, ...] = ()
+    """The last one done and the one under way, if any; oldest first."""
+
+    @property
+    def live(self) -> tuple[Attempt, ...]:
+        return tuple(a for a in self.attempts if not a.ended)
+
+    @property
+    def active(self) -> Attempt | None:
+        return next((a for a in self.attempts if a.state is State.active), None)
+
+    @property
+    def candidate(self) -> Attempt | None:
+        """The newest attempt on its way to readers."""
+        return next((a for a in reversed(self.attempts) if a.state in CANDIDATE and not a.stop), None)
+
+    @property
+    def published(self) -> Publication | None:
+        """What readers see, as far as the journal knows."""
+        return next((p for p in reversed(self.publications) if p.finished is not None), None)
+
+    @property
+    def unfinished(self) -> Publication | None:
+        return next((p for p in self.publications if p.finished is None), None)
+
+    def release(self, number: int) -> Release:
+        return next(r for r in self.releases if r.number == number)
+
+    def attempt(self, name: str) -> Attempt:
+        return next(a for a in self.attempts if a.name == name)

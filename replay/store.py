@@ -1,0 +1,238 @@
+"""The controller's memory: releases, attempts, the publish journal and one lease per product.
+
+Every write asks for the lease's fencing token in the same transaction, so a controller that lost its lease while it
+slept changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from replay import offsets
+from replay.errors import ConflictError, RetryableError
+from replay.model import Attempt, ProductState, Publication, Release
+
+_meta = sa.MetaData()
+
+_leases = sa.Table(
+    "leases", _meta,
+    sa.Column("product", sa.String, primary_key=True),
+    sa.Column("holder", sa.String, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+)
+_releases = sa.Table(
+    "releases", _meta,
+    sa.Column("product", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("git_commit", sa.String),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("reference_offsets", sa.JSON, nullable=False),
+)
+_attempts = sa.Table(
+    "attempts", _meta,
+    sa.Column("product", sa.String, primary_key=True),
+    sa.Column("release", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+_publications = sa.Table(
+    "publications", _meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("product", sa.String, nullable=False, index=True),
+    sa.Column("release", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("checkpoint", sa.BigInteger, nullable=False),
+    sa.Column("before", sa.JSON, nullable=False),
+    sa.Column("after", sa.JSON, nullable=False),
+    sa.Column("covered", sa.JSON, nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("finished", sa.Float),
+)
+
+
+class StaleLeaseError(ConflictError):
+    """Another controller took over: nothing was written."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to change one product, until it expires or somebody with a higher token has it."""
+
+    product: str
+    holder: str
+    token: int
+
+
+class Store:
+    """Opened once per process; creates its tables when they are missing."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        with _readable_errors(url):
+            _meta.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Lease
+
+    def acquire(self, product: str, holder: str, now: float, ttl: float) -> Lease | None:
+        """The lease, with a token higher than any before; None while another holder's has not expired."""
+        with self._engine.begin() as c:
+            row = c.execute(sa.select(_leases).where(_leases.c.product == product).with_for_update()).one_or_none()
+            if row is None:
+                c.execute(_leases.insert().values(product=product, holder=holder, token=1, expires=now + ttl))
+                return Lease(product, holder, 1)
+            if row.expires > now and row.holder != holder:
+                return None
+            token = row.token + 1
+            c.execute(_leases.update().where(_leases.c.product == product)
+                      .values(holder=holder, token=token, expires=now + ttl))
+            return Lease(product, holder, token)
+
+    def renew(self, lease: Lease, now: float, ttl: float) -> None:
+        """Keep the lease; StaleLeaseError when another holder has it by now."""
+        with self._fenced(lease) as c:
+            c.execute(_leases.update().where(_leases.c.product == lease.product).values(expires=now + ttl))
+
+    def give_back(self, lease: Lease) -> None:
+        """Let another holder have the lease at once; nothing when it is lost already."""
+        with self._engine.begin() as c:
+            c.execute(_leases.update().where(_leases.c.product == lease.product, _leases.c.token == lease.token)
+                      .values(expires=0.0))
+
+    # Reading
+
+    def products(self) -> list[str]:
+        """Products with at least one release."""
+        with self._engine.connect() as c:
+            return list(c.scalars(sa.select(_releases.c.product).distinct().order_by(_releases.c.product)))
+
+    def load(self, product: str) -> ProductState:
+        """Everything known of a product, at one instant."""
+        mine = _publications.c.product == product
+        done = sa.select(sa.func.max(_publications.c.id)).where(mine, _publications.c.finished.is_not(None))
+        with self._engine.connect() as c:
+            releases = c.execute(sa.select(_releases).where(_releases.c.product == product)
+                                 .order_by(_releases.c.number))
+            attempts = c.execute(sa.select(_attempts.c.body).where(_attempts.c.product == product)
+                                 .order_by(_attempts.c.release, _attempts.c.number)).scalars().all()
+            publications = c.execute(
+                sa.select(_publications).order_by(_publications.c.id)
+                .where(mine, sa.or_(_publications.c.finished.is_(None), _publications.c.id == done.scalar_subquery())))
+            return ProductState(
+                product=product,
+                releases=tuple(_release(r) for r in releases),
+                attempts=tuple(sorted(map(Attempt.from_json, attempts), key=_age)),
+                publications=tuple(_publication(p) for p in publications),
+            )
+
+    # Writing, fenced
+
+    def add_release(self, lease: Lease, release: Release) -> None:
+        with self._fenced(lease) as c:
+            c.execute(_releases.insert().values(
+                product=release.product, number=release.number, fingerprint=release.fingerprint,
+                git_commit=release.git_commit, created=release.created,
+                reference_offsets=offsets.to_json(release.reference_offsets)))
+
+    def save(self, lease: Lease, *attempts: Attempt) -> None:
+        """Replace attempts whole, all or none."""
+        with self._fenced(lease) as c:
+            _put(c, attempts)
+
+    def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
+        """Journal an intent; returns it with its id."""
+        with self._fenced(lease) as c:
+            result = c.execute(_publications.insert().values(
+                product=intent.product, release=intent.release, attempt=intent.attempt, checkpoint=intent.checkpoint,
+                before=dict(intent.before), after=dict(intent.after), covered=offsets.to_json(intent.covered),
+                started=intent.started, finished=None))
+            key = result.inserted_primary_key
+        assert key is not None
+        return _with_id(intent, int(key[0]))
+
+    def finish_publication(self, lease: Lease, publication: Publication, now: float, *attempts: Attempt) -> None:
+        """Mark an intent done, together with the attempts that it changed."""
+        with self._fenced(lease) as c:
+            c.execute(_publications.update().where(_publications.c.id == publication.id).values(finished=now))
+            _put(c, attempts)
+
+    def drop_publication(self, lease: Lease, publication: Publication) -> None:
+        """Forget an intent that was refused as a whole: `main` did not move."""
+        with self._fenced(lease) as c:
+            c.execute(_publications.delete().where(_publications.c.id == publication.id))
+
+    @contextmanager
+    def _fenced(self, lease: Lease) -> Iterator[sa.Connection]:
+        with self._engine.begin() as c:
+            token = c.scalar(sa.select(_leases.c.token).where(_leases.c.product == lease.product).with_for_update())
+            if token != lease.token:
+                raise StaleLeaseError(f"another controller took over {lease.product}",
+                                      expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
+                                      next=f"kappa deploy {lease.product}  (shows what the other one does)")
+            yield c
+
+
+def _put(c: sa.Connection, attempts: Sequence[Attempt]) -> None:
+    for a in attempts:
+        key = (_attempts.c.product == a.product) & (_attempts.c.release == a.release) & (_attempts.c.number == a.number)
+        values = {"state": a.state.value, "body": a.to_json()}
+        if not c.execute(_attempts.update().where(key).values(**values)).rowcount:
+            c.execute(_attempts.insert().values(product=a.product, release=a.release, number=a.number, **values))
+
+
+def _age(attempt: Attempt) -> tuple[float, int, int]:
+    return attempt.created, attempt.release, attempt.number
+
+
+def _release(row: Any) -> Release:
+    return Release(product=row.product, number=row.number, fingerprint=row.fingerprint, created=row.created,
+                   reference_offsets=offsets.from_json(row.reference_offsets), git_commit=row.git_commit)
+
+
+def _publication(row: Any) -> Publication:
+    return Publication(id=row.id, product=row.product, release=row.release, attempt=row.attempt,
+                       checkpoint=row.checkpoint, before=row.before, after=row.after,
+                       covered=offsets.from_json(row.covered), started=row.started, finished=row.finished)
+
+
+def _with_id(intent: Publication, key: int) -> Publication:
+    return Publication(**{**intent.__dict__, "id": key})
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _sqlite_connect)
+        sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_connect(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late for the read before a write
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA synchronous=FULL")  # an intent must outlive a power cut
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read turned write would otherwise fail at once as 'locked'
+
+
+@contextmanager
+def _readable_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as e:
+        raise RetryableError("the controller's store does not answer", expected=sa.make_url(url).render_as_string(),
+                             found=str(e.orig), next="kappa status") from e

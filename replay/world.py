@@ -1,0 +1,155 @@
+"""The real world behind `Eyes` and `Hands`: Flink, Kafka and the lake of the settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog
+
+from jobs.product import Product, ProductError, Role, load_product
+from replay import lake, log, publish, query
+from replay.errors import ConfigError
+from replay.flink import Flink, Job, Slots, Submission, retained_checkpoints
+from replay.model import Attempt, ProductState, Release
+from replay.offsets import Offsets
+from replay.release import bindings_file, release_folder, verify
+from replay.settings import Settings
+
+
+class World:
+    """Everything outside of the store. Connects when first asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._products: dict[Path, Product] = {}
+
+    @cached_property
+    def flink(self) -> Flink:
+        return Flink(self.settings)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return lake.open_catalog(self.settings)
+
+    def product(self, attempt: Attempt, state: ProductState) -> Product:
+        """The model of the attempt's release, read once."""
+        release = state.release(attempt.release)
+        folder = release_folder(self.settings, release.product, release.fingerprint) / "product"
+        if folder not in self._products:
+            self._products[folder] = read_product(folder)
+        return self._products[folder]
+
+    # Eyes
+
+    def job(self, job_id: str) -> Job | None:
+        return self.flink.job(job_id)
+
+    def read_positions(self, job_id: str) -> Offsets:
+        """Between checkpoints, for display only."""
+        return self.flink.read_positions(job_id)
+
+    def slots(self) -> Slots:
+        return self.flink.slots()
+
+    def committed(self, group: str, product: Product) -> Offsets:
+        return log.committed_offsets(self.settings, group, list(product.settings.topics))
+
+    def ends(self, product: Product) -> Offsets:
+        return log.end_offsets(self.settings, _topics(product, growing=True))
+
+    def reference_ends(self, product: Product) -> Offsets:
+        """Ends of the reference topics, to be fixed in a release."""
+        topics = _topics(product, growing=False)
+        return log.end_offsets(self.settings, topics) if topics else {}
+
+    def publishable(self, product: Product, attempt: Attempt) -> tuple[lake.Checkpoint, ...]:
+        if not lake.pointers(self.catalog, product.name):
+            return ()
+        return tuple(lake.publishable(self.catalog, product, attempt.name, attempt.job_ids))
+
+    def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
+        if set(product.outputs) - set(lake.pointers(self.catalog, product.name)):
+            return {}, True
+        tables = lake.current_metadata(self.catalog, product)
+        refs = {name: (m.refs.get(lake.MAIN), m.refs.get(lake.GENESIS)) for name, m in tables.items()}
+        shown = {name: main.snapshot_id for name, (main, _) in refs.items() if main}
+        return shown, all(main and genesis and main.snapshot_id == genesis.snapshot_id
+                          for main, genesis in refs.values())
+
+    def retained(self, attempt: Attempt) -> Mapping[int, str]:
+        return retained_checkpoints(self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
+
+    # Hands
+
+    def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
+        lake.ensure_tables(self.catalog, product)
+        lake.create_branch(self.catalog, product, attempt.name, resume=attempt.restore is not None)
+        bindings = self.bindings(product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism)
+        write_bindings(bindings_file(self.settings, product.name, attempt.name), bindings)
+
+    def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
+        self.flink.submit(self.submission(attempt, release), keepalive)
+
+    def submission(self, attempt: Attempt, release: Release) -> Submission:
+        """What `flink run` gets; RefusedError when the archived release was changed."""
+        folder = release_folder(self.settings, release.product, release.fingerprint)
+        verify(folder, release.fingerprint)
+        return Submission(job_id=attempt.job_id, name=f"{attempt.product}-{attempt.name}", release=folder,
+                          bindings=bindings_file(self.settings, attempt.product, attempt.name), restore=attempt.restore)
+
+    def cancel(self, job_id: str) -> None:
+        self.flink.cancel(job_id)
+
+    def checks(self, product: Product, snapshots: Mapping[str, int]) -> list[str]:
+        return [f"{c.name}: {c.offending} rows, such as {c.sample[:1]}"
+                for c in query.run_checks(self.settings, product, snapshots) if c.offending]
+
+    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None:
+        publish.publish(self.catalog, product, after, before)
+
+    def bindings(self, product: Product, name: str, group: str, reference: Offsets,
+                 parallelism: int) -> dict[str, object]:
+        """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
+        s = self.settings
+        ends = log.end_offsets(s, list(product.settings.topics))
+        return {
+            "attempt": f"{product.name}-{name}",
+            "branch": name,
+            "group": group,
+            "kafka": {**s.kafka, **s.kafka_java},
+            "registry": s.registry,
+            "catalog": {"name": s.catalog.name, "options": s.catalog.flink},
+            "namespace": product.name,
+            "partitions": {topic: len(partitions) for topic, partitions in ends.items()},
+            "reference_offsets": {t: dict(p) for t, p in reference.items()},
+            "parallelism": parallelism,
+            "checkpoint_interval": product.settings.checkpoint_interval,
+            "checkpoint_dir": self._checkpoints(product.name, name),
+        }
+
+    def _checkpoints(self, product: str, name: str) -> str:
+        return f"{self.settings.flink.checkpoints.rstrip('/')}/{product}/{name}"
+
+
+def read_product(folder: Path) -> Product:
+    """Read a product's folder; ConfigError says which file to mend."""
+    try:
+        return load_product(folder)
+    except ProductError as e:
+        raise ConfigError(f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"mend {e.file}") from e
+
+
+def write_bindings(file: Path, bindings: Mapping[str, object]) -> None:
+    """For the owner's eyes only: the client's properties may hold a password."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(".tmp")
+    scratch.touch(mode=0o600)
+    scratch.write_text(json.dumps(bindings, indent=1) + "\n")
+    scratch.replace(file)
+
+
+def _topics(product: Product, *, growing: bool) -> list[str]:
+    return [name for name, topic in product.settings.topics.items() if (topic.role is not Role.reference) == growing]
