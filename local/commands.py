@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from replay.output import Output, OutputOption, err, out, print_json, print_rows
 from replay.settings import kappa_home
 
+StatusSection = Callable[[], list[dict[str, Any]]]
+"""Further rows for `kappa status`, from packages that this one does not know."""
 
-def register(app: typer.Typer) -> None:
-    """Add the stack's commands."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(status)
-    app.command()(logs)
+
+def register(app: typer.Typer, status_sections: Mapping[str, StatusSection] | None = None) -> None:
+    """Add the stack's commands; each status section becomes a table after the programs'."""
+    for command in (up, down, logs, doctor):
+        app.command()(command)
+
+    @app.command()
+    def status(output: OutputOption = Output.text) -> None:
+        """What runs: processes, ports, memory; and what the products are doing."""
+        show_status(output, status_sections or {})
 
 
 def up(
     port_base: Annotated[int | None, typer.Option(
-        help="ports N+80 to N+93; remembered in the home  [default: 19000]", show_default=False)] = None,
+        help="listen on N+80 to N+93; remembered in the home  [default: 19000]", show_default=False)] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Start the embedded stack, or what is missing of it, and wait until it answers."""
@@ -42,16 +49,23 @@ def down() -> None:
     out.print("stopped" if stack.down(kappa_home(), _say) else "nothing was running")
 
 
-def status(output: OutputOption = Output.text) -> None:
-    """What runs of the stack: processes, ports, memory."""
+def show_status(output: Output, sections: Mapping[str, StatusSection]) -> None:
+    """Print the programs, then each section."""
     from local import stack
 
     layout = stack.layout_of(kappa_home())
-    rows = [asdict(row) for row in stack.status(layout)]
-    if rows or output is Output.json:
-        print_rows(rows, output, title=str(layout.home))
+    programs = [asdict(row) for row in stack.status(layout)]
+    if output is Output.json:
+        print_json({"home": str(layout.home), "programs": programs,
+                    **{name: section() for name, section in sections.items()}})
+        return
+    if programs:
+        print_rows([{**row, "pid": str(row["pid"] or "")} for row in programs], output, title=str(layout.home))
     else:
         out.print(f"the stack of {layout.home} is not running; start it: kappa up")
+    for name, section in sections.items():
+        if rows := section():
+            print_rows(rows, output, title=name)
 
 
 def logs(
@@ -63,6 +77,23 @@ def logs(
     from local.tail import tail
 
     tail(kappa_home() / "logs", name, lines, follow)
+
+
+def doctor(output: OutputOption = Output.text) -> None:
+    """Examine this machine and the stack; each problem with what was expected, what was found, what to do."""
+    from local.doctor import examine
+
+    checks = examine(kappa_home())
+    if output is Output.json:
+        print_json([asdict(check) for check in checks])
+    else:
+        for check in checks:
+            out.print(f"{'problem' if check.problems else 'ok':<8}{check.name}",
+                      style="red" if check.problems else "green", markup=False)
+            for problem in check.problems:
+                out.print(f"{problem.error()}\n", markup=False)
+    if any(check.problems for check in checks):
+        raise typer.Exit(1)
 
 
 def _say(message: str) -> None:

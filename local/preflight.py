@@ -118,18 +118,29 @@ def available_mb() -> int | None:
 
 
 def _owner(port: int) -> str:
-    """' (pid 123: java …)' when /proc says who listens."""
+    """' (pid 123: what it is)' when /proc says who listens."""
     inode = _inode(port)
     if inode is None:
         return ""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if os.readlink(link) == f"socket:[{inode}]":
-                command = (link.parents[1] / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                return f" (pid {link.parents[1].name}: {command[:80].strip()})"
+                return f" (pid {link.parents[1].name}: {_describe(link.parents[1])})"
         except OSError:
             continue
     return ""
+
+
+def _describe(process: Path) -> str:
+    """'kafka of the home /…' for a program of an embedded stack, else its command line."""
+    variables = dict(v.split("=", 1) for v in _strings(process / "environ") if "=" in v)
+    if "KAPPA_PROGRAM" in variables:
+        return f"{variables['KAPPA_PROGRAM']} of the home {variables.get('KAPPA_HOME')}"
+    return " ".join(_strings(process / "cmdline"))[:80]
+
+
+def _strings(file: Path) -> list[str]:
+    return [text for text in file.read_bytes().decode(errors="replace").split("\0") if text]
 
 
 def _inode(port: int) -> str | None:

@@ -39,7 +39,7 @@ class ProgramStatus:
     program: str
     state: str
     ready: bool | None
-    pid: str
+    pid: int | None
     ports: str
     memory_mb: int | None
     """Resident memory of the process and those it started."""
@@ -109,7 +109,7 @@ def down(home: Path, progress: Progress) -> bool:
         supervisor = Supervisor(layout)
         was_running = supervisor.running()
         if was_running:
-            progress("stopping " + ", ".join(state.name for state in reversed(supervisor.states())))
+            progress(f"stopping the stack in {home}")
             supervisor.stop()
         left = end_orphans(layout)
         for pid, program in left.items():
@@ -123,7 +123,7 @@ def status(layout: Layout) -> list[ProgramStatus]:
     return [
         ProgramStatus(
             program=state.name, state=state.state, ready=READY[state.name](layout) if state.name in READY else None,
-            pid=str(state.pid or ""), ports=" ".join(map(str, ports.get(state.name, ()))),
+            pid=state.pid or None, ports=" ".join(map(str, ports.get(state.name, ()))),
             memory_mb=resident_mb(state.pid) if state.pid else None, up_seconds=state.up_seconds,
         )
         for state in sorted(Supervisor(layout).states(), key=lambda state: ORDER.index(state.name))
