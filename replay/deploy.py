@@ -193,8 +193,9 @@ def preflight_log(settings: Settings, product: Product) -> None:
     """RefusedError when the log is not whole, RetryableError when the broker or the registry is down."""
     if problems := log.check_whole_log(settings, product):
         first = problems[0]
-        more = f"  (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise RefusedError(f"the log of {product.name} is not whole: {first}{more}", next=f"kappa load {product.name}")
+        others = "".join(f"\n    {p}" for p in problems[1:])
+        raise RefusedError(f"the log of {product.name} is not whole: topic {first.topic}", expected=first.expected,
+                           found=f"{first.found}{others}", next=first.next)
 
 
 def need_slots(slots: Slots, todo: Plan) -> None:

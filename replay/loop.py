@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from replay.act import Context, Hands, perform
-from replay.decide import Blocked, Step, Wait, decide
-from replay.errors import KappaError, RetryableError
+from replay.decide import Blocked, Cancel, Step, Wait, decide
+from replay.errors import KappaError
 from replay.model import ProductState
 from replay.observe import Eyes, Observation, observe
 from replay.store import Lease, StaleLeaseError, Store
@@ -85,14 +87,16 @@ class Diary:
     write: Callable[[str], None]
     _last: dict[str, str] | None = None
 
-    def step(self, product: str, done: Pass) -> None:
-        """Note a pass."""
+    def step(self, product: str, done: Pass) -> bool:
+        """Note a pass; whether it left nothing to do."""
         if isinstance(done.step, Blocked):
             self.complaint(product, f"{done.step.message}; expected {done.step.expected}; found {done.step.found}")
-            return
+            return True
         self.complaint(product, done.seen.unreachable)
-        if not isinstance(done.step, Wait):
-            self.write(f"{product}: {describe(done.step)}")
+        if isinstance(done.step, Wait):
+            return True
+        self.write(f"{product}: {describe(done.step)}")
+        return isinstance(done.step, Cancel)  # Flink takes a moment over it
 
     def complaint(self, product: str, text: str) -> None:
         """Note what is wrong, once; the empty text: nothing is."""
@@ -109,17 +113,17 @@ def serve(loop: Loop, diary: Diary, pause: Callable[[], bool]) -> None:
     while True:
         try:
             products = loop.store.products()
-        except Exception as e:  # the store is down for a moment: so is everything else
+            diary.complaint("store", "")
+        except (KappaError, SQLAlchemyError) as e:  # a store that is down comes back
             products = []
             diary.complaint("store", str(e))
         for product in products:
             try:
-                diary.step(product, loop.run_once(product))
-            except RetryableError as e:
-                diary.complaint(product, str(e))
+                while not diary.step(product, loop.run_once(product)):
+                    pass
             except KappaError as e:
                 diary.complaint(product, str(e))
-            except Exception as e:  # one product's surprise must not stop the others
+            except Exception as e:  # noqa: BLE001  one product's surprise must not stop the others
                 diary.complaint(product, f"{type(e).__name__}: {e}")
         if pause():
             return

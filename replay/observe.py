@@ -25,7 +25,7 @@ class Seen:
     """Ends of the topics that grow."""
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
-    lag_limit: LagLimit = LagLimit()
+    lag_limit: LagLimit = field(default_factory=LagLimit)
     publishable: tuple[Checkpoint, ...] = ()
     """Checkpoints present in every table of its branch, newest first."""
     retained: Mapping[int, str] = field(default_factory=dict)

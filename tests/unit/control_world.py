@@ -1,0 +1,211 @@
+"""A world for the controller's tests: one clock, one Flink, one log, one lake, and a way to die anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
+from replay.errors import ConflictError, OutcomeUnknownError
+from replay.flink import FlinkDownError, Job
+from replay.lake import Checkpoint
+from replay.model import Attempt, ProductState, Release
+from replay.offsets import Offsets
+
+TABLES = ("flights_rows", "flights_hourly")
+
+
+class DiedError(BaseException):
+    """The controller's process was killed here."""
+
+
+@dataclass
+class Clock:
+    """Time that passes only when told."""
+
+    time: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def product(lag: LagLimit | None = None) -> Product:
+    """Events in two partitions and one reference topic; two outputs."""
+    settings = ProductSettings(
+        name="flights",
+        topics={"flights": Topic(role="events", allowed_lateness="6h"), "airlines": Topic(role="reference")},
+        outputs={TABLES[0]: Output(kind="rows", of="flights"), TABLES[1]: Output(kind="aggregate")},
+        lag_limit=lag or LagLimit(records=10, checkpoints=2),
+    )
+    return Product(folder=Path("/nowhere"), settings=settings, contract={}, columns={})
+
+
+@dataclass
+class FakeJob:
+    """A job in the cluster."""
+
+    branch: str
+    status: str = "RUNNING"
+    checkpoint: int = 0
+    base: int = 0
+
+
+@dataclass
+class FakeWorld:
+    """Reads the log at `speed` records a partition and checkpoint; each table commits at every checkpoint."""
+
+    clock: Clock
+    ends_now: dict[str, dict[int, int]] = field(default_factory=lambda: {"flights": {0: 100, 1: 90}})
+    reference: dict[str, dict[int, int]] = field(default_factory=lambda: {"airlines": {0: 16}})
+    speed: int = 40
+    jobs: dict[str, FakeJob] = field(default_factory=dict)
+    submitted: list[str] = field(default_factory=list)
+    """Every job id that the cluster accepted."""
+    refused_duplicates: list[str] = field(default_factory=list)
+    down: bool = False
+    kept: dict[int, str] = field(default_factory=dict)
+    commits: dict[str, dict[int, Checkpoint]] = field(default_factory=dict)
+    """Branch → checkpoint → snapshots; a checkpoint that is committed twice is an error."""
+    positions: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
+    """Group → offsets."""
+    main_now: dict[str, int] = field(default_factory=dict)
+    genesis: bool = True
+    published: list[dict[str, int]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    submit_fails: list[Exception] = field(default_factory=list)
+    lost_answers: int = 0
+    die_at: Callable[[str], bool] = lambda _: False
+    lag: LagLimit | None = None
+
+    def _gate(self, where: str) -> None:
+        if self.die_at(where):
+            raise DiedError(where)
+
+    def _up(self) -> None:
+        if self.down:
+            raise FlinkDownError("Flink's JobManager does not answer")
+
+    # The passing of time
+
+    def complete_checkpoint(self) -> None:
+        """Every running job reads on, completes a checkpoint and commits it in every table."""
+        for job_id, job in self.jobs.items():
+            if job.status != "RUNNING":
+                continue
+            group = self.positions.setdefault(f"kappa-flights-{job.branch}", {})
+            for topic, partitions in {**self.ends_now, **self.reference}.items():
+                read = group.setdefault(topic, {})
+                for p, end in partitions.items():
+                    read[p] = min(end, read.get(p, 0) + self.speed)
+            job.checkpoint = max(job.checkpoint, job.base) + 1
+            branch = self.commits.setdefault(job.branch, {})
+            assert job.checkpoint not in branch, f"{job.branch} would have checkpoint {job.checkpoint} twice"
+            seed = 1000 * (1 + int(job.branch[-1])) + job.checkpoint
+            branch[job.checkpoint] = Checkpoint(job.checkpoint, {t: 10 * seed + i for i, t in enumerate(TABLES)})
+            self.kept[job.checkpoint] = f"file:///ck/{job.branch}/{job_id}/chk-{job.checkpoint}"
+
+    def lose_jobs(self) -> None:
+        """The JobManager was killed and is back, knowing nothing."""
+        self.jobs.clear()
+
+    # Eyes
+
+    def product(self, attempt: Attempt, state: ProductState) -> Product:
+        return product(self.lag)
+
+    def job(self, job_id: str) -> Job | None:
+        self._up()
+        job = self.jobs.get(job_id)
+        if job is None:
+            return None
+        return Job(job_id, job.status, checkpoint=job.checkpoint, error="boom" if job.status == "FAILED" else "")
+
+    def committed(self, group: str, product: Product) -> Offsets:
+        return {t: dict(p) for t, p in self.positions.get(group, {}).items()}
+
+    def ends(self, product: Product) -> Offsets:
+        return self.ends_now
+
+    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
+        return tuple(c for _, c in sorted(self.commits.get(attempt.name, {}).items(), reverse=True))
+
+    def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
+        return dict(self.main_now), self.genesis
+
+    def retained(self, attempt: Attempt) -> Mapping[int, str]:
+        return {n: path for n, path in self.kept.items() if f"/{attempt.name}/" in path}
+
+    # Hands
+
+    def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
+        self._gate("before prepare")
+        if not self.main_now:
+            self.main_now = dict.fromkeys(TABLES, 1)
+        if not attempt.restore:
+            assert not self.commits.get(attempt.name), "a branch that holds commits must not be written from zero"
+        self._gate("after prepare")
+
+    def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
+        self._gate("before submit")
+        self._up()
+        if self.submit_fails:
+            raise self.submit_fails.pop(0)
+        if attempt.job_id in self.jobs:
+            self.refused_duplicates.append(attempt.job_id)
+            return
+        assert not any(j.branch == attempt.name and j.status == "RUNNING" for j in self.jobs.values()), "two writers"
+        base = int(attempt.restore.rsplit("-", 1)[1]) if attempt.restore else 0
+        self.jobs[attempt.job_id] = FakeJob(attempt.name, base=base)
+        self.submitted.append(attempt.job_id)
+        keepalive()
+        self._gate("after submit")
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise OutcomeUnknownError("no answer")
+
+    def cancel(self, job_id: str) -> None:
+        self._gate("before cancel")
+        self._up()
+        if job_id in self.jobs:
+            self.jobs[job_id] = replace(self.jobs[job_id], status="CANCELED")
+        self._gate("after cancel")
+
+    def checks(self, product: Product, snapshots: Mapping[str, int]) -> list[str]:
+        return list(self.complaints)
+
+    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None:
+        self._gate("before publish")
+        if self.main_now != dict(after):
+            if self.main_now != dict(before):
+                raise ConflictError("somebody else moved main")
+            self.main_now = dict(after)
+            self.genesis = False
+            self.published.append(dict(after))
+        self._gate("after publish")
+
+
+class DyingStore:
+    """A store whose process dies just before or just after a write."""
+
+    WRITES = ("save", "begin_publication", "finish_publication", "drop_publication")
+
+    def __init__(self, store: Any, die_at: Callable[[str], bool]) -> None:
+        self._store = store
+        self._die_at = die_at
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name not in self.WRITES:
+            return method
+
+        def write(*args: Any) -> Any:
+            if self._die_at(f"before {name}"):
+                raise DiedError(name)
+            result = method(*args)
+            if self._die_at(f"after {name}"):
+                raise DiedError(name)
+            return result
+
+        return write
