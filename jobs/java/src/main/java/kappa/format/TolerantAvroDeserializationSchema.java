@@ -98,7 +98,7 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
             throw e;
         } catch (EOFException e) {
             throw new UndecodableException("body ends before the end of a record of schema id " + id);
-        } catch (IOException | RuntimeException | StackOverflowError e) {
+        } catch (IOException | RuntimeException e) {
             // The JVM drops the message of its own exceptions once the code is hot; a replay must give the same reason.
             String why = e instanceof AvroRuntimeException ? e.getMessage() : e.getClass().getSimpleName();
             throw new UndecodableException("body is not a record of schema id " + id + ": " + why);

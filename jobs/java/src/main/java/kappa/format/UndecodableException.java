@@ -6,9 +6,10 @@ import java.io.IOException;
 final class UndecodableException extends IOException {
 
     private static final long serialVersionUID = 1L;
+    private static final int LONGEST = 300; // Avro likes to print whole schemas
 
     UndecodableException(String reason) {
-        super(reason);
+        super(reason.length() <= LONGEST ? reason : reason.substring(0, LONGEST) + "…");
     }
 
     /** Without a stack trace: garbage may come at the full speed of the log. */

@@ -103,8 +103,8 @@ final class WriterSchemas {
             if (left.isNegative() || left.isZero()) {
                 throw new IOException(
                         String.format(
-                                "Schema registry %s gave no schema for id %d within %d s",
-                                address, id, settings.timeout.toSeconds()),
+                                "Schema registry %s gave no schema for id %d within %s s",
+                                address, id, settings.timeout.toMillis() / 1000.0),
                         failure);
             }
             pause = pause.compareTo(left) < 0 ? pause : left;
