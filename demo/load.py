@@ -1,0 +1,144 @@
+"""Append what is missing of the planned records to the log, at once or paced like live traffic."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from demo import flights
+from demo.flights import PARTITIONS, Encoder, Planned
+from jobs.product import Product
+from replay import log
+from replay.errors import ConflictError, RetryableError
+from replay.settings import Settings
+
+# An idempotent producer appends every record once and in order, also when the broker dies and comes back in between.
+_PRODUCER = {
+    "enable.idempotence": True,
+    "linger.ms": 20,
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 200_000,
+    "delivery.timeout.ms": 600_000,
+    "message.send.max.retries": 2_147_483_647,
+    "retry.backoff.max.ms": 1000,
+    "log_level": 0,
+}
+
+
+@dataclass
+class Loaded:
+    """What a load did."""
+
+    planned: int = 0
+    written: int = 0
+    present: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+def repeats(scale: int) -> Iterator[tuple[int, list[Planned]]]:
+    """The planned records, repeat by repeat; the reference data come before the first."""
+    yield 0, flights.plan_reference()
+    offsets = [0] * (PARTITIONS["flights"] + 1)
+    for repeat in range(scale):
+        records = flights.plan(repeat, offsets)
+        yield repeat, records
+        offsets = flights.next_offsets(records, offsets)
+
+
+def load(settings: Settings, product: Product, scale: int, rate: float | None,
+         progress: Callable[[Loaded], None]) -> Loaded:
+    """Bring the log to `scale` repeats; records that are there already are left alone.
+
+    ConflictError when what is there is not what this loader writes; RetryableError when the broker stays away.
+    """
+    ids = log.register_schemas(settings, product)
+    log.create_topics(settings, PARTITIONS)
+    schemas = {topic: json.loads(product.schema_file(topic).read_text()) for topic in PARTITIONS}
+    encoder, loaded = Encoder(schemas, ids), Loaded()
+    ends = log.end_offsets(settings, PARTITIONS)
+    last_there = {(t, p): (end - 1) for t, ps in ends.items() for p, end in ps.items() if end}
+    writer = Writer(settings, rate)
+    try:
+        for repeat, records in repeats(scale):
+            loaded.planned += len(records)
+            for r in records:
+                if last_there.get((r.topic, r.partition)) == r.offset:
+                    _must_be_ours(settings, r)
+            missing = [r for r in records if r.offset >= ends[r.topic].get(r.partition, 0)]
+            loaded.present += len(records) - len(missing)
+            for number, (record, value) in enumerate(zip(missing, encoder.values(missing, repeat), strict=True)):
+                writer.write(record, value)
+                loaded.written += 1
+                loaded.kinds[record.kind] = loaded.kinds.get(record.kind, 0) + 1
+                if number % 5000 == 0 or rate:
+                    progress(loaded)
+    finally:
+        writer.close()
+    progress(loaded)
+    return loaded
+
+
+def _must_be_ours(settings: Settings, expected: Planned) -> None:
+    """The last record of a partition must stand where the plan has it, else appending would mix two logs."""
+    at = expected.offset
+    found = next(log.read_range(settings, expected.topic, expected.partition, at, at + 1), None)
+    if found is None or found.timestamp != expected.timestamp:
+        raise ConflictError(
+            f"topic {expected.topic}, partition {expected.partition} holds other records than this loader writes",
+            expected=f"timestamp {expected.timestamp} at offset {expected.offset}",
+            found=f"timestamp {found.timestamp}" if found else "nothing", next="load into a fresh KAPPA_HOME")
+
+
+class Writer:
+    """A producer that paces itself and never loses a record silently."""
+
+    def __init__(self, settings: Settings, rate: float | None) -> None:
+        self._producer = Producer({**settings.kafka, **_PRODUCER})
+        self._rate = rate
+        self._began: float | None = None
+        self._count = 0
+        self._error: KafkaError | None = None
+
+    def write(self, record: Planned, value: bytes | None) -> None:
+        """Hand one record to the producer, not faster than the rate."""
+        if self._rate:
+            self._pace(self._rate)
+        key = record.key.encode() if record.key else None
+        while True:
+            try:
+                self._producer.produce(record.topic, value, key, record.partition, on_delivery=self._delivered,
+                                       timestamp=record.timestamp)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        if self._count % 1000 == 0:
+            self._producer.poll(0)
+        self._count += 1
+        self._raise()
+
+    def close(self) -> None:
+        """Wait until the broker has everything."""
+        self._producer.flush(_PRODUCER["delivery.timeout.ms"] / 1000)  # type: ignore[operator]
+        self._raise()
+
+    def _pace(self, rate: float) -> None:
+        now = time.monotonic()
+        self._began = self._began if self._began is not None else now
+        ahead = self._began + self._count / rate - now
+        if ahead > 0:
+            self._producer.poll(0)
+            time.sleep(ahead)
+
+    def _delivered(self, error: KafkaError | None, _: Any) -> None:
+        self._error = self._error or error
+
+    def _raise(self) -> None:
+        if self._error:
+            raise RetryableError("Kafka did not take every record", found=self._error.str(),
+                                 next="kappa status; the same load again continues where it stopped"
+                                 ) from KafkaException(self._error)

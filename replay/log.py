@@ -1,0 +1,333 @@
+"""The log: Kafka topics, their positions and records, and the schemas of their values."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import fastavro
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__, but documented
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from jobs.product import Product
+from replay.errors import RefusedError, RetryableError
+from replay.settings import Settings
+
+TIMEOUT = 15.0
+"""Seconds that a question to the broker or the registry may take."""
+
+# Nothing is ever deleted, records may be dated by their producer, and later than today (a data set of later years).
+TOPIC_CONFIG = {
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "cleanup.policy": "delete",
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+}
+_WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+_HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
+
+
+class Record(NamedTuple):
+    """A record as it stands in the log."""
+
+    offset: int
+    timestamp: int
+    """Milliseconds since the epoch."""
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class LogProblem:
+    """Why a log is not whole."""
+
+    topic: str
+    expected: str
+    found: str
+    next: str
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: expected {self.expected}, found {self.found}; next: {self.next}"
+
+
+def admin(settings: Settings) -> AdminClient:
+    """A client for questions and topics."""
+    return AdminClient({**settings.kafka, "log_level": 0})
+
+
+def _broker(settings: Settings, error: Exception) -> RetryableError:
+    return RetryableError("Kafka does not answer", expected=settings.kafka.get("bootstrap.servers", ""),
+                          found=str(error.args[0] if error.args else error), next="kappa status, then kappa up")
+
+
+def _is(error: Exception, code: int) -> bool:
+    return bool(error.args) and isinstance(error.args[0], KafkaError) and error.args[0].code() == code
+
+
+def create_topics(settings: Settings, partitions: Mapping[str, int]) -> list[str]:
+    """Create the topics that are missing, kept for ever; those created. RefusedError when one has other partitions."""
+    try:
+        client = admin(settings)
+        existing = client.list_topics(timeout=TIMEOUT).topics
+        for name, count in partitions.items():
+            if name in existing and len(existing[name].partitions) != count:
+                raise RefusedError(f"topic {name} exists with other partitions", expected=f"{count} partitions",
+                                   found=str(len(existing[name].partitions)), next="load into a fresh KAPPA_HOME")
+        missing = [name for name in partitions if name not in existing]
+        if missing:
+            replication = min(3, len(client.list_topics(timeout=TIMEOUT).brokers))
+            wanted = [NewTopic(name, partitions[name], replication, config=TOPIC_CONFIG) for name in missing]
+            futures = client.create_topics(wanted, operation_timeout=TIMEOUT)
+            for future in futures.values():
+                future.result(TIMEOUT)
+        return missing
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
+
+
+def end_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+    """The offset behind the last readable record of every partition; RefusedError for a missing topic."""
+    return _offsets(settings, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def first_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+    """The first offset that the broker still has, per partition."""
+    return _offsets(settings, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec) -> dict[str, dict[int, int]]:
+    topics = list(topics)
+    try:
+        client = admin(settings)
+        partitions = [TopicPartition(t, p) for t in topics for p in _partitions(client, t)]
+        found: dict[str, dict[int, int]] = {t: {} for t in topics}
+        if partitions:
+            for tp, future in client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT).items():
+                found[tp.topic][tp.partition] = future.result(TIMEOUT).offset
+        return found
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
+
+
+def _partitions(client: AdminClient, topic: str) -> list[int]:
+    metadata = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
+    if metadata.error is not None:
+        raise RefusedError(f"topic {topic} is missing", expected=f"a topic named {topic}",
+                           found=metadata.error.str(), next="create it, or load the data: kappa load")
+    return sorted(metadata.partitions)
+
+
+def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+    """What a consumer group has committed; partitions without a commit are absent."""
+    try:
+        request = [ConsumerGroupTopicPartitions(group)]
+        client = admin(settings)  # a client that nobody holds is closed before its answers arrive
+        result = client.list_consumer_group_offsets(request, request_timeout=TIMEOUT)[group].result(TIMEOUT)
+    except (KafkaException, TimeoutError) as e:
+        if _is(e, KafkaError.GROUP_ID_NOT_FOUND):
+            return {t: {} for t in topics}
+        raise _broker(settings, e) from e
+    found: dict[str, dict[int, int]] = {t: {} for t in topics}
+    for tp in result.topic_partitions:
+        if tp.topic in found and tp.offset >= 0:
+            found[tp.topic][tp.partition] = tp.offset
+    return found
+
+
+def delete_group(settings: Settings, group: str) -> None:
+    """Forget a group's offsets; nothing happens when there are none."""
+    try:
+        client = admin(settings)
+        client.delete_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT)
+    except (KafkaException, TimeoutError) as e:
+        if not _is(e, KafkaError.GROUP_ID_NOT_FOUND):
+            raise _broker(settings, e) from e
+
+
+def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
+    """Why a replay from offset zero would miss something: topics, records or schemas that are not there, retention."""
+    topics = list(product.settings.topics)
+    try:
+        client = admin(settings)
+        existing = client.list_topics(timeout=TIMEOUT).topics
+        problems = [LogProblem(t, "a topic", "none", f"kappa load {product.name}") for t in topics if t not in existing]
+        present = [t for t in topics if t in existing]
+        resources = [ConfigResource(ResourceType.TOPIC, t) for t in present]
+        futures = client.describe_configs(resources, request_timeout=TIMEOUT) if resources else {}
+        for resource, future in futures.items():
+            config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
+            problems += config_problems(resource.name, config)
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
+    for topic, partitions in first_offsets(settings, present).items():
+        problems += [LogProblem(topic, f"offset 0 of partition {p} in the log", f"it begins at offset {o}",
+                                "restore the deleted records from a backup: a replay would miss them")
+                     for p, o in sorted(partitions.items()) if o != 0]
+    return problems + _schema_problems(settings, product, present)
+
+
+def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogProblem]:
+    """Settings under which a broker deletes or compacts records."""
+    return [LogProblem(topic, f"{key}={wanted}", f"{key}={config.get(key)}",
+                       f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={wanted}")
+            for key, wanted in _WHOLE.items() if config.get(key) != wanted]
+
+
+def registry(settings: Settings) -> SchemaRegistryClient:
+    """A client of the schema registry that gives up soon: callers say what to do."""
+    return SchemaRegistryClient({"url": settings.registry, "timeout": 10, "max.retries": 1})
+
+
+def _registry_down(settings: Settings, error: Exception) -> RetryableError:
+    return RetryableError("the schema registry does not answer", expected=settings.registry,
+                          found=f"{type(error).__name__}: {error}"[:300], next="kappa status, then kappa up")
+
+
+def subject(topic: str) -> str:
+    """The registry's name of a topic's values."""
+    return f"{topic}-value"
+
+
+def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
+    """Register every topic's schema under BACKWARD compatibility; ids per topic. RefusedError when incompatible."""
+    client = registry(settings)
+    ids: dict[str, int] = {}
+    for topic in product.settings.topics:
+        file = product.schema_file(topic)
+        try:
+            ids[topic] = client.register_schema(subject(topic), Schema(file.read_text(), "AVRO"))
+            client.set_compatibility(subject_name=subject(topic), level="BACKWARD")
+        except SchemaRegistryError as e:
+            if e.http_status_code in (409, 422):
+                raise RefusedError(f"{file} is not a schema that {subject(topic)} can take on",
+                                   expected="a change that readers of old records survive (BACKWARD)",
+                                   found=str(e.error_message)[:400],
+                                   next="add fields with a default, or write to a new topic") from e
+            raise _registry_down(settings, e) from e
+        except Exception as e:  # httpx and its kin: the client passes on whatever its transport raises
+            raise _registry_down(settings, e) from e
+    return ids
+
+
+def _schema_problems(settings: Settings, product: Product, topics: Iterable[str]) -> list[LogProblem]:
+    client, problems = registry(settings), []
+    for topic in topics:
+        schema = Schema(product.schema_file(topic).read_text(), "AVRO")
+        try:
+            compatible = client.test_compatibility(subject(topic), schema)
+        except SchemaRegistryError as e:
+            if e.http_status_code != 404:
+                raise _registry_down(settings, e) from e
+            problems.append(LogProblem(topic, f"a schema {subject(topic)} in the registry", "none",
+                                       f"kappa load {product.name}"))
+            continue
+        except Exception as e:
+            raise _registry_down(settings, e) from e
+        if not compatible:
+            problems.append(LogProblem(topic, "a schema compatible with the registered one",
+    consumer = Consumer({**settings.kafka, "group.id": "kappa-reader", "enable.auto.commit": False, "log_level": 0,
+    return problems
+
+
+def read_range(settings: Settings, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+    """The records of one partition from `start` up to, not including, `end`."""
+    if start >= end:
+        return
+    consumer = Consumer({**settings.kafka, "group.id": "kappa-reader", "enable.auto.commit": False,
+                         "enable.partition.eof": True, "auto.offset.reset": "error", "log_level": 0,
+                         "isolation.level": "read_committed", "fetch.message.max.bytes": 8 << 20,
+                         "queued.max.messages.kbytes": 64 << 10})
+    try:
+        consumer.assign([TopicPartition(topic, partition, start)])
+        position, heard = start, time.monotonic()
+        while position < end:
+            # consume() waits until it has all it was asked for, or the timeout: ask for no more than there is
+            for m in consumer.consume(min(10_000, end - position), timeout=1.0):
+                heard = time.monotonic()
+                if (error := m.error()) is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:  # offsets at the end may hold no record
+                        return
+                    raise KafkaException(error)
+                offset = m.offset() or 0
+                if offset >= end:
+                    return
+                position = offset + 1
+                yield Record(offset, m.timestamp()[1], _bytes(m.key()), _bytes(m.value()))
+            if time.monotonic() - heard > TIMEOUT:
+                raise RetryableError(f"Kafka sent no record of {topic} for {TIMEOUT:.0f} s", next="kappa status")
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
+    finally:
+        consumer.close()
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+class UndecodableError(Exception):
+    """A value that is not Confluent-framed Avro of a registered schema."""
+
+
+class Decoder:
+    """Decodes values with fastavro, apart from Flink: an independent witness."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = registry(settings)
+        self._schemas: dict[int, Any] = {}
+
+    def decode(self, value: bytes) -> dict[str, Any]:
+        """A record's fields; UndecodableError says why not, RetryableError when the registry is down."""
+        if len(value) < _HEADER or value[0] != 0:
+            raise UndecodableError("not in Confluent's wire format")
+        schema = self._schema(int.from_bytes(value[1:_HEADER], "big"))
+        stream = io.BytesIO(value)
+        stream.seek(_HEADER)
+        try:
+            record = fastavro.schemaless_reader(stream, schema, None)
+        except Exception as e:  # fastavro raises whatever the garbage leads it to
+            raise UndecodableError(f"{type(e).__name__}: {e}") from e
+        if not isinstance(record, dict):
+            raise UndecodableError("not a record")
+        return record
+
+    def _schema(self, identity: int) -> Any:
+        if identity not in self._schemas:
+            try:
+                text = self._registry.get_schema(identity).schema_str
+            except SchemaRegistryError as e:
+                if e.http_status_code == 404:
+                    raise UndecodableError(f"schema id {identity} is not in the registry") from e
+                raise _registry_down(self._settings, e) from e
+            except Exception as e:
+                raise _registry_down(self._settings, e) from e
+            self._schemas[identity] = fastavro.parse_schema(json.loads(text or "null"))
+        return self._schemas[identity]
+
+
+def topic_exists(settings: Settings, topic: str) -> bool:
+    """Whether the broker has the topic."""
+    try:
+        return topic in admin(settings).list_topics(timeout=TIMEOUT).topics
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e

@@ -1,0 +1,35 @@
+"""Keyed pseudonyms: the same value gives the same pseudonym, and without the key nobody can tell which."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from functools import lru_cache
+from pathlib import Path
+
+_MINIMUM_KEY_BYTES = 16
+
+
+@lru_cache(maxsize=1)
+def _key() -> bytes:
+    """The key in `$KAPPA_SECRETS/pseudonym.key` (hexadecimal), read once per process; its value is never shown."""
+    folder = os.environ.get("KAPPA_SECRETS")
+    if not folder:
+        raise RuntimeError("pseudonym: expected KAPPA_SECRETS to name the folder of secret files, found it unset")
+    file = Path(folder) / "pseudonym.key"
+    try:
+        key = bytes.fromhex(file.read_text().strip())
+    except (OSError, ValueError) as e:
+        raise RuntimeError(f"pseudonym: expected a hexadecimal key in {file}, found {type(e).__name__}") from None
+    if len(key) < _MINIMUM_KEY_BYTES:
+        raise RuntimeError(f"pseudonym: expected {_MINIMUM_KEY_BYTES} bytes or more in {file}, found {len(key)}")
+    return key
+
+
+# A product's values repeat (4,044 tail numbers in 336,776 flights): most calls are a look-up.
+@lru_cache(maxsize=100_000)
+def pseudonym(value: str | None) -> str | None:
+    """HMAC-SHA256 (RFC 2104) of the value's UTF-8 bytes, its first 128 bits in hexadecimal; None stays None."""
+    if value is None:
+        return None
+    return hmac.digest(_key(), value.encode(), "sha256")[:16].hex()
