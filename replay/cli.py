@@ -14,7 +14,7 @@ from replay.output import err, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Replay the log, compare, switch over: data products on Kafka, Flink and Iceberg.")
-stack_commands.register(app)
+stack_commands.register(app, {"products": product_commands.status_rows})
 demo_commands.register(app)
 product_commands.register(app)
 
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         app()
     except KappaError as e:
-        if "json" in sys.argv and "--output" in sys.argv or "--output=json" in sys.argv:
+        if ("json" in sys.argv and "--output" in sys.argv) or "--output=json" in sys.argv:
             print_json(e.as_dict())
         err.print(f"[bold red]error:[/] {e}", markup=True)
         sys.exit(1)

@@ -225,6 +225,14 @@ def attempts(name: Annotated[str | None, typer.Argument(help="name of a product;
     print_rows(rows, output)
 
 
+def status_rows() -> list[dict[str, Any]]:
+    """What `kappa status` shows of the products; nothing before the first `kappa up`."""
+    if not (kappa_home() / "config.yaml").exists():
+        return []
+    store = Store(load_settings().store)
+    return [row for product in store.products() for row in attempt_rows(store.load(product))]
+
+
 def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
     """One row per attempt, for people."""
     rows = []
