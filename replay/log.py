@@ -244,7 +244,8 @@ def _schema_problems(settings: Settings, product: Product, topics: Iterable[str]
             raise _registry_down(settings, e) from e
         if not compatible:
             problems.append(LogProblem(topic, "a schema compatible with the registered one",
-    consumer = Consumer({**settings.kafka, "group.id": "kappa-reader", "enable.auto.commit": False, "log_level": 0,
+                                       f"an incompatible change in {product.schema_file(topic).name}",
+                                       "add fields with a default, or read a new topic"))
     return problems
 
 
