@@ -1,0 +1,22 @@
+"""The table format's JUnit tests, compiled and run on the Java runtime that the stack uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from local import flink, jars
+from local.format_jar import build_format_jar, run_format_tests
+from local.layout import java
+
+
+def test_the_java_format_passes_its_tests(tmp_path: Path) -> None:
+    cache = jars.cache_folder()
+    needed = [jar for part in ("build", "flink", "test") for jar in jars.read_lock(part)]
+    jars.ensure(needed, cache, lambda message: None)
+    ecj = jars.path_of("ecj", cache)
+    libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
+    format_jar = build_format_jar(java(), ecj, libraries, tmp_path / "kappa-format.jar")
+    junit = jars.path_of("junit-platform-console-standalone", cache)
+    report = run_format_tests(java(), ecj, junit, format_jar, libraries)
+    assert "0 tests failed" in report
+    assert "aTombstoneIsEmittedWithNothingInIt" in report
