@@ -80,11 +80,11 @@ class Deploy:
                               next=f"kappa deploy {product.name} --from {product.folder}")
         slots = self.world.slots()  # the cheapest question first: is the stack up?
         preflight_log(self.settings, product)
+        reference = self._reference(product)
         if not is_built(self.settings, product):
             say("checking the SQL with Flink's planner")
             refuse_problems(check(product.folder, self.settings))
         built = build(self.settings, product)
-        reference = self._reference(product)
         with self._leased(product.name) as lease:
             state = self.loop.store.load(product.name)
             now = self.loop.now()
@@ -103,8 +103,8 @@ class Deploy:
         ends = self.world.reference_ends(product)
         if empty := sorted(t for t, partitions in ends.items() if not any(partitions.values())):
             raise RefusedError(
-                f"reference topic {', '.join(empty)} has no records, and a release reads reference data only up to "
-                "where it ends now", expected="the reference data in the log", found="empty",
+                f"there is no reference data in {', '.join(empty)}, and a release reads what is there when built",
+                expected="records", found="none",
                 next=f"kappa load {product.name}")
         return {t: dict(p) for t, p in ends.items()}
 

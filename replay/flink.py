@@ -93,6 +93,8 @@ class Flink:
         details = self._get(f"/jobs/{job_id}")
         if details is None:
             return None
+        if details["state"] == "INITIALIZING":  # it has no JobMaster yet to answer more
+            return Job(job_id, details["state"])
         checkpoints = self._get(f"/jobs/{job_id}/checkpoints") or {}
         completed = (checkpoints.get("latest") or {}).get("completed") or {}
         restarts = self._restarts(job_id)
