@@ -1,0 +1,197 @@
+"""Flink from outside, with REST and the client replaced by hand-written fakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from replay.errors import OutcomeUnknownError
+from replay.flink import (
+    Flink,
+    FlinkDownError,
+    Job,
+    Slots,
+    Submission,
+    SubmissionRefusedError,
+    judge_submission,
+    retained_checkpoints,
+    root_cause,
+    submit_command,
+)
+from replay.settings import CatalogSettings, FlinkSettings, Settings
+
+DISK_FULL = "java.io.IOException: the disk is full / more words"
+SUBMISSION = Submission("a" * 32, "flights-r1-a1", Path("/rel"), Path("/b.json"))
+STACK = """\
+java.lang.Exception: Job failed
+\tat org.apache.flink.X.y(X.java:1)
+Caused by: org.apache.kafka.TimeoutError: middle
+\tat a.B.c(B.java:2)
+Caused by: java.io.IOException: the disk is full
+more words
+\tat a.B.d(B.java:3)
+\t... 12 more
+"""
+
+
+def settings(home: Path) -> Settings:
+    return Settings(
+        home=home, kafka={}, registry="http://registry", store="sqlite://", secrets=home / "secrets",
+        flink=FlinkSettings(rest="http://127.0.0.1:23082", home=home / "flink", checkpoints="file:///ck"),
+        catalog=CatalogSettings(flink={}, pyiceberg={}))
+
+
+def flink(answers: dict[str, Any] | Callable[[httpx.Request], httpx.Response]) -> Flink:
+    """A cluster that gives these answers by path, and 404 otherwise."""
+    def answer(request: httpx.Request) -> httpx.Response:
+        if callable(answers):
+            return answers(request)
+        found = answers.get(request.url.path)
+        return httpx.Response(404, json={"errors": ["not found"]}) if found is None else httpx.Response(200, json=found)
+
+    client = httpx.Client(base_url="http://flink", transport=httpx.MockTransport(answer))
+    return Flink(settings(Path("/home")), client)
+
+
+def job_answers(state: str = "RUNNING", restarts: int = 0, completed: int | None = 7) -> dict[str, Any]:
+    return {
+        "/jobs/j": {"jid": "j", "state": state, "vertices": [{"id": "v1"}]},
+        "/jobs/j/checkpoints": {"latest": {"completed": {"id": completed} if completed else None,
+                                           "restored": {"id": 3}}},
+        "/jobs/j/metrics": [{"id": "numRestarts", "value": str(restarts)}],
+        "/jobs/j/exceptions": {"root-exception": None, "exceptionHistory": {"entries": [{"stacktrace": STACK}]}},
+    }
+
+
+@pytest.mark.parametrize(("answers", "expected"), [
+    pytest.param(job_answers(), Job("j", "RUNNING", checkpoint=7), id="well"),
+    pytest.param(job_answers(completed=None), Job("j", "RUNNING"), id="restored is not completed"),
+    pytest.param(job_answers(restarts=2), Job("j", "RUNNING", 2, 7, DISK_FULL), id="restarted"),
+    pytest.param(job_answers("FAILED"), Job("j", "FAILED", 0, 7, DISK_FULL), id="failed"),
+    pytest.param({"/jobs/j": {"state": "INITIALIZING"}}, Job("j", "INITIALIZING"), id="no job master to ask yet"),
+    pytest.param({}, None, id="unknown"),
+])
+def test_job(answers: dict[str, Any], expected: Job | None) -> None:
+    assert flink(answers).job("j") == expected
+
+
+def test_a_refused_connection_is_down_and_not_unknown() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused", request=request)
+
+    with pytest.raises(FlinkDownError) as e:
+        flink(refuse).job("j")
+    assert str(e.value) == (
+        "Flink's JobManager does not answer\n"
+        "  expected: REST at http://127.0.0.1:23082\n"
+        "  found:    Connection refused\n"
+        "  next:     kappa up  (or: kappa status)")
+
+
+def test_a_jobmanager_that_is_starting_is_down_and_not_unknown() -> None:
+    with pytest.raises(FlinkDownError, match="not ready"):
+        flink(lambda _: httpx.Response(503, text="leader election")).job("j")
+
+
+def test_slots() -> None:
+    assert flink({"/overview": {"slots-available": 2, "slots-total": 4}}).slots() == Slots(2, 4)
+
+
+@pytest.mark.parametrize("status", [202, 404, 409])
+def test_cancelling_what_is_gone_is_fine(status: int) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(status, json={})
+
+    flink(answer).cancel("j")
+    assert (seen[0].method, str(seen[0].url)) == ("PATCH", "http://flink/jobs/j?mode=cancel")
+
+
+def test_read_positions_come_from_the_sources_metrics() -> None:
+    metric = "1.Source__flights[1].KafkaSourceReader.topic.flights.partition.2.currentOffset"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/jobs/j":
+            return httpx.Response(200, json=job_answers()["/jobs/j"])
+        value = [{"id": metric, "value": "41"}] if request.url.params.get("get") else [{"id": metric}, {"id": "other"}]
+        return httpx.Response(200, json=value)
+
+    assert flink(answer).read_positions("j") == {"flights": {2: 42}}
+
+
+def test_the_command_names_job_release_and_checkpoint() -> None:
+    resumed = Submission("ab" * 16, "flights-r1-a1", Path("/rel"), Path("/b.json"), restore="file:///ck/chk-7")
+    assert submit_command(settings(Path("/home")), resumed) == [
+        "/home/flink/bin/flink", "run", "-m", "127.0.0.1:23082", "-d", f"-D$internal.pipeline.job-id={'ab' * 16}",
+        "-Dpipeline.name=flights-r1-a1", "-s", "file:///ck/chk-7", "-pyclientexec", sys.executable,
+        "-pyexec", sys.executable, "-pyfs", "/rel", "-py", "/rel/jobs/pipeline.py", "--product", "/rel/product",
+        "--bindings", "/b.json"]
+
+
+@pytest.mark.parametrize(("code", "text", "outcome"), [
+    pytest.param(0, "Job has been submitted", None, id="submitted"),
+    pytest.param(1, "…DuplicateJobSubmissionException: Job has already been submitted", None, id="already there"),
+    pytest.param(1, "Caused by: java.net.ConnectException: Connection refused", OutcomeUnknownError, id="not reached"),
+    pytest.param(1, "java.util.concurrent.TimeoutException: no answer", OutcomeUnknownError, id="answer lost"),
+    pytest.param(1, "Caused by: org.apache.flink.table.api.ValidationException: no column x", SubmissionRefusedError,
+                 id="refused"),
+])
+def test_what_the_end_of_the_client_means(code: int, text: str, outcome: type[Exception] | None) -> None:
+    if outcome is None:
+        judge_submission(code, text, SUBMISSION)
+    else:
+        with pytest.raises(outcome):
+            judge_submission(code, text, SUBMISSION)
+
+
+def fake_client(home: Path, script: str) -> None:
+    client = home / "flink" / "bin" / "flink"
+    client.parent.mkdir(parents=True)
+    client.write_text(f"#!/bin/sh\n{script}\n")
+    client.chmod(0o755)
+
+
+def test_a_refusal_carries_the_clients_root_cause(tmp_path: Path) -> None:
+    fake_client(tmp_path, "cat <<'EOF'\n" + STACK + "EOF\nexit 1")
+    with pytest.raises(SubmissionRefusedError) as e:
+        Flink(settings(tmp_path)).submit(SUBMISSION, keepalive=lambda: None)
+    assert e.value.found == DISK_FULL
+
+
+def test_the_client_gets_java_and_the_secrets_folder_and_not_the_working_copy(tmp_path: Path) -> None:
+    out = tmp_path / "env.json"
+    python = f'import json,os; json.dump(dict(os.environ), open("{out}", "w"))'
+    fake_client(tmp_path, f"exec {sys.executable} -c '{python}'")
+    Flink(settings(tmp_path)).submit(SUBMISSION, keepalive=lambda: None)
+    env = json.loads(out.read_text())
+    assert env["KAPPA_SECRETS"] == str(tmp_path / "secrets")
+    assert Path(env["JAVA_HOME"], "bin", "java").exists()
+    assert env["PYTHONPATH"] == ""
+
+
+@pytest.mark.parametrize(("stack", "cause"), [
+    (STACK, DISK_FULL),
+    ("", ""),
+    ("Traceback (most recent call last):\n  File \"x.py\", line 1\nValueError: no key", "ValueError: no key"),
+    ("something without a shape", "something without a shape"),
+])
+def test_root_cause(stack: str, cause: str) -> None:
+    assert root_cause(stack) == cause
+
+
+def test_only_whole_checkpoints_of_the_attempts_jobs_are_kept(tmp_path: Path) -> None:
+    for path in ("a/chk-3/_metadata", "a/chk-4/_metadata", "b/chk-4/_metadata", "b/chk-5/part", "c/chk-9/_metadata",
+                 "b/shared/x", "b/chk-x/_metadata"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    root = tmp_path.as_uri()
+    assert retained_checkpoints(root, ("a", "b")) == {3: f"{root}/a/chk-3", 4: f"{root}/b/chk-4"}
+    assert retained_checkpoints(f"{root}/missing", ("a",)) == {}

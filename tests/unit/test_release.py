@@ -1,0 +1,109 @@
+"""Releases: named by content, complete, atomic, checked again before use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs.product import Product, load_product
+from replay import release as releases
+from replay.errors import ConfigError, RefusedError
+from replay.model import Release
+from replay.settings import CatalogSettings, FlinkSettings, Settings
+
+CONTRACT = {"schema": [{"name": "out", "properties": [{"name": "a", "physicalType": "INT"}]}]}
+SETTINGS = {"name": "tiny", "topics": {"orders": {"role": "events", "allowed_lateness": "1h"}},
+            "outputs": {"out": {"kind": "aggregate"}}}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        home=tmp_path / "home", kafka={}, registry="http://registry", store="sqlite://", secrets=tmp_path / "secrets",
+        flink=FlinkSettings(rest="http://127.0.0.1:8081", home=tmp_path / "flink", checkpoints="file:///ck"),
+        catalog=CatalogSettings(flink={}, pyiceberg={}))
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    folder = tmp_path / "sql" / "tiny"
+    (folder / "schemas").mkdir(parents=True)
+    (folder / "product.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (folder / "contract.yaml").write_text(yaml.safe_dump(CONTRACT))
+    (folder / "sources.sql").write_text("CREATE TABLE orders (a INT)")
+    (folder / "out.sql").write_text("INSERT INTO out (a) SELECT a FROM orders")
+    (folder / "schemas" / "orders.avsc").write_text("{}")
+    return load_product(folder)
+
+
+def test_a_release_holds_everything_that_decides_the_result(settings: Settings, product: Product) -> None:
+    built = releases.build(settings, product)
+    assert built.folder == settings.home / "releases" / "tiny" / built.fingerprint
+    names = {p.relative_to(built.folder).as_posix() for p in built.folder.rglob("*") if p.is_file()}
+    assert {"product/product.yaml", "product/out.sql", "product/schemas/orders.avsc", "jobs/pipeline.py",
+            "jobs/bindings.py", "udfs/__init__.py", "release.json"} <= names
+    assert not any(n.endswith((".java", ".pyc")) for n in names)
+    assert not (built.folder / "product" / "out.sql").stat().st_mode & 0o222, "read-only"
+
+
+def test_the_same_content_is_the_same_release(settings: Settings, product: Product) -> None:
+    assert not releases.is_built(settings, product)
+    first = releases.build(settings, product)
+    assert releases.is_built(settings, product)
+    assert releases.build(settings, product) == first
+    assert [p.name for p in first.folder.parent.iterdir()] == [first.fingerprint]
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda f: (f / "out.sql").write_text("INSERT INTO out (a) SELECT 1 FROM orders"), id="content"),
+    pytest.param(lambda f: (f / "out.sql").rename(f / "other.sql"), id="name"),
+    pytest.param(lambda f: (f / "notes.md").write_text(""), id="an empty file more"),
+])
+def test_any_change_is_another_release(product: Product, change: object) -> None:
+    before = releases.fingerprint_of(product)
+    change(product.folder)  # type: ignore[operator]
+    assert releases.fingerprint_of(product) != before
+
+
+def test_a_release_changed_in_the_archive_is_refused(settings: Settings, product: Product) -> None:
+    built = releases.build(settings, product)
+    file = built.folder / "product" / "out.sql"
+    file.chmod(0o644)
+    file.write_text("SELECT 1")
+    with pytest.raises(RefusedError, match="was changed"):
+        releases.verify(built.folder, built.fingerprint)
+
+
+def test_a_build_that_fails_leaves_nothing(settings: Settings, product: Product,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(releases.shutil, "copyfile", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        releases.build(settings, product)
+    assert list((settings.releases / "tiny").iterdir()) == []
+
+
+def test_release_numbers() -> None:
+    built = releases.Build("f2", Path("/r"), "abc")
+    one = Release("p", 1, "f1", 0.0, {"airlines": {0: 16}})
+    two = Release("p", 2, "f2", 0.0, {"airlines": {0: 16}})
+    assert releases.next_release((), "p", built, {"airlines": {0: 16}}, 5.0).name == "r1"
+    assert releases.next_release((one, two), "p", built, {"airlines": {0: 16}}, 5.0) == two
+    grown = releases.next_release((one, two), "p", built, {"airlines": {0: 17}}, 5.0)
+    assert grown == Release("p", 3, "f2", 5.0, {"airlines": {0: 17}}, "abc")
+
+
+def test_an_unknown_product_names_those_that_there_are(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(product.folder.parent.parent)
+    assert releases.find_folder("tiny", None) == Path("sql/tiny")
+    with pytest.raises(ConfigError) as e:
+        releases.find_folder("flihgts", None)
+    assert str(e.value) == (
+        "there is no product 'flihgts'\n"
+        "  expected: a folder sql/flihgts with product.yaml\n"
+        "  found:    products tiny\n"
+        "  next:     kappa deploy tiny")
