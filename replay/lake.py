@@ -284,7 +284,7 @@ def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
 def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Collection[str]) -> list[Checkpoint]:
     """The checkpoints of these jobs that every table has, newest first."""
     jobs = frozenset(job_ids)
-    found = {name: _checkpoints(metadata, branch, jobs) for name, metadata in current_metadata(catalog, product).items()}
+    found = {name: _checkpoints(m, branch, jobs) for name, m in current_metadata(catalog, product).items()}
     common = set.intersection(*(set(f) for f in found.values())) if found else set()
     return [Checkpoint(c, {name: f[c] for name, f in found.items()}) for c in sorted(common, reverse=True)]
 

@@ -112,8 +112,8 @@ def _check_targets(product: Product, moves: list[_Move]) -> None:
         snapshot = move.table.metadata.snapshot_by_id(move.target)
         if snapshot is None:
             raise RefusedError(f"snapshot {move.target} of table {'.'.join(move.table.name())} cannot be published",
-                               expected="a snapshot that the table still has", found="none: expired, or another table's",
-                               next=f"kappa deploy {product.name}")
+                               expected="a snapshot that the table still has",
+                               found="none: expired, or another table's", next=f"kappa deploy {product.name}")
         writers[move.table.name()[-1]] = lake.written_by(snapshot)
     if len({checkpoint for _, checkpoint in writers.values()}) > 1:
         raise RefusedError(f"the snapshots of product {product.name} are not of one checkpoint",

@@ -102,6 +102,8 @@ def open_tables(settings: Settings, product: str,
             except duckdb.Error as e:
                 raise RetryableError(f"table {product}.{table} cannot be read", expected=f"its metadata at {location}",
                                      found=str(e).splitlines()[0], next="repeat the command") from e
+        # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
+        connection.execute("SET temp_directory = $folder", {"folder": str(settings.home / "tmp" / "duckdb")})
         folders = [location.removeprefix("file://").rpartition("/metadata/")[0] for location in locations.values()]
         connection.execute("SET allowed_directories = $folders", {"folders": folders})
         connection.execute("SET enable_external_access = false")

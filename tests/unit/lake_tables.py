@@ -1,4 +1,4 @@
-"""A small product with real Iceberg tables in a SQLite catalog; `sink` commits to a branch the way Flink's sink does."""
+"""A small product with real Iceberg tables in a SQLite catalog; `sink` commits to a branch as Flink's sink does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from replay.settings import Settings
 JOB = "a" * 32
 
 COLUMNS = {
-    "orders": (("id", "INT"), ("day", "DATE"), ("amount", "DOUBLE"), ("log_partition", "INT"), ("log_offset", "BIGINT")),
+    "orders": (("id", "INT"), ("day", "DATE"), ("amount", "DOUBLE"),
+               ("log_partition", "INT"), ("log_offset", "BIGINT")),
     "totals": (("day", "DATE"), ("amount", "DOUBLE")),
     "rejects": (("log_topic", "STRING"), ("log_partition", "INT"), ("log_offset", "BIGINT"),
                 ("appended", "TIMESTAMP_LTZ(6)"), ("reason", "STRING"), ("payload", "BYTES")),
