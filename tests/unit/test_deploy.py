@@ -1,0 +1,130 @@
+"""What `kappa deploy` begins, follows and refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replay import deploy as deploying
+from replay.deploy import Plan, finished, follow, need_slots, plan, refuse_problems
+from replay.errors import ConflictError, KappaError, RefusedError
+from replay.flink import Slots
+from replay.model import Attempt, ProductState, Publication, Release, State
+
+R1 = Release("flights", 1, "f1", 0.0, {"airlines": {0: 16}})
+R2 = replace(R1, number=2, fingerprint="f2")
+TARGET = {"flights": {0: 10}}
+
+
+def attempt(number: int = 1, state: State = State.active, release: int = 1, **fields: Any) -> Attempt:
+    base = Attempt("flights", release, number, float(number), 2, (f"j{number}",), state, confirmed=True)
+    return replace(base, **fields)
+
+
+def state(*attempts: Attempt, publications: tuple[Publication, ...] = ()) -> ProductState:
+    return ProductState("flights", (R1,), attempts, publications)
+
+
+def begun(before: ProductState, release: Release = R1, parallelism: int | None = None, again: bool = False) -> Plan:
+    return plan(before, release, parallelism, 2, again, 99.0, "new")
+
+
+def new(release: int, number: int, parallelism: int = 2) -> Attempt:
+    return Attempt("flights", release, number, 99.0, parallelism, ("new",))
+
+
+def aborted(a: Attempt, by: str) -> Attempt:
+    return replace(a, stop=State.aborted, error=f"superseded by {by}")
+
+
+CANDIDATE = attempt(2, State.replaying)
+
+
+@pytest.mark.parametrize(("before", "arguments", "expected"), [
+    pytest.param(ProductState("flights"), {}, Plan(new(1, 1), R1, (new(1, 1),)), id="first release"),
+    pytest.param(state(), {}, Plan(new(1, 1), None, (new(1, 1),)), id="recorded, but died before its attempt"),
+    pytest.param(state(attempt()), {}, Plan(attempt()), id="active already"),
+    pytest.param(state(attempt()), {"again": True}, Plan(new(1, 2), None, (new(1, 2),)), id="again"),
+    pytest.param(state(attempt()), {"parallelism": 2}, Plan(attempt()), id="active with this parallelism"),
+    pytest.param(state(attempt()), {"parallelism": 1}, Plan(new(1, 2, 1), None, (new(1, 2, 1),)), id="another one"),
+    pytest.param(state(attempt(), CANDIDATE), {}, Plan(CANDIDATE), id="under way: followed"),
+    pytest.param(state(attempt(), CANDIDATE), {"release": R2},
+                 Plan(new(2, 1), R2, (aborted(CANDIDATE, "r2-a1"), new(2, 1))), id="a newer release supersedes"),
+    pytest.param(state(attempt(state=State.failed)), {}, Plan(new(1, 2), None, (new(1, 2),)), id="after a failure"),
+    pytest.param(state(attempt(stop=State.retired, state=State.standby)), {}, Plan(new(1, 2), None, (new(1, 2),)),
+                 id="what is being stopped is not followed"),
+])
+def test_plan(before: ProductState, arguments: dict[str, Any], expected: Plan) -> None:
+    assert begun(before, **arguments) == expected
+
+
+def published(covered: int, number: int = 1) -> tuple[Publication, ...]:
+    return (Publication(1, "flights", 1, number, 5, {}, {}, {"flights": {0: covered}}, 0.0, 1.0),)
+
+
+@pytest.mark.parametrize(("a", "publications", "expected"), [
+    pytest.param(attempt(), published(10), True, id="all that was there when it began"),
+    pytest.param(attempt(), published(9), False, id="not all yet"),
+    pytest.param(attempt(2, State.caught_up), published(10), False, id="readers see another attempt"),
+    pytest.param(attempt(1, State.replaying), (), False, id="nothing published"),
+])
+def test_a_deploy_is_done_when_readers_see_its_target(a: Attempt, publications: tuple[Publication, ...],
+                                                      expected: bool) -> None:
+    assert finished(a, state(a, publications=publications), TARGET) is expected
+
+
+def test_a_failed_attempt_says_why_and_what_next() -> None:
+    a = attempt(state=State.failed, error="java.io.IOException: the disk is full")
+    with pytest.raises(KappaError) as e:
+        finished(a, state(a), TARGET)
+    assert str(e.value) == (
+        "flights r1-a1 failed; readers see what they saw before\n"
+        "  found:    java.io.IOException: the disk is full\n"
+        "  next:     mend the cause, then: kappa deploy flights")
+
+
+def test_an_attempt_that_another_deploy_superseded_is_not_waited_for() -> None:
+    a = attempt(state=State.replaying, stop=State.aborted, error="superseded by r2-a1")
+    with pytest.raises(ConflictError, match="was given up"):
+        finished(a, state(a), TARGET)
+
+
+def test_the_attempt_that_starts_over_is_followed() -> None:
+    lost, successor = attempt(1, State.failed), attempt(2, State.built)
+    assert follow(attempt(1, State.replaying), state(lost, successor)) == successor
+    assert follow(attempt(1, State.replaying), state(attempt(1))) == attempt(1)
+
+
+def test_slots_of_a_superseded_attempt_count_as_free() -> None:
+    need_slots(Slots(0, 4), Plan(new(2, 1), R2, (aborted(CANDIDATE, "r2-a1"), new(2, 1))))
+    with pytest.raises(RefusedError) as e:
+        need_slots(Slots(1, 4), Plan(new(1, 1), R1, (new(1, 1),)))
+    assert str(e.value) == (
+        "Flink has too few free task slots\n"
+        "  expected: 2 free slots\n"
+        "  found:    1 free of 4\n"
+        "  next:     kappa deploy flights --parallelism 1  (or cancel a job in Flink's web page)")
+
+
+def test_problems_name_file_line_construct_and_instead() -> None:
+    refuse_problems({"ok": True, "problems": []})
+    with pytest.raises(RefusedError) as e:
+        refuse_problems({"ok": False, "problems": [
+            {"file": "sql/x/out.sql", "line": 3, "construct": "PROCTIME()", "instead": "the event's time"}]})
+    assert str(e.value) == (
+        "this product cannot be deployed:\n"
+        "    sql/x/out.sql:3: PROCTIME()\n"
+        "      write instead: the event's time\n"
+        "  next:     mend these, then: kappa check FOLDER")
+
+
+def test_a_check_that_dies_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'no Java here' >&2\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(deploying.sys, "executable", str(python))
+    with pytest.raises(KappaError, match="no Java here"):
+        deploying.check(tmp_path, None)

@@ -1,0 +1,60 @@
+"""Looking at the world: in the right order, and no more than needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from control_world import Clock, FakeJob, FakeWorld
+
+from replay.model import Attempt, ProductState, Publication, Release, State
+from replay.observe import observe
+
+ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
+RELEASE = Release("flights", 1, "f", 0.0, {"airlines": {0: 16}})
+
+
+class RecordingWorld(FakeWorld):
+    """Remembers the order of questions."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("committed", "job", "publishable", "retained", "ends"):
+            object.__getattribute__(self, "__dict__").setdefault("asked", []).append(name)
+        return object.__getattribute__(self, name)
+
+
+def state(attempt: Attempt, *publications: Publication) -> ProductState:
+    return ProductState("flights", (RELEASE,), (attempt,), publications)
+
+
+@pytest.mark.parametrize(("attempt", "job", "asked"), [
+    pytest.param(ATTEMPT, FakeJob("r1-a1", checkpoint=3), ["committed", "job", "ends"], id="replaying"),
+    pytest.param(replace(ATTEMPT, state=State.active), FakeJob("r1-a1", checkpoint=3),
+                 ["committed", "job", "ends", "publishable"], id="may be published"),
+    pytest.param(ATTEMPT, None, ["committed", "job", "publishable", "retained"], id="lost"),
+    pytest.param(replace(ATTEMPT, confirmed=False), FakeJob("r1-a1"), ["job", "ends"], id="not confirmed"),
+])
+def test_offsets_are_read_before_the_checkpoint_that_is_to_cover_them(
+        attempt: Attempt, job: FakeJob | None, asked: list[str]) -> None:
+    world = RecordingWorld(Clock(), jobs={"j": job} if job else {})
+    observe(world, state(attempt))
+    assert world.__dict__["asked"] == asked
+
+
+def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> None:
+    world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)})
+    shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
+    observe(world, state(replace(ATTEMPT, state=State.active), shown))
+    assert "publishable" not in world.__dict__["asked"]
+
+
+def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
+    world = FakeWorld(Clock(), down=True)
+    seen = observe(world, state(ATTEMPT))
+    assert seen.attempts == {}
+    assert seen.unreachable == "Flink's JobManager does not answer"
+
+
+def test_a_product_without_attempts_needs_no_look() -> None:
+    assert observe(FakeWorld(Clock(), down=True), ProductState("flights")).unreachable == ""

@@ -1,0 +1,93 @@
+"""How far a deploy has come, as people and programs see it."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from replay.model import Attempt, Position, State
+from replay.progress import JsonDisplay, Meter, PlainDisplay, Progress, line, measure, panel
+
+ENDS = {"flights": {0: 100, 1: 100}, "airlines": {0: 16}}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def progress(clock: Clock | None = None, **fields: object) -> Progress:
+    attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying,
+                      positions=(Position(7, {"flights": {0: 50, 1: 40}, "airlines": {0: 16}}),))
+    shown = measure(attempt, {"flights": {0: 80, 1: 30}}, ENDS, {"status": "RUNNING", "restarts": 1},
+                    Meter(clock or Clock()), 0, "")
+    return replace(shown, **fields)  # type: ignore[arg-type]
+
+
+def test_what_is_read_is_at_least_what_is_covered() -> None:
+    p = progress()
+    assert (p.read, p.covered, p.total, p.lag) == (80 + 40 + 16, 50 + 40 + 16, 216, 110)
+    assert [(t.topic, t.read, t.total) for t in p.topics] == [("airlines", 16, 16), ("flights", 120, 200)]
+
+
+def test_records_that_came_after_the_target_do_not_count() -> None:
+    attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), positions=(Position(7, {"flights": {0: 500, 1: 500}}),))
+    p = measure(attempt, {}, {"flights": {0: 100, 1: 100}}, {}, Meter(Clock()), 7, "")
+    assert (p.read, p.total, p.lag) == (200, 200, 0)
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_survives_a_restart() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    for second, count in enumerate([0, 1000, 2000, 3000]):
+        clock.time = second
+        rate = meter.rate(count)
+    assert rate == 1000
+    clock.time = 4
+    assert meter.rate(500) == 0, "read again from a checkpoint"
+    clock.time = 5
+    assert meter.rate(900) == 400
+
+
+def test_plain_lines_come_at_changes_and_every_few_seconds() -> None:
+    clock = Clock()
+    written: list[str] = []
+    display = PlainDisplay(written.append, clock)
+    display.show(progress())
+    display.show(progress(read=150))
+    assert len(written) == 1
+    display.show(progress(checkpoint=8))
+    assert len(written) == 2
+    clock.time = 5
+    display.show(progress(checkpoint=8))
+    assert len(written) == 3
+    assert written[0] == "    0 s  r1-a1 replaying  136/216 records (63 %)  0/s  lag 110  checkpoint 7  restarts 1"
+
+
+def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    display = JsonDisplay()
+    for p in (progress(), progress(elapsed_seconds=1.0), progress(read=140)):
+        display.show(p)
+    lines = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert [d["read"] for d in lines] == [136, 140]
+    assert lines[0]["topics"][1] == {"topic": "flights", "read": 120, "total": 200}
+
+
+def test_the_panel_fits_80_columns() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console.print(panel(progress(read=12_345_678, total=98_765_432, lag=55_555_555, rate=123_456.7, eta_seconds=700.0)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(len(row) for row in text.splitlines()) <= 80
+    assert "123,457 records/s" in text
+    assert "…" not in text
+
+
+def test_a_line_tells_trouble_in_its_first_line() -> None:
+    assert line(progress(note="Flink does not answer\n  expected: …")).endswith("  Flink does not answer")
