@@ -103,7 +103,7 @@ def open_tables(settings: Settings, product: str,
                 raise RetryableError(f"table {product}.{table} cannot be read", expected=f"its metadata at {location}",
                                      found=str(e).splitlines()[0], next="repeat the command") from e
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
-        connection.execute("SET temp_directory = $folder", {"folder": str(settings.home / "tmp" / "duckdb")})
+        connection.execute("SET temp_directory = $folder", {"folder": str(settings.home / "spill")})
         folders = [location.removeprefix("file://").rpartition("/metadata/")[0] for location in locations.values()]
         connection.execute("SET allowed_directories = $folders", {"folders": folders})
         connection.execute("SET enable_external_access = false")
@@ -149,8 +149,10 @@ def _execute(connection: duckdb.DuckDBPyConnection, product: str, sql: str) -> d
         raise RetryableError("a file of the tables cannot be read", expected="files that the published snapshots name",
                              found=str(e).splitlines()[0], next="repeat the query") from e
     except (duckdb.CatalogException, duckdb.BinderException) as e:
+        tables = _tables(connection)
+        example = next((t for t in tables if t in sql), tables[0])
         raise ConfigError("the query names something that does not exist", expected=_available(connection, sql, e),
-                          found=_reason(e), next=f'kappa query {product} "DESCRIBE {_tables(connection)[0]}"') from e
+                          found=_reason(e), next=f'kappa query {product} "DESCRIBE {example}"') from e
     except duckdb.Error as e:
         raise ConfigError("the query cannot run", expected="a SELECT in DuckDB's SQL", found=_reason(e),
                           next=f'kappa query {product} "SHOW TABLES"') from e
