@@ -25,6 +25,7 @@ ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 
 _KEEPALIVE_SECONDS = 3.0
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
+_SOURCE = re.compile(r"^Source: (\w+)\[")
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
 # The cluster did not take part in these failures of the client: the same submission may work a moment later.
 _TRANSIENT = ("ConnectException", "Connection refused", "ConnectTimeoutException", "retries has been exhausted",
@@ -50,6 +51,8 @@ class Job:
     """Newest checkpoint completed by this job id, 0 for none."""
     error: str = ""
     """Root cause of the newest failure."""
+    finished_sources: frozenset[str] = frozenset()
+    """Tables that were read to their bounded end before `checkpoint` was looked up."""
 
     @property
     def ended(self) -> bool:
@@ -100,7 +103,7 @@ class Flink:
         restarts = self._restarts(job_id)
         failing = details["state"] in {"FAILED", "FAILING", "RESTARTING"} or restarts > 0
         return Job(id=job_id, status=details["state"], checkpoint=int(completed.get("id", 0)), restarts=restarts,
-                   error=self._error(job_id) if failing else "")
+                   error=self._error(job_id) if failing else "", finished_sources=_finished_sources(details))
 
     def read_positions(self, job_id: str) -> dict[str, dict[int, int]]:
         """How far the sources have read, by their metrics: between checkpoints, for display only."""
@@ -176,6 +179,12 @@ class Flink:
         except httpx.HTTPError as e:
             raise FlinkDownError("Flink's JobManager does not answer", expected=f"REST at {self._settings.flink.rest}",
                                  found=str(e) or type(e).__name__, next="kappa up  (or: kappa status)") from e
+
+
+def _finished_sources(details: dict[str, Any]) -> frozenset[str]:
+    names = {v.get("name", ""): v.get("status") for v in details.get("vertices", ())}
+    return frozenset(match[1] for name, status in names.items()
+                     if status == "FINISHED" and (match := _SOURCE.match(name)))
 
 
 def submit_command(settings: Settings, s: Submission) -> list[str]:

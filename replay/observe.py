@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from jobs.product import LagLimit, Product
+from replay import offsets
 from replay.flink import FlinkDownError, Job
 from replay.lake import Checkpoint
 from replay.model import Attempt, ProductState, State
@@ -20,7 +21,7 @@ class Seen:
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""
     committed: Offsets = field(default_factory=dict)
-    """Offsets that the attempt's consumer group committed, read before `job`."""
+    """Offsets that a checkpoint from `job` on covers at least: read before it."""
     ends: Offsets = field(default_factory=dict)
     """Ends of the topics that grow."""
     reference: Offsets = field(default_factory=dict)
@@ -84,6 +85,9 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     # The order matters: offsets first, the checkpoint after, so that the checkpoint covers at least these offsets.
     committed = eyes.committed(attempt.group, product) if attempt.confirmed else {}
     job = eyes.job(attempt.job_id)
+    reference = state.release(attempt.release).reference_offsets
+    # A bounded source may end without committing its last offsets; a finished task is in every later checkpoint.
+    ended = offsets.only(reference, job.finished_sources) if job else {}
     running = job is not None and not job.ended
     published = state.published
     wants_publishing = attempt.state in (State.caught_up, State.audited, State.active)
@@ -91,9 +95,9 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     newer = job is not None and max(job.checkpoint, attempt.checkpoint) > shown
     return Seen(
         job=job,
-        committed=committed,
+        committed=offsets.replaced(committed, ended),
         ends=eyes.ends(product) if running else {},
-        reference=state.release(attempt.release).reference_offsets,
+        reference=reference,
         lag_limit=product.settings.lag_limit,
         publishable=eyes.publishable(product, attempt) if job is None or (wants_publishing and newer) else (),
         retained=eyes.retained(attempt) if job is None else {},

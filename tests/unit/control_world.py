@@ -95,7 +95,7 @@ class FakeWorld:
             if job.status != "RUNNING":
                 continue
             group = self.positions.setdefault(f"kappa-flights-{job.branch}", {})
-            for topic, partitions in {**self.ends_now, **self.reference}.items():
+            for topic, partitions in self.ends_now.items():
                 read = group.setdefault(topic, {})
                 for p, end in partitions.items():
                     read[p] = min(end, read.get(p, 0) + self.speed)
@@ -120,7 +120,10 @@ class FakeWorld:
         job = self.jobs.get(job_id)
         if job is None:
             return None
-        return Job(job_id, job.status, checkpoint=job.checkpoint, error="boom" if job.status == "FAILED" else "")
+        # Reference data is read to its end by the first checkpoint, and no offset of it is ever committed.
+        finished = frozenset(self.reference if job.checkpoint else ())
+        return Job(job_id, job.status, checkpoint=job.checkpoint, finished_sources=finished,
+                   error="boom" if job.status == "FAILED" else "")
 
     def committed(self, group: str, product: Product) -> Offsets:
         return {t: dict(p) for t, p in self.positions.get(group, {}).items()}

@@ -40,6 +40,12 @@ more words
 """
 
 
+VERTICES = [{"id": "v1", "name": "Source: flights[70] -> Calc[71]", "status": "RUNNING"},
+            {"id": "v2", "name": "Source: airlines[79]", "status": "FINISHED"},
+            {"id": "v3", "name": "Deduplicate[83]", "status": "FINISHED"}]
+READ = frozenset({"airlines"})
+
+
 def settings(home: Path) -> Settings:
     return Settings(
         home=home, kafka={}, registry="http://registry", store="sqlite://", secrets=home / "secrets",
@@ -61,7 +67,7 @@ def flink(answers: dict[str, Any] | Callable[[httpx.Request], httpx.Response]) -
 
 def job_answers(state: str = "RUNNING", restarts: int = 0, completed: int | None = 7) -> dict[str, Any]:
     return {
-        "/jobs/j": {"jid": "j", "state": state, "vertices": [{"id": "v1"}]},
+        "/jobs/j": {"jid": "j", "state": state, "vertices": VERTICES},
         "/jobs/j/checkpoints": {"latest": {"completed": {"id": completed} if completed else None,
                                            "restored": {"id": 3}}},
         "/jobs/j/metrics": [{"id": "numRestarts", "value": str(restarts)}],
@@ -70,10 +76,10 @@ def job_answers(state: str = "RUNNING", restarts: int = 0, completed: int | None
 
 
 @pytest.mark.parametrize(("answers", "expected"), [
-    pytest.param(job_answers(), Job("j", "RUNNING", checkpoint=7), id="well"),
-    pytest.param(job_answers(completed=None), Job("j", "RUNNING"), id="restored is not completed"),
-    pytest.param(job_answers(restarts=2), Job("j", "RUNNING", 2, 7, DISK_FULL), id="restarted"),
-    pytest.param(job_answers("FAILED"), Job("j", "FAILED", 0, 7, DISK_FULL), id="failed"),
+    pytest.param(job_answers(), Job("j", "RUNNING", checkpoint=7, finished_sources=READ), id="well"),
+    pytest.param(job_answers(completed=None), Job("j", "RUNNING", finished_sources=READ), id="restored only"),
+    pytest.param(job_answers(restarts=2), Job("j", "RUNNING", 2, 7, DISK_FULL, READ), id="restarted"),
+    pytest.param(job_answers("FAILED"), Job("j", "FAILED", 0, 7, DISK_FULL, READ), id="failed"),
     pytest.param({"/jobs/j": {"state": "INITIALIZING"}}, Job("j", "INITIALIZING"), id="no job master to ask yet"),
     pytest.param({}, None, id="unknown"),
 ])

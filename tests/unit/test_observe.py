@@ -42,6 +42,14 @@ def test_offsets_are_read_before_the_checkpoint_that_is_to_cover_them(
     assert world.__dict__["asked"] == asked
 
 
+def test_reference_data_counts_as_read_once_its_source_has_ended() -> None:
+    positions = {"kappa-flights-r1-a1": {"flights": {0: 5}}}
+    begun = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1")}, positions=positions)
+    assert observe(begun, state(ATTEMPT)).attempts["r1-a1"].committed == {"flights": {0: 5}}
+    ended = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=1)}, positions=positions)
+    assert observe(ended, state(ATTEMPT)).attempts["r1-a1"].committed == {"flights": {0: 5}, "airlines": {0: 16}}
+
+
 def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> None:
     world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)})
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
