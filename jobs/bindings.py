@@ -38,7 +38,7 @@ class Bindings(BaseModel):
     catalog: Catalog
     namespace: str
     partitions: dict[str, int] = Field(default_factory=dict)
-    """Partitions per topic: a source with more subtasks than partitions would hold the watermark for ever."""
+    """Partitions per topic."""
     reference_offsets: dict[str, dict[int, int]] = Field(default_factory=dict)
     """Where reading a reference topic ends, per partition; fixed with the release so that a replay reads the same."""
     parallelism: int
@@ -64,8 +64,15 @@ def environment(product: Product) -> TableEnvironment:
     return TableEnvironment.create(EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build())
 
 
-def configure_run(env: TableEnvironment, bindings: Bindings) -> None:
-    """Settings of an attempt: its checkpoints and its parallelism."""
+def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
+    """Settings of an attempt: its checkpoints and its parallelism.
+
+    The job has no more subtasks than an event topic has partitions. A subtask without a partition would hold the
+    watermark for ever; a source with fewer subtasks than the job hands its records round, and those of one key
+    overtake each other, so that another of two repeated events would be kept in every run.
+    """
+    events = [t for t, topic in product.settings.topics.items() if topic.role is Role.events]
+    parallelism = min([bindings.parallelism, *(bindings.partitions[t] for t in events if t in bindings.partitions)])
     config = env.get_config()
     for key, value in {
         "execution.checkpointing.interval": bindings.checkpoint_interval,
@@ -74,14 +81,13 @@ def configure_run(env: TableEnvironment, bindings: Bindings) -> None:
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",
-        "parallelism.default": str(bindings.parallelism),
+        "parallelism.default": str(parallelism),
     }.items():
         config.set(key, value)
 
 
 def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str, str]:
     """Options of one topic's table: where it is read, from offset zero, by whom and how far."""
-    partitions = bindings.partitions.get(topic, 1)
     options = {
         "connector": "kafka",
         "topic": topic,
@@ -89,11 +95,15 @@ def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str
         "properties.group.id": bindings.group,
         "properties.isolation.level": "read_committed",
         "scan.startup.mode": "earliest-offset",
-        "scan.parallelism": str(min(partitions, bindings.parallelism)),
         "format": "avro-confluent-tolerant",
         "avro-confluent-tolerant.url": bindings.registry,
     }
-    if product.settings.topics[topic].role is Role.reference:
+    role, partitions = product.settings.topics[topic].role, bindings.partitions.get(topic, 1)
+    if role is Role.dimension and partitions < bindings.parallelism:
+        # A subtask without a partition would hold the watermark for ever (in a bounded source it just finishes).
+        # Records are handed round to the subtasks behind: the safety check asks for versions ordered by a window.
+        options["scan.parallelism"] = str(partitions)
+    if role is Role.reference:
         ends = bindings.reference_offsets.get(topic)
         options["scan.bounded.mode"] = "specific-offsets" if ends else "latest-offset"
         if ends:

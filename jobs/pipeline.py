@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     product = load_product(args.product)
     bindings = Bindings.model_validate_json(args.bindings.read_text())
     env = environment(product)
-    configure_run(env, bindings)
+    configure_run(env, product, bindings)
     inserts = declare(env, product, bindings)
     problems = [*check_text(product, product_statements(product)), *check_plan(product, inserts.explain())]
     if problems:

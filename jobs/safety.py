@@ -253,6 +253,7 @@ _REFUSED_NODES = {
 
 def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Problem]:
     events = {t for t, rule in product.settings.topics.items() if rule.role is Role.events}
+    dimensions = {t for t, rule in product.settings.topics.items() if rule.role is Role.dimension}
     for node in nodes:
         where = str(product.folder)
         if node.name in _REFUSED_NODES:
@@ -262,5 +263,10 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
         if node.name in ("Deduplicate", "Rank") and events & {scanned_topic(n) or "" for n in node.walk()}:
             yield Problem(where, 0, f"{node.name} of events without a window",
                           "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ) on a TUMBLE window")
+        if node.name == "Deduplicate":
+            below = tuple(node.walk())
+            if dimensions & {scanned_topic(n) or "" for n in below} and not any(n.name.startswith("Window") for n in below):
+                yield Problem(where, 0, "the latest version of records that are not in order of time",
+                              "a de-duplication in a window of the version's time first, as in weather_in_order")
         if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
             yield Problem(where, 0, "a session window", "a tumbling or hopping window: sessions of a busy key never close")
