@@ -11,6 +11,7 @@ import yaml
 
 from local import jars
 from local.layout import Layout, java_home, python
+from local.preflight import port_free
 
 SLOTS = 4
 
@@ -156,7 +157,9 @@ def jobmanager_ready(layout: Layout) -> bool:
 
 
 def taskmanager_ready(layout: Layout) -> bool:
-    """Whether the TaskManager has offered its slots."""
+    """Whether the TaskManager listens and has offered its slots; the JobManager remembers those of a dead one."""
+    if port_free(layout.ports.taskmanager_data):
+        return False
     overview = _overview(layout)
     return overview is not None and int(overview["slots-total"]) >= SLOTS
 

@@ -1,0 +1,37 @@
+"""The stack that integration tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import Kappa, RunningStack, free_port_base
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs the stack, and more time than a unit test."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.integration)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack of its own on free ports. KAPPA_TEST_HOME names a home to use, and to leave running, instead."""
+    if chosen := os.environ.get("KAPPA_TEST_HOME"):
+        Kappa(Path(chosen))("up")
+        yield RunningStack(Path(chosen))
+        return
+    home = tmp_path_factory.mktemp("stack") / "home"
+    kappa = Kappa(home)
+    kappa("up", "--port-base", str(free_port_base()))
+    try:
+        yield RunningStack(home)
+    finally:
+        kappa("down")

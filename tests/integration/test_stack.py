@@ -1,0 +1,166 @@
+"""The embedded stack: comes up, comes back, keeps its data, says what is in its way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from running import Kappa, RunningStack, free_port_base, wait_until
+
+from local import supervise
+from local.layout import Ports
+
+
+def _create_topic(stack: RunningStack, topic: str) -> None:
+    admin = AdminClient({**stack.settings.kafka, "log_level": 0})
+    for future in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+        future.result(30)
+
+
+def _produce(stack: RunningStack, topic: str, value: bytes) -> None:
+    producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+    producer.produce(topic, value)
+    assert producer.flush(60) == 0
+
+
+def _end_offset(stack: RunningStack, topic: str) -> int:
+    consumer = Consumer({**stack.settings.kafka, "group.id": "test", "log_level": 0})
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1])
+    finally:
+        consumer.close()
+
+
+def _register_schema(stack: RunningStack, subject: str) -> int:
+    answer = httpx.post(f"{stack.settings.registry}/subjects/{subject}/versions", json={"schema": '{"type": "string"}'})
+    answer.raise_for_status()
+    return int(answer.json()["id"])
+
+
+def test_up_again_changes_nothing(stack: RunningStack) -> None:
+    before = {name: stack.pid(name) for name in stack.layout.ports.of}
+    stack.kappa("up")
+    assert {name: stack.pid(name) for name in stack.layout.ports.of} == before
+
+
+def test_every_listener_is_on_loopback(stack: RunningStack) -> None:
+    listeners = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            address, _, port = fields[1].rpartition(":")
+            if fields[3] == "0A" and stack.layout.ports.base <= int(port, 16) < stack.layout.ports.base + 100:
+                listeners.append((int(port, 16), address))
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert {port for port, _ in listeners} == {p for ports in stack.layout.ports.of.values() for p in ports}
+    assert [listener for listener in listeners if listener[1] not in loopback] == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("program", ["registry", "taskmanager", "jobmanager", "kafka"])
+def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
+    killed = stack.kill(program)
+    stack.wait_restarted(program, killed)
+    if program in ("jobmanager", "taskmanager"):
+        wait_until(lambda: stack.ready("taskmanager"), 60, "the TaskManager has offered its slots")
+
+
+@pytest.mark.chaos
+def test_a_killed_broker_and_registry_lose_nothing(stack: RunningStack) -> None:
+    topic = f"kept-{uuid4().hex[:8]}"
+    _create_topic(stack, topic)
+    _produce(stack, topic, b"one")
+    schema = _register_schema(stack, f"{topic}-value")
+    for program in ("kafka", "registry"):
+        stack.wait_restarted(program, stack.kill(program))
+    assert _end_offset(stack, topic) == 1
+    assert httpx.get(f"{stack.settings.registry}/schemas/ids/{schema}").status_code == 200
+
+
+def test_down_and_up_keep_topics_and_schemas(stack: RunningStack) -> None:
+    topic = f"kept-{uuid4().hex[:8]}"
+    _create_topic(stack, topic)
+    _produce(stack, topic, b"one")
+    schema = _register_schema(stack, f"{topic}-value")
+    secret = (stack.settings.secrets / "pseudonym.key").read_text()
+    stack.kappa("down")
+    assert stack.kappa("status").stdout.strip().endswith("is not running; start it: kappa up")
+    assert supervise.orphans(stack.layout) == {}
+    stack.kappa("up")
+    assert _end_offset(stack, topic) == 1
+    assert httpx.get(f"{stack.settings.registry}/schemas/ids/{schema}").status_code == 200
+    assert (stack.settings.secrets / "pseudonym.key").read_text() == secret
+
+
+def test_up_cleans_up_after_a_killed_supervisor(stack: RunningStack) -> None:
+    pid = int(stack.layout.supervisor_pid.read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not supervise.Supervisor(stack.layout).running(), 10, "the supervisor is gone")
+    assert set(supervise.orphans(stack.layout).values()) >= set(stack.layout.ports.of)
+    said = stack.kappa("up").stderr
+    assert "which had outlived its supervisor" in said
+    assert all(stack.ready(name) for name in stack.layout.ports.of)
+
+
+def test_two_ups_at_once_make_one_stack(stack: RunningStack) -> None:
+    stack.kappa("down")
+    first, second = stack.kappa.start("up"), stack.kappa.start("up")
+    said = [process.communicate(timeout=200)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], said
+    assert sum("starting the stack in" in text for text in said) == 1
+    assert any("is at work here: waiting for it" in text for text in said)
+
+
+def test_a_second_home_is_refused_a_port_in_use(stack: RunningStack, tmp_path: Path) -> None:
+    done = Kappa(tmp_path / "home")("up", "--port-base", str(stack.layout.ports.base), check=False)
+    assert done.returncode == 1
+    port = stack.layout.ports.kafka
+    assert f"error: port {port} is in use\n  expected: 127.0.0.1:{port} free for kafka\n" in done.stderr
+    assert f"kafka of the home {stack.home}" in done.stderr
+    assert "next:     kappa up --port-base N with another N" in done.stderr
+
+
+def test_another_port_base_is_refused_while_the_stack_runs(stack: RunningStack) -> None:
+    done = stack.kappa("up", "--port-base", str(stack.layout.ports.base + 1), check=False)
+    assert done.returncode == 1
+    assert "the stack of this home runs on other ports" in done.stderr
+
+
+def test_homes_side_by_side_share_no_port_and_no_socket(stack: RunningStack, tmp_path: Path) -> None:
+    base = free_port_base(stack.layout.ports.base + 100)
+    ours = {port for ports in stack.layout.ports.of.values() for port in ports}
+    theirs = {port for ports in Ports(base).of.values() for port in ports}
+    assert ours.isdisjoint(theirs)
+    other = Kappa(tmp_path / "home")
+    assert other.json("status")["programs"] == []
+    assert "nothing was running" in other("down").stdout
+    assert all(stack.ready(name) for name in stack.layout.ports.of)
+
+
+def test_doctor_finds_a_stranger_on_a_port(tmp_path: Path) -> None:
+    base = free_port_base(40_000)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "stack.yaml").write_text(f"port_base: {base}\n")
+    with socket.create_server(("127.0.0.1", base + 92)):
+        done = Kappa(home)("doctor", check=False)
+    assert done.returncode == 1
+    assert f"port {base + 92} is in use" in done.stdout
+
+
+def test_logs_say_what_happened(stack: RunningStack) -> None:
+    wait_until(lambda: "Kafka Server started" in stack.kappa("logs", "kafka", "-n", "100000").stdout, 10,
+               "the broker's log tells of its start")
+    follower = stack.kappa.start("logs", "registry", "-f", "-n", "1")
+    time.sleep(1)
+    assert follower.poll() is None
+    follower.terminate()
+    follower.communicate(timeout=10)
