@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pyflink.common import Configuration
-from pyflink.table import DataTypes, EnvironmentSettings, StatementSet, TableEnvironment
+from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 from pyflink.table.udf import udf
 
-from jobs.product import Function, Product, Role, seconds
+from jobs.product import Function, Product, Role
 from jobs.sql import Statement, StatementError, read_statements
 
 
@@ -61,7 +61,8 @@ def environment(product: Product) -> TableEnvironment:
         **settings.flink,
     }.items():
         config.set_string(key, value)
-    return TableEnvironment.create(EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build())
+    streaming = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build()
+    return TableEnvironment.create(streaming)
 
 
 def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -> None:

@@ -26,7 +26,7 @@ def check(folder: Path) -> tuple[tuple[Problem, ...], str]:
         return problems, ""
     try:
         plan = explain(product)
-    except Exception as e:  # whatever the planner or the import of a function says is the answer
+    except Exception as e:  # noqa: BLE001 - whatever the planner or the import of a function says is the answer
         return (_planner_problem(product, e),), ""
     return tuple(check_plan(product, plan)), plan
 
@@ -49,7 +49,7 @@ def _planner_problem(product: Product, error: Exception) -> Problem:
     """What the planner refused, at the line of its statement where that is known."""
     statement = error.statement if isinstance(error, StatementError) else None
     text = str(error.__cause__ if statement and error.__cause__ else error)
-    causes = [m.strip() for m in re.findall(r"^(?:Caused by: )?[\w.:$ ]*(?:Exception|Error): (.+)$", text, re.MULTILINE) if m.strip()]
+    causes = re.findall(r"^(?:Caused by: )?[\w.:$ ]*(?:Exception|Error): (.*\S)", text, re.MULTILINE)
     reason = causes[-1] if causes else text.strip().splitlines()[-1]
     if statement is None:
         return Problem(str(product.folder), 0, reason, "SQL that Flink's planner accepts")
@@ -68,10 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     problems, plan = check(args.folder)
     if args.json:
         result: dict[str, Any] = {"ok": not problems, "problems": [p.as_dict() for p in problems], "plan": plan}
-        print(json.dumps(result))
+        sys.stdout.write(json.dumps(result) + "\n")
     else:
         for p in problems:
-            print(f"{p.file}:{p.line}: {p.construct}\n  write instead: {p.instead}")
+            sys.stdout.write(f"{p.file}:{p.line}: {p.construct}\n  write instead: {p.instead}\n")
     return 1 if problems else 0
 
 

@@ -31,11 +31,12 @@ def main(arguments: list[str] | None = None) -> None:
     problems = [*check_text(product, product_statements(product)), *check_plan(product, inserts.explain())]
     if problems:
         first = problems[0]
-        raise SystemExit(f"{first.file}:{first.line}: {first.construct} is not safe to replay; write instead: {first.instead}")
+        raise SystemExit(f"{first.file}:{first.line}: {first.construct} is not safe to replay; "
+                         f"write instead: {first.instead}")
     result = inserts.execute()
     client = result.get_job_client()
     if client is not None:
-        print(f"submitted {bindings.attempt} as job {client.get_job_id()}")
+        sys.stdout.write(f"submitted {bindings.attempt} as job {client.get_job_id()}\n")
 
 
 if __name__ == "__main__":

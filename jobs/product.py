@@ -121,7 +121,7 @@ class ProductSettings(_Model):
     parallelism: int = Field(default=2, ge=1)
     checkpoint_interval: str = "10s"
     longest_wait: str = "1h"
-    """The longest time, on the log's clock, that an accepted record may wait in an open window before its row is written."""
+    """The longest window, on the log's clock, in which an accepted record waits before its row is written."""
     topics: dict[str, Topic]
     outputs: dict[str, Output]
     functions: dict[str, Function] = Field(default_factory=dict)
@@ -213,7 +213,8 @@ def load_product(folder: Path) -> Product:
     if missing := set(settings.outputs) - set(columns):
         raise ProductError(contract_file, f"a schema for every output of product.yaml: {sorted(settings.outputs)}",
                            f"none for {sorted(missing)}")
-    for file in (folder / "sources.sql", *(folder / f"{o}.sql" for o in settings.outputs), *(folder / "schemas" / f"{t}.avsc" for t in settings.topics)):
+    sql = [folder / f"{name}.sql" for name in ("sources", *settings.outputs)]
+    for file in (*sql, *(folder / "schemas" / f"{topic}.avsc" for topic in settings.topics)):
         if not file.is_file():
             raise ProductError(file, "a file", "none")
     return Product(folder=folder, settings=settings, contract=contract,
@@ -239,9 +240,10 @@ def _columns(file: Path, contract: dict[str, Any]) -> dict[str, tuple[Column, ..
         columns = []
         for p in table.get("properties") or ():
             if not p.get("name") or not p.get("physicalType"):
-                raise ProductError(file, f"name and physicalType (a Flink SQL type) of every property of {table.get('name')}",
-                                   repr(p)[:200])
-            columns.append(Column(name=p["name"], type=str(p["physicalType"]).upper(), required=bool(p.get("required")),
-                                  description=str(p.get("description", "")), classification=str(p.get("classification", ""))))
+                wanted = f"name and physicalType (a Flink SQL type) of every property of {table.get('name')}"
+                raise ProductError(file, wanted, repr(p)[:200])
+            columns.append(Column(
+                name=p["name"], type=str(p["physicalType"]).upper(), required=bool(p.get("required")),
+                description=str(p.get("description", "")), classification=str(p.get("classification", ""))))
         tables[str(table.get("name"))] = tuple(columns)
     return tables

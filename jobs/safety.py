@@ -31,7 +31,9 @@ class Problem:
         return asdict(self)
 
 
-_LOG_CLOCK = "the event's own time, or the record's timestamp: appended TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL"
+_LOG_CLOCK = ("the event's own time, or the record's timestamp: "
+              "appended TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL")
+_IDLE = "nothing: a slow partition would be taken for an idle one and its rows for late ones"
 _WORDS = {
     **dict.fromkeys(
         ("PROCTIME", "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_ROW_TIMESTAMP", "CURRENT_WATERMARK",
@@ -40,15 +42,15 @@ _WORDS = {
     "STATE_TTL": "a window or a temporal join, whose state is bounded in event time",
 }
 _OPTIONS = {
-    "scan.watermark.idle-timeout": "nothing: a slow partition would be taken for an idle one and its rows for late ones",
+    "scan.watermark.idle-timeout": _IDLE,
     "scan.startup": "nothing: the job starts at offset zero",
     "scan.bounded": "role: reference in product.yaml, which fixes the end with the release",
     "scan.parallelism": "nothing: the job never gives a source more subtasks than the topic has partitions",
     "scan.watermark": "nothing: the job emits watermarks",
 }
 _SETTINGS = {
-    "table.exec.state.ttl": "nothing: a time to live is wall-clock time, and years of events pass in a minute of replay",
-    "table.exec.source.idle-timeout": "nothing: a slow partition would be taken for an idle one and its rows for late ones",
+    "table.exec.state.ttl": "nothing: a time to live is wall-clock time, and a replay passes years in a minute",
+    "table.exec.source.idle-timeout": _IDLE,
     "table.exec.mini-batch": "nothing: it flushes on wall-clock time",
     "table.local-time-zone": "time_zone in product.yaml",
     "execution.runtime-mode": "nothing: the job decides",
@@ -76,7 +78,7 @@ def _words(statement: Statement) -> Iterator[Problem]:
     words = statement.words
     for i, (token, word) in enumerate(zip(statement.tokens, words, strict=True)):
         following = words[i + 1 : i + 3]
-        if word in _WORDS and not token.text.startswith("`") and token.text[0] not in "'\"":
+        if word in _WORDS and token.text[0] not in "`'\"":
             yield Problem(str(statement.file), token.line, word, _WORDS[word])
         elif word == "UNIX_TIMESTAMP" and following == ("(", ")"):
             yield Problem(str(statement.file), token.line, "UNIX_TIMESTAMP()", _LOG_CLOCK)
@@ -212,7 +214,7 @@ def _check_watermark(topic: str, rule: Topic, scan: Node, nodes: tuple[Node, ...
     milliseconds = round(seconds(rule.allowed_lateness or "0s") * 1000)
     interval = rf"{milliseconds}:INTERVAL [A-Z ]+"
     expected = rf"watermark=\[-\({clock}, {interval}\)" if milliseconds else rf"watermark=\[{clock}\]"
-    wanted = f"WATERMARK FOR … AS appended - INTERVAL …, with the allowed_lateness of product.yaml ({rule.allowed_lateness})"
+    wanted = f"WATERMARK FOR … AS appended - INTERVAL …, the allowed_lateness of product.yaml ({rule.allowed_lateness})"
     if any(n.name == "WatermarkAssigner" for n in nodes if topic in {scanned_topic(m) for m in n.walk()}):
         yield Problem(file, 0, f"the watermark of {topic} is not taken inside the source, per partition",
                       "a watermark on the metadata column alone: " + wanted)
@@ -225,7 +227,7 @@ def _check_watermark(topic: str, rule: Topic, scan: Node, nodes: tuple[Node, ...
         late = re.compile(rf">= \(?(?:-\()?{clock}[,\- ]+{interval}")
         readers = [n for n in nodes if n.name == "Calc" and late.search(n.text) and scan in tuple(n.walk())]
         if not readers:
-            yield Problem(file, 0, f"nothing sets the late records of {topic} apart, so a window would drop them unseen",
+            yield Problem(file, 0, f"nothing sets the late records of {topic} apart: a window would drop them unseen",
                           "WHERE <event time> >= appended - INTERVAL … in a view, and the rest in rejects")
 
 
@@ -234,7 +236,8 @@ def _check_sink(product: Product, sink: Node) -> Iterator[Problem]:
     name = match[1] if match else "?"
     changes = re.search(r"changelogMode=\[([A-Z,]*)\]", sink.inputs[0].text if sink.inputs else "")
     if changes and changes[1] != "I":
-        yield Problem(str(product.folder / f"{name}.sql"), 0, f"an update stream ({changes[1]}) into append-only table {name}",
+        file = str(product.folder / f"{name}.sql")
+        yield Problem(file, 0, f"an update stream ({changes[1]}) into append-only table {name}",
                       "a window: GROUP BY window_start, window_end, or a de-duplication in a window")
 
 
@@ -265,8 +268,9 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
                           "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ) on a TUMBLE window")
         if node.name == "Deduplicate":
             below = tuple(node.walk())
-            if dimensions & {scanned_topic(n) or "" for n in below} and not any(n.name.startswith("Window") for n in below):
+            in_order = any(n.name.startswith("Window") for n in below)
+            if dimensions & {scanned_topic(n) or "" for n in below} and not in_order:
                 yield Problem(where, 0, "the latest version of records that are not in order of time",
                               "a de-duplication in a window of the version's time first, as in weather_in_order")
         if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
-            yield Problem(where, 0, "a session window", "a tumbling or hopping window: sessions of a busy key never close")
+            yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key never closes its session")

@@ -8,8 +8,6 @@ from pathlib import Path
 import sqlparse
 from sqlparse.tokens import Comment, Whitespace
 
-TokenType = sqlparse.tokens._TokenType
-
 
 class StatementError(Exception):
     """A statement that Flink refused, with the planner's own words as the cause."""
@@ -24,7 +22,6 @@ class Token:
     """One lexical token that is neither space nor comment."""
 
     line: int
-    type: TokenType
     text: str
 
 
@@ -58,7 +55,8 @@ class Statement:
 def read_statements(file: Path) -> tuple[Statement, ...]:
     """The statements of a file in order; comments do not count as one."""
     statements: list[Statement] = []
-    line, text, tokens = 1, "", []
+    tokens: list[Token] = []
+    line, text = 1, ""
     for kind, value in sqlparse.lexer.tokenize(file.read_text()):
         if value == ";" and tokens:
             statements.append(Statement(file, tokens[0].line, text.strip(), tuple(tokens)))
@@ -66,7 +64,7 @@ def read_statements(file: Path) -> tuple[Statement, ...]:
         elif value != ";":
             text += value
             if kind not in Comment and kind not in Whitespace:
-                tokens.append(Token(line, kind, value))
+                tokens.append(Token(line, value))
         line += value.count("\n")
     if tokens:
         statements.append(Statement(file, tokens[0].line, text.strip(), tuple(tokens)))
