@@ -21,6 +21,8 @@ class Wait:
     """Nothing to do now."""
 
     reason: str
+    notable: bool = False
+    """Something that a person would want to know of."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,13 @@ def decide(state: ProductState, seen: Observation, now: float) -> Step:
         return Wait("no attempt is running")
     if seen.unreachable:
         return Wait(seen.unreachable)
-    reasons = []
+    waits = []
     for attempt in sorted(state.live, key=lambda a: a.state is not State.active):
         step = _attempt(state, attempt, seen, now)
         if not isinstance(step, Wait):
             return step
-        reasons.append(f"{attempt.name}: {step.reason}")
-    return Wait("; ".join(reasons))
+        waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable))
+    return Wait("; ".join(w.reason for w in waits), any(w.notable for w in waits))
 
 
 def _attempt(state: ProductState, attempt: Attempt, observation: Observation, now: float) -> Step:
@@ -166,6 +168,8 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
     if attempt.missing_since is not None:
         return NoteMissing(attempt, missing=False)
     if position := _new_position(attempt, seen):
+        if seen.standing_clocks:
+            return _clock_stands(seen)
         near = attempt.near + 1 if is_near(position.offsets, seen) else 0
         return Record(attempt, position, near, caught_up=near >= seen.lag_limit.checkpoints)
     return _publish(state, attempt, observation, seen)
@@ -209,6 +213,13 @@ def _lost(attempt: Attempt, seen: Seen, now: float) -> Step:
     # From an older checkpoint the sink would write again what the tables already have.
     kept = f"the newest one kept is {newest}" if newest else "none was kept"
     return StartOver(attempt, f"the cluster lost its job after checkpoint {committed}, and of its checkpoints {kept}")
+
+
+def _clock_stands(seen: Seen) -> Wait:
+    """No claim about what a checkpoint covers: Flink keeps no watermark in its state, so after a restart windows and
+    joins hold back even rows of records below the committed offsets, until every partition has one more record."""
+    return Wait(f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
+                "results wait until every partition of every topic that grows has a further record", notable=True)
 
 
 def _new_position(attempt: Attempt, seen: Seen) -> Position | None:

@@ -23,6 +23,7 @@ from replay.settings import Settings
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 """States from which a job does not come back."""
 
+NO_WATERMARK = -(2**63)
 _KEEPALIVE_SECONDS = 3.0
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
 _SOURCE = re.compile(r"^Source: (\w+)\[")
@@ -104,6 +105,12 @@ class Flink:
         failing = details["state"] in {"FAILED", "FAILING", "RESTARTING"} or restarts > 0
         return Job(id=job_id, status=details["state"], checkpoint=int(completed.get("id", 0)), restarts=restarts,
                    error=self._error(job_id) if failing else "", finished_sources=_finished_sources(details))
+
+    def standing_clocks(self, job_id: str) -> tuple[str, ...]:
+        """Running operators to which no watermark has come since the job was last started or restarted."""
+        vertices = (self._get(f"/jobs/{job_id}") or {}).get("vertices", ())
+        return tuple(v["name"] for v in vertices if v["status"] != "FINISHED" and any(
+            int(m["value"]) == NO_WATERMARK for m in self._get(f"/jobs/{job_id}/vertices/{v['id']}/watermarks") or ()))
 
     def read_positions(self, job_id: str) -> dict[str, dict[int, int]]:
         """How far the sources have read, by their metrics: between checkpoints, for display only."""

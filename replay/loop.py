@@ -92,9 +92,10 @@ class Diary:
         if isinstance(done.step, Blocked):
             self.complaint(product, f"{done.step.message}; expected {done.step.expected}; found {done.step.found}")
             return True
-        self.complaint(product, done.seen.unreachable)
         if isinstance(done.step, Wait):
+            self.complaint(product, done.seen.unreachable or (done.step.reason if done.step.notable else ""))
             return True
+        self.complaint(product, "")
         self.write(f"{product}: {describe(done.step)}")
         return isinstance(done.step, Cancel)  # Flink takes a moment over it
 

@@ -27,6 +27,8 @@ class Seen:
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
     lag_limit: LagLimit = field(default_factory=LagLimit)
+    standing_clocks: tuple[str, ...] = ()
+    """Operators without a watermark; looked for only when there is a new checkpoint."""
     publishable: tuple[Checkpoint, ...] = ()
     """Checkpoints present in every table of its branch, newest first."""
     retained: Mapping[int, str] = field(default_factory=dict)
@@ -54,6 +56,8 @@ class Eyes(Protocol):
         """The model of the attempt's release."""
 
     def job(self, job_id: str) -> Job | None: ...
+
+    def standing_clocks(self, job_id: str) -> tuple[str, ...]: ...
 
     def committed(self, group: str, product: Product) -> Offsets: ...
 
@@ -90,6 +94,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     ended = offsets.only(reference, job.finished_sources) if job else {}
     running = job is not None and not job.ended
     published = state.published
+    clocks = eyes.standing_clocks(job.id) if job and running and job.checkpoint > attempt.checkpoint else ()
     wants_publishing = attempt.state in (State.caught_up, State.audited, State.active)
     shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
     newer = job is not None and max(job.checkpoint, attempt.checkpoint) > shown
@@ -99,6 +104,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
         ends=eyes.ends(product) if running else {},
         reference=reference,
         lag_limit=product.settings.lag_limit,
+        standing_clocks=clocks,
         publishable=eyes.publishable(product, attempt) if job is None or (wants_publishing and newer) else (),
         retained=eyes.retained(attempt) if job is None else {},
     )

@@ -78,7 +78,8 @@ def _follow(loop: Loop, world: World, attempt: Attempt, target: Offsets, shown: 
             state = loop.store.load(attempt.product)
             job = done.seen.attempts.get(attempt.name)
             failing = job.job if job and job.job and job.job.status != "RUNNING" else None
-            trouble = done.seen.unreachable or (failing.error if failing else "")
+            notable = done.step.reason if isinstance(done.step, Wait) and done.step.notable else ""
+            trouble = done.seen.unreachable or (failing.error if failing else "") or notable
         except RetryableError as e:  # what is down comes back, under its supervisor
             trouble = str(e).replace("\n", " ")
             job = None

@@ -47,6 +47,9 @@ class World:
     def job(self, job_id: str) -> Job | None:
         return self.flink.job(job_id)
 
+    def standing_clocks(self, job_id: str) -> tuple[str, ...]:
+        return self.flink.standing_clocks(job_id)
+
     def read_positions(self, job_id: str) -> Offsets:
         """Between checkpoints, for display only."""
         return self.flink.read_positions(job_id)

@@ -76,6 +76,7 @@ class FakeWorld:
     complaints: list[str] = field(default_factory=list)
     submit_fails: list[Exception] = field(default_factory=list)
     lost_answers: int = 0
+    clocks_standing: tuple[str, ...] = ()
     die_at: Callable[[str], bool] = lambda _: False
     lag: LagLimit | None = None
 
@@ -124,6 +125,9 @@ class FakeWorld:
         finished = frozenset(self.reference if job.checkpoint else ())
         return Job(job_id, job.status, checkpoint=job.checkpoint, finished_sources=finished,
                    error="boom" if job.status == "FAILED" else "")
+
+    def standing_clocks(self, job_id: str) -> tuple[str, ...]:
+        return self.clocks_standing
 
     def committed(self, group: str, product: Product) -> Offsets:
         return {t: dict(p) for t, p in self.positions.get(group, {}).items()}

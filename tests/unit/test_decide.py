@@ -151,6 +151,12 @@ def test_an_old_checkpoint_is_no_new_position() -> None:
     assert step(ONCE_NEAR, seen(1, committed=WHOLE)) == Wait("r1-a1: replaying")
 
 
+def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
+    got = step(ONCE_NEAR, seen(2, committed=WHOLE, standing_clocks=("TemporalJoin[112]",)))
+    assert got == Wait("r1-a1: the log's clock has not come to 1 operators since the job was (re)started: results wait "
+                       "until every partition of every topic that grows has a further record", notable=True)
+
+
 CAUGHT_UP = running(state=State.caught_up, positions=positions(4, 5), near=2)
 AUDITED = replace(CAUGHT_UP, state=State.audited, audited_checkpoint=5)
 AUDITED_LONG_AGO = replace(AUDITED, audited_checkpoint=3)

@@ -121,6 +121,14 @@ def test_cancelling_what_is_gone_is_fine(status: int) -> None:
     assert (seen[0].method, str(seen[0].url)) == ("PATCH", "http://flink/jobs/j?mode=cancel")
 
 
+def test_operators_without_a_watermark_are_found() -> None:
+    watermarks = {"v1": [{"id": "0.currentInputWatermark", "value": "1421042400000"},
+                         {"id": "1.currentInputWatermark", "value": "-9223372036854775808"}],
+                  "v2": [{"id": "0.currentInputWatermark", "value": "-9223372036854775808"}], "v3": []}
+    answers = job_answers() | {f"/jobs/j/vertices/{v}/watermarks": w for v, w in watermarks.items()}
+    assert flink(answers).standing_clocks("j") == ("Source: flights[70] -> Calc[71]",)
+
+
 def test_read_positions_come_from_the_sources_metrics() -> None:
     metric = "1.Source__flights[1].KafkaSourceReader.topic.flights.partition.2.currentOffset"
 

@@ -249,6 +249,23 @@ def test_a_controller_that_slept_through_its_lease_changes_nothing(
     assert store.load("flights").attempts[0].submitted_at == clock.time
 
 
+def test_nothing_is_published_while_results_wait_for_the_logs_clock(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    shown = dict(world.main_now)
+    world.lose_jobs()
+    world.clocks_standing = ("TemporalJoin[112]",)
+    world.ends_now = {"flights": {0: 300, 1: 290}}
+    turn(loop, world, clock, 30)
+    behind = loop.store.load("flights").published
+    assert behind
+    assert behind.covered["flights"] == {0: 100, 1: 90}, "no claim beyond what was sure before"
+    assert dict(world.main_now)[TABLES[0]] >= shown[TABLES[0]]
+    world.clocks_standing = ()
+    assert published_to_the_end(world, turn(loop, world, clock, 30))
+
+
 BOUNDARIES = ["before save", "after save", "before begin_publication", "after begin_publication",
               "before finish_publication", "after finish_publication", "before prepare", "after prepare",
               "before submit", "after submit", "before publish", "after publish"]
