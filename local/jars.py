@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -115,14 +114,10 @@ def ensure(jars: Iterable[Jar], cache: Path, progress: Progress) -> None:
 
 
 def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
-    group, artifact, version, classifier, packaging = jar.fields
+    folder = scratch / hashlib.sha256(jar.coordinate.encode()).hexdigest()[:12]
+    folder.mkdir()
     try:
-        from jgo.maven import MavenContext  # here: it takes long to import, and a warm start needs nothing of it
-
-        context = MavenContext(repo_cache=scratch / hashlib.sha256(jar.coordinate.encode()).hexdigest()[:12],
-                               timeout=60)
-        component = context.project(group, artifact).at_version(version)
-        downloaded = component.artifact(classifier, packaging).resolve()
+        downloaded = _download(jar, folder)
     except Exception as e:  # jgo raises whatever requests, the file system or a checksum brings
         raise RetryableError(
             f"could not fetch {jar.coordinate}", expected="Maven Central to answer", found=f"{type(e).__name__}: {e}",
@@ -135,4 +130,12 @@ def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
         )
     target = cache / "jars" / jar.file
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(downloaded, target)  # a rename: scratch is in the cache, on the same file system
+    downloaded.replace(target)  # a rename: scratch is in the cache, on the same file system
+
+
+def _download(jar: Jar, folder: Path) -> Path:
+    from jgo.maven import MavenContext  # here: it takes long to import, and a warm start needs nothing of it
+
+    group, artifact, version, classifier, packaging = jar.fields
+    component = MavenContext(repo_cache=folder, timeout=60).project(group, artifact).at_version(version)
+    return component.artifact(classifier, packaging).resolve()

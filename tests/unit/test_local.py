@@ -1,0 +1,240 @@
+"""The embedded stack's pure parts: the lock of jars, layouts, configurations, what is in the way of a start."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from local import flink, jars, kafka, preflight, registry, stack, tail
+from local.jars import Jar
+from local.layout import Layout, Ports
+from local.supervise import Program, configuration
+from replay.errors import ConfigError, KappaError
+from replay.settings import load_settings
+
+CONTENT = b"a jar"
+JAR = Jar(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "org.example:thing:1.0", frozenset({"flink"}))
+HOME = Path("/srv/kappa")
+
+
+def _cached(cache: Path, content: bytes) -> Path:
+    file = cache / "jars" / JAR.file
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    return file
+
+
+def test_the_lock_pins_every_part_by_sha256() -> None:
+    pinned = jars.read_lock()
+    assert {part for jar in pinned for part in jar.parts} == {"kafka", "registry", "flink", "build", "test"}
+    assert all(len(jar.sha256) == 64 and int(jar.sha256, 16) >= 0 and jar.size > 0 for jar in pinned)
+    assert len({jar.coordinate for jar in pinned}) == len(pinned)
+
+
+def test_kafkas_jars_agree_on_one_version() -> None:
+    versions = {jar.fields[2] for jar in jars.read_lock("kafka") if jar.fields[0] == "org.apache.kafka"}
+    assert versions == {"4.1.1"}
+
+
+@pytest.mark.parametrize(("coordinate", "file"), [
+    ("org.example:thing:1.0", "org/example/thing/1.0/thing-1.0.jar"),
+    ("org.example:thing:1.0:all:tar.gz", "org/example/thing/1.0/thing-1.0-all.tar.gz"),
+])
+def test_a_jar_lies_where_a_repository_has_it(coordinate: str, file: str) -> None:
+    assert Jar("", 0, coordinate, frozenset()).file == Path(file)
+
+
+@pytest.mark.parametrize(("content", "problem"), [
+    (CONTENT, None),
+    (None, "missing"),
+    (b"a j", "half-downloaded: 3 of 5 bytes"),
+    (b"A jar", "altered: its SHA-256 is not the pinned one"),
+    (b"a jar and more", "altered: its SHA-256 is not the pinned one"),
+], ids=["whole", "missing", "half", "altered", "longer"])
+def test_damage_to_a_jar_is_named(tmp_path: Path, content: bytes | None, problem: str | None) -> None:
+    if content is not None:
+        _cached(tmp_path, content)
+    assert jars.damage(JAR, tmp_path) == problem
+
+
+def test_whole_jars_are_not_fetched_again(tmp_path: Path) -> None:
+    _cached(tmp_path, CONTENT)
+    said: list[str] = []
+    jars.ensure([JAR], tmp_path, said.append)
+    assert said == []
+
+
+def test_a_half_downloaded_jar_is_fetched_again_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _cached(tmp_path, b"a j")
+    monkeypatch.setattr(jars, "_download", lambda jar, scratch: _downloaded(scratch, CONTENT))
+    said: list[str] = []
+    jars.ensure([JAR], tmp_path, said.append)
+    assert file.read_bytes() == CONTENT
+    assert said[0] == "thing-1.0.jar is half-downloaded: 3 of 5 bytes: fetching it again"
+    assert [p.name for p in tmp_path.iterdir()] == ["jars"]
+
+
+def test_a_jar_that_is_not_the_pinned_one_never_reaches_the_cache(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jars, "_download", lambda jar, scratch: _downloaded(scratch, b"evil!"))
+    with pytest.raises(KappaError, match=r"org\.example:thing:1\.0 is not the pinned file"):
+        jars.ensure([JAR], tmp_path, lambda _: None)
+    assert not (tmp_path / "jars" / JAR.file).exists()
+
+
+def _downloaded(scratch: Path, content: bytes) -> Path:
+    file = scratch / "thing.jar"
+    file.write_bytes(content)
+    return file
+
+
+def test_every_port_is_its_own() -> None:
+    ports = [port for ports in Ports(19_000).of.values() for port in ports]
+    assert len(set(ports)) == len(ports) == 9
+    assert min(ports) == 19_080 and max(ports) == 19_093
+
+
+def test_the_port_base_is_remembered(tmp_path: Path) -> None:
+    assert stack.layout_of(tmp_path).ports.base == 19_000
+    (tmp_path / "stack.yaml").write_text("port_base: 21000\n")
+    assert stack.layout_of(tmp_path).ports.base == 21_000
+    assert stack.layout_of(tmp_path, 22_000).ports.base == 22_000
+
+
+@pytest.mark.parametrize("text", ["", "port_base: many", "port_base", "- 1", "{"])
+def test_a_damaged_memory_of_the_ports_says_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stack.yaml").write_text(text)
+    with pytest.raises(ConfigError) as e:
+        stack.layout_of(tmp_path)
+    assert e.value.next == f"delete {tmp_path / 'stack.yaml'}, then: kappa up --port-base N"
+
+
+@pytest.mark.parametrize("base", [80, 65_500])
+def test_a_port_base_out_of_range_is_refused(base: int) -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        stack.layout_of(HOME, base)
+
+
+def test_nothing_in_kafkas_log_expires_and_no_topic_appears_by_itself() -> None:
+    settings = dict(line.split("=", 1) for line in kafka.server_properties(Layout(HOME)).splitlines())
+    assert settings["log.retention.ms"] == "-1"
+    assert settings["log.retention.bytes"] == "-1"
+    assert settings["auto.create.topics.enable"] == "false"
+    assert settings["listeners"] == "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093"
+
+
+def test_flink_listens_on_loopback_and_keeps_checkpoints() -> None:
+    settings = flink.settings(Layout(HOME), "")
+    hosts = {key: value for key, value in settings.items() if key.endswith(("host", "address"))}
+    assert set(hosts.values()) == {"127.0.0.1"}
+    assert settings["execution.checkpointing.externalized-checkpoint-retention"] == "RETAIN_ON_CANCELLATION"
+    assert "-XX:+ExitOnOutOfMemoryError" in str(settings["env.java.opts.taskmanager"])
+
+
+def test_the_registry_keeps_schemas_on_disk_and_listens_on_loopback() -> None:
+    environment = registry.environment(Layout(HOME))
+    assert environment["APICURIO_DATASOURCE_URL"] == "jdbc:h2:file:/srv/kappa/registry/registry;WRITE_DELAY=0"
+    assert {environment["QUARKUS_HTTP_HOST"], environment["QUARKUS_MANAGEMENT_HOST"]} == {"127.0.0.1"}
+
+
+def test_supervisord_restarts_programs_and_keeps_their_words() -> None:
+    program = Program("thing", ["/bin/thing", "an argument", "100%"], 10, {"A": "b;c%d"})
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(configuration(Layout(HOME), [program]))
+    section = parsed["program:thing"]
+    assert section["autorestart"] == "true"
+    assert shlex.split(section["command"].replace("%%", "%")) == ["/bin/thing", "an argument", "100%"]
+    assert section["environment"] == 'A="b;c%%d",KAPPA_HOME="/srv/kappa",KAPPA_PROGRAM="thing"'
+    assert parsed["unix_http_server"]["chmod"] == "0600"
+
+
+def test_settings_written_are_settings_read(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert stack.write_settings(layout)
+    settings = load_settings(tmp_path)
+    assert settings.kafka == {"bootstrap.servers": "127.0.0.1:19092"}
+    assert settings.flink.home == tmp_path / "flink"
+    assert settings.catalog.pyiceberg["uri"] == f"sqlite:///{tmp_path}/lake/catalog.db"
+    assert settings.catalog.pyiceberg["warehouse"] == settings.catalog.flink["warehouse"]
+
+
+def test_settings_of_a_person_are_kept(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    stack.write_settings(layout)
+    mine = yaml.safe_dump({**stack.settings_of(layout), "registry": "http://elsewhere"})
+    layout.settings.write_text(mine)
+    assert not stack.write_settings(layout)
+    assert layout.settings.read_text() == mine
+
+
+def test_a_secret_is_made_once_for_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "secrets" / "pseudonym.key"
+    stack.write_secret(file)
+    first = file.read_text()
+    stack.write_secret(file)
+    assert file.read_text() == first
+    assert len(bytes.fromhex(first)) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def _messages(found: object) -> list[str]:
+    return [str(problem.error()) for problem in found]  # type: ignore[attr-defined]
+
+
+def test_each_problem_before_a_start_is_clear() -> None:
+    assert _messages(preflight.python_problems((3, 12))) == [
+        "this is the wrong Python\n  expected: Python 3.11\n  found:    Python 3.12\n"
+        "  next:     uv sync --python 3.11"]
+    assert _messages(preflight.disk_problems(HOME, 100)) == [
+        "too little disk\n  expected: 2,000 MB free for /srv/kappa\n  found:    100 MB\n"
+        "  next:     free some space, or put the home elsewhere: KAPPA_HOME=/a/bigger/disk kappa up"]
+    assert _messages(preflight.memory_problems(512)) == [
+        "too little memory\n  expected: 5,000 MB available\n  found:    512 MB\n"
+        "  next:     stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up"]
+
+
+def test_nothing_is_in_the_way_of_a_good_machine() -> None:
+    assert _messages(preflight.python_problems((3, 11))) == []
+    assert _messages(preflight.path_problems(Layout(HOME))) == []
+    assert _messages(preflight.disk_problems(HOME, 90_000)) == []
+    assert _messages(preflight.memory_problems(16_000)) == []
+    assert _messages(preflight.memory_problems(None)) == []
+
+
+@pytest.mark.parametrize(("home", "message"), [
+    ("/" + "x" * 80, "too long for the supervisor's Unix socket"),
+    ("/srv/my data", "characters that Flink's scripts or Java's class path split at"),
+    ("/srv/a:b", "characters that Flink's scripts or Java's class path split at"),
+])
+def test_a_home_whose_path_cannot_work_is_refused(home: str, message: str) -> None:
+    (found,) = _messages(preflight.path_problems(Layout(Path(home))))
+    assert message in found
+
+
+def test_a_port_in_use_names_who_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not preflight.port_free(port)
+        (found,) = _messages(preflight.port_problems(Layout(HOME, Ports(port - 92))))[:1]
+    assert f"port {port} is in use" in found
+    assert "(pid " in found
+    assert preflight.port_free(port)
+
+
+def test_the_end_of_a_log_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kafka.log").write_text("one\ntwo\nthree\n")
+    tail.tail(tmp_path, "kafka", 2, follow=False)
+    assert capsys.readouterr().out == "two\nthree\n"
+
+
+@pytest.mark.parametrize("name", ["zookeeper", "../secret", "/etc/hostname"])
+def test_only_logs_of_the_stack_are_printed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "kafka.log").write_text("")
+    with pytest.raises(ConfigError, match="there is no log of"):
+        tail.tail(tmp_path, name, 2, follow=False)
