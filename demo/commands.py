@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,10 +50,13 @@ def load_command(
         return
     product = load_product(Path(__file__).parent.parent / "sql" / "flights")
     settings, began = load_settings(), time.monotonic()
-    with Progress(TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                  console=err, disable=not sys.stderr.isatty() or output is Output.json) as bar:
-        task = bar.add_task("load", total=None)
-        loaded = load(settings, product, scale, rate, lambda now: _show(bar, task, now))
+    if sys.stderr.isatty():
+        columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err) as bar:
+            task = bar.add_task("load", total=None)
+            loaded = load(settings, product, scale, rate, lambda now: _show(bar, task, now))
+    else:
+        loaded = load(settings, product, scale, rate, Lines())
     seconds = time.monotonic() - began
     if output is Output.json:
         print_json({"written": loaded.written, "already_there": loaded.present, "kinds": loaded.kinds,
@@ -67,6 +71,19 @@ def load_command(
 
 def _show(bar: Progress, task: Any, now: Loaded) -> None:
     bar.update(task, completed=now.present + now.written, total=max(now.planned, 1))
+
+
+class Lines:
+    """Progress as plain lines, one every few seconds."""
+
+    def __init__(self, every: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._clock, self._last = every, clock, clock()
+
+    def __call__(self, now: Loaded) -> None:
+        """Tell, unless something was told a moment ago."""
+        if self._clock() - self._last >= self._every:
+            self._last = self._clock()
+            err.print(f"loading: {now.present + now.written:,} of {now.planned:,} records")
 
 
 def faults(kind: Fault, scale: int) -> list[dict[str, Any]]:

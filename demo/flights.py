@@ -75,18 +75,22 @@ def data_folder() -> Path:
 def load_tables() -> Tables:
     """Read the data set."""
     folder = data_folder()
-    flights = pd.read_csv(folder / "flights.csv.zip")
+    flights = _read(folder / "flights.csv.zip")
     flights["flight_date"] = pd.to_datetime(flights[["year", "month", "day"]])
-    weather = pd.read_csv(folder / "weather.csv")
+    weather = _read(folder / "weather.csv")
     weather["observed_at"] = pd.to_datetime(weather["time_hour"])
     return Tables(
         flights=flights,
         weather=weather.sort_values("observed_at", kind="stable", ignore_index=True),
-        airlines=pd.read_csv(folder / "airlines.csv"),
-        # 'NA' is a missing value in these files, and pandas' default reading of it is right.
-        airports=pd.read_csv(folder / "airports.csv"),
-        planes=pd.read_csv(folder / "planes.csv"),
+        airlines=_read(folder / "airlines.csv"),
+        airports=_read(folder / "airports.csv"),
+        planes=_read(folder / "planes.csv"),
     )
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """One file; 'NA' is a missing value, and decimals are read exactly (pandas' default is off in the last digit)."""
+    return pd.read_csv(file, float_precision="round_trip")
 
 
 def milliseconds(times: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -127,10 +131,13 @@ def plan(repeat: int, first_offsets: list[int] | None = None) -> list[Planned]:
     count = len(flights)
     times = happened(flights, shift)
     arrival = times + rng.integers(0, MAX_DELAY_MS, count)
-    punctual = np.flatnonzero(~left_after_midnight(flights))
+    # Not those that left after midnight, and nobody in the last five days: the heartbeat is a repeat's last record.
+    last = _HEARTBEAT + shift * _DAY_MS - 6 * _DAY_MS
+    punctual = np.flatnonzero(~left_after_midnight(flights) & (times < last))
     late = np.sort(rng.choice(punctual, VERY_LATE, replace=False))
     arrival[late] = times[late] + rng.integers(_DAY_MS, 5 * _DAY_MS, len(late))
-    twice = np.sort(rng.choice(count, round(count * DUPLICATE_SHARE), replace=False))
+    in_time = np.setdiff1d(np.arange(count), late)
+    twice = np.sort(rng.choice(in_time, round(count * DUPLICATE_SHARE), replace=False))
     again = arrival[twice] + rng.integers(0, MAX_DELAY_MS, len(twice))
     garbage = np.sort(rng.integers(times.min(), times.max(), GARBAGE))
     observed = milliseconds(tables.weather["observed_at"]) + shift * _DAY_MS

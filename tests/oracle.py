@@ -26,10 +26,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-Rule = Literal["scheduled plus delay", "date plus dep_time"]
-RIGHT: Rule = "scheduled plus delay"
-WRONG: Rule = "date plus dep_time"
-"""Dates a departure after midnight a day early."""
+Rule = Literal["right", "wrong"]
+RIGHT: Rule = "right"
+"""A flight left at its scheduled time plus its delay."""
+WRONG: Rule = "wrong"
+"""A flight left on its date at its dep_time: a departure after midnight is a day early, and so counts as late."""
 
 NEW_YORK = "America/New_York"
 REPEAT = pd.Timedelta(days=371)
@@ -80,15 +81,21 @@ def raw(name: str) -> pd.DataFrame:
     file = Path(spec.origin).parent / "data" / f"{name}.csv"
     convert = pcsv.ConvertOptions(null_values=["NA", ""], strings_can_be_null=True)
     if file.exists():
-        return pcsv.read_csv(file, convert_options=convert).to_pandas()
+        return _frame(pcsv.read_csv(file, convert_options=convert))
     with zipfile.ZipFile(f"{file}.zip") as archive, archive.open(archive.namelist()[0]) as stream:
-        return pcsv.read_csv(stream, convert_options=convert).to_pandas()
+        return _frame(pcsv.read_csv(stream, convert_options=convert))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _utc(instants: pd.Series[Any]) -> pd.Series[Any]:
     """Instants in UTC, whatever zone and resolution they came in."""
     aware = instants.dt.tz_localize("UTC") if instants.dt.tz is None else instants.dt.tz_convert("UTC")
-    return aware.astype("datetime64[us, UTC]")
+    exact: pd.Series[Any] = aware.astype("datetime64[us, UTC]")
+    return exact
 
 
 def _minutes(hhmm: pd.Series[Any]) -> pd.Series[Any]:
@@ -98,7 +105,8 @@ def _minutes(hhmm: pd.Series[Any]) -> pd.Series[Any]:
 def _instant(wall: pd.Series[Any], zone: str, *, first: bool = True) -> pd.Series[Any]:
     """The instant at which clocks of a zone show a time: the first or second of two; past the gap if it is skipped."""
     which = np.full(len(wall), first)
-    return wall.dt.tz_localize(zone, ambiguous=which, nonexistent=pd.Timedelta(hours=1)).dt.tz_convert("UTC")
+    aware = wall.dt.tz_localize(zone, ambiguous=which, nonexistent=pd.Timedelta(hours=1))
+    return _utc(aware)
 
 
 @cache
@@ -113,8 +121,8 @@ def _flights(scale: int) -> pd.DataFrame:
         delay = pd.to_timedelta(year["dep_delay"].fillna(0), unit="min")
         clock = _minutes(year["dep_time"].fillna(year["sched_dep_time"]))
         repeats.append(year.assign(
-            flight_date=shifted, scheduled=scheduled, cancelled=year["dep_time"].isna(),
-            **{RIGHT: scheduled + delay, WRONG: _instant(shifted + clock, NEW_YORK)}))
+            flight_date=shifted, cancelled=year["dep_time"].isna(),
+            right=scheduled + delay, wrong=_instant(shifted + clock, NEW_YORK)))
     return pd.concat(repeats, ignore_index=True)
 
 
@@ -160,11 +168,12 @@ def _arrivals(found: Iterable[tuple[str | None, int, int, int]]) -> pd.DataFrame
 def expected(scale: int, arrivals: pd.DataFrame, key: bytes, rule: Rule = RIGHT) -> Expected:
     """The product's tables once every window is closed. `key` is the pseudonyms' secret."""
     flights = _flights(scale)
-    events = arrivals.merge(flights.assign(identity=_identity(flights)), on="identity", how="left", validate="many_to_one")
+    named = flights.assign(identity=_identity(flights))
+    events = arrivals.merge(named, on="identity", how="left", validate="many_to_one")
     assert events["carrier"].notna().all(), "the log holds a flight that the data set does not"
     happened = events[rule]
     late = happened < events["appended"] - LATE
-    rejected = set(zip(events.loc[late, "log_partition"].tolist(), events.loc[late, "log_offset"].tolist(), strict=True))
+    rejected = set(events.loc[late, ["log_partition", "log_offset"]].itertuples(index=False, name=None))
     kept = events[~late].sort_values(["log_partition", "log_offset"]).drop_duplicates("identity")
     kept = kept.assign(happened=_utc(kept[rule])).reset_index(drop=True)
     local = kept["happened"].dt.tz_convert(NEW_YORK).dt.tz_localize(None)
@@ -315,7 +324,8 @@ def check_published(settings: Any, scale: int, rule: Rule = RIGHT) -> list[str]:
     """How the published tables and the late rejects differ from what the log's records must give."""
     key = bytes.fromhex((settings.secrets / "pseudonym.key").read_text().strip())
     want = expected(scale, arrivals_from_log(settings), key, rule)
-    found = [line for name, table in want.tables.items() for line in differences(name, table, published(settings, name))]
+    found = [difference for name, table in want.tables.items()
+             for difference in differences(name, table, published(settings, name))]
     rejects = published(settings, "rejects").to_pylist()
     late = [(r["log_partition"], r["log_offset"]) for r in rejects
             if r["log_topic"] == "flights" and r["reason"].startswith("late")]
