@@ -78,7 +78,9 @@ def _words(statement: Statement) -> Iterator[Problem]:
     words = statement.words
     for i, (token, word) in enumerate(zip(statement.tokens, words, strict=True)):
         following = words[i + 1 : i + 3]
-        if word in _WORDS and token.text[0] not in "`'\"":
+        # A quoted name may be a column of that name; with a parenthesis behind it, it is the function all the same.
+        named = token.text[0] not in "`'\"" or (token.text[0] == "`" and following[:1] == ("(",))
+        if word in _WORDS and named:
             yield Problem(str(statement.file), token.line, word, _WORDS[word])
         elif word == "UNIX_TIMESTAMP" and following == ("(", ")"):
             yield Problem(str(statement.file), token.line, "UNIX_TIMESTAMP()", _LOG_CLOCK)
@@ -273,4 +275,4 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
                 yield Problem(where, 0, "the latest version of records that are not in order of time",
                               "a de-duplication in a window of the version's time first, as in weather_in_order")
         if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
-            yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key never closes its session")
+            yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key never ends its session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlparse
 from sqlparse.tokens import Comment, Whitespace
@@ -52,6 +54,16 @@ class Statement:
         return self.tokens[2].text.strip("`") if is_table else None
 
 
+def _tokens(line: int, kind: Any, value: str) -> Iterator[Token]:
+    """What a lexical token counts as: nothing for space and comments, all that it says for a hint (`/*+ … */`)."""
+    if kind in Comment.Multiline.Hint:
+        for inner, text in sqlparse.lexer.tokenize(value.removeprefix("/*+").removesuffix("*/")):
+            yield from _tokens(line, inner, text)
+            line += text.count("\n")
+    elif kind not in Comment and kind not in Whitespace:
+        yield Token(line, value)
+
+
 def read_statements(file: Path) -> tuple[Statement, ...]:
     """The statements of a file in order; comments do not count as one."""
     statements: list[Statement] = []
@@ -63,8 +75,7 @@ def read_statements(file: Path) -> tuple[Statement, ...]:
             text, tokens = "", []
         elif value != ";":
             text += value
-            if kind not in Comment and kind not in Whitespace:
-                tokens.append(Token(line, value))
+            tokens.extend(_tokens(line, kind, value))
         line += value.count("\n")
     if tokens:
         statements.append(Statement(file, tokens[0].line, text.strip(), tuple(tokens)))
