@@ -109,8 +109,12 @@ def ensure(jars: Iterable[Jar], cache: Path, progress: Progress) -> None:
     progress(f"fetching {len(broken)} jars ({megabytes:,.0f} MB) into {cache}")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch, ThreadPoolExecutor(6) as pool:
+        fetched = 0
         for jar, _ in zip(broken, pool.map(lambda jar: _fetch(jar, cache, Path(scratch)), broken), strict=True):
-            progress(f"verified {jar.file.name}")
+            fetched += jar.size
+            if jar.size > 20e6:
+                progress(f"  {fetched / 1e6:,.0f} of {megabytes:,.0f} MB")
+    progress(f"fetched {len(broken)} jars, each with its pinned SHA-256")
 
 
 def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
