@@ -42,6 +42,7 @@ TOPIC_CONFIG = {
     "message.timestamp.after.max.ms": str(2**63 - 1),
 }
 _WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
 
 
@@ -114,17 +115,25 @@ def first_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[i
 
 
 def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec) -> dict[str, dict[int, int]]:
-    topics = list(topics)
-    try:
-        client = admin(settings)
-        partitions = [TopicPartition(t, p) for t in topics for p in _partitions(client, t)]
-        found: dict[str, dict[int, int]] = {t: {} for t in topics}
-        if partitions:
-            for tp, future in client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT).items():
-                found[tp.topic][tp.partition] = future.result(TIMEOUT).offset
-        return found
-    except (KafkaException, TimeoutError) as e:
-        raise _broker(settings, e) from e
+    topics, deadline = list(topics), time.monotonic() + TIMEOUT
+    while True:
+        try:
+            return _offsets_now(settings, topics, spec)
+        except (KafkaException, TimeoutError) as e:
+            # A partition just created, or whose broker just came back, has no leader for a moment.
+            if not any(_is(e, code) for code in _NO_LEADER_YET) or time.monotonic() > deadline:
+                raise _broker(settings, e) from e
+            time.sleep(0.2)
+
+
+def _offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec) -> dict[str, dict[int, int]]:
+    client = admin(settings)
+    partitions = [TopicPartition(t, p) for t in topics for p in _partitions(client, t)]
+    found: dict[str, dict[int, int]] = {t: {} for t in topics}
+    if partitions:
+        for tp, future in client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT).items():
+            found[tp.topic][tp.partition] = future.result(TIMEOUT).offset
+    return found
 
 
 def _partitions(client: AdminClient, topic: str) -> list[int]:
