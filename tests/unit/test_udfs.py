@@ -1,0 +1,141 @@
+"""The functions that SQL calls, without Flink."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import pytz
+
+from udfs import privacy
+from udfs.privacy import pseudonym
+from udfs.wall_clock import local_time, next_wall_clock
+
+NEW_YORK, CHICAGO, PHOENIX, CHONGQING = "America/New_York", "America/Chicago", "America/Phoenix", "Asia/Chongqing"
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(("after", "hhmm", "zone", "expected"), [
+    pytest.param("2013-01-01T10:33", 850, CHICAGO, "2013-01-01T14:50", id="the same day in another zone"),
+    pytest.param("2013-01-02T04:30", 15, NEW_YORK, "2013-01-02T05:15", id="past midnight"),
+    pytest.param("2013-01-02T04:30", 2400, NEW_YORK, "2013-01-02T05:00", id="2400 ends the day"),
+    pytest.param("2013-01-02T05:00", 2400, NEW_YORK, "2013-01-03T05:00", id="at midnight 2400 is a day away"),
+    pytest.param("2013-01-02T05:00", 0, NEW_YORK, "2013-01-03T05:00", id="strictly after: the same minute is tomorrow"),
+    pytest.param("2013-01-02T04:59:59", 0, NEW_YORK, "2013-01-02T05:00", id="a second before"),
+    pytest.param("2013-01-02T00:00", 700, CHONGQING, "2013-01-02T23:00", id="a zone ahead of UTC"),
+    pytest.param("2013-03-10T06:00", 315, NEW_YORK, "2013-03-10T07:15", id="over the spring change"),
+    pytest.param("2013-03-10T06:00", 230, NEW_YORK, "2013-03-10T07:30", id="a skipped time, as if there were no change"),
+    pytest.param("2013-03-10T07:30", 230, NEW_YORK, "2013-03-11T06:30", id="past a skipped time: the next day"),
+    pytest.param("2013-11-03T04:00", 130, NEW_YORK, "2013-11-03T05:30", id="a repeated time: its first occurrence"),
+    pytest.param("2013-11-03T05:30", 130, NEW_YORK, "2013-11-03T06:30", id="a repeated time: its second, after the first"),
+    pytest.param("2013-11-03T06:30", 130, NEW_YORK, "2013-11-04T06:30", id="a repeated time: the next day, after both"),
+    pytest.param("2013-11-03T05:59", 200, NEW_YORK, "2013-11-03T07:00", id="over the autumn change"),
+    pytest.param("2013-03-10T06:00", 1, PHOENIX, "2013-03-10T07:01", id="a zone without changes"),
+])
+def test_next_wall_clock(after: str, hhmm: int, zone: str, expected: str) -> None:
+    assert next_wall_clock(utc(after), hhmm, zone) == utc(expected)
+
+
+@pytest.mark.parametrize("arguments", [
+    (None, 100, NEW_YORK), (utc("2013-01-01"), None, NEW_YORK), (utc("2013-01-01"), 100, None),
+], ids=["no instant", "no time", "no zone"])
+def test_next_wall_clock_of_nothing_is_nothing(arguments: tuple[datetime | None, int | None, str | None]) -> None:
+    assert next_wall_clock(*arguments) is None
+
+
+@pytest.mark.parametrize("hhmm", [-1, 60, 1299, 2401, 2500])
+def test_next_wall_clock_refuses_what_is_no_time_of_day(hhmm: int) -> None:
+    with pytest.raises(ValueError, match=f"expected a time of day as HHMM, found {hhmm}"):
+        next_wall_clock(utc("2013-01-01"), hhmm, NEW_YORK)
+
+
+def test_every_minute_of_the_days_around_a_change_is_found_again() -> None:
+    """What a clock shows some time later is where next_wall_clock ends, unless the clock shows it sooner."""
+    for month, day in ((3, 10), (11, 3), (7, 1)):
+        for minute in range(0, 24 * 60, 7):
+            after = datetime(2013, month, day, minute // 60, minute % 60)
+            for hhmm in (0, 59, 130, 230, 330, 1200, 2359):
+                found = next_wall_clock(after, hhmm, NEW_YORK)
+                shown = local_time(found, NEW_YORK)
+                assert found is not None and shown is not None and found > after
+                assert shown.hour * 100 + shown.minute == hhmm or (hhmm == 230 and shown == datetime(2013, 3, 10, 3, 30))
+
+
+def test_instants_from_pyflink_carry_a_misleading_zone() -> None:
+    """PyFlink localises fields that are UTC in the session's zone; the result's fields must be UTC without zone."""
+    given = pytz.timezone(NEW_YORK).localize(utc("2013-01-01T10:33"))
+    found = next_wall_clock(given, 850, CHICAGO)
+    assert found == utc("2013-01-01T14:50") and found.tzinfo is None
+    assert local_time(given, CHICAGO) == utc("2013-01-01T04:33")
+
+
+@pytest.mark.parametrize(("instant", "zone", "expected"), [
+    ("2013-07-01T12:00", NEW_YORK, "2013-07-01T08:00"),
+    ("2013-01-01T12:00:00.123", NEW_YORK, "2013-01-01T07:00:00.123"),
+    ("2013-11-03T05:30", NEW_YORK, "2013-11-03T01:30"),
+    ("2013-11-03T06:30", NEW_YORK, "2013-11-03T01:30"),
+    ("2013-12-31T20:00", CHONGQING, "2014-01-01T04:00"),
+])
+def test_local_time(instant: str, zone: str, expected: str) -> None:
+    shown = local_time(utc(instant), zone)
+    assert shown == utc(expected) and shown.tzinfo is None
+
+
+def test_local_time_of_nothing_is_nothing() -> None:
+    assert local_time(None, NEW_YORK) is None
+    assert local_time(utc("2013-01-01"), None) is None
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("KAPPA_SECRETS", str(tmp_path))
+    _forget()
+    yield tmp_path
+    _forget()
+
+
+def _forget() -> None:
+    privacy._key.cache_clear()
+    pseudonym.cache_clear()
+
+
+def test_a_pseudonym_is_hmac_sha256_cut_to_128_bits(secrets: Path) -> None:
+    key = bytes(range(32))
+    (secrets / "pseudonym.key").write_text(key.hex() + "\n")
+    assert pseudonym("N14228") == hmac.new(key, b"N14228", hashlib.sha256).hexdigest()[:32]
+    assert pseudonym("N14228") == pseudonym("N14228") != pseudonym("N14229")
+    assert pseudonym(None) is None
+
+
+def test_another_key_gives_another_pseudonym(secrets: Path) -> None:
+    (secrets / "pseudonym.key").write_text("00" * 32)
+    first = pseudonym("N14228")
+    _forget()
+    (secrets / "pseudonym.key").write_text("01" * 32)
+    assert pseudonym("N14228") != first
+
+
+@pytest.mark.parametrize(("content", "found"), [
+    (None, "FileNotFoundError"), ("not hexadecimal", "ValueError"), ("00" * 15, "15"), ("", "0"),
+], ids=["missing", "not hexadecimal", "short", "empty"])
+def test_a_key_that_cannot_be_used_is_refused_and_never_shown(secrets: Path, content: str | None, found: str) -> None:
+    if content is not None:
+        (secrets / "pseudonym.key").write_text(content)
+    with pytest.raises(RuntimeError, match=rf"pseudonym: expected .*pseudonym\.key, found {found}$") as error:
+        pseudonym("N14228")
+    assert not content or content not in str(error.value)
+    assert pseudonym(None) is None
+
+
+def test_secrets_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAPPA_SECRETS", raising=False)
+    _forget()
+    with pytest.raises(RuntimeError, match="expected KAPPA_SECRETS to name the folder"):
+        pseudonym("N14228")
