@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from rich.markup import escape
 
 from demo import commands as demo_commands
 from local import commands as stack_commands
@@ -13,7 +14,7 @@ from replay.errors import KappaError
 from replay.output import err, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Replay the log, compare, switch over: data products on Kafka, Flink and Iceberg.")
+                  help="Data products on Kafka, Flink and Iceberg, replayed from offset zero.")
 stack_commands.register(app, {"products": product_commands.status_rows})
 demo_commands.register(app)
 product_commands.register(app)
@@ -26,5 +27,5 @@ def main() -> None:
     except KappaError as e:
         if ("json" in sys.argv and "--output" in sys.argv) or "--output=json" in sys.argv:
             print_json(e.as_dict())
-        err.print(f"[bold red]error:[/] {e}", markup=True)
+        err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)
         sys.exit(1)
