@@ -158,9 +158,11 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
             stream.seek(0)
             progress(f"another kappa up or down (pid {stream.read().strip() or '?'}) is at work here: waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+        try:
+            stream.truncate(0)
+            os.write(stream.fileno(), str(os.getpid()).encode())
+        except OSError:  # a full disk, refused with an error of its own; lost is only what others are told
+            pass
         yield
 
 
