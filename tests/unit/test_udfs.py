@@ -31,10 +31,10 @@ def utc(text: str) -> datetime:
     pytest.param("2013-01-02T04:59:59", 0, NEW_YORK, "2013-01-02T05:00", id="a second before"),
     pytest.param("2013-01-02T00:00", 700, CHONGQING, "2013-01-02T23:00", id="a zone ahead of UTC"),
     pytest.param("2013-03-10T06:00", 315, NEW_YORK, "2013-03-10T07:15", id="over the spring change"),
-    pytest.param("2013-03-10T06:00", 230, NEW_YORK, "2013-03-10T07:30", id="a skipped time, as if there were no change"),
+    pytest.param("2013-03-10T06:00", 230, NEW_YORK, "2013-03-10T07:30", id="a skipped time, as if nothing changed"),
     pytest.param("2013-03-10T07:30", 230, NEW_YORK, "2013-03-11T06:30", id="past a skipped time: the next day"),
     pytest.param("2013-11-03T04:00", 130, NEW_YORK, "2013-11-03T05:30", id="a repeated time: its first occurrence"),
-    pytest.param("2013-11-03T05:30", 130, NEW_YORK, "2013-11-03T06:30", id="a repeated time: its second, after the first"),
+    pytest.param("2013-11-03T05:30", 130, NEW_YORK, "2013-11-03T06:30", id="a repeated time: then its second"),
     pytest.param("2013-11-03T06:30", 130, NEW_YORK, "2013-11-04T06:30", id="a repeated time: the next day, after both"),
     pytest.param("2013-11-03T05:59", 200, NEW_YORK, "2013-11-03T07:00", id="over the autumn change"),
     pytest.param("2013-03-10T06:00", 1, PHOENIX, "2013-03-10T07:01", id="a zone without changes"),
@@ -65,7 +65,8 @@ def test_every_minute_of_the_days_around_a_change_is_found_again() -> None:
                 found = next_wall_clock(after, hhmm, NEW_YORK)
                 shown = local_time(found, NEW_YORK)
                 assert found is not None and shown is not None and found > after
-                assert shown.hour * 100 + shown.minute == hhmm or (hhmm == 230 and shown == datetime(2013, 3, 10, 3, 30))
+                skipped = hhmm == 230 and shown == datetime(2013, 3, 10, 3, 30)
+                assert skipped or shown.hour * 100 + shown.minute == hhmm
 
 
 def test_instants_from_pyflink_carry_a_misleading_zone() -> None:
