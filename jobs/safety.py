@@ -275,4 +275,4 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
                 yield Problem(where, 0, "the latest version of records that are not in order of time",
                               "a de-duplication in a window of the version's time first, as in weather_in_order")
         if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
-            yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key never ends its session")
+            yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key's session never ends")
