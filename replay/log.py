@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import fastavro
 from confluent_kafka import (
@@ -306,6 +306,12 @@ class Decoder:
         self._settings = settings
         self._registry = registry(settings)
         self._schemas: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._registry.__exit__(*error)  # type: ignore[no-untyped-call]
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """A record's fields; UndecodableError says why not, RetryableError when the registry is down."""

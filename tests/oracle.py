@@ -147,16 +147,17 @@ def arrivals_from_log(settings: Any) -> pd.DataFrame:
     """Where each flight event stands in the log, decoded with fastavro: identity, partition, offset, appended."""
     from replay import log
 
-    decoder, found = log.Decoder(settings), []
-    for partition, end in log.end_offsets(settings, ["flights"])["flights"].items():
-        for record in log.read_range(settings, "flights", partition, 0, end):
-            if record.value is None:
-                continue
-            try:
-                fields = decoder.decode(record.value)
-            except log.UndecodableError:
-                continue
-            found.append(("|".join(str(fields[c]) for c in IDENTITY), partition, record.offset, record.timestamp))
+    found = []
+    with log.Decoder(settings) as decoder:
+        for partition, end in log.end_offsets(settings, ["flights"])["flights"].items():
+            for record in log.read_range(settings, "flights", partition, 0, end):
+                if record.value is None:
+                    continue
+                try:
+                    fields = decoder.decode(record.value)
+                except log.UndecodableError:
+                    continue
+                found.append(("|".join(str(fields[c]) for c in IDENTITY), partition, record.offset, record.timestamp))
     return _arrivals(found)
 
 
