@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from running import Kappa, RunningStack, free_port_base, wait_until
 
-from local import supervise
+from local import flink, supervise
 from local.layout import Ports
 
 
@@ -71,6 +73,25 @@ def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
     stack.wait_restarted(program, killed)
     if program in ("jobmanager", "taskmanager"):
         wait_until(lambda: stack.ready("taskmanager"), 60, "the TaskManager has offered its slots")
+
+
+@pytest.mark.chaos
+def test_a_taskmanager_out_of_heap_dies_and_comes_back(stack: RunningStack) -> None:
+    rest, before = stack.settings.flink.rest, stack.pid("taskmanager")
+    command = [str(stack.settings.flink.home / "bin" / "flink"), "run", "-d", "-py",
+               str(Path(__file__).with_name("fill_heap.py"))]
+    submitted = subprocess.run(command, env={**os.environ, **flink.environment(stack.layout)}, capture_output=True,
+                               text=True, check=False)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    job = submitted.stdout.split("JobID ")[-1].strip()
+    try:
+        wait_until(lambda: stack.pid("taskmanager") not in (0, before), 200, "another TaskManager is started")
+    finally:
+        httpx.patch(f"{rest}/jobs/{job}", timeout=30)
+    out_of_memory = "exited: taskmanager (exit status 3; not expected)"  # 3 is what -XX:+ExitOnOutOfMemoryError ends with
+    assert out_of_memory in (stack.layout.logs / "supervisor.log").read_text()
+    wait_until(lambda: stack.ready("taskmanager"), 60, "the TaskManager has offered its slots")
+    wait_until(lambda: httpx.get(f"{rest}/jobs/{job}").json()["state"] == "CANCELED", 60, "the job is cancelled")
 
 
 @pytest.mark.chaos
@@ -143,6 +164,23 @@ def test_homes_side_by_side_share_no_port_and_no_socket(stack: RunningStack, tmp
     assert other.json("status")["programs"] == []
     assert "nothing was running" in other("down").stdout
     assert all(stack.ready(name) for name in stack.layout.ports.of)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 50 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", folder], check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_too_small_is_refused(small_disk: Path) -> None:
+    done = Kappa(small_disk / "home")("up", "--port-base", str(free_port_base(41_000)), check=False)
+    assert done.returncode == 1
+    assert "error: too little disk\n  expected: 2,000 MB free for" in done.stderr
 
 
 def test_doctor_finds_a_stranger_on_a_port(tmp_path: Path) -> None:
