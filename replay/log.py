@@ -219,43 +219,44 @@ def subject(topic: str) -> str:
 
 def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
     """Register every topic's schema under BACKWARD compatibility; ids per topic. RefusedError when incompatible."""
-    client = registry(settings)
     ids: dict[str, int] = {}
-    for topic in product.settings.topics:
-        file = product.schema_file(topic)
-        try:
-            ids[topic] = client.register_schema(subject(topic), Schema(file.read_text(), "AVRO"))
-            client.set_compatibility(subject_name=subject(topic), level="BACKWARD")
-        except SchemaRegistryError as e:
-            if e.http_status_code in (409, 422):
-                raise RefusedError(f"{file} is not a schema that {subject(topic)} can take on",
-                                   expected="a change that readers of old records survive (BACKWARD)",
-                                   found=str(e.error_message)[:400],
-                                   next="add fields with a default, or write to a new topic") from e
-            raise _registry_down(settings, e) from e
-        except Exception as e:  # httpx and its kin: the client passes on whatever its transport raises
-            raise _registry_down(settings, e) from e
+    with registry(settings) as client:
+        for topic in product.settings.topics:
+            file = product.schema_file(topic)
+            try:
+                ids[topic] = client.register_schema(subject(topic), Schema(file.read_text(), "AVRO"))
+                client.set_compatibility(subject_name=subject(topic), level="BACKWARD")
+            except SchemaRegistryError as e:
+                if e.http_status_code in (409, 422):
+                    raise RefusedError(f"{file} is not a schema that {subject(topic)} can take on",
+                                       expected="a change that readers of old records survive (BACKWARD)",
+                                       found=str(e.error_message)[:400],
+                                       next="add fields with a default, or write to a new topic") from e
+                raise _registry_down(settings, e) from e
+            except Exception as e:  # httpx and its kin: the client passes on whatever its transport raises
+                raise _registry_down(settings, e) from e
     return ids
 
 
 def _schema_problems(settings: Settings, product: Product, topics: Iterable[str]) -> list[LogProblem]:
-    client, problems = registry(settings), []
-    for topic in topics:
-        schema = Schema(product.schema_file(topic).read_text(), "AVRO")
-        try:
-            compatible = client.test_compatibility(subject(topic), schema)
-        except SchemaRegistryError as e:
-            if e.http_status_code != 404:
+    problems = []
+    with registry(settings) as client:
+        for topic in topics:
+            schema = Schema(product.schema_file(topic).read_text(), "AVRO")
+            try:
+                compatible = client.test_compatibility(subject(topic), schema)
+            except SchemaRegistryError as e:
+                if e.http_status_code != 404:
+                    raise _registry_down(settings, e) from e
+                problems.append(LogProblem(topic, f"a schema {subject(topic)} in the registry", "none",
+                                           f"kappa load {product.name}"))
+                continue
+            except Exception as e:
                 raise _registry_down(settings, e) from e
-            problems.append(LogProblem(topic, f"a schema {subject(topic)} in the registry", "none",
-                                       f"kappa load {product.name}"))
-            continue
-        except Exception as e:
-            raise _registry_down(settings, e) from e
-        if not compatible:
-            problems.append(LogProblem(topic, "a schema compatible with the registered one",
-                                       f"an incompatible change in {product.schema_file(topic).name}",
-                                       "add fields with a default, or read a new topic"))
+            if not compatible:
+                problems.append(LogProblem(topic, "a schema compatible with the registered one",
+                                           f"an incompatible change in {product.schema_file(topic).name}",
+                                           "add fields with a default, or read a new topic"))
     return problems
 
 
