@@ -36,6 +36,10 @@ unit: install ## unit tests (seconds)
 
 .PHONY: integration
 integration: install ## integration tests (minutes; starts and stops its own stack)
+	$(VENV)/bin/pytest tests/integration -m "not soak"
+
+.PHONY: soak
+soak: install ## integration tests, and those that kill processes under a long load (many minutes)
 	$(VENV)/bin/pytest tests/integration
 
 .PHONY: up

@@ -173,6 +173,7 @@ def test_replayed_from_zero_to_the_same_rows(product: Product, parallelism: int)
     wait_until(lambda: product.state.attempt(before.name).state is State.retired, 60, f"{before.name} is retired")
 
 
+@pytest.mark.soak
 @pytest.mark.chaos
 def test_killed_under_load(product: Product) -> None:
     stack, attempt = product.stack, product.active
