@@ -1,0 +1,313 @@
+"""The tests' own small product from an empty log to published tables, and everything that may be in its way."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import httpx
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from running import Kappa, RunningStack, wait_until
+
+from jobs.product import Product, load_product
+from replay import log
+
+ORDERS = Path(__file__).parents[1] / "products" / "orders"
+BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+COUNT = 300
+FAR_ID = (999_999).to_bytes(4, "big")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order, a minute after the one before."""
+
+    number: int
+
+    @property
+    def ordered_at(self) -> int:
+        return BEGIN + self.number * MINUTE
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {"order_id": f"o{self.number}", "ordered_at": self.ordered_at, "shop": "abc"[self.number % 3],
+                "cents": self.number * 7}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a test put into the log, by offset."""
+
+    rows: dict[int, Order]
+    duplicates: list[int]
+    late: list[int]
+    undecodable: list[int]
+
+
+class Writer:
+    """Appends to one topic of one partition, its clock in the records' timestamps."""
+
+    def __init__(self, stack: RunningStack, product: Product) -> None:
+        (self._topic,) = product.settings.topics
+        self._schema = fastavro.parse_schema(json.loads(product.schema_file(self._topic).read_text()))
+        log.create_topics(stack.settings, {self._topic: 1})
+        self._id = log.register_schemas(stack.settings, product)[self._topic]
+        self._producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        self.offset = 0
+
+    def encode(self, order: dict[str, Any]) -> bytes:
+        body = io.BytesIO()
+        fastavro.schemaless_writer(body, self._schema, order)
+        return b"\0" + self._id.to_bytes(4, "big") + body.getvalue()
+
+    def write(self, value: bytes | None, appended: int) -> int:
+        """Append, and say at which offset."""
+        self._producer.produce(self._topic, value, partition=0, timestamp=appended)
+        self.offset += 1
+        return self.offset - 1
+
+    def order(self, order: Order) -> int:
+        return self.write(self.encode(order.fields), order.ordered_at)
+
+    def heartbeat(self, appended: int) -> None:
+        """A record without a value: the log's clock alone, so that the last windows close."""
+        self.write(None, appended)
+        assert self._producer.flush(30) == 0
+
+
+def write_orders(writer: Writer) -> Written:
+    """Orders, some of them sent twice, some reported hours late, and garbage of every kind in between."""
+    good = writer.encode(Order(0).fields)
+    garbage = [b"", b"plain text", b"\1" + good[1:], b"\0" + FAR_ID + good[5:], good[:-3]]
+    rows: dict[int, Order] = {}
+    duplicates, late, undecodable = [], [], []
+    for order in map(Order, range(COUNT)):
+        rows[writer.order(order)] = order
+        if order.number % 50 == 10:
+            duplicates.append(writer.order(order))
+        if order.number % 60 == 30:
+            stale = {**order.fields, "order_id": f"late{order.number}", "ordered_at": order.ordered_at - 2 * HOUR}
+            late.append(writer.write(writer.encode(stale), order.ordered_at))
+            undecodable.append(writer.write(garbage[len(undecodable)], order.ordered_at))
+    writer.heartbeat(BEGIN + 2 * DAY)
+    return Written(rows, duplicates, late, undecodable)
+
+
+def another_product(folder: Path, name: str) -> Path:
+    """A copy of the product under another name, with a topic of that name."""
+    copy = folder / name
+    shutil.copytree(ORDERS, copy)
+    (copy / "schemas" / "orders.avsc").rename(copy / "schemas" / f"{name}.avsc")
+    for file in copy.rglob("*.*"):
+        file.write_text(re.sub(r"\borders\b", name, file.read_text()))
+    return copy
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The product on the stack, with all that was written before it was deployed."""
+
+    stack: RunningStack
+    writer: Writer
+    written: Written
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.stack.kappa.json("query", "orders", sql)
+        return rows
+
+    def audit(self) -> dict[str, Any]:
+        report: dict[str, Any] = self.stack.kappa.json("audit", "orders")
+        return report
+
+
+@pytest.fixture(scope="module")
+def orders(stack: RunningStack) -> Iterator[Deployed]:
+    writer = Writer(stack, load_product(ORDERS))
+    written = write_orders(writer)
+    try:
+        stack.kappa("deploy", "orders", "--from", str(ORDERS), "--timeout", "180")
+        yield Deployed(stack, writer, written)
+    finally:
+        stop_jobs(stack, "orders")
+
+
+def stop_jobs(stack: RunningStack, product: str) -> None:
+    """Give the task slots back."""
+    for attempt in stack.kappa.json("attempts", product):
+        if attempt["state"] not in ("failed", "aborted", "retired"):
+            httpx.patch(f"{stack.settings.flink.rest}/jobs/{attempt['job']}", params={"mode": "cancel"})
+
+
+def refused(stack: RunningStack, name: str, source: Path) -> str:
+    """What `kappa deploy` says when it fails."""
+    done = stack.kappa("deploy", name, "--from", str(source), check=False, timeout=120)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_every_order_is_in_the_table_once_and_the_first_copy_is_kept(orders: Deployed) -> None:
+    rows = orders.query("SELECT log_offset, order_id, epoch_ms(ordered_at) AS ordered_at, shop, cents "
+                        "FROM order_rows ORDER BY log_offset")
+    assert rows == [{"log_offset": offset, **order.fields} for offset, order in sorted(orders.written.rows.items())]
+
+
+def test_hours_add_up(orders: Deployed) -> None:
+    expected: dict[tuple[str, int], list[int]] = {}
+    for order in orders.written.rows.values():
+        expected.setdefault((order.fields["shop"], order.ordered_at // HOUR * HOUR), []).append(order.fields["cents"])
+    rows = orders.query("SELECT shop, epoch_ms(hour) AS hour, orders, cents FROM hourly_orders ORDER BY shop, hour")
+    assert rows == [{"shop": shop, "hour": hour, "orders": len(cents), "cents": sum(cents)}
+                    for (shop, hour), cents in sorted(expected.items())]
+
+
+def test_late_and_undecodable_records_are_in_rejects(orders: Deployed) -> None:
+    rows = orders.query("SELECT log_offset, reason, octet_length(payload) AS bytes FROM rejects ORDER BY log_offset")
+    reasons = {row["log_offset"]: row["reason"] for row in rows}
+    assert sorted(o for o, reason in reasons.items() if reason == "late") == orders.written.late
+    undecodable = [o for o, reason in sorted(reasons.items()) if reason.startswith("undecodable: ")]
+    assert undecodable == orders.written.undecodable
+    assert len(rows) == len(orders.written.late) + len(orders.written.undecodable)
+    assert [row["bytes"] for row in rows if row["log_offset"] == orders.written.undecodable[1]] == [len(b"plain text")]
+
+
+def test_every_record_is_accounted_for(orders: Deployed) -> None:
+    (partition,) = orders.audit()["partitions"]
+    w = orders.written
+    kinds = ("rows", "duplicates", "late", "undecodable", "heartbeats", "unaccounted", "covered")
+    counts = [len(w.rows), len(w.duplicates), len(w.late), len(w.undecodable), 1, 0]
+    assert [partition[kind] for kind in kinds] == [*counts, sum(counts)]
+
+
+def test_a_missing_topic_is_refused(stack: RunningStack, tmp_path: Path) -> None:
+    said = refused(stack, "nowhere", another_product(tmp_path, "nowhere"))
+    assert "error: the log of nowhere is not whole: topic nowhere\n  expected: a topic\n  found:    none\n" in said
+
+
+def test_a_topic_that_forgets_is_refused(stack: RunningStack, tmp_path: Path) -> None:
+    source = another_product(tmp_path, "forgotten")
+    topic = NewTopic("forgotten", 1, 1, config={**log.TOPIC_CONFIG, "retention.ms": "86400000"})
+    admin = AdminClient({**stack.settings.kafka, "log_level": 0})
+    admin.create_topics([topic])["forgotten"].result(30)
+    log.register_schemas(stack.settings, load_product(source))
+    said = refused(stack, "forgotten", source)
+    assert "the log of forgotten is not whole: topic forgotten\n  expected: retention.ms=-1\n" in said
+    assert "found:    retention.ms=86400000\n" in said
+    assert "--entity-name forgotten --add-config retention.ms=-1" in said
+
+
+def test_an_incompatible_schema_is_refused(orders: Deployed, tmp_path: Path) -> None:
+    source = tmp_path / "orders"
+    shutil.copytree(ORDERS, source)
+    schema = source / "schemas" / "orders.avsc"
+    schema.write_text(schema.read_text().replace('"cents", "type": "long"', '"cents", "type": "string"'))
+    before = orders.stack.kappa.json("attempts", "orders")
+    said = refused(orders.stack, "orders", source)
+    assert "expected: a schema compatible with the registered one\n" in said
+    assert "found:    an incompatible change in orders.avsc\n" in said
+    assert [a["attempt"] for a in orders.stack.kappa.json("attempts", "orders")] == [a["attempt"] for a in before]
+
+
+def test_without_the_registry_a_deploy_is_refused_and_a_running_job_goes_on(orders: Deployed) -> None:
+    stack, more = orders.stack, [Order(4 * 24 * 60 + n) for n in range(10)]
+    supervisorctl(stack, "stop", "registry")
+    try:
+        said = refused(stack, "orders", ORDERS)
+        assert f"the schema registry does not answer\n  expected: {stack.settings.registry}\n" in said
+        assert "next:     kappa status, then kappa up" in said
+        for order in more:
+            orders.writer.order(order)
+        orders.writer.heartbeat(BEGIN + 6 * DAY)
+        wait_until(lambda: orders.query("SELECT count(*) AS n FROM order_rows")[0]["n"] == COUNT + len(more), 60,
+                   "orders that came while the registry was down are published")
+    finally:
+        stack.kappa("up")
+    deployed = stack.kappa("deploy", "orders", "--from", str(ORDERS))
+    assert "is active already: nothing to deploy" in deployed.stdout + deployed.stderr
+    (partition,) = orders.audit()["partitions"]
+    assert (partition["unaccounted"], partition["covered"]) == (0, orders.writer.offset)
+
+
+def supervisorctl(stack: RunningStack, *args: str) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-m", "supervisor.supervisorctl", "-s",
+                    f"unix://{stack.layout.socket}", *args], check=True, capture_output=True, timeout=60)
+
+
+def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(stack: RunningStack, tmp_path: Path) -> None:
+    source = another_product(tmp_path, "parted")
+    writer = Writer(stack, load_product(source))
+    write_orders(writer)
+    try:
+        with stack.kappa.start("deploy", "parted", "--from", str(source)) as deploy:
+            said = _interrupt_after(deploy, "replaying from offset zero")
+        assert deploy.returncode == 130, said
+        assert "left alone: the job goes on. Follow it again with: kappa deploy parted" in said
+        again = stack.kappa("deploy", "parted", "--from", str(source), "--timeout", "180")
+        assert re.search(r"parted r1-a1 .* (is under way: following it|is active already)", again.stdout + again.stderr)
+        (attempt,) = stack.kappa.json("attempts", "parted")
+        assert (attempt["attempt"], attempt["state"]) == ("r1-a1", "active")
+        (count,) = stack.kappa.json("query", "parted", "SELECT count(*) AS n FROM order_rows")
+        assert count["n"] == COUNT
+        stack.kappa("audit", "parted")
+    finally:
+        stop_jobs(stack, "parted")
+
+
+def _interrupt_after(process: subprocess.Popen[str], text: str, seconds: float = 90) -> str:
+    """SIGINT once the process has said this; all that it said."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(seconds, process.kill)
+    watchdog.start()
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if text in line:
+                process.send_signal(signal.SIGINT)
+        process.wait()
+    finally:
+        watchdog.cancel()
+    assert text in said, said
+    return said
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["small", "full"])
+def test_up_refuses_a_disk_without_room(small_disk: Path, full: bool) -> None:
+    if full:
+        with pytest.raises(OSError, match="No space left"):
+            (small_disk / "filling").write_bytes(bytes(2 << 20))
+    done = Kappa(small_disk)("up", "--port-base", "29000", check=False)
+    assert done.returncode == 1
+    assert f"error: too little disk\n  expected: 2,000 MB free for {small_disk}\n" in done.stderr
+    assert f"\n  found:    {0 if full else 1} MB\n" in done.stderr
+    assert "next:     free some space" in done.stderr
+    assert not (small_disk / "config.yaml").exists()
