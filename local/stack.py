@@ -79,7 +79,8 @@ def programs(layout: Layout, cache: Path) -> list[Program]:
         Program("kafka", kafka.command(layout), 10, stop_seconds=30),
         Program("registry", registry.command(cache), 20, registry.environment(layout)),
         Program("jobmanager", flink.command(layout, "jobmanager"), 30, environment),
-        Program("taskmanager", flink.command(layout, "taskmanager"), 40, environment),
+        Program("taskmanager", [str(python()), "-m", "local.taskmanager", str(layout.home),
+                                *flink.command(layout, "taskmanager")], 40, environment),
         Program("controller", [str(python()), "-m", "replay", "controller"], 50, environment),
     ]
 

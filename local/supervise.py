@@ -148,9 +148,9 @@ def orphans(layout: Layout) -> dict[int, str]:
     return found
 
 
-def end_orphans(layout: Layout, seconds: float = 20) -> dict[int, str]:
-    """Stop what outlived its supervisord, gently, then by force; returns what there was."""
-    found = orphans(layout)
+def end_orphans(layout: Layout, seconds: float = 20, program: str | None = None) -> dict[int, str]:
+    """Stop what outlived its supervisord (of one program, or all), gently, then by force; returns what there was."""
+    found = {pid: name for pid, name in orphans(layout).items() if program in (None, name)}
     for pid in found:
         _signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
