@@ -20,7 +20,7 @@ import fastavro
 import httpx
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented all the same
 from running import Kappa, RunningStack, wait_until
 
 from jobs.product import Product, load_product
@@ -95,7 +95,9 @@ def write_orders(writer: Writer) -> Written:
     good = writer.encode(Order(0).fields)
     garbage = [b"", b"plain text", b"\1" + good[1:], b"\0" + FAR_ID + good[5:], good[:-3]]
     rows: dict[int, Order] = {}
-    duplicates, late, undecodable = [], [], []
+    duplicates: list[int] = []
+    late: list[int] = []
+    undecodable: list[int] = []
     for order in map(Order, range(COUNT)):
         rows[writer.order(order)] = order
         if order.number % 50 == 10:
