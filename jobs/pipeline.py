@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pyflink.table import ExplainDetail
+
 from jobs.bindings import Bindings, configure_run, declare, environment
 from jobs.check import product_statements
 from jobs.product import load_product
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     env = environment(product)
     configure_run(env, product, bindings)
     inserts = declare(env, product, bindings)
-    problems = [*check_text(product, product_statements(product)), *check_plan(product, inserts.explain())]
+    problems = [*check_text(product, product_statements(product)), *check_plan(product, inserts.explain(ExplainDetail.CHANGELOG_MODE))]
     if problems:
         first = problems[0]
         raise SystemExit(f"{first.file}:{first.line}: {first.construct} is not safe to replay; "
