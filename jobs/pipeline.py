@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
     env = environment(product)
     configure_run(env, product, bindings)
     inserts = declare(env, product, bindings)
-    problems = [*check_text(product, product_statements(product)), *check_plan(product, inserts.explain(ExplainDetail.CHANGELOG_MODE))]
+    plan = inserts.explain(ExplainDetail.CHANGELOG_MODE)
+    problems = [*check_text(product, product_statements(product)), *check_plan(product, plan)]
     if problems:
         first = problems[0]
         raise SystemExit(f"{first.file}:{first.line}: {first.construct} is not safe to replay; "
