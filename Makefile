@@ -35,8 +35,9 @@ unit: install ## unit tests (seconds)
 	$(VENV)/bin/pytest tests/unit
 
 .PHONY: integration
-integration: install ## integration tests (minutes; starts and stops its own stack)
-	$(VENV)/bin/pytest tests/integration -m "not soak"
+integration: install ## integration tests (minutes; flights and the rest each on a stack of their own)
+	$(VENV)/bin/pytest tests/integration/test_flights.py -m "not soak"
+	$(VENV)/bin/pytest tests/integration --ignore tests/integration/test_flights.py
 
 .PHONY: soak
 soak: install ## integration tests, and those that kill processes under a long load (many minutes)
