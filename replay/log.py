@@ -163,16 +163,6 @@ def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> 
         consumer.close()
 
 
-def delete_group(settings: Settings, group: str) -> None:
-    """Forget a group's offsets; nothing happens when there are none."""
-    try:
-        client = admin(settings)
-        client.delete_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT)
-    except (KafkaException, TimeoutError) as e:
-        if not _is(e, KafkaError.GROUP_ID_NOT_FOUND):
-            raise _broker(settings, e) from e
-
-
 def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     """Why a replay from offset zero would miss something: topics, records or schemas that are not there, retention."""
     topics = list(product.settings.topics)
@@ -341,11 +331,3 @@ class Decoder:
                 raise _registry_down(self._settings, e) from e
             self._schemas[identity] = fastavro.parse_schema(json.loads(text or "null"))
         return self._schemas[identity]
-
-
-def topic_exists(settings: Settings, topic: str) -> bool:
-    """Whether the broker has the topic."""
-    try:
-        return topic in admin(settings).list_topics(timeout=TIMEOUT).topics
-    except (KafkaException, TimeoutError) as e:
-        raise _broker(settings, e) from e
