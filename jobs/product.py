@@ -74,12 +74,31 @@ class Kind(StrEnum):
     """Late and undecodable records, with `log_topic`, `log_partition`, `log_offset`, `reason`, `payload`."""
 
 
+class Window(_Model):
+    """The window behind a row of an aggregate."""
+
+    column: str
+    """A TIMESTAMP or DATE column: where the window begins, on the product's clock (`time_zone`)."""
+    size: str
+
+    @field_validator("size")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        seconds(value)
+        return value
+
+
 class Output(_Model):
     """One output table."""
 
     kind: Kind
     of: str | None = None
     """The event topic that a table of kind `rows` accounts for."""
+    key: tuple[str, ...] = ()
+    """Columns that make two rows of two releases the same row; of a table of kind `rows` by default the identity of its
+    topic, else all columns."""
+    window: Window | None = None
+    """Of an aggregate: which windows are closed in both releases can only be told with it."""
 
 
 class Function(_Model):
@@ -100,7 +119,7 @@ class LagLimit(_Model):
 
     records: int = 10_000
     seconds: float = 60
-    checkpoints: int = 2
+    checkpoints: int = Field(default=2, ge=1)
     """For so many checkpoints in a row."""
 
 
@@ -129,8 +148,16 @@ class ProductSettings(_Model):
     """Further Flink settings of the job, such as state.backend.type."""
     lag_limit: LagLimit = LagLimit()
     switch: Switch = Switch.manual
+    deadline: str = "1d"
+    """A candidate that has not caught up this long after its deploy is aborted."""
+    max_restarts: int = Field(default=5, ge=1)
+    """A candidate whose job restarts more often than this without a checkpoint in between is aborted."""
+    standbys: int = Field(default=1, ge=0)
+    """Superseded attempts whose jobs go on, so that readers can be taken back at once; older ones are retired."""
+    warnings: tuple[str, ...] = ()
+    """Checks, by name, that are shown and do not block a switch."""
 
-    @field_validator("checkpoint_interval", "longest_wait")
+    @field_validator("checkpoint_interval", "longest_wait", "deadline")
     @classmethod
     def _durations(cls, value: str) -> str:
         seconds(value)
