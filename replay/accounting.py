@@ -119,25 +119,6 @@ def ranges(offsets: Offsets, read_through: int = _READ_THROUGH) -> Iterator[tupl
             yield int(part[0]), int(part[-1]) + 1
 
 
-def may_wait(appended_ms: int, longest_wait_s: float, watermark_ms: float) -> bool:
-    """Whether an accepted record's row may still be held back by an open window.
-
-    A record happens before it is appended, so its window ends at the latest `longest_wait` after it was appended; the
-    row is written once the watermark has passed that.
-    """
-    return appended_ms + longest_wait_s * 1000 > watermark_ms
-
-
-def watermark(clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[str, float]) -> float:
-    """The watermark in ms behind the covered position: the least, over partitions, of the log's clock less L.
-
-    `clocks` has the timestamp of the last covered record of every partition of the event and dimension topics (None:
-    nothing covered yet, which holds back everything).
-    """
-    return min((-np.inf if clock is None else clock - lateness_s[topic] * 1000
-                for (topic, _), clock in clocks.items()), default=-np.inf)
-
-
 def array(offsets: Iterable[int]) -> Offsets:
     """Offsets as numpy has them."""
     return np.fromiter(offsets, dtype=np.int64)

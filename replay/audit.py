@@ -12,17 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.product import Kind, Product, Role, seconds
-from replay import log, query
+from replay import clock, log, query
 from replay.accounting import (
     AuditReport,
     Offsets,
     PartitionAudit,
     array,
-    may_wait,
     missing,
     ranges,
     reconcile,
-    watermark,
 )
 from replay.errors import RefusedError
 from replay.settings import Settings
@@ -42,12 +40,8 @@ class Subject:
     covered: Mapping[str, Mapping[int, int]]
 
 
-class LogReader(Protocol):
+class LogReader(clock.Records, Protocol):
     """The log as the audit sees it."""
-
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterable[tuple[int, int, bytes | None]]:
-        """(offset, record timestamp in ms, value) of the records from `start` to before `end`."""
-        ...
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any] | None:
         """The record's fields by fastavro, None when it is undecodable; raises when the registry is down."""
@@ -68,24 +62,12 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
     reader = reader or _Kafka(settings)
     with query.open_tables(settings, product.name, subject.snapshots) as connection:
         tables = _Tables(connection, product)
-        work = _Audit(product, subject, reader, tables, _clock(product, subject, reader))
+        work = _Audit(product, subject, reader, tables, clock.at_position(product, subject.covered, reader))
         partitions: list[PartitionAudit] = []
         for topic, settings_of in product.settings.topics.items():
             one = work.events if settings_of.role is Role.events else work.versions
             partitions += one(topic)
         return AuditReport(product.name, tuple(partitions), tables.stray_rows(subject.covered))
-
-
-def _clock(product: Product, subject: Subject, reader: LogReader) -> float:
-    """The watermark at the covered position; references end, so they hold nothing back."""
-    lateness = {n: seconds(t.allowed_lateness) for n, t in product.settings.topics.items() if t.allowed_lateness}
-    clocks: dict[tuple[str, int], int | None] = {}
-    for topic in lateness:
-        for partition, end in subject.covered[topic].items():
-            # A few records, as the last offsets may be markers without a record.
-            times = [time for _, time, _ in reader.read(topic, partition, max(0, end - 10), end)]
-            clocks[topic, partition] = max(times, default=None)
-    return watermark(clocks, lateness)
 
 
 @dataclass(frozen=True)
@@ -135,7 +117,7 @@ class _Audit:
                     classes["heartbeats"].append(offset)
                 elif (record := self.reader.decode(topic, value)) is not None:
                     events.append((offset, tuple(record[c] for c in identity)))
-                    if may_wait(appended, seconds(self.product.settings.longest_wait), self.watermark):
+                    if clock.may_wait(appended, seconds(self.product.settings.longest_wait), self.watermark):
                         waiting.add(offset)
         duplicates = self.tables.having(topic, identity, events)
         classes["duplicates"] = sorted(duplicates)

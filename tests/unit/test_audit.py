@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import pytest
 
 from jobs.product import Product
 from replay import lake
-from replay.accounting import array, may_wait, missing, ranges, reconcile, watermark
+from replay.accounting import array, missing, ranges, reconcile
 from replay.audit import AuditReport, Subject, audit
 from replay.errors import RefusedError
 from replay.settings import Settings
@@ -74,19 +73,6 @@ def test_millions_of_offsets_take_seconds() -> None:
     ([], []), ([5], [(5, 6)]), ([1, 3, 20, 21], [(1, 4), (20, 22)])])
 def test_ranges_join_small_gaps(offsets: list[int], expected: list[tuple[int, int]]) -> None:
     assert list(ranges(array(offsets), read_through=5)) == expected
-
-
-def test_the_watermark_is_that_of_the_slowest_partition() -> None:
-    lateness = {"orders": 3600.0, "shops": 600.0}
-    clocks: dict[tuple[str, int], int | None] = {
-        ("orders", 0): 10 * HOUR, ("orders", 1): 9 * HOUR, ("shops", 0): 7 * HOUR}
-    assert watermark(clocks, lateness) == 7 * HOUR - 600_000
-    assert watermark({**clocks, ("shops", 0): None}, lateness) == -math.inf
-
-
-def test_a_row_may_wait_until_the_watermark_passed_its_window() -> None:
-    assert may_wait(appended_ms=1000, longest_wait_s=60, watermark_ms=60_999)
-    assert not may_wait(appended_ms=1000, longest_wait_s=60, watermark_ms=61_000)
 
 
 @dataclass

@@ -1,0 +1,72 @@
+"""The log's own clock at a position: how far event time has come, and which windows that closes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from jobs.product import Product, seconds
+from replay.offsets import Offsets
+
+_TAIL = 10
+"""Records read at the end of a partition: the last offsets may be markers without a record."""
+
+
+class Records(Protocol):
+    """The log, to be read."""
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterable[tuple[int, int, bytes | None]]:
+        """(offset, record timestamp in ms, value) of the records from `start` to before `end`."""
+        ...
+
+
+def at_position(product: Product, covered: Offsets, log: Records) -> float:
+    """The watermark in ms at the covered position; references end, so they hold nothing back."""
+    lateness = {n: seconds(t.allowed_lateness) for n, t in product.settings.topics.items() if t.allowed_lateness}
+    clocks: dict[tuple[str, int], int | None] = {}
+    for topic in lateness:
+        for partition, end in covered[topic].items():
+            times = [time for _, time, _ in log.read(topic, partition, max(0, end - _TAIL), end)]
+            clocks[topic, partition] = max(times, default=None)
+    return watermark(clocks, lateness)
+
+
+def watermark(clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[str, float]) -> float:
+    """The watermark in ms behind the covered position: the least, over partitions, of the log's clock less L.
+
+    `clocks` has the timestamp of the last covered record of every partition of the event and dimension topics (None:
+    nothing covered yet, which holds back everything).
+    """
+    return min((-math.inf if clock is None else clock - lateness_s[topic] * 1000
+                for (topic, _), clock in clocks.items()), default=-math.inf)
+
+
+def may_wait(appended_ms: int, longest_wait_s: float, watermark_ms: float) -> bool:
+    """Whether an accepted record's row may still be held back by an open window.
+
+    A record happens before it is appended, so its window ends at the latest `longest_wait` after it was appended; the
+    row is written once the watermark has passed that.
+    """
+    return appended_ms > last_settled(longest_wait_s, watermark_ms)
+
+
+def last_settled(longest_wait_s: float, watermark_ms: float) -> float:
+    """The last record timestamp in ms whose rows wait in no window any more."""
+    return watermark_ms - longest_wait_s * 1000
+
+
+def local(watermark_ms: float, zone: str) -> datetime | None:
+    """The local time in `zone` at or before which every wall-clock time has surely passed; None: no time has.
+
+    Where clocks are set back, a wall-clock time passes twice and counts only after the second time, as Flink's windows
+    on local time end only then. So the smaller of the offsets of now and of a day later holds: on the day before clocks
+    are set back this is up to an hour too careful.
+    """
+    if not math.isfinite(watermark_ms):
+        return None
+    now = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=watermark_ms)
+    offsets = [t.astimezone(ZoneInfo(zone)).utcoffset() for t in (now, now + timedelta(days=1))]
+    return now.replace(tzinfo=None) + min(offset for offset in offsets if offset is not None)
