@@ -69,7 +69,9 @@ def show_status(output: Output, sections: Mapping[str, StatusSection]) -> None:
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="kafka, registry, jobmanager, taskmanager, controller, supervisor")],
+    name: Annotated[str, typer.Argument(
+        help="kafka, registry, jobmanager, taskmanager, controller, supervisor; of an attempt's own Flink cluster "
+             "jobmanager-flights-r2-a1 and so on")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on printing as it grows")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="so many lines of the end")] = 40,
 ) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import jars, preflight, stack
+from local import clusters, jars, preflight, stack
+from local.clusters import LocalClusters
 from local.layout import Layout, java
 from local.preflight import Problem
 from local.supervise import Supervisor, orphans
@@ -27,6 +28,7 @@ def examine(home: Path) -> list[Check]:
     """All checks; none of them changes anything."""
     try:
         layout = stack.layout_of(home)
+        clusters.known(layout)
     except KappaError as e:
         return [Check("remembered ports", (_problem(e),))]
     running = Supervisor(layout).running()
@@ -38,12 +40,13 @@ def examine(home: Path) -> list[Check]:
         "jars": _jars,
     }
     if running:
-        checks |= {"stack": lambda: _stack(layout), "settings": lambda: _settings(home)}
+        checks |= {"stack": lambda: _stack(layout), "settings": lambda: _settings(home),
+                   "CPU priority": lambda: _priority(layout)}
     else:
         checks |= {
             "left-over processes": lambda: _orphans(layout),
             "memory": lambda: preflight.memory_problems(preflight.available_mb()),
-            "ports": lambda: preflight.port_problems(layout),
+            "ports": lambda: preflight.port_problems(stack.port_map(layout)),
         }
     return [Check(name, tuple(check())) for name, check in checks.items()]
 
@@ -66,6 +69,13 @@ def _stack(layout: Layout) -> Iterator[Problem]:
             yield Problem(f"{program.program} is not well", "RUNNING, and answering",
                           program.state + (", not answering" if program.ready is False else ""),
                           f"kappa logs {program.program}; then: kappa up")
+
+
+def _priority(layout: Layout) -> Iterator[Problem]:
+    for program, pid in LocalClusters(layout).slow().items():
+        yield Problem(f"{program} serves readers at the low CPU priority of a replay",
+                      "the supervisor's priority", "only the superuser may raise it while it runs",
+                      f"sudo renice -n 0 -g {pid}; or kappa down, then kappa up, as it starts with full priority now")
 
 
 def _settings(home: Path) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import httpx
 import yaml
 
 from local import jars
-from local.layout import Layout, java_home, python
+from local.layout import FlinkPorts, Layout, java_home, python
 from local.preflight import port_free
+from local.supervise import Program
 
 SLOTS = 4
 
@@ -46,20 +48,65 @@ appender.file.strategy.max = 3
 """
 
 
-def settings(layout: Layout, java_options: str) -> dict[str, object]:
-    """Flink's configuration; `java_options` are the ones that the wheel's own configuration asks for."""
-    ports, host = layout.ports, "127.0.0.1"
+@dataclass(frozen=True)
+class Cluster:
+    """One JobManager and one TaskManager: what they do not share with another such pair."""
+
+    ports: FlinkPorts
+    conf: Path
+    """FLINK_CONF_DIR"""
+    tmp: Path
+    pids: Path
+    name: str = ""
+    """Of an attempt's own cluster; the session cluster has none."""
+    jobmanager_mb: int = 1024
+    """Process size in MiB, as Flink divides it up; also below."""
+    jobmanager_overhead_mb: int = 192
+    taskmanager_mb: int = 4096
+
+    @property
+    def jobmanager(self) -> str:
+        """The JobManager's program."""
+        return f"jobmanager-{self.name}" if self.name else "jobmanager"
+
+    @property
+    def taskmanager(self) -> str:
+        """The TaskManager's program."""
+        return f"taskmanager-{self.name}" if self.name else "taskmanager"
+
+    @property
+    def port_map(self) -> dict[str, tuple[int, ...]]:
+        """The ports of each program."""
+        return {self.jobmanager: self.ports.jobmanager, self.taskmanager: self.ports.taskmanager}
+
+    @property
+    def rest(self) -> str:
+        """REST address of the JobManager."""
+        return f"http://127.0.0.1:{self.ports.rest}"
+
+
+def session(layout: Layout) -> Cluster:
+    """The stack's own cluster."""
+    return Cluster(layout.ports.flink, layout.flink / "conf", layout.tmp, layout.run)
+
+
+def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, object]:
+    """A cluster's configuration; `java_options` are the ones that the wheel's own configuration asks for."""
+    ports, host = cluster.ports, "127.0.0.1"
+    # Libraries unpack native code there, and a killed JVM leaves it.
+    scratch = f"-Djava.io.tmpdir={cluster.tmp}"
     return {
         "jobmanager.rpc.address": host,
         "jobmanager.rpc.port": ports.jobmanager_rpc,
         "jobmanager.bind-host": host,
         "blob.server.port": ports.jobmanager_blobs,
-        "jobmanager.memory.process.size": "1024m",
+        "jobmanager.memory.process.size": f"{cluster.jobmanager_mb}m",
+        "jobmanager.memory.jvm-overhead.min": f"{cluster.jobmanager_overhead_mb}m",
         "jobmanager.memory.jvm-metaspace.size": "192m",
         "rest.address": host,
         "rest.bind-address": host,
-        "rest.port": ports.flink_rest,
-        "rest.bind-port": ports.flink_rest,
+        "rest.port": ports.rest,
+        "rest.bind-port": ports.rest,
         "web.submit.enable": False,
         "jobstore.expiration-time": 604_800,
         "taskmanager.host": host,
@@ -67,9 +114,9 @@ def settings(layout: Layout, java_options: str) -> dict[str, object]:
         "taskmanager.rpc.port": ports.taskmanager_rpc,
         "taskmanager.data.port": ports.taskmanager_data,
         "taskmanager.data.bind-port": ports.taskmanager_data,
-        "taskmanager.resource-id": "taskmanager",
+        "taskmanager.resource-id": cluster.taskmanager,
         "taskmanager.numberOfTaskSlots": SLOTS,
-        "taskmanager.memory.process.size": "4096m",
+        "taskmanager.memory.process.size": f"{cluster.taskmanager_mb}m",
         "taskmanager.memory.managed.fraction": 0.2,
         "taskmanager.memory.jvm-metaspace.size": "384m",
         "parallelism.default": 1,
@@ -89,18 +136,18 @@ def settings(layout: Layout, java_options: str) -> dict[str, object]:
         "heartbeat.timeout": 30_000,
         "python.executable": str(python()),
         "python.client.executable": str(python()),
-        "io.tmp.dirs": str(layout.tmp),
-        "web.tmpdir": str(layout.tmp),
+        "io.tmp.dirs": str(cluster.tmp),
+        "web.tmpdir": str(cluster.tmp),
         "env.java.home": str(java_home()),
         "env.log.dir": str(layout.logs),
-        "env.pid.dir": str(layout.run),
+        "env.pid.dir": str(cluster.pids),
         "env.java.opts.all": java_options,
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError",
+        "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError {scratch}",
         # A TaskManager out of heap collects garbage for minutes instead of dying. With these limits it fails an
         # allocation once 90 % of the time goes to collections that free less than 5 %, and that ends the process.
         "env.java.opts.taskmanager": "-XX:+UseParallelGC -XX:+UseGCOverheadLimit -XX:GCTimeLimit=90 "
-                                     "-XX:GCHeapFreeLimit=5 -XX:+ExitOnOutOfMemoryError",
+                                     f"-XX:GCHeapFreeLimit=5 -XX:+ExitOnOutOfMemoryError {scratch}",
         "taskmanager.jvm-exit-on-oom": True,
     }
 
@@ -113,7 +160,7 @@ def wheel_jars() -> list[Path]:
 def write(layout: Layout, format_jar: Path) -> None:
     """Make FLINK_HOME: scripts, configuration, and a `lib` linked to the wheel's and the pinned jars."""
     wheel = _wheel()
-    for folder in (layout.flink, layout.tmp, layout.checkpoints, layout.flink / "conf"):
+    for folder in (layout.flink, layout.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
     scripts = layout.flink / "bin"
     shutil.copytree(wheel / "bin", scripts, dirs_exist_ok=True)
@@ -123,50 +170,62 @@ def write(layout: Layout, format_jar: Path) -> None:
     _link(layout.flink / "lib", [*wheel_jars(), *jars.paths("flink"), format_jar])
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
     (layout.flink / "plugins").mkdir(exist_ok=True)
-    conf = layout.flink / "conf"
-    own = yaml.safe_load((wheel / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
-    (conf / "config.yaml").write_text(yaml.safe_dump(settings(layout, _options(own)), sort_keys=False, width=10_000))
-    (conf / "log4j-console.properties").write_text(LOG4J_CONSOLE)
-    (conf / "log4j-cli.properties").write_text(LOG4J_CLIENT)
-    (conf / "log4j-session.properties").write_text(LOG4J_CLIENT)
+    write_conf(layout, session(layout))
+    (layout.flink / "conf" / "log4j-cli.properties").write_text(LOG4J_CLIENT)
+    (layout.flink / "conf" / "log4j-session.properties").write_text(LOG4J_CLIENT)
+
+
+def write_conf(layout: Layout, cluster: Cluster) -> None:
+    """Make a cluster's folders, and write what its processes read."""
+    for folder in (cluster.conf, cluster.tmp, cluster.pids):
+        folder.mkdir(parents=True, exist_ok=True)
+    own = yaml.safe_load((_wheel() / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
+    text = yaml.safe_dump(settings(layout, cluster, _options(own)), sort_keys=False, width=10_000)
+    (cluster.conf / "config.yaml").write_text(text)
+    (cluster.conf / "log4j-console.properties").write_text(LOG4J_CONSOLE)
+
+
+def programs(layout: Layout, cluster: Cluster) -> list[Program]:
+    """What the supervisor runs for a cluster."""
+    variables = environment(layout, cluster)
+    return [
+        Program(cluster.jobmanager, command(layout, "jobmanager"), 30, variables),
+        Program(cluster.taskmanager, [str(python()), "-m", "local.taskmanager", str(layout.home),
+                                      *command(layout, "taskmanager")], 40, variables),
+    ]
 
 
 def command(layout: Layout, program: str) -> list[str]:
-    """What the supervisor runs for 'jobmanager' or 'taskmanager'."""
+    """What runs in the foreground as 'jobmanager' or 'taskmanager'."""
     return [str(layout.flink / "bin" / f"{program}.sh"), "start-foreground"]
 
 
-def environment(layout: Layout) -> dict[str, str]:
+def environment(layout: Layout, cluster: Cluster) -> dict[str, str]:
     """What Flink's scripts and processes need; also right for `flink run`."""
     return {
         "JAVA_HOME": str(java_home()),
         "FLINK_HOME": str(layout.flink),
-        "FLINK_CONF_DIR": str(layout.flink / "conf"),
+        "FLINK_CONF_DIR": str(cluster.conf),
         "KAPPA_SECRETS": str(layout.secrets),
     }
 
 
-def rest(layout: Layout) -> str:
-    """REST address of the JobManager."""
-    return f"http://127.0.0.1:{layout.ports.flink_rest}"
-
-
-def jobmanager_ready(layout: Layout) -> bool:
+def jobmanager_ready(cluster: Cluster) -> bool:
     """Whether the dispatcher answers."""
-    return _overview(layout) is not None
+    return _overview(cluster) is not None
 
 
-def taskmanager_ready(layout: Layout) -> bool:
+def taskmanager_ready(cluster: Cluster) -> bool:
     """Whether the TaskManager listens and has offered its slots; the JobManager remembers those of a dead one."""
-    if port_free(layout.ports.taskmanager_data):
+    if port_free(cluster.ports.taskmanager_data):
         return False
-    overview = _overview(layout)
+    overview = _overview(cluster)
     return overview is not None and int(overview["slots-total"]) >= SLOTS
 
 
-def _overview(layout: Layout) -> dict[str, int] | None:
+def _overview(cluster: Cluster) -> dict[str, int] | None:
     try:
-        answer = httpx.get(f"{rest(layout)}/overview", timeout=2)
+        answer = httpx.get(f"{cluster.rest}/overview", timeout=2, trust_env=False)
         found: dict[str, int] = answer.json()
     except (httpx.HTTPError, ValueError):
         return None

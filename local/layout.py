@@ -5,10 +5,51 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 DEFAULT_PORT_BASE = 19_000
 SOCKET_PATH_LIMIT = 92
 """Bytes: the kernel takes 107 for a Unix socket, and supervisord first binds the path with '.<pid>' appended."""
+
+
+@dataclass(frozen=True)
+class FlinkPorts:
+    """The listeners of one Flink cluster: a block from `first` on."""
+
+    first: int
+    COUNT: ClassVar[int] = 5
+
+    @property
+    def rest(self) -> int:
+        return self.first
+
+    @property
+    def jobmanager_rpc(self) -> int:
+        return self.first + 1
+
+    @property
+    def jobmanager_blobs(self) -> int:
+        return self.first + 2
+
+    @property
+    def taskmanager_rpc(self) -> int:
+        return self.first + 3
+
+    @property
+    def taskmanager_data(self) -> int:
+        return self.first + 4
+
+    @property
+    def jobmanager(self) -> tuple[int, ...]:
+        return self.rest, self.jobmanager_rpc, self.jobmanager_blobs
+
+    @property
+    def taskmanager(self) -> tuple[int, ...]:
+        return self.taskmanager_rpc, self.taskmanager_data
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return self.jobmanager + self.taskmanager
 
 
 @dataclass(frozen=True)
@@ -26,24 +67,8 @@ class Ports:
         return self.base + 81
 
     @property
-    def flink_rest(self) -> int:
-        return self.base + 82
-
-    @property
-    def jobmanager_rpc(self) -> int:
-        return self.base + 83
-
-    @property
-    def jobmanager_blobs(self) -> int:
-        return self.base + 84
-
-    @property
-    def taskmanager_rpc(self) -> int:
-        return self.base + 85
-
-    @property
-    def taskmanager_data(self) -> int:
-        return self.base + 86
+    def flink(self) -> FlinkPorts:
+        return FlinkPorts(self.base + 82)
 
     @property
     def kafka(self) -> int:
@@ -59,9 +84,14 @@ class Ports:
         return {
             "kafka": (self.kafka, self.kafka_controller),
             "registry": (self.registry, self.registry_health),
-            "jobmanager": (self.flink_rest, self.jobmanager_rpc, self.jobmanager_blobs),
-            "taskmanager": (self.taskmanager_rpc, self.taskmanager_data),
+            "jobmanager": self.flink.jobmanager,
+            "taskmanager": self.flink.taskmanager,
         }
+
+    @property
+    def for_clusters(self) -> range:
+        """Where the blocks of further Flink clusters begin; they end below the stack of a base 100 higher."""
+        return range(self.base + 100, self.base + 180 - FlinkPorts.COUNT + 1, FlinkPorts.COUNT)
 
 
 @dataclass(frozen=True)
@@ -90,6 +120,20 @@ class Layout:
     @property
     def lock(self) -> Path:
         return self.run / "up.lock"
+
+    @property
+    def clusters_lock(self) -> Path:
+        return self.run / "clusters.lock"
+
+    @property
+    def cluster_programs(self) -> Path:
+        """What the supervisor reads of each further Flink cluster: NAME.conf."""
+        return self.run / "clusters.d"
+
+    @property
+    def clusters(self) -> Path:
+        """A folder for each further Flink cluster."""
+        return self.home / "clusters"
 
     @property
     def stack_file(self) -> Path:

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +34,13 @@ class Problem:
         return KappaError(self.message, expected=self.expected, found=self.found, next=self.next)
 
 
-def problems(layout: Layout) -> Iterator[Problem]:
-    """Everything in the way of a start, cheapest first."""
+def problems(layout: Layout, ports: Mapping[str, Sequence[int]]) -> Iterator[Problem]:
+    """Everything in the way of a start, cheapest first; `ports` are those of each program."""
     yield from python_problems(sys.version_info[:2])
     yield from path_problems(layout)
     yield from disk_problems(layout.home, free_mb(layout.home))
     yield from memory_problems(available_mb())
-    yield from port_problems(layout)
+    yield from port_problems(ports)
 
 
 def python_problems(version: tuple[int, int]) -> Iterator[Problem]:
@@ -77,10 +77,10 @@ def memory_problems(available: int | None) -> Iterator[Problem]:
                       "stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up")
 
 
-def port_problems(layout: Layout) -> Iterator[Problem]:
+def port_problems(ports: Mapping[str, Sequence[int]]) -> Iterator[Problem]:
     """Every port must be free on loopback."""
-    for program, ports in layout.ports.of.items():
-        for port in ports:
+    for program, needed in ports.items():
+        for port in needed:
             if not port_free(port):
                 yield Problem(f"port {port} is in use", f"127.0.0.1:{port} free for {program}",
                               f"something listens there{_owner(port)}",

@@ -9,27 +9,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
 
-from local import flink, jars, kafka, preflight, registry
+from local import clusters, flink, jars, kafka, preflight, registry
 from local.format_jar import build_format_jar
 from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
-from local.supervise import Program, State, Supervisor, configuration, end_orphans
+from local.supervise import DEAD, Program, State, Supervisor, configuration, end_orphans, resident_mb
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 
 Progress = Callable[[str], None]
 CONFIG_HEADER = "# Written by `kappa up` for its embedded stack; remove this line to keep your own changes.\n"
-READY: dict[str, Callable[[Layout], bool]] = {
-    "kafka": kafka.ready,
-    "registry": registry.ready,
-    "jobmanager": flink.jobmanager_ready,
-    "taskmanager": flink.taskmanager_ready,
-}
-"""Programs that others talk to, with the question whether they answer."""
 READY_SECONDS = 120
-ORDER = (*READY, "controller")
+CLUSTER_READY_SECONDS = 60
+"""The same, further, for each Flink cluster beside the session cluster."""
+ORDER = ("kafka", "registry", "jobmanager", "taskmanager", "controller")
+"""As they are shown; further Flink clusters come behind."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,32 @@ def jars_needed() -> list[jars.Jar]:
 
 def programs(layout: Layout, cache: Path) -> list[Program]:
     """What the supervisor runs, in the order of start."""
-    environment = flink.environment(layout)
+    session = flink.session(layout)
     return [
         Program("kafka", kafka.command(layout), 10, stop_seconds=30),
         Program("registry", registry.command(cache), 20, registry.environment(layout)),
-        Program("jobmanager", flink.command(layout, "jobmanager"), 30, environment),
-        Program("taskmanager", [str(python()), "-m", "local.taskmanager", str(layout.home),
-                                *flink.command(layout, "taskmanager")], 40, environment),
-        Program("controller", [str(python()), "-m", "replay", "controller"], 50, environment),
+        *flink.programs(layout, session),
+        Program("controller", [str(python()), "-m", "replay", "controller"], 50, flink.environment(layout, session)),
     ]
+
+
+def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
+    """Programs that others talk to, with the question whether they answer."""
+    found: dict[str, Callable[[], bool]] = {
+        "kafka": partial(kafka.ready, layout), "registry": partial(registry.ready, layout),
+    }
+    for cluster in (flink.session(layout), *clusters.known(layout)):
+        found[cluster.jobmanager] = partial(flink.jobmanager_ready, cluster)
+        found[cluster.taskmanager] = partial(flink.taskmanager_ready, cluster)
+    return found
+
+
+def port_map(layout: Layout) -> dict[str, tuple[int, ...]]:
+    """The ports of each program."""
+    found = layout.ports.of
+    for cluster in clusters.known(layout):
+        found |= cluster.port_map
+    return found
 
 
 def up(home: Path, port_base: int | None, progress: Progress) -> Layout:
@@ -94,7 +108,7 @@ def up(home: Path, port_base: int | None, progress: Progress) -> Layout:
         supervisor = Supervisor(layout)
         if supervisor.running():
             _refuse_other_ports(layout)
-            _revive(supervisor, progress)
+            _revive(layout, supervisor, progress)
         else:
             _start(layout, supervisor, progress)
         _wait_ready(layout, supervisor, progress)
@@ -120,27 +134,19 @@ def down(home: Path, progress: Progress) -> bool:
 
 def status(layout: Layout) -> list[ProgramStatus]:
     """Every program that the supervisor knows; none when it does not run."""
-    ports = layout.ports.of
+    ports, ready = port_map(layout), checks(layout)
     return [
         ProgramStatus(
-            program=state.name, state=state.state, ready=READY[state.name](layout) if state.name in READY else None,
+            program=state.name, state=state.state, ready=ready[state.name]() if state.name in ready else None,
             pid=state.pid or None, ports=" ".join(map(str, ports.get(state.name, ()))),
             memory_mb=resident_mb(state.pid) if state.pid else None, up_seconds=state.up_seconds,
         )
-        for state in sorted(Supervisor(layout).states(), key=lambda state: ORDER.index(state.name))
+        for state in sorted(Supervisor(layout).states(), key=_place)
     ]
 
 
-def resident_mb(pid: int) -> int | None:
-    """Resident memory of a process group in MB: each program leads one, with its children."""
-    pages = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[2]) == pid:
-                pages += int((stat.parent / "statm").read_text().split()[1])
-        except (OSError, IndexError):  # gone meanwhile
-            continue
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000 or None
+def _place(state: State) -> tuple[int, str]:
+    return (ORDER.index(state.name), "") if state.name in ORDER else (len(ORDER), state.group)
 
 
 @contextmanager
@@ -170,7 +176,7 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
 def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     for pid, program in end_orphans(layout).items():
         progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
-    for problem in preflight.problems(layout):
+    for problem in preflight.problems(layout, port_map(layout)):
         raise problem.error()
     cache = jars.cache_folder()
     jars.ensure([jar for jar in jars.read_lock() if jar.parts != {"test"}], cache, progress)
@@ -191,6 +197,7 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     kafka.write(layout)
     registry.write(layout)
     flink.write(layout, _format_jar(layout, cache))
+    clusters.write_all(layout)
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
     layout.stack_file.write_text(yaml.safe_dump({"port_base": layout.ports.base}))
     if not write_settings(layout):
@@ -220,7 +227,10 @@ def settings_of(layout: Layout) -> dict[str, object]:
     return {
         "kafka": {"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}"},
         "registry": registry.url(layout),
-        "flink": {"rest": flink.rest(layout), "home": str(layout.flink), "checkpoints": layout.checkpoints.as_uri()},
+        "flink": {
+            "rest": flink.session(layout).rest, "home": str(layout.flink), "checkpoints": layout.checkpoints.as_uri(),
+            "clusters": [str(python()), "-m", "local.clusters", str(layout.home)],
+        },
         "catalog": {
             "name": "lake",
             "flink": {
@@ -237,7 +247,8 @@ def settings_of(layout: Layout) -> dict[str, object]:
 
 def addresses(layout: Layout) -> dict[str, str]:
     """What a person or another client connects to."""
-    return {"kafka": f"127.0.0.1:{layout.ports.kafka}", "registry": registry.url(layout), "flink": flink.rest(layout)}
+    return {"kafka": f"127.0.0.1:{layout.ports.kafka}", "registry": registry.url(layout),
+            "flink": flink.session(layout).rest}
 
 
 def write_settings(layout: Layout) -> bool:
@@ -259,21 +270,26 @@ def _refuse_other_ports(layout: Layout) -> None:
                             next=f"kappa down, then: kappa up --port-base {layout.ports.base}")
 
 
-def _revive(supervisor: Supervisor, progress: Progress) -> None:
+def _revive(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     """Start again what was stopped or given up."""
     for state in supervisor.states():
-        if state.state in ("STOPPED", "EXITED", "FATAL"):
+        if state.state in DEAD:
             progress(f"starting {state.name}, which was {state.state}")
-            supervisor.start_program(state.name)
+            supervisor.start_program(state.group, state.name)
+    clusters.LocalClusters(layout, supervisor).supervise_all()
 
 
 def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     started = time.monotonic()
-    waiting = list(READY)
+    waiting = list(checks(layout))
+    seconds = READY_SECONDS + CLUSTER_READY_SECONDS * len(clusters.known(layout))
     while waiting:
         states = {state.name: state for state in supervisor.states()}
+        ready = checks(layout)
         for name in list(waiting):
-            if READY[name](layout):
+            if name not in ready:  # a cluster that the controller stopped meanwhile
+                waiting.remove(name)
+            elif ready[name]():
                 waiting.remove(name)
                 progress(f"{name} is ready ({time.monotonic() - started:.0f} s)")
             elif name in states and states[name].state == "FATAL":
@@ -281,9 +297,10 @@ def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> N
         if not states:
             raise KappaError("the supervisor has gone", expected="a running supervisord", found="none",
                              next=f"see {layout.logs / 'supervisor.log'}, then: kappa up")
-        if waiting and time.monotonic() - started > READY_SECONDS:
-            raise RetryableError(f"not ready after {READY_SECONDS} s: {', '.join(waiting)}",
-                                 expected="an answer from each", found=f"{asdict(states[waiting[0]])}",
+        if waiting and time.monotonic() - started > seconds:
+            found = states.get(waiting[0])
+            raise RetryableError(f"not ready after {seconds} s: {', '.join(waiting)}",
+                                 expected="an answer from each", found=str(asdict(found)) if found else "no process",
                                  next=f"kappa logs {waiting[0]}")
         if waiting:
             time.sleep(0.3)

@@ -31,11 +31,17 @@ class Program:
     """After these, SIGKILL."""
 
 
+DEAD = frozenset({"STOPPED", "EXITED", "FATAL"})
+"""States from which a program does not come back by itself."""
+
+
 @dataclass(frozen=True)
 class State:
     """What supervisord says of a program."""
 
     name: str
+    group: str
+    """Of a further Flink cluster its name, else the program's."""
     state: str
     """STARTING, RUNNING, BACKOFF, STOPPING, STOPPED, EXITED or FATAL"""
     pid: int
@@ -53,18 +59,28 @@ def configuration(layout: Layout, programs: Sequence[Program]) -> str:
         "minfds": minfds, "identifier": "kappa",
     }), _section("unix_http_server", {"file": layout.socket, "chmod": "0600"}), _section(
         "rpcinterface:supervisor",
-        {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"})]
-    for program in programs:
-        environment = {**program.environment, "KAPPA_HOME": str(layout.home), "KAPPA_PROGRAM": program.name}
-        sections.append(_section(f"program:{program.name}", {
-            "command": shlex.join(program.command), "directory": layout.home, "priority": program.priority,
-            "environment": ",".join(f'{key}="{value}"' for key, value in environment.items()),
-            "autostart": "true", "autorestart": "true", "startsecs": 2, "startretries": 20,
-            "stopwaitsecs": program.stop_seconds, "stopasgroup": "true", "killasgroup": "true",
-            "redirect_stderr": "true", "stdout_logfile": layout.logs / f"{program.name}.log",
-            "stdout_logfile_maxbytes": "20MB", "stdout_logfile_backups": 3,
-        }))
-    return "\n".join(sections)
+        {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"}),
+        _section("include", {"files": layout.cluster_programs / "*.conf"})]
+    return "\n".join([*sections, *(_program(layout, program) for program in programs)])
+
+
+def group_configuration(layout: Layout, name: str, programs: Sequence[Program]) -> str:
+    """Programs that are added to a running supervisord, and removed from it, together."""
+    members = ",".join(program.name for program in programs)
+    group = _section(f"group:{name}", {"programs": members, "priority": min(p.priority for p in programs)})
+    return "\n".join([group, *(_program(layout, program) for program in programs)])
+
+
+def _program(layout: Layout, program: Program) -> str:
+    environment = {**program.environment, "KAPPA_HOME": str(layout.home), "KAPPA_PROGRAM": program.name}
+    return _section(f"program:{program.name}", {
+        "command": shlex.join(program.command), "directory": layout.home, "priority": program.priority,
+        "environment": ",".join(f'{key}="{value}"' for key, value in environment.items()),
+        "autostart": "true", "autorestart": "true", "startsecs": 2, "startretries": 20,
+        "stopwaitsecs": program.stop_seconds, "stopasgroup": "true", "killasgroup": "true",
+        "redirect_stderr": "true", "stdout_logfile": layout.logs / f"{program.name}.log",
+        "stdout_logfile_maxbytes": "20MB", "stdout_logfile_backups": 3,
+    })
 
 
 def _section(name: str, options: Mapping[str, object]) -> str:
@@ -96,27 +112,37 @@ class Supervisor:
             raise KappaError("supervisord did not start", expected="exit code 0",
                              found=(done.stdout + done.stderr).strip()[-1000:], next="kappa doctor")
 
+    def pid(self) -> int:
+        """Its process."""
+        return int(self._call("getPID"))
+
     def states(self) -> list[State]:
         """All programs in the order of their start; none when supervisord does not run."""
         try:
             answer = self._call("getAllProcessInfo")
         except (OSError, xmlrpc.client.Error):
             return []
-        return [State(name=p["name"], state=p["statename"], pid=p["pid"],
+        return [State(name=p["name"], group=p["group"], state=p["statename"], pid=p["pid"],
                       up_seconds=max(0, p["now"] - p["start"]) if p["pid"] else 0, problem=p["spawnerr"])
                 for p in answer]
 
-    def start_program(self, name: str) -> None:
+    def start_program(self, group: str, name: str) -> None:
         """Start a program that was stopped or given up."""
-        try:
-            self._call("startProcess", name, False)
-        except xmlrpc.client.Fault as e:
-            if "ALREADY_STARTED" not in e.faultString:
-                raise
+        self._call("startProcess", f"{group}:{name}", False, known="ALREADY_STARTED")
+
+    def add_group(self, name: str) -> None:
+        """Read the configuration again and start a new group of it; nothing when it is there already."""
+        self._call("reloadConfig")
+        self._call("addProcessGroup", name, known="ALREADY_ADDED")
+
+    def remove_group(self, name: str) -> None:
+        """Stop a group's programs and forget it; nothing when there is none."""
+        self._call("stopProcessGroup", name, known="BAD_NAME")
+        self._call("removeProcessGroup", name, known="BAD_NAME")
 
     def stop(self, seconds: float = 60) -> None:
         """Stop the programs, then supervisord; returns once it is gone."""
-        pid = int(self._call("getPID"))
+        pid = self.pid()
         self._call("shutdown")
         deadline = time.monotonic() + seconds
         while _alive(pid):
@@ -125,12 +151,30 @@ class Supervisor:
                 return
             time.sleep(0.1)
 
-    def _call(self, method: str, *args: Any) -> Any:
+    def _call(self, method: str, *args: Any, known: str = "") -> Any:
+        """A method of supervisord's XML-RPC; the fault `known` is as good as an answer."""
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._layout.socket}")
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
-            return getattr(proxy.supervisor, method)(*args)
+            try:
+                return getattr(proxy.supervisor, method)(*args)
+            except xmlrpc.client.Fault as e:
+                if not known or known not in e.faultString:
+                    raise
+                return None
+
+
+def resident_mb(pid: int) -> int | None:
+    """Resident memory of a process group in MB: each program leads one, with its children."""
+    pages = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[2]) == pid:
+                pages += int((stat.parent / "statm").read_text().split()[1])
+        except (OSError, IndexError):  # gone meanwhile
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000 or None
 
 
 def orphans(layout: Layout) -> dict[int, str]:

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from local.clusters import CATCHING_UP_NICE, is_catching_up
 from local.layout import Layout
 from local.supervise import end_orphans
 
@@ -16,8 +17,11 @@ from local.supervise import end_orphans
 def main() -> None:
     """End the workers left over, then become the TaskManager: the supervisor keeps watching the same pid."""
     home, *command = sys.argv[1:]
-    for pid in end_orphans(Layout(Path(home)), seconds=2, program="taskmanager"):
+    layout, program = Layout(Path(home)), os.environ["KAPPA_PROGRAM"]
+    for pid in end_orphans(layout, seconds=2, program=program):
         sys.stdout.write(f"ended a worker (pid {pid}) that the last TaskManager left\n")
+    if is_catching_up(layout, program):
+        os.nice(CATCHING_UP_NICE)
     sys.stdout.flush()
     os.execv(command[0], command)
 

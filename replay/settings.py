@@ -22,6 +22,8 @@ class FlinkSettings(BaseModel):
     """FLINK_HOME whose `bin/flink` submits (connectors in its lib/)."""
     checkpoints: str
     """URI below which every attempt gets its own checkpoint folder."""
+    clusters: tuple[str, ...] = ()
+    """A program that starts and stops a Flink cluster for one attempt; empty: all attempts share the one at `rest`."""
 
 
 class CatalogSettings(BaseModel):

@@ -89,7 +89,7 @@ class RunningStack:
 
     def ready(self, program: str) -> bool:
         """Whether a program answers."""
-        return local_stack.READY[program](self.layout)
+        return local_stack.checks(self.layout)[program]()
 
     def kill(self, program: str) -> int:
         """kill -9; returns the pid that was killed."""

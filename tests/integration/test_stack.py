@@ -80,8 +80,8 @@ def test_a_taskmanager_out_of_heap_dies_and_comes_back(stack: RunningStack) -> N
     rest, before = stack.settings.flink.rest, stack.pid("taskmanager")
     command = [str(stack.settings.flink.home / "bin" / "flink"), "run", "-d", "-py",
                str(Path(__file__).with_name("fill_heap.py"))]
-    submitted = subprocess.run(command, env={**os.environ, **flink.environment(stack.layout)}, capture_output=True,
-                               text=True, check=False)
+    environment = flink.environment(stack.layout, flink.session(stack.layout))
+    submitted = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     job = submitted.stdout.split("JobID ")[-1].strip()
     try:

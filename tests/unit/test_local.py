@@ -130,7 +130,7 @@ def test_nothing_in_kafkas_log_expires_and_no_topic_appears_by_itself() -> None:
 
 
 def test_flink_listens_on_loopback_and_keeps_checkpoints() -> None:
-    settings = flink.settings(Layout(HOME), "")
+    settings = flink.settings(Layout(HOME), flink.session(Layout(HOME)), "")
     hosts = {key: value for key, value in settings.items() if key.endswith(("host", "address"))}
     assert set(hosts.values()) == {"127.0.0.1"}
     assert settings["execution.checkpointing.externalized-checkpoint-retention"] == "RETAIN_ON_CANCELLATION"
@@ -221,7 +221,7 @@ def test_a_port_in_use_names_who_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert not preflight.port_free(port)
-        (found,) = _messages(preflight.port_problems(Layout(HOME, Ports(port - 92))))[:1]
+        (found,) = _messages(preflight.port_problems(Layout(HOME, Ports(port - 92)).ports.of))[:1]
     assert f"port {port} is in use" in found
     assert "(pid " in found
     assert preflight.port_free(port)

@@ -1,0 +1,329 @@
+"""A Flink cluster for one attempt: `python -m local.clusters HOME start|stop|live NAME`, or `… HOME list`.
+
+A job that exhausts its heap takes its TaskManager with it, and one that reads as fast as it can takes the CPU. So an
+attempt gets a JobManager and a TaskManager of its own under the stack's supervisor, and while it catches up the
+TaskManager has a lower CPU priority. The JobManager does not: it costs little, and one that is late with its heartbeats
+restarts the job.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import sys
+import xmlrpc.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from local import flink, preflight
+from local.flink import Cluster
+from local.layout import FlinkPorts, Layout
+from local.supervise import DEAD, State, Supervisor, end_orphans, group_configuration, resident_mb
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+
+CATCHING_UP_NICE = 10
+"""Added to the TaskManager's nice value: on a busy core, a tenth of what one of the same need gets without it."""
+JOBMANAGER_MB, JOBMANAGER_OVERHEAD_MB = 768, 128
+"""MiB. One job's: 320 of heap, where the session cluster's has 512 for many jobs and their history."""
+TASKMANAGER_MB = 3072
+"""MiB. One job's: 1,411 for the heap of its tasks, where the session cluster's 2,056 are for two."""
+NEEDED_MB = (JOBMANAGER_MB + TASKMANAGER_MB) * 2**20 // 1_000_000
+LOGS_KEPT = 10
+"""Clusters that are gone of which the logs stay: they tell why an attempt failed."""
+# An attempt's name; no program of the stack has a dash in its name.
+_NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)+")
+_LOG = re.compile(r"(?:job|task)manager-(.+?)\.log(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a cluster's folder remembers between starts: cluster.yaml."""
+
+    first_port: int
+    live: bool = False
+
+
+def recall(layout: Layout, name: str) -> Memory | None:
+    """What is remembered of a cluster, None when it was never started whole."""
+    file = _file(layout, name)
+    try:
+        found = yaml.safe_load(file.read_text())
+        return Memory(int(found["first_port"]), bool(found["live"]))
+    except FileNotFoundError:
+        return None
+    except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
+        raise ConfigError(f"{file} cannot be read", expected="first_port: a number, live: true or false",
+                          found=repr(e), next=f"kappa down; rm -r {file.parent}; kappa up") from e
+
+
+def names(layout: Layout) -> list[str]:
+    """Every cluster of which there is something left, also half started or half stopped ones."""
+    found = layout.clusters.glob("*")
+    return sorted(folder.name for folder in found if folder.is_dir() and _NAME.fullmatch(folder.name))
+
+
+def known(layout: Layout) -> list[Cluster]:
+    """The clusters that are to run."""
+    found = ((name, recall(layout, name)) for name in names(layout))
+    return [cluster_of(layout, name, memory.first_port) for name, memory in found if memory]
+
+
+def cluster_of(layout: Layout, name: str, first_port: int) -> Cluster:
+    """A cluster with everything of its own below its folder."""
+    folder = layout.clusters / name
+    return Cluster(FlinkPorts(first_port), folder / "conf", folder / "tmp", folder / "run", name,
+                   JOBMANAGER_MB, JOBMANAGER_OVERHEAD_MB, TASKMANAGER_MB)
+
+
+def is_catching_up(layout: Layout, program: str) -> bool:
+    """Whether a program belongs to a cluster that serves no readers yet."""
+    memory = recall(layout, program.partition("-")[2]) if "-" in program else None
+    return memory is not None and not memory.live
+
+
+def write(layout: Layout, cluster: Cluster) -> None:
+    """Everything that a cluster's processes and their supervisor read."""
+    flink.write_conf(layout, cluster)
+    text = group_configuration(layout, cluster.name, flink.programs(layout, cluster))
+    _replace(_programs(layout, cluster.name), text)
+
+
+def write_all(layout: Layout) -> None:
+    """The same for all that are to run, and for no other."""
+    clusters = known(layout)
+    for file in layout.cluster_programs.glob("*.conf"):
+        if file.stem not in {cluster.name for cluster in clusters}:
+            file.unlink()
+    for cluster in clusters:
+        write(layout, cluster)
+
+
+def free_block(layout: Layout, taken: list[FlinkPorts], port_free: Callable[[int], bool]) -> FlinkPorts:
+    """The first block of ports that no other cluster of this home has and nobody listens on."""
+    used = {block.first for block in taken}
+    for first in layout.ports.for_clusters:
+        if first not in used and all(port_free(port) for port in FlinkPorts(first).all):
+            return FlinkPorts(first)
+    first, last = layout.ports.for_clusters[0], layout.ports.for_clusters[-1] + FlinkPorts.COUNT - 1
+    raise RefusedError("no ports are left for another Flink cluster",
+                       expected=f"{FlinkPorts.COUNT} free ports in a row on 127.0.0.1, from {first} to {last}",
+                       found=f"{len(taken)} clusters of this home, and perhaps others that listen there",
+                       next="kappa status; retire or abort an attempt that is not needed")
+
+
+class LocalClusters:
+    """The clusters of a home whose stack is up."""
+
+    def __init__(self, layout: Layout, supervisor: Supervisor | None = None,
+                 available_mb: Callable[[], int | None] = preflight.available_mb) -> None:
+        self._layout = layout
+        self._supervisor = supervisor or Supervisor(layout)
+        self._available_mb = available_mb
+
+    def names(self) -> frozenset[str]:
+        """All of which something is left."""
+        return frozenset(names(self._layout))
+
+    def start(self, name: str) -> str:
+        """Have a cluster supervised; its REST address. What runs already is left alone."""
+        _refuse_other_names(name)
+        with self._locked():
+            states = self._states()
+            memory = recall(self._layout, name)
+            if memory is None:
+                self._supervisor.remove_group(name)  # of a folder that somebody deleted
+            if memory is None or not any(state.group == name and state.pid for state in states):
+                self._refuse_too_little_memory(name, states)
+                memory = memory or Memory(self._free_block().first)
+                cluster = cluster_of(self._layout, name, memory.first_port)
+                for problem in preflight.port_problems(cluster.port_map):
+                    raise problem.error()
+                _remember(self._layout, name, memory)
+                write(self._layout, cluster)
+            cluster = cluster_of(self._layout, name, memory.first_port)
+            self._supervise(cluster)
+        return cluster.rest
+
+    def supervise_all(self) -> None:
+        """Have all run that are to run, also one whose start was cut short."""
+        with self._locked():
+            for cluster in known(self._layout):
+                write(self._layout, cluster)
+                self._supervise(cluster)
+
+    def _supervise(self, cluster: Cluster) -> None:
+        self._supervisor.add_group(cluster.name)
+        for state in self._supervisor.states():
+            if state.group == cluster.name and state.state in DEAD:
+                self._supervisor.start_program(state.group, state.name)
+
+    def stop(self, name: str) -> None:
+        """Leave no process, port or file of a cluster but its logs."""
+        _refuse_other_names(name)
+        with self._locked():
+            if self._supervisor.running():
+                self._supervisor.remove_group(name)
+            for program in cluster_of(self._layout, name, 0).port_map:
+                end_orphans(self._layout, program=program)
+            _programs(self._layout, name).unlink(missing_ok=True)
+            if (folder := self._layout.clusters / name).is_dir():
+                shutil.rmtree(folder)
+            prune_logs(self._layout)
+
+    def live(self, name: str) -> bool:
+        """Give a cluster full CPU priority, now and whenever it starts; False if only the latter is permitted."""
+        _refuse_other_names(name)
+        with self._locked():
+            memory = recall(self._layout, name)
+            if memory is None:
+                raise RefusedError(f"there is no cluster {name}", expected="one that was started", found="none",
+                                   next="kappa status")
+            _remember(self._layout, name, Memory(memory.first_port, live=True))
+            return all(_set_priority(pid, _nice(self._supervisor.pid())) for pid in self._slow_pids(name))
+
+    def slow(self) -> dict[str, int]:
+        """TaskManagers that serve readers at a lower CPU priority than the supervisor's: program → pid."""
+        return {f"taskmanager-{name}": pid for name in names(self._layout)
+                if (memory := recall(self._layout, name)) and memory.live for pid in self._slow_pids(name)}
+
+    def _slow_pids(self, name: str) -> list[int]:
+        program = cluster_of(self._layout, name, 0).taskmanager
+        pids = [state.pid for state in self._supervisor.states() if state.name == program and state.pid]
+        return [pid for pid in pids if _nice(pid) > _nice(self._supervisor.pid())]
+
+    def _free_block(self) -> FlinkPorts:
+        return free_block(self._layout, [cluster.ports for cluster in known(self._layout)], preflight.port_free)
+
+    def _states(self) -> list[State]:
+        if states := self._supervisor.states():
+            return states
+        raise RetryableError("the stack is not up: nothing would supervise a Flink cluster",
+                             expected=f"a supervisor at {self._layout.socket}", found="none", next="kappa up")
+
+    def _refuse_too_little_memory(self, name: str, states: list[State]) -> None:
+        available = self._available_mb()
+        if available is None:
+            return
+        # What runs already may grow to its full size: clusters that were started a moment ago are still small.
+        promised = 0
+        for other in names(self._layout):
+            if other != name:
+                resident = sum(resident_mb(state.pid) or 0 for state in states if state.group == other and state.pid)
+                promised += max(0, NEEDED_MB - resident)
+        if available - promised < NEEDED_MB:
+            others = f", {promised:,} MB of it promised to other attempts' clusters" if promised else ""
+            raise RefusedError(f"too little memory for a Flink cluster of its own for {name}",
+                               expected=f"{NEEDED_MB:,} MB available", found=f"{available:,} MB{others}",
+                               next="kappa status; retire or abort an attempt, or stop something else")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One change at a time per home."""
+        self._layout.run.mkdir(parents=True, exist_ok=True)
+        with self._layout.clusters_lock.open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+def prune_logs(layout: Layout, keep: int = LOGS_KEPT) -> None:
+    """Delete the oldest logs of clusters that are gone."""
+    running = set(names(layout))
+    found: dict[str, list[Path]] = {}
+    for file in layout.logs.glob("*manager-*.log*"):
+        if (match := _LOG.fullmatch(file.name)) and match[1] not in running:
+            found.setdefault(match[1], []).append(file)
+    newest_first = sorted(found.values(), key=lambda files: max(file.stat().st_mtime for file in files), reverse=True)
+    for files in newest_first[keep:]:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def _refuse_other_names(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise RefusedError("this cannot be the name of a cluster", found=name, next="choose one such as flights-r2-a1",
+                           expected="words of lower-case letters, digits and _, two or more with dashes between")
+
+
+def _file(layout: Layout, name: str) -> Path:
+    return layout.clusters / name / "cluster.yaml"
+
+
+def _programs(layout: Layout, name: str) -> Path:
+    return layout.cluster_programs / f"{name}.conf"
+
+
+def _remember(layout: Layout, name: str, memory: Memory) -> None:
+    _replace(_file(layout, name), yaml.safe_dump({"first_port": memory.first_port, "live": memory.live}))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Whole or not at all, also for who reads it at this moment."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(file)
+
+
+def _nice(pid: int) -> int:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _set_priority(group: int, nice: int) -> bool:
+    """Of a process group: of a single process Linux would take the first thread only. False if it is not permitted."""
+    try:
+        os.setpriority(os.PRIO_PGRP, group, nice)
+    except ProcessLookupError:  # restarted meanwhile, at full priority
+        return True
+    except PermissionError:
+        return False
+    return True
+
+
+def main() -> None:
+    """One JSON line and exit code 0, or a KappaError as JSON and exit code 1."""
+    try:
+        answer = _answer(sys.argv[1:])
+    except KappaError as e:
+        _end(e)
+    except (OSError, xmlrpc.client.Error) as e:  # the supervisor is going down, or the disk is full
+        _end(RetryableError("the stack did not do as asked", expected="an answer of its supervisor",
+                            found=f"{type(e).__name__}: {e}", next="kappa status, then: kappa up"))
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _answer(arguments: list[str]) -> object:
+    from local.stack import layout_of  # here: the stack imports this module
+
+    match arguments:
+        case [home, "start", name]:
+            return {"name": name, "rest": LocalClusters(layout_of(Path(home).absolute())).start(name)}
+        case [home, "stop", name]:
+            LocalClusters(layout_of(Path(home).absolute())).stop(name)
+            return {"name": name}
+        case [home, "live", name]:
+            raised = LocalClusters(layout_of(Path(home).absolute())).live(name)
+            return {"name": name, "priority": "full" if raised else "low until it is restarted: not permitted"}
+        case [home, "list"]:
+            return sorted(LocalClusters(layout_of(Path(home).absolute())).names())
+        case _:
+            sys.exit("usage: python -m local.clusters HOME start|stop|live NAME, or HOME list")
+
+
+def _end(error: KappaError) -> NoReturn:
+    sys.stdout.write(json.dumps(error.as_dict()) + "\n")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

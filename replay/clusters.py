@@ -1,0 +1,118 @@
+"""A Flink cluster for each attempt, by a program that the settings name: how one comes and goes is the platform's.
+
+    PROGRAM start NAME    have one run, and print {"name": NAME, "rest": "http://host:port"}; it may not answer yet
+    PROGRAM stop NAME     leave nothing of it; a name that is not known is fine
+    PROGRAM list          print the names of all of which something is left, as a JSON list
+    PROGRAM live NAME     it serves readers now: give it its full share of the CPU
+
+All may be repeated. Exit code 0, or another with a KappaError as a JSON line: error, message, expected, found, next.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from replay import errors
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.settings import Settings
+
+TIMEOUT_SECONDS = 90.0
+"""`stop` waits for processes to end: in the embedded stack 20 s each before they are killed."""
+
+
+class Clusters(Protocol):
+    """Flink clusters of single attempts, each named after its attempt."""
+
+    def start(self, name: str) -> str:
+        """Have it run; its REST address, which may take a while to answer."""
+
+    def stop(self, name: str) -> None:
+        """Leave nothing of it."""
+
+    def names(self) -> frozenset[str]:
+        """All of which something is left."""
+
+    def live(self, name: str) -> None:
+        """It serves readers from now on."""
+
+
+class CommandClusters:
+    """Clusters of the program that the settings name."""
+
+    def __init__(self, program: Sequence[str], timeout: float = TIMEOUT_SECONDS) -> None:
+        self._program = tuple(program)
+        self._timeout = timeout
+
+    def start(self, name: str) -> str:
+        answer = self._run("start", name)
+        if isinstance(answer, dict) and isinstance(rest := answer.get("rest"), str):
+            return rest
+        raise self._strange("start", 'a line with {"rest": "http://…"}', answer)
+
+    def stop(self, name: str) -> None:
+        self._run("stop", name)
+
+    def names(self) -> frozenset[str]:
+        answer = self._run("list")
+        if isinstance(answer, list) and all(isinstance(name, str) for name in answer):
+            return frozenset(answer)
+        raise self._strange("list", "a line with a JSON list of names", answer)
+
+    def live(self, name: str) -> None:
+        self._run("live", name)
+
+    def _run(self, *arguments: str) -> Any:
+        """The last line that it prints, as JSON; None when that is none."""
+        command = [*self._program, *arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=self._timeout, check=False, stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a start or a stop in half
+            )
+        except subprocess.TimeoutExpired:
+            raise RetryableError("the program for Flink clusters gave no answer", expected=self._says(arguments),
+                                 found=f"nothing within {self._timeout:g} s", next="kappa status") from None
+        except OSError as e:
+            raise RetryableError("the program for Flink clusters cannot be run", expected=self._says(arguments),
+                                 found=str(e), next="see flink.clusters in config.yaml") from e
+        if done.returncode:
+            raise _told(done.stdout) or _told(done.stderr) or RefusedError(
+                "the program for Flink clusters failed", expected=f"exit code 0 of: {self._says(arguments)}",
+                found=f"exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}",
+                next="mend what it says, then the same again")
+        return _last_line(done.stdout)
+
+    def _says(self, arguments: Sequence[str]) -> str:
+        return shlex.join([*self._program, *arguments])
+
+    def _strange(self, verb: str, expected: str, found: object) -> ConfigError:
+        return ConfigError(f"the program for Flink clusters answered '{verb}' strangely", expected=expected,
+                           found=repr(found)[:200], next="see flink.clusters in config.yaml")
+
+
+def clusters(settings: Settings) -> Clusters | None:
+    """Those of the settings; None when all attempts share the session cluster."""
+    return CommandClusters(settings.flink.clusters) if settings.flink.clusters else None
+
+
+def _last_line(text: str) -> Any:
+    try:
+        return json.loads(text.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        return None
+
+
+def _told(text: str) -> KappaError | None:
+    """The error that a program printed."""
+    told = _last_line(text)
+    if not isinstance(told, dict) or "message" not in told:
+        return None
+    kind = getattr(errors, str(told.get("error")), None)
+    if not (isinstance(kind, type) and issubclass(kind, KappaError)):
+        kind = RefusedError
+    details = {key: str(told[key]) for key in ("expected", "found", "next") if told.get(key)}
+    return kind(str(told["message"]), **details)
