@@ -1,0 +1,159 @@
+"""The gate: what a product's tables must hold before readers see them, asked of exactly the snapshots to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+from jobs.product import Product
+from replay import lake, query
+from replay.errors import ConfigError, RetryableError
+from replay.model import Check
+from replay.quality import Rule, rules
+from replay.settings import Settings
+
+_SAMPLE = 5
+_LONGEST = 200
+"""Characters that a sample shows of one value: results are stored and printed."""
+_SELECT = {duckdb.StatementType.SELECT}
+_HARMLESS = _SELECT | {duckdb.StatementType.CREATE}
+"""CREATE: PIVOT is one (of a type) and a SELECT; the database is in memory."""
+
+
+@dataclass(frozen=True)
+class Select:
+    """A check that selects offending rows."""
+
+    name: str
+    blocking: bool
+    sql: str
+    file: Path
+
+
+Wanted = Select | Rule
+
+
+def checks(product: Product) -> tuple[Wanted, ...]:
+    """All checks: required columns, checks/*.sql, the contract's quality rules. ConfigError for one that is wrong."""
+    file = product.folder / "contract.yaml"
+    found: list[Wanted] = []
+    for table, columns in product.columns.items():
+        if required := [f'"{c.name}" IS NULL' for c in columns if c.required]:
+            sql = f'SELECT * FROM "{table}" WHERE {" OR ".join(required)}'
+            found.append(Select(f"{table}: required columns", True, sql, file))
+    found += [Select(f"checks/{f.name}", True, f.read_text(), f) for f in sorted((product.folder / "checks").glob("*"))
+              if f.suffix == ".sql"]
+    found += rules(product)
+    names = [c.name for c in found]
+    if unknown := sorted(set(product.settings.warnings) - set(names)):
+        settings = product.folder / "product.yaml"
+        raise ConfigError(f"{settings} is wrong at 'warnings'", expected=f"names of checks: {', '.join(names)}",
+                          found=", ".join(unknown), next=f"mend {settings}")
+    return tuple(found)
+
+
+def run(settings: Settings, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
+    """Every check on exactly these snapshots (table → snapshot id); all rows of a sample are values of JSON.
+
+    ConfigError for a check that cannot run, RetryableError when a file cannot be read.
+    """
+    wanted = checks(product)
+    if not wanted:
+        return ()
+    with query.open_tables(settings, product.name, snapshots) as connection:
+        return tuple(_run(connection, product, check) for check in wanted)
+
+
+def validate(product: Product) -> None:
+    """ConfigError for a check that could not run, long before there are tables: it is run on empty ones."""
+    wanted = checks(product)
+    with _empty_tables(product) as connection:
+        for check in wanted:
+            _run(connection, product, check)
+
+
+def _run(connection: duckdb.DuckDBPyConnection, product: Product, check: Wanted) -> Check:
+    blocking = check.blocking and check.name not in product.settings.warnings
+    if isinstance(check, Select):
+        cursor = _select(connection, product, check, check.sql)
+        sample = _rows(cursor, _SAMPLE)
+        offending = len(sample)
+        while rows := cursor.fetchmany(10_000):
+            offending += len(rows)
+        found = f"{offending:,} offending {'row' if offending == 1 else 'rows'}"
+        return Check(check.name, blocking, offending, found, sample)
+    cursor = _select(connection, product, check, check.query)
+    answer = cursor.fetchmany(2)
+    width = len(cursor.description or ())
+    if len(answer) != 1 or width != (1 if not check.metric else 2):
+        raise _wrong(product, check, "a query that gives one row of one value",
+                     f"{'several' if len(answer) > 1 else len(answer)} rows of {width} columns")
+    value = answer[0][0]
+    holds, found = check.judge(value, rows=int(answer[0][-1]) if check.metric else 0)
+    if holds:
+        return Check(check.name, blocking, 0, found)
+    if not check.sample:
+        return Check(check.name, blocking, 1, found, ({"value": _plain(value)},))
+    sample = _rows(_select(connection, product, check, check.sample), _SAMPLE)
+    return Check(check.name, blocking, max(1, int(value)), found, sample)
+
+
+def _select(connection: duckdb.DuckDBPyConnection, product: Product, check: Wanted,
+            sql: str) -> duckdb.DuckDBPyConnection:
+    try:
+        kinds = [statement.type for statement in connection.extract_statements(sql)]
+        if not kinds or kinds[-1] not in _SELECT or not set(kinds) <= _HARMLESS:
+            raise _wrong(product, check, "one SELECT", ", ".join(k.name for k in kinds) or "no statement")
+        return connection.execute(sql)
+    except duckdb.IOException as e:
+        raise RetryableError(f"{check.name}: a file of the tables cannot be read",
+                             expected="files that the snapshots name", found=_reason(e),
+                             next="repeat the command") from e
+    except (duckdb.CatalogException, duckdb.BinderException) as e:
+        mentioned = [t for t in product.outputs if t in sql] or product.outputs
+        known = "; ".join(f"{t}({', '.join(c.name for c in product.columns[t])})" for t in mentioned)
+        raise _wrong(product, check, known, _reason(e)) from e
+    except duckdb.Error as e:
+        raise _wrong(product, check, "a SELECT in DuckDB's SQL", _reason(e)) from e
+
+
+@contextmanager
+def _empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB with the tables of the contract, without rows; it reads no files."""
+    with query.connect() as connection:
+        for table in product.outputs:
+            schema = schema_to_pyarrow(lake.iceberg_schema(product, table), include_field_ids=False)
+            connection.register("no_rows", schema.empty_table())
+            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM no_rows')
+            connection.unregister("no_rows")
+        connection.execute("SET enable_external_access = false")
+        yield connection
+
+
+def _wrong(product: Product, check: Wanted, expected: str, found: str) -> ConfigError:
+    file = check.file if isinstance(check, Select) else product.folder / "contract.yaml"
+    return ConfigError(f"the check '{check.name}' cannot run", expected=expected, found=found,
+                       next=f"mend {file}, then: kappa check {product.folder}")
+
+
+def _reason(error: duckdb.Error) -> str:
+    """The message without DuckDB's picture of the statement and its guesses."""
+    return str(error).split("\n\n")[0].splitlines()[0]
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection, count: int) -> tuple[dict[str, Any], ...]:
+    names = [column[0] for column in cursor.description or ()]
+    return tuple({n: _plain(v) for n, v in zip(names, row, strict=True)} for row in cursor.fetchmany(count))
+
+
+def _plain(value: Any) -> Any:
+    """The value, or its text where JSON has no such type."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return (value.hex() if isinstance(value, bytes) else str(value))[:_LONGEST]
