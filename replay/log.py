@@ -64,6 +64,8 @@ class LogProblem:
     expected: str
     found: str
     next: str
+    lost: bool = False
+    """Records are gone; else a setting is wrong."""
 
     def __str__(self) -> str:
         return f"topic {self.topic}: expected {self.expected}, found {self.found}; next: {self.next}"
@@ -112,6 +114,12 @@ def end_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int
 def first_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
     """The first offset that the broker still has, per partition."""
     return _offsets(settings, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def offsets_at(settings: Settings, topics: Iterable[str], timestamp_ms: int) -> dict[str, dict[int, int]]:
+    """The first offset of every partition with a record of this time or later; partitions without one are absent."""
+    found = _offsets(settings, topics, OffsetSpec.for_timestamp(timestamp_ms))
+    return {t: {p: offset for p, offset in ps.items() if offset >= 0} for t, ps in found.items()}
 
 
 def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec) -> dict[str, dict[int, int]]:
@@ -180,7 +188,7 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
         raise _broker(settings, e) from e
     for topic, partitions in first_offsets(settings, present).items():
         problems += [LogProblem(topic, f"offset 0 of partition {p} in the log", f"it begins at offset {o}",
-                                "restore the deleted records from a backup: a replay would miss them")
+                                "restore the deleted records from a backup: a replay would miss them", lost=True)
                      for p, o in sorted(partitions.items()) if o != 0]
     return problems + _schema_problems(settings, product, present)
 

@@ -11,12 +11,10 @@ from typing import Any
 
 import duckdb
 
-from jobs.product import Product
 from replay import lake
-from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.errors import ConfigError, RefusedError, RetryableError
 from replay.settings import Settings
 
-_SAMPLE = 5
 _READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _HARMLESS = _READS | {duckdb.StatementType.CREATE}
 """CREATE: PIVOT is one (of a type) and a SELECT; the database is in memory."""
@@ -30,50 +28,12 @@ class Result:
     rows: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """One file of checks/: how many rows it found, and some of them."""
-
-    name: str
-    offending: int
-    sample: list[dict[str, Any]]
-
-
 def query(settings: Settings, product: str, sql: str, *, snapshots: Mapping[str, int] | None = None) -> Result:
     """Run a SELECT over the product's tables as published, or at `snapshots` (table → snapshot id)."""
     with open_tables(settings, product, snapshots) as connection:
         cursor = _execute(connection, product, sql)
         columns = _names(cursor)
         return Result(columns, [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()])
-
-
-def run_checks(settings: Settings, product: Product, snapshots: Mapping[str, int]) -> list[CheckResult]:
-    """Run the product's checks on exactly these snapshots; each selects offending rows.
-
-    They are the files checks/*.sql, and per table one that the columns which the contract requires are never null.
-    """
-    checks = {}
-    for table, columns in product.columns.items():
-        if required := [f'"{c.name}" IS NULL' for c in columns if c.required]:
-            checks[f"{table}: required columns"] = f'SELECT * FROM "{table}" WHERE {" OR ".join(required)}'
-    for file in sorted((product.folder / "checks").glob("*.sql")):
-        checks[f"checks/{file.name}"] = file.read_text()
-    with open_tables(settings, product.name, snapshots) as connection:
-        return [_check(connection, product.name, name, sql) for name, sql in checks.items()]
-
-
-def _check(connection: duckdb.DuckDBPyConnection, product: str, name: str, sql: str) -> CheckResult:
-    try:
-        cursor = _execute(connection, product, sql)
-    except KappaError as e:
-        e.message = f"{name}: {e.message}"
-        raise
-    columns = _names(cursor)
-    sample = [dict(zip(columns, row, strict=True)) for row in cursor.fetchmany(_SAMPLE)]
-    offending = len(sample)
-    while rows := cursor.fetchmany(10_000):
-        offending += len(rows)
-    return CheckResult(name, offending, sample)
 
 
 @contextmanager
@@ -83,25 +43,25 @@ def open_tables(settings: Settings, product: str,
 
     It reads the tables' folders and nothing else, neither other files nor the network.
     """
+    with open_schemas(settings, product, {product: snapshots}) as connection:
+        yield connection
+
+
+@contextmanager
+def open_schemas(settings: Settings, product: str,
+                 schemas: Mapping[str, Mapping[str, int] | None]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `open_tables`, with a schema of views for each set of snapshots (None: as published). The first is in use."""
     locations = lake.pointers(lake.open_catalog(settings), product)
-    if missing := set(snapshots or ()) - set(locations):
+    if missing := {table for snapshots in schemas.values() for table in snapshots or ()} - set(locations):
         raise ConfigError(f"product {product} has no such table", expected=", ".join(sorted(locations)) or "tables",
                           found=", ".join(sorted(missing)), next=f"kappa deploy {product}")
     if not locations:
         raise ConfigError(f"product {product} has no tables", expected="a deployed product",
                           found=f"no table in namespace {product}", next=f"kappa deploy {product}")
     with connect() as connection:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{product}"')
-        connection.execute(f'USE "{product}"')
-        for table, location in sorted(locations.items()):
-            if snapshots is not None and table not in snapshots:
-                continue
-            at = f", snapshot_from_id => {snapshots[table]}" if snapshots is not None else ""
-            try:
-                connection.execute(f"CREATE VIEW \"{table}\" AS SELECT * FROM iceberg_scan('{location}'{at})")
-            except duckdb.Error as e:
-                raise RetryableError(f"table {product}.{table} cannot be read", expected=f"its metadata at {location}",
-                                     found=str(e).splitlines()[0], next="repeat the command") from e
+        for schema, snapshots in schemas.items():
+            _create_views(connection, product, schema, locations, snapshots)
+        connection.execute(f'USE "{next(iter(schemas))}"')
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
         connection.execute("SET temp_directory = $folder", {"folder": str(settings.home / "spill")})
         folders = [location.removeprefix("file://").rpartition("/metadata/")[0] for location in locations.values()]
@@ -109,6 +69,20 @@ def open_tables(settings: Settings, product: str,
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, product: str, schema: str, locations: Mapping[str, str],
+                  snapshots: Mapping[str, int] | None) -> None:
+    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    for table, location in sorted(locations.items()):
+        if snapshots is not None and table not in snapshots:
+            continue
+        at = f", snapshot_from_id => {snapshots[table]}" if snapshots is not None else ""
+        try:
+            connection.execute(f"CREATE VIEW \"{schema}\".\"{table}\" AS SELECT * FROM iceberg_scan('{location}'{at})")
+        except duckdb.Error as e:
+            raise RetryableError(f"table {product}.{table} cannot be read", expected=f"its metadata at {location}",
+                                 found=str(e).splitlines()[0], next="repeat the command") from e
 
 
 @contextmanager
