@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import jobs
 import udfs
 from jobs.product import Product
+from replay.computation import CODE, Parts, fingerprint, parts
 from replay.errors import ConfigError, RefusedError
 from replay.model import Release
 from replay.settings import Settings
@@ -29,6 +29,8 @@ class Build:
     fingerprint: str
     folder: Path
     git_commit: str | None
+    computation: str
+    """Fingerprint of only what decides rows: releases that share it need no replay between them."""
 
 
 def release_folder(settings: Settings, product: str, fingerprint: str) -> Path:
@@ -43,7 +45,18 @@ def bindings_file(settings: Settings, product: str, branch: str) -> Path:
 
 def fingerprint_of(product: Product) -> str:
     """What a release of this product, with the jobs and udfs of now, is named by."""
-    return _fingerprint({path: source.read_bytes() for path, source in _sources(product)})
+    return fingerprint({path: source.read_bytes() for path, source in _sources(product)})
+
+
+def computation_parts(product: Product) -> Parts:
+    """What decides the rows of this product with the jobs and udfs of now."""
+    return parts(product, {path: source.read_bytes() for path, source in _code()})
+
+
+def archived_parts(folder: Path, product: Product) -> Parts:
+    """What decides the rows of an archived release, whose product was read from its folder."""
+    return parts(product, {f.relative_to(folder).as_posix(): f.read_bytes()
+                           for package in CODE for f in sorted((folder / package).rglob("*.py"))})
 
 
 def is_built(settings: Settings, product: Product) -> bool:
@@ -54,21 +67,22 @@ def is_built(settings: Settings, product: Product) -> bool:
 def build(settings: Settings, product: Product) -> Build:
     """Copy product, jobs and udfs into the archive; the same content again is the same folder."""
     files = dict(_sources(product))
-    fingerprint = fingerprint_of(product)
-    folder = release_folder(settings, product.name, fingerprint)
-    commit = git_commit(product.folder)
+    named = fingerprint_of(product)
+    folder = release_folder(settings, product.name, named)
+    commit, computation = git_commit(product.folder), fingerprint(computation_parts(product))
     if not folder.exists():
-        _write(folder, files, {"product": product.name, "fingerprint": fingerprint, "git_commit": commit})
-    verify(folder, fingerprint)
-    return Build(fingerprint, folder, commit)
+        _write(folder, files, {"product": product.name, "fingerprint": named, "computation": computation,
+                               "git_commit": commit})
+    verify(folder, named)
+    return Build(named, folder, commit, computation)
 
 
-def verify(folder: Path, fingerprint: str) -> None:
+def verify(folder: Path, named: str) -> None:
     """RefusedError when an archived release is not what it was: a replay of it would mean nothing."""
     content = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*")
                if p.is_file() and p.name != MANIFEST and "__pycache__" not in p.parts}
-    if (found := _fingerprint(content)) != fingerprint:
-        raise RefusedError(f"the archived release {folder} was changed", expected=fingerprint, found=found,
+    if (found := fingerprint(content)) != named:
+        raise RefusedError(f"the archived release {folder} was changed", expected=named, found=found,
                            next=f"delete that folder and deploy again: kappa deploy {folder.parent.name}")
 
 
@@ -101,25 +115,20 @@ def next_release(releases: tuple[Release, ...], product: str, built: Build, refe
         if release.fingerprint == built.fingerprint and release.reference_offsets == reference:
             return release
     number = max((r.number for r in releases), default=0) + 1
-    return Release(product, number, built.fingerprint, now, reference, built.git_commit)
+    return Release(product, number, built.fingerprint, now, reference, built.git_commit, built.computation)
 
 
 def _sources(product: Product) -> Iterator[tuple[str, Path]]:
     for relative in product.files:
         yield f"product/{relative.as_posix()}", product.folder / relative
+    yield from _code()
+
+
+def _code() -> Iterator[tuple[str, Path]]:
     for package in (jobs, udfs):
         root = Path(package.__file__ or "").parent
         for file in sorted(root.rglob("*.py")):
             yield f"{root.name}/{file.relative_to(root).as_posix()}", file
-
-
-def _fingerprint(content: dict[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(content):
-        for part in (path.encode(), content[path]):
-            digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of files read the same
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _write(folder: Path, files: dict[str, Path], manifest: dict[str, str | None]) -> None:

@@ -88,13 +88,13 @@ def test_a_build_that_fails_leaves_nothing(settings: Settings, product: Product,
 
 
 def test_release_numbers() -> None:
-    built = releases.Build("f2", Path("/r"), "abc")
+    built = releases.Build("f2", Path("/r"), "abc", "c2")
     one = Release("p", 1, "f1", 0.0, {"airlines": {0: 16}})
     two = Release("p", 2, "f2", 0.0, {"airlines": {0: 16}})
     assert releases.next_release((), "p", built, {"airlines": {0: 16}}, 5.0).name == "r1"
     assert releases.next_release((one, two), "p", built, {"airlines": {0: 16}}, 5.0) == two
     grown = releases.next_release((one, two), "p", built, {"airlines": {0: 17}}, 5.0)
-    assert grown == Release("p", 3, "f2", 5.0, {"airlines": {0: 17}}, "abc")
+    assert grown == Release("p", 3, "f2", 5.0, {"airlines": {0: 17}}, "abc", "c2")
 
 
 def test_an_unknown_product_names_those_that_there_are(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:

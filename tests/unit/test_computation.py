@@ -1,0 +1,120 @@
+"""What of a product decides its rows: the rest may change without a replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jobs.product import Product, load_product
+from replay.computation import fingerprint, parts
+from replay.release import archived_parts, build, computation_parts
+from tests.unit.lake_tables import make_settings
+
+SETTINGS: dict[str, Any] = {
+    "name": "tiny", "topics": {"orders": {"role": "events", "allowed_lateness": "1h", "identity": ["a"]}},
+    "outputs": {"rows": {"kind": "rows", "of": "orders"}, "sums": {"kind": "aggregate"}},
+    "functions": {"f": {"python": "udfs.x:f", "returns": "INT"}}}
+CONTRACT: dict[str, Any] = {"schema": [
+    {"name": "rows", "properties": [{"name": "a", "physicalType": "INT"}, {"name": "b", "physicalType": "STRING"}]},
+    {"name": "sums", "properties": [{"name": "n", "physicalType": "BIGINT"}]}]}
+SCHEMA: dict[str, Any] = {"type": "record", "name": "Order", "fields": [{"name": "a", "type": "int"}]}
+SQL = "INSERT INTO rows (a, b) SELECT a, 'x -- y' FROM orders -- of the shop\n"
+CODE = {"jobs/bindings.py": b"1", "udfs/x.py": b"2"}
+
+
+def write(folder: Path, *, settings: dict[str, Any] = SETTINGS, contract: dict[str, Any] = CONTRACT,
+          schema: dict[str, Any] = SCHEMA, sql: str = SQL) -> Product:
+    (folder / "schemas").mkdir(parents=True, exist_ok=True)
+    (folder / "checks").mkdir(exist_ok=True)
+    (folder / "product.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (folder / "contract.yaml").write_text(yaml.safe_dump(contract))
+    (folder / "schemas" / "orders.avsc").write_text(json.dumps(schema))
+    (folder / "sources.sql").write_text("CREATE TABLE orders (a INT)")
+    (folder / "rows.sql").write_text(sql)
+    (folder / "sums.sql").write_text("INSERT INTO sums (n) SELECT COUNT(*) FROM orders")
+    return load_product(folder)
+
+
+def of(product: Product, code: dict[str, bytes] = CODE) -> str:
+    return fingerprint(parts(product, code))
+
+
+def changed(base: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(base))
+    change(copy)
+    return copy
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param({"settings": {**SETTINGS, "description": "words"}}, id="description"),
+    pytest.param({"settings": {**SETTINGS, "parallelism": 4}}, id="parallelism"),
+    pytest.param({"settings": {**SETTINGS, "checkpoint_interval": "1s"}}, id="checkpoint_interval"),
+    pytest.param({"settings": {**SETTINGS, "lag_limit": {"records": 1}}}, id="lag_limit"),
+    pytest.param({"settings": {**SETTINGS, "switch": "auto", "deadline": "2h", "standbys": 3}}, id="policies"),
+    pytest.param({"settings": {**SETTINGS, "warnings": ["checks/x.sql"]}}, id="warnings"),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"]["sums"].update(
+        window={"column": "n", "size": "1h"}))}, id="the window that a comparison uses"),
+    pytest.param({"contract": {**CONTRACT, "team": {"name": "us"}}}, id="owner"),
+    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0].update(quality=[{"metric": "rowCount"}]))},
+                 id="quality"),
+    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(
+        description="number", required=True, classification="restricted"))}, id="a column's description"),
+    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"].reverse())},
+                 id="order of columns"),
+    pytest.param({"schema": {**SCHEMA, "doc": "an order"}}, id="doc of a schema"),
+    pytest.param({"sql": "-- rows\n" + SQL.replace("SELECT", "\n  SELECT").replace("of the shop", "")}, id="comments"),
+])
+def test_what_decides_no_row(tmp_path: Path, change: dict[str, Any]) -> None:
+    assert of(write(tmp_path / "a")) == of(write(tmp_path / "b", **change))
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param({"sql": SQL.replace("a, 'x", "a + 1, 'x")}, id="sql"),
+    pytest.param({"sql": SQL.replace("x -- y", "x -- z")}, id="text that looks like a comment"),
+    pytest.param({"sql": SQL.replace("INTO rows", "INTO rows /*+ OPTIONS('a'='b') */")}, id="a hint"),
+    pytest.param({"settings": {**SETTINGS, "time_zone": "Europe/Berlin"}}, id="time_zone"),
+    pytest.param({"settings": {**SETTINGS, "longest_wait": "2h"}}, id="longest_wait"),
+    pytest.param({"settings": {**SETTINGS, "flink": {"state.backend.type": "rocksdb"}}}, id="flink"),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["topics"]["orders"].update(allowed_lateness="2h"))},
+                 id="lateness"),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["functions"]["f"].update(python="udfs.x:g"))},
+                 id="function"),
+    pytest.param({"settings": {**SETTINGS, "outputs": dict(reversed(SETTINGS["outputs"].items()))}},
+                 id="order of outputs"),
+    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(
+        physicalType="BIGINT"))}, id="type"),
+    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"].pop())}, id="columns"),
+    pytest.param({"schema": changed(SCHEMA, lambda s: s["fields"][0].update(type="long"))}, id="schema of a topic"),
+])
+def test_what_decides_rows(tmp_path: Path, change: dict[str, Any]) -> None:
+    assert of(write(tmp_path / "a")) != of(write(tmp_path / "b", **change))
+
+
+def test_python_decides_rows_and_other_files_do_not(tmp_path: Path) -> None:
+    product = write(tmp_path)
+    assert of(product) != of(product, {**CODE, "udfs/x.py": b"3"})
+    assert of(product) == of(product, {**CODE, "README.md": b""})
+    before = of(product)
+    (tmp_path / "checks" / "x.sql").write_text("SELECT 1")
+    (tmp_path / "README.md").write_text("words")
+    assert of(load_product(tmp_path)) == before
+
+
+def test_a_string_that_only_the_lexer_thinks_open_is_compared_as_text(tmp_path: Path) -> None:
+    """In Flink's SQL the first string is a backslash; for the lexer it goes on, and '-- z' is a comment."""
+    sql = "INSERT INTO rows (a, b) SELECT '\\', 'x' || ' -- {} ' FROM orders"
+    assert of(write(tmp_path / "a", sql=sql.format("y"))) != of(write(tmp_path / "b", sql=sql.format("z")))
+
+
+def test_an_archived_release_has_the_computation_it_was_built_from(tmp_path: Path) -> None:
+    product = write(tmp_path / "tiny")
+    built = build(make_settings(tmp_path / "home"), product)
+    archived = load_product(built.folder / "product")
+    assert archived_parts(built.folder, archived) == computation_parts(product)
+    assert built.computation == fingerprint(computation_parts(product)) != built.fingerprint
+    assert json.loads((built.folder / "release.json").read_text())["computation"] == built.computation
