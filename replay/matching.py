@@ -32,6 +32,17 @@ def set_bounds(connection: duckdb.DuckDBPyConnection, position: Offsets, settled
 
 
 @dataclass(frozen=True)
+class _Counted:
+    """One side of a table."""
+
+    compared: int
+    sums: dict[str, Any]
+    """Numeric column → its sum over the compared rows."""
+    left_out: dict[str, int]
+    """Reason → rows."""
+
+
+@dataclass(frozen=True)
 class TableMatch:
     """One table of both sides. Its columns are called c0, c1, … here, so that no name of ours meets one of theirs."""
 
@@ -44,19 +55,20 @@ class TableMatch:
     def result(self) -> TableDiff:
         """Compare the rows."""
         how = self.how
-        old, new = self._counts(OLD), self._counts(NEW)
-        compared_old, compared_new = old.pop(None, 0), new.pop(None, 0)
-        self._find_changes()
+        sources = self._rows(OLD), self._rows(NEW)
+        old, new = (self._counted(source) for source in sources)
+        self._find_changes(*sources)
         found = dict(self.connection.execute("SELECT sort, count(*) FROM changes GROUP BY sort").fetchall())
         only_old, only_new, changed = (found.get(sort, 0) for sort in _SORTS)
         measure = how.numeric[0] if how.numeric and self._values else ""
         return TableDiff(
-            how.table, how.kind.value, how.key, compared_old, compared_new, same=compared_old - only_old - changed,
+            how.table, how.kind.value, how.key, old.compared, new.compared, same=old.compared - only_old - changed,
             only_old=only_old, only_new=only_new, changed=changed, columns=self._changed_columns(),
             columns_only_old=how.columns_only_old, columns_only_new=how.columns_only_new,
             samples={sort: self._some(f"sort = '{sort}'") for sort in _SORTS if sort in found},
-            sums=self._sums(), measure=measure, largest=self._largest(measure) if measure else (),
-            left_out={reason: (old.get(reason, 0), new.get(reason, 0)) for reason in (*old, *new) if reason})
+            sums={c: (old.sums[c], new.sums[c]) for c in how.numeric}, measure=measure,
+            largest=self._largest(measure) if measure else (),
+            left_out={why: (old.left_out.get(why, 0), new.left_out.get(why, 0)) for why in old.left_out | new.left_out})
 
     @property
     def _values(self) -> list[str]:
@@ -65,7 +77,9 @@ class TableMatch:
     def _rows(self, side: str) -> str:
         """The rows of a side, and for each why it is left out (NULL: it is compared)."""
         how, table = self.how, f"{_name(side)}.{_name(self.how.table)}"
-        there = {name for name, *_ in self.connection.execute(f"DESCRIBE {table}").fetchall()}
+        there = {name for (name,) in self.connection.execute(
+            "SELECT column_name FROM duckdb_columns() WHERE schema_name = $side AND table_name = $table",
+            {"side": side, "table": how.table}).fetchall()}
         # A snapshot that was written before a column was added does not have it.
         columns = [f"{f'r.{_name(c)}' if c in there else 'NULL'} AS c{i}" for i, c in enumerate(how.columns)]
         reason, join = self._aggregates() if how.kind is Kind.aggregate else self._placed()
@@ -84,12 +98,15 @@ class TableMatch:
             reason += f" WHEN r.log_offset >= bounds.settled THEN '{OPEN}'"
         return reason, f"LEFT JOIN bounds ON bounds.topic = {topic} AND bounds.part = r.log_partition"
 
-    def _counts(self, side: str) -> dict[str | None, int]:
-        """Reason for leaving rows out (None: they are compared) → rows."""
-        return dict(self.connection.execute(
-            f"SELECT left_out, count(*) FROM ({self._rows(side)}) GROUP BY left_out").fetchall())
+    def _counted(self, source: str) -> _Counted:
+        sums = "".join(f", sum({self._number(c)})" for c in self.how.numeric)
+        groups = {why: (rows, values) for why, rows, *values in self.connection.execute(
+            f"SELECT left_out, count(*){sums} FROM ({source}) GROUP BY left_out").fetchall()}
+        compared, values = groups.pop(None, (0, [None] * len(self.how.numeric)))
+        return _Counted(compared, dict(zip(self.how.numeric, values, strict=True)),
+                        {why: rows for why, (rows, _) in sorted(groups.items())})
 
-    def _find_changes(self) -> None:
+    def _find_changes(self, old: str, new: str) -> None:
         """Temporary table `changes`: sort, key, row of the old side and of the new; NULL where a side has none."""
         every = ", ".join(f"c{i}" for i in range(len(self.how.columns)))
         key = ", ".join(self._number(c) for c in self.how.key)
@@ -98,9 +115,9 @@ class TableMatch:
             CREATE OR REPLACE TEMP TABLE changes AS
             WITH differing AS (
                 SELECT {every}, sum(side) AS surplus
-                FROM (SELECT {every}, 1 AS side FROM ({self._rows(OLD)}) WHERE left_out IS NULL
+                FROM (SELECT {every}, 1 AS side FROM ({old}) WHERE left_out IS NULL
                       UNION ALL
-                      SELECT {every}, -1 AS side FROM ({self._rows(NEW)}) WHERE left_out IS NULL)
+                      SELECT {every}, -1 AS side FROM ({new}) WHERE left_out IS NULL)
                 GROUP BY {every} HAVING sum(side) <> 0),
             single AS (
                 SELECT *, surplus > 0 AS is_old, unnest(range(CAST(abs(surplus) AS BIGINT))) AS copy FROM differing),
@@ -132,13 +149,6 @@ class TableMatch:
             shown = [c for c in shown if old[c] != new[c] and not (old[c] != old[c] and new[c] != new[c])]  # NaN
         one, other = ({c: row[c] for c in shown} if row is not None else None for row in (old, new))
         return Change(key, one, other)
-
-    def _sums(self) -> dict[str, tuple[Any, Any]]:
-        if not self.how.numeric:
-            return {}
-        sums = ", ".join(f"sum({self._number(c)})" for c in self.how.numeric)
-        old, new = (self._one(f"SELECT {sums} FROM ({self._rows(side)}) WHERE left_out IS NULL") for side in (OLD, NEW))
-        return {c: (a, b) for c, a, b in zip(self.how.numeric, old, new, strict=True)}
 
     def _largest(self, measure: str) -> tuple[Change, ...]:
         by = f"abs(coalesce({_of('new', measure)}, 0)::DOUBLE - coalesce({_of('old', measure)}, 0)::DOUBLE)"
