@@ -9,9 +9,19 @@ from typing import Protocol, assert_never
 
 from jobs.product import Product
 from replay import decide as step
-from replay.errors import ConflictError, OutcomeUnknownError
+from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
 from replay.flink import Job, SubmissionRefusedError
-from replay.model import KEPT_POSITIONS, Attempt, ProductState, Publication, Release, State
+from replay.model import (
+    CANDIDATE,
+    KEPT_POSITIONS,
+    Attempt,
+    Check,
+    Checkpoint,
+    ProductState,
+    Publication,
+    Release,
+    State,
+)
 from replay.store import Lease, Store
 
 
@@ -20,19 +30,36 @@ class Hands(Protocol):
 
     def product(self, attempt: Attempt, state: ProductState) -> Product: ...
 
-    def job(self, job_id: str) -> Job | None: ...
+    def job(self, attempt: Attempt) -> Job | None: ...
+
+    def start_cluster(self, attempt: Attempt) -> str:
+        """Start the attempt's own Flink cluster; its REST address. RefusedError when there is no room for it."""
+
+    def stop_cluster(self, attempt: Attempt) -> None: ...
+
+    def give_priority(self, attempt: Attempt) -> None:
+        """Let the attempt's own cluster have its full share of the machine."""
 
     def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
         """Tables, branch and bindings of an attempt."""
 
     def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None: ...
 
-    def cancel(self, job_id: str) -> None: ...
+    def cancel(self, attempt: Attempt) -> None: ...
 
-    def checks(self, product: Product, snapshots: Mapping[str, int]) -> list[str]:
-        """Complaints of the product's own checks about these snapshots."""
+    def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
+        """What the product's own checks say about these snapshots."""
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None: ...
+
+    def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
+        """Files that only the attempt's branch needs."""
+
+    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
+        """Remove branch, files, checkpoints, consumer group and bindings."""
+
+    def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
+        """Remove snapshots of its branch that neither readers nor a resumption need."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,8 @@ def perform(c: Context, what: step.Step) -> None:
     match what:
         case step.Wait() | step.Blocked():
             pass
+        case step.StartCluster(attempt):
+            _start_cluster(c, attempt)
         case step.Submit(attempt):
             _submit(c, attempt)
         case step.Confirm(attempt):
@@ -67,31 +96,34 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Resume(attempt, _, path):
             # Always a new id: with its old one the sink would take its own commits of before for its present work.
             c.save(replace(attempt, job_ids=(*attempt.job_ids, c.new_job_id()), restore=path, confirmed=False,
-                           submitted_at=None, missing_since=None))
+                           submitted_at=None, missing_since=None, restarts=0, resumes=attempt.resumes + 1))
         case step.StartOver(attempt, error):
-            c.save(replace(attempt, state=State.failed, error=error),
-                   new_attempt(c.state, attempt.release, attempt.parallelism, c.now(), c.new_job_id()))
-        case step.Fail(attempt, error):
-            c.save(replace(attempt, state=State.failed, error=error))
+            c.save(replace(attempt, stop=State.failed, error=error),
+                   new_attempt(c.state, attempt.release, attempt.parallelism, c.now(), c.new_job_id(),
+                               own_cluster=bool(attempt.cluster), metadata=attempt.metadata))
+        case step.GiveUp(attempt, state, error):
+            c.save(replace(attempt, stop=state, error=error, promote=None))
         case step.Cancel(attempt):
-            c.hands.cancel(attempt.job_id)
+            c.hands.cancel(attempt)
         case step.End(attempt):
             assert attempt.stop is not None
+            if attempt.cluster:
+                c.hands.stop_cluster(attempt)
             c.save(replace(attempt, state=attempt.stop))
-        case step.Record(attempt, position, near, caught_up):
-            state = State.caught_up if caught_up and attempt.state is State.replaying else attempt.state
-            c.save(replace(attempt, positions=(*attempt.positions, position)[-KEPT_POSITIONS:], near=near, state=state))
+        case step.Clean(attempt):
+            _clean(c, attempt)
+        case step.Expire(attempt):
+            c.hands.expire(c.hands.product(attempt, c.state), attempt, c.state)
+            c.save(replace(attempt, expired_at=c.now()))
+        case step.Record():
+            c.save(_recorded(what, c.now()))
         case step.Examine(attempt, checkpoint):
-            complaints = c.hands.checks(c.hands.product(attempt, c.state), checkpoint.snapshots)
-            if complaints:
-                c.save(replace(attempt, stop=State.failed, error="checks failed: " + "; ".join(complaints)))
-            else:
-                c.save(replace(attempt, state=State.audited, audited_checkpoint=checkpoint.id))
-        case step.Publish(attempt, checkpoint, covered, before):
+            _examine(c, attempt, checkpoint)
+        case step.Publish(attempt, checkpoint, covered, before, kind):
             intent = Publication(
                 id=0, product=attempt.product, release=attempt.release, attempt=attempt.number,
                 checkpoint=checkpoint.id, before=before,
-                after=checkpoint.snapshots, covered=covered, started=c.now())
+                after=checkpoint.snapshots, covered=covered, started=c.now(), kind=kind)
             _finish_publish(c, c.store.begin_publication(c.lease, intent))
         case step.FinishPublish(publication):
             _finish_publish(c, publication)
@@ -99,11 +131,58 @@ def perform(c: Context, what: step.Step) -> None:
             assert_never(what)
 
 
-def new_attempt(state: ProductState, release: int, parallelism: int, now: float, job_id: str) -> Attempt:
+def new_attempt(state: ProductState, release: int, parallelism: int, now: float, job_id: str, *, own_cluster: bool,
+                shadow: bool = False, auto_switch: bool = True, deadline: float | None = None,
+                metadata: int | None = None) -> Attempt:
     """The next attempt of a release, not submitted yet."""
     number = max((a.number for a in state.attempts if a.release == release), default=0) + 1
-    return Attempt(product=state.product, release=release, number=number, created=now, parallelism=parallelism,
-                   job_ids=(job_id,))
+    attempt = Attempt(product=state.product, release=release, number=number, created=now, parallelism=parallelism,
+                      job_ids=(job_id,), shadow=shadow, auto_switch=auto_switch, deadline=deadline, metadata=metadata)
+    return replace(attempt, cluster=attempt.full_name) if own_cluster else attempt
+
+
+def _start_cluster(c: Context, attempt: Attempt) -> None:
+    try:
+        rest = c.hands.start_cluster(attempt)
+    except RefusedError as e:
+        if attempt.state not in CANDIDATE:
+            raise
+        c.save(replace(attempt, stop=State.failed, error=f"{e.message}: expected {e.expected}, found {e.found}"))
+        return
+    if rest != attempt.rest:
+        c.save(replace(attempt, rest=rest))
+
+
+def _recorded(what: step.Record, now: float) -> Attempt:
+    a = what.attempt
+    first = what.caught_up and a.caught_up_at is None
+    return replace(
+        a, positions=(*a.positions, what.position)[-KEPT_POSITIONS:], near=what.near, restarts=what.restarts,
+        resumes=0, tip=what.tip, caught_up_at=now if first else a.caught_up_at,
+        state=State.caught_up if what.caught_up and a.state is State.replaying else a.state)
+
+
+def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
+    checks = c.hands.checks(c.hands.product(attempt, c.state), checkpoint.snapshots)
+    failed = [f"{k.name}: {k.message or f'{k.offending} rows'}" for k in checks if k.blocking and k.offending]
+    if not failed:
+        state = State.audited if attempt.state is State.caught_up else attempt.state
+        c.save(replace(attempt, state=state, audited_checkpoint=checkpoint.id, checks=checks))
+    elif attempt.state is State.standby:  # it stays where it is
+        c.save(replace(attempt, checks=checks, promote=None, error="checks failed: " + "; ".join(failed)))
+    else:
+        c.save(replace(attempt, checks=checks, promote=None, stop=State.failed,
+                       error="checks failed: " + "; ".join(failed)))
+
+
+def _clean(c: Context, attempt: Attempt) -> None:
+    """The list of files is stored first: once the branch is gone nothing else tells which they were."""
+    product = c.hands.product(attempt, c.state)
+    if attempt.garbage is None:
+        attempt = replace(attempt, garbage=c.hands.garbage(product, attempt))
+        c.save(attempt)
+    c.hands.clean(product, attempt, c.state, attempt.garbage or ())
+    c.save(replace(attempt, cleaned=True, garbage=()))
 
 
 def _submit(c: Context, attempt: Attempt) -> None:
@@ -116,8 +195,8 @@ def _submit(c: Context, attempt: Attempt) -> None:
     except OutcomeUnknownError:
         return  # the next passes ask Flink for the job id
     except SubmissionRefusedError as e:
-        if c.hands.job(attempt.job_id) is None:
-            c.save(replace(attempt, state=State.failed, error=e.found or e.message))
+        if c.hands.job(attempt) is None:
+            c.save(replace(attempt, stop=State.failed, submitted_at=None, error=e.found or e.message))
 
 
 def _finish_publish(c: Context, publication: Publication) -> None:
@@ -127,8 +206,9 @@ def _finish_publish(c: Context, publication: Publication) -> None:
     except ConflictError:
         c.store.drop_publication(c.lease, publication)
         raise
-    changed = [] if attempt.ended else [replace(attempt, state=State.active)]
-    # There is no way back to a superseded attempt yet, so its job only costs: it is stopped.
-    changed += [replace(a, state=State.standby, stop=State.retired) for a in c.state.attempts
+    changed = [] if attempt.ended else [replace(attempt, state=State.active, promote=None, error="")]
+    changed += [replace(a, state=State.standby) for a in c.state.attempts
                 if a.state is State.active and a.name != attempt.name]
     c.store.finish_publication(c.lease, publication, c.now(), *changed)
+    if attempt.cluster and attempt.state is not State.active:
+        c.hands.give_priority(attempt)

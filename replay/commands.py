@@ -16,10 +16,14 @@ Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
 Source = Annotated[Path | None, typer.Option("--from", help="the product's folder; by default sql/NAME")]
 ParallelismOption = Annotated[int | None, typer.Option(min=1, help="by default as product.yaml says")]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
+To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an attempt, such as r1-a2")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (check, deploy, query, audit, attempts, prepare, controller):
+    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, attempts, history, prepare,
+                    controller):
         app.command()(command)
 
 
@@ -38,23 +42,76 @@ def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such 
     running.check(folder, output)
 
 
+def plan(name: Name, source: Source = None, output: OutputOption = Output.text) -> None:
+    """What deploying this folder would do: what changed, whether it needs a replay, and what that takes.
+
+    Exit code 1 for a change that readers of the tables could not follow. Changes nothing.
+    """
+    from replay import run_plan
+
+    run_plan.plan(name, source, output)
+
+
 def deploy(
     name: Name,
     source: Source = None,
-    timeout: Annotated[float, typer.Option(help="seconds to wait; the job goes on after that")] = 3600,
+    wait: Annotated[bool, typer.Option(help="follow it to the end, or leave it to the controller")] = True,
+    auto_switch: Annotated[bool | None, typer.Option(
+        help="switch readers over once its checks pass, or wait for kappa switch; by default as product.yaml says",
+    )] = None,
+    timeout: Annotated[float | None, typer.Option(
+        help="seconds in which it must catch up, else it is aborted; by default as product.yaml says")] = None,
     parallelism: ParallelismOption = None,
     again: Annotated[bool, typer.Option("--again", help="replay from zero even if this release is active")] = False,
+    dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Build a release, replay the log from offset zero, and show readers the result once it has caught up.
+    """Build a release and replay the log from offset zero beside the live one, until it has caught up.
 
-    Ends when all that was in the log when it began is published. The job goes on, and so does publishing. Ctrl-C leaves
-    the job alone; the same command again follows it.
+    Then its checks run, and readers are switched over to it, or kappa switch does so. Ctrl-C leaves the job alone; the
+    same command again follows it. A first release is shown to readers as soon as its checks pass.
     """
-    from replay import deploy as deploying
-    from replay import running
+    if dry_run:
+        from replay import run_plan
 
-    running.deploy(deploying.Request(name, source, parallelism, again), timeout, output)
+        run_plan.plan(name, source, output)
+        return
+    from replay import deploy as deploying
+    from replay import run_deploy
+
+    run_deploy.deploy(deploying.Request(name, source, parallelism, again, auto_switch, timeout), wait, output)
+
+
+def switch(name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+    """Show readers another release, in all tables at once; the one they saw stays on standby.
+
+    By default the candidate, once it has caught up, else the newest on standby. Its checks run on exactly the snapshots
+    that readers then see, which cover at least what they saw before.
+    """
+    from replay import run_control
+
+    run_control.switch(name, to, dry_run, output)
+
+
+def rollback(name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+    """Show readers the release on standby again, at once, at the newest checkpoint that it has."""
+    from replay import run_control
+
+    run_control.rollback(name, to, dry_run, output)
+
+
+def abort(name: Name, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+    """Give the candidate up: its job, branch and files go. Readers and the live job are not touched."""
+    from replay import run_control
+
+    run_control.abort(name, dry_run, output)
+
+
+def retire(name: Name, release: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+    """End a release on standby for good: its job, branch and the files that nothing else needs go."""
+    from replay import run_control
+
+    run_control.retire(name, release, dry_run, output)
 
 
 def query(name: Name, sql: Annotated[str, typer.Argument(help="a SELECT over the product's tables")],
@@ -78,6 +135,13 @@ def attempts(name: Annotated[str | None, typer.Argument(help="name of a product;
     from replay import running
 
     running.attempts(name, output)
+
+
+def history(name: Name, output: OutputOption = Output.text) -> None:
+    """What became of each attempt of a product, and when: states, resumptions, switches, rollbacks."""
+    from replay import running
+
+    running.history(name, output)
 
 
 def prepare(

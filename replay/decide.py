@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from replay import offsets
-from replay.lake import Checkpoint
-from replay.model import Attempt, Position, ProductState, Publication, State
+from replay.model import (
+    CANDIDATE,
+    KEPT_POSITIONS,
+    Attempt,
+    Checkpoint,
+    Move,
+    Position,
+    ProductState,
+    Publication,
+    State,
+)
 from replay.observe import Observation, Seen
 
+EXPIRY_SECONDS = 600.0
+"""How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
 LOST_ANSWER_SECONDS = 60.0
 """How long a submitted job id may be unknown to Flink before the submission counts as never arrived."""
 MISSING_SECONDS = 5.0
@@ -33,6 +44,13 @@ class Blocked:
     expected: str
     found: str
     next: str
+
+
+@dataclass(frozen=True)
+class StartCluster:
+    """Start the Flink cluster of an attempt, or start it again."""
+
+    attempt: Attempt
 
 
 @dataclass(frozen=True)
@@ -68,17 +86,18 @@ class Resume:
 
 @dataclass(frozen=True)
 class StartOver:
-    """End the attempt and begin another one of the same release from offset zero; readers keep what they see."""
+    """Give the attempt up and begin another one of the same release from offset zero; readers keep what they see."""
 
     attempt: Attempt
     error: str
 
 
 @dataclass(frozen=True)
-class Fail:
-    """The attempt's job ended by itself."""
+class GiveUp:
+    """The attempt is wanted no more: its job is to be cancelled, and `state` is what it becomes."""
 
     attempt: Attempt
+    state: State
     error: str
 
 
@@ -91,7 +110,21 @@ class Cancel:
 
 @dataclass(frozen=True)
 class End:
-    """The job of an attempt that is wanted no more is gone: the attempt is over."""
+    """The job of an attempt that is wanted no more is gone, or goes with its cluster: the attempt is over."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Remove what an ended attempt left: branch, files, checkpoints, consumer group."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Expire:
+    """Remove snapshots of a live branch that nobody needs any more."""
 
     attempt: Attempt
 
@@ -103,7 +136,11 @@ class Record:
     attempt: Attempt
     position: Position
     near: int
+    restarts: int
+    tip: Checkpoint | None
     caught_up: bool
+    note: str = ""
+    """What is odd about it."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +160,7 @@ class Publish:
     covered: offsets.Offsets
     before: Mapping[str, int]
     """What readers see until then."""
+    kind: Move = Move.publish
 
 
 @dataclass(frozen=True)
@@ -132,25 +170,44 @@ class FinishPublish:
     publication: Publication
 
 
-Step = (Wait | Blocked | Submit | Confirm | NoteMissing | Resume | StartOver | Fail | Cancel | End | Record | Examine
-        | Publish | FinishPublish)
+Step = (Wait | Blocked | StartCluster | Submit | Confirm | NoteMissing | Resume | StartOver | GiveUp | Cancel | End
+        | Clean | Expire | Record | Examine | Publish | FinishPublish)
 
 
 def decide(state: ProductState, seen: Observation, now: float) -> Step:
     """One step. An intent that was begun comes first; then each attempt, the one that readers depend on first."""
     if state.unfinished:
         return FinishPublish(state.unfinished)
-    if not state.live:
-        return Wait("no attempt is running")
-    if seen.unreachable:
-        return Wait(seen.unreachable)
     waits = []
-    for attempt in sorted(state.live, key=lambda a: a.state is not State.active):
+    for attempt in sorted(state.live, key=lambda a: _urgency(state, a)):
         step = _attempt(state, attempt, seen, now)
         if not isinstance(step, Wait):
             return step
         waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable))
+    if left := _left_behind(state):
+        return Clean(left)
+    for attempt in state.live:
+        if attempt.tip and not attempt.stop and now - max(attempt.expired_at, attempt.created) > EXPIRY_SECONDS:
+            return Expire(attempt)
+    if not waits:
+        return Wait("no attempt is running")
     return Wait("; ".join(w.reason for w in waits), any(w.notable for w in waits))
+
+
+def _urgency(state: ProductState, attempt: Attempt) -> int:
+    """A person's word first. Then what readers are about to see: were the active attempt to publish in between, the
+    checkpoint that just passed its checks might no longer cover what readers see, and would be examined in vain."""
+    if attempt.promote:
+        return 0
+    if attempt.state is State.audited and attempt.auto_switch:
+        return 1
+    return 2 if attempt.state is State.active else 3
+
+
+def _left_behind(state: ProductState) -> Attempt | None:
+    """An ended attempt that was not cleaned up, unless readers still see its tables."""
+    shown = state.published.attempt_name if state.published else None
+    return next((a for a in state.attempts if a.ended and not a.cleaned and a.name != shown), None)
 
 
 def _attempt(state: ProductState, attempt: Attempt, observation: Observation, now: float) -> Step:
@@ -159,29 +216,58 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return Wait("not observed yet")
     if attempt.stop:
         return _stop(attempt, seen, now)
+    if attempt.promote is Move.rollback:
+        return _roll_back(state, attempt, observation, seen)
+    if reason := _given_up(state, attempt, seen, now):
+        return reason
+    if attempt.cluster and (not attempt.rest or seen.cluster_gone):
+        return StartCluster(attempt)
+    if seen.unreachable:
+        return Wait(seen.unreachable, notable=attempt.confirmed)
     if seen.job is None:
         return _lost(attempt, seen, now) if attempt.confirmed else _unconfirmed(attempt, seen, now)
     if not attempt.confirmed:
         return Confirm(attempt)
     if seen.job.ended:
-        return Fail(attempt, seen.job.error or f"its job became {seen.job.status}, and not by this controller")
+        return _ended(attempt, seen)
     if attempt.missing_since is not None:
         return NoteMissing(attempt, missing=False)
-    if position := _new_position(attempt, seen):
-        if seen.standing_clocks:
-            return _clock_stands(seen)
-        near = attempt.near + 1 if is_near(position.offsets, seen) else 0
-        return Record(attempt, position, near, caught_up=near >= seen.lag_limit.checkpoints)
+    if tampered := _tampered(attempt, seen):
+        return tampered
+    if seen.job.checkpoint > attempt.checkpoint:
+        return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, now)
     return _publish(state, attempt, observation, seen)
 
 
 def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
+    if attempt.cluster and (not attempt.rest or seen.unreachable):
+        return End(attempt)  # its job goes with its cluster
+    if seen.unreachable:
+        return Wait(seen.unreachable, notable=True)
     if seen.job is not None:
         return End(attempt) if seen.job.ended else Cancel(attempt)
     in_flight = attempt.submitted_at is not None and now - attempt.submitted_at < LOST_ANSWER_SECONDS
-    if not attempt.confirmed and in_flight:
+    if not attempt.confirmed and in_flight and not attempt.cluster:
         return Wait("its submission may still arrive; it is stopped then")
     return End(attempt)
+
+
+def _given_up(state: ProductState, attempt: Attempt, seen: Seen, now: float) -> Step | None:
+    """Reasons to end an attempt that readers do not see."""
+    if attempt.state is State.standby:
+        surplus = state.standbys[:max(0, len(state.standbys) - seen.policy.standbys)]
+        return GiveUp(attempt, State.retired, "") if attempt in surplus and not attempt.promote else None
+    if attempt.state not in CANDIDATE:
+        return None
+    if attempt.deadline is not None and now > attempt.deadline and attempt.caught_up_at is None:
+        return GiveUp(attempt, State.aborted,
+                      f"it had not caught up {attempt.deadline - attempt.created:,.0f} s after its deploy")
+    if seen.job and seen.job.restarts - attempt.restarts > seen.policy.max_restarts:
+        return GiveUp(attempt, State.failed, f"its job restarted {seen.job.restarts - attempt.restarts} times without "
+                                             f"a checkpoint in between: {seen.job.error}")
+    if seen.log_lost:
+        return GiveUp(attempt, State.failed, f"records of the log are gone: {'; '.join(seen.log_problems)}")
+    return None
 
 
 def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
@@ -197,7 +283,7 @@ def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
 
 def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:
     resumed_from = max((c for c, path in seen.retained.items() if path == attempt.restore), default=0)
-    newest = max([*seen.retained, *(c.id for c in seen.publishable)], default=0)
+    newest = max([*seen.retained, *(c.id for c in seen.commits)], default=0)
     return newest > resumed_from
 
 
@@ -206,56 +292,127 @@ def _lost(attempt: Attempt, seen: Seen, now: float) -> Step:
         return NoteMissing(attempt, missing=True)
     if attempt.missing_since is not None and now - attempt.missing_since < MISSING_SECONDS:
         return Wait("Flink does not know its job")
+    return _resume(attempt, seen, "the cluster lost its job")
+
+
+def _ended(attempt: Attempt, seen: Seen) -> Step:
+    """Its job ended, and not by this controller: what readers depend on goes on from its last checkpoint."""
+    assert seen.job is not None
+    why = f"its job became {seen.job.status}, and not by this controller"
+    if seen.job.error:
+        why += f": {seen.job.error}"
+    if attempt.state not in (State.active, State.standby):
+        return GiveUp(attempt, State.failed, why)
+    if attempt.resumes >= seen.policy.max_restarts:
+        return GiveUp(attempt, State.failed, f"{why}; {attempt.resumes} resumptions in a row came to no checkpoint")
+    return _resume(attempt, seen, why)
+
+
+def _resume(attempt: Attempt, seen: Seen, why: str) -> Step:
     newest = max(seen.retained, default=0)
-    committed = max([attempt.checkpoint, *(c.id for c in seen.publishable)], default=0)
+    committed = max([attempt.checkpoint, *(c.id for c in seen.commits)], default=0)
     if newest and newest >= committed:
         return Resume(attempt, newest, seen.retained[newest])
     # From an older checkpoint the sink would write again what the tables already have.
     kept = f"the newest one kept is {newest}" if newest else "none was kept"
-    return StartOver(attempt, f"the cluster lost its job after checkpoint {committed}, and of its checkpoints {kept}")
+    return _start_over(attempt, f"{why} after checkpoint {committed}, and of its checkpoints {kept}")
+
+
+def _start_over(attempt: Attempt, error: str) -> Step:
+    """From offset zero; nobody waits for a standby."""
+    if attempt.state is State.standby or attempt.shadow:
+        return GiveUp(attempt, State.failed, error)
+    return StartOver(attempt, error)
+
+
+def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
+    """A checkpoint that was in every table must stay there: Iceberg makes a dropped branch anew, from other rows."""
+    if seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
+        return None
+    error = (f"somebody else dropped or moved branch {attempt.name}: checkpoint {attempt.tip.id} was in every table "
+             f"({_snapshots(attempt.tip.snapshots)}) and no longer is")
+    if attempt.state is State.active:
+        return StartOver(attempt, error)
+    return GiveUp(attempt, State.failed, error)
 
 
 def _clock_stands(seen: Seen) -> Wait:
-    """No claim about what a checkpoint covers: Flink keeps no watermark in its state, so after a restart windows and
-    joins hold back even rows of records below the committed offsets, until every partition has one more record."""
+    """No claim about what a checkpoint covers: while a partition has not told the log's time, windows and joins hold
+    back even rows of records below the committed offsets."""
     return Wait(f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
-                "results wait until every partition of every topic that grows has a further record", notable=True)
+                "results wait until every partition of every topic that grows has a record", notable=True)
 
 
-def _new_position(attempt: Attempt, seen: Seen) -> Position | None:
+def _record(attempt: Attempt, seen: Seen, now: float) -> Record:
     assert seen.job is not None
-    if seen.job.checkpoint <= attempt.checkpoint:
-        return None
-    return Position(seen.job.checkpoint, seen.committed)
+    before = attempt.positions[-1].offsets if attempt.positions else {}
+    # What an earlier checkpoint covers, a later one does too, whatever became of the consumer group.
+    back = not offsets.covers(seen.committed, before)
+    position = Position(seen.job.checkpoint, offsets.latest(seen.committed, before), now, seen.ends)
+    near = attempt.near + 1 if is_near(attempt, position, seen) else 0
+    tip = seen.commits[0] if seen.commits else attempt.tip
+    note = f"committed offsets of group {attempt.group} went back: somebody deleted or reset them" if back else ""
+    return Record(attempt, position, near, seen.job.restarts, tip,
+                  caught_up=near >= seen.policy.lag_limit.checkpoints, note=note)
 
 
-def is_near(position: offsets.Offsets, seen: Seen) -> bool:
-    """Within the lag limit in every partition of every topic, and whole on reference data."""
-    return (offsets.covers(position, seen.ends, slack=seen.lag_limit.records)
-            and offsets.covers(position, seen.reference))
+def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
+    """Within both lag limits in every partition of every topic, and whole on reference data."""
+    limit = seen.policy.lag_limit
+    seconds = lag_seconds((*attempt.positions, position)[-KEPT_POSITIONS:])
+    return (offsets.covers(position.offsets, position.ends, slack=limit.records)
+            and seconds is not None and seconds <= limit.seconds
+            and offsets.covers(position.offsets, seen.reference))
+
+
+def lag_seconds(positions: Sequence[Position]) -> float | None:
+    """For how long the newest position has not been the log's end; None: longer than the positions go back.
+
+    On the wall's clock, whatever the records' own: how long ago the log ended where the job is now.
+    """
+    newest = positions[-1]
+    reached = [p.at for p in positions if offsets.covers(newest.offsets, p.ends)]
+    return newest.at - max(reached) if reached else None
+
+
+def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen) -> Step:
+    """The newest checkpoint it has, older than what readers see or not; its job need not even run."""
+    if moved := _moved_by_somebody(state, observation):
+        return moved
+    for checkpoint in seen.commits:
+        if below := attempt.position_below(checkpoint.id):
+            return Publish(attempt, checkpoint, below.offsets, observation.main, Move.rollback)
+    return GiveUp(attempt, State.failed, "it has no checkpoint in every table to roll back to")
 
 
 def _publish(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen) -> Step:
-    if attempt.state not in (State.caught_up, State.audited, State.active):
+    active, standby = attempt.state is State.active, attempt.state is State.standby
+    if standby and not attempt.promote:
+        return Wait("on standby")
+    if attempt.shadow or attempt.state in (State.built, State.replaying):
         return Wait("replaying")
-    if attempt.state is not State.active and attempt != state.candidate:
-        return Wait("a newer attempt is on its way")
+    if seen.log_problems:
+        return Wait(f"the log must be whole before readers see a replay of it: {'; '.join(seen.log_problems)}", True)
+    if attempt.state is State.audited and not (attempt.auto_switch or attempt.promote):
+        return Wait(f"its checks passed; readers see it after: kappa switch {attempt.product}")
+    if not (active or standby) and attempt.near < seen.policy.lag_limit.checkpoints:
+        return Wait("it fell behind again")
     published = state.published
     shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
     floor = published.covered if published else {}
-    fit = [c for c in seen.publishable if c.id > shown and _covers(attempt, c.id, floor)]  # newest first
+    fit = [c for c in seen.commits if c.id > shown and _covers(attempt, c.id, floor)]  # newest first
     if not fit:
         return Wait("waiting for the next checkpoint in every table")
     if moved := _moved_by_somebody(state, observation):
         return moved
     chosen: Checkpoint | None = fit[0]
-    if attempt.state is not State.active:
+    if not active:
         chosen = next((c for c in fit if c.id == attempt.audited_checkpoint), None)
     if chosen is None:
         return Examine(attempt, fit[0])
     below = attempt.position_below(chosen.id)
     assert below is not None
-    return Publish(attempt, chosen, below.offsets, observation.main)
+    return Publish(attempt, chosen, below.offsets, observation.main, Move.publish if active else Move.switch)
 
 
 def _covers(attempt: Attempt, checkpoint: int, floor: offsets.Offsets) -> bool:

@@ -6,51 +6,24 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.product import Product
-from replay import log, offsets
+from jobs.product import Product, Switch, seconds
+from replay import offsets
 from replay.act import new_attempt
 from replay.decide import Blocked
-from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
+from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import Slots, submit_env
-from replay.loop import Loop, Pass
+from replay.loop import Loop, Pass, Patience
 from replay.model import Attempt, ProductState, Release, State
 from replay.offsets import Offsets
+from replay.preflight import preflight
 from replay.release import Build, build, find_folder, is_built, next_release
 from replay.settings import Settings
-from replay.store import Lease
 from replay.world import World, read_product
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a deploy writes: perhaps a release, perhaps a new attempt and the ones that it supersedes."""
-
-    attempt: Attempt
-    """The one to follow."""
-    release: Release | None = None
-    """Not recorded yet."""
-    changed: tuple[Attempt, ...] = ()
-    """To be saved: the new attempt and superseded ones; empty when there is nothing to begin."""
-
-
-def plan(state: ProductState, release: Release, parallelism: int | None, default_parallelism: int, again: bool,
-         now: float, job_id: str) -> Plan:
-    """Follow the release's running attempt if there is one, else begin another and supersede other candidates."""
-    known = release in state.releases
-    running = [a for a in state.live if a.release == release.number and not a.stop and a.state is not State.standby]
-    fitting = [a for a in running if parallelism in (None, a.parallelism)]
-    if known and fitting and not again:
-        return Plan(fitting[-1])
-    new = new_attempt(state, release.number, parallelism or default_parallelism, now, job_id)
-    superseded = [replace(a, stop=State.aborted, error=f"superseded by {new.name}") for a in state.live
-                  if a.state in (State.built, State.replaying, State.caught_up, State.audited) and not a.stop]
-    return Plan(new, None if known else release, (*superseded, new))
 
 
 @dataclass(frozen=True)
@@ -61,6 +34,73 @@ class Request:
     source: Path | None = None
     parallelism: int | None = None
     again: bool = False
+    auto_switch: bool | None = None
+    """None: as product.yaml says."""
+    timeout: float | None = None
+    """Seconds in which it must catch up; None: as product.yaml says."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a new attempt gets, apart from its release."""
+
+    parallelism: int
+    asked_parallelism: bool = False
+    """A running attempt of another parallelism does not do."""
+    again: bool = False
+    auto_switch: bool = True
+    deadline: float | None = None
+    own_cluster: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deploy writes: perhaps a release, perhaps an attempt."""
+
+    attempt: Attempt
+    """The one to follow."""
+    release: Release | None = None
+    """Not recorded yet."""
+    changed: tuple[Attempt, ...] = ()
+    """To be saved; empty when there is nothing to begin."""
+
+    @property
+    def replays(self) -> bool:
+        return bool(self.changed) and self.attempt.submitted_at is None
+
+
+def plan(state: ProductState, release: Release, terms: Terms, now: float, job_id: str) -> Plan:
+    """Follow the release's running attempt if there is one; adopt what needs no replay; else begin an attempt.
+
+    RefusedError when another candidate is under way, or the release stands by already.
+    """
+    known = release in state.releases
+    mine = [a for a in state.live if (a.metadata or a.release) == release.number and not a.stop and not a.shadow]
+    fitting = [a for a in mine if not terms.asked_parallelism or a.parallelism == terms.parallelism]
+    if known and not terms.again:
+        if running := [a for a in fitting if a.state is not State.standby]:
+            return Plan(running[-1])
+        if fitting:
+            raise RefusedError(f"{fitting[-1].name} has exactly this release, and is on standby",
+                               expected="a release that is not running yet", found=f"{release.name} on standby",
+                               next=f"kappa switch {state.product} {release.name}  (or: kappa deploy {state.product} "
+                                    "--again)")
+    if other := state.candidate:
+        raise RefusedError(f"a candidate of {state.product} is under way",
+                           expected="one candidate at a time", found=f"{other.name}, {other.state.value}",
+                           next=f"kappa abort {state.product}")
+    active = state.active
+    computed = active and not terms.again and not terms.asked_parallelism
+    if active and computed and _same_rows(state.release(active.release), release):
+        adopted = replace(active, metadata=release.number)
+        return Plan(adopted, None if known else release, (adopted,))
+    new = new_attempt(state, release.number, terms.parallelism, now, job_id, own_cluster=terms.own_cluster,
+                      auto_switch=terms.auto_switch, deadline=terms.deadline)
+    return Plan(new, None if known else release, (new,))
+
+
+def _same_rows(one: Release, other: Release) -> bool:
+    return one.computation == other.computation and one.reference_offsets == other.reference_offsets
 
 
 class Deploy:
@@ -79,24 +119,28 @@ class Deploy:
                               found=f"name: {product.name}",
                               next=f"kappa deploy {product.name} --from {product.folder}")
         slots = self.world.slots()  # the cheapest question first: is the stack up?
-        preflight_log(self.settings, product)
+        preflight(self.settings, self.world, product, self.loop.store.load(product.name))
         reference = self._reference(product)
         if not is_built(self.settings, product):
             say("checking the SQL with Flink's planner")
             refuse_problems(check(product.folder, self.settings))
         built = build(self.settings, product)
         with self._leased(product.name) as lease:
-            state = self.loop.store.load(product.name)
+            store = self.loop.store
+            state = store.load(product.name)
             now = self.loop.now()
             release = next_release(state.releases, product.name, built, reference, now)
-            todo = plan(state, release, request.parallelism, product.settings.parallelism, request.again, now, job_id)
+            terms = terms_of(request, product, state, now,
+                             own_cluster=self.world.clusters is not None and bool(store.on_session_cluster()))
+            todo = plan(state, release, terms, now, job_id)
             if todo.changed:
-                need_slots(slots, todo)
+                if todo.replays and not todo.attempt.cluster:
+                    need_slots(slots, todo)
                 if todo.release:
-                    self.loop.store.add_release(lease, todo.release)
-                self.loop.store.save(lease, *todo.changed)
+                    store.add_release(lease, todo.release)
+                store.save(lease, *todo.changed)
         target = offsets.replaced(self.world.ends(product), release.reference_offsets)
-        say(_begun(todo, built, bool(state.attempts)))
+        say(begun(todo, built))
         return todo, target
 
     def _reference(self, product: Product) -> dict[str, dict[int, int]]:
@@ -108,51 +152,28 @@ class Deploy:
                 next=f"kappa load {product.name}")
         return {t: dict(p) for t, p in ends.items()}
 
-    def _leased(self, product: str) -> _Patience:
-        return _Patience(self.loop, product)
-
-
-class _Patience:
-    """The product's lease, waited for: the other controller holds it only while it acts."""
-
-    def __init__(self, loop: Loop, product: str, seconds: float = 60,
-                 sleep: Callable[[float], None] = time.sleep) -> None:
-        self._loop, self._product, self._seconds, self._sleep = loop, product, seconds, sleep
-        self._held: Any = None
-
-    def __enter__(self) -> Lease:
-        deadline = self._loop.now() + self._seconds
-        while True:
-            self._held = self._loop.leased(self._product)
-            lease: Lease | None = self._held.__enter__()
-            if lease:
-                return lease
-            if self._loop.now() > deadline:
-                raise RetryableError(f"another controller is busy with {self._product}",
-                                     expected="its lease to be given back", found=f"held for {self._seconds:.0f} s",
-                                     next=f"kappa deploy {self._product}")
-            self._sleep(0.2)
-
-    def __exit__(self, *error: Any) -> None:
-        self._held.__exit__(*error)
+    def _leased(self, product: str) -> Patience:
+        return Patience(self.loop, product)
 
 
 def follow(attempt: Attempt, state: ProductState) -> Attempt:
     """The attempt as it is now, or the one that took its place when the cluster lost it."""
     now = state.attempt(attempt.name)
     successors = [a for a in state.attempts if a.release == now.release and a.number > now.number]
-    return successors[-1] if now.state is State.failed and successors else now
+    return successors[-1] if State.failed in (now.state, now.stop) and successors else now
 
 
 def finished(attempt: Attempt, state: ProductState, target: Offsets) -> bool:
-    """Whether readers see the attempt at the target, or raise why they never will."""
-    if attempt.state is State.failed:
+    """Whether readers see the attempt at the target, or it waits for a person; or raise why it never will."""
+    if State.failed in (attempt.state, attempt.stop):
         raise KappaError(f"{attempt.product} {attempt.name} failed; readers see what they saw before",
                          found=attempt.error, next=f"mend the cause, then: kappa deploy {attempt.product}")
     if attempt.stop or attempt.ended:
         raise ConflictError(f"{attempt.product} {attempt.name} was given up",
                             found=attempt.error or attempt.state.value,
-                            next=f"kappa attempts {attempt.product}")
+                            next=f"kappa history {attempt.product}")
+    if attempt.state is State.audited and not (attempt.auto_switch or attempt.promote):
+        return True
     shown = state.published
     return (attempt.state is State.active and shown is not None and shown.attempt_name == attempt.name
             and offsets.covers(shown.covered, target))
@@ -189,31 +210,35 @@ def refuse_problems(answer: dict[str, Any]) -> None:
                        next="mend these, then: kappa check FOLDER")
 
 
-def preflight_log(settings: Settings, product: Product) -> None:
-    """RefusedError when the log is not whole, RetryableError when the broker or the registry is down."""
-    if problems := log.check_whole_log(settings, product):
-        first = problems[0]
-        others = "".join(f"\n    {p}" for p in problems[1:])
-        raise RefusedError(f"the log of {product.name} is not whole: topic {first.topic}", expected=first.expected,
-                           found=f"{first.found}{others}", next=first.next)
+def terms_of(request: Request, product: Product, state: ProductState, now: float, *, own_cluster: bool) -> Terms:
+    """What the request and product.yaml say of a new attempt; a first release waits for nobody."""
+    settings = product.settings
+    asked = request.auto_switch if request.auto_switch is not None else settings.switch is Switch.auto
+    return Terms(
+        parallelism=request.parallelism or settings.parallelism, asked_parallelism=request.parallelism is not None,
+        again=request.again, auto_switch=asked or state.published is None,
+        deadline=now + (request.timeout or seconds(settings.deadline)), own_cluster=own_cluster)
 
 
 def need_slots(slots: Slots, todo: Plan) -> None:
-    """RefusedError when the cluster has no room for the new attempt."""
-    freed = sum(a.parallelism for a in todo.changed if a.stop and a.confirmed)
-    if slots.free + freed < todo.attempt.parallelism:
+    """RefusedError when the session cluster has no room for the new attempt."""
+    if slots.free < todo.attempt.parallelism:
         raise RefusedError("Flink has too few free task slots", expected=f"{todo.attempt.parallelism} free slots",
                            found=f"{slots.free} free of {slots.total}",
-                           next=f"kappa deploy {todo.attempt.product} --parallelism {max(1, slots.free)}  "
+                           next=f"kappa deploy {todo.attempt.product} --parallelism {slots.free}  "
                                 "(or cancel a job in Flink's web page)" if slots.free else "kappa status")
 
 
-def _begun(todo: Plan, built: Build, redeploy: bool) -> str:
+def begun(todo: Plan, built: Build) -> str:
+    """What the deploy does now, in a sentence."""
     a = todo.attempt
     commit = f", git {built.git_commit[:12]}" if built.git_commit else ""
     what = f"{a.product} {a.name} (release {built.fingerprint[:12]}{commit})"
+    if todo.replays:
+        where = ", on a Flink cluster of its own" if a.cluster else ""
+        return f"{what}: replaying from offset zero, parallelism {a.parallelism}{where}"
     if todo.changed:
-        return f"{what}: replaying from offset zero, parallelism {a.parallelism}"
+        return f"{what} computes these rows already: r{a.metadata} changes no row, and counts from now on"
     if a.state is State.active:
         return f"{what} is active already: nothing to deploy (--again makes a new attempt)"
     return f"{what} is under way: following it"

@@ -77,15 +77,18 @@ class Submission:
     release: Path
     bindings: Path
     restore: str | None = None
+    rest: str = ""
+    """REST address of the cluster; empty: the session cluster."""
 
 
 class Flink:
-    """One cluster."""
+    """One cluster; by default the session cluster."""
 
-    def __init__(self, settings: Settings, client: httpx.Client | None = None) -> None:
+    def __init__(self, settings: Settings, client: httpx.Client | None = None, rest: str = "") -> None:
         self._settings = settings
+        self._rest = rest or settings.flink.rest
         # A proxy of the environment must not come between us and the cluster.
-        self._http = client or httpx.Client(base_url=settings.flink.rest, timeout=10, trust_env=False)
+        self._http = client or httpx.Client(base_url=self._rest, timeout=10, trust_env=False)
 
     def slots(self) -> Slots:
         """Free and all slots; FlinkDownError when the cluster does not answer."""
@@ -184,7 +187,7 @@ class Flink:
         try:
             return self._http.request(method, path, params=params)
         except httpx.HTTPError as e:
-            raise FlinkDownError("Flink's JobManager does not answer", expected=f"REST at {self._settings.flink.rest}",
+            raise FlinkDownError("Flink's JobManager does not answer", expected=f"REST at {self._rest}",
                                  found=str(e) or type(e).__name__, next="kappa up  (or: kappa status)") from e
 
 
@@ -196,7 +199,7 @@ def _finished_sources(details: dict[str, Any]) -> frozenset[str]:
 
 def submit_command(settings: Settings, s: Submission) -> list[str]:
     """The `flink run` of a submission, as a person could type it."""
-    rest = urlsplit(settings.flink.rest)
+    rest = urlsplit(s.rest or settings.flink.rest)
     port = rest.port or (443 if rest.scheme == "https" else 80)
     return [
         str(settings.flink.home / "bin" / "flink"), "run", "-m", f"{rest.hostname}:{port}", "-d",

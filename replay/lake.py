@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -45,6 +46,7 @@ from pyiceberg.types import (
 
 from jobs.product import Product
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.model import Checkpoint
 from replay.settings import Settings
 
 MAIN = "main"
@@ -75,15 +77,8 @@ _TYPES: dict[str, IcebergType] = {
 _TYPE = re.compile(r"^(\w+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?$")
 _WIDER = {(IntegerType(), LongType()), (FloatType(), DoubleType())}
 _COMMIT_ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One checkpoint of one attempt, present in every table of the product."""
-
-    id: int
-    snapshots: Mapping[str, int]
-    """Table name → the snapshot that the table got at this checkpoint."""
+# A table's metadata lists every snapshot: reading a thousand takes 10 ms.
+_known: WeakKeyDictionary[Catalog, dict[str, tuple[str, TableMetadata]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def iceberg_schema(product: Product, table: str) -> Schema:
     """The table's schema from the contract.
 
     Every column is optional: one null must not stop a job for good. What the contract requires is checked before a
-    switch instead (query.run_checks).
+    switch instead (replay/gate.py).
     """
     return Schema(*(
         NestedField(i, c.name, iceberg_type(c.type, f"{table}.{c.name}"), required=False, doc=c.description or None)
@@ -156,11 +151,11 @@ def ensure_tables(catalog: Catalog, product: Product) -> None:
             catalog.create_namespace(product.name)
         except NamespaceAlreadyExistsError:
             pass
+        existing = pointers(catalog, product.name)
         for name, schema in schemas.items():
-            try:
-                catalog.create_table((product.name, name), schema, properties=TABLE_PROPERTIES)
-            except TableAlreadyExistsError:
-                pass
+            if name not in existing:  # asked first: a refused creation leaves its metadata file behind
+                with suppress(TableAlreadyExistsError):
+                    catalog.create_table((product.name, name), schema, properties=TABLE_PROPERTIES)
             commit(catalog, (product.name, name), _begin)
             commit(catalog, (product.name, name), lambda t, s=schema: _expand(t, s))  # type: ignore[misc]
 
@@ -191,7 +186,7 @@ def _expand(table: Table, wanted: Schema) -> None:
             if field.name not in have:
                 update.add_column(field.name, field.field_type, doc=field.doc)
             elif (old := have[field.name].field_type) != field.field_type:
-                if not _widens(old, field.field_type):
+                if not widens(old, field.field_type):
                     raise RefusedError(
                         f"column {field.name} of table {'.'.join(table.name())} cannot change its type",
                         expected=f"{old}, or a wider type", found=str(field.field_type),
@@ -199,7 +194,7 @@ def _expand(table: Table, wanted: Schema) -> None:
                 update.update_column(field.name, field.field_type)
 
 
-def _widens(old: IcebergType, new: IcebergType) -> bool:
+def widens(old: IcebergType, new: IcebergType) -> bool:
     if isinstance(old, DecimalType) and isinstance(new, DecimalType):
         return old.scale == new.scale and new.precision > old.precision
     return (old, new) in _WIDER
@@ -295,7 +290,7 @@ def published(catalog: Catalog, product: Product) -> Published:
     for name, metadata in current_metadata(catalog, product).items():
         head = metadata.current_snapshot()
         if head is None:
-            raise _no_tables(product.name, f"table {name} has no snapshot")
+            raise no_tables(product.name, f"table {name} has no snapshot")
         heads[name] = head
     writers = {written_by(s) for s in heads.values()}
     job_id, checkpoint = writers.pop() if len(writers) == 1 else (None, None)
@@ -306,14 +301,36 @@ def current_metadata(catalog: Catalog, product: Product) -> dict[str, TableMetad
     """The metadata of the product's tables, all of one instant; ConfigError when a table does not exist."""
     locations = pointers(catalog, product.name)
     if missing := [t for t in product.outputs if t not in locations]:
-        raise _no_tables(product.name, f"no table {', '.join(missing)}")
+        raise no_tables(product.name, f"no table {', '.join(missing)}")
     return {name: read_metadata(catalog, locations[name]) for name in product.outputs}
 
 
 def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
-    """One metadata file."""
-    io = load_file_io(catalog.properties, location)
-    return FromInputFile.table_metadata(io.new_input(location))
+    """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
+    known = _known.setdefault(catalog, {})
+    folder = location.rpartition("/")[0]
+    last, metadata = known.get(folder, ("", None))
+    if metadata is None or last != location:
+        metadata = FromInputFile.table_metadata(load_file_io(catalog.properties, location).new_input(location))
+        known[folder] = location, metadata
+    return metadata
+
+
+def load_tables(catalog: Catalog, product: str, tables: Collection[str]) -> dict[str, Table]:
+    """Table name → table, of those that exist, all of one instant."""
+    found: dict[str, Table] = {}
+    if not isinstance(catalog, SqlCatalog):
+        for name in tables:
+            with catalog_errors(), suppress(NoSuchTableError):
+                found[name] = catalog.load_table((product, name))
+        return found
+    locations = pointers(catalog, product)
+    for name in tables:
+        if location := locations.get(name):
+            metadata = read_metadata(catalog, location)
+            io = load_file_io({**catalog.properties, **metadata.properties}, location)
+            found[name] = Table((product, name), metadata, location, io, catalog)
+    return found
 
 
 def pointers(catalog: Catalog, product: str) -> dict[str, str]:
@@ -334,6 +351,7 @@ def pointers(catalog: Catalog, product: str) -> dict[str, str]:
         return {name[-1]: catalog.load_table(name).metadata_location for name in names}
 
 
-def _no_tables(product: str, found: str) -> KappaError:
+def no_tables(product: str, found: str) -> KappaError:
+    """There is nothing to read or publish yet."""
     return ConfigError(f"product {product} has no tables yet", expected="the tables of a deployed product", found=found,
                        next=f"kappa deploy {product}")

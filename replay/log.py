@@ -171,6 +171,19 @@ def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> 
         consumer.close()
 
 
+def delete_group(settings: Settings, group: str) -> None:
+    """Forget a group's offsets; nothing happens when there are none. RetryableError while it has members."""
+    try:
+        client = admin(settings)
+        client.delete_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT)
+    except (KafkaException, TimeoutError) as e:
+        if _is(e, KafkaError.NON_EMPTY_GROUP):
+            raise RetryableError(f"consumer group {group} is in use", expected="a group without members",
+                                 found="members: a job that runs, or ended just now", next="repeat the command") from e
+        if not _is(e, KafkaError.GROUP_ID_NOT_FOUND):
+            raise _broker(settings, e) from e
+
+
 def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     """Why a replay from offset zero would miss something: topics, records or schemas that are not there, retention."""
     topics = list(product.settings.topics)
@@ -191,6 +204,17 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
                                 "restore the deleted records from a backup: a replay would miss them", lost=True)
                      for p, o in sorted(partitions.items()) if o != 0]
     return problems + _schema_problems(settings, product, present)
+
+
+def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
+    """The topics whose records the broker dates when it appends them."""
+    try:
+        resources = [ConfigResource(ResourceType.TOPIC, t) for t in topics]
+        futures = admin(settings).describe_configs(resources, request_timeout=TIMEOUT)
+        return [resource.name for resource, future in futures.items()
+                if future.result(TIMEOUT)["message.timestamp.type"].value == "LogAppendTime"]
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
 
 
 def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogProblem]:

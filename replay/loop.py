@@ -7,15 +7,15 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from replay.act import Context, Hands, perform
 from replay.decide import Blocked, Cancel, Step, Wait, decide
-from replay.errors import KappaError
+from replay.errors import KappaError, RetryableError
 from replay.model import ProductState
 from replay.observe import Eyes, Observation, observe
 from replay.store import Lease, StaleLeaseError, Store
@@ -35,6 +35,16 @@ class Pass:
     state: ProductState
     seen: Observation
     step: Step
+
+    @property
+    def notable(self) -> str:
+        """What a person would want to know of, if anything."""
+        return self.step.reason if isinstance(self.step, Wait) and self.step.notable else ""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing more to do for the moment; Flink takes one over a cancellation."""
+        return isinstance(self.step, Wait | Blocked | Cancel)
 
 
 class Loop:
@@ -80,6 +90,31 @@ class Loop:
                        keepalive=lambda: self.store.renew(lease, self.now(), LEASE_SECONDS))
 
 
+class Patience:
+    """The product's lease, waited for: another controller holds it only while it acts."""
+
+    def __init__(self, loop: Loop, product: str, seconds: float = 60,
+                 sleep: Callable[[float], None] = time.sleep) -> None:
+        self._loop, self._product, self._seconds, self._sleep = loop, product, seconds, sleep
+        self._held: AbstractContextManager[Lease | None] | None = None
+
+    def __enter__(self) -> Lease:
+        deadline = self._loop.now() + self._seconds
+        while True:
+            self._held = self._loop.leased(self._product)
+            if lease := self._held.__enter__():
+                return lease
+            if self._loop.now() > deadline:
+                raise RetryableError(f"another controller is busy with {self._product}",
+                                     expected="its lease to be given back", found=f"held for {self._seconds:.0f} s",
+                                     next="repeat the command")
+            self._sleep(0.05)
+
+    def __exit__(self, *error: Any) -> None:
+        assert self._held is not None
+        self._held.__exit__(*error)
+
+
 @dataclass
 class Diary:
     """What a service writes about its passes: every step, and every complaint when it changes."""
@@ -93,11 +128,11 @@ class Diary:
             self.complaint(product, f"{done.step.message}; expected {done.step.expected}; found {done.step.found}")
             return True
         if isinstance(done.step, Wait):
-            self.complaint(product, done.seen.unreachable or (done.step.reason if done.step.notable else ""))
+            self.complaint(product, done.step.reason if done.step.notable else "")
             return True
         self.complaint(product, "")
         self.write(f"{product}: {describe(done.step)}")
-        return isinstance(done.step, Cancel)  # Flink takes a moment over it
+        return done.idle
 
     def complaint(self, product: str, text: str) -> None:
         """Note what is wrong, once; the empty text: nothing is."""
@@ -141,6 +176,6 @@ def describe(step: Step) -> str:
     checkpoint = getattr(step, "checkpoint", None) or getattr(getattr(step, "position", None), "checkpoint", None)
     if checkpoint is not None:
         text += f" checkpoint {getattr(checkpoint, 'id', checkpoint)}"
-    if error := getattr(step, "error", ""):
-        text += f": {error}"
+    if why := getattr(step, "error", "") or getattr(step, "note", ""):
+        text += f": {why}"
     return text

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
 from replay import offsets
 from replay.offsets import Offsets
 
-KEPT_POSITIONS = 16
-"""Positions kept per attempt: enough to find one below any checkpoint that the tables are late to commit."""
+KEPT_POSITIONS = 32
+"""Positions kept per attempt: enough to find one below any checkpoint that the tables are late to commit, and to tell
+the lag in seconds up to so many checkpoint intervals."""
 
 
 class State(StrEnum):
@@ -41,6 +42,17 @@ ENDED = frozenset({State.retired, State.failed, State.aborted})
 CANDIDATE = frozenset({State.built, State.replaying, State.caught_up, State.audited})
 
 
+class Move(StrEnum):
+    """Why `main` moves."""
+
+    publish = "publish"
+    """On, to a newer checkpoint of the attempt that readers see."""
+    switch = "switch"
+    """Over to another attempt, which covers at least what readers saw."""
+    rollback = "rollback"
+    """Back to another attempt, wherever it stands: a person's word."""
+
+
 @dataclass(frozen=True)
 class Release:
     """An immutable build of a product, and the reference data that belongs to it."""
@@ -52,10 +64,21 @@ class Release:
     reference_offsets: Offsets
     """Ends of the reference topics when the release was built: every attempt reads exactly up to here."""
     git_commit: str | None = None
+    computation: str = ""
+    """Fingerprint of only what decides the rows: releases that share it differ in descriptions, checks and policies."""
 
     @property
     def name(self) -> str:
         return f"r{self.number}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint of one attempt, present in every table of the product."""
+
+    id: int
+    snapshots: Mapping[str, int]
+    """Table name → the snapshot that the table got at this checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,21 @@ class Position:
 
     checkpoint: int
     offsets: Offsets
+    at: float = 0.0
+    """When it was seen."""
+    ends: Offsets = field(default_factory=dict)
+    """Ends of the topics that grow, at that time."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found on the snapshots of one checkpoint."""
+
+    name: str
+    blocking: bool
+    offending: int
+    message: str = ""
+    sample: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +116,18 @@ class Attempt:
     job_ids: tuple[str, ...]
     """Every job id it ran under; the last one is current, and was stored before it was submitted."""
     state: State = State.built
+    cluster: str = ""
+    """The Flink cluster that was started for it alone; empty: the session cluster."""
+    rest: str = ""
+    """REST address of its own cluster, once that was started."""
+    shadow: bool = False
+    """Replayed to be compared with what readers see, never to be shown to them."""
+    auto_switch: bool = True
+    """Readers are switched over as soon as its checks pass; else a person says when."""
+    deadline: float | None = None
+    """When it is aborted unless it has caught up."""
+    metadata: int | None = None
+    """A later release of the same computation whose descriptions, checks and policies count; None: its own."""
     submitted_at: float | None = None
     """When the current job id was last handed to Flink; None: never."""
     confirmed: bool = False
@@ -90,17 +140,40 @@ class Attempt:
     """Newest last."""
     near: int = 0
     """Positions in a row that were within the lag limit."""
+    caught_up_at: float | None = None
+    """When it first was."""
+    restarts: int = 0
+    """Restarts of the current job when its newest position was recorded."""
+    resumes: int = 0
+    """Job ids that it was given since its newest position was recorded."""
+    tip: Checkpoint | None = None
+    """The newest checkpoint seen in every table: it must stay in the branch."""
     audited_checkpoint: int | None = None
     """The checkpoint whose snapshots passed the product's checks."""
+    checks: tuple[Check, ...] = ()
+    """What the checks found when they last ran."""
+    promote: Move | None = None
+    """A person's word to show it to readers: switch or rollback."""
     stop: State | None = None
     """The final state that a person or a successor wants; the job is to be cancelled first."""
     error: str = ""
     """Why it failed or was aborted."""
+    expired_at: float = 0.0
+    """When old snapshots of its branch were last removed."""
+    garbage: tuple[str, ...] | None = None
+    """Files to be deleted once its branch is gone; None: not listed yet."""
+    cleaned: bool = False
+    """Its branch, files, checkpoints and consumer group are gone."""
 
     @property
     def name(self) -> str:
         """Also the branch, and part of consumer group and checkpoint folder: attempts share nothing."""
         return f"r{self.release}-a{self.number}"
+
+    @property
+    def full_name(self) -> str:
+        """Unique among all products: of its job and of its own Flink cluster."""
+        return f"{self.product}-{self.name}"
 
     @property
     def group(self) -> str:
@@ -130,7 +203,8 @@ class Attempt:
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
-        data["positions"] = [[p.checkpoint, offsets.to_json(p.offsets)] for p in self.positions]
+        data["positions"] = [[p.checkpoint, offsets.to_json(p.offsets), p.at, offsets.to_json(p.ends)]
+                             for p in self.positions]
         return data
 
     @classmethod
@@ -139,7 +213,12 @@ class Attempt:
         values["job_ids"] = tuple(values["job_ids"])
         values["state"] = State(values["state"])
         values["stop"] = State(values["stop"]) if values["stop"] else None
-        values["positions"] = tuple(Position(c, offsets.from_json(o)) for c, o in values["positions"])
+        values["promote"] = Move(values["promote"]) if values["promote"] else None
+        values["positions"] = tuple(Position(c, offsets.from_json(o), at, offsets.from_json(e))
+                                    for c, o, at, e in values["positions"])
+        values["tip"] = Checkpoint(**values["tip"]) if values["tip"] else None
+        values["checks"] = tuple(Check(**{**c, "sample": tuple(c["sample"])}) for c in values["checks"])
+        values["garbage"] = None if values["garbage"] is None else tuple(values["garbage"])
         return cls(**values)
 
 
@@ -160,6 +239,7 @@ class Publication:
     """Offsets that `after` covers at least."""
     started: float
     finished: float | None = None
+    kind: Move = Move.publish
 
     @property
     def attempt_name(self) -> str:
@@ -188,7 +268,17 @@ class ProductState:
     @property
     def candidate(self) -> Attempt | None:
         """The newest attempt on its way to readers."""
-        return next((a for a in reversed(self.attempts) if a.state in CANDIDATE and not a.stop), None)
+        return next((a for a in reversed(self.attempts) if a.state in CANDIDATE and not a.stop and not a.shadow), None)
+
+    @property
+    def shadow(self) -> Attempt | None:
+        """The attempt that is replayed for a comparison."""
+        return next((a for a in self.attempts if a.shadow and not a.ended and not a.stop), None)
+
+    @property
+    def standbys(self) -> tuple[Attempt, ...]:
+        """Attempts that readers can be taken back to; oldest first."""
+        return tuple(a for a in self.attempts if a.state is State.standby and not a.stop)
 
     @property
     def published(self) -> Publication | None:

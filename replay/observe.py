@@ -9,15 +9,28 @@ from typing import Protocol
 from jobs.product import LagLimit, Product
 from replay import offsets
 from replay.flink import FlinkDownError, Job
-from replay.lake import Checkpoint
-from replay.model import Attempt, ProductState, State
+from replay.model import Attempt, Checkpoint, Move, ProductState, State
 from replay.offsets import Offsets
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What product.yaml says of when to switch and when to give up."""
+
+    lag_limit: LagLimit = field(default_factory=LagLimit)
+    max_restarts: int = 5
+    standbys: int = 1
 
 
 @dataclass(frozen=True)
 class Seen:
     """One live attempt, as the world shows it."""
 
+    policy: Policy = field(default_factory=Policy)
+    unreachable: str = ""
+    """Why its Flink cluster could not be asked; then nothing is known of its job."""
+    cluster_gone: bool = False
+    """Its own cluster was not only silent: nobody knows it."""
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""
     committed: Offsets = field(default_factory=dict)
@@ -26,13 +39,20 @@ class Seen:
     """Ends of the topics that grow."""
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
-    lag_limit: LagLimit = field(default_factory=LagLimit)
     standing_clocks: tuple[str, ...] = ()
     """Operators without a watermark; looked for only when there is a new checkpoint."""
-    publishable: tuple[Checkpoint, ...] = ()
-    """Checkpoints present in every table of its branch, newest first."""
+    publishable: tuple[Checkpoint, ...] | None = None
+    """Checkpoints present in every table of its branch, newest first; None: not looked for."""
     retained: Mapping[int, str] = field(default_factory=dict)
-    """Checkpoints on disk that it could be resumed from; looked for only when Flink does not know the job."""
+    """Checkpoints on disk that it could be resumed from; looked for only when its job does not run."""
+    log_problems: tuple[str, ...] = ()
+    """Why the log is not whole any more; looked for only of attempts on their way to readers."""
+    log_lost: bool = False
+    """Records of the log are gone."""
+
+    @property
+    def commits(self) -> tuple[Checkpoint, ...]:
+        return self.publishable or ()
 
 
 @dataclass(frozen=True)
@@ -45,8 +65,6 @@ class Observation:
     """Table → snapshot that readers see."""
     main_is_genesis: bool = True
     """Nothing was ever published."""
-    unreachable: str = ""
-    """Why Flink could not be asked; then nothing is known of the jobs."""
 
 
 class Eyes(Protocol):
@@ -55,9 +73,13 @@ class Eyes(Protocol):
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         """The model of the attempt's release."""
 
-    def job(self, job_id: str) -> Job | None: ...
+    def job(self, attempt: Attempt) -> Job | None:
+        """Its current job, None if its cluster does not know it; FlinkDownError when the cluster does not answer."""
 
-    def standing_clocks(self, job_id: str) -> tuple[str, ...]: ...
+    def cluster_runs(self, attempt: Attempt) -> bool:
+        """Whether somebody keeps its own cluster running; true on the session cluster."""
+
+    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
 
     def committed(self, group: str, product: Product) -> Offsets: ...
 
@@ -71,40 +93,61 @@ class Eyes(Protocol):
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]: ...
 
+    def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
+        """Why the log is not whole, and whether records are gone."""
+
 
 def observe(eyes: Eyes, state: ProductState) -> Observation:
     """Look at every live attempt of a product, and at what its readers see."""
-    if not state.attempts:
+    if not state.live:
         return Observation()
-    main, genesis = eyes.main(eyes.product(state.attempts[-1], state))
-    try:
-        seen = {a.name: _look(eyes, a, state) for a in state.live}
-    except FlinkDownError as e:
-        return Observation(main=main, main_is_genesis=genesis, unreachable=str(e))
-    return Observation(attempts=seen, main=main, main_is_genesis=genesis)
+    main, genesis = eyes.main(eyes.product(state.live[-1], state))
+    urgent = tuple(a for a in state.live if a.promote is Move.rollback)  # nothing else is worth waiting for
+    return Observation({a.name: _look(eyes, a, state) for a in urgent or state.live}, main, genesis)
 
 
 def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     product = eyes.product(attempt, state)
+    settings = product.settings
+    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys)
+    if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
+        return Seen(policy, publishable=eyes.publishable(product, attempt))
     # The order matters: offsets first, the checkpoint after, so that the checkpoint covers at least these offsets.
     committed = eyes.committed(attempt.group, product) if attempt.confirmed else {}
-    job = eyes.job(attempt.job_id)
+    try:
+        job = eyes.job(attempt)
+    except FlinkDownError as e:
+        return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt))
     reference = state.release(attempt.release).reference_offsets
     # A bounded source may end without committing its last offsets; a finished task is in every later checkpoint.
     ended = offsets.only(reference, job.finished_sources) if job else {}
     running = job is not None and not job.ended
-    published = state.published
-    clocks = eyes.standing_clocks(job.id) if job and running and job.checkpoint > attempt.checkpoint else ()
-    wants_publishing = attempt.state in (State.caught_up, State.audited, State.active)
-    shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
-    newer = job is not None and max(job.checkpoint, attempt.checkpoint) > shown
+    advanced = job is not None and job.checkpoint > attempt.checkpoint
+    asked = running and _to_readers(attempt, advanced)
+    problems, lost = eyes.log_problems(product) if asked else ((), False)
     return Seen(
+        policy=policy,
         job=job,
         committed=offsets.replaced(committed, ended),
         ends=eyes.ends(product) if running else {},
         reference=reference,
-        lag_limit=product.settings.lag_limit,
-        standing_clocks=clocks,
-        publishable=eyes.publishable(product, attempt) if job is None or (wants_publishing and newer) else (),
-        retained=eyes.retained(attempt) if job is None else {},
+        standing_clocks=eyes.standing_clocks(attempt) if running and advanced else (),
+        publishable=eyes.publishable(product, attempt) if _may_publish(attempt, state, job) or advanced else None,
+        retained={} if running else eyes.retained(attempt),
+        log_problems=problems,
+        log_lost=lost,
     )
+
+
+def _to_readers(attempt: Attempt, advanced: bool) -> bool:
+    """Whether the attempt is on its way to readers, and the log worth another look."""
+    return attempt.state in (State.caught_up, State.audited) or (attempt.state is State.replaying and advanced)
+
+
+def _may_publish(attempt: Attempt, state: ProductState, job: Job | None) -> bool:
+    if job is None or job.ended or attempt.promote:
+        return True
+    published = state.published
+    shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
+    wanted = attempt.state in (State.caught_up, State.audited, State.active) and not attempt.shadow
+    return wanted and max(job.checkpoint, attempt.checkpoint) > shown

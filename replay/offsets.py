@@ -44,6 +44,15 @@ def replaced(offsets: Offsets, by: Offsets) -> dict[str, dict[int, int]]:
     return {**{t: dict(p) for t, p in offsets.items()}, **{t: dict(p) for t, p in by.items()}}
 
 
+def latest(one: Offsets, other: Offsets) -> dict[str, dict[int, int]]:
+    """In every partition the later of the two."""
+    found: dict[str, dict[int, int]] = {}
+    for topic, partition, offset in (*partitions(one), *partitions(other)):
+        of = found.setdefault(topic, {})
+        of[partition] = max(of.get(partition, 0), offset)
+    return found
+
+
 def to_json(offsets: Offsets) -> dict[str, dict[str, int]]:
     """JSON has only strings as keys."""
     return {t: {str(p): o for p, o in ps.items()} for t, ps in offsets.items()}

@@ -17,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from replay import offsets
-from replay.model import Attempt, State
+from replay.decide import lag_seconds
+from replay.model import Attempt, Position, State
+from replay.observe import Seen
 from replay.offsets import Offsets
 from replay.output import Output, err, out, print_json
 
@@ -40,6 +42,18 @@ class TopicProgress:
     topic: str
     read: int
     total: int
+
+
+@dataclass(frozen=True)
+class LiveLag:
+    """How far the attempt that readers see is behind the log."""
+
+    attempt: str
+    records: int
+    seconds: float | None
+    """None: longer than is remembered."""
+    checkpoint: int
+    restarts: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,8 @@ class Progress:
     note: str
     """What is wrong or waited for, if anything."""
     topics: tuple[TopicProgress, ...]
+    live: LiveLag | None = None
+    """How the attempt that readers see fares meanwhile."""
 
 
 class Meter:
@@ -94,8 +110,17 @@ class Meter:
         return (c1 - c0) / (t1 - t0) if t1 > t0 else 0.0
 
 
+def live_lag(attempt: Attempt, seen: Seen | None) -> LiveLag:
+    """The lag at the newest checkpoint of an attempt."""
+    newest = attempt.positions[-1] if attempt.positions else Position(0, {})
+    ends = seen.ends if seen and seen.ends else newest.ends
+    return LiveLag(attempt.name, offsets.lag(newest.offsets, ends),
+                   lag_seconds(attempt.positions) if attempt.positions else None, newest.checkpoint,
+                   seen.job.restarts if seen and seen.job else 0)
+
+
 def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, Any], meter: Meter, published: int,
-            note: str) -> Progress:
+            note: str, live: LiveLag | None = None) -> Progress:
     """One moment, from what was seen."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
     topics = tuple(
@@ -111,7 +136,7 @@ def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, An
         rate=round(rate, 1), eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,
         elapsed_seconds=round(meter.elapsed, 1),
         checkpoint=attempt.checkpoint, published_checkpoint=published, restarts=int(job.get("restarts", 0)), note=note,
-        topics=topics)
+        topics=topics, live=live)
 
 
 class Display:
@@ -195,6 +220,8 @@ def line(p: Progress) -> str:
         parts.append(f"published {p.published_checkpoint}")
     if p.restarts:
         parts.append(f"restarts {p.restarts}")
+    if p.live:
+        parts.append(f"live {p.live.attempt} lag {p.live.records:,}")
     if p.note:
         parts.append(p.note.splitlines()[0][:160])
     return "  ".join(parts)
@@ -216,6 +243,14 @@ def panel(p: Progress) -> RenderableType:
     facts = [f"lag {p.lag:,} records", f"checkpoint {p.checkpoint or '-'}",
              f"published {p.published_checkpoint or '-'}", f"restarts {p.restarts}"]
     rows: list[RenderableType] = [head, topics, Text("   ".join(facts), style="dim")]
+    if p.live:
+        rows.append(Text(_live_line(p.live), style="dim"))
     if p.note:
         rows.append(Text(p.note.splitlines()[0][:300], style="yellow"))
     return Group(*rows)
+
+
+def _live_line(live: LiveLag) -> str:
+    seconds = f" ({live.seconds:.0f} s)" if live.seconds is not None else ""
+    return (f"readers see {live.attempt}: lag {live.records:,} records{seconds}   checkpoint {live.checkpoint or '-'}"
+            f"   restarts {live.restarts}")

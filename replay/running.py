@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
-import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +16,17 @@ from replay import audit as auditing
 from replay import deploy as deploying
 from replay import lake, offsets
 from replay import query as querying
-from replay.decide import Cancel, Step, Wait
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.flink import FlinkDownError, Submission, submit_command, submit_env
+from replay.flink import Submission, submit_command, submit_env
 from replay.loop import Diary, Loop, serve
-from replay.model import Attempt, ProductState, Publication
-from replay.offsets import Offsets
+from replay.model import ProductState
 from replay.output import Output, out, print_json, print_rows
-from replay.progress import Display, Meter, display, measure
+from replay.preflight import preflight_log
 from replay.release import bindings_file, build, find_folder
-from replay.settings import Settings, kappa_home, load_settings
+from replay.settings import kappa_home, load_settings
 from replay.store import Store
 from replay.world import World, read_product, write_bindings
 
-POLL_SECONDS = 1.0
 CONTROLLER_SECONDS = 2.0
 
 
@@ -44,93 +40,6 @@ def check(folder: Path, output: Output) -> None:
         raise typer.Exit(0 if answer["ok"] else 1)
     deploying.refuse_problems(answer)
     out.print(f"{folder}: safe to replay")
-
-
-def deploy(request: deploying.Request, timeout: float, output: Output) -> None:
-    """Begin or pick up, follow to the end, and show what readers see."""
-    settings = load_settings()
-    world, store = World(settings), Store(settings.store)
-    loop = Loop(world, store)
-    work = deploying.Deploy(settings, world, loop)
-    try:
-        with display(output) as shown:
-            todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
-            done = _follow(loop, world, todo.attempt, target, shown, timeout)
-    except KeyboardInterrupt:
-        out.print(f"\nleft alone: the job goes on. Follow it again with: kappa deploy {request.name}", markup=False)
-        raise typer.Exit(130) from None
-    _show_published(settings, store.load(request.name), done, output)
-
-
-def _follow(loop: Loop, world: World, attempt: Attempt, target: Offsets, shown: Display, timeout: float) -> Attempt:
-    """Passes of the loop until readers see the target."""
-    meter = Meter()
-    deadline = time.monotonic() + timeout
-    trouble = ""
-    while True:
-        begun = time.monotonic()
-        step: Step | None = None
-        state = loop.store.load(attempt.product)
-        try:
-            done = loop.run_once(attempt.product)
-            deploying.refuse_blocked(done)
-            step = done.step
-            state = loop.store.load(attempt.product)
-            job = done.seen.attempts.get(attempt.name)
-            failing = job.job if job and job.job and job.job.status != "RUNNING" else None
-            notable = done.step.reason if isinstance(done.step, Wait) and done.step.notable else ""
-            trouble = done.seen.unreachable or (failing.error if failing else "") or notable
-        except RetryableError as e:  # what is down comes back, under its supervisor
-            trouble = str(e).replace("\n", " ")
-            job = None
-        successor = deploying.follow(attempt, state)
-        if successor.name != attempt.name:
-            shown.say(f"{attempt.name} ended: {state.attempt(attempt.name).error}")
-            shown.say(f"{successor.name} begins from offset zero; readers see what they saw before")
-        attempt = successor
-        seen_job = job.job if job and job.job else None
-        shown.show(measure(
-            attempt, _positions(world, attempt), target,
-            {"status": seen_job.status, "restarts": seen_job.restarts} if seen_job else {}, meter,
-            _published_checkpoint(attempt, state.published), trouble))
-        if deploying.finished(attempt, state, target):
-            return attempt
-        if time.monotonic() > deadline:
-            raise RetryableError(f"{attempt.product} {attempt.name} is not published yet; its job goes on",
-                                 expected=f"published within {timeout:.0f} s", found=trouble or attempt.state.value,
-                                 next=f"kappa deploy {attempt.product}  (follows it)")
-        if trouble or isinstance(step, Wait | Cancel):
-            time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - begun)))
-
-
-def _positions(world: World, attempt: Attempt) -> Offsets:
-    try:
-        return world.read_positions(attempt.job_id) if attempt.confirmed else {}
-    except FlinkDownError:
-        return {}
-
-
-def _published_checkpoint(attempt: Attempt, published: Publication | None) -> int:
-    return published.checkpoint if published and published.attempt_name == attempt.name else 0
-
-
-def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
-    published = state.published
-    assert published is not None
-    product = World(settings).product(attempt, state)
-    rows = [{"table": table, "rows": _count(settings, product.name, table, published)} for table in product.outputs]
-    if output is Output.json:
-        print_json({"product": product.name, "attempt": attempt.name, "checkpoint": published.checkpoint,
-                    "covered": offsets.to_json(published.covered), "tables": rows})
-        return
-    print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
-    out.print(f"next:  kappa query {product.name} \"SELECT * FROM {product.outputs[0]} LIMIT 5\"\n"
-              f"       kappa audit {product.name}", markup=False)
-
-
-def _count(settings: Settings, product: str, table: str, published: Publication) -> int:
-    result = querying.query(settings, product, f'SELECT count(*) AS n FROM "{table}"', snapshots=published.after)
-    return int(result.rows[0]["n"])
 
 
 def controller() -> None:
@@ -163,7 +72,7 @@ def prepare(name: str, branch: str, source: Path | None, parallelism: int | None
     settings = load_settings()
     world = World(settings)
     product = read_product(find_folder(name, source))
-    deploying.preflight_log(settings, product)
+    preflight_log(settings, product)
     built = build(settings, product)
     lake.ensure_tables(world.catalog, product)
     lake.create_branch(world.catalog, product, branch)
@@ -192,6 +101,23 @@ def attempts(name: str | None, output: Output) -> None:
     for row in rows:
         if row["error"]:
             out.print(f"{row['product']} {row['attempt']}: {row['error']}", markup=False)
+
+
+def history(name: str, output: Output) -> None:
+    """A row per thing that became of an attempt."""
+    store = Store(load_settings().store)
+    rows = [{"at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}", "attempt": e.attempt, "what": e.what,
+             "detail": e.detail} for e in store.events(name)]
+    if not rows:
+        raise _not_deployed(name)
+    if output is Output.json:
+        releases = [{"release": r.name, "fingerprint": r.fingerprint, "git_commit": r.git_commit}
+                    for r in store.load(name).releases]
+        print_json({"product": name, "releases": releases, "events": rows})
+        return
+    for r in store.load(name).releases:
+        out.print(f"{r.name}  {r.fingerprint[:12]}  git {(r.git_commit or 'none')[:12]}", markup=False)
+    print_rows(rows, output)
 
 
 def status_rows() -> list[dict[str, Any]]:

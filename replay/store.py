@@ -6,7 +6,8 @@ slept changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from replay import offsets
 from replay.errors import ConflictError, RetryableError
-from replay.model import Attempt, ProductState, Publication, Release
+from replay.model import ENDED, Attempt, Move, ProductState, Publication, Release
 
 _meta = sa.MetaData()
 
@@ -33,6 +34,7 @@ _releases = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("fingerprint", sa.String, nullable=False),
     sa.Column("git_commit", sa.String),
+    sa.Column("computation", sa.String, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("reference_offsets", sa.JSON, nullable=False),
 )
@@ -51,12 +53,25 @@ _publications = sa.Table(
     sa.Column("release", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("checkpoint", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
     sa.Column("before", sa.JSON, nullable=False),
     sa.Column("after", sa.JSON, nullable=False),
     sa.Column("covered", sa.JSON, nullable=False),
     sa.Column("started", sa.Float, nullable=False),
     sa.Column("finished", sa.Float),
 )
+_events = sa.Table(
+    "events", _meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("product", sa.String, nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("attempt", sa.String, nullable=False),
+    sa.Column("what", sa.String, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+)
+
+KEPT_PUBLICATIONS = 1000
+"""An active attempt is published at every checkpoint; of these, so many are kept. Switches and rollbacks all are."""
 
 
 class StaleLeaseError(ConflictError):
@@ -72,11 +87,24 @@ class Lease:
     token: int
 
 
+@dataclass(frozen=True)
+class Event:
+    """Something that became of an attempt."""
+
+    product: str
+    at: float
+    attempt: str
+    what: str
+    """A state, 'resumed', 'switch' or 'rollback'."""
+    detail: str = ""
+
+
 class Store:
     """Opened once per process; creates its tables when they are missing."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
         self._engine = _engine(url)
+        self._now = now
         with _readable_errors(url):
             _meta.create_all(self._engine)
 
@@ -136,27 +164,40 @@ class Store:
                 publications=tuple(_publication(p) for p in publications),
             )
 
+    def events(self, product: str) -> list[Event]:
+        """What became of the product's attempts, oldest first."""
+        with self._engine.connect() as c:
+            rows = c.execute(sa.select(_events).where(_events.c.product == product).order_by(_events.c.id))
+            return [Event(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
+
+    def on_session_cluster(self) -> list[str]:
+        """Attempts of all products that share the session cluster."""
+        with self._engine.connect() as c:
+            bodies = c.execute(sa.select(_attempts.c.body).where(_attempts.c.state.not_in([s.value for s in ENDED])))
+            attempts = [Attempt.from_json(body) for body in bodies.scalars()]
+        return [a.full_name for a in attempts if not a.cluster]
+
     # Writing, fenced
 
     def add_release(self, lease: Lease, release: Release) -> None:
         with self._fenced(lease) as c:
             c.execute(_releases.insert().values(
                 product=release.product, number=release.number, fingerprint=release.fingerprint,
-                git_commit=release.git_commit, created=release.created,
+                git_commit=release.git_commit, created=release.created, computation=release.computation,
                 reference_offsets=offsets.to_json(release.reference_offsets)))
 
     def save(self, lease: Lease, *attempts: Attempt) -> None:
         """Replace attempts whole, all or none."""
         with self._fenced(lease) as c:
-            _put(c, attempts)
+            self._put(c, attempts)
 
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
         """Journal an intent; returns it with its id."""
         with self._fenced(lease) as c:
             result = c.execute(_publications.insert().values(
                 product=intent.product, release=intent.release, attempt=intent.attempt, checkpoint=intent.checkpoint,
-                before=dict(intent.before), after=dict(intent.after), covered=offsets.to_json(intent.covered),
-                started=intent.started, finished=None))
+                kind=intent.kind.value, before=dict(intent.before), after=dict(intent.after),
+                covered=offsets.to_json(intent.covered), started=intent.started, finished=None))
             key = result.inserted_primary_key
         assert key is not None
         return _with_id(intent, int(key[0]))
@@ -165,12 +206,39 @@ class Store:
         """Mark an intent done, together with the attempts that it changed."""
         with self._fenced(lease) as c:
             c.execute(_publications.update().where(_publications.c.id == publication.id).values(finished=now))
-            _put(c, attempts)
+            self._put(c, attempts)
+            if publication.kind is not Move.publish:
+                self._note(c, publication.product, publication.attempt_name, publication.kind.value,
+                           f"checkpoint {publication.checkpoint}")
+            mine = _publications.c.product == publication.product
+            c.execute(_publications.delete().where(
+                mine, _publications.c.kind == Move.publish.value, _publications.c.finished.is_not(None),
+                _publications.c.id <= publication.id - KEPT_PUBLICATIONS))
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
         """Forget an intent that was refused as a whole: `main` did not move."""
         with self._fenced(lease) as c:
             c.execute(_publications.delete().where(_publications.c.id == publication.id))
+
+    def _put(self, c: sa.Connection, attempts: Sequence[Attempt]) -> None:
+        for a in attempts:
+            key = ((_attempts.c.product == a.product) & (_attempts.c.release == a.release)
+                   & (_attempts.c.number == a.number))
+            values = {"state": a.state.value, "body": a.to_json()}
+            body = c.scalar(sa.select(_attempts.c.body).where(key))
+            if body is None:
+                c.execute(_attempts.insert().values(
+                    product=a.product, release=a.release, number=a.number, **values))
+            else:
+                c.execute(_attempts.update().where(key).values(**values))
+            before = Attempt.from_json(body) if body else None
+            if before is None or before.state is not a.state:
+                self._note(c, a.product, a.name, a.state.value, a.error)
+            elif before.job_ids != a.job_ids:
+                self._note(c, a.product, a.name, "resumed", f"job {a.job_id} from {a.restore}")
+
+    def _note(self, c: sa.Connection, product: str, attempt: str, what: str, detail: str) -> None:
+        c.execute(_events.insert().values(product=product, at=self._now(), attempt=attempt, what=what, detail=detail))
 
     @contextmanager
     def _fenced(self, lease: Lease) -> Iterator[sa.Connection]:
@@ -183,27 +251,21 @@ class Store:
             yield c
 
 
-def _put(c: sa.Connection, attempts: Sequence[Attempt]) -> None:
-    for a in attempts:
-        key = (_attempts.c.product == a.product) & (_attempts.c.release == a.release) & (_attempts.c.number == a.number)
-        values = {"state": a.state.value, "body": a.to_json()}
-        if not c.execute(_attempts.update().where(key).values(**values)).rowcount:
-            c.execute(_attempts.insert().values(product=a.product, release=a.release, number=a.number, **values))
-
-
 def _age(attempt: Attempt) -> tuple[float, int, int]:
     return attempt.created, attempt.release, attempt.number
 
 
 def _release(row: Any) -> Release:
     return Release(product=row.product, number=row.number, fingerprint=row.fingerprint, created=row.created,
-                   reference_offsets=offsets.from_json(row.reference_offsets), git_commit=row.git_commit)
+                   reference_offsets=offsets.from_json(row.reference_offsets), git_commit=row.git_commit,
+                   computation=row.computation)
 
 
 def _publication(row: Any) -> Publication:
     return Publication(id=row.id, product=row.product, release=row.release, attempt=row.attempt,
                        checkpoint=row.checkpoint, before=row.before, after=row.after,
-                       covered=offsets.from_json(row.covered), started=row.started, finished=row.finished)
+                       covered=offsets.from_json(row.covered), started=row.started, finished=row.finished,
+                       kind=Move(row.kind))
 
 
 def _with_id(intent: Publication, key: int) -> Publication:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product, ProductError, Role, load_product
-from replay import lake, log, publish, query
+from replay import cleaning, gate, lake, log, publish
+from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError
 from replay.flink import Flink, Job, Slots, Submission, retained_checkpoints
-from replay.model import Attempt, ProductState, Release
+from replay.model import Attempt, Check, Checkpoint, ProductState, Release
 from replay.offsets import Offsets
 from replay.release import bindings_file, release_folder, verify
 from replay.settings import Settings
@@ -24,19 +26,25 @@ class World:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.clusters = clusters(settings)
+        """Starts Flink clusters for single attempts; None where all share the session cluster."""
         self._products: dict[Path, Product] = {}
+        self._flinks: dict[str, Flink] = {}
 
-    @cached_property
-    def flink(self) -> Flink:
-        return Flink(self.settings)
+    def flink(self, attempt: Attempt | None = None) -> Flink:
+        """The cluster of an attempt, or the session cluster."""
+        rest = attempt.rest if attempt else ""
+        if rest not in self._flinks:
+            self._flinks[rest] = Flink(self.settings, rest=rest)
+        return self._flinks[rest]
 
     @cached_property
     def catalog(self) -> Catalog:
         return lake.open_catalog(self.settings)
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
-        """The model of the attempt's release, read once."""
-        release = state.release(attempt.release)
+        """The model of the attempt's release, read once: of the later one that changed no row of it, if there is."""
+        release = state.release(attempt.metadata or attempt.release)
         folder = release_folder(self.settings, release.product, release.fingerprint) / "product"
         if folder not in self._products:
             self._products[folder] = read_product(folder)
@@ -44,18 +52,21 @@ class World:
 
     # Eyes
 
-    def job(self, job_id: str) -> Job | None:
-        return self.flink.job(job_id)
+    def job(self, attempt: Attempt) -> Job | None:
+        return self.flink(attempt).job(attempt.job_id)
 
-    def standing_clocks(self, job_id: str) -> tuple[str, ...]:
-        return self.flink.standing_clocks(job_id)
+    def cluster_runs(self, attempt: Attempt) -> bool:
+        return not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
 
-    def read_positions(self, job_id: str) -> Offsets:
+    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
+        return self.flink(attempt).standing_clocks(attempt.job_id)
+
+    def read_positions(self, attempt: Attempt) -> Offsets:
         """Between checkpoints, for display only."""
-        return self.flink.read_positions(job_id)
+        return self.flink(attempt).read_positions(attempt.job_id)
 
     def slots(self) -> Slots:
-        return self.flink.slots()
+        return self.flink().slots()
 
     def committed(self, group: str, product: Product) -> Offsets:
         return log.committed_offsets(self.settings, group, list(product.settings.topics))
@@ -68,7 +79,7 @@ class World:
         topics = _topics(product, growing=False)
         return log.end_offsets(self.settings, topics) if topics else {}
 
-    def publishable(self, product: Product, attempt: Attempt) -> tuple[lake.Checkpoint, ...]:
+    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         if not lake.pointers(self.catalog, product.name):
             return ()
         return tuple(lake.publishable(self.catalog, product, attempt.name, attempt.job_ids))
@@ -85,7 +96,21 @@ class World:
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
         return retained_checkpoints(self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
 
+    def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
+        problems = log.check_whole_log(self.settings, product)
+        return tuple(map(str, problems)), any(p.lost for p in problems)
+
     # Hands
+
+    def start_cluster(self, attempt: Attempt) -> str:
+        return self._own_clusters.start(attempt.cluster)
+
+    def stop_cluster(self, attempt: Attempt) -> None:
+        self._own_clusters.stop(attempt.cluster)
+        self._flinks.pop(attempt.rest, None)
+
+    def give_priority(self, attempt: Attempt) -> None:
+        self._own_clusters.live(attempt.cluster)
 
     def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
         lake.ensure_tables(self.catalog, product)
@@ -94,24 +119,58 @@ class World:
         write_bindings(bindings_file(self.settings, product.name, attempt.name), bindings)
 
     def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
-        self.flink.submit(self.submission(attempt, release), keepalive)
+        self.flink(attempt).submit(self.submission(attempt, release), keepalive)
 
     def submission(self, attempt: Attempt, release: Release) -> Submission:
         """What `flink run` gets; RefusedError when the archived release was changed."""
         folder = release_folder(self.settings, release.product, release.fingerprint)
         verify(folder, release.fingerprint)
-        return Submission(job_id=attempt.job_id, name=f"{attempt.product}-{attempt.name}", release=folder,
+        return Submission(job_id=attempt.job_id, name=attempt.full_name, release=folder, rest=attempt.rest,
                           bindings=bindings_file(self.settings, attempt.product, attempt.name), restore=attempt.restore)
 
-    def cancel(self, job_id: str) -> None:
-        self.flink.cancel(job_id)
+    def cancel(self, attempt: Attempt) -> None:
+        self.flink(attempt).cancel(attempt.job_id)
 
-    def checks(self, product: Product, snapshots: Mapping[str, int]) -> list[str]:
-        return [f"{c.name}: {c.offending} rows, such as {c.sample[:1]}"
-                for c in query.run_checks(self.settings, product, snapshots) if c.offending]
+    def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
+        return tuple(Check(r.name, r.blocking, r.offending, r.message, r.sample)
+                     for r in gate.run(self.settings, product, snapshots))
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None:
         publish.publish(self.catalog, product, after, before)
+
+    def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
+        return cleaning.garbage(self.catalog, product.name, product.outputs, attempt.name,
+                                attempt.job_ids)
+
+    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
+        cleaning.remove(self.catalog, product.name, product.outputs, attempt.name, files)
+        cleaning.forget(self.settings, product.name, attempt.name, attempt.group,
+                        self._checkpoints(attempt.product, attempt.name))
+        cleaning.drop_columns(self.catalog, product.name, self._columns_in_use(state))
+
+    def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
+        assert attempt.tip is not None
+        published = state.published
+        cleaning.expire(self.catalog, product.name, product.outputs, attempt.name,
+                        keep_from=min([attempt.tip.id, *self.retained(attempt)]), job_ids=attempt.job_ids,
+                        published=published.after if published else {}, older_than=datetime.now(UTC) - cleaning.READER_GRACE)
+
+    def _columns_in_use(self, state: ProductState) -> dict[str, set[str]]:
+        """Columns that a live release writes, or that readers may still ask for."""
+        shown = state.published.attempt_name if state.published else None
+        used: dict[str, set[str]] = {}
+        for attempt in state.attempts:
+            if not attempt.ended or attempt.name == shown:
+                for table, columns in self.product(attempt, state).columns.items():
+                    used.setdefault(table, set()).update(c.name for c in columns)
+        return used
+
+    @property
+    def _own_clusters(self) -> Clusters:
+        if self.clusters is None:
+            raise ConfigError("an attempt runs on a Flink cluster of its own, and nobody says how to reach it",
+                              expected="flink.clusters in config.yaml", found="none", next="kappa up")
+        return self.clusters
 
     def bindings(self, product: Product, name: str, group: str, reference: Offsets,
                  parallelism: int) -> dict[str, object]:
@@ -128,6 +187,7 @@ class World:
             "namespace": product.name,
             "partitions": {topic: len(partitions) for topic, partitions in ends.items()},
             "reference_offsets": {t: dict(p) for t, p in reference.items()},
+            "broker_time": log.broker_dated(s, ends),
             "parallelism": parallelism,
             "checkpoint_interval": product.settings.checkpoint_interval,
             "checkpoint_dir": self._checkpoints(product.name, name),

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
-from replay.errors import ConflictError, OutcomeUnknownError
+from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
 from replay.flink import FlinkDownError, Job
-from replay.lake import Checkpoint
-from replay.model import Attempt, ProductState, Release
+from replay.model import Attempt, Check, Checkpoint, ProductState, Release
 from replay.offsets import Offsets
 
 TABLES = ("flights_rows", "flights_hourly")
@@ -50,6 +49,7 @@ class FakeJob:
     status: str = "RUNNING"
     checkpoint: int = 0
     base: int = 0
+    restarts: int = 0
 
 
 @dataclass
@@ -65,7 +65,8 @@ class FakeWorld:
     """Every job id that the cluster accepted."""
     refused_duplicates: list[str] = field(default_factory=list)
     down: bool = False
-    kept: dict[int, str] = field(default_factory=dict)
+    kept: set[tuple[str, int, str]] = field(default_factory=set)
+    """Branch, checkpoint, path of what could be resumed from."""
     commits: dict[str, dict[int, Checkpoint]] = field(default_factory=dict)
     """Branch → checkpoint → snapshots; a checkpoint that is committed twice is an error."""
     positions: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
@@ -73,7 +74,17 @@ class FakeWorld:
     main_now: dict[str, int] = field(default_factory=dict)
     genesis: bool = True
     published: list[dict[str, int]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    complaints: list[Check] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with the log."""
+    log_lost: bool = False
+    clusters: set[str] = field(default_factory=set)
+    """Clusters that were started for one attempt."""
+    no_room: bool = False
+    cleaned: list[str] = field(default_factory=list)
+    """Attempts of which nothing is left."""
+    expired: list[str] = field(default_factory=list)
+    prioritised: list[str] = field(default_factory=list)
     submit_fails: list[Exception] = field(default_factory=list)
     lost_answers: int = 0
     clocks_standing: tuple[str, ...] = ()
@@ -103,9 +114,10 @@ class FakeWorld:
             job.checkpoint = max(job.checkpoint, job.base) + 1
             branch = self.commits.setdefault(job.branch, {})
             assert job.checkpoint not in branch, f"{job.branch} would have checkpoint {job.checkpoint} twice"
-            seed = 1000 * (1 + int(job.branch[-1])) + job.checkpoint
+            release, number = job.branch[1:].split("-a")
+            seed = 1_000_000 * int(release) + 1000 * int(number) + job.checkpoint
             branch[job.checkpoint] = Checkpoint(job.checkpoint, {t: 10 * seed + i for i, t in enumerate(TABLES)})
-            self.kept[job.checkpoint] = f"file:///ck/{job.branch}/{job_id}/chk-{job.checkpoint}"
+            self.kept.add((job.branch, job.checkpoint, f"file:///ck/{job.branch}/{job_id}/chk-{job.checkpoint}"))
 
     def lose_jobs(self) -> None:
         """The JobManager was killed and is back, knowing nothing."""
@@ -116,18 +128,30 @@ class FakeWorld:
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         return product(self.lag)
 
-    def job(self, job_id: str) -> Job | None:
+    def _reach(self, attempt: Attempt) -> None:
         self._up()
+        if attempt.cluster and attempt.cluster not in self.clusters:
+            raise FlinkDownError("Flink's JobManager does not answer")
+
+    def job(self, attempt: Attempt) -> Job | None:
+        self._reach(attempt)
+        job_id = attempt.job_id
         job = self.jobs.get(job_id)
         if job is None:
             return None
         # Reference data is read to its end by the first checkpoint, and no offset of it is ever committed.
         finished = frozenset(self.reference if job.checkpoint else ())
-        return Job(job_id, job.status, checkpoint=job.checkpoint, finished_sources=finished,
+        return Job(job_id, job.status, checkpoint=job.checkpoint, finished_sources=finished, restarts=job.restarts,
                    error="boom" if job.status == "FAILED" else "")
 
-    def standing_clocks(self, job_id: str) -> tuple[str, ...]:
+    def cluster_runs(self, attempt: Attempt) -> bool:
+        return not attempt.cluster or attempt.cluster in self.clusters
+
+    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.clocks_standing
+
+    def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
+        return tuple(self.problems), self.log_lost
 
     def committed(self, group: str, product: Product) -> Offsets:
         return {t: dict(p) for t, p in self.positions.get(group, {}).items()}
@@ -142,9 +166,29 @@ class FakeWorld:
         return dict(self.main_now), self.genesis
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
-        return {n: path for n, path in self.kept.items() if f"/{attempt.name}/" in path}
+        return {n: path for branch, n, path in self.kept if branch == attempt.name}
 
     # Hands
+
+    def start_cluster(self, attempt: Attempt) -> str:
+        self._gate("before start_cluster")
+        if self.no_room:
+            raise RefusedError("no room for another Flink cluster", expected="4 GB", found="1 GB")
+        self.clusters.add(attempt.cluster)
+        self._gate("after start_cluster")
+        return f"http://{attempt.cluster}"
+
+    def stop_cluster(self, attempt: Attempt) -> None:
+        self._gate("before stop_cluster")
+        self.clusters.discard(attempt.cluster)
+        for job in self.jobs.values():
+            if job.branch == attempt.name and job.status == "RUNNING":
+                job.status = "CANCELED"
+        self._gate("after stop_cluster")
+
+    def give_priority(self, attempt: Attempt) -> None:
+        self._gate("before give_priority")
+        self.prioritised.append(attempt.cluster)
 
     def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
         self._gate("before prepare")
@@ -156,7 +200,7 @@ class FakeWorld:
 
     def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
         self._gate("before submit")
-        self._up()
+        self._reach(attempt)
         if self.submit_fails:
             raise self.submit_fails.pop(0)
         if attempt.job_id in self.jobs:
@@ -172,15 +216,16 @@ class FakeWorld:
             self.lost_answers -= 1
             raise OutcomeUnknownError("no answer")
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, attempt: Attempt) -> None:
         self._gate("before cancel")
-        self._up()
-        if job_id in self.jobs:
-            self.jobs[job_id] = replace(self.jobs[job_id], status="CANCELED")
+        self._reach(attempt)
+        if attempt.job_id in self.jobs:
+            self.jobs[attempt.job_id] = replace(self.jobs[attempt.job_id], status="CANCELED")
         self._gate("after cancel")
 
-    def checks(self, product: Product, snapshots: Mapping[str, int]) -> list[str]:
-        return list(self.complaints)
+    def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
+        self._gate("before checks")
+        return tuple(self.complaints)
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None:
         self._gate("before publish")
@@ -191,6 +236,27 @@ class FakeWorld:
             self.genesis = False
             self.published.append(dict(after))
         self._gate("after publish")
+
+
+    def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
+        return tuple(f"{attempt.name}/{c}.parquet" for c in self.commits.get(attempt.name, {}))
+
+    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
+        self._gate("before clean")
+        left = self.commits.pop(attempt.name, {})
+        shown = [c for c in left.values() if dict(c.snapshots) == self.main_now]
+        assert not shown, f"readers see {attempt.name}"
+        assert len(files) >= len(left), "files that nobody would delete"
+        running = [j for j in self.jobs.values() if j.branch == attempt.name and j.status == "RUNNING"]
+        assert not running, f"the job of {attempt.name} still writes"
+        self.positions.pop(attempt.group, None)
+        self.kept = {k for k in self.kept if k[0] != attempt.name}
+        self.cleaned.append(attempt.name)
+        self._gate("after clean")
+
+    def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
+        self._gate("before expire")
+        self.expired.append(attempt.name)
 
 
 class DyingStore:

@@ -10,29 +10,34 @@ import pytest
 
 from jobs.product import LagLimit
 from replay.decide import (
+    EXPIRY_SECONDS,
     LOST_ANSWER_SECONDS,
     MISSING_SECONDS,
     Blocked,
     Cancel,
+    Clean,
     Confirm,
     End,
     Examine,
-    Fail,
+    Expire,
     FinishPublish,
+    GiveUp,
     NoteMissing,
     Publish,
     Record,
     Resume,
+    StartCluster,
     StartOver,
     Step,
     Submit,
     Wait,
     decide,
+    lag_seconds,
 )
 from replay.flink import Job
-from replay.lake import Checkpoint
-from replay.model import Attempt, Position, ProductState, Publication, Release, State
-from replay.observe import Observation, Seen
+from replay.model import Attempt, Checkpoint, Move, Position, ProductState, Publication, Release, State
+from replay.observe import Observation, Policy, Seen
+from replay.offsets import latest
 
 NOW = 1_000_000.0
 ENDS = {"flights": {0: 100, 1: 100}}
@@ -40,6 +45,7 @@ REFERENCE = {"airlines": {0: 16}}
 WHOLE = {**ENDS, **REFERENCE}
 HALF = {"flights": {0: 50, 1: 100}, **REFERENCE}
 MAIN = {"rows": 5}
+POLICY = Policy(LagLimit(records=10, seconds=60, checkpoints=2), max_restarts=3)
 
 
 def attempt(**fields: Any) -> Attempt:
@@ -54,7 +60,7 @@ def running(**fields: Any) -> Attempt:
 
 def seen(checkpoint: int = 0, status: str = "RUNNING", **fields: Any) -> Seen:
     return Seen(**{"job": Job("a", status, checkpoint=checkpoint, error="boom" if status == "FAILED" else ""),
-                   "ends": ENDS, "reference": REFERENCE, "lag_limit": LagLimit(records=10, checkpoints=2), **fields})
+                   "ends": ENDS, "reference": REFERENCE, "policy": POLICY, **fields})
 
 
 def snapshot(checkpoint: int) -> Checkpoint:
@@ -82,6 +88,11 @@ SENT = attempt(submitted_at=NOW - 10)
 SENT_LONG_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS - 1)
 MISSING = running(missing_since=NOW - MISSING_SECONDS - 1, positions=positions(6, 7))
 RESUMED_LONG_AGO = replace(SENT_LONG_AGO, state=State.replaying, job_ids=("a", "b"), restore="c7")
+LIVE = running(state=State.active, positions=positions(6, 7))
+STANDBY = replace(LIVE, state=State.standby)
+WEARY = replace(LIVE, resumes=3)
+FAILED = "its job became FAILED, and not by this controller: boom"
+CANCELED = "its job became CANCELED, and not by this controller"
 LOST_AFTER = "the cluster lost its job after checkpoint {}, and of its checkpoints {}"
 
 
@@ -120,9 +131,28 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
     pytest.param(MISSING, GONE,
                  StartOver(MISSING, LOST_AFTER.format(7, "none was kept")),
                  id="none"),
-    pytest.param(running(), seen(status="FAILED"), Fail(running(), "boom"), id="failed"),
-    pytest.param(running(), seen(status="CANCELED"),
-                 Fail(running(), "its job became CANCELED, and not by this controller"), id="cancelled by somebody"),
+    pytest.param(running(), seen(status="FAILED"), GiveUp(running(), State.failed, FAILED), id="a candidate failed"),
+    pytest.param(running(), seen(status="CANCELED"), GiveUp(running(), State.failed, CANCELED),
+                 id="a candidate was cancelled by somebody"),
+    pytest.param(LIVE, seen(status="FAILED", retained={7: "c7"}), Resume(LIVE, 7, "c7"), id="the live one failed"),
+    pytest.param(LIVE, seen(status="CANCELED", retained={7: "c7"}), Resume(LIVE, 7, "c7"),
+                 id="the live one was cancelled by somebody"),
+    pytest.param(LIVE, seen(status="CANCELED"),
+                 StartOver(LIVE, f"{CANCELED} after checkpoint 7, and of its checkpoints none was kept"),
+                 id="the live one cannot be resumed"),
+    pytest.param(WEARY, seen(status="FAILED", retained={7: "c7"}),
+                 GiveUp(WEARY, State.failed, f"{FAILED}; 3 resumptions in a row came to no checkpoint"),
+                 id="resuming it again and again helps nothing"),
+    pytest.param(STANDBY, seen(status="FAILED"),
+                 GiveUp(STANDBY, State.failed, f"{FAILED} after checkpoint 7, and of its checkpoints none was kept"),
+                 id="nobody replays a standby"),
+    pytest.param(running(), seen(job=Job("a", "RUNNING", restarts=4, error="boom")),
+                 GiveUp(running(), State.failed, "its job restarted 4 times without a checkpoint in between: boom"),
+                 id="restarts again and again"),
+    pytest.param(running(restarts=4), seen(job=Job("a", "RUNNING", restarts=4)), Wait("r1-a1: replaying"),
+                 id="restarts before its last checkpoint are forgiven"),
+    pytest.param(LIVE, seen(job=Job("a", "RUNNING", restarts=9, checkpoint=7), publishable=()),
+                 Wait("r1-a1: waiting for the next checkpoint in every table"), id="readers depend on it"),
     pytest.param(running(), seen(status="RESTARTING"), Wait("r1-a1: replaying"), id="Flink restarts it itself"),
 ])
 def test_a_job_in_trouble(a: Attempt, s: Seen, expected: Step) -> None:
@@ -130,7 +160,8 @@ def test_a_job_in_trouble(a: Attempt, s: Seen, expected: Step) -> None:
 
 
 FRESH = running()
-ONCE_NEAR = running(positions=positions(1), near=1)
+EARLIER = {**REFERENCE, "flights": {0: 9, 1: 9}}
+ONCE_NEAR = running(positions=(Position(1, EARLIER, NOW - 5, EARLIER),), near=1)
 
 
 @pytest.mark.parametrize(("a", "s", "near", "caught_up"), [
@@ -139,12 +170,16 @@ ONCE_NEAR = running(positions=positions(1), near=1)
     pytest.param(ONCE_NEAR, seen(2, committed=HALF), 0, False, id="one partition behind: from the start"),
     pytest.param(ONCE_NEAR, seen(2, committed={"flights": {0: 90, 1: 90}, **REFERENCE}), 2, True, id="at the limit"),
     pytest.param(ONCE_NEAR, seen(2, committed={"flights": {0: 89, 1: 100}, **REFERENCE}), 0, False, id="over it"),
-    pytest.param(ONCE_NEAR, seen(2, committed={**ENDS, "airlines": {0: 15}}), 0, False, id="reference data not whole"),
+    pytest.param(running(near=1), seen(2, committed={**ENDS, "airlines": {0: 15}}), 0, False,
+                 id="reference data not whole"),
     pytest.param(ONCE_NEAR, seen(2, committed={}), 0, False, id="nothing committed"),
 ])
 def test_positions(a: Attempt, s: Seen, near: int, caught_up: bool) -> None:
     assert s.job is not None
-    assert step(a, s) == Record(a, Position(s.job.checkpoint, s.committed), near, caught_up)
+    offsets = latest(s.committed, a.positions[-1].offsets if a.positions else {})
+    got = step(a, s)
+    assert isinstance(got, Record)
+    assert (got.position, got.near, got.caught_up) == (Position(s.job.checkpoint, offsets, NOW, ENDS), near, caught_up)
 
 
 def test_an_old_checkpoint_is_no_new_position() -> None:
@@ -154,7 +189,7 @@ def test_an_old_checkpoint_is_no_new_position() -> None:
 def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
     got = step(ONCE_NEAR, seen(2, committed=WHOLE, standing_clocks=("TemporalJoin[112]",)))
     assert got == Wait("r1-a1: the log's clock has not come to 1 operators since the job was (re)started: results wait "
-                       "until every partition of every topic that grows has a further record", notable=True)
+                       "until every partition of every topic that grows has a record", notable=True)
 
 
 CAUGHT_UP = running(state=State.caught_up, positions=positions(4, 5), near=2)
@@ -168,7 +203,8 @@ SHOWN = {"rows": 104}
     pytest.param(CAUGHT_UP, (), "wait", id="no table has committed"),
     pytest.param(CAUGHT_UP, (4,), "wait", id="only a checkpoint of which no offsets are sure"),
     pytest.param(CAUGHT_UP, (5, 4), Examine(CAUGHT_UP, snapshot(5)), id="checked before readers see it"),
-    pytest.param(AUDITED, (6, 5, 4), Publish(AUDITED, snapshot(5), WHOLE, MAIN), id="exactly what was checked"),
+    pytest.param(AUDITED, (6, 5, 4), Publish(AUDITED, snapshot(5), WHOLE, MAIN, Move.switch),
+                 id="exactly what was checked"),
     pytest.param(AUDITED_LONG_AGO, (6, 5, 4), Examine(AUDITED_LONG_AGO, snapshot(6)), id="what was checked is gone"),
 ])
 def test_first_publication(a: Attempt, publishable: tuple[int, ...], expected: Step | str) -> None:
@@ -217,11 +253,13 @@ def test_an_unfinished_publication_comes_before_everything() -> None:
 
 def test_flink_out_of_reach_is_waited_for() -> None:
     state = ProductState("flights", (), (running(),))
-    assert decide(state, Observation(unreachable="no answer"), NOW) == Wait("no answer")
+    look = Observation({"r1-a1": Seen(unreachable="no answer")})
+    assert decide(state, look, NOW) == Wait("r1-a1: no answer", notable=True)
 
 
 def test_ended_attempts_need_nothing() -> None:
-    state = ProductState("flights", (), (attempt(state=State.failed), attempt(number=2, state=State.retired)))
+    state = ProductState("flights", (), (attempt(state=State.failed, cleaned=True),
+                                         attempt(number=2, state=State.retired, cleaned=True)))
     assert decide(state, Observation(), NOW) == Wait("no attempt is running")
 
 
@@ -248,3 +286,161 @@ def test_the_attempt_that_readers_depend_on_comes_first() -> None:
     got = decide(state, looks, NOW)
     assert isinstance(got, Record)
     assert got.attempt == active
+
+
+# Beside a live release
+
+
+SHOWN_R1 = publication(4)
+SHOWS_R1 = {"rows": 104}
+
+
+def beside(candidate: Attempt, look: Seen, active: Attempt = LIVE, active_look: Seen | None = None) -> Step:
+    """What is decided with r1-a1 active at checkpoint 7 and r2-a1 beside it."""
+    releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
+    state = ProductState("flights", releases, (active, candidate), (SHOWN_R1,))
+    looks = {active.name: active_look or seen(7, publishable=(snapshot(4),)), candidate.name: look}
+    return decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
+
+
+def second(base: Attempt, **fields: Any) -> Attempt:
+    return replace(base, release=2, **fields)
+
+
+MANUAL = second(AUDITED, auto_switch=False)
+WANTED = replace(MANUAL, promote=Move.switch)
+BACK = second(STANDBY, promote=Move.rollback, positions=positions(2, 3, offsets=HALF))
+FRESH_CHECKPOINT = seen(8, committed=WHOLE, publishable=(snapshot(8),))
+READY = seen(5, publishable=(snapshot(5),))
+
+
+def test_what_passed_its_checks_goes_before_the_live_one_publishes_again() -> None:
+    got = beside(second(AUDITED), READY, active_look=FRESH_CHECKPOINT)
+    assert got == Publish(second(AUDITED), snapshot(5), WHOLE, SHOWS_R1, Move.switch)
+
+
+def test_a_person_decides_when_the_policy_says_so() -> None:
+    got = beside(MANUAL, READY)
+    assert isinstance(got, Wait)
+    assert "r2-a1: its checks passed; readers see it after: kappa switch flights" in got.reason
+    assert beside(WANTED, READY) == Publish(WANTED, snapshot(5), WHOLE, SHOWS_R1, Move.switch)
+
+
+def test_a_switch_checks_anew_what_readers_are_to_see() -> None:
+    look = seen(5, publishable=(snapshot(6),))
+    late = replace(WANTED, positions=positions(4, 5), audited_checkpoint=3)
+    assert beside(late, look) == Examine(late, snapshot(6))
+
+
+def test_a_switch_wanted_early_waits_for_the_replay() -> None:
+    early = second(running(), promote=Move.switch)
+    got = beside(early, seen(0))
+    assert isinstance(got, Wait)
+    assert "r2-a1: replaying" in got.reason
+
+
+def test_a_candidate_that_fell_behind_again_is_not_shown() -> None:
+    got = beside(replace(second(AUDITED), near=1), READY)
+    assert isinstance(got, Wait)
+    assert "r2-a1: it fell behind again" in got.reason
+
+
+def test_a_rollback_takes_the_newest_checkpoint_and_says_what_it_covers() -> None:
+    got = beside(BACK, Seen(POLICY, publishable=(snapshot(3), snapshot(2))))
+    assert got == Publish(BACK, snapshot(3), HALF, SHOWS_R1, Move.rollback)
+
+
+def test_a_switch_back_to_a_standby_never_shows_an_older_position() -> None:
+    forward = replace(BACK, promote=Move.switch)
+    got = beside(forward, seen(3, publishable=(snapshot(3),)))
+    assert isinstance(got, Wait)
+    assert "r2-a1: waiting for the next checkpoint in every table" in got.reason
+
+
+def test_a_log_that_is_not_whole_any_more_keeps_the_candidate_from_readers() -> None:
+    got = beside(second(AUDITED), replace(READY, log_problems=("topic flights: retention.ms=1000",)))
+    assert isinstance(got, Wait)
+    assert got.notable
+    assert "topic flights: retention.ms=1000" in got.reason
+    lost = replace(READY, log_problems=("topic flights: begins at offset 9",), log_lost=True)
+    assert isinstance(beside(second(AUDITED), lost), GiveUp)
+
+
+def test_a_deadline_aborts_only_what_has_not_caught_up() -> None:
+    late = second(running(), deadline=NOW - 1, created=NOW - 61)
+    assert beside(late, seen(0)) == GiveUp(late, State.aborted, "it had not caught up 60 s after its deploy")
+    assert isinstance(beside(second(MANUAL, deadline=NOW - 1, caught_up_at=NOW - 2), READY), Wait)
+
+
+def test_a_branch_that_lost_a_checkpoint_was_tampered_with() -> None:
+    gone = second(running(), positions=positions(5), tip=snapshot(5))
+    look = seen(6, committed=WHOLE, publishable=(snapshot(6),))
+    error = ("somebody else dropped or moved branch {}: checkpoint 5 was in every table (rows=105) and no longer is")
+    assert beside(gone, look) == GiveUp(gone, State.failed, error.format("r2-a1"))
+    live = replace(LIVE, tip=snapshot(5))
+    assert beside(second(running()), seen(0), live, look) == StartOver(live, error.format("r1-a1"))
+
+
+def test_a_deleted_consumer_group_takes_no_position_back() -> None:
+    a = second(running(), positions=positions(5))
+    got = beside(a, seen(6, committed={}, publishable=(snapshot(6),)))
+    assert isinstance(got, Record)
+    assert got.position.offsets == WHOLE
+    assert got.note == "committed offsets of group kappa-flights-r2-a1 went back: somebody deleted or reset them"
+
+
+@pytest.mark.parametrize(("before", "seconds", "near"), [
+    pytest.param(((NOW - 30, 40), (NOW - 5, 60)), 30, 1, id="ended here half a minute ago"),
+    pytest.param(((NOW - 90, 40), (NOW - 5, 60)), 90, 0, id="too long ago"),
+    pytest.param(((NOW - 9, 60),), None, 0, id="longer than is remembered"),
+])
+def test_the_lag_in_seconds_is_how_long_ago_the_log_ended_here(
+        before: tuple[tuple[float, int], ...], seconds: float | None, near: int) -> None:
+    past = tuple(Position(i, {"flights": {0: 1}}, at, {"flights": {0: end}}) for i, (at, end) in enumerate(before))
+    a = running(positions=past)
+    look = seen(9, committed={"flights": {0: 50}}, ends={"flights": {0: 55}}, reference={})
+    got = step(a, look)
+    assert isinstance(got, Record)
+    assert lag_seconds((*past, got.position)) == seconds
+    assert got.near == near
+
+
+def test_more_standbys_than_wanted_are_retired_oldest_first() -> None:
+    old, newer = replace(STANDBY, created=1.0), second(STANDBY, created=2.0)
+    releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
+    looks = {a.name: seen(7, publishable=()) for a in (old, newer)}
+    got = decide(ProductState("flights", releases, (old, newer)), Observation(looks), NOW)
+    assert got == GiveUp(old, State.retired, "")
+
+
+def test_what_is_over_is_cleaned_up_unless_readers_see_it() -> None:
+    shown, other = replace(LIVE, state=State.failed), second(running(), state=State.aborted)
+    state = ProductState("flights", (), (shown, other), (SHOWN_R1,))
+    assert decide(state, Observation(), NOW) == Clean(other)
+    state = replace(state, attempts=(shown, replace(other, cleaned=True)))
+    assert decide(state, Observation(), NOW) == Wait("no attempt is running")
+
+
+OWN = second(attempt(), cluster="flights-r2-a1")
+STARTED = replace(OWN, rest="http://there")
+
+
+@pytest.mark.parametrize(("a", "look", "expected"), [
+    pytest.param(OWN, Seen(POLICY, unreachable="x", cluster_gone=True), StartCluster(OWN), id="not started"),
+    pytest.param(STARTED, Seen(POLICY, unreachable="x", cluster_gone=True), StartCluster(STARTED), id="gone"),
+    pytest.param(STARTED, Seen(POLICY), Submit(STARTED), id="it answers"),
+    pytest.param(replace(STARTED, stop=State.aborted), Seen(POLICY, unreachable="x"),
+                 End(replace(STARTED, stop=State.aborted)), id="its job goes with it"),
+])
+def test_a_cluster_of_its_own(a: Attempt, look: Seen, expected: Step) -> None:
+    assert beside(a, look) == expected
+
+
+def test_a_cluster_that_does_not_answer_yet_is_waited_for() -> None:
+    assert isinstance(beside(STARTED, Seen(POLICY, unreachable="x")), Wait)
+
+
+def test_old_snapshots_of_a_live_branch_are_removed_now_and_then() -> None:
+    live = replace(LIVE, tip=snapshot(4), created=NOW - EXPIRY_SECONDS - 1)
+    assert beside(second(running()), seen(0), live) == Expire(live)
+    assert isinstance(beside(second(running()), seen(0), replace(live, expired_at=NOW - 1)), Wait)

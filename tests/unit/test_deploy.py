@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from replay import deploy as deploying
-from replay.deploy import Plan, finished, follow, need_slots, plan, refuse_problems
+from replay.deploy import Plan, Terms, finished, follow, need_slots, plan, refuse_problems
 from replay.errors import ConflictError, KappaError, RefusedError
 from replay.flink import Slots
 from replay.model import Attempt, ProductState, Publication, Release, State
 
 R1 = Release("flights", 1, "f1", 0.0, {"airlines": {0: 16}})
-R2 = replace(R1, number=2, fingerprint="f2")
+R2 = replace(R1, number=2, fingerprint="f2", computation="c2")
+SAME_ROWS = replace(R1, number=2, fingerprint="f2")
 TARGET = {"flights": {0: 10}}
 
 
@@ -28,19 +29,17 @@ def state(*attempts: Attempt, publications: tuple[Publication, ...] = ()) -> Pro
     return ProductState("flights", (R1,), attempts, publications)
 
 
-def begun(before: ProductState, release: Release = R1, parallelism: int | None = None, again: bool = False) -> Plan:
-    return plan(before, release, parallelism, 2, again, 99.0, "new")
+def begun(before: ProductState, release: Release = R1, parallelism: int | None = None, **terms: Any) -> Plan:
+    return plan(before, release, Terms(parallelism or 2, parallelism is not None, **terms), 99.0, "new")
 
 
-def new(release: int, number: int, parallelism: int = 2) -> Attempt:
-    return Attempt("flights", release, number, 99.0, parallelism, ("new",))
-
-
-def aborted(a: Attempt, by: str) -> Attempt:
-    return replace(a, stop=State.aborted, error=f"superseded by {by}")
+def new(release: int, number: int, parallelism: int = 2, **fields: Any) -> Attempt:
+    return Attempt("flights", release, number, 99.0, parallelism, ("new",), **fields)
 
 
 CANDIDATE = attempt(2, State.replaying)
+CAREFUL = new(2, 1, cluster="flights-r2-a1", auto_switch=False, deadline=7.0)
+ADOPTED = attempt(metadata=2)
 
 
 @pytest.mark.parametrize(("before", "arguments", "expected"), [
@@ -51,14 +50,34 @@ CANDIDATE = attempt(2, State.replaying)
     pytest.param(state(attempt()), {"parallelism": 2}, Plan(attempt()), id="active with this parallelism"),
     pytest.param(state(attempt()), {"parallelism": 1}, Plan(new(1, 2, 1), None, (new(1, 2, 1),)), id="another one"),
     pytest.param(state(attempt(), CANDIDATE), {}, Plan(CANDIDATE), id="under way: followed"),
-    pytest.param(state(attempt(), CANDIDATE), {"release": R2},
-                 Plan(new(2, 1), R2, (aborted(CANDIDATE, "r2-a1"), new(2, 1))), id="a newer release supersedes"),
+    pytest.param(state(attempt()), {"release": R2}, Plan(new(2, 1), R2, (new(2, 1),)), id="another release"),
+    pytest.param(state(attempt()), {"release": R2, "own_cluster": True, "auto_switch": False, "deadline": 7.0},
+                 Plan(CAREFUL, R2, (CAREFUL,)), id="beside the live one"),
+    pytest.param(state(attempt()), {"release": SAME_ROWS}, Plan(ADOPTED, SAME_ROWS, (ADOPTED,)),
+                 id="only descriptions changed: no replay"),
+    pytest.param(state(attempt(), attempt(2, State.replaying, shadow=True)), {}, Plan(attempt()),
+                 id="a shadow is not followed"),
     pytest.param(state(attempt(state=State.failed)), {}, Plan(new(1, 2), None, (new(1, 2),)), id="after a failure"),
     pytest.param(state(attempt(stop=State.retired, state=State.standby)), {}, Plan(new(1, 2), None, (new(1, 2),)),
                  id="what is being stopped is not followed"),
 ])
 def test_plan(before: ProductState, arguments: dict[str, Any], expected: Plan) -> None:
     assert begun(before, **arguments) == expected
+
+
+@pytest.mark.parametrize(("before", "release", "message"), [
+    pytest.param(state(attempt(), CANDIDATE), R2, "a candidate of flights is under way", id="one at a time"),
+    pytest.param(state(attempt(), attempt(2, State.standby, 1)), R1, None, id="active counts first"),
+    pytest.param(state(attempt(1, State.standby)), R1, "r1-a1 has exactly this release, and is on standby",
+                 id="switching is enough"),
+])
+def test_what_is_not_begun(before: ProductState, release: Release, message: str | None) -> None:
+    if message is None:
+        assert begun(before, release).attempt == before.attempts[0]
+        return
+    with pytest.raises(RefusedError, match=message) as e:
+        begun(before, release)
+    assert "kappa " in e.value.next
 
 
 def published(covered: int, number: int = 1) -> tuple[Publication, ...]:
@@ -70,6 +89,8 @@ def published(covered: int, number: int = 1) -> tuple[Publication, ...]:
     pytest.param(attempt(), published(9), False, id="not all yet"),
     pytest.param(attempt(2, State.caught_up), published(10), False, id="readers see another attempt"),
     pytest.param(attempt(1, State.replaying), (), False, id="nothing published"),
+    pytest.param(attempt(2, State.audited), published(10), False, id="readers are about to see it"),
+    pytest.param(attempt(2, State.audited, auto_switch=False), published(10), True, id="a person has to say so"),
 ])
 def test_a_deploy_is_done_when_readers_see_its_target(a: Attempt, publications: tuple[Publication, ...],
                                                       expected: bool) -> None:
@@ -86,8 +107,8 @@ def test_a_failed_attempt_says_why_and_what_next() -> None:
         "  next:     mend the cause, then: kappa deploy flights")
 
 
-def test_an_attempt_that_another_deploy_superseded_is_not_waited_for() -> None:
-    a = attempt(state=State.replaying, stop=State.aborted, error="superseded by r2-a1")
+def test_an_attempt_that_was_aborted_is_not_waited_for() -> None:
+    a = attempt(state=State.replaying, stop=State.aborted, error="aborted by me")
     with pytest.raises(ConflictError, match="was given up"):
         finished(a, state(a), TARGET)
 
@@ -98,8 +119,7 @@ def test_the_attempt_that_starts_over_is_followed() -> None:
     assert follow(attempt(1, State.replaying), state(attempt(1))) == attempt(1)
 
 
-def test_slots_of_a_superseded_attempt_count_as_free() -> None:
-    need_slots(Slots(0, 4), Plan(new(2, 1), R2, (aborted(CANDIDATE, "r2-a1"), new(2, 1))))
+def test_too_few_slots_are_refused() -> None:
     with pytest.raises(RefusedError) as e:
         need_slots(Slots(1, 4), Plan(new(1, 1), R1, (new(1, 1),)))
     assert str(e.value) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from control_world import TABLES, Clock, DiedError, DyingStore, FakeWorld
@@ -15,7 +16,7 @@ from replay.decide import Blocked, Submit, Wait
 from replay.errors import ConflictError
 from replay.flink import SubmissionRefusedError
 from replay.loop import LEASE_SECONDS, Diary, Loop, describe, serve
-from replay.model import Attempt, ProductState, Release, State
+from replay.model import Attempt, Check, ProductState, Release, State
 from replay.store import Store
 
 
@@ -41,7 +42,7 @@ def loop(world: FakeWorld, store: Store, clock: Clock) -> Loop:
     return Loop(world, store, clock, holder="me")
 
 
-def begin(loop: Loop, world: FakeWorld, *, release: int = 1) -> Attempt:
+def begin(loop: Loop, world: FakeWorld, *, release: int = 1, **terms: Any) -> Attempt:
     """What `kappa deploy` records."""
     with loop.leased("flights") as lease:
         assert lease
@@ -49,7 +50,8 @@ def begin(loop: Loop, world: FakeWorld, *, release: int = 1) -> Attempt:
         if release not in [r.number for r in state.releases]:
             loop.store.add_release(lease, Release("flights", release, f"f{release}", loop.now(), world.reference))
         state = loop.store.load("flights")
-        attempt = new_attempt(state, release, 2, loop.now(), f"job-{release}-{len(state.attempts)}")
+        attempt = new_attempt(state, release, 2, loop.now(), f"job-{release}-{len(state.attempts)}",
+                              **{"own_cluster": False, **terms})
         loop.store.save(lease, attempt)
     return attempt
 
@@ -120,15 +122,30 @@ def test_a_refused_submission_fails_the_attempt_with_its_cause(loop: Loop, world
     assert (state.attempts[0].state, state.attempts[0].error) == (State.failed, "ValidationException: no column x")
 
 
-def test_a_job_that_failed_for_good_fails_the_attempt_and_readers_keep_what_they_see(
+def test_a_candidate_whose_job_failed_is_over_and_readers_keep_what_they_see(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
     begin(loop, world)
     turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    turn(loop, world, clock, 2)
     shown = dict(world.main_now)
-    world.jobs["job-1-0"].status = "FAILED"
+    world.jobs["job-2-1"].status = "FAILED"
     state = turn(loop, world, clock, 2)
-    assert (state.attempts[0].state, state.attempts[0].error) == (State.failed, "boom")
+    assert [(a.name, a.state) for a in state.attempts] == [("r1-a1", State.active), ("r2-a1", State.failed)]
+    assert state.attempts[1].error == "its job became FAILED, and not by this controller: boom"
     assert world.main_now == shown
+    assert world.cleaned == ["r2-a1"]
+
+
+def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.jobs["job-1-0"].status = "CANCELED"
+    world.ends_now = {"flights": {0: 200, 1: 190}}
+    state = turn(loop, world, clock, 40)
+    assert [len(a.job_ids) for a in state.attempts] == [2]
+    assert published_to_the_end(world, state)
 
 
 def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(
@@ -160,24 +177,25 @@ def test_without_a_checkpoint_a_new_attempt_starts_over_while_readers_keep_what_
     assert [a.name for a in state.attempts] == ["r1-a1", "r1-a2"]
     assert state.attempts[0].state is State.failed
     assert "lost its job" in state.attempts[0].error
+    assert world.cleaned == [], "readers still see it"
     assert world.main_now == shown
     state = turn(loop, world, clock, 40)
     assert state.attempts[1].state is State.active
     assert published_to_the_end(world, state)
 
 
-def test_a_second_attempt_takes_over_and_the_first_is_stopped(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+def test_a_second_attempt_takes_over_and_the_first_stands_by(loop: Loop, world: FakeWorld, clock: Clock) -> None:
     begin(loop, world)
     turn(loop, world, clock, 30)
     begin(loop, world)
     state = turn(loop, world, clock, 60)
-    assert [a.state for a in state.attempts] == [State.retired, State.active]
-    assert world.jobs["job-1-0"].status == "CANCELED"
+    assert [a.state for a in state.attempts] == [State.standby, State.active]
+    assert world.jobs["job-1-0"].status == "RUNNING"
     assert published_to_the_end(world, state)
 
 
 def test_failed_checks_keep_the_candidate_from_readers(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    world.complaints = ["checks/no_negative_delay.sql: 3 rows"]
+    world.complaints = [Check("checks/no_negative_delay.sql", True, 3)]
     begin(loop, world)
     state = turn(loop, world, clock, 30)
     assert state.attempts[0].state is State.failed
@@ -357,7 +375,7 @@ def test_the_service_writes_steps_and_complaints_once(loop: Loop, world: FakeWor
     assert written == [
         "flights: submit r1-a1",
         "flights: confirm r1-a1",
-        "flights: Flink's JobManager does not answer",
+        "flights: r1-a1: Flink's JobManager does not answer",
         "flights: well again",
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from control_world import Clock, FakeJob, FakeWorld
 
-from replay.model import Attempt, ProductState, Publication, Release, State
+from replay.model import Attempt, Position, ProductState, Publication, Release, State
 from replay.observe import observe
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
@@ -29,7 +29,10 @@ def state(attempt: Attempt, *publications: Publication) -> ProductState:
 
 
 @pytest.mark.parametrize(("attempt", "job", "asked"), [
-    pytest.param(ATTEMPT, FakeJob("r1-a1", checkpoint=3), ["committed", "job", "ends"], id="replaying"),
+    pytest.param(replace(ATTEMPT, positions=(Position(3, {}),)), FakeJob("r1-a1", checkpoint=3),
+                 ["committed", "job", "ends"], id="replaying"),
+    pytest.param(ATTEMPT, FakeJob("r1-a1", checkpoint=3), ["committed", "job", "ends", "publishable"],
+                 id="a new checkpoint"),
     pytest.param(replace(ATTEMPT, state=State.active), FakeJob("r1-a1", checkpoint=3),
                  ["committed", "job", "ends", "publishable"], id="may be published"),
     pytest.param(ATTEMPT, None, ["committed", "job", "publishable", "retained"], id="lost"),
@@ -53,16 +56,15 @@ def test_reference_data_counts_as_read_once_its_source_has_ended() -> None:
 def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> None:
     world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)})
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
-    observe(world, state(replace(ATTEMPT, state=State.active), shown))
+    observe(world, state(replace(ATTEMPT, state=State.active, positions=(Position(3, {}),)), shown))
     assert "publishable" not in world.__dict__["asked"]
 
 
 def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
     world = FakeWorld(Clock(), down=True)
     seen = observe(world, state(ATTEMPT))
-    assert seen.attempts == {}
-    assert seen.unreachable == "Flink's JobManager does not answer"
+    assert seen.attempts["r1-a1"].unreachable == "Flink's JobManager does not answer"
 
 
 def test_a_product_without_attempts_needs_no_look() -> None:
-    assert observe(FakeWorld(Clock(), down=True), ProductState("flights")).unreachable == ""
+    assert observe(FakeWorld(Clock(), down=True), ProductState("flights")).attempts == {}

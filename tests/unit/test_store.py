@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 
 from replay.errors import RetryableError
-from replay.model import Attempt, Position, Publication, Release, State
+from replay.model import Attempt, Check, Checkpoint, Move, Position, Publication, Release, State
 from replay.store import Lease, StaleLeaseError, Store
 
-RELEASE = Release("flights", 1, "f1", 10.0, {"airlines": {0: 16}}, "abc")
+RELEASE = Release("flights", 1, "f1", 10.0, {"airlines": {0: 16}}, "abc", "rows")
 ATTEMPT = Attempt(
     product="flights", release=1, number=1, created=11.0, parallelism=2, job_ids=("a", "b"), state=State.active,
     submitted_at=12.0, confirmed=True, restore="file:///c", missing_since=13.0,
-    positions=(Position(3, {"flights": {0: 5, 1: 6}}),), near=2, audited_checkpoint=3, stop=State.retired, error="why")
-INTENT = Publication(0, "flights", 1, 1, 3, {"t": 1}, {"t": 2}, {"flights": {0: 5, 1: 6}}, 14.0)
+    positions=(Position(3, {"flights": {0: 5, 1: 6}}, 12.5, {"flights": {0: 7, 1: 7}}),), near=2, audited_checkpoint=3,
+    stop=State.retired, error="why", tip=Checkpoint(3, {"t": 2}), promote=Move.rollback, garbage=("f",),
+    caught_up_at=12.0, checks=(Check("c", True, 1, "1 row", ({"a": 1},)),), cluster="c", rest="http://c",
+    deadline=99.0, metadata=2)
+INTENT = Publication(0, "flights", 1, 1, 3, {"t": 1}, {"t": 2}, {"flights": {0: 5, 1: 6}}, 14.0, kind=Move.switch)
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""What must hold before a deploy records anything. Each refusal says what to do."""
+
+from __future__ import annotations
+
+from jobs.product import Product
+from replay import gate, log
+from replay.errors import RefusedError
+from replay.model import ProductState
+from replay.plan import Change, Kind
+from replay.review import Needs, Sights, review
+from replay.settings import Settings
+
+
+def preflight(settings: Settings, world: Sights, product: Product, state: ProductState) -> None:
+    """RefusedError for what would make a replay worthless or impossible, ConfigError for a check that cannot run.
+
+    A candidate that is under way has its disk already: it may be followed.
+    """
+    preflight_log(settings, product)
+    gate.validate(product)
+    reviewed = review(settings, world, product, state)
+    refuse_breaking(product.name, reviewed.change)
+    if reviewed.change.kind is Kind.replay and state.candidate is None:
+        refuse_small_disk(product.name, reviewed.needs)
+
+
+def preflight_log(settings: Settings, product: Product) -> None:
+    """RefusedError when the log is not whole, RetryableError when the broker or the registry is down."""
+    if problems := log.check_whole_log(settings, product):
+        first = problems[0]
+        others = "".join(f"\n    {p}" for p in problems[1:])
+        raise RefusedError(f"the log of {product.name} is not whole: topic {first.topic}", expected=first.expected,
+                           found=f"{first.found}{others}", next=first.next)
+
+
+def refuse_breaking(name: str, change: Change) -> None:
+    """RefusedError for a change after which readers of the tables could not go on."""
+    if change.kind is not Kind.breaking:
+        return
+    broken = [r for r in change.reasons if r.kind is Kind.breaking]
+    raise RefusedError(f"readers of {name} could not follow this change",
+                       expected="new outputs, new columns, wider types, other rows in the same tables",
+                       found="\n            ".join(f"{r.where}: {r.what}" for r in broken),
+                       next="\n            ".join(dict.fromkeys(r.instead for r in broken)))
+
+
+def refuse_small_disk(name: str, needs: Needs) -> None:
+    """RefusedError when a replay would fill a disk: Kafka and every job would stop with it."""
+    for disk in needs.disks:
+        if disk.free < disk.needed:
+            raise RefusedError(f"the disk is too small to replay {name}",
+                               expected=f"{size(disk.needed)} free for {disk.path}, by what readers' tables and the "
+                                        "checkpoints of their job take",
+                               found=size(disk.free),
+                               next=f"free some space; a release on standby gives up its own: kappa retire {name}")
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"

@@ -1,0 +1,138 @@
+"""What `kappa deploy` does, apart from its arguments: begin or pick up, follow to the end, show the result."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import typer
+
+from replay import deploy as deploying
+from replay import offsets
+from replay import query as querying
+from replay.errors import RetryableError
+from replay.flink import FlinkDownError
+from replay.loop import Loop, Pass
+from replay.model import Attempt, ProductState, Publication, State
+from replay.offsets import Offsets
+from replay.output import Output, out, print_json, print_rows
+from replay.progress import Display, Meter, display, live_lag, measure
+from replay.settings import Settings, load_settings
+from replay.store import Store
+from replay.world import World
+
+POLL_SECONDS = 1.0
+
+
+def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
+    """Begin or pick up; with `wait`, follow to the end and show what readers see."""
+    settings = load_settings()
+    world, store = World(settings), Store(settings.store)
+    loop = Loop(world, store)
+    work = deploying.Deploy(settings, world, loop)
+    try:
+        with display(output) as shown:
+            todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
+            done = Follow(loop, world, target, shown).to_the_end(todo.attempt) if wait else todo.attempt
+    except KeyboardInterrupt:
+        out.print(f"\nleft alone: the job goes on. Follow it again with: kappa deploy {request.name}", markup=False)
+        raise typer.Exit(130) from None
+    state = store.load(request.name)
+    if done.state is State.active:
+        _show_published(settings, state, done, output)
+    else:
+        _show_waiting(done, wait, output)
+
+
+class Follow:
+    """Passes of the loop over one product, shown, until readers see an attempt at the target or a person has to act."""
+
+    def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display) -> None:
+        self._loop, self._world, self._target, self._shown = loop, world, target, shown
+        self._meter = Meter()
+
+    def to_the_end(self, attempt: Attempt) -> Attempt:
+        """The attempt as it is in the end, or the one that took its place; KappaError when readers never see it."""
+        while True:
+            begun = time.monotonic()
+            done, trouble = self._pass(attempt.product)
+            state = self._loop.store.load(attempt.product)
+            successor = deploying.follow(attempt, state)
+            if successor.name != attempt.name:
+                self._shown.say(f"{attempt.name} ended: {state.attempt(attempt.name).error}")
+                self._shown.say(f"{successor.name} begins from offset zero; readers see what they saw before")
+            attempt = successor
+            self._show(attempt, state, done, trouble)
+            if deploying.finished(attempt, state, self._target):
+                return attempt
+            if trouble or done is None or done.idle:
+                time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - begun)))
+
+    def _pass(self, product: str) -> tuple[Pass | None, str]:
+        try:
+            done = self._loop.run_once(product)
+        except RetryableError as e:  # what is down comes back, under its supervisor
+            return None, str(e).replace("\n", " ")
+        deploying.refuse_blocked(done)
+        return done, ""
+
+    def _show(self, attempt: Attempt, state: ProductState, done: Pass | None, trouble: str) -> None:
+        seen = done.seen.attempts.get(attempt.name) if done else None
+        job = seen.job if seen else None
+        if job and job.status != "RUNNING" and job.error:
+            trouble = trouble or job.error
+        if done and not trouble and done.notable:
+            trouble = done.notable
+        active = state.active
+        live = live_lag(active, done.seen.attempts.get(active.name) if done else None) if active else None
+        self._shown.show(measure(
+            attempt, self._positions(attempt), self._target,
+            {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,
+            _published_checkpoint(attempt, state.published), trouble,
+            live if active and active.name != attempt.name else None))
+
+    def _positions(self, attempt: Attempt) -> Offsets:
+        try:
+            return self._world.read_positions(attempt) if attempt.confirmed else {}
+        except FlinkDownError:
+            return {}
+
+
+def _published_checkpoint(attempt: Attempt, published: Publication | None) -> int:
+    return published.checkpoint if published and published.attempt_name == attempt.name else 0
+
+
+def _show_waiting(attempt: Attempt, waited: bool, output: Output) -> None:
+    checks = [{"check": c.name, "blocking": c.blocking, "offending": c.offending, "found": c.message}
+              for c in attempt.checks]
+    if output is Output.json:
+        print_json({"product": attempt.product, "attempt": attempt.name, "state": attempt.state.value,
+                    "checks": checks})
+        return
+    if not waited:
+        out.print(f"next:  kappa status {attempt.product} --watch", markup=False)
+        return
+    if checks:
+        print_rows(checks, output, title=f"checks on checkpoint {attempt.audited_checkpoint} of {attempt.name}")
+    out.print(f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
+              f"next:  kappa diff {attempt.product}     what would change\n"
+              f"       kappa switch {attempt.product}   show it to readers", markup=False)
+
+
+def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
+    published = state.published
+    assert published is not None
+    product = World(settings).product(attempt, state)
+    rows = [{"table": table, "rows": _count(settings, product.name, table, published)} for table in product.outputs]
+    if output is Output.json:
+        print_json({"product": product.name, "attempt": attempt.name, "checkpoint": published.checkpoint,
+                    "covered": offsets.to_json(published.covered), "tables": rows})
+        return
+    print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
+    out.print(f"next:  kappa query {product.name} \"SELECT * FROM {product.outputs[0]} LIMIT 5\"\n"
+              f"       kappa audit {product.name}", markup=False)
+
+
+def _count(settings: Settings, product: str, table: str, published: Publication) -> int:
+    result = querying.query(settings, product, f'SELECT count(*) AS n FROM "{table}"', snapshots=published.after)
+    return int(result.rows[0]["n"])
