@@ -95,8 +95,8 @@ class Output(_Model):
     of: str | None = None
     """The event topic that a table of kind `rows` accounts for."""
     key: tuple[str, ...] = ()
-    """Columns that make two rows of two releases the same row; of a table of kind `rows` by default the identity of its
-    topic, else all columns."""
+    """Columns that make two rows of two releases the same row. By default of a table of kind `rows` the identity of its
+    topic, of rejects their place in the log, of an aggregate all columns."""
     window: Window | None = None
     """Of an aggregate: which windows are closed in both releases can only be told with it."""
 
@@ -172,6 +172,8 @@ class ProductSettings(_Model):
         for name, output in self.outputs.items():
             if output.kind is Kind.rows and output.of not in events:
                 raise ValueError(f"output {name} of kind rows needs 'of': one of {sorted(events)}")
+            if output.kind is not Kind.aggregate and output.window:
+                raise ValueError(f"output {name} has a window, and only aggregates do")
         return self
 
 
@@ -244,8 +246,23 @@ def load_product(folder: Path) -> Product:
     for file in (*sql, *(folder / "schemas" / f"{topic}.avsc" for topic in settings.topics)):
         if not file.is_file():
             raise ProductError(file, "a file", "none")
+    for name, output in settings.outputs.items():
+        _check_named_columns(settings_file, name, output, columns[name])
     return Product(folder=folder, settings=settings, contract=contract,
                    columns={name: columns[name] for name in settings.outputs})
+
+
+def _check_named_columns(file: Path, name: str, output: Output, columns: tuple[Column, ...]) -> None:
+    """The columns that product.yaml names are in the contract, and a window begins on the wall clock."""
+    types = {c.name: c.type for c in columns}
+    if unknown := [c for c in output.key if c not in types]:
+        raise ProductError(file, f"outputs.{name}.key: columns of the contract ({', '.join(types)})",
+                           ", ".join(unknown))
+    if output.window:
+        column, found = output.window.column, types.get(output.window.column, "none")
+        if not re.match(r"(DATE|TIMESTAMP)\b(?!.*ZONE)", found):
+            raise ProductError(file, f"outputs.{name}.window.column: a TIMESTAMP or DATE of the contract",
+                               f"{column}: {found}")
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

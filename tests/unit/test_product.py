@@ -121,3 +121,39 @@ def test_every_column_needs_a_type(folder: Path) -> None:
     change(folder / "contract.yaml", "{name: cents, physicalType: BIGINT}", "{name: cents}")
     with pytest.raises(ProductError, match=r"name and physicalType .* of every property of order_rows"):
         load_product(folder)
+
+
+@pytest.mark.parametrize(("outputs", "message"), [
+    ("hourly_orders: {kind: aggregate, key: [shop, our]}",
+     "expected outputs.hourly_orders.key: columns of the contract (shop, hour, orders, cents), found our"),
+    ("hourly_orders: {kind: aggregate, window: {column: day, size: 1d}}",
+     "expected outputs.hourly_orders.window.column: a TIMESTAMP or DATE of the contract, found day: none"),
+    ("hourly_orders: {kind: aggregate, window: {column: cents, size: 1h}}",
+     "expected outputs.hourly_orders.window.column: a TIMESTAMP or DATE of the contract, found cents: BIGINT"),
+    ("hourly_orders: {kind: aggregate, window: {column: hour, size: soon}}",
+     "expected outputs.hourly_orders.window.size: Value error, a duration"),
+    ("order_rows: {kind: rows, of: orders, window: {column: ordered_at, size: 1h}}",
+     "output order_rows has a window, and only aggregates do"),
+], ids=["key", "no such window", "window of a number", "size", "window of rows"])
+def test_columns_that_an_output_names_are_in_the_contract(folder: Path, outputs: str, message: str) -> None:
+    file = folder / "product.yaml"
+    name = outputs.partition(":")[0]
+    file.write_text("".join(f"  {outputs}\n" if line.strip().startswith(f"{name}:") else line
+                            for line in file.read_text().splitlines(keepends=True)))
+    with pytest.raises(ProductError) as e:
+        load_product(folder)
+    assert message in str(e.value)
+    assert e.value.file == file
+
+
+def test_a_window_of_instants_is_refused(folder: Path) -> None:
+    change(folder / "contract.yaml", "{name: hour, physicalType: TIMESTAMP(6)}",
+           "{name: hour, physicalType: TIMESTAMP_LTZ(6)}")
+    with pytest.raises(ProductError, match=r"found hour: TIMESTAMP_LTZ\(6\)"):
+        load_product(folder)
+
+
+@pytest.mark.parametrize("product", [ORDERS, ROOT / "sql" / "flights"], ids=lambda folder: folder.name)
+def test_every_aggregate_says_which_windows_its_rows_are(product: Path) -> None:
+    outputs = load_product(product).settings.outputs.values()
+    assert all(o.key and o.window for o in outputs if o.kind is Kind.aggregate)
