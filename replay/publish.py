@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
-from pyiceberg.table import StagedTable, Table
+from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
-from pyiceberg.table.update import (
-    AssertRefSnapshotId,
-    AssertTableUUID,
-    SetSnapshotRefUpdate,
-    TableRequirement,
-    TableUpdate,
-)
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
 
 from jobs.product import Product
-from replay import lake
+from replay import commits, lake
+from replay.commits import Change
 from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
 
 _ATTEMPTS = 30
@@ -42,18 +36,16 @@ class _Move:
         return ref.snapshot_id if ref else None
 
     @property
-    def changes(self) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
-        """Requirements and updates of the commit: `main` is compared with what was expected, then set."""
-        return (
+    def change(self) -> Change:
+        """`main` is compared with what was expected, then set."""
+        return Change(
+            self.table,
             (AssertTableUUID(uuid=self.table.metadata.table_uuid),
              AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": self.expected})),
             (SetSnapshotRefUpdate.model_validate(
                 {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}),),
+            needs=frozenset({self.target}),
         )
-
-
-class _PointerMovedError(Exception):
-    """A table got another commit between reading and swapping its pointer: read again."""
 
 
 def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int], *,
@@ -70,22 +62,22 @@ def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], ex
     last: Exception | None = None
     for attempt in range(_ATTEMPTS):
         try:
-            moves = [_Move(catalog.load_table((product.name, t)), expected[t], snapshots[t]) for t in product.outputs]
+            moves = _moves(catalog, product, snapshots, expected)
             _check_targets(product, moves)
             if all(m.found == m.target for m in moves):
                 return
             unknown = None  # main was read and is not at the target: an earlier lost answer was a no
             if isinstance(catalog, SqlCatalog):
                 _check_expected(product, moves, finished=False)
-                _swap_all(catalog, moves)
+                commits.swap(catalog, [m.change for m in moves])
             else:
                 _check_expected(product, moves, finished=True)
                 _move_each(catalog, moves)
             return
-        except (_PointerMovedError, CommitFailedException) as e:
+        except CommitFailedException as e:
             last = e
         except (sa.exc.OperationalError, sa.exc.InterfaceError, CommitStateUnknownException,
-                ConnectionError, TimeoutError) as e:
+                ConnectionError, TimeoutError, RetryableError) as e:
             last = unknown = e
         sleep(min(0.005 * 2**attempt, 0.5))
     where = f"main of product {product.name}"
@@ -95,6 +87,14 @@ def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], ex
     raise RetryableError(f"{where} could not be moved: its tables are busy",
                          expected=f"no other commit during one of {_ATTEMPTS} attempts", found=str(last),
                          next="repeat the command") from last
+
+
+def _moves(catalog: Catalog, product: Product, snapshots: Mapping[str, int],
+           expected: Mapping[str, int]) -> list[_Move]:
+    tables = lake.load_tables(catalog, product.name, product.outputs)
+    if missing := [t for t in product.outputs if t not in tables]:
+        raise lake.no_tables(product.name, f"no table {', '.join(missing)}")
+    return [_Move(tables[t], expected[t], snapshots[t]) for t in product.outputs]
 
 
 def _check_arguments(product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]) -> None:
@@ -132,44 +132,8 @@ def _check_expected(product: Product, moves: list[_Move], *, finished: bool) -> 
             next=f"find out who did, put main back to the expected snapshots, then: kappa deploy {product.name}")
 
 
-def _swap_all(catalog: SqlCatalog, moves: list[_Move]) -> None:
-    """Stage every table's new metadata, then swap all pointers in one transaction, each compared with the old one."""
-    staged: list[tuple[_Move, StagedTable]] = []
-    for move in moves:
-        requirements, updates = move.changes
-        new = catalog._update_and_stage_table(move.table, move.table.name(), requirements, updates)
-        catalog._write_metadata(new.metadata, new.io, new.metadata_location)
-        staged.append((move, new))
-    try:
-        _swap_pointers(catalog, [(move.table, new.metadata_location) for move, new in staged])
-    except _PointerMovedError:
-        # Known to be rolled back. After any other error a pointer may lead to a staged file, now or soon: keep them.
-        for _, new in staged:
-            with contextlib.suppress(OSError):
-                new.io.delete(new.metadata_location)
-        raise
-    for move, new in staged:
-        with contextlib.suppress(Exception):  # tidying only: what is published is published
-            catalog._delete_old_metadata(new.io, move.table.metadata, new.metadata)
-
-
-def _swap_pointers(catalog: SqlCatalog, pointers: list[tuple[Table, str]]) -> None:
-    """The transaction; its first statement writes, so SQLite takes the write lock at once and never deadlocks."""
-    with catalog.engine.begin() as connection:
-        for table, location in pointers:
-            namespace, name = table.name()
-            swapped = connection.execute(
-                sa.update(IcebergTables)
-                .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == namespace,
-                       IcebergTables.table_name == name, IcebergTables.metadata_location == table.metadata_location)
-                .values(metadata_location=location, previous_metadata_location=table.metadata_location))
-            if swapped.rowcount != 1:
-                raise _PointerMovedError(f"{namespace}.{name} got another commit")
-
-
 def _move_each(catalog: Catalog, moves: list[_Move]) -> None:
     """Without a transaction over tables: one by one, compare-and-set; those moved already are left as they are."""
     for move in moves:
         if move.found != move.target:
-            requirements, updates = move.changes
-            catalog.commit_table(move.table, requirements, updates)
+            commits.apply(catalog, move.change)

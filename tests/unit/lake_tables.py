@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from jobs.product import Column, Product, ProductSettings
 from replay import lake
+from replay import publish as publishing
 from replay.settings import Settings
 
 JOB = "a" * 32
@@ -77,3 +78,27 @@ def sink(catalog: Catalog, table: str, branch: str, checkpoint: int, rows: Seque
 def sink_all(catalog: Catalog, product: Product, branch: str, checkpoint: int, *, job_id: str = JOB) -> dict[str, int]:
     """One checkpoint with no rows in every table."""
     return {t: sink(catalog, t, branch, checkpoint, job_id=job_id) for t in product.outputs}
+
+
+def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int]) -> None:
+    """Move `main` from wherever it is."""
+    publishing.publish(catalog, product, snapshots, lake.published(catalog, product).snapshots)
+
+
+def on_disk(home: Path) -> set[str]:
+    """Every file of the warehouse."""
+    return {str(p) for p in (home / "lake" / "warehouse").rglob("*") if p.is_file()}
+
+
+def needed(catalog: Catalog, product: Product) -> set[str]:
+    """Every file that the tables name, as pyiceberg reads them."""
+    found = set()
+    for name in product.outputs:
+        table = catalog.load_table((product.name, name))
+        found |= {table.metadata_location, *(entry.metadata_file for entry in table.metadata.metadata_log)}
+        for snapshot in table.metadata.snapshots:
+            found.add(snapshot.manifest_list)
+            for manifest in snapshot.manifests(table.io):
+                entries = manifest.fetch_manifest_entry(table.io)
+                found |= {manifest.manifest_path, *(e.data_file.file_path for e in entries)}
+    return {f.removeprefix("file://") for f in found}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import lake, publish
+from replay import commits, lake, publish
 from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
 from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_all
 
@@ -119,7 +119,7 @@ def test_a_crash_before_the_transaction_leaves_main(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(publish, "_swap_pointers", crash)
+        patched.setattr(commits, "_swap_pointers", crash)
         with pytest.raises(KeyboardInterrupt):
             publish.publish(catalog, product, target, genesis)
     assert heads(catalog, product) == genesis
@@ -130,14 +130,14 @@ def test_a_crash_before_the_transaction_leaves_main(
 def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
         catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
-    swap, late = publish._swap_pointers, []
+    swap, late = commits._swap_pointers, []
 
     def with_a_commit_before(*arguments: Any) -> None:
         if not late:  # the last table: pointers of the others are swapped first and must go back
             late.append(sink(catalog, product.outputs[-1], "r1-a1", 8))
         swap(*arguments)
 
-    monkeypatch.setattr(publish, "_swap_pointers", with_a_commit_before)
+    monkeypatch.setattr(commits, "_swap_pointers", with_a_commit_before)
     publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
     assert heads(catalog, product) == target
     assert catalog.load_table(("shop", product.outputs[-1])).metadata.refs["r1-a1"].snapshot_id == late[0]
@@ -146,13 +146,13 @@ def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
 def test_a_lost_answer_is_resolved_by_looking(
         catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
-    swap = publish._swap_pointers
+    swap = commits._swap_pointers
 
     def lose_the_answer(*arguments: Any) -> None:
         swap(*arguments)
         raise OperationalError("COMMIT", None, Exception("connection reset"))
 
-    monkeypatch.setattr(publish, "_swap_pointers", lose_the_answer)
+    monkeypatch.setattr(commits, "_swap_pointers", lose_the_answer)
     publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
     assert heads(catalog, product) == target
 
@@ -164,7 +164,7 @@ def test_a_catalog_that_stays_away_leaves_the_outcome_unknown(
     def away(*_: Any) -> None:
         raise OperationalError("SELECT", None, Exception("connection refused"))
 
-    monkeypatch.setattr(SqlCatalog, "load_table", away)
+    monkeypatch.setattr(Engine, "connect", away)
     with pytest.raises(OutcomeUnknownError):
         publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
 
@@ -173,9 +173,9 @@ def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: 
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
 
     def busy(*_: Any) -> None:
-        raise publish._PointerMovedError("shop.orders got another commit")
+        raise commits.MovedError("shop.orders got another commit")
 
-    monkeypatch.setattr(publish, "_swap_pointers", busy)
+    monkeypatch.setattr(commits, "_swap_pointers", busy)
     with pytest.raises(RetryableError, match="its tables are busy"):
         publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
     assert heads(catalog, product) == genesis
