@@ -60,12 +60,22 @@ def show_status(output: Output, sections: Mapping[str, StatusSection]) -> None:
                     **{name: section() for name, section in sections.items()}})
         return
     if programs:
-        print_rows([{**row, "pid": str(row["pid"] or "")} for row in programs], output, title=str(layout.home))
+        print_rows([_short(row) for row in programs], output, title=str(layout.home))
     else:
         out.print(f"the stack of {layout.home} is not running; start it: kappa up")
     for name, section in sections.items():
         if rows := section():
             print_rows(rows, output, title=name)
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits on 80 columns."""
+    ports, silent = row["ports"].split(), row["ready"] is False
+    return {
+        "program": row["program"], "state": row["state"] + (", silent" if silent else ""), "pid": str(row["pid"] or ""),
+        "ports": " ".join(ports if len(ports) < 3 else (ports[0], f"to {ports[-1]}")),
+        "MB": row["memory_mb"], "up s": row["up_seconds"],
+    }
 
 
 def logs(
