@@ -15,7 +15,7 @@ Parts = Mapping[str, bytes]
 """File, as it is called in the product's folder, or below jobs/ and udfs/ → what of it decides rows."""
 
 CODE = ("jobs", "udfs")
-_DECIDES = ("time_zone", "longest_wait", "topics", "functions", "flink")
+DECIDES = ("time_zone", "longest_wait", "topics", "functions", "flink")
 """Fields of product.yaml, besides what outputs there are and of what kind."""
 
 
@@ -47,7 +47,7 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
 
 def settings(product: Product) -> dict[str, Any]:
     """The fields of product.yaml that decide rows. The order of the outputs does: one may use the views of another."""
-    fields = product.settings.model_dump(mode="json", include={"name", *_DECIDES})
+    fields = product.settings.model_dump(mode="json", include={"name", *DECIDES})
     return {**fields, "outputs": [[name, output.kind.value] for name, output in product.settings.outputs.items()]}
 
 

@@ -57,9 +57,9 @@ def refuse_small_disk(name: str, needs: Needs) -> None:
 
 def size(count: int) -> str:
     """Bytes for people."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
-        if value < 1000 or unit == "TB":
-            break
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
         value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+    return f"{value:,.1f} TB"

@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from jobs.product import Product, load_product
 from replay.computation import fingerprint, parts
 from replay.release import archived_parts, build, computation_parts
+from tests.unit.folders import CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 from tests.unit.lake_tables import make_settings
 
-SETTINGS: dict[str, Any] = {
-    "name": "tiny", "topics": {"orders": {"role": "events", "allowed_lateness": "1h", "identity": ["a"]}},
-    "outputs": {"rows": {"kind": "rows", "of": "orders"}, "sums": {"kind": "aggregate"}},
-    "functions": {"f": {"python": "udfs.x:f", "returns": "INT"}}}
-CONTRACT: dict[str, Any] = {"schema": [
-    {"name": "rows", "properties": [{"name": "a", "physicalType": "INT"}, {"name": "b", "physicalType": "STRING"}]},
-    {"name": "sums", "properties": [{"name": "n", "physicalType": "BIGINT"}]}]}
-SCHEMA: dict[str, Any] = {"type": "record", "name": "Order", "fields": [{"name": "a", "type": "int"}]}
-SQL = "INSERT INTO rows (a, b) SELECT a, 'x -- y' FROM orders -- of the shop\n"
 CODE = {"jobs/bindings.py": b"1", "udfs/x.py": b"2"}
-
-
-def write(folder: Path, *, settings: dict[str, Any] = SETTINGS, contract: dict[str, Any] = CONTRACT,
-          schema: dict[str, Any] = SCHEMA, sql: str = SQL) -> Product:
-    (folder / "schemas").mkdir(parents=True, exist_ok=True)
-    (folder / "checks").mkdir(exist_ok=True)
-    (folder / "product.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    (folder / "contract.yaml").write_text(yaml.safe_dump(contract))
-    (folder / "schemas" / "orders.avsc").write_text(json.dumps(schema))
-    (folder / "sources.sql").write_text("CREATE TABLE orders (a INT)")
-    (folder / "rows.sql").write_text(sql)
-    (folder / "sums.sql").write_text("INSERT INTO sums (n) SELECT COUNT(*) FROM orders")
-    return load_product(folder)
 
 
 def of(product: Product, code: dict[str, bytes] = CODE) -> str:
     return fingerprint(parts(product, code))
-
-
-def changed(base: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    copy: dict[str, Any] = json.loads(json.dumps(base))
-    change(copy)
-    return copy
 
 
 @pytest.mark.parametrize("change", [
@@ -58,7 +29,7 @@ def changed(base: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> di
     pytest.param({"settings": {**SETTINGS, "switch": "auto", "deadline": "2h", "standbys": 3}}, id="policies"),
     pytest.param({"settings": {**SETTINGS, "warnings": ["checks/x.sql"]}}, id="warnings"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"]["sums"].update(
-        window={"column": "n", "size": "1h"}))}, id="the window that a comparison uses"),
+        window={"column": "day", "size": "1d"}))}, id="the window that a comparison uses"),
     pytest.param({"contract": {**CONTRACT, "team": {"name": "us"}}}, id="owner"),
     pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0].update(quality=[{"metric": "rowCount"}]))},
                  id="quality"),

@@ -1,4 +1,4 @@
-"""Queries and checks with DuckDB, on real Iceberg tables."""
+"""Queries with DuckDB, on real Iceberg tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.product import Product
 from replay import lake
 from replay.errors import ConfigError, RefusedError
 from replay.publish import publish
-from replay.query import query, run_checks
+from replay.query import query
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, make_settings, sink, sink_all
 
@@ -97,24 +97,3 @@ def test_an_unknown_product(settings: Settings) -> None:
     with pytest.raises(ConfigError) as e:
         query(settings, "shoop", "SELECT 1")
     assert e.value.next == "kappa deploy shoop"
-
-
-def test_checks_select_offending_rows_of_exactly_these_snapshots(
-        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
-    (product.folder / "checks").mkdir()
-    (product.folder / "checks" / "positive.sql").write_text("-- amounts\nSELECT id FROM orders WHERE amount < 0;\n")
-    later = sink(catalog, "orders", "r1-a1", 2, [{"id": None, "amount": 1.0}] * 7)
-
-    results = run_checks(settings, product, snapshots)
-    assert [(r.name, r.offending, r.sample) for r in results] == [
-        ("orders: required columns", 0, []), ("checks/positive.sql", 1, [{"id": 2}])]
-    results = run_checks(settings, product, {**snapshots, "orders": later})
-    assert [(r.offending, len(r.sample)) for r in results] == [(7, 5), (1, 1)]
-
-
-def test_a_check_that_cannot_run_names_its_file(
-        settings: Settings, product: Product, snapshots: dict[str, int]) -> None:
-    (product.folder / "checks").mkdir()
-    (product.folder / "checks" / "wrong.sql").write_text("SELECT colour FROM orders")
-    with pytest.raises(ConfigError, match=r"^checks/wrong\.sql: the query names something that does not exist"):
-        run_checks(settings, product, snapshots)

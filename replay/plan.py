@@ -1,0 +1,280 @@
+"""What a change of a product's folder asks for, against the release that readers see. Pure: files in, reasons out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pyiceberg.types import IcebergType
+
+from jobs.product import Output, Product, ProductSettings
+from replay import computation, offsets
+from replay.computation import Parts
+from replay.lake import iceberg_type, widens
+from replay.offsets import Offsets
+
+
+class Kind(StrEnum):
+    """What has to be done, the least first."""
+
+    nothing = "nothing"
+    """Readers see this already."""
+    metadata = "metadata"
+    """The same rows: no replay, readers' tables stay."""
+    replay = "replay"
+    """Other rows: the log is read again from offset zero."""
+    breaking = "breaking"
+    """Readers of the tables could not go on: refused."""
+
+
+_ORDER = list(Kind)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that changed."""
+
+    kind: Kind
+    where: str
+    """File, table or column."""
+    what: str
+    instead: str = ""
+    """Of what is refused: what to write instead."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """All that changed."""
+
+    reasons: tuple[Reason, ...]
+    """What asks for most first."""
+    diff: str
+    """Unified diff of the product's files and of udfs/."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.reasons[0].kind if self.reasons else Kind.nothing
+
+
+@dataclass(frozen=True)
+class Version:
+    """A product as it is archived, or as it would be."""
+
+    product: Product
+    files: Mapping[str, bytes]
+    """Its files, and those of udfs/."""
+    parts: Parts
+    """What of it decides rows."""
+    reference: Offsets = field(default_factory=dict)
+    """Ends of the reference data that it reads."""
+
+
+Tables = Mapping[str, Mapping[str, IcebergType]]
+"""Table → column → type, as in the lake: also the columns that a release before left there."""
+
+
+def compare(old: Version | None, new: Version, tables: Tables | None = None) -> Change:
+    """What changed between what readers see (None: nothing yet) and a folder."""
+    if old is None:
+        first = Reason(Kind.replay, new.product.name, "nothing is published yet: this is the first release")
+        return Change((first, *_left_behind(new.product, None, tables or {})), diff(None, new))
+    reasons = [*_outputs(old.product, new.product), *_settings(old.product.settings, new.product.settings),
+               *_contract(old.product, new.product), *_files(old, new), *_reference(old, new)]
+    if any(r.kind is Kind.replay for r in reasons):  # only a replay writes to the tables as they are now
+        reasons += _left_behind(new.product, old.product, tables or {})
+    reasons += _layout(old, new, {file for r in reasons for file in _told_of(r)})
+    return Change(tuple(sorted(reasons, key=lambda r: -_ORDER.index(r.kind))), diff(old, new))
+
+
+def diff(old: Version | None, new: Version) -> str:
+    """Unified diff of the files, in the order of their names; of what is not text only that it differs."""
+    before = old.files if old else {}
+    return "".join(_file_diff(path, before.get(path), new.files.get(path)) for path in sorted({*before, *new.files}))
+
+
+def _file_diff(path: str, old: bytes | None, new: bytes | None) -> str:
+    if old == new:
+        return ""
+    try:
+        before, after = ((side or b"").decode().splitlines() for side in (old, new))
+    except UnicodeDecodeError:
+        return f"binary file {path} differs\n"
+    lines = difflib.unified_diff(before, after, "/dev/null" if old is None else f"a/{path}",
+                                 "/dev/null" if new is None else f"b/{path}", lineterm="")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _outputs(old: Product, new: Product) -> Iterator[Reason]:
+    """Tables: what readers of them could not follow is refused."""
+    for name in old.outputs:
+        if name not in new.outputs:
+            yield Reason(Kind.breaking, f"table {name}", "removed, and its readers would see it stand still for ever",
+                         f"keep {name}; or write the others as a product of another name")
+    for name in new.outputs:
+        if name not in old.outputs:
+            yield Reason(Kind.replay, f"table {name}", "new, made before the replay")
+            continue
+        before, after = old.settings.outputs[name], new.settings.outputs[name]
+        other = _new_output(name, {*old.outputs, *new.outputs})
+        if (before.kind, before.of) != (after.kind, after.of):
+            yield Reason(Kind.breaking, f"table {name}", f"of another kind: {_kind(before)} → {_kind(after)}",
+                         f"leave {name} as it was, and {_write_to(other)}")
+        was, key = _key(old.settings, before), _key(new.settings, after)
+        if was and was != key:
+            yield Reason(Kind.breaking, f"table {name}",
+                         f"another key: {', '.join(was)} → {', '.join(key) or 'none'}",
+                         f"leave {name} as it was, and {_write_to(other)}")
+        elif was != key:
+            yield Reason(Kind.metadata, f"table {name}", f"a key: {', '.join(key)}")
+        yield from _columns(name, old, new, other)
+
+
+def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:
+    before = {c.name: c.type for c in old.columns[table]}
+    after = {c.name: c.type for c in new.columns[table]}
+    for name in before:
+        where = f"column {table}.{name}"
+        if name not in after:
+            yield Reason(Kind.replay, where, "removed: it stays in the table until the last release that writes it is "
+                         "retired")
+        elif before[name] != after[name]:
+            yield _type_change(where, before[name], after[name], f"leave {table}.{name} as it was, and "
+                               f"{_write_to(other)}")
+    for name in after:
+        if name not in before:
+            yield Reason(Kind.replay, f"column {table}.{name}", f"new, {after[name]}: added to the table before the "
+                         "replay")
+
+
+def _type_change(where: str, old: str, new: str, instead: str) -> Reason:
+    was, is_ = iceberg_type(old, where), iceberg_type(new, where)
+    if was == is_:
+        return Reason(Kind.replay, where, f"{old} → {new}: the same type in the table")
+    if widens(was, is_):
+        return Reason(Kind.replay, where, f"{old} → {new}: widened in the table before the replay")
+    return Reason(Kind.breaking, where, f"{old} → {new}: its readers could not go on", instead)
+
+
+def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[Reason]:
+    """Columns that the lake still has of another release than the one readers see, of a type that does not fit."""
+    for table, columns in new.columns.items():
+        known = {c.name: c.type for c in old.columns.get(table, ())} if old else {}
+        for c in columns:
+            kept, wanted = tables.get(table, {}).get(c.name), iceberg_type(c.type, f"{table}.{c.name}")
+            if kept is None or kept == wanted or widens(kept, wanted):
+                continue
+            if c.name in known and not widens(iceberg_type(known[c.name]), kept):
+                continue  # the table is as readers' release has it: said of the column already
+            yield Reason(Kind.breaking, f"column {table}.{c.name}",
+                         f"the table has it as {kept}, from another release, and {wanted} is no wider",
+                         f"give {table}.{c.name} another name, or a type that holds {kept}")
+
+
+def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
+    """product.yaml, but for what is said of its outputs."""
+    before, after = (_flat(s.model_dump(mode="json")) for s in (old, new))
+    decides = {key for s in (old, new) for key in _flat(s.model_dump(mode="json", include=set(computation.DECIDES)))}
+    for key in sorted({*before, *after}):
+        if before.get(key) == after.get(key) or (key.startswith("outputs.") and ".window" not in key):
+            continue
+        yield Reason(Kind.replay if key in decides else Kind.metadata, f"product.yaml: {key}",
+                     f"{_word(before.get(key))} → {_word(after.get(key))}")
+    common = [[name for name in s.outputs if name in old.outputs and name in new.outputs] for s in (old, new)]
+    if common[0] != common[1]:
+        yield Reason(Kind.replay, "product.yaml: outputs", "in another order: one may use the views of another")
+
+
+def _contract(old: Product, new: Product) -> Iterator[Reason]:
+    """contract.yaml, but for names and types of columns."""
+    before, after = old.contract, new.contract
+    for key in sorted({*before, *after} - {"schema"}):
+        if before.get(key) != after.get(key):
+            yield Reason(Kind.metadata, f"contract.yaml: {key}", "changed")
+    tables = [{t.get("name"): t for t in contract.get("schema") or ()} for contract in (before, after)]
+    for name in (n for n in tables[1] if n in tables[0]):
+        was, is_ = tables[0][name], tables[1][name]
+        if keys := _differing(was, is_, but={"properties"}):
+            yield Reason(Kind.metadata, f"contract.yaml: {name}", f"{keys} changed")
+        columns = [{p["name"]: p for p in table.get("properties") or ()} for table in (was, is_)]
+        for column in (c for c in columns[1] if c in columns[0]):
+            if keys := _differing(columns[0][column], columns[1][column], but={"physicalType"}):
+                yield Reason(Kind.metadata, f"contract.yaml: {name}.{column}", f"{keys} changed")
+
+
+def _files(old: Version, new: Version) -> Iterator[Reason]:
+    """Files besides the two that are read field by field."""
+    named = {"product.yaml", "contract.yaml"}
+    for path in sorted({*old.parts, *new.parts} - named):
+        if old.parts.get(path) != new.parts.get(path):
+            yield Reason(Kind.replay, path, _happened(old.parts, new.parts, path))
+    for path in sorted({*old.files, *new.files} - {*old.parts, *new.parts} - named):
+        if old.files.get(path) != new.files.get(path):
+            yield Reason(Kind.metadata, path, f"{_happened(old.files, new.files, path)}, and decides no row")
+
+
+def _layout(old: Version, new: Version, told: set[str]) -> Iterator[Reason]:
+    """Files that differ in nothing that was said of them."""
+    for path in sorted({*old.files, *new.files} - told):
+        if old.files.get(path) != new.files.get(path):
+            yield Reason(Kind.metadata, path, "nothing that counts: comments, order, layout, defaults")
+
+
+def _told_of(reason: Reason) -> tuple[str, ...]:
+    """The files that it is from."""
+    subject = reason.where.partition(" ")[0]
+    return {"table": ("product.yaml", "contract.yaml"), "column": ("contract.yaml",)}.get(
+        subject, (reason.where.partition(":")[0],))
+
+
+def _reference(old: Version, new: Version) -> Iterator[Reason]:
+    for topic in sorted({*old.reference} & {*new.reference}):
+        if old.reference[topic] != new.reference[topic]:
+            counts = [offsets.total(offsets.only(v.reference, [topic])) for v in (old, new)]
+            yield Reason(Kind.replay, f"topic {topic}", f"new reference data: {counts[0]:,} → {counts[1]:,} records; a "
+                         "release reads what is there when it is built")
+
+
+def _key(settings: ProductSettings, output: Output) -> tuple[str, ...]:
+    """The key that is stated; empty when rows are told apart by all columns."""
+    return output.key or (settings.topics[output.of].identity if output.of in settings.topics else ())
+
+
+def _kind(output: Output) -> str:
+    return f"{output.kind.value} of {output.of}" if output.of else output.kind.value
+
+
+def _new_output(name: str, taken: set[str]) -> str:
+    """departures → departures_2, departures_2 → departures_3."""
+    base, number = (m[1], int(m[2])) if (m := re.fullmatch(r"(.+)_(\d+)", name)) else (name, 1)
+    while f"{base}_{number}" in taken or number == 1:
+        number += 1
+    return f"{base}_{number}"
+
+
+def _write_to(output: str) -> str:
+    return f"write the new rows to a new output {output} (product.yaml, contract.yaml, {output}.sql)"
+
+
+def _happened(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> str:
+    return "removed" if path not in new else "changed" if path in old else "new"
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {'topics.flights.role': 'events'}."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any], but: set[str]) -> str:
+    return ", ".join(sorted(k for k in {*old, *new} - but if old.get(k) != new.get(k)))

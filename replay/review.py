@@ -1,0 +1,196 @@
+"""A working folder beside the release that readers see, and what its replay would need. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.types import IcebergType
+
+from jobs.product import Product
+from replay import lake, offsets
+from replay.model import Attempt, ProductState, Release
+from replay.offsets import Offsets
+from replay.plan import Change, Version, compare
+from replay.release import archived_parts, computation_parts, release_folder
+from replay.settings import Settings
+from replay.world import read_product
+
+FILES_FACTOR = 1.5
+"""Disk that a replay takes, per byte of the files that readers' tables have: it writes as many rows once more, in the
+smaller files of more checkpoints, and metadata for each checkpoint."""
+
+
+class Sights(Protocol):
+    """What a review needs of the world."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def ends(self, product: Product) -> Offsets:
+        """Ends of the topics that grow."""
+
+    def reference_ends(self, product: Product) -> Offsets: ...
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What readers see."""
+
+    release: Release
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The last replay of a product."""
+
+    attempt: str
+    records: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """A disk, and what a replay would write to it."""
+
+    path: Path
+    needed: int
+    """Bytes."""
+    free: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a replay would take."""
+
+    records: int
+    """In the log now."""
+    measured: Measured | None
+    disks: tuple[Place, ...]
+    """Empty when nothing was measured yet, or when the tables are not on this machine."""
+
+    @property
+    def seconds(self) -> float | None:
+        """From the last replay's rate; None when there was none."""
+        return round(self.records * self.measured.seconds / self.measured.records, 1) if self.measured else None
+
+
+@dataclass(frozen=True)
+class Review:
+    """A folder, reviewed."""
+
+    product: Product
+    shown: Shown | None
+    change: Change
+    needs: Needs
+
+
+def review(settings: Settings, world: Sights, product: Product, state: ProductState) -> Review:
+    """Compare, and estimate from what the last replay took and what the tables have."""
+    now = shown(state)
+    reference = world.reference_ends(product)
+    new = Version(product, _with_udfs(product, parts := computation_parts(product)), parts, reference)
+    tables = _tables(world.catalog, product.name)
+    change = compare(_archived(settings, now.release) if now else None, new, _columns(tables))
+    records = offsets.total(world.ends(product)) + offsets.total(reference)
+    return Review(product, now, change, Needs(records, last_replay(state), disks(settings, tables, state)))
+
+
+def shown(state: ProductState) -> Shown | None:
+    """The attempt that readers see, and the release whose files count for it."""
+    if state.published is None:
+        return None
+    attempt = state.attempt(state.published.attempt_name)
+    return Shown(state.release(attempt.metadata or attempt.release), attempt)
+
+
+def last_replay(state: ProductState) -> Measured | None:
+    """How long the newest undisturbed replay took until it had caught up.
+
+    A position from then may be gone; the oldest one kept then stands for it, with what live traffic added since.
+    """
+    for a in reversed(state.attempts):
+        if a.caught_up_at is None or a.submitted_at is None or len(a.job_ids) > 1 or not a.positions:
+            continue
+        then = [p for p in a.positions if p.at <= a.caught_up_at]
+        records = offsets.total((then[-1] if then else a.positions[0]).offsets)
+        if records and a.caught_up_at > a.submitted_at:
+            return Measured(a.name, records, a.caught_up_at - a.submitted_at)
+    return None
+
+
+def disks(settings: Settings, tables: Mapping[str, TableMetadata], state: ProductState) -> tuple[Place, ...]:
+    """What a replay would write, and the room for it; only where tables or checkpoints are local files."""
+    now = shown(state)
+    if now is None or state.published is None:
+        return ()
+    wanted: list[tuple[Path, int]] = []
+    if warehouse := _local(settings.catalog.pyiceberg.get("warehouse", "")):
+        size = sum(_size(tables[t], snapshot) for t, snapshot in state.published.after.items() if t in tables)
+        wanted.append((warehouse, round(size * FILES_FACTOR)))
+    if checkpoints := _local(settings.flink.checkpoints):
+        wanted.append((checkpoints, _folder_size(checkpoints / now.attempt.product / now.attempt.name)))
+    found: dict[int, Place] = {}
+    for path, needed in wanted:
+        device = os.stat(there := _existing(path)).st_dev
+        before = found.get(device)
+        found[device] = Place(before.path if before else path, needed + (before.needed if before else 0),
+                              shutil.disk_usage(there).free)
+    return tuple(found.values())
+
+
+def _archived(settings: Settings, release: Release) -> Version:
+    folder = release_folder(settings, release.product, release.fingerprint)
+    product = read_product(folder / "product")
+    parts = archived_parts(folder, product)
+    return Version(product, _with_udfs(product, parts), parts, release.reference_offsets)
+
+
+def _with_udfs(product: Product, parts: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files that people edit: the product's, and Python functions."""
+    return {**{path.as_posix(): (product.folder / path).read_bytes() for path in product.files},
+            **{path: content for path, content in parts.items() if path.startswith("udfs/")}}
+
+
+def _tables(catalog: Catalog, product: str) -> dict[str, TableMetadata]:
+    return {name: lake.read_metadata(catalog, location) for name, location in lake.pointers(catalog, product).items()}
+
+
+def _columns(tables: Mapping[str, TableMetadata]) -> dict[str, dict[str, IcebergType]]:
+    return {name: {f.name: f.field_type for f in m.schema().fields} for name, m in tables.items()}
+
+
+def _size(table: TableMetadata, snapshot_id: int) -> int:
+    """Bytes of the files of a snapshot, as its writer counted them."""
+    snapshot = table.snapshot_by_id(snapshot_id)
+    summary = snapshot.summary if snapshot else None
+    return int(summary.additional_properties.get("total-files-size", "0")) if summary else 0
+
+
+def _folder_size(folder: Path) -> int:
+    """Bytes of the files below; a running job adds and deletes some meanwhile."""
+    size = 0
+    for file in folder.rglob("*"):
+        try:
+            size += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return size
+
+
+def _local(uri: str) -> Path | None:
+    """The path of a file: URI; None for one that is elsewhere."""
+    if uri.startswith("file:"):
+        return Path("/" + uri.removeprefix("file:").lstrip("/"))
+    return Path(uri) if uri.startswith("/") else None
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() or path == path.parent else _existing(path.parent)
