@@ -1,4 +1,4 @@
-"""The Java table format in jobs/java: compiled by Eclipse's batch compiler, which needs a Java runtime but no JDK."""
+"""The Java in jobs/java, a table format and a connector, compiled by Eclipse's batch compiler: no JDK is needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build_format_jar(java: Path, ecj: Path, classpath: Sequence[Path], out: Path, *, source: Path = MAIN) -> Path:
-    """Compile the format into a jar, unless `out` was already made from the same sources, compiler and class path.
+    """Compile them into a jar, unless `out` was already made from the same sources, compiler and class path.
 
     The jar appears whole or not at all, and is byte for byte the same wherever it is built.
     """
@@ -41,7 +41,7 @@ def build_format_jar(java: Path, ecj: Path, classpath: Sequence[Path], out: Path
 
 
 def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, classpath: Sequence[Path]) -> str:
-    """Compile the format's JUnit tests and run them against the jar; the report, or KappaError with it."""
+    """Compile their JUnit tests and run them against the jar; the report, or KappaError with it."""
     with tempfile.TemporaryDirectory(prefix="format-tests-") as scratch:
         classes = Path(scratch) / "classes"
         libraries = (format_jar, *classpath, junit)
@@ -53,7 +53,7 @@ def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, class
             capture_output=True, text=True, check=False, timeout=300,
         )
     if run.returncode != 0:
-        raise KappaError("the Java format fails its tests", found=run.stdout + run.stderr, next="mend jobs/java")
+        raise KappaError("the Java code fails its tests", found=run.stdout + run.stderr, next="mend jobs/java")
     return run.stdout
 
 

@@ -1,4 +1,4 @@
-"""The table format's JUnit tests, compiled and run on the Java runtime that the stack uses."""
+"""The JUnit tests of the table format and the connector, compiled and run on the Java runtime that the stack uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from local.format_jar import build_format_jar, run_format_tests
 from local.layout import java
 
 
-def test_the_java_format_passes_its_tests(tmp_path: Path) -> None:
+def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     cache = jars.cache_folder()
     needed = [jar for part in ("build", "flink", "test") for jar in jars.read_lock(part)]
     jars.ensure(needed, cache, lambda message: None)
@@ -20,3 +20,4 @@ def test_the_java_format_passes_its_tests(tmp_path: Path) -> None:
     report = run_format_tests(java(), ecj, junit, format_jar, libraries)
     assert "0 tests failed" in report
     assert "aTombstoneIsEmittedWithNothingInIt" in report
+    assert "aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow" in report

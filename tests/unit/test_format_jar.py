@@ -119,7 +119,9 @@ def test_write_jar_sorts_what_it_is_given(tmp_path: Path) -> None:
     assert format_jar.built_from(tmp_path / "a") == "comment"
 
 
-def test_the_service_file_names_a_class_that_exists() -> None:
-    name = (MAIN / "resources" / SERVICES).read_text().strip()
-    source = MAIN / "java" / Path(*name.split(".")).with_suffix(".java")
-    assert f"class {source.stem} implements DeserializationFormatFactory" in source.read_text()
+def test_the_service_file_names_factories_that_exist() -> None:
+    names = (MAIN / "resources" / SERVICES).read_text().splitlines()
+    sources = [MAIN / "java" / Path(*name.split(".")).with_suffix(".java") for name in names]
+    factories = ("DeserializationFormatFactory", "DynamicTableSourceFactory")
+    for source, factory in zip(sources, factories, strict=True):
+        assert f"class {source.stem} implements {factory}" in source.read_text()

@@ -1,0 +1,37 @@
+package kappa.log;
+
+import java.io.Serializable;
+import java.time.Duration;
+import org.apache.flink.api.common.eventtime.Watermark;
+
+/**
+ * What the clock of one partition lets its watermark be.
+ *
+ * @param allowedLateness L: a record is late when it was appended more than this after it happened
+ * @param brokerTimeMargin set when the broker dates the topic's records, else null: see {@link #atEnd}
+ */
+record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements Serializable {
+
+    /** The watermark that the SQL declares behind a record: its timestamp - L. */
+    Watermark after(long recordTimestamp) {
+        return new Watermark(recordTimestamp - allowedLateness.toMillis());
+    }
+
+    boolean brokerDatesRecords() {
+        return brokerTimeMargin != null;
+    }
+
+    /**
+     * The watermark of a partition that is read to the end that the broker named when it was asked at {@code askedAt}.
+     *
+     * <p>Why nothing behind that end is cut off: under LogAppendTime a record is dated by the leader that appends it.
+     * It lies behind the high watermark of {@code askedAt} if it was appended later, or shortly before and was not on
+     * all replicas yet, for which a replica has {@code replica.lag.time.max.ms} (30 s, judged up to 15 s late) before
+     * it is no longer waited for. So its timestamp is at least {@code askedAt} less that time and less what the clocks
+     * of broker and TaskManager differ by; the margin covers both. Lateness is then judged by the record's own
+     * timestamp, so what the rule calls on time lies above {@code askedAt - margin - L}.
+     */
+    Watermark atEnd(long askedAt) {
+        return after(askedAt - brokerTimeMargin.toMillis());
+    }
+}

@@ -1,0 +1,160 @@
+package kappa.log;
+
+import java.time.Duration;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.Set;
+import java.util.regex.Pattern;
+import org.apache.flink.api.common.serialization.DeserializationSchema;
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
+import org.apache.flink.streaming.connectors.kafka.config.BoundedMode;
+import org.apache.flink.streaming.connectors.kafka.config.StartupMode;
+import org.apache.flink.streaming.connectors.kafka.table.KafkaConnectorOptions;
+import org.apache.flink.streaming.connectors.kafka.table.KafkaDynamicSource;
+import org.apache.flink.streaming.connectors.kafka.table.KafkaDynamicTableFactory;
+import org.apache.flink.table.api.ValidationException;
+import org.apache.flink.table.connector.format.DecodingFormat;
+import org.apache.flink.table.connector.source.DynamicTableSource;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.factories.DynamicTableSourceFactory;
+import org.apache.flink.table.types.DataType;
+
+/**
+ * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading values, with two differences.
+ *
+ * <ul>
+ *   <li>A checkpoint holds the clock of each partition: the latest timestamp read. A restored partition begins with the
+ *       watermark that its last record left, and not with none until a further record comes.
+ *   <li>With {@code broker-time}, for a topic with {@code message.timestamp.type=LogAppendTime}, the clock of a
+ *       partition that is read to its end, or was always empty, goes on with the wall clock.
+ * </ul>
+ *
+ * <p>It has the options of {@code kafka} and those below. The watermark declared in SQL must be the record's timestamp
+ * less {@code allowed-lateness}.
+ */
+public final class LogTableFactory implements DynamicTableSourceFactory {
+
+    static final String IDENTIFIER = "kappa-log";
+
+    static final ConfigOption<Duration> ALLOWED_LATENESS =
+            ConfigOptions.key("allowed-lateness")
+                    .durationType()
+                    .noDefaultValue()
+                    .withDescription("What the watermark is behind a record's timestamp.");
+
+    static final ConfigOption<Boolean> BROKER_TIME =
+            ConfigOptions.key("broker-time")
+                    .booleanType()
+                    .defaultValue(false)
+                    .withDescription("The broker dates the records: message.timestamp.type is LogAppendTime.");
+
+    static final ConfigOption<Duration> BROKER_TIME_MARGIN =
+            ConfigOptions.key("broker-time.margin")
+                    .durationType()
+                    .defaultValue(Duration.ofMinutes(1))
+                    .withDescription(
+                            "How much older than now a record may be dated that becomes visible now: the brokers' "
+                                    + "replica.lag.time.max.ms and half as much, and what clocks differ by.");
+
+    @Override
+    public String factoryIdentifier() {
+        return IDENTIFIER;
+    }
+
+    @Override
+    public Set<ConfigOption<?>> requiredOptions() {
+        return new Kafka(null).requiredOptions();
+    }
+
+    @Override
+    public Set<ConfigOption<?>> optionalOptions() {
+        return new Kafka(null).optionalOptions();
+    }
+
+    @Override
+    public DynamicTableSource createDynamicTableSource(Context context) {
+        Configuration options = Configuration.fromMap(context.getCatalogTable().getOptions());
+        Duration margin = options.get(BROKER_TIME) ? options.get(BROKER_TIME_MARGIN) : null;
+        return new Kafka(new LogClock(options.get(ALLOWED_LATENESS), margin)).createDynamicTableSource(context);
+    }
+
+    /** The connector's factory: it validates and parses the options, and this one makes of them a source of ours. */
+    private static final class Kafka extends KafkaDynamicTableFactory {
+
+        private final LogClock clock;
+
+        Kafka(LogClock clock) {
+            this.clock = clock;
+        }
+
+        @Override
+        public String factoryIdentifier() {
+            return LogTableFactory.IDENTIFIER;
+        }
+
+        @Override
+        public Set<ConfigOption<?>> requiredOptions() {
+            Set<ConfigOption<?>> options = new HashSet<>(super.requiredOptions());
+            options.add(KafkaConnectorOptions.PROPS_GROUP_ID);
+            options.add(ALLOWED_LATENESS);
+            return options;
+        }
+
+        @Override
+        public Set<ConfigOption<?>> optionalOptions() {
+            Set<ConfigOption<?>> options = new HashSet<>(super.optionalOptions());
+            options.remove(KafkaConnectorOptions.PROPS_GROUP_ID);
+            options.add(BROKER_TIME);
+            options.add(BROKER_TIME_MARGIN);
+            return options;
+        }
+
+        @Override
+        protected KafkaDynamicSource createKafkaTableSource(
+                DataType physicalDataType,
+                DecodingFormat<DeserializationSchema<RowData>> keyFormat,
+                DecodingFormat<DeserializationSchema<RowData>> valueFormat,
+                int[] keyProjection,
+                int[] valueProjection,
+                String keyPrefix,
+                List<String> topics,
+                Pattern topicPattern,
+                Properties properties,
+                StartupMode startupMode,
+                Map<TopicPartition, Long> startupOffsets,
+                long startupTimestamp,
+                BoundedMode boundedMode,
+                Map<TopicPartition, Long> boundedOffsets,
+                long boundedTimestamp,
+                String tableIdentifier,
+                Integer parallelism) {
+            if (keyFormat != null) {
+                throw new ValidationException(
+                        String.format(
+                                "The connector '%s' reads values only. Remove 'key.format'.",
+                                LogTableFactory.IDENTIFIER));
+            }
+            return new LogTableSource(
+                    physicalDataType,
+                    valueFormat,
+                    valueProjection,
+                    topics,
+                    topicPattern,
+                    properties,
+                    startupMode,
+                    startupOffsets,
+                    startupTimestamp,
+                    boundedMode,
+                    boundedOffsets,
+                    boundedTimestamp,
+                    tableIdentifier,
+                    parallelism,
+                    clock);
+        }
+    }
+}

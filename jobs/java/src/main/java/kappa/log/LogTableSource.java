@@ -1,0 +1,181 @@
+package kappa.log;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.Set;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import kappa.log.RowDeserializer.Metadata;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.serialization.DeserializationSchema;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.api.connector.source.Boundedness;
+import org.apache.flink.connector.kafka.source.KafkaSourceOptions;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerConfig;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.flink.streaming.api.datastream.DataStream;
+import org.apache.flink.streaming.api.datastream.DataStreamSource;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.flink.streaming.connectors.kafka.config.BoundedMode;
+import org.apache.flink.streaming.connectors.kafka.config.StartupMode;
+import org.apache.flink.streaming.connectors.kafka.table.KafkaDynamicSource;
+import org.apache.flink.table.connector.Projection;
+import org.apache.flink.table.connector.ProviderContext;
+import org.apache.flink.table.connector.format.DecodingFormat;
+import org.apache.flink.table.connector.source.DataStreamScanProvider;
+import org.apache.flink.table.connector.source.DynamicTableSource;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.types.DataType;
+
+/** The connector's table source around a {@link LogSource}. */
+final class LogTableSource extends KafkaDynamicSource {
+
+    private static final Set<String> METADATA =
+            Arrays.stream(Metadata.values())
+                    .map(column -> column.name().toLowerCase(Locale.ROOT))
+                    .collect(Collectors.toUnmodifiableSet());
+
+    private final LogClock clock;
+
+    LogTableSource(
+            DataType physicalDataType,
+            DecodingFormat<DeserializationSchema<RowData>> format,
+            int[] valueProjection,
+            List<String> topics,
+            Pattern topicPattern,
+            Properties properties,
+            StartupMode startupMode,
+            Map<TopicPartition, Long> startupOffsets,
+            long startupTimestamp,
+            BoundedMode boundedMode,
+            Map<TopicPartition, Long> boundedOffsets,
+            long boundedTimestamp,
+            String tableIdentifier,
+            Integer parallelism,
+            LogClock clock) {
+        super(
+                physicalDataType,
+                null,
+                format,
+                new int[0],
+                valueProjection,
+                null,
+                topics,
+                topicPattern,
+                properties,
+                startupMode,
+                startupOffsets,
+                startupTimestamp,
+                boundedMode,
+                boundedOffsets,
+                boundedTimestamp,
+                false,
+                tableIdentifier,
+                parallelism);
+        this.clock = clock;
+    }
+
+    @Override
+    public ScanRuntimeProvider getScanRuntimeProvider(ScanContext context) {
+        DataType values = Projection.of(valueProjection).project(physicalDataType);
+        DeserializationSchema<RowData> value = valueDecodingFormat.createRuntimeDecoder(context, values);
+        TypeInformation<RowData> produced = context.createTypeInformation(producedDataType);
+        List<Metadata> metadata =
+                metadataKeys.stream().map(key -> Metadata.valueOf(key.toUpperCase(Locale.ROOT))).toList();
+        LogSource source =
+                new LogSource(
+                        createKafkaSource(null, value, produced),
+                        new RowDeserializer(value, new ArrayList<>(metadata), produced),
+                        consumerProperties(),
+                        clock);
+        WatermarkStrategy<RowData> watermarks =
+                watermarkStrategy == null ? WatermarkStrategy.noWatermarks() : watermarkStrategy;
+        return new DataStreamScanProvider() {
+            @Override
+            public DataStream<RowData> produceDataStream(ProviderContext provider, StreamExecutionEnvironment env) {
+                DataStreamSource<RowData> stream = env.fromSource(source, watermarks, "KafkaSource-" + tableIdentifier);
+                provider.generateUid(LogTableFactory.IDENTIFIER).ifPresent(stream::uid);
+                return stream;
+            }
+
+            @Override
+            public boolean isBounded() {
+                return source.getBoundedness() == Boundedness.BOUNDED;
+            }
+
+            @Override
+            public Optional<Integer> getParallelism() {
+                return Optional.ofNullable(parallelism);
+            }
+        };
+    }
+
+    /** What KafkaSourceBuilder adds to the properties that it was given, and does not give away again. */
+    private Properties consumerProperties() {
+        Properties whole = new Properties();
+        whole.setProperty(ConsumerConfig.KEY_DESERIALIZER_CLASS_CONFIG, ByteArrayDeserializer.class.getName());
+        whole.setProperty(ConsumerConfig.VALUE_DESERIALIZER_CLASS_CONFIG, ByteArrayDeserializer.class.getName());
+        whole.setProperty(ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, "false");
+        whole.setProperty(
+                KafkaSourceOptions.CLIENT_ID_PREFIX.key(), properties.getProperty(ConsumerConfig.GROUP_ID_CONFIG));
+        whole.putAll(properties);
+        // A position outside of the log, after a loss of records, fails the job. Any other policy would go on elsewhere:
+        // 'earliest', which the connector sets, reads everything again.
+        whole.setProperty(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "none");
+        return whole;
+    }
+
+    @Override
+    public Map<String, DataType> listReadableMetadata() {
+        Map<String, DataType> readable = super.listReadableMetadata();
+        readable.keySet().removeIf(key -> !key.startsWith("value.") && !METADATA.contains(key));
+        return readable;
+    }
+
+    @Override
+    public DynamicTableSource copy() {
+        LogTableSource copy =
+                new LogTableSource(
+                        physicalDataType,
+                        valueDecodingFormat,
+                        valueProjection,
+                        topics,
+                        topicPattern,
+                        properties,
+                        startupMode,
+                        specificStartupOffsets,
+                        startupTimestampMillis,
+                        boundedMode,
+                        specificBoundedOffsets,
+                        boundedTimestampMillis,
+                        tableIdentifier,
+                        parallelism,
+                        clock);
+        copy.producedDataType = producedDataType;
+        copy.metadataKeys = metadataKeys;
+        copy.watermarkStrategy = watermarkStrategy;
+        return copy;
+    }
+
+    @Override
+    public String asSummaryString() {
+        return "Kafka log table source";
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return super.equals(other) && clock.equals(((LogTableSource) other).clock);
+    }
+
+    @Override
+    public int hashCode() {
+        return Objects.hash(super.hashCode(), clock);
+    }
+}

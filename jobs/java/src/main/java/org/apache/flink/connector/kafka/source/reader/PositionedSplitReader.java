@@ -1,0 +1,30 @@
+package org.apache.flink.connector.kafka.source.reader;
+
+import java.util.Properties;
+import java.util.Set;
+import org.apache.flink.api.connector.source.SourceReaderContext;
+import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
+
+/**
+ * The connector's split reader, with the positions of its consumer.
+ *
+ * <p>They stand behind transaction markers and aborted records, which no record's offset does. It lives in the
+ * connector's package, the only one to which the connector shows its consumer.
+ */
+public abstract class PositionedSplitReader extends KafkaPartitionSplitReader {
+
+    protected PositionedSplitReader(
+            Properties properties, SourceReaderContext context, KafkaSourceReaderMetrics metrics) {
+        super(properties, context, metrics);
+    }
+
+    protected final Set<TopicPartition> assigned() {
+        return consumer().assignment();
+    }
+
+    /** The offset of the next record to fetch: all before it were returned. */
+    protected final long position(TopicPartition partition) {
+        return getConsumerPosition(partition, "comparing it with the end of the log");
+    }
+}

@@ -1,0 +1,253 @@
+package kappa.log;
+
+import static kappa.log.Fixtures.AN_HOUR;
+import static kappa.log.Fixtures.AN_HOUR_BY_THE_BROKER;
+import static kappa.log.Fixtures.HOUR;
+import static kappa.log.Fixtures.MINUTE;
+import static kappa.log.Fixtures.ONE;
+import static kappa.log.Fixtures.ZERO;
+import static kappa.log.Fixtures.from;
+import static kappa.log.Fixtures.record;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import kappa.log.Fixtures.Notes;
+import org.apache.flink.api.connector.source.SourceEvent;
+import org.apache.flink.api.connector.source.SourceReaderContext;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.connector.base.source.reader.RecordsBySplits;
+import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
+import org.apache.flink.connector.base.source.reader.splitreader.SplitReader;
+import org.apache.flink.connector.base.source.reader.splitreader.SplitsChange;
+import org.apache.flink.connector.base.source.reader.synchronization.FutureCompletingBlockingQueue;
+import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
+import org.apache.flink.connector.kafka.source.reader.fetcher.KafkaSourceFetcherManager;
+import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
+import org.apache.flink.core.io.InputStatus;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.metrics.groups.SourceReaderMetricGroup;
+import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
+import org.apache.flink.util.SimpleUserCodeClassLoader;
+import org.apache.flink.util.UserCodeClassLoader;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(30)
+class LogSourceReaderTest {
+
+    private static final long NOON = 12 * HOUR;
+
+    private final Broker broker = new Broker();
+    private final Notes output = new Notes();
+
+    @Test
+    void aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON), new LogSplit(from(ONE, 3), NOON + 5)));
+            reader.isAvailable().get();
+            assertEquals(InputStatus.NOTHING_AVAILABLE, reader.pollNext(output));
+            assertEquals(
+                    Set.of("log-0: watermark " + (NOON - HOUR), "log-1: watermark " + (NOON + 5 - HOUR)),
+                    Set.copyOf(output.taken));
+            assertEquals(2, output.taken.size());
+        }
+    }
+
+    @Test
+    void aPartitionThatWasNeverReadHasNoWatermark() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            KafkaPartitionSplit never = from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET);
+            reader.addSplits(List.of(new LogSplit(never, LogSplit.NO_CLOCK), from(ONE, 4)));
+            reader.pollNext(output);
+            assertEquals(List.of(), output.taken);
+        }
+    }
+
+    @Test
+    void aSecondRestoreBeforeReadingOnIsTheSameAsTheFirst() throws Exception {
+        List<KafkaPartitionSplit> kept;
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON)));
+            reader.pollNext(output);
+            kept = reader.snapshotState(1);
+        }
+        assertEquals(List.of(from(ZERO, 7)), kept);
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(kept);
+            reader.pollNext(output);
+            broker.answers(records(record(ZERO, 7, NOON + MINUTE, "seven")));
+            pollUntil(reader, 3);
+        }
+        String restored = "log-0: watermark " + (NOON - HOUR);
+        assertEquals(List.of(restored, restored, "log-0: seven @ " + (NOON + MINUTE)), output.taken);
+    }
+
+    @Test
+    void theClockIsThatOfTheLatestRecordAndNeverGoesBack() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
+            broker.answers(records(record(ZERO, 0, NOON, "a"), record(ZERO, 1, NOON - MINUTE, "b")));
+            pollUntil(reader, 2);
+            KafkaPartitionSplit kept = reader.snapshotState(1).get(0);
+            assertEquals(from(ZERO, 2), kept);
+            assertEquals(NOON, LogSplit.clockOf(kept));
+        }
+    }
+
+    @Test
+    void atTheEndOfThePartitionsTheClockGoesOnBehindTheRecords() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR_BY_THE_BROKER)) {
+            reader.addSplits(List.of(from(ZERO, 0), from(ONE, KafkaPartitionSplit.EARLIEST_OFFSET)));
+            long askedAt = NOON + 10 * MINUTE;
+            List<EndOfLog> ends = List.of(new EndOfLog(ZERO, 1, askedAt), new EndOfLog(ONE, 0, askedAt));
+            broker.answers(new RecordsThenEnds(records(record(ZERO, 0, NOON, "a")), ends));
+            pollUntil(reader, 3);
+            String atEnd = "watermark " + (askedAt - MINUTE - HOUR);
+            assertEquals(List.of("log-0: a @ " + NOON, "log-0: " + atEnd, "log-1: " + atEnd), output.taken);
+            List<KafkaPartitionSplit> kept = reader.snapshotState(1);
+            assertTrue(kept.containsAll(List.of(from(ZERO, 1), from(ONE, KafkaPartitionSplit.EARLIEST_OFFSET))));
+            assertEquals(
+                    Set.of(NOON, LogSplit.NO_CLOCK), Set.copyOf(kept.stream().map(LogSplit::clockOf).toList()));
+        }
+    }
+
+    @Test
+    void anEndWithoutAnyRecordIsSeenToo() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR_BY_THE_BROKER)) {
+            reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
+            broker.answers(new RecordsThenEnds(records(), List.of(new EndOfLog(ZERO, 0, NOON))));
+            pollUntil(reader, 1);
+            assertEquals(List.of("log-0: watermark " + (NOON - MINUTE - HOUR)), output.taken);
+        }
+    }
+
+    @Test
+    void aRestoredBoundedPartitionFinishes() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(new LogSplit(new KafkaPartitionSplit(ZERO, 7, 8), NOON)));
+            reader.notifyNoMoreSplits();
+            broker.answers(records(Set.of("log-0"), record(ZERO, 7, NOON, "last")));
+            InputStatus status;
+            do {
+                reader.isAvailable().get();
+                status = reader.pollNext(output);
+            } while (status != InputStatus.END_OF_INPUT);
+            assertEquals(
+                    List.of("log-0: watermark " + (NOON - HOUR), "log-0: last @ " + NOON, "log-0: finished"),
+                    output.taken);
+        }
+    }
+
+    private void pollUntil(LogSourceReader reader, int taken) throws Exception {
+        while (output.taken.size() < taken) {
+            reader.isAvailable().get();
+            reader.pollNext(output);
+        }
+    }
+
+    private LogSourceReader reader(LogClock clock) throws Exception {
+        KafkaSourceFetcherManager fetchers =
+                new KafkaSourceFetcherManager(new FutureCompletingBlockingQueue<>(), () -> broker, finished -> {});
+        Context context = new Context();
+        return new LogSourceReader(
+                fetchers,
+                new LogRecordEmitter(Fixtures.rows(), clock),
+                new Configuration(),
+                context,
+                new KafkaSourceReaderMetrics(context.metricGroup()),
+                clock);
+    }
+
+    @SafeVarargs
+    private static RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records(
+            ConsumerRecord<byte[], byte[]>... records) {
+        return records(Set.of(), records);
+    }
+
+    @SafeVarargs
+    private static RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records(
+            Collection<String> finished, ConsumerRecord<byte[], byte[]>... records) {
+        RecordsBySplits.Builder<ConsumerRecord<byte[], byte[]>> batch = new RecordsBySplits.Builder<>();
+        Arrays.stream(records).forEach(record -> batch.add("log-" + record.partition(), record));
+        batch.addFinishedSplits(finished);
+        return batch.build();
+    }
+
+    /** Answers what it is told to, and nothing otherwise. */
+    private static final class Broker implements SplitReader<ConsumerRecord<byte[], byte[]>, KafkaPartitionSplit> {
+
+        private final BlockingQueue<RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>>> answers =
+                new LinkedBlockingQueue<>();
+
+        void answers(RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> batch) {
+            answers.add(batch);
+        }
+
+        @Override
+        public RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> fetch() {
+            try {
+                RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> batch = answers.poll(20, TimeUnit.MILLISECONDS);
+                return batch == null ? records() : batch;
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return records();
+            }
+        }
+
+        @Override
+        public void handleSplitsChanges(SplitsChange<KafkaPartitionSplit> change) {}
+
+        @Override
+        public void wakeUp() {}
+
+        @Override
+        public void close() {}
+    }
+
+    private static final class Context implements SourceReaderContext {
+
+        private final SourceReaderMetricGroup metrics = UnregisteredMetricsGroup.createSourceReaderMetricGroup();
+        private final List<SourceEvent> sent = new ArrayList<>();
+
+        @Override
+        public SourceReaderMetricGroup metricGroup() {
+            return metrics;
+        }
+
+        @Override
+        public Configuration getConfiguration() {
+            return new Configuration();
+        }
+
+        @Override
+        public String getLocalHostName() {
+            return "localhost";
+        }
+
+        @Override
+        public int getIndexOfSubtask() {
+            return 0;
+        }
+
+        @Override
+        public void sendSplitRequest() {}
+
+        @Override
+        public void sendSourceEventToCoordinator(SourceEvent event) {
+            sent.add(event);
+        }
+
+        @Override
+        public UserCodeClassLoader getUserCodeClassLoader() {
+            return SimpleUserCodeClassLoader.create(getClass().getClassLoader());
+        }
+    }
+}
