@@ -1,4 +1,4 @@
-"""`kappa check | deploy | controller | prepare | attempts | query | audit`: products.
+"""`kappa check | deploy | controller | prepare | attempts | query | audit | diff`: products.
 
 What they do is in replay/running.py, imported when a command runs: pyiceberg, DuckDB and SQLAlchemy take a second.
 """
@@ -22,8 +22,8 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, attempts, history, prepare,
-                    controller):
+    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, diff, attempts, history,
+                    prepare, controller):
         app.command()(command)
 
 
@@ -127,6 +127,20 @@ def audit(name: Name, output: OutputOption = Output.text) -> None:
     from replay import running
 
     running.audit(name, output)
+
+
+def diff(
+    name: Name,
+    old: Annotated[str | None, typer.Option(help="an attempt or a release; by default what readers see")] = None,
+    new: Annotated[str | None, typer.Option(help="by default the candidate, else the newest other that runs")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="rows shown of each sort of difference")] = 5,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="exit code 1 if there is a difference")] = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """What a replay changed, row by row, at one position of the log: rows that are final in both attempts."""
+    from replay import run_diff
+
+    run_diff.diff(name, old, new, samples, output, exit_code)
 
 
 def attempts(name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,
