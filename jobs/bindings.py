@@ -41,6 +41,9 @@ class Bindings(BaseModel):
     """Partitions per topic."""
     reference_offsets: dict[str, dict[int, int]] = Field(default_factory=dict)
     """Where reading a reference topic ends, per partition; fixed with the release so that a replay reads the same."""
+    broker_time: tuple[str, ...] = ()
+    """Topics whose records the broker dates (message.timestamp.type=LogAppendTime): only of these is it known that
+    nothing earlier can come, so that a partition at its end, or an empty one, holds nothing back."""
     parallelism: int
     checkpoint_interval: str
     checkpoint_dir: str
@@ -87,10 +90,13 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
         config.set(key, value)
 
 
+# How soon a partition that a topic gains is read, from its offset zero. Until then the clocks of the others run on.
+_DISCOVERY = "10s"
+
+
 def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str, str]:
     """Options of one topic's table: where it is read, from offset zero, by whom and how far."""
     options = {
-        "connector": "kafka",
         "topic": topic,
         **{f"properties.{key}": value for key, value in bindings.kafka.items()},
         "properties.group.id": bindings.group,
@@ -99,18 +105,26 @@ def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str
         "format": "avro-confluent-tolerant",
         "avro-confluent-tolerant.url": bindings.registry,
     }
-    role, partitions = product.settings.topics[topic].role, bindings.partitions.get(topic, 1)
-    if role is Role.dimension and partitions < bindings.parallelism:
-        # A subtask without a partition would hold the watermark for ever (in a bounded source it just finishes).
-        # Records are handed round to the subtasks behind: the safety check asks for versions ordered by a window.
-        options["scan.parallelism"] = str(partitions)
-    if role is Role.reference:
+    rule, partitions = product.settings.topics[topic], bindings.partitions.get(topic, 1)
+    if rule.role is Role.reference:
         ends = bindings.reference_offsets.get(topic)
+        options["connector"] = "kafka"
         options["scan.bounded.mode"] = "specific-offsets" if ends else "latest-offset"
         if ends:
             options["scan.bounded.specific-offsets"] = ";".join(
                 f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items())
             )
+        return options
+    # Flink's own connector forgets the log's clock in a restart: see jobs/java/src/main/java/kappa/log.
+    options["connector"] = "kappa-log"
+    options["allowed-lateness"] = rule.allowed_lateness or "0s"
+    options["scan.topic-partition-discovery.interval"] = _DISCOVERY
+    if topic in bindings.broker_time:
+        options["broker-time"] = "true"
+    if rule.role is Role.dimension and partitions < bindings.parallelism:
+        # A subtask without a partition would hold the watermark for ever (in a bounded source it just finishes).
+        # Records are handed round to the subtasks behind: the safety check asks for versions ordered by a window.
+        options["scan.parallelism"] = str(partitions)
     return options
 
 
