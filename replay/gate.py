@@ -73,7 +73,7 @@ def run(settings: Settings, product: Product, snapshots: Mapping[str, int]) -> t
 def validate(product: Product) -> None:
     """ConfigError for a check that could not run, long before there are tables: it is run on empty ones."""
     wanted = checks(product)
-    with _empty_tables(product) as connection:
+    with empty_tables(product) as connection:
         for check in wanted:
             _run(connection, product, check)
 
@@ -124,7 +124,7 @@ def _select(connection: duckdb.DuckDBPyConnection, product: Product, check: Want
 
 
 @contextmanager
-def _empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
+def empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with the tables of the contract, without rows; it reads no files."""
     with query.connect() as connection:
         for table in product.outputs:
