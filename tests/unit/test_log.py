@@ -90,3 +90,15 @@ def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | N
     problems = log.config_problems("flights", {**log.TOPIC_CONFIG, **change})
     assert [p.expected for p in problems] == ([complaint] if complaint else [])
     assert all("--add-config" in p.next and "topic flights" in str(p) for p in problems)
+
+
+def test_partitions_without_a_record_so_late_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def answer(settings: Any, topics: list[str], spec: Any) -> dict[str, dict[int, int]]:
+        asked.append(spec)
+        return {topic: {0: 5, 1: -1} for topic in topics}
+
+    monkeypatch.setattr(log, "_offsets_now", answer)
+    assert log.offsets_at(SETTINGS, ["flights"], 1_373_000_000_000) == {"flights": {0: 5}}
+    assert [spec._value for spec in asked] == [1_373_000_000_000]
