@@ -1,6 +1,7 @@
-"""`kappa check | deploy | controller | prepare | attempts | query | audit | diff`: products.
+"""The commands for products, and their arguments.
 
-What they do is in replay/running.py, imported when a command runs: pyiceberg, DuckDB and SQLAlchemy take a second.
+What they do is in replay/running.py and replay/run_*.py, imported when a command runs: pyiceberg, DuckDB and SQLAlchemy
+take a second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, diff, attempts, history,
+    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, attempts, history,
                     prepare, controller):
         app.command()(command)
 
@@ -101,7 +102,7 @@ def rollback(name: Name, to: To = None, dry_run: DryRun = False, output: OutputO
 
 
 def abort(name: Name, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
-    """Give the candidate up: its job, branch and files go. Readers and the live job are not touched."""
+    """Give the candidate up, or the shadow: its job, branch and files go. Readers and the live job are not touched."""
     from replay import run_control
 
     run_control.abort(name, dry_run, output)
@@ -141,6 +142,22 @@ def diff(
     from replay import run_diff
 
     run_diff.diff(name, old, new, samples, output, exit_code)
+
+
+def verify(
+    name: Name,
+    parallelism: Annotated[int | None, typer.Option(min=1, help="by default that of what readers see")] = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Replay what readers see from offset zero, and prove the rows equal; exit code 1 if one differs.
+
+    The replay is a shadow: readers never see it, and nothing is left of it. Ctrl-C leaves it running; the same command
+    again follows it, and kappa abort ends it.
+    """
+    from replay import run_verify
+
+    run_verify.run(name, parallelism, dry_run, output)
 
 
 def attempts(name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,

@@ -94,6 +94,10 @@ def plan(state: ProductState, release: Release, terms: Terms, now: float, job_id
     if active and computed and _same_rows(state.release(active.release), release):
         adopted = replace(active, metadata=release.number)
         return Plan(adopted, None if known else release, (adopted,))
+    if shadow := state.shadow:
+        raise RefusedError(f"{state.product} is being verified", expected="one replay of a product at a time",
+                           found=f"{shadow.name}, a shadow, {shadow.state.value}",
+                           next=f"kappa verify {state.product}  (follows it; or end it: kappa abort {state.product})")
     new = new_attempt(state, release.number, terms.parallelism, now, job_id, own_cluster=terms.own_cluster,
                       auto_switch=terms.auto_switch, deadline=terms.deadline)
     return Plan(new, None if known else release, (new,))
@@ -149,7 +153,7 @@ class Deploy:
             raise RefusedError(
                 f"there is no reference data in {', '.join(empty)}, and a release reads what is there when built",
                 expected="records", found="none",
-                next=f"kappa load {product.name}")
+                next=f"put records into {', '.join(empty)}  (the demo's loader does: kappa load flights)")
         return {t: dict(p) for t, p in ends.items()}
 
     def _leased(self, product: str) -> Patience:
@@ -159,7 +163,8 @@ class Deploy:
 def follow(attempt: Attempt, state: ProductState) -> Attempt:
     """The attempt as it is now, or the one that took its place when the cluster lost it."""
     now = state.attempt(attempt.name)
-    successors = [a for a in state.attempts if a.release == now.release and a.number > now.number]
+    successors = [a for a in state.attempts
+                  if a.release == now.release and a.number > now.number and a.shadow is now.shadow]
     return successors[-1] if State.failed in (now.state, now.stop) and successors else now
 
 

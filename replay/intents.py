@@ -114,7 +114,7 @@ def resolve(state: ProductState, name: str) -> Attempt:
 
 
 def _find(state: ProductState, name: str) -> Attempt:
-    found = [a for a in state.attempts if name in (a.name, f"r{a.release}")]
+    found = [a for a in state.attempts if name == a.name or (name == f"r{a.release}" and not a.shadow)]
     if not found:
         raise ConfigError(f"{state.product} has no '{name}'",
                           expected=", ".join(a.name for a in state.attempts) or "an attempt",

@@ -31,7 +31,7 @@ class State(StrEnum):
     standby = "standby"
     """Another attempt is active; this one's job still runs."""
     retired = "retired"
-    """Once active; its job was stopped."""
+    """Once active, or a shadow that was compared; its job was stopped."""
     failed = "failed"
     """Its job ended, or never started, for the reason in `error`."""
     aborted = "aborted"

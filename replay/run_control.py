@@ -62,19 +62,21 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
     say = out.print if output is Output.text else lambda *_, **__: None
     say(f"would do: {intent.sentence}" if dry_run else intent.sentence, markup=False)
     try:
-        after = before if dry_run or not intent.changed else _until(loop, name, done_when(intent.attempt))
+        after = before if dry_run or not intent.changed else carry_on(loop, name, done_when(intent.attempt))
     except KeyboardInterrupt:
         say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}", markup=False)
         raise typer.Exit(130) from None
     _report(intent, before, after, time.monotonic() - begun, dry_run, output)
 
 
-def _until(loop: Loop, name: str, done: Callable[[ProductState], bool]) -> ProductState:
+def carry_on(loop: Loop, name: str, done: Callable[[ProductState], bool],
+             sleep: Callable[[float], None] = time.sleep) -> ProductState:
+    """Passes over a product until it is so; its state then. ConflictError when a person has to look."""
     while not done(state := loop.store.load(name)):
         step = loop.run_once(name)
         refuse_blocked(step)
         if step.idle:
-            time.sleep(POLL_SECONDS)
+            sleep(POLL_SECONDS)
     return state
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 
 import typer
 
@@ -33,7 +34,8 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
     try:
         with display(output) as shown:
             todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
-            done = Follow(loop, world, target, shown).to_the_end(todo.attempt) if wait else todo.attempt
+            follow = Follow(loop, world, target, shown)
+            done = follow.until(todo.attempt, lambda a, s: deploying.finished(a, s, target)) if wait else todo.attempt
     except KeyboardInterrupt:
         out.print(f"\nleft alone: the job goes on. Follow it again with: kappa deploy {request.name}", markup=False)
         raise typer.Exit(130) from None
@@ -45,14 +47,15 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
 
 
 class Follow:
-    """Passes of the loop over one product, shown, until readers see an attempt at the target or a person has to act."""
+    """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
 
-    def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display) -> None:
-        self._loop, self._world, self._target, self._shown = loop, world, target, shown
+    def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display,
+                 sleep: Callable[[float], None] = time.sleep) -> None:
+        self._loop, self._world, self._target, self._shown, self._sleep = loop, world, target, shown, sleep
         self._meter = Meter()
 
-    def to_the_end(self, attempt: Attempt) -> Attempt:
-        """The attempt as it is in the end, or the one that took its place; KappaError when readers never see it."""
+    def until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
+        """The attempt as it is then, or the one that took its place; KappaError, of `finished`, when it never will."""
         while True:
             begun = time.monotonic()
             done, trouble = self._pass(attempt.product)
@@ -63,10 +66,10 @@ class Follow:
                 self._shown.say(f"{successor.name} begins from offset zero; readers see what they saw before")
             attempt = successor
             self._show(attempt, state, done, trouble)
-            if deploying.finished(attempt, state, self._target):
+            if finished(attempt, state):
                 return attempt
             if trouble or done is None or done.idle:
-                time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - begun)))
+                self._sleep(max(0.0, POLL_SECONDS - (time.monotonic() - begun)))
 
     def _pass(self, product: str) -> tuple[Pass | None, str]:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -95,7 +95,7 @@ class Event:
     at: float
     attempt: str
     what: str
-    """A state, 'resumed', 'switch' or 'rollback'."""
+    """A state, 'resumed', 'switch', 'rollback', 'verified' or 'differs'."""
     detail: str = ""
 
 
@@ -191,6 +191,12 @@ class Store:
         with self._fenced(lease) as c:
             self._put(c, attempts)
 
+    def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
+        """Put an event into the history, together with the attempts that it changed."""
+        with self._fenced(lease) as c:
+            self._insert(c, event)
+            self._put(c, attempts)
+
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
         """Journal an intent; returns it with its id."""
         with self._fenced(lease) as c:
@@ -238,7 +244,10 @@ class Store:
                 self._note(c, a.product, a.name, "resumed", f"job {a.job_id} from {a.restore}")
 
     def _note(self, c: sa.Connection, product: str, attempt: str, what: str, detail: str) -> None:
-        c.execute(_events.insert().values(product=product, at=self._now(), attempt=attempt, what=what, detail=detail))
+        self._insert(c, Event(product, self._now(), attempt, what, detail))
+
+    def _insert(self, c: sa.Connection, event: Event) -> None:
+        c.execute(_events.insert().values(asdict(event)))
 
     @contextmanager
     def _fenced(self, lease: Lease) -> Iterator[sa.Connection]:

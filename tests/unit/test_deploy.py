@@ -67,6 +67,8 @@ def test_plan(before: ProductState, arguments: dict[str, Any], expected: Plan) -
 
 @pytest.mark.parametrize(("before", "release", "message"), [
     pytest.param(state(attempt(), CANDIDATE), R2, "a candidate of flights is under way", id="one at a time"),
+    pytest.param(state(attempt(), attempt(2, State.replaying, shadow=True)), R2, "flights is being verified",
+                 id="not beside a verification"),
     pytest.param(state(attempt(), attempt(2, State.standby, 1)), R1, None, id="active counts first"),
     pytest.param(state(attempt(1, State.standby)), R1, "r1-a1 has exactly this release, and is on standby",
                  id="switching is enough"),
@@ -117,6 +119,7 @@ def test_the_attempt_that_starts_over_is_followed() -> None:
     lost, successor = attempt(1, State.failed), attempt(2, State.built)
     assert follow(attempt(1, State.replaying), state(lost, successor)) == successor
     assert follow(attempt(1, State.replaying), state(attempt(1))) == attempt(1)
+    assert follow(attempt(1, State.replaying), state(lost, replace(successor, shadow=True))) == lost
 
 
 def test_too_few_slots_are_refused() -> None:
