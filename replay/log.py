@@ -43,6 +43,7 @@ TOPIC_CONFIG = {
 }
 _WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_DEMO = " (the demo's loader does: kappa load flights)"
 _HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
 
 
@@ -148,7 +149,8 @@ def _partitions(client: AdminClient, topic: str) -> list[int]:
     metadata = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
     if metadata.error is not None:
         raise RefusedError(f"topic {topic} is missing", expected=f"a topic named {topic}",
-                           found=metadata.error.str(), next="create it, or load the data: kappa load")
+                           found=metadata.error.str(),
+                           next=f"create topic {topic}, and put records into it{_DEMO}")
     return sorted(metadata.partitions)
 
 
@@ -190,7 +192,8 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     try:
         client = admin(settings)
         existing = client.list_topics(timeout=TIMEOUT).topics
-        problems = [LogProblem(t, "a topic", "none", f"kappa load {product.name}") for t in topics if t not in existing]
+        problems = [LogProblem(t, "a topic", "none", f"create topic {t}, and put records into it{_DEMO}")
+                    for t in topics if t not in existing]
         present = [t for t in topics if t in existing]
         resources = [ConfigResource(ResourceType.TOPIC, t) for t in present]
         futures = client.describe_configs(resources, request_timeout=TIMEOUT) if resources else {}
@@ -271,7 +274,7 @@ def _schema_problems(settings: Settings, product: Product, topics: Iterable[str]
                 if e.http_status_code != 404:
                     raise _registry_down(settings, e) from e
                 problems.append(LogProblem(topic, f"a schema {subject(topic)} in the registry", "none",
-                                           f"kappa load {product.name}"))
+                                           f"register {product.schema_file(topic)}{_DEMO}"))
                 continue
             except Exception as e:
                 raise _registry_down(settings, e) from e

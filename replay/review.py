@@ -179,7 +179,7 @@ def _folder_size(folder: Path) -> int:
     size = 0
     for file in folder.rglob("*"):
         try:
-            size += file.stat().st_size
+            size += 0 if file.is_dir() else file.stat().st_size
         except FileNotFoundError:
             continue
     return size

@@ -14,7 +14,7 @@ import typer
 
 from replay import audit as auditing
 from replay import deploy as deploying
-from replay import lake, offsets
+from replay import gate, lake, offsets
 from replay import query as querying
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.flink import Submission, submit_command, submit_env
@@ -28,13 +28,19 @@ from replay.store import Store
 from replay.world import World, read_product, write_bindings
 
 CONTROLLER_SECONDS = 2.0
+_NO_CONNECTOR = "Could not find any factory for identifier"
+"""What Flink says where only PyFlink's own jars are; the SQL's own connectors and formats are the job's to bind."""
 
 
 def check(folder: Path, output: Output) -> None:
     """Print what the planner says; exit code 1 if the product must not be deployed."""
-    read_product(folder)
+    gate.validate(read_product(folder))
     settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
     answer = deploying.check(folder, settings)
+    if any(_NO_CONNECTOR in p["construct"] for p in answer["problems"]):
+        raise ConfigError("the SQL could not be planned: there is no Flink with Kafka's connector",
+                          expected=f"a stack in {kappa_home()}, running or not", found="none",
+                          next="kappa up, once; then the same again")
     if output is Output.json:
         print_json(answer)
         raise typer.Exit(0 if answer["ok"] else 1)

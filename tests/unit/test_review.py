@@ -1,0 +1,373 @@
+"""A folder beside the release that readers see, in a real lake: what changed, what a replay takes, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+import typer
+from pyiceberg.catalog import Catalog
+
+from jobs.product import Product
+from replay import lake, preflight, run_plan
+from replay import review as reviewing
+from replay.errors import ConfigError, RefusedError
+from replay.flink import FlinkDownError, Slots
+from replay.log import LogProblem
+from replay.model import Attempt, Move, Position, ProductState, Publication, Release, State
+from replay.offsets import Offsets
+from replay.output import Output
+from replay.plan import Kind
+from replay.release import build
+from replay.review import Measured, Needs, Place, last_replay, review
+from replay.settings import Settings
+from tests.unit.folders import CONTRACT, SETTINGS, SQL, changed, write
+from tests.unit.lake_tables import make_settings
+
+MB = 1_000_000
+
+
+@dataclass
+class FakeWorld:
+    """A log of 60 records beside 5 of reference data."""
+
+    catalog: Catalog
+    settings: Settings
+    slots_now: Slots | None = field(default_factory=lambda: Slots(2, 4))
+    clusters: object | None = None
+    log: dict[str, dict[int, int]] = field(default_factory=lambda: {"orders": {0: 40, 1: 20}})
+    reference: dict[str, dict[int, int]] = field(default_factory=lambda: {"colours": {0: 5}})
+
+    def ends(self, product: Product) -> Offsets:
+        return self.log
+
+    def reference_ends(self, product: Product) -> Offsets:
+        return self.reference
+
+    def slots(self) -> Slots:
+        if self.slots_now is None:
+            raise FlinkDownError("Flink does not answer")
+        return self.slots_now
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return make_settings(tmp_path / "home")
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    return write(tmp_path / "tiny")
+
+
+@pytest.fixture
+def world(settings: Settings) -> FakeWorld:
+    return FakeWorld(lake.open_catalog(settings), settings)
+
+
+@pytest.fixture
+def state(settings: Settings, product: Product, world: FakeWorld, tmp_path: Path) -> ProductState:
+    """Readers see r1-a1, whose replay of 30 records took 10 s; its tables have files, its job a checkpoint."""
+    lake.ensure_tables(world.catalog, product)
+    rows = world.catalog.load_table(("tiny", "rows"))
+    rows.append(pa.table({"a": pa.array(range(1000), pa.int32()), "b": pa.array(["x"] * 1000)}))
+    (chk := tmp_path / "home" / "checkpoints" / "tiny" / "r1-a1" / "chk-1").mkdir(parents=True)
+    (chk / "_metadata").write_bytes(b"0" * 5000)
+    built = build(settings, product)
+    snapshot = rows.current_snapshot()
+    assert snapshot is not None
+    attempt = Attempt("tiny", 1, 1, 0.0, 2, ("j",), State.active, submitted_at=100.0, caught_up_at=110.0, positions=(
+        Position(1, {"orders": {0: 1}}, 105.0), Position(2, {"orders": {0: 20, 1: 10}}, 110.0),
+        Position(3, {"orders": {0: 40, 1: 20}}, 500.0)))
+    return ProductState(
+        "tiny", (Release("tiny", 1, built.fingerprint, 0.0, {"colours": {0: 5}}, None, built.computation),), (attempt,),
+        (Publication(1, "tiny", 1, 1, 3, {}, {"rows": snapshot.snapshot_id}, {}, 0.0, 1.0, Move.publish),))
+
+
+def candidate(state: ProductState, release: Release | None = None) -> ProductState:
+    a = Attempt("tiny", release.number if release else 1, 2, 0.0, 2, ("k",), State.replaying)
+    return replace(state, attempts=(*state.attempts, a),
+                   releases=(*state.releases, release) if release else state.releases)
+
+
+def test_nothing_changed(settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+    found = review(settings, world, product, state)
+    assert (found.change.kind, found.change.reasons, found.change.diff) == (Kind.nothing, (), "")
+    assert found.shown is not None
+    assert (found.shown.release.name, found.shown.attempt.name) == ("r1", "r1-a1")
+    assert found.needs.records == 65
+
+
+def test_the_estimate_is_by_the_last_replays_rate(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+    needs = review(settings, world, product, state).needs
+    assert (needs.measured, needs.seconds) == (Measured("r1-a1", 30, 10.0), 21.7)
+
+
+def test_the_disk_is_what_readers_tables_and_checkpoints_take(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+    (disk,) = review(settings, world, product, state).needs.disks
+    files = sum(f.stat().st_size for f in (settings.home / "lake" / "warehouse").rglob("*.parquet"))
+    assert disk.needed == round(files * reviewing.FILES_FACTOR) + 5000
+    assert disk.free > 0
+
+
+def test_tables_that_are_elsewhere_have_no_estimate(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+    elsewhere = settings.model_copy(update={
+        "catalog": settings.catalog.model_copy(update={"pyiceberg": {"type": "rest", "uri": "http://127.0.0.1:1"}}),
+        "flink": settings.flink.model_copy(update={"checkpoints": "s3://bucket/checkpoints"})})
+    assert reviewing.disks(elsewhere, {}, state) == ()
+
+
+@pytest.mark.parametrize(("fields", "expected"), [
+    pytest.param({}, Measured("r1-a1", 30, 10.0), id="at the position where it caught up"),
+    pytest.param({"positions": (Position(9, {"orders": {0: 50}}, 500.0),)}, Measured("r1-a1", 50, 10.0),
+                 id="that position is gone"),
+    pytest.param({"job_ids": ("j", "k")}, None, id="it was resumed"),
+    pytest.param({"caught_up_at": None}, None, id="it never caught up"),
+    pytest.param({"positions": ()}, None, id="it has no position"),
+])
+def test_what_counts_as_measured(state: ProductState, fields: dict[str, Any], expected: Measured | None) -> None:
+    assert last_replay(replace(state, attempts=(replace(state.attempts[0], **fields),))) == expected
+
+
+def test_a_later_release_of_the_same_rows_counts(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path) -> None:
+    described = write(tmp_path / "new", settings={**SETTINGS, "description": "words"})
+    built = build(settings, described)
+    later = replace(state.releases[0], number=2, fingerprint=built.fingerprint)
+    adopted = replace(state, releases=(*state.releases, later), attempts=(replace(state.attempts[0], metadata=2),))
+    assert review(settings, world, described, adopted).change.kind is Kind.nothing
+    assert review(settings, world, product, adopted).change.kind is Kind.metadata
+
+
+def test_new_reference_data_is_a_replay(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+    world.reference = {"colours": {0: 6}}
+    assert review(settings, world, product, state).change.reasons[0].where == "topic colours"
+
+
+def test_a_column_that_an_aborted_release_left(
+        settings: Settings, world: FakeWorld, state: ProductState, tmp_path: Path) -> None:
+    def with_column(kind: str) -> dict[str, Any]:
+        return changed(CONTRACT, lambda c: c["schema"][0]["properties"].append({"name": "c", "physicalType": kind}))
+
+    lake.ensure_tables(world.catalog, write(tmp_path / "aborted", contract=with_column("STRING")))
+    found = review(settings, world, write(tmp_path / "new", contract=with_column("INT")), state)
+    assert (found.change.kind, found.change.reasons[0].where) == (Kind.breaking, "column rows.c")
+
+
+# Preflight
+
+WHOLE: Callable[..., list[LogProblem]] = lambda *_: []  # noqa: E731
+
+
+@pytest.fixture
+def whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.log, "check_whole_log", WHOLE)
+
+
+BREAKING = changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(physicalType="STRING"))
+OTHER_ROWS = SQL.replace("SELECT a", "SELECT a + 1")
+
+
+def preflight_of(product: Product, settings: Settings, world: FakeWorld, state: ProductState) -> None:
+    preflight.preflight(settings, world, product, state)
+
+
+@pytest.mark.usefixtures("whole_log")
+def test_preflight_lets_a_replay_begin(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path) -> None:
+    preflight_of(product, settings, world, state)
+    preflight_of(write(tmp_path / "new", sql=OTHER_ROWS), settings, world, state)
+    preflight_of(product, settings, world, ProductState("tiny"))
+
+
+def test_preflight_names_what_is_wrong_with_the_log(
+        settings: Settings, world: FakeWorld, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = [LogProblem("orders", "a topic", "none", "create topic orders"), LogProblem("b", "x", "y", "z")]
+    monkeypatch.setattr(preflight.log, "check_whole_log", lambda *_: problems)
+    with pytest.raises(RefusedError) as e:
+        preflight_of(product, settings, world, ProductState("tiny"))
+    assert str(e.value) == ("the log of tiny is not whole: topic orders\n"
+                            "  expected: a topic\n"
+                            "  found:    none\n"
+                            "    topic b: expected x, found y; next: z\n"
+                            "  next:     create topic orders")
+
+
+@pytest.mark.usefixtures("whole_log")
+def test_preflight_refuses_what_readers_could_not_follow(
+        settings: Settings, world: FakeWorld, state: ProductState, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as e:
+        preflight_of(write(tmp_path / "new", contract=BREAKING), settings, world, state)
+    assert str(e.value) == (
+        "readers of tiny could not follow this change\n"
+        "  expected: new outputs, new columns, wider types, other rows in the same tables\n"
+        "  found:    column rows.a: INT → STRING: its readers could not go on\n"
+        "  next:     leave rows.a as it was, and write the new rows to a new output rows_2 (product.yaml, "
+        "contract.yaml, rows_2.sql)")
+
+
+@pytest.mark.usefixtures("whole_log")
+def test_preflight_refuses_a_check_that_cannot_run(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+    (product.folder / "checks" / "x.sql").write_text("SELECT colour FROM rows")
+    with pytest.raises(ConfigError, match=r"the check 'checks/x\.sql' cannot run"):
+        preflight_of(product, settings, world, state)
+
+
+@pytest.mark.usefixtures("whole_log")
+def test_preflight_refuses_a_small_disk_unless_nothing_new_is_replayed(
+        settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviewing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    other = write(tmp_path / "new", sql=OTHER_ROWS)
+    with pytest.raises(RefusedError, match="the disk is too small to replay tiny"):
+        preflight_of(other, settings, world, state)
+    preflight_of(product, settings, world, state)
+    preflight_of(other, settings, world, candidate(state))
+
+
+def test_a_small_disk_says_what_it_lacks() -> None:
+    needs = Needs(65, None, (Place(Path("/lake"), 2_500 * MB, 900 * MB),))
+    with pytest.raises(RefusedError) as e:
+        preflight.refuse_small_disk("tiny", needs)
+    assert str(e.value) == (
+        "the disk is too small to replay tiny\n"
+        "  expected: 2.5 GB free for /lake, by what readers' tables and the checkpoints of their job take\n"
+        "  found:    900 MB\n"
+        "  next:     free some space; a release on standby gives up its own: kappa retire tiny")
+
+
+@pytest.mark.parametrize(("count", "expected"), [
+    (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (34 * MB, "34 MB"), (72_400 * MB, "72 GB"), (10**16, "10,000.0 TB")])
+def test_sizes(count: int, expected: str) -> None:
+    assert preflight.size(count) == expected
+
+
+# kappa plan
+
+
+class FakeStore:
+    def __init__(self, state: ProductState, session: tuple[str, ...] = ()) -> None:
+        self.state, self.session = state, session
+
+    def load(self, name: str) -> ProductState:
+        return self.state
+
+    def on_session_cluster(self) -> list[str]:
+        return list(self.session)
+
+
+@pytest.fixture
+def kappa_plan(settings: Settings, world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    monkeypatch.setattr(run_plan, "load_settings", lambda: settings)
+    monkeypatch.setattr(run_plan, "World", lambda _: world)
+    monkeypatch.setattr(run_plan.out, "width", 200)
+
+    def run(state: ProductState, folder: Path, output: Output = Output.text, session: tuple[str, ...] = ()) -> None:
+        monkeypatch.setattr(run_plan, "Store", lambda _: FakeStore(state, session))
+        run_plan.plan("tiny", folder, output)
+
+    return run
+
+
+def test_plan_of_a_replay(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
+                          capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "new", sql=OTHER_ROWS).folder
+    kappa_plan(state, folder)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:5] == [
+        "--- a/rows.sql", "+++ b/rows.sql", "@@ -1 +1 @@",
+        "-INSERT INTO rows (a, b) SELECT a, 'x -- y' FROM orders -- of the shop",
+        "+INSERT INTO rows (a, b) SELECT a + 1, 'x -- y' FROM orders -- of the shop"]
+    assert lines[5] == ("tiny beside r1, which readers see: needs a replay: the log is read from offset zero, beside "
+                        "what readers see")
+    text = "\n".join(lines)
+    assert "22 s, at the rate of r1-a1 (30 records in 10 s)" in text
+    assert "2 of 2 free" in text
+    assert lines[-1] == f"next:  kappa deploy tiny --from {folder}"
+
+
+def test_plan_as_json(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
+                      capsys: pytest.CaptureFixture[str]) -> None:
+    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS).folder, Output.json)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["kind"], document["readers_see"]) == ("replay", {"release": "r1", "attempt": "r1-a1"})
+    assert document["reasons"] == [{"kind": "replay", "where": "rows.sql", "what": "changed", "instead": ""}]
+    assert {k: document["needs"][k] for k in ("records", "seconds", "slots", "free_slots")} == {
+        "records": 65, "seconds": 21.7, "slots": 2, "free_slots": 2}
+
+
+def test_plan_refuses_what_a_deploy_would_refuse(
+        kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "new", contract=BREAKING).folder
+    with pytest.raises(RefusedError, match="readers of tiny could not follow this change"):
+        kappa_plan(state, folder)
+    assert "breaking: refused" in capsys.readouterr().out
+    with pytest.raises(typer.Exit) as e:
+        kappa_plan(state, folder, Output.json)
+    document = json.loads(capsys.readouterr().out)
+    assert (e.value.exit_code, document["kind"], document["error"]) == (1, "breaking", "RefusedError")
+
+
+def test_plan_of_a_first_release_knows_no_time(
+        kappa_plan: Callable[..., None], product: Product, capsys: pytest.CaptureFixture[str]) -> None:
+    kappa_plan(ProductState("tiny"), product.folder)
+    text = capsys.readouterr().out
+    assert text.startswith("tiny beside nothing: a first release: needs a replay")
+    assert "not known: no replay of this product was measured yet" in text
+
+
+def test_plan_of_nothing(kappa_plan: Callable[..., None], state: ProductState, product: Product,
+                         capsys: pytest.CaptureFixture[str]) -> None:
+    kappa_plan(state, product.folder)
+    assert capsys.readouterr().out == (
+        "tiny beside r1, which readers see: nothing to do: readers see this\nnext:  kappa status tiny\n")
+
+
+def test_plan_beside_a_candidate(kappa_plan: Callable[..., None], settings: Settings, state: ProductState,
+                                 tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write(tmp_path / "new", sql=OTHER_ROWS)
+    release = replace(state.releases[0], number=2, fingerprint=build(settings, other).fingerprint)
+    kappa_plan(candidate(state, release), other.folder)
+    assert capsys.readouterr().out.endswith(
+        f"next:  kappa deploy tiny --from {other.folder}  (follows r2-a2, which is under way)\n")
+    third = write(tmp_path / "third", sql=SQL.replace("SELECT a", "SELECT a + 2"))
+    kappa_plan(candidate(state, release), third.folder)
+    assert capsys.readouterr().out.endswith(
+        "next:  kappa abort tiny  (r2-a2 is under way, and there is one candidate at a time)\n")
+
+
+def test_plan_needs_no_flink(kappa_plan: Callable[..., None], state: ProductState, world: FakeWorld, tmp_path: Path,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    world.slots_now = None
+    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS).folder)
+    assert "task slots" in capsys.readouterr().out
+
+
+def test_plan_of_a_replay_on_a_cluster_of_its_own(
+        kappa_plan: Callable[..., None], state: ProductState, world: FakeWorld, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"taskmanagers": [{"memoryConfiguration": {"totalProcessMemory": 4_000 * MB}}]}
+    monkeypatch.setattr(run_plan.httpx, "get", lambda url, **_: httpx.Response(
+        200, json=answer, request=httpx.Request("GET", url)))
+    world.clusters = object()
+    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS).folder, session=("tiny-r1-a1",))
+    text = capsys.readouterr().out
+    assert "2, on a Flink cluster of its own" in text
+    assert "4.0 GB of " in text
+
+
+def test_plan_of_another_folder(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the folder holds another product"):
+        kappa_plan(state, write(tmp_path / "new", settings={**SETTINGS, "name": "small"}).folder)
