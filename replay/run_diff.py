@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import typer
 
-from jobs.product import Product
+from jobs.product import Kind, Product
 from replay import diff as differing
 from replay import offsets
-from replay.changes import Change, DiffReport, TableDiff, plain
+from replay.changes import Change, DiffReport, Row, TableDiff, plain
 from replay.diff import Side
 from replay.errors import ConfigError, RefusedError, RetryableError
 from replay.intents import resolve
@@ -96,7 +97,8 @@ def show(report: DiffReport) -> None:
                  f"only in {report.new}": t.only_new, "changed": t.changed}
                 for t in report.tables if not t.not_compared], Output.text)
     for table in report.tables:
-        if remarks := list(_remarks(table, report)):
+        remarks = list(_remarks(table, report))
+        if remarks or not table.equal:
             out.print("\n" + _heading(table, report), *remarks, sep="\n  ", markup=False)
         _show_samples(table, report)
     if report.equal and not report.not_compared:
@@ -135,28 +137,32 @@ def _show_samples(table: TableDiff, report: DiffReport) -> None:
         print_rows([{**_key(c), report.old: _value(c.old, table.measure), report.new: _value(c.new, table.measure)}
                     for c in table.largest], Output.text, title=f"where {table.measure} changed most")
     elif samples := table.samples.get("changed"):
-        print_rows([{key: _line(c.key.values()), "column": column, report.old: _value(c.old, column),
+        print_rows([{key: " ".join(_key(c).values()), "column": column, report.old: _value(c.old, column),
                      report.new: _value(c.new, column)} for c in samples for column in c.old or ()], Output.text,
                    title="changed, for example")
     for sort, name in (("only_old", report.old), ("only_new", report.new)):
         if (samples := table.samples.get(sort)) and not table.largest:
-            print_rows([_key(c) for c in samples], Output.text, title=f"only in {name}, for example")
+            why = ("reason",) if table.kind == Kind.rejects else ()
+            print_rows([{**_key(c), **{column: _value(c.old or c.new, column) for column in why}} for c in samples],
+                       Output.text, title=f"only in {name}, for example")
 
 
 def _key(change: Change) -> dict[str, str]:
     """As text: an offset or a flight's number is no quantity."""
-    return {c: _line([v]) for c, v in change.key.items()}
+    return {c: str(_shown(v)) for c, v in change.key.items()}
 
 
-def _line(values: Any) -> str:
-    return " ".join(str(plain(v)) for v in values)
+def _value(row: Row | None, column: str) -> Any:
+    return "no row" if row is None else _shown(row.get(column))
 
 
-def _value(row: Mapping[str, Any] | None, column: str) -> Any:
-    if row is None:
-        return "no row"
-    value = plain(row.get(column))
-    return "NULL" if value is None else value
+def _shown(value: Any) -> Any:
+    match value:
+        case None:
+            return "NULL"
+        case dt.datetime():
+            return value.isoformat(sep=" ")
+    return plain(value)
 
 
 def _rows(count: int) -> str:

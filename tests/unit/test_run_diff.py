@@ -122,8 +122,12 @@ def test_differences_in_plain_words(capsys: pytest.CaptureFixture[str], monkeypa
     hours = TableDiff(
         "hourly_orders", "aggregate", ("shop",), same=4, changed=1, columns={"orders": 1}, measure="orders",
         sums={"orders": (1200, 2407), "cents": (1, 1)},
-        largest=(Change({"shop": "corner"}, {"orders": 1}, {"orders": 1208}),))
-    lines = text_of(report(rows, hours, TableDiff("x", "aggregate", not_compared="why not")), capsys, monkeypatch)
+        largest=(Change({"shop": "corner", "hour": dt.datetime(2013, 7, 3)}, {"orders": 1}, {"orders": 1208}),
+                 Change({"shop": "market", "hour": None}, None, {"orders": 3})))
+    rejects = TableDiff("rejects", "rejects", ("log_offset",), only_old=2, samples={
+        "only_old": (Change({"log_offset": 1234}, {"reason": "late", "payload": b"?"}, None),)})
+    left_out = TableDiff("x", "aggregate", not_compared="why not")
+    lines = text_of(report(rows, hours, rejects, left_out), capsys, monkeypatch)
     for line in ("order_rows: 1,207 rows only in r2-a1, 1 row changed",
                  "cents differs in 1 row",
                  "columns only in r2-a1, not compared: colour",
@@ -131,7 +135,10 @@ def test_differences_in_plain_words(capsys: pytest.CaptureFixture[str], monkeypa
                  "hourly_orders: 1 row changed",
                  "orders in all: 1,200 in r1-a1, 2,407 in r2-a1 (+1,207)",
                  "where orders changed most",
-                 "│ corner │     1 │ 1,208 │",
+                 "│ corner │ 2013-07-03 00:00:00 │ 1      │ 1,208 │",
+                 "│ market │ NULL                │ no row │     3 │",
+                 "rejects: 2 rows only in r1-a1",
+                 "│ 1234       │ late   │",
                  "│ a        │ cents  │     3 │ NULL  │",
                  "only in r2-a1, for example",
                  "│ b        │",
