@@ -213,7 +213,8 @@ def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
     """The topics whose records the broker dates when it appends them."""
     try:
         resources = [ConfigResource(ResourceType.TOPIC, t) for t in topics]
-        futures = admin(settings).describe_configs(resources, request_timeout=TIMEOUT)
+        client = admin(settings)  # held until its futures have answered
+        futures = client.describe_configs(resources, request_timeout=TIMEOUT)
         return [resource.name for resource, future in futures.items()
                 if future.result(TIMEOUT)["message.timestamp.type"].value == "LogAppendTime"]
     except (KafkaException, TimeoutError) as e:
