@@ -47,6 +47,8 @@ class Bindings(BaseModel):
     parallelism: int
     checkpoint_interval: str
     checkpoint_dir: str
+    wider_types: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Table → column → type, where a later release has widened the table: Iceberg's writer does not cast."""
 
 
 def environment(product: Product) -> TableEnvironment:
@@ -149,7 +151,8 @@ def declare(env: TableEnvironment, product: Product, bindings: Bindings | None) 
         env.create_temporary_system_function(name, _function(function))
     for table in product.outputs:
         options = sink_options(table, bindings) if bindings else {"connector": "blackhole"}
-        columns = ",\n  ".join(f"`{c.name}` {c.type}" for c in product.columns[table])
+        wider = bindings.wider_types.get(table, {}) if bindings else {}
+        columns = ",\n  ".join(f"`{c.name}` {wider.get(c.name, c.type)}" for c in product.columns[table])
         env.execute_sql(f"CREATE TEMPORARY TABLE `{table}` (\n  {columns}\n) WITH ({_options(options)})")
     for statement in read_statements(product.sources_sql):
         _run(statement, env.execute_sql)

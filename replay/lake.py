@@ -179,19 +179,39 @@ def _begin(table: Table) -> None:
 
 
 def _expand(table: Table, wanted: Schema) -> None:
-    """Add new columns and widen types; whatever a running older release could not bear is refused."""
+    """Add new columns and widen types; whatever a running older release could not bear is refused.
+
+    A type that a later release has widened stays: an older one writes its values into the wider column.
+    """
     have = {f.name: f for f in table.schema().fields}
     with table.update_schema() as update:
         for field in wanted.fields:
             if field.name not in have:
                 update.add_column(field.name, field.field_type, doc=field.doc)
-            elif (old := have[field.name].field_type) != field.field_type:
+            elif (old := have[field.name].field_type) != field.field_type and not widens(field.field_type, old):
                 if not widens(old, field.field_type):
                     raise RefusedError(
                         f"column {field.name} of table {'.'.join(table.name())} cannot change its type",
                         expected=f"{old}, or a wider type", found=str(field.field_type),
                         next="give the column, or the output, a new name in contract.yaml and SQL")
                 update.update_column(field.name, field.field_type)
+
+
+def wider_types(catalog: Catalog, product: Product) -> dict[str, dict[str, str]]:
+    """Columns that the tables have in a wider type than the contract, in the words of Flink's SQL."""
+    found: dict[str, dict[str, str]] = {}
+    for table, metadata in current_metadata(catalog, product).items():
+        have = {f.name: f.field_type for f in metadata.schema().fields}
+        for c in product.columns[table]:
+            if c.name in have and widens(iceberg_type(c.type), have[c.name]):
+                found.setdefault(table, {})[c.name] = _flink_type(have[c.name])
+    return found
+
+
+def _flink_type(wide: IcebergType) -> str:
+    if isinstance(wide, DecimalType):
+        return f"DECIMAL({wide.precision}, {wide.scale})"
+    return "BIGINT" if isinstance(wide, LongType) else "DOUBLE"
 
 
 def widens(old: IcebergType, new: IcebergType) -> bool:

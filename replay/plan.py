@@ -160,17 +160,15 @@ def _type_change(where: str, old: str, new: str, instead: str) -> Reason:
 
 
 def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[Reason]:
-    """Columns that the lake still has of another release than the one readers see, of a type that does not fit."""
+    """Columns that the lake has of another release than the one readers see, of a type that does not fit."""
     for table, columns in new.columns.items():
-        known = {c.name: c.type for c in old.columns.get(table, ())} if old else {}
+        known = {c.name for c in old.columns.get(table, ())} if old else set()
         for c in columns:
             kept, wanted = tables.get(table, {}).get(c.name), iceberg_type(c.type, f"{table}.{c.name}")
-            if kept is None or kept == wanted or widens(kept, wanted):
+            if c.name in known or kept is None or kept == wanted or widens(kept, wanted) or widens(wanted, kept):
                 continue
-            if c.name in known and not widens(iceberg_type(known[c.name]), kept):
-                continue  # the table is as readers' release has it: said of the column already
             yield Reason(Kind.breaking, f"column {table}.{c.name}",
-                         f"the table has it as {kept}, from another release, and {wanted} is no wider",
+                         f"the table has it as {kept}, from another release, and {wanted} does not fit",
                          f"give {table}.{c.name} another name, or a type that holds {kept}")
 
 

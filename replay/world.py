@@ -177,6 +177,7 @@ class World:
         """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
         s = self.settings
         ends = log.end_offsets(s, list(product.settings.topics))
+        wider = lake.wider_types(self.catalog, product)
         return {
             "attempt": f"{product.name}-{name}",
             "branch": name,
@@ -191,6 +192,7 @@ class World:
             "parallelism": parallelism,
             "checkpoint_interval": product.settings.checkpoint_interval,
             "checkpoint_dir": self._checkpoints(product.name, name),
+            **({"wider_types": wider} if wider else {}),
         }
 
     def _checkpoints(self, product: str, name: str) -> str:

@@ -64,6 +64,19 @@ def test_new_columns_are_added_and_types_widened(catalog: Catalog, product: Prod
     assert catalog.load_table("shop.totals").schema().find_type("n") == LongType()
 
 
+def test_an_older_release_goes_on_in_a_widened_table(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """It is resumed beside the release that widened a column, and its writer has to be told the column's type."""
+    assert lake.wider_types(catalog, product) == {}
+    columns = {**COLUMNS, "orders": (("id", "BIGINT"), *COLUMNS["orders"][1:]),
+               "totals": (*COLUMNS["totals"], ("share", "DECIMAL(9, 2)"))}
+    lake.ensure_tables(catalog, make_product(tmp_path, columns=columns))
+    lake.ensure_tables(catalog, product)
+    assert catalog.load_table("shop.orders").schema().find_type("id") == LongType()
+    assert lake.wider_types(catalog, product) == {"orders": {"id": "BIGINT"}}
+    narrower = make_product(tmp_path, columns={**columns, "totals": (("share", "DECIMAL(5, 2)"),)})
+    assert lake.wider_types(catalog, narrower) == {"totals": {"share": "DECIMAL(9, 2)"}}
+
+
 def test_a_changed_type_is_refused(catalog: Catalog, product: Product, tmp_path: Path) -> None:
     other = make_product(tmp_path, columns={**COLUMNS, "totals": (("day", "STRING"), ("amount", "DOUBLE"))})
     with pytest.raises(RefusedError) as e:

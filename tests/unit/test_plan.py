@@ -138,9 +138,9 @@ def test_the_new_output_has_a_name_that_is_free(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("tables", "change", "expected"), [
     pytest.param({"rows": {"a": IntegerType()}}, MORE_COLUMNS, "", id="as readers see it"),
     pytest.param({"rows": {"c": StringType()}}, MORE_COLUMNS, "column rows.c", id="a column of an aborted release"),
-    pytest.param({"rows": {"a": LongType()}}, MORE_COLUMNS, "column rows.a", id="widened by an aborted release"),
+    pytest.param({"rows": {"a": LongType()}}, MORE_COLUMNS, "", id="widened by an aborted release"),
     pytest.param({"rows": {"a": LongType()}}, column(0, physicalType="BIGINT"), "", id="widened the same way"),
-    pytest.param({"rows": {"a": LongType()}}, {}, "", id="nothing is replayed"),
+    pytest.param({"rows": {"c": StringType()}}, {}, "", id="nothing is replayed"),
 ])
 def test_what_another_release_left_in_the_table(tmp_path: Path, tables: Tables, change: dict[str, Any],
                                                 expected: str) -> None:
