@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
 
-from replay.output import Output, OutputOption, err, out, print_json, print_rows
+from replay.output import Output, OutputOption, View, err, out, print_json, rows_table, show, watch
 from replay.settings import kappa_home
 
-StatusSection = Callable[[], list[dict[str, Any]]]
-"""Further rows for `kappa status`, from packages that this one does not know."""
+ProductsStatus = Callable[[str | None], Callable[[], View]]
+"""How one product stands, or all: from a package that this one does not know."""
 
 
-def register(app: typer.Typer, status_sections: Mapping[str, StatusSection] | None = None) -> None:
-    """Add the stack's commands; each status section becomes a table after the programs'."""
+def register(app: typer.Typer, products: ProductsStatus) -> None:
+    """Add the stack's commands; `kappa status` shows the products beneath the programs."""
     for command in (up, down, logs, doctor):
         app.command()(command)
 
     @app.command()
-    def status(output: OutputOption = Output.text) -> None:
-        """What runs: processes, ports, memory; and what the products are doing."""
-        show_status(output, status_sections or {})
+    def status(
+        name: Annotated[str | None, typer.Argument(help="a product; by default the stack and all products")] = None,
+        again: Annotated[bool, typer.Option("--watch", help="look every 2 s, until Ctrl-C")] = False,
+        output: OutputOption = Output.text,
+    ) -> None:
+        """What runs: processes, ports, memory; and what the products are doing, and waiting for."""
+        look = products(name) if name else partial(stack_view, products(None))
+        watch(look, output) if again else show(look(), output)
 
 
 def up(
@@ -49,23 +56,18 @@ def down() -> None:
     out.print("stopped" if stack.down(kappa_home(), _say) else "nothing was running")
 
 
-def show_status(output: Output, sections: Mapping[str, StatusSection]) -> None:
-    """Print the programs, then each section."""
+def stack_view(products: Callable[[], View]) -> View:
+    """The programs, then the products."""
     from local import stack
 
     layout = stack.layout_of(kappa_home())
     programs = [asdict(row) for row in stack.status(layout)]
-    if output is Output.json:
-        print_json({"home": str(layout.home), "programs": programs,
-                    **{name: section() for name, section in sections.items()}})
-        return
+    below = products()
+    above: RenderableType = f"the stack of {layout.home} is not running; start it: kappa up"
     if programs:
-        print_rows([_short(row) for row in programs], output, title=str(layout.home))
-    else:
-        out.print(f"the stack of {layout.home} is not running; start it: kappa up")
-    for name, section in sections.items():
-        if rows := section():
-            print_rows(rows, output, title=name)
+        above = rows_table([_short(row) for row in programs], title=str(layout.home))
+    return View({"home": str(layout.home), "programs": programs, "products": below.data}, Group(above, below.text),
+                {**{row["program"]: f"{row['program']}: {row['state']}" for row in programs}, **below.lines})
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

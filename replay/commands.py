@@ -6,12 +6,13 @@ take a second.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from replay.output import Output, OutputOption
+from replay.output import Output, OutputOption, View
 
 Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
 Source = Annotated[Path | None, typer.Option("--from", help="the product's folder; by default sql/NAME")]
@@ -28,11 +29,11 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status_rows() -> list[dict[str, Any]]:
-    """What `kappa status` shows of the products; nothing before the first `kappa up`."""
-    from replay import running
+def products_status(name: str | None) -> Callable[[], View]:
+    """What `kappa status` shows of one product, or of all."""
+    from replay import run_status
 
-    return running.status_rows()
+    return run_status.Look(name)
 
 
 def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],

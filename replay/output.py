@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+from replay.errors import KappaError
 
 
 class Output(StrEnum):
@@ -38,6 +45,12 @@ def print_rows(rows: Sequence[dict[str, Any]], output: Output, *, title: str | N
     if output is Output.json:
         print_json(list(rows))
         return
+    out.print(rows_table(rows, title=title, columns=columns))
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], *, title: str | None = None,
+               columns: Iterable[str] | None = None) -> Table:
+    """Rows as people see them."""
     names = list(columns or (rows[0].keys() if rows else ()))
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in names:
@@ -45,8 +58,75 @@ def print_rows(rows: Sequence[dict[str, Any]], output: Output, *, title: str | N
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*("" if row.get(n) is None else _cell(row[n]) for n in names))
-    out.print(table)
+    return table
 
 
 def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+WATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class View:
+    """Something to look at again and again."""
+
+    data: Any
+    """For programs."""
+    text: RenderableType
+    """For people, in at most 80 columns."""
+    lines: Mapping[str, str]
+    """For a log: a line about each thing."""
+
+
+def show(view: View, output: Output) -> None:
+    """Once."""
+    if output is Output.json:
+        print_json(view.data)
+    else:
+        out.print(view.text, soft_wrap=False)
+
+
+def watch(look: Callable[[], View], output: Output, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Again and again until Ctrl-C: redrawn on a terminal; else what changed, in lines or NDJSON."""
+    try:
+        if output is Output.text and out.is_terminal:
+            with Live(Text(""), console=out, auto_refresh=False) as live:
+                while True:
+                    live.update(_looked(look).text, refresh=True)
+                    sleep(WATCH_SECONDS)
+        write = _changes(output)
+        while True:
+            write(_looked(look))
+            sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _looked(look: Callable[[], View]) -> View:
+    """What is down comes back: an error is shown like the rest."""
+    try:
+        return look()
+    except KappaError as e:
+        return View(e.as_dict(), Text(str(e), style="red"), {"error": e.message})
+
+
+def _changes(output: Output) -> Callable[[View], None]:
+    last: dict[str, str] = {}
+
+    def write(view: View) -> None:
+        if output is Output.json:
+            document = json.dumps(view.data, default=str)
+            if last.get("") != document:
+                last[""] = document
+                print_json(view.data)
+            return
+        at = f"{datetime.now(UTC):%H:%M:%S}"
+        for key, line in view.lines.items():
+            if last.get(key) != line:
+                out.print(f"{at} {line}", markup=False)
+        last.clear()
+        last.update(view.lines)
+
+    return write

@@ -53,6 +53,7 @@ class LiveLag:
     seconds: float | None
     """None: longer than is remembered."""
     checkpoint: int
+    published_checkpoint: int
     restarts: int
 
 
@@ -71,7 +72,7 @@ class Progress:
     """Records that its newest checkpoint covers."""
     total: int
     lag: int
-    """Records between the newest checkpoint and the end of the log."""
+    """Records between the newest checkpoint and the end of the log, as it was when the deploy began."""
     rate: float
     """Records read per second, over the last seconds."""
     eta_seconds: float | None
@@ -110,13 +111,13 @@ class Meter:
         return (c1 - c0) / (t1 - t0) if t1 > t0 else 0.0
 
 
-def live_lag(attempt: Attempt, seen: Seen | None) -> LiveLag:
+def live_lag(attempt: Attempt, seen: Seen | None, published: int) -> LiveLag:
     """The lag at the newest checkpoint of an attempt."""
     newest = attempt.positions[-1] if attempt.positions else Position(0, {})
     ends = seen.ends if seen and seen.ends else newest.ends
     return LiveLag(attempt.name, offsets.lag(newest.offsets, ends),
                    lag_seconds(attempt.positions) if attempt.positions else None, newest.checkpoint,
-                   seen.job.restarts if seen and seen.job else 0)
+                   published, seen.job.restarts if seen and seen.job else 0)
 
 
 def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, Any], meter: Meter, published: int,
@@ -182,7 +183,8 @@ class PlainDisplay(Display):
         key = (progress.attempt, progress.state, progress.checkpoint, progress.published_checkpoint, progress.note)
         if key != self._last or self._now() - self._shown_at >= PLAIN_SECONDS:
             self._last, self._shown_at = key, self._now()
-            self._write(line(progress))
+            for text in lines(progress):
+                self._write(text)
 
 
 class LiveDisplay(Display):
@@ -210,47 +212,83 @@ def display(output: Output) -> Iterator[Display]:
         yield PlainDisplay(lambda text: out.print(text, markup=False))
 
 
-def line(p: Progress) -> str:
-    """A moment in one line."""
-    percent = 100 * p.read / p.total if p.total else 0.0
-    parts = [f"{p.elapsed_seconds:5.0f} s  {p.attempt} {WORDS.get(State(p.state), p.state)}",
-             f"{p.read:,}/{p.total:,} records ({percent:.0f} %)", f"{p.rate:,.0f}/s", f"lag {p.lag:,}",
-             f"checkpoint {p.checkpoint or '-'}"]
+def lines(p: Progress) -> Iterator[str]:
+    """A moment in a line for each attempt, of 80 columns unless the numbers are huge, and one for what is wrong."""
+    percent = f"{100 * p.read // p.total} % of {short(p.total)}" if p.total else "nothing to read"
+    parts = [f"{p.elapsed_seconds:5.0f} s  {p.attempt} {_word(p)}", percent]
+    if p.rate:
+        parts.append(f"{short(p.rate)}/s")
+    if eta := _eta(p):
+        parts.append(eta)
+    parts += [f"lag {short(p.lag)}", _chk(p.checkpoint)]
     if p.published_checkpoint:
-        parts.append(f"published {p.published_checkpoint}")
+        parts.append(f"readers {_chk(p.published_checkpoint)}")
     if p.restarts:
         parts.append(f"restarts {p.restarts}")
-    if p.live:
-        parts.append(f"live {p.live.attempt} lag {p.live.records:,}")
+    yield "  ".join(parts)
+    if live := p.live:
+        seconds = f" ({live.seconds:.0f} s)" if live.seconds is not None else ""
+        restarts = f"  restarts {live.restarts}" if live.restarts else ""
+        yield (f"         {live.attempt} live  lag {short(live.records)}{seconds}  {_chk(live.checkpoint)}"
+               f"  readers {_chk(live.published_checkpoint)}{restarts}")
     if p.note:
-        parts.append(p.note.splitlines()[0][:160])
-    return "  ".join(parts)
+        yield f"         {p.note.splitlines()[0][:300]}"
 
 
 def panel(p: Progress) -> RenderableType:
-    """A moment as a small table of at most 80 columns."""
-    eta = f"{p.eta_seconds:.0f} s left" if p.eta_seconds and p.read < p.total else ""
-    head = Table.grid(padding=(0, 2))
-    head.add_row(Text(f"{p.product} {p.attempt}", style="bold"), Text(WORDS.get(State(p.state), p.state), style="cyan"),
-                 f"{p.elapsed_seconds:.0f} s", f"{p.rate:,.0f} records/s", eta)
-    topics = Table.grid(padding=(0, 1))
-    topics.add_column(width=12, no_wrap=True)
-    topics.add_column(width=30)
-    topics.add_column(justify="right")
+    """A moment as two small tables of at most 80 columns: what is read, and how the attempts stand."""
+    read = Table.grid(padding=(0, 1))
+    read.add_column(width=10, no_wrap=True)
+    read.add_column(width=22)
+    read.add_column(justify="right", no_wrap=True)
+    read.add_column(no_wrap=True)
+    rate = "  ".join(part for part in (f"{p.rate:,.0f}/s" if p.rate else "", _eta(p)) if part)
+    read.add_row(Text("total", style="bold"), _bar(p.read, p.total), Text(f"{p.read:,} / {p.total:,}", style="bold"),
+                 Text(rate, style="cyan"))
     for t in p.topics:
-        topics.add_row(t.topic, ProgressBar(total=max(1, t.total), completed=t.read if t.total else 1, width=30),
-                       f"{t.read:,} / {t.total:,}")
-    facts = [f"lag {p.lag:,} records", f"checkpoint {p.checkpoint or '-'}",
-             f"published {p.published_checkpoint or '-'}", f"restarts {p.restarts}"]
-    rows: list[RenderableType] = [head, topics, Text("   ".join(facts), style="dim")]
-    if p.live:
-        rows.append(Text(_live_line(p.live), style="dim"))
+        read.add_row(t.topic, _bar(t.read, t.total), f"{t.read:,} / {t.total:,}", "")
+    stand = Table.grid(padding=(0, 2))
+    stand.add_column(no_wrap=True)
+    for _ in range(5):
+        stand.add_column(justify="right", no_wrap=True)
+    stand.add_row("", *(Text(n, style="dim") for n in ("lag", "seconds", "checkpoint", "readers see", "restarts")))
+    stand.add_row(f"{p.attempt} {_word(p)}", f"{p.lag:,}", "",
+                  *_numbers(p.checkpoint, p.published_checkpoint, p.restarts))
+    if live := p.live:
+        seconds = f"{live.seconds:.0f}" if live.seconds is not None else "?"
+        stand.add_row(f"{live.attempt} live", f"{live.records:,}", seconds,
+                      *_numbers(live.checkpoint, live.published_checkpoint, live.restarts))
+    head = Text.assemble((f"{p.product} {p.attempt}", "bold"), "  ", (_word(p), "cyan"), f"  {p.elapsed_seconds:.0f} s")
+    parts: list[RenderableType] = [head, read, stand]
     if p.note:
-        rows.append(Text(p.note.splitlines()[0][:300], style="yellow"))
-    return Group(*rows)
+        parts.append(Text(p.note.splitlines()[0][:300], style="yellow"))
+    return Group(*parts)
 
 
-def _live_line(live: LiveLag) -> str:
-    seconds = f" ({live.seconds:.0f} s)" if live.seconds is not None else ""
-    return (f"readers see {live.attempt}: lag {live.records:,} records{seconds}   checkpoint {live.checkpoint or '-'}"
-            f"   restarts {live.restarts}")
+def short(count: float) -> str:
+    """A number in at most five characters: 950, 12.3k, 371k, 98.8M."""
+    for unit in ("", "k", "M"):
+        if count < 999.5:
+            return f"{count:.0f}{unit}" if not unit or count >= 99.95 else f"{count:.1f}{unit}"
+        count /= 1000
+    return f"{count:,.1f}G"
+
+
+def _numbers(checkpoint: int, published: int, restarts: int) -> tuple[str, str, str]:
+    return str(checkpoint or "-"), str(published or "-"), str(restarts)
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=max(1, total), completed=done if total else 1, width=22)
+
+
+def _word(p: Progress) -> str:
+    return WORDS.get(State(p.state), p.state)
+
+
+def _eta(p: Progress) -> str:
+    return f"{p.eta_seconds:,.0f} s left" if p.eta_seconds and p.read < p.total else ""
+
+
+def _chk(checkpoint: int) -> str:
+    return f"chk-{checkpoint or 'none'}"

@@ -87,7 +87,8 @@ class Follow:
         if done and not trouble and done.notable:
             trouble = done.notable
         active = state.active
-        live = live_lag(active, done.seen.attempts.get(active.name) if done else None) if active else None
+        live = live_lag(active, done.seen.attempts.get(active.name) if done else None,
+                        _published_checkpoint(active, state.published)) if active else None
         self._shown.show(measure(
             attempt, self._positions(attempt), self._target,
             {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from replay import audit as auditing
 from replay import deploy as deploying
@@ -123,15 +125,21 @@ def history(name: str, output: Output) -> None:
         return
     for r in store.load(name).releases:
         out.print(f"{r.name}  {r.fingerprint[:12]}  git {(r.git_commit or 'none')[:12]}", markup=False)
-    print_rows(rows, output)
+    out.print(history_table(rows), soft_wrap=False)
 
 
-def status_rows() -> list[dict[str, Any]]:
-    """What `kappa status` shows of the products; nothing before the first `kappa up`."""
-    if not (kappa_home() / "config.yaml").exists():
-        return []
-    store = Store(load_settings().store)
-    return [short_row(row) for product in store.products() for row in attempt_rows(store.load(product))]
+def history_table(rows: list[dict[str, Any]]) -> Table:
+    """Events under their days; long details wrap beside the rest."""
+    table = Table.grid(padding=(0, 2))
+    day = ""
+    for row in rows:
+        today, at = row["at"].split()
+        if today != day:
+            table.add_row(Text(day := today, style="bold"))
+        table.add_row(at, row["attempt"], row["what"], row["detail"])
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    return table
 
 
 def short_row(row: dict[str, Any]) -> dict[str, Any]:

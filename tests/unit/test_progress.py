@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from replay.model import Attempt, Position, State
-from replay.progress import JsonDisplay, Meter, PlainDisplay, Progress, line, measure, panel
+from replay.progress import JsonDisplay, LiveLag, Meter, PlainDisplay, Progress, lines, measure, panel, short
 
 ENDS = {"flights": {0: 100, 1: 100}, "airlines": {0: 16}}
 
@@ -68,7 +68,7 @@ def test_plain_lines_come_at_changes_and_every_few_seconds() -> None:
     clock.time = 5
     display.show(progress(checkpoint=8))
     assert len(written) == 3
-    assert written[0] == "    0 s  r1-a1 replaying  136/216 records (63 %)  0/s  lag 110  checkpoint 7  restarts 1"
+    assert written[0] == "    0 s  r1-a1 replaying  62 % of 216  lag 110  chk-7  restarts 1"
 
 
 def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,14 +80,41 @@ def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0]["topics"][1] == {"topic": "flights", "read": 120, "total": 200}
 
 
-def test_the_panel_fits_80_columns() -> None:
+LIVE = LiveLag("r1-a1", 12_345, 3.2, 1_234, 1_233, 0)
+HUGE = {"read": 53_345_678, "total": 98_765_432, "lag": 55_555_555, "rate": 123_456.7, "eta_seconds": 700.0,
+        "checkpoint": 1_234, "live": LIVE}
+
+
+def drawn(p: Progress) -> list[str]:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    console.print(panel(progress(read=12_345_678, total=98_765_432, lag=55_555_555, rate=123_456.7, eta_seconds=700.0)))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert max(len(row) for row in text.splitlines()) <= 80
-    assert "123,457 records/s" in text
-    assert "…" not in text
+    console.print(panel(p))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 
-def test_a_line_tells_trouble_in_its_first_line() -> None:
-    assert line(progress(note="Flink does not answer\n  expected: …")).endswith("  Flink does not answer")
+def test_the_panel_fits_80_columns() -> None:
+    rows = drawn(progress(**HUGE))
+    assert max(len(row) for row in rows) <= 80
+    assert [row for row in rows if "…" in row] == []
+    assert rows[1].split()[-5:] == ["98,765,432", "123,457/s", "700", "s", "left"]
+    assert [row.split() for row in rows[-3:]] == [
+        ["lag", "seconds", "checkpoint", "readers", "see", "restarts"],
+        ["r1-a1", "replaying", "55,555,555", "1234", "-", "1"],
+        ["r1-a1", "live", "12,345", "3", "1234", "1233", "0"]]
+
+
+def test_lines_fit_80_columns_one_for_each_attempt() -> None:
+    shown = list(lines(progress(**HUGE, elapsed_seconds=3600.0, restarts=0)))
+    assert shown == [" 3600 s  r1-a1 replaying  54 % of 98.8M  123k/s  700 s left  lag 55.6M  chk-1234",
+                     "         r1-a1 live  lag 12.3k (3 s)  chk-1234  readers chk-1233"]
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_line_of_its_own_tells_trouble_in_its_first_line() -> None:
+    assert list(lines(progress(note="Flink does not answer\n  expected: …")))[1:] == ["         Flink does not answer"]
+
+
+@pytest.mark.parametrize(("count", "expected"), [
+    (0, "0"), (999, "999"), (1_000, "1.0k"), (12_345, "12.3k"), (99_949, "99.9k"), (99_960, "100k"),
+    (371_067, "371k"), (999_499, "999k"), (999_500, "1.0M"), (98_765_432, "98.8M"), (2.5e9, "2.5G")])
+def test_short_numbers(count: int, expected: str) -> None:
+    assert short(count) == expected

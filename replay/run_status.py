@@ -1,0 +1,185 @@
+"""What `kappa status` says of the products: it looks, asks what the controller would do, and changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from replay.decide import decide
+from replay.errors import ConfigError, KappaError
+from replay.flink import FlinkDownError
+from replay.model import CANDIDATE, Attempt, ProductState
+from replay.observe import observe
+from replay.offsets import Offsets
+from replay.output import View
+from replay.settings import kappa_home, load_settings
+from replay.status import AttemptStatus, ProductStatus, Sight, status
+from replay.store import Store
+from replay.world import World
+
+
+class Look:
+    """Looks at one product, or at all; connections are kept from one look to the next."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._opened: tuple[World, Store] | None = None
+
+    def __call__(self) -> View:
+        """How they stand now; nothing before the first `kappa up`."""
+        if self._opened is None:
+            if not self._name and not (kappa_home() / "config.yaml").exists():
+                return View([], Group(), {})
+            settings = load_settings()
+            self._opened = World(settings), Store(settings.store)
+        world, store = self._opened
+        if self._name and self._name not in store.products():
+            raise ConfigError(f"there is no product '{self._name}' yet",
+                              expected=", ".join(store.products()) or "a product that was deployed", found=self._name,
+                              next=f"kappa deploy {self._name}")
+        return view([look(world, store, product) for product in ([self._name] if self._name else store.products())])
+
+
+def look(world: World, store: Store, product: str) -> ProductStatus:
+    """One product. When the world does not answer, what is remembered, and why."""
+    state = store.load(product)
+    events, now = tuple(store.events(product)), time.time()
+    try:
+        return status(state, events, _sight(world, state, now), now)
+    except KappaError as e:
+        return status(state, events, None, now, f"{e.message}: this is what is remembered")
+
+
+def _sight(world: World, state: ProductState, now: float) -> Sight:
+    if state.live:
+        _knock(world, state.live)
+    seen = observe(world, state)
+    read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
+    return Sight(seen, decide(state, seen, now), read)
+
+
+def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
+    """FlinkDownError when no cluster answers: the log would then most likely be waited for in vain, and for long."""
+    error: FlinkDownError | None = None
+    for attempt in attempts:
+        try:
+            world.job(attempt)
+            return
+        except FlinkDownError as e:
+            error = e
+    if error:
+        raise error
+
+
+def _read(world: World, attempt: Attempt) -> Offsets:
+    try:
+        return world.read_positions(attempt)
+    except FlinkDownError:
+        return {}
+
+
+def view(products: list[ProductStatus]) -> View:
+    """For programs, for people, and in lines."""
+    lines = {f"{p.product} {key}": text for p in products for key, text in _lines(p)}
+    return View([asdict(p) for p in products], Group(*(_block(p) for p in products)), lines)
+
+
+def _block(p: ProductStatus) -> RenderableType:
+    """A product, indented under its name."""
+    parts: list[RenderableType] = [Text(f"\n{p.product}", style="bold")]
+    parts += [Padding(Text(text), (0, 0, 0, 2)) for text in _readers(p)]
+    for a in p.attempts:
+        head, *details = _attempt(a)
+        parts.append(Padding(Text(head, style="bold" if a.role == "active" else ""), (0, 0, 0, 2)))
+        parts += [Padding(Text(text, style="red" if text == a.error else "dim"), (0, 0, 0, 9)) for text in details]
+    parts += [Padding(Text(f"{e.attempt}  {e.state}: {e.error}", style="red"), (0, 0, 0, 2)) for e in p.ended]
+    if p.blocked:
+        parts.append(Padding(Text(f"stopped: {p.blocked['message']}", style="bold red"), (0, 0, 0, 2)))
+        parts += [Padding(Text(f"{key}: {p.blocked[key]}"), (0, 0, 0, 4)) for key in ("expected", "found", "next")]
+    if p.waits:
+        parts.append(Padding(Text(p.waits, style="dim"), (0, 0, 0, 2)))
+    if p.trouble:
+        parts.append(Padding(Text(p.trouble, style="yellow"), (0, 0, 0, 2)))
+    return Group(*parts)
+
+
+def _readers(p: ProductStatus) -> Iterator[str]:
+    r = p.readers
+    if r is None:
+        yield "readers see nothing yet"
+        return
+    commit = f", git {r.git_commit[:12]}" if r.git_commit else ""
+    yield f"readers see {r.attempt} (release {r.fingerprint[:12]}{commit}), checkpoint {r.checkpoint}"
+    yield f"{r.covered:,} records, {lag(r.lag_records, r.lag_seconds)}" + (
+        f"; last {r.change} {r.changed}" if r.changed else "")
+
+
+def _attempt(a: AttemptStatus) -> Iterator[str]:
+    """First what matters, then details."""
+    yield (f"{a.attempt:<7}{a.role:<10}checkpoint {a.checkpoint or '-'}  {lag(a.lag_records, a.lag_seconds)}  "
+           f"restarts {a.restarts}")
+    where = "the session cluster" if a.cluster == "session" else "a cluster of its own"
+    yield f"job {a.job[:8]} {a.job_status}, parallelism {a.parallelism}, on {where}"
+    if progress := _progress(a):
+        yield progress
+    if checks := _checks(a):
+        yield checks
+    if a.error:
+        yield a.error
+
+
+def _progress(a: AttemptStatus) -> str:
+    p = a.progress
+    if p is None:
+        return ""
+    percent = f"{100 * p.read // p.total} % of " if p.total else ""
+    rate = f", {p.rate:,.0f}/s" if p.rate else ""
+    eta = f", {p.eta_seconds:,.0f} s left" if p.eta_seconds and p.read < p.total else ""
+    near = f", within limits {p.near} of {p.near_needed} times" if p.near and p.near < p.near_needed else ""
+    return f"{percent}{p.total:,} records read{rate}{eta}{near}"
+
+
+def _checks(a: AttemptStatus) -> str:
+    if not a.checks:
+        return ""
+    bad = [f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}" for c in a.checks
+           if c.offending]
+    passed = len(a.checks) - len(bad)
+    at = f" on checkpoint {a.audited_checkpoint}" if a.audited_checkpoint else ""
+    return f"checks{at}: {passed} passed" + (f"; {'; '.join(bad)}" if bad else "")
+
+
+def lag(records: int | None, seconds: float | None) -> str:
+    """How far behind, for people."""
+    if records is None:
+        return "lag unknown"
+    if not records:
+        return "no lag"
+    return f"lag {records:,}" + (f" ({seconds:,.0f} s)" if seconds is not None else "")
+
+
+def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
+    """What a log of the status says, by what it is about."""
+    r = p.readers
+    yield "readers", f"{p.product}: " + (
+        f"readers see {r.attempt} checkpoint {r.checkpoint}, {r.covered:,} records" if r else "readers see nothing yet")
+    for a in p.attempts:
+        head, *details = _attempt(a)
+        yield a.attempt, f"{p.product}: {' '.join(head.split())}"
+        if a.progress:
+            yield f"{a.attempt} progress", f"{p.product}: {a.attempt} {_progress(a)}"
+        if a.error:
+            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {details[-1]}"
+    for e in p.ended:
+        yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
+    if p.blocked:
+        yield "blocked", f"{p.product}: stopped: {p.blocked['message']}; next: {p.blocked['next']}"
+    if p.waits:
+        yield "waits", f"{p.product}: {p.waits}"
+    if p.trouble:
+        yield "trouble", f"{p.product}: {p.trouble}"

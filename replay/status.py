@@ -1,0 +1,209 @@
+"""How a product stands, from what is remembered and what was seen: pure. replay/run_status.py looks and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from replay import offsets
+from replay.decide import Blocked, Step, Wait, lag_seconds
+from replay.loop import describe
+from replay.model import CANDIDATE, Attempt, Check, Position, ProductState, State
+from replay.observe import Observation, Seen
+from replay.offsets import Offsets
+from replay.store import Event
+
+MOVES = ("switch", "rollback")
+
+
+@dataclass(frozen=True)
+class Readers:
+    """What readers see."""
+
+    attempt: str
+    release: str
+    fingerprint: str
+    git_commit: str | None
+    checkpoint: int
+    covered: int
+    """Records."""
+    lag_records: int
+    lag_seconds: float | None
+    """How long ago the log ended where readers are; None: longer than is remembered."""
+    changed: str | None
+    """When they were last switched over, or taken back."""
+    change: str
+    """How: switch or rollback."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an attempt that catches up has come."""
+
+    read: int
+    total: int
+    rate: float | None
+    """Records per second between its last two checkpoints."""
+    eta_seconds: float | None
+    near: int
+    """Checkpoints in a row within the lag limits."""
+    near_needed: int
+
+
+@dataclass(frozen=True)
+class AttemptStatus:
+    """One attempt whose job runs, or should."""
+
+    attempt: str
+    role: str
+    """A state; 'shadow' for one that is compared only; 'stopping' once it is wanted no more."""
+    job: str
+    job_status: str
+    cluster: str
+    """Its own Flink cluster, or 'session'."""
+    parallelism: int
+    checkpoint: int
+    lag_records: int | None
+    """Of its newest checkpoint; None: the log's end is not known."""
+    lag_seconds: float | None
+    restarts: int
+    progress: Progress | None
+    audited_checkpoint: int | None
+    checks: tuple[Check, ...]
+    error: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that came to a bad end since readers got what they see."""
+
+    attempt: str
+    state: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ProductStatus:
+    """All that `kappa status` says of a product."""
+
+    product: str
+    readers: Readers | None
+    attempts: tuple[AttemptStatus, ...]
+    ended: tuple[Ended, ...]
+    waits: str
+    """What the controller waits for, or does next."""
+    blocked: Mapping[str, str] | None
+    """Why a person has to look: message, expected, found, next."""
+    trouble: str
+    """Why the world could not be looked at; the rest is what is remembered then."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One look at the world: an observation, what it asks for, and how far the sources have read."""
+
+    observation: Observation
+    step: Step
+    read: Mapping[str, Offsets]
+
+
+def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, now: float,
+           trouble: str = "") -> ProductStatus:
+    """Put together; without a sight only what is remembered."""
+    seen = sight.observation.attempts if sight else {}
+    live = tuple(_attempt(state, a, seen.get(a.name), sight.read.get(a.name, {}) if sight else {}, now)
+                 for a in state.live)
+    step = sight.step if sight else None
+    blocked = {"message": step.message, "expected": step.expected, "found": step.found, "next": step.next} \
+        if isinstance(step, Blocked) else None
+    waits = "" if step is None or blocked else step.reason if isinstance(step, Wait) else f"next: {describe(step)}"
+    return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits, blocked,
+                         trouble)
+
+
+def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float) -> Readers | None:
+    shown = state.published
+    if shown is None:
+        return None
+    attempt = state.attempt(shown.attempt_name)
+    release = state.release(attempt.metadata or attempt.release)
+    ends = _ends(attempt, seen.get(attempt.name))
+    moved = next((e for e in reversed(events) if e.what in MOVES), None)
+    return Readers(
+        attempt=attempt.name, release=release.name, fingerprint=release.fingerprint, git_commit=release.git_commit,
+        checkpoint=shown.checkpoint, covered=offsets.total(shown.covered),
+        lag_records=offsets.lag(shown.covered, ends), lag_seconds=_seconds(attempt, shown.covered, ends, now),
+        changed=instant(moved.at) if moved else None, change=moved.what if moved else "")
+
+
+def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, now: float) -> AttemptStatus:
+    covered, ends = a.positions[-1].offsets if a.positions else {}, _ends(a, seen)
+    job = seen.job if seen else None
+    return AttemptStatus(
+        attempt=a.name, role=_role(a), job=a.job_id, job_status=_job_status(a, seen),
+        cluster=a.cluster or "session", parallelism=a.parallelism, checkpoint=a.checkpoint,
+        lag_records=offsets.lag(covered, ends) if ends else None, lag_seconds=_seconds(a, covered, ends, now),
+        restarts=job.restarts if job else a.restarts,
+        progress=_progress(state, a, seen, read, ends) if a.state in CANDIDATE and not a.stop else None,
+        audited_checkpoint=a.audited_checkpoint, checks=a.checks,
+        error=a.error or (job.error if job and job.status != "RUNNING" else ""))
+
+
+def _progress(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, ends: Offsets) -> Progress:
+    reference = state.release(a.release).reference_offsets
+    wanted = offsets.replaced(ends, reference)
+    covered = a.positions[-1].offsets if a.positions else {}
+    done = offsets.total(wanted) - offsets.lag(offsets.latest(covered, read), wanted)
+    rate = _rate(a.positions)
+    left = offsets.total(wanted) - done
+    return Progress(done, offsets.total(wanted), rate, round(left / rate, 1) if rate else None,
+                    a.near, seen.policy.lag_limit.checkpoints if seen else 0)
+
+
+def _rate(positions: tuple[Position, ...]) -> float | None:
+    if len(positions) < 2 or positions[-1].at <= positions[-2].at:
+        return None
+    one, other = positions[-2:]
+    return round((offsets.total(other.offsets) - offsets.total(one.offsets)) / (other.at - one.at), 1)
+
+
+def _seconds(attempt: Attempt, covered: Offsets, ends: Offsets, now: float) -> float | None:
+    """How long ago the log ended there; 0 if it still does."""
+    if not covered:
+        return None
+    lag = lag_seconds((*attempt.positions, Position(attempt.checkpoint, covered, now, ends)))
+    return None if lag is None else round(lag, 1)
+
+
+def _ends(attempt: Attempt, seen: Seen | None) -> Offsets:
+    """Where the log ends; where it ended when last seen, if nobody could look."""
+    if seen and seen.ends:
+        return seen.ends
+    return attempt.positions[-1].ends if attempt.positions else {}
+
+
+def _role(a: Attempt) -> str:
+    if a.stop:
+        return "stopping"
+    return "shadow" if a.shadow else a.state.value
+
+
+def _job_status(a: Attempt, seen: Seen | None) -> str:
+    if seen is None or seen.unreachable:
+        return "not asked" if seen is None else "cluster does not answer"
+    if seen.job:
+        return seen.job.status
+    return "unknown to Flink" if a.submitted_at else "not submitted yet"
+
+
+def _ended(state: ProductState) -> tuple[Ended, ...]:
+    shown = state.published
+    since = state.attempt(shown.attempt_name).created if shown else 0.0
+    return tuple(Ended(a.name, a.state.value, a.error) for a in state.attempts
+                 if a.state in (State.failed, State.aborted) and a.created >= since)[-3:]
+
+
+def instant(at: float) -> str:
+    """A time for people and programs."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,202 @@
+"""What `kappa status` says, and how often."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from replay import output, running
+from replay.decide import Blocked, Wait
+from replay.errors import RetryableError
+from replay.flink import Job
+from replay.model import Attempt, Check, Position, ProductState, Publication, Release, State
+from replay.observe import Observation, Policy, Seen
+from replay.output import Output, View, watch
+from replay.run_status import lag, view
+from replay.status import ProductStatus, Sight, status
+from replay.store import Event
+
+NOW = 1_000.0
+ENDS = {"flights": {0: 1_000}, "airlines": {0: 16}}
+GROWING = {"flights": {0: 1_000}}
+
+
+def position(checkpoint: int, offset: int, at: float, end: int = 1_000) -> Position:
+    return Position(checkpoint, {"flights": {0: offset}, "airlines": {0: 16}}, at, {"flights": {0: end}})
+
+
+LIVE = Attempt("flights", 1, 1, 0.0, 2, ("a" * 32,), State.active, confirmed=True, submitted_at=1.0,
+               positions=(position(8, 990, 985.0, 990), position(9, 1_000, 990.0)))
+CANDIDATE = Attempt("flights", 2, 1, 900.0, 2, ("b" * 32,), State.replaying, cluster="flights-r2-a1", confirmed=True,
+                    submitted_at=901.0, positions=(position(1, 200, 980.0), position(2, 500, 990.0)), near=0)
+PUBLISHED = Publication(1, "flights", 1, 1, 9, {}, {}, {"flights": {0: 990}, "airlines": {0: 16}}, 0.0, 1.0)
+R1 = Release("flights", 1, "f" * 64, 0.0, {"airlines": {0: 16}}, git_commit="c" * 40)
+EVENTS = (Event("flights", 60.0, "r1-a1", "switch", "checkpoint 3"), Event("flights", 61.0, "r1-a1", "active"))
+
+
+def seen(checkpoint: int, **fields: Any) -> Seen:
+    return Seen(Policy(), job=Job("j", "RUNNING", checkpoint=checkpoint), ends=GROWING, **fields)
+
+
+def product(*attempts: Attempt) -> ProductState:
+    return ProductState("flights", (R1, replace(R1, number=2)), attempts, (PUBLISHED,))
+
+
+def told(*attempts: Attempt, step: Wait | Blocked = Wait("r1-a1: waiting for the next checkpoint"),  # noqa: B008
+         **others: Seen) -> ProductStatus:
+    sights = {a.name: seen(a.checkpoint) for a in attempts if not a.ended} | others
+    return status(product(*attempts), EVENTS, Sight(Observation(sights), step, {"r2-a1": {"flights": {0: 700}}}), NOW)
+
+
+def text(*products: ProductStatus) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(view(list(products)).text)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_all_of_a_product_on_80_columns() -> None:
+    failing = Attempt("flights", 2, 2, 950.0, 1, ("d" * 32,), State.failed, error="boom " * 30)
+    shown = text(told(LIVE, replace(CANDIDATE, near=1), failing))
+    assert max(map(len, shown)) <= 80
+    assert shown == [
+        "",
+        "flights",
+        "  readers see r1-a1 (release ffffffffffff, git cccccccccccc), checkpoint 9",
+        "  1,006 records, lag 10 (15 s); last switch 1970-01-01 00:01:00Z",
+        "  r1-a1  active    checkpoint 9  no lag  restarts 0",
+        "         job aaaaaaaa RUNNING, parallelism 2, on the session cluster",
+        "  r2-a1  replaying checkpoint 2  lag 500  restarts 0",
+        "         job bbbbbbbb RUNNING, parallelism 2, on a cluster of its own",
+        "         70 % of 1,016 records read, 30/s, 10 s left, within limits 1 of 2 times",
+        "  r2-a2  failed: boom boom boom boom boom boom boom boom boom boom boom boom",
+        "  boom boom boom boom boom boom boom boom boom boom boom boom boom boom boom",
+        "  boom boom boom",
+        "  r1-a1: waiting for the next checkpoint",
+    ]
+
+
+def test_checks_that_failed_or_warn_are_named() -> None:
+    checked = replace(CANDIDATE, state=State.audited, audited_checkpoint=2, checks=(
+        Check("rows", True, 0), Check("checks/a.sql", False, 3, "3 offending rows")))
+    assert "         checks on checkpoint 2: 1 passed; checks/a.sql: 3 offending rows (a" in text(told(LIVE, checked))
+
+
+def test_somebody_has_to_look() -> None:
+    blocked = Blocked("somebody else moved main of flights", "r1-a1", "t=7", "put main back")
+    shown = text(told(LIVE, step=blocked))
+    assert shown[-4:] == ["  stopped: somebody else moved main of flights", "    expected: r1-a1", "    found: t=7",
+                          "    next: put main back"]
+
+
+def test_without_an_answer_what_is_remembered_is_told() -> None:
+    shown = status(product(LIVE), EVENTS, None, NOW, "Flink does not answer: this is what is remembered")
+    assert "         job aaaaaaaa not asked, parallelism 2, on the session cluster" in text(shown)
+    assert text(shown)[-1] == "  Flink does not answer: this is what is remembered"
+
+
+def test_a_failing_job_says_why() -> None:
+    job = Job("j", "RESTARTING", error="java.io.IOException: disk full")
+    assert "         java.io.IOException: disk full" in text(told(LIVE, **{"r1-a1": replace(seen(9), job=job)}))
+
+
+def test_before_the_first_deploy_has_caught_up() -> None:
+    state = ProductState("flights", (R1,), (replace(CANDIDATE, release=1, positions=()),))
+    shown = text(status(state, (), None, NOW))
+    assert shown[2:4] == ["  readers see nothing yet", "  r1-a1  replaying checkpoint -  lag unknown  restarts 0"]
+
+
+@pytest.mark.parametrize(("attempt", "role"), [
+    (replace(LIVE, shadow=True, state=State.caught_up), "shadow"), (replace(LIVE, stop=State.retired), "stopping"),
+    (LIVE, "active")])
+def test_roles(attempt: Attempt, role: str) -> None:
+    assert told(attempt).attempts[0].role == role
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    ((0, 3.0), "no lag"), ((1_234, None), "lag 1,234"), ((1_234, 61.4), "lag 1,234 (61 s)"),
+    ((None, None), "lag unknown")])
+def test_lag(arguments: tuple[int | None, float | None], expected: str) -> None:
+    assert lag(*arguments) == expected
+
+
+def test_programs_get_everything() -> None:
+    data = json.loads(json.dumps(view([told(LIVE, CANDIDATE)]).data, default=str))
+    assert data[0]["readers"]["git_commit"] == "c" * 40
+    assert data[0]["attempts"][1]["progress"] == {"read": 716, "total": 1_016, "rate": 30.0, "eta_seconds": 10.0,
+                                                  "near": 0, "near_needed": 2}
+
+
+# --watch
+
+def looks(*views: View | Exception) -> tuple[Callable[[], View], Callable[[float], None]]:
+    """What each look finds, and the sleep that ends with Ctrl-C after the last."""
+    left = list(views)
+
+    def look() -> View:
+        found = left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def sleep(_: float) -> None:
+        if not left:
+            raise KeyboardInterrupt
+
+    return look, sleep
+
+
+def one(line: str) -> View:
+    return View({"n": line}, line, {"a": line, "b": "same"})
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    file = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=file, width=80, color_system=None))
+    return file
+
+
+def test_a_pipe_gets_what_changed(printed: io.StringIO) -> None:
+    look, sleep = looks(one("x"), one("x"), one("y"), RetryableError("Kafka is down"), one("y"))
+    watch(look, Output.text, sleep)
+    assert [line[9:] for line in printed.getvalue().splitlines()] == ["x", "same", "y", "Kafka is down", "y", "same"]
+
+
+def test_programs_get_a_document_when_something_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    look, sleep = looks(one("x"), one("x"), one("y"))
+    watch(look, Output.json, sleep)
+    assert [json.loads(line)["n"] for line in capsys.readouterr().out.splitlines()] == ["x", "y"]
+
+
+def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=file, width=80, force_terminal=True, color_system=None))
+    look, sleep = looks(one("x"), one("y"))
+    watch(look, Output.text, sleep)
+    assert "x" in file.getvalue()
+    assert "y" in file.getvalue()
+
+
+# history
+
+def test_long_details_of_the_history_wrap_beside_the_rest() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    rows = [{"at": "2026-11-21 07:31:05", "attempt": "r1-a1", "what": "built", "detail": ""},
+            {"at": "2026-11-21 07:31:45", "attempt": "r1-a1", "what": "failed", "detail": "no column " * 8},
+            {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "what": "built", "detail": ""}]
+    console.print(running.history_table(rows), soft_wrap=False)
+    shown = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert shown == [
+        "2026-11-21",
+        "07:31:05    r1-a1  built",
+        "07:31:45    r1-a1  failed  no column no column no column no column no column no",
+        "                           column no column no column",
+        "2026-11-22",
+        "00:00:01    r1-a2  built",
+    ]
