@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -72,7 +73,9 @@ class Progress:
     """Records that its newest checkpoint covers."""
     total: int
     lag: int
-    """Records between the newest checkpoint and the end of the log, as it was when the deploy began."""
+    """Records between the newest checkpoint and the end of the log now."""
+    lag_seconds: float | None
+    """For how long the log had gone on beyond the newest checkpoint; None: longer than is remembered."""
     rate: float
     """Records read per second, over the last seconds."""
     eta_seconds: float | None
@@ -121,8 +124,8 @@ def live_lag(attempt: Attempt, seen: Seen | None, published: int) -> LiveLag:
 
 
 def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, Any], meter: Meter, published: int,
-            note: str, live: LiveLag | None = None) -> Progress:
-    """One moment, from what was seen."""
+            note: str, live: LiveLag | None = None, log_ends: Offsets = MappingProxyType({})) -> Progress:
+    """One moment, from what was seen; `ends` is the target, `log_ends` where the log ends now, if known."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
     topics = tuple(
         TopicProgress(topic, sum(min(end, max(offsets.at(read, topic, p), offsets.at(covered, topic, p)))
@@ -130,10 +133,11 @@ def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, An
         for topic, partitions in sorted(ends.items()))
     done, total = sum(t.read for t in topics), sum(t.total for t in topics)
     rate = meter.rate(done)
-    lag = offsets.lag(covered, ends)
     return Progress(
         product=attempt.product, attempt=attempt.name, state=attempt.state.value, job_id=attempt.job_id,
-        job_status=str(job.get("status", "")), read=done, covered=total - lag, total=total, lag=lag,
+        job_status=str(job.get("status", "")), read=done, covered=total - offsets.lag(covered, ends), total=total,
+        lag=offsets.lag(covered, offsets.latest(ends, log_ends)),
+        lag_seconds=lag_seconds(attempt.positions) if attempt.positions else None,
         rate=round(rate, 1), eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,
         elapsed_seconds=round(meter.elapsed, 1),
         checkpoint=attempt.checkpoint, published_checkpoint=published, restarts=int(job.get("restarts", 0)), note=note,
@@ -248,15 +252,14 @@ def panel(p: Progress) -> RenderableType:
     for t in p.topics:
         read.add_row(t.topic, _bar(t.read, t.total), f"{t.read:,} / {t.total:,}", "")
     stand = Table.grid(padding=(0, 2))
-    stand.add_column(no_wrap=True)
-    for _ in range(5):
-        stand.add_column(justify="right", no_wrap=True)
+    stand.add_column(min_width=16, no_wrap=True)
+    for width in (11, 7, 10, 11, 8):  # columns that stay where they are
+        stand.add_column(justify="right", min_width=width, no_wrap=True)
     stand.add_row("", *(Text(n, style="dim") for n in ("lag", "seconds", "checkpoint", "readers see", "restarts")))
-    stand.add_row(f"{p.attempt} {_word(p)}", f"{p.lag:,}", "",
+    stand.add_row(f"{p.attempt} {_word(p)}", f"{p.lag:,}", _seconds(p.lag_seconds),
                   *_numbers(p.checkpoint, p.published_checkpoint, p.restarts))
     if live := p.live:
-        seconds = f"{live.seconds:.0f}" if live.seconds is not None else "?"
-        stand.add_row(f"{live.attempt} live", f"{live.records:,}", seconds,
+        stand.add_row(f"{live.attempt} live", f"{live.records:,}", _seconds(live.seconds),
                       *_numbers(live.checkpoint, live.published_checkpoint, live.restarts))
     head = Text.assemble((f"{p.product} {p.attempt}", "bold"), "  ", (_word(p), "cyan"), f"  {p.elapsed_seconds:.0f} s")
     parts: list[RenderableType] = [head, read, stand]
@@ -276,6 +279,10 @@ def short(count: float) -> str:
 
 def _numbers(checkpoint: int, published: int, restarts: int) -> tuple[str, str, str]:
     return str(checkpoint or "-"), str(published or "-"), str(restarts)
+
+
+def _seconds(lag: float | None) -> str:
+    return "-" if lag is None else f"{lag:.0f}"
 
 
 def _bar(done: int, total: int) -> ProgressBar:

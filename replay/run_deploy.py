@@ -93,7 +93,7 @@ class Follow:
             attempt, self._positions(attempt), self._target,
             {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,
             _published_checkpoint(attempt, state.published), trouble,
-            live if active and active.name != attempt.name else None))
+            live if active and active.name != attempt.name else None, seen.ends if seen else {}))
 
     def _positions(self, attempt: Attempt) -> Offsets:
         try:

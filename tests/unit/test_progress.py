@@ -25,7 +25,7 @@ class Clock:
 
 def progress(clock: Clock | None = None, **fields: object) -> Progress:
     attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying,
-                      positions=(Position(7, {"flights": {0: 50, 1: 40}, "airlines": {0: 16}}),))
+                      positions=(Position(7, {"flights": {0: 50, 1: 40}, "airlines": {0: 16}}, 1.0, ENDS),))
     shown = measure(attempt, {"flights": {0: 80, 1: 30}}, ENDS, {"status": "RUNNING", "restarts": 1},
                     Meter(clock or Clock()), 0, "")
     return replace(shown, **fields)  # type: ignore[arg-type]
@@ -41,6 +41,14 @@ def test_records_that_came_after_the_target_do_not_count() -> None:
     attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), positions=(Position(7, {"flights": {0: 500, 1: 500}}),))
     p = measure(attempt, {}, {"flights": {0: 100, 1: 100}}, {}, Meter(Clock()), 7, "")
     assert (p.read, p.total, p.lag) == (200, 200, 0)
+
+
+def test_the_lag_is_behind_the_log_as_it_is_now() -> None:
+    position = Position(7, {"flights": {0: 90, 1: 90}}, 5.0, {"flights": {0: 100, 1: 100}})
+    attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), positions=(replace(position, checkpoint=6, at=2.0,
+                                                                          ends={"flights": {0: 90, 1: 80}}), position))
+    p = measure(attempt, {}, {"flights": {0: 90, 1: 90}}, {}, Meter(Clock()), 0, "", None, {"flights": {0: 150, 1: 90}})
+    assert (p.total, p.covered, p.lag, p.lag_seconds) == (180, 180, 60, 3.0)
 
 
 def test_the_rate_is_that_of_the_last_seconds_and_survives_a_restart() -> None:
@@ -98,7 +106,7 @@ def test_the_panel_fits_80_columns() -> None:
     assert rows[1].split()[-5:] == ["98,765,432", "123,457/s", "700", "s", "left"]
     assert [row.split() for row in rows[-3:]] == [
         ["lag", "seconds", "checkpoint", "readers", "see", "restarts"],
-        ["r1-a1", "replaying", "55,555,555", "1234", "-", "1"],
+        ["r1-a1", "replaying", "55,555,555", "-", "1234", "-", "1"],
         ["r1-a1", "live", "12,345", "3", "1234", "1233", "0"]]
 
 
