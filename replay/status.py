@@ -30,7 +30,7 @@ class Readers:
     """Records."""
     lag_records: int
     lag_seconds: float | None
-    """How long ago the log ended where readers are; None: longer than is remembered."""
+    """How long ago the log ended where readers are; None: longer than is remembered, or nobody could look."""
     changed: str | None
     """When they were last switched over, or taken back."""
     change: str
@@ -128,12 +128,13 @@ def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, 
         return None
     attempt = state.attempt(shown.attempt_name)
     release = state.release(attempt.metadata or attempt.release)
-    ends = _ends(attempt, seen.get(attempt.name))
+    sight = seen.get(attempt.name)
+    ends = _ends(attempt, sight)
     moved = next((e for e in reversed(events) if e.what in MOVES), None)
     return Readers(
         attempt=attempt.name, release=release.name, fingerprint=release.fingerprint, git_commit=release.git_commit,
         checkpoint=shown.checkpoint, covered=offsets.total(shown.covered),
-        lag_records=offsets.lag(shown.covered, ends), lag_seconds=_seconds(attempt, shown.covered, ends, now),
+        lag_records=offsets.lag(shown.covered, ends), lag_seconds=_seconds(attempt, shown.covered, ends, now) if sight else None,
         changed=instant(moved.at) if moved else None, change=moved.what if moved else "")
 
 
@@ -143,7 +144,8 @@ def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, 
     return AttemptStatus(
         attempt=a.name, role=_role(a), job=a.job_id, job_status=_job_status(a, seen),
         cluster=a.cluster or "session", parallelism=a.parallelism, checkpoint=a.checkpoint,
-        lag_records=offsets.lag(covered, ends) if ends else None, lag_seconds=_seconds(a, covered, ends, now),
+        lag_records=offsets.lag(covered, ends) if ends else None,
+        lag_seconds=_seconds(a, covered, ends, now) if seen else None,
         restarts=job.restarts if job else a.restarts,
         progress=_progress(state, a, seen, read, ends) if a.state in CANDIDATE and not a.stop else None,
         audited_checkpoint=a.audited_checkpoint, checks=a.checks,
