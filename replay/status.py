@@ -134,7 +134,8 @@ def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, 
     return Readers(
         attempt=attempt.name, release=release.name, fingerprint=release.fingerprint, git_commit=release.git_commit,
         checkpoint=shown.checkpoint, covered=offsets.total(shown.covered),
-        lag_records=offsets.lag(shown.covered, ends), lag_seconds=_seconds(attempt, shown.covered, ends, now) if sight else None,
+        lag_records=offsets.lag(shown.covered, ends),
+        lag_seconds=_seconds(attempt, shown.covered, ends, now) if sight else None,
         changed=instant(moved.at) if moved else None, change=moved.what if moved else "")
 
 
