@@ -12,9 +12,9 @@ import org.apache.flink.api.common.eventtime.Watermark;
  */
 record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements Serializable {
 
-    /** The watermark that the SQL declares behind a record: its timestamp - L. */
+    /** The watermark behind a record: below its timestamp - L. */
     Watermark after(long recordTimestamp) {
-        return new Watermark(recordTimestamp - allowedLateness.toMillis());
+        return StrictWatermarks.before(recordTimestamp - allowedLateness.toMillis());
     }
 
     boolean brokerDatesRecords() {
@@ -29,7 +29,7 @@ record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements 
      * all replicas yet, for which a replica has {@code replica.lag.time.max.ms} (30 s, judged up to 15 s late) before
      * it is no longer waited for. So its timestamp is at least {@code askedAt} less that time and less what the clocks
      * of broker and TaskManager differ by; the margin covers both. Lateness is then judged by the record's own
-     * timestamp, so what the rule calls on time lies above {@code askedAt - margin - L}.
+     * timestamp, so what the rule calls on time is not below {@code askedAt - margin - L}.
      */
     Watermark atEnd(long askedAt) {
         return after(askedAt - brokerTimeMargin.toMillis());

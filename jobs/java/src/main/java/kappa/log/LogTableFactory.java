@@ -25,13 +25,14 @@ import org.apache.flink.table.factories.DynamicTableSourceFactory;
 import org.apache.flink.table.types.DataType;
 
 /**
- * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading values, with two differences.
+ * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading values, with three differences.
  *
  * <ul>
  *   <li>A checkpoint holds the clock of each partition: the latest timestamp read. A restored partition begins with the
  *       watermark that its last record left, and not with none until a further record comes.
  *   <li>With {@code broker-time}, for a topic with {@code message.timestamp.type=LogAppendTime}, the clock of a
  *       partition that is read to its end, or was always empty, goes on with the wall clock.
+ *   <li>Watermarks are a millisecond behind what the SQL declares: see {@link StrictWatermarks}.
  * </ul>
  *
  * <p>It has the options of {@code kafka} and those below. The watermark declared in SQL must be the record's timestamp

@@ -96,7 +96,9 @@ final class LogTableSource extends KafkaDynamicSource {
                         consumerProperties(),
                         clock);
         WatermarkStrategy<RowData> watermarks =
-                watermarkStrategy == null ? WatermarkStrategy.noWatermarks() : watermarkStrategy;
+                watermarkStrategy == null
+                        ? WatermarkStrategy.noWatermarks()
+                        : new StrictWatermarks(watermarkStrategy);
         return new DataStreamScanProvider() {
             @Override
             public DataStream<RowData> produceDataStream(ProviderContext provider, StreamExecutionEnvironment env) {

@@ -55,7 +55,7 @@ class LogSourceReaderTest {
             reader.isAvailable().get();
             assertEquals(InputStatus.NOTHING_AVAILABLE, reader.pollNext(output));
             assertEquals(
-                    Set.of("log-0: watermark " + (NOON - HOUR), "log-1: watermark " + (NOON + 5 - HOUR)),
+                    Set.of("log-0: watermark " + (NOON - HOUR - 1), "log-1: watermark " + (NOON + 5 - HOUR - 1)),
                     Set.copyOf(output.taken));
             assertEquals(2, output.taken.size());
         }
@@ -86,7 +86,7 @@ class LogSourceReaderTest {
             broker.answers(records(record(ZERO, 7, NOON + MINUTE, "seven")));
             pollUntil(reader, 3);
         }
-        String restored = "log-0: watermark " + (NOON - HOUR);
+        String restored = "log-0: watermark " + (NOON - HOUR - 1);
         assertEquals(List.of(restored, restored, "log-0: seven @ " + (NOON + MINUTE)), output.taken);
     }
 
@@ -110,7 +110,7 @@ class LogSourceReaderTest {
             List<EndOfLog> ends = List.of(new EndOfLog(ZERO, 1, askedAt), new EndOfLog(ONE, 0, askedAt));
             broker.answers(new RecordsThenEnds(records(record(ZERO, 0, NOON, "a")), ends));
             pollUntil(reader, 3);
-            String atEnd = "watermark " + (askedAt - MINUTE - HOUR);
+            String atEnd = "watermark " + (askedAt - MINUTE - HOUR - 1);
             assertEquals(List.of("log-0: a @ " + NOON, "log-0: " + atEnd, "log-1: " + atEnd), output.taken);
             List<KafkaPartitionSplit> kept = reader.snapshotState(1);
             assertTrue(kept.containsAll(List.of(from(ZERO, 1), from(ONE, KafkaPartitionSplit.EARLIEST_OFFSET))));
@@ -125,7 +125,7 @@ class LogSourceReaderTest {
             reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
             broker.answers(new RecordsThenEnds(records(), List.of(new EndOfLog(ZERO, 0, NOON))));
             pollUntil(reader, 1);
-            assertEquals(List.of("log-0: watermark " + (NOON - MINUTE - HOUR)), output.taken);
+            assertEquals(List.of("log-0: watermark " + (NOON - MINUTE - HOUR - 1)), output.taken);
         }
     }
 
@@ -141,7 +141,7 @@ class LogSourceReaderTest {
                 status = reader.pollNext(output);
             } while (status != InputStatus.END_OF_INPUT);
             assertEquals(
-                    List.of("log-0: watermark " + (NOON - HOUR), "log-0: last @ " + NOON, "log-0: finished"),
+                    List.of("log-0: watermark " + (NOON - HOUR - 1), "log-0: last @ " + NOON, "log-0: finished"),
                     output.taken);
         }
     }
