@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, zip_longest
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
@@ -112,16 +111,16 @@ def remove(catalog: Catalog, product_name: str, tables: Collection[str], branch:
     _check_branch(branch)
     listed = {path(f) for f in files}
 
-    def drop(table: Table) -> None:
+    def drop(table: Table) -> list[commits.Change]:
         metadata = table.metadata
         if branch not in metadata.refs:
-            return
+            return []
         going = _only_on(metadata, branch)
         if late := [s for s in metadata.snapshots if s.snapshot_id in going and path(s.manifest_list) not in listed]:
             raise RetryableError(f"branch {branch} of table {'.'.join(table.name())} got commits while it was removed",
                                  expected="no commit after the job's end", found=f"snapshot {late[-1].snapshot_id}",
                                  next="repeat the command")
-        _commit(catalog, table, going, RemoveSnapshotRefUpdate.model_validate({"ref-name": branch}))
+        return [_without(table, going, RemoveSnapshotRefUpdate.model_validate({"ref-name": branch}))]
 
     _each(catalog, product_name, tables, drop)
     if files:
@@ -165,12 +164,11 @@ def expire(catalog: Catalog, product_name: str, tables: Collection[str], branch:
     before = int(older_than.timestamp() * 1000)
     removed: dict[str, tuple[Table, set[int]]] = {}
 
-    def remove_old(table: Table) -> None:
+    def remove_old(table: Table) -> list[commits.Change]:
         name = table.name()[-1]
         going = expirable(table.metadata, branch, keep_from, job_ids, published.get(name), before)
-        if going:
-            _commit(catalog, table, going)
         removed[name] = table, going
+        return [_without(table, going)] if going else []
 
     _each(catalog, product_name, tables, remove_old)
     for table, going in removed.values():
@@ -267,7 +265,9 @@ def drop_columns(catalog: Catalog, product_name: str,
                     update.delete_column(column)
             dropped[name] = unwanted
 
-    _each(catalog, product_name, wanted, drop)
+    for name in lake.pointers(catalog, product_name).keys() & wanted.keys():
+        with lake.catalog_errors():
+            lake.commit(catalog, (product_name, name), drop)
     return dropped
 
 
@@ -314,21 +314,23 @@ def _named(io: FileIO, snapshots: Sequence[Snapshot], known: Collection[str] = (
     return {s.manifest_list for s in snapshots} | manifests | data
 
 
-def _commit(catalog: Catalog, table: Table, snapshots: Collection[int], *updates: TableUpdate) -> None:
-    """Remove these snapshots, if no ref has moved since the table was read."""
+def _without(table: Table, snapshots: Collection[int], *updates: TableUpdate) -> commits.Change:
+    """The removal of these snapshots, if no ref has moved since the table was read."""
     requirements: tuple[TableRequirement, ...] = (
         AssertTableUUID(uuid=table.metadata.table_uuid),
         *(AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": ref.snapshot_id})
           for name, ref in table.metadata.refs.items()))
     if snapshots:
         updates = (*updates, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": sorted(snapshots)}))
-    commits.apply(catalog, commits.Change(table, requirements, updates))
+    return commits.Change(table, requirements, updates)
 
 
-def _each(catalog: Catalog, product_name: str, tables: Iterable[str], change: Callable[[Table], None]) -> None:
+def _each(catalog: Catalog, product_name: str, tables: Iterable[str],
+          change: Callable[[Table], list[commits.Change]]) -> None:
+    """Commit the change of each table that exists: one by one, for it may be made from the newest state only."""
     for name in tables:
+        def make(name: str = name) -> list[commits.Change]:
+            return [c for t in lake.load_tables(catalog, product_name, [name]).values() for c in change(t)]
+
         with lake.catalog_errors():
-            try:
-                lake.commit(catalog, (product_name, name), change)
-            except NoSuchTableError:
-                continue
+            commits.commit(catalog, product_name, make)

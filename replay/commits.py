@@ -6,8 +6,9 @@ a person sets meanwhile on a snapshot would be removed together with that snapsh
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -18,6 +19,10 @@ from pyiceberg.table import StagedTable, Table
 from pyiceberg.table.update import TableRequirement, TableUpdate
 
 from replay import files
+from replay.errors import RetryableError
+
+_PATIENCE = 3
+"""Attempts to commit before others are kept from committing meanwhile."""
 
 
 class MovedError(CommitFailedException):
@@ -36,32 +41,70 @@ class Change:
     """The snapshots that the updates name; None: all. Few are much faster: pyiceberg copies each snapshot deeply."""
 
 
-def apply(catalog: Catalog, change: Change) -> None:
-    """Commit the change of one table; CommitFailedException when somebody else was faster."""
-    if isinstance(catalog, SqlCatalog):
-        swap(catalog, [change])
-    else:
-        catalog.commit_table(change.table, change.requirements, change.updates)
+def commit(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], *, attempts: int = 20,
+           sleep: Callable[[float], None] = time.sleep) -> None:
+    """Make the changes from what the tables are now, and commit them; again when somebody else was faster."""
+    for number in range(attempts):
+        try:
+            return attempt(catalog, product_name, make, number)
+        except CommitFailedException as e:
+            last = e
+        sleep(min(0.005 * 2**number, 0.5))
+    raise RetryableError(f"the tables of product {product_name} are too busy to commit to",
+                         expected=f"a commit within {attempts} attempts", found=str(last),
+                         next="repeat the command") from last
 
 
-def swap(catalog: SqlCatalog, changes: Sequence[Change]) -> None:
-    """Stage every table's new metadata, then swap all pointers in one transaction, each compared with the old one."""
+def attempt(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], number: int) -> None:
+    """Read the tables, stage their changes, commit them: in one transaction on a SQL catalog, elsewhere one by one.
+
+    CommitFailedException when somebody else was faster. After some attempts (numbered from 0) everybody else has to
+    wait, on a SQL catalog: jobs that commit all the time would keep a commit of several tables out for ever.
+    """
+    if not isinstance(catalog, SqlCatalog):
+        for change in make():
+            catalog.commit_table(change.table, change.requirements, change.updates)
+        return
     staged: list[tuple[Table, StagedTable]] = []
-    for change in changes:
-        new = _stage(catalog, change)
-        catalog._write_metadata(new.metadata, new.io, new.metadata_location)
-        staged.append((change.table, new))
     try:
-        _swap_pointers(catalog, [(table, new.metadata_location) for table, new in staged])
+        if number < _PATIENCE:
+            _stage_all(catalog, make(), staged)
+            with catalog.engine.begin() as connection:
+                _swap_pointers(catalog, connection, staged)
+        else:
+            with _alone(catalog, product_name) as connection:
+                _stage_all(catalog, make(), staged)
+                _swap_pointers(catalog, connection, staged)
     except MovedError:
         # Known to be rolled back. After any other error a pointer may lead to a staged file, now or soon: keep them.
-        with contextlib.suppress(Exception):
-            for _, new in staged:
+        for _, new in staged:
+            with suppress(Exception):
                 files.delete(new.io, [new.metadata_location])
         raise
     for table, new in staged:
-        with contextlib.suppress(Exception):  # tidying only: what is committed is committed
+        with suppress(Exception):  # tidying only: what is committed is committed
             _delete_old_metadata(table, new)
+
+
+@contextmanager
+def _alone(catalog: SqlCatalog, product_name: str) -> Iterator[sa.Connection]:
+    """A transaction during which nobody else commits to the product's tables; reading goes on.
+
+    It begins by writing what is there: SQLite then has its one write lock, other databases have locked the rows.
+    """
+    with catalog.engine.begin() as connection:
+        connection.execute(
+            sa.update(IcebergTables)
+            .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product_name)
+            .values(metadata_location=IcebergTables.metadata_location))
+        yield connection
+
+
+def _stage_all(catalog: SqlCatalog, changes: Sequence[Change], staged: list[tuple[Table, StagedTable]]) -> None:
+    for change in changes:
+        new = _stage(catalog, change)
+        staged.append((change.table, new))
+        catalog._write_metadata(new.metadata, new.io, new.metadata_location)
 
 
 def _stage(catalog: SqlCatalog, change: Change) -> StagedTable:
@@ -76,18 +119,17 @@ def _stage(catalog: SqlCatalog, change: Change) -> StagedTable:
     return StagedTable(table.name(), whole, new.metadata_location, new.io, catalog)
 
 
-def _swap_pointers(catalog: SqlCatalog, pointers: Sequence[tuple[Table, str]]) -> None:
-    """The transaction; its first statement writes, so SQLite takes the write lock at once and never deadlocks."""
-    with catalog.engine.begin() as connection:
-        for table, location in pointers:
-            namespace, name = table.name()
-            swapped = connection.execute(
-                sa.update(IcebergTables)
-                .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == namespace,
-                       IcebergTables.table_name == name, IcebergTables.metadata_location == table.metadata_location)
-                .values(metadata_location=location, previous_metadata_location=table.metadata_location))
-            if swapped.rowcount != 1:
-                raise MovedError(f"{namespace}.{name} got another commit")
+def _swap_pointers(catalog: SqlCatalog, connection: sa.Connection, staged: Sequence[tuple[Table, StagedTable]]) -> None:
+    """Every pointer compared with the old one. The first statement writes, so SQLite never has to turn a read lock."""
+    for table, new in staged:
+        namespace, name = table.name()
+        swapped = connection.execute(
+            sa.update(IcebergTables)
+            .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == namespace,
+                   IcebergTables.table_name == name, IcebergTables.metadata_location == table.metadata_location)
+            .values(metadata_location=new.metadata_location, previous_metadata_location=table.metadata_location))
+        if swapped.rowcount != 1:
+            raise MovedError(f"{namespace}.{name} got another commit")
 
 
 def _delete_old_metadata(before: Table, after: StagedTable) -> None:

@@ -49,31 +49,33 @@ class _Move:
 
 
 def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int], *,
-            sleep: Callable[[float], None] = time.sleep) -> None:
+            fence: Callable[[], None] = lambda: None, sleep: Callable[[float], None] = time.sleep) -> None:
     """Move `main` of every table from `expected` to `snapshots` (table name → snapshot id).
 
     One database transaction for all tables on a SQL catalog; elsewhere table by table, and calling it again with the
     same arguments (the journaled intent) rolls forward. Already there: nothing to do, so a lost answer is resolved by
-    calling again. ConflictError: somebody else moved `main`. RetryableError: the catalog stayed busy.
-    OutcomeUnknownError: the commit's answer was lost and the catalog does not answer now.
+    calling again. `fence` is called between the look at the tables and the commit that is compared with it: it raises
+    when the caller was overtaken, for `main` may meanwhile have gone on and come back to `expected`.
+    ConflictError: somebody else moved `main`. RetryableError: the catalog stayed busy. OutcomeUnknownError: the
+    commit's answer was lost and the catalog does not answer now.
     """
     _check_arguments(product, snapshots, expected)
     unknown: Exception | None = None
     last: Exception | None = None
+
+    def changes() -> list[Change]:
+        nonlocal unknown
+        moves = _moves(catalog, product, snapshots, expected)
+        unknown = None  # main was read: an earlier lost answer is known by now
+        _check_targets(product, moves)
+        if all(m.found == m.target for m in moves):
+            return []
+        _check_expected(product, moves, finished=not isinstance(catalog, SqlCatalog))
+        return [m.change for m in moves if m.found != m.target]
+
     for attempt in range(_ATTEMPTS):
         try:
-            moves = _moves(catalog, product, snapshots, expected)
-            _check_targets(product, moves)
-            if all(m.found == m.target for m in moves):
-                return
-            unknown = None  # main was read and is not at the target: an earlier lost answer was a no
-            if isinstance(catalog, SqlCatalog):
-                _check_expected(product, moves, finished=False)
-                commits.swap(catalog, [m.change for m in moves])
-            else:
-                _check_expected(product, moves, finished=True)
-                _move_each(catalog, moves)
-            return
+            return commits.attempt(catalog, product.name, changes, attempt)
         except CommitFailedException as e:
             last = e
         except (sa.exc.OperationalError, sa.exc.InterfaceError, CommitStateUnknownException,
@@ -130,10 +132,3 @@ def _check_expected(product: Product, moves: list[_Move], *, finished: bool) -> 
             expected=", ".join(f"{m.table.name()[-1]} at snapshot {m.expected}" for m in moved),
             found=", ".join(f"{m.table.name()[-1]} at snapshot {m.found}" for m in moved),
             next=f"find out who did, put main back to the expected snapshots, then: kappa deploy {product.name}")
-
-
-def _move_each(catalog: Catalog, moves: list[_Move]) -> None:
-    """Without a transaction over tables: one by one, compare-and-set; those moved already are left as they are."""
-    for move in moves:
-        if move.found != move.target:
-            commits.apply(catalog, move.change)
