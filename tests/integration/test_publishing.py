@@ -1,0 +1,125 @@
+"""A thousand publishes and fifty switches under load: no reader ever sees a mix, or goes back unless all do."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import wait_until
+
+from replay import lake
+from replay.model import Move
+from replay.store import Store
+from tests.integration.publishing_roles import EXPIRED, JOBS, SLOW, TABLES, Done, product_of
+from tests.unit.lake_tables import make_settings
+
+ROOT = Path(__file__).parents[2]
+PUBLISHES, SWITCHES = 1_000, 50
+READERS = ("kappa", "duckdb", "pyiceberg")
+
+
+@contextmanager
+def running(home: Path, *roles: tuple[str, ...]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Processes by name; they are asked to end, and all must end well."""
+    started = {}
+    try:
+        for role, *arguments in roles:
+            command = [sys.executable, "-m", "tests.integration.publishing_roles", role, str(home), *arguments]
+            with (home / f"{role}.log").open("ab") as log:
+                started[" ".join([role, *arguments])] = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        yield started
+    finally:
+        (home / "stop").touch()
+        codes = {name: process.wait(60) for name, process in started.items()}
+    assert set(codes.values()) == {0}, (codes, "".join(f.read_text() for f in home.glob("*.log"))[-3000:])
+
+
+def lines(home: Path, role: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (home / f"{role}.jsonl").read_text().splitlines()]
+
+
+def complaints(reads: list[dict[str, Any]], published: list[Done]) -> list[str]:
+    """What is wrong with the reads of one reader: every one is judged.
+
+    It saw one release and one checkpoint in all tables, whole; one that was published no earlier than the last one
+    before the read began, and no later than it ended; and nothing older than its own read before.
+    """
+    found, last = [], -1
+    for read in reads:
+        seen = read["seen"]
+        if isinstance(seen, str):
+            found.append(seen)
+            continue
+        states = {(tuple(releases), checkpoint, rows, position) for releases, checkpoint, rows, position in
+                  seen.values()}
+        oldest = max(last, bisect_left(published, read["begun"], key=lambda p: p.finished) - 1)
+        newest = bisect_right(published, read["ended"], key=lambda p: p.started) - 1
+        if not seen and oldest < 0:
+            continue
+        if len(seen) != len(TABLES) or len(states) != 1:
+            found.append(f"mixed: {seen}")
+            continue
+        (releases, checkpoint, rows, position), = states
+        if len(releases) != 1 or rows != checkpoint:
+            found.append(f"not one checkpoint of one release: {seen}")
+            continue
+        wanted = (releases[0], checkpoint, position)
+        at = next((i for i in range(max(oldest, 0), newest + 1)
+                   if (published[i].release, published[i].checkpoint, published[i].position) == wanted), None)
+        if at is None:
+            found.append(f"{wanted} is none of publications {oldest} to {newest}")
+        else:
+            last = at
+    return found
+
+
+@pytest.mark.timeout(1200)
+def test_a_thousand_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings, product = make_settings(tmp_path), product_of(tmp_path)
+    catalog = lake.open_catalog(settings)
+    lake.ensure_tables(catalog, product)
+    for branch in JOBS:
+        lake.create_branch(catalog, product, branch)
+        (tmp_path / f"pace-{branch}").write_text(str(SLOW))
+
+    every = PUBLISHES // SWITCHES
+    roles = [("job", branch) for branch in JOBS] + [(reader,) for reader in READERS]
+    with running(tmp_path, *roles, ("publisher", str(PUBLISHES), str(every))) as processes:
+        wait_until(lambda: any(p.poll() is not None for p in processes.values()), 1000, "the publisher is done")
+
+    published = [Done(**{**line, "kind": Move(line["kind"])}) for line in lines(tmp_path, "publisher")]
+    kinds = Counter(p.kind for p in published)
+    assert kinds == {Move.publish: PUBLISHES - SWITCHES, Move.switch: SWITCHES // 2 + 1,
+                     Move.rollback: SWITCHES // 2 - 1}
+    assert all((after.position < before.position) == (after.kind is Move.rollback)
+               for before, after in pairwise(published))
+    with closing(Store(settings.store)) as store:
+        events = Counter(e.what for e in store.events("shop"))
+    assert (events["switch"], events["rollback"]) == (kinds[Move.switch], kinds[Move.rollback])
+
+    reads = {reader: lines(tmp_path, reader) for reader in READERS}
+    assert {reader: found for reader, r in reads.items() if (found := complaints(r, published))} == {}
+    assert all(len(r) >= SWITCHES for r in reads.values())
+
+    latencies = statistics.quantiles((p.latency for p in published), n=100)
+    journaled = statistics.quantiles((p.finished - p.started for p in published), n=100)
+    snapshots = [p.snapshots // len(TABLES) for p in published]
+    assert max(snapshots[EXPIRED:]) < PUBLISHES / 2, "old snapshots do not go"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(published)} publishes, {kinds[Move.switch]} switches, {kinds[Move.rollback]}"
+              f" rollbacks in {published[-1].finished - published[0].started:.0f} s"
+              f"; main moved in p50 {latencies[49] * 1000:.0f} ms, p99 {latencies[98] * 1000:.0f} ms,"
+              f" max {max(p.latency for p in published) * 1000:.0f} ms; with the journal p50"
+              f" {journaled[49] * 1000:.0f} ms, p99 {journaled[98] * 1000:.0f} ms"
+              f"; snapshots per table up to {max(snapshots)}"
+              f"; reads {', '.join(f'{reader} {len(r)}' for reader, r in reads.items())}\n")
