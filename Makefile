@@ -14,12 +14,8 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: install ## the whole of it in one go: stack, log, product, a first query
-	@$(KAPPA) up
-	@$(KAPPA) load flights
-	@$(KAPPA) deploy flights
-	@$(KAPPA) query flights "$$(cat demo/first_query.sql)"
-	@cat demo/next_commands.txt
+demo: install ## the whole story: stack, log, a release with a bug, its fix replayed, compared, shown
+	@demo/story.sh
 
 .PHONY: test
 test: lint unit integration ## all checks: lint, unit tests, integration tests on a stack of their own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,8 @@ def load_command(
     dataset: Annotated[str, typer.Argument(help="the data set: flights")],
     scale: Annotated[int, typer.Option(min=1, help="the year so many times, 53 weeks apart")] = 1,
     rate: Annotated[float | None, typer.Option(min=0.1, help="records a second, like live traffic")] = None,
+    until: Annotated[datetime | None, typer.Option(
+        formats=["%Y-%m-%d"], help="only what arrived before this day (UTC); a later load goes on from there")] = None,
     listed: Annotated[Fault | None, typer.Option("--list", help="print which records are so; write nothing")] = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -50,13 +53,14 @@ def load_command(
         return
     product = load_product(Path(__file__).parent.parent / "sql" / "flights")
     settings, began = load_settings(), time.monotonic()
+    end = int(until.replace(tzinfo=UTC).timestamp() * 1000) if until else None
     if sys.stderr.isatty():
         columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=err) as bar:
             task = bar.add_task("load", total=None)
-            loaded = load(settings, product, scale, rate, lambda now: _show(bar, task, now))
+            loaded = load(settings, product, scale, rate, lambda now: _show(bar, task, now), end)
     else:
-        loaded = load(settings, product, scale, rate, Lines())
+        loaded = load(settings, product, scale, rate, Lines(), end)
     seconds = time.monotonic() - began
     if output is Output.json:
         print_json({"written": loaded.written, "already_there": loaded.present, "kinds": loaded.kinds,

@@ -59,14 +59,16 @@ def repeats(scale: int) -> Iterator[tuple[int, list[Planned]]]:
 
 
 def load(settings: Settings, product: Product, scale: int, rate: float | None,
-         progress: Callable[[Loaded], None]) -> Loaded:
+         progress: Callable[[Loaded], None], until: int | None = None) -> Loaded:
     """Bring the log to `scale` repeats; records that are there already are left alone.
+
+    With `until` (ms since 1970) it stops before the first record that arrived then or later.
 
     ConflictError when what is there is not what this loader writes, or another load is running; RetryableError when
     the broker stays away. The same load again continues wherever this one ended.
     """
     with _alone(settings):
-        return _load(settings, product, scale, rate, progress)
+        return _load(settings, product, scale, rate, progress, until)
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 def _load(settings: Settings, product: Product, scale: int, rate: float | None,
-          progress: Callable[[Loaded], None]) -> Loaded:
+          progress: Callable[[Loaded], None], until: int | None) -> Loaded:
     ids = log.register_schemas(settings, product)
     log.create_topics(settings, PARTITIONS)
     schemas = {topic: json.loads(product.schema_file(topic).read_text()) for topic in PARTITIONS}
@@ -94,6 +96,8 @@ def _load(settings: Settings, product: Product, scale: int, rate: float | None,
             for last in last_written(records, ends):
                 _must_be_ours(settings, last)
             missing = still_missing(records, ends)
+            if until is not None:
+                records, missing = ([r for r in of if r.timestamp < until] for of in (records, missing))
             loaded.planned += len(records)
             loaded.present += len(records) - len(missing)
             for number, (record, value) in enumerate(zip(missing, encoder.values(missing, repeat), strict=True)):
