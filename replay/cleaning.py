@@ -226,8 +226,8 @@ def _freed(table: Table, branch: str, going: set[int]) -> set[str]:
     appended = all(s.summary and s.summary.operation is Operation.APPEND for s in line[:oldest])
     if appended and going <= {s.snapshot_id for s in line}:
         # Nothing was taken out of the table since: its data files are all still in the head. Saves reading manifests.
-        lists = {s.manifest_list for s in leaving}
-        return lists | (_manifests(table.io, leaving) - _manifests(table.io, staying))
+        return ({s.manifest_list for s in leaving} | _manifests(table.io, leaving)) - (
+            {s.manifest_list for s in staying} | _manifests(table.io, staying))
     still = _named(table.io, staying)
     return _named(table.io, leaving, known=still) - still
 
