@@ -169,6 +169,7 @@ class LocalClusters:
         """Leave no process, port or file of a cluster but its logs."""
         _refuse_other_names(name)
         with self._locked():
+            _file(self._layout, name).unlink(missing_ok=True)  # first: half stopped, it must not come back with `up`
             if self._supervisor.running():
                 self._supervisor.remove_group(name)
             for program in cluster_of(self._layout, name, 0).port_map:

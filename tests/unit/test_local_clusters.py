@@ -191,6 +191,23 @@ def test_a_stop_needs_no_supervisor(local: LocalClusters, layout: Layout, superv
     assert _files(layout) == ["run/clusters.lock"]
 
 
+def test_a_stop_that_was_cut_short_is_finished(local: LocalClusters, layout: Layout, supervisor: FakeSupervisor,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(name: str) -> None:
+        raise KeyboardInterrupt
+
+    local.start(NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "remove_group", killed)
+        with pytest.raises(KeyboardInterrupt):
+            local.stop(NAME)
+    assert local.names() == {NAME}
+    assert clusters.known(layout) == []
+    local.stop(NAME)
+    assert local.names() == frozenset() and supervisor.groups == {}
+    assert _files(layout) == ["run/clusters.lock"]
+
+
 def test_what_is_left_of_a_half_started_cluster_is_listed(local: LocalClusters, layout: Layout) -> None:
     (layout.clusters / NAME / "conf").mkdir(parents=True)
     (layout.clusters / "Not one of ours").mkdir()
