@@ -50,7 +50,9 @@ class Hands(Protocol):
     def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
         """What the product's own checks say about these snapshots."""
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None: ...
+    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
+                fence: Callable[[], None]) -> None:
+        """Move `main`; `fence` raises when somebody else may have moved it since it was looked at."""
 
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         """Files that only the attempt's branch needs."""
@@ -98,9 +100,11 @@ def perform(c: Context, what: step.Step) -> None:
             c.save(replace(attempt, job_ids=(*attempt.job_ids, c.new_job_id()), restore=path, confirmed=False,
                            submitted_at=None, missing_since=None, restarts=0, resumes=attempt.resumes + 1))
         case step.StartOver(attempt, error):
-            c.save(replace(attempt, stop=State.failed, error=error),
+            c.save(replace(attempt, stop=State.failed, error=error, promote=None),
                    new_attempt(c.state, attempt.release, attempt.parallelism, c.now(), c.new_job_id(),
-                               own_cluster=bool(attempt.cluster), metadata=attempt.metadata))
+                               own_cluster=bool(attempt.cluster), metadata=attempt.metadata,
+                               auto_switch=attempt.auto_switch or attempt.state is State.active,
+                               deadline=attempt.deadline if attempt.state in CANDIDATE else None))
         case step.GiveUp(attempt, state, error):
             c.save(replace(attempt, stop=state, error=error, promote=None))
         case step.Cancel(attempt):
@@ -115,6 +119,9 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Expire(attempt):
             c.hands.expire(c.hands.product(attempt, c.state), attempt, c.state)
             c.save(replace(attempt, expired_at=c.now()))
+        case step.Favour(attempt):
+            c.hands.give_priority(attempt)
+            c.save(replace(attempt, favoured=True))
         case step.Record():
             c.save(_recorded(what, c.now()))
         case step.Examine(attempt, checkpoint):
@@ -147,10 +154,15 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
     except RefusedError as e:
         if attempt.state not in CANDIDATE:
             raise
-        c.save(replace(attempt, stop=State.failed, error=f"{e.message}: expected {e.expected}, found {e.found}"))
+        c.save(_refused(attempt, e))
         return
-    if rest != attempt.rest:
-        c.save(replace(attempt, rest=rest))
+    if rest != attempt.rest or attempt.favoured:
+        c.save(replace(attempt, rest=rest, favoured=False))
+
+
+def _refused(attempt: Attempt, e: RefusedError) -> Attempt:
+    return replace(attempt, stop=State.failed, promote=None,
+                   error=f"{e.message}: expected {e.expected}, found {e.found}")
 
 
 def _recorded(what: step.Record, now: float) -> Attempt:
@@ -187,28 +199,47 @@ def _clean(c: Context, attempt: Attempt) -> None:
 
 def _submit(c: Context, attempt: Attempt) -> None:
     release = c.state.release(attempt.release)
-    c.hands.prepare(c.hands.product(attempt, c.state), attempt, release)
-    attempt = replace(attempt, submitted_at=c.now())
-    c.save(attempt)
     try:
+        c.hands.prepare(c.hands.product(attempt, c.state), attempt, release)
+        attempt = replace(attempt, submitted_at=c.now())
+        c.save(attempt)
         c.hands.submit(attempt, release, c.keepalive)
     except OutcomeUnknownError:
-        return  # the next passes ask Flink for the job id
+        # The next passes ask Flink for the job id. From now on: the client may have tried for minutes.
+        c.save(replace(attempt, submitted_at=c.now()))
     except SubmissionRefusedError as e:
         if c.hands.job(attempt) is None:
-            c.save(replace(attempt, stop=State.failed, submitted_at=None, error=e.found or e.message))
+            c.save(replace(attempt, stop=State.failed, submitted_at=None, promote=None, error=e.found or e.message))
+    except RefusedError as e:
+        if attempt.state not in CANDIDATE:
+            raise
+        c.save(_refused(attempt, e))
 
 
 def _finish_publish(c: Context, publication: Publication) -> None:
     attempt = c.state.attempt(publication.attempt_name)
     try:
-        c.hands.publish(c.hands.product(attempt, c.state), publication.after, publication.before)
+        c.hands.publish(c.hands.product(attempt, c.state), publication.after, publication.before,
+                        c.keepalive)
     except ConflictError:
+        # One that was begun earlier may have been done before somebody moved main: the journal must not forget it.
+        if publication != c.state.unfinished:
+            c.store.drop_publication(c.lease, publication)
+        raise
+    except RefusedError:
         c.store.drop_publication(c.lease, publication)
         raise
     changed = [] if attempt.ended else [replace(attempt, state=State.active, promote=None, error="")]
-    changed += [replace(a, state=State.standby) for a in c.state.attempts
+    changed += [replace(a, state=State.standby, left_at=c.now()) for a in c.state.attempts
                 if a.state is State.active and a.name != attempt.name]
+    changed += [replace(a, stop=State.aborted, promote=None, error=f"readers were switched to {attempt.name}")
+                for a in _overtaken(c.state, attempt)]
     c.store.finish_publication(c.lease, publication, c.now(), *changed)
-    if attempt.cluster and attempt.state is not State.active:
-        c.hands.give_priority(attempt)
+
+
+def _overtaken(state: ProductState, shown: Attempt) -> list[Attempt]:
+    """Replays of the release that readers have just left: by itself nothing takes them back to it."""
+    before = state.published
+    if before is None or before.release == shown.release:
+        return []
+    return [a for a in state.live if a.release == before.release and a.state in CANDIDATE and not a.stop]

@@ -19,6 +19,8 @@ from replay.model import (
 )
 from replay.observe import Observation, Seen
 
+CANCELLING = "CANCELLING"
+"""What Flink calls a job that was cancelled and has tasks left."""
 EXPIRY_SECONDS = 600.0
 """How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
 LOST_ANSWER_SECONDS = 60.0
@@ -130,6 +132,13 @@ class Expire:
 
 
 @dataclass(frozen=True)
+class Favour:
+    """Give the cluster of the attempt that readers see its full share of the machine."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
 class Record:
     """A new position, and with it perhaps the state `caught_up`."""
 
@@ -171,30 +180,35 @@ class FinishPublish:
 
 
 Step = (Wait | Blocked | StartCluster | Submit | Confirm | NoteMissing | Resume | StartOver | GiveUp | Cancel | End
-        | Clean | Expire | Record | Examine | Publish | FinishPublish)
+        | Clean | Expire | Favour | Record | Examine | Publish | FinishPublish)
 
 
-def decide(state: ProductState, seen: Observation, now: float) -> Step:
-    """One step. An intent that was begun comes first; then each attempt, the one that readers depend on first."""
+def decide(state: ProductState, seen: Observation, now: float, last: Sequence[str] = ()) -> Step:
+    """One step. An intent that was begun comes first; then each attempt, the one that readers depend on first.
+
+    Attempts named in `last` come after the others, in this order: what they needed failed just now.
+    """
     if state.unfinished:
-        return FinishPublish(state.unfinished)
-    waits = []
-    for attempt in sorted(state.live, key=lambda a: _urgency(state, a)):
+        return _moved_meanwhile(state.unfinished, seen) or FinishPublish(state.unfinished)
+    waits, blocked = [], None
+    for attempt in sorted(state.live, key=lambda a: (_place(a, last), _urgency(a))):
         step = _attempt(state, attempt, seen, now)
-        if not isinstance(step, Wait):
+        if isinstance(step, Wait):
+            waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable))
+        elif isinstance(step, Blocked):  # only publishing stops: what runs goes on
+            blocked = blocked or step
+        else:
             return step
-        waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable))
-    if left := _left_behind(state):
-        return Clean(left)
-    for attempt in state.live:
-        if attempt.tip and not attempt.stop and now - max(attempt.expired_at, attempt.created) > EXPIRY_SECONDS:
-            return Expire(attempt)
+    if blocked:
+        return blocked
+    if chores := _chores(state, now):
+        return min(chores, key=lambda c: _place(c.attempt, last))
     if not waits:
         return Wait("no attempt is running")
     return Wait("; ".join(w.reason for w in waits), any(w.notable for w in waits))
 
 
-def _urgency(state: ProductState, attempt: Attempt) -> int:
+def _urgency(attempt: Attempt) -> int:
     """A person's word first. Then what readers are about to see: were the active attempt to publish in between, the
     checkpoint that just passed its checks might no longer cover what readers see, and would be examined in vain."""
     if attempt.promote:
@@ -204,10 +218,21 @@ def _urgency(state: ProductState, attempt: Attempt) -> int:
     return 2 if attempt.state is State.active else 3
 
 
-def _left_behind(state: ProductState) -> Attempt | None:
-    """An ended attempt that was not cleaned up, unless readers still see its tables."""
+def _place(attempt: Attempt, last: Sequence[str]) -> int:
+    return last.index(attempt.name) + 1 if attempt.name in last else 0
+
+
+def _chores(state: ProductState, now: float) -> list[Favour | Clean | Expire]:
+    """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
     shown = state.published.attempt_name if state.published else None
-    return next((a for a in state.attempts if a.ended and not a.cleaned and a.name != shown), None)
+    active = state.active
+    at_ease = active and active.cluster and active.rest and not active.favoured and not active.stop
+    return [
+        *([Favour(active)] if active and at_ease else []),
+        *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
+        *(Expire(a) for a in state.live
+          if a.tip and not a.stop and now - max(a.expired_at, a.created) > EXPIRY_SECONDS),
+    ]
 
 
 def _attempt(state: ProductState, attempt: Attempt, observation: Observation, now: float) -> Step:
@@ -224,6 +249,8 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return StartCluster(attempt)
     if seen.unreachable:
         return Wait(seen.unreachable, notable=attempt.confirmed)
+    if tampered := _tampered(attempt, seen):
+        return tampered
     if seen.job is None:
         return _lost(attempt, seen, now) if attempt.confirmed else _unconfirmed(attempt, seen, now)
     if not attempt.confirmed:
@@ -232,8 +259,6 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return _ended(attempt, seen)
     if attempt.missing_since is not None:
         return NoteMissing(attempt, missing=False)
-    if tampered := _tampered(attempt, seen):
-        return tampered
     if seen.job.checkpoint > attempt.checkpoint:
         return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, now)
     return _publish(state, attempt, observation, seen)
@@ -245,6 +270,8 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
     if seen.unreachable:
         return Wait(seen.unreachable, notable=True)
     if seen.job is not None:
+        if seen.job.status == CANCELLING:
+            return Wait("its job is being cancelled")
         return End(attempt) if seen.job.ended else Cancel(attempt)
     in_flight = attempt.submitted_at is not None and now - attempt.submitted_at < LOST_ANSWER_SECONDS
     if not attempt.confirmed and in_flight and not attempt.cluster:
@@ -327,10 +354,13 @@ def _start_over(attempt: Attempt, error: str) -> Step:
 
 def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
     """A checkpoint that was in every table must stay there: Iceberg makes a dropped branch anew, from other rows."""
-    if seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
+    if seen.tampered:
+        error = f"somebody else dropped or moved branch {attempt.name}: {seen.tampered}"
+    elif seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
         return None
-    error = (f"somebody else dropped or moved branch {attempt.name}: checkpoint {attempt.tip.id} was in every table "
-             f"({_snapshots(attempt.tip.snapshots)}) and no longer is")
+    else:
+        error = (f"somebody else dropped or moved branch {attempt.name}: checkpoint {attempt.tip.id} was in every "
+                 f"table ({_snapshots(attempt.tip.snapshots)}) and no longer is")
     if attempt.state is State.active:
         return StartOver(attempt, error)
     return GiveUp(attempt, State.failed, error)
@@ -379,6 +409,8 @@ def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, 
     """The newest checkpoint it has, older than what readers see or not; its job need not even run."""
     if moved := _moved_by_somebody(state, observation):
         return moved
+    if tampered := _tampered(attempt, seen):
+        return tampered
     for checkpoint in seen.commits:
         if below := attempt.position_below(checkpoint.id):
             return Publish(attempt, checkpoint, below.offsets, observation.main, Move.rollback)
@@ -435,6 +467,20 @@ def _moved_by_somebody(state: ProductState, observation: Observation) -> Blocked
         f"somebody else moved main of {state.product}: publishing stops here",
         expected=expected, found=_snapshots(observation.main),
         next="put main back to the expected snapshots, and it goes on by itself",
+    )
+
+
+def _moved_meanwhile(intent: Publication, observation: Observation) -> Blocked | None:
+    """Whether `main` of a table is neither where the intent found it nor where it is to be."""
+    main = observation.main
+    if all(main[table] in (intent.before.get(table), snapshot) for table, snapshot in intent.after.items()
+           if table in main):
+        return None
+    return Blocked(
+        f"somebody else moved main of {intent.product} while {intent.attempt_name} was being published",
+        expected=f"checkpoint {intent.checkpoint}: {_snapshots(intent.after)}; or as before: "
+                 f"{_snapshots(intent.before)}",
+        found=_snapshots(main), next="put main back to either, and it goes on by itself",
     )
 
 

@@ -22,8 +22,9 @@ class Intent:
 
 
 def switch(state: ProductState, target: str | None) -> Intent:
-    """Show an attempt to readers as soon as its checks pass; by default the candidate, else the newest on standby."""
-    attempt = _find(state, target) if target else state.candidate or _newest(state.standbys) or state.active
+    """Show an attempt to readers as soon as its checks pass; by default the candidate, else one on standby that is
+    newer than what readers see: the same command again never takes them back."""
+    attempt = _find(state, target) if target else state.candidate or _newest(_beside(state, newer=True)) or state.active
     if attempt is None:
         raise RefusedError(f"there is nothing to switch {state.product} to", expected="a candidate, or one on standby",
                            found="neither", next=f"kappa deploy {state.product}")
@@ -42,8 +43,12 @@ def switch(state: ProductState, target: str | None) -> Intent:
 
 
 def rollback(state: ProductState, target: str | None) -> Intent:
-    """Show readers an attempt on standby, wherever it stands; by default the newest."""
-    attempt = _find(state, target) if target else _newest(state.standbys)
+    """Show readers an attempt on standby, wherever it stands; by default the one before what they see: the same
+    command again never takes them forward."""
+    attempt = _find(state, target) if target else _newest(_beside(state, newer=False))
+    if attempt is None and state.active and state.standbys:
+        return Intent(state.active, f"readers see {state.product} {state.active.name} already, and nothing older is on "
+                                    "standby", changed=False)
     if attempt is None:
         raise _nothing_to_roll_back_to(state)
     if attempt.state is State.active:
@@ -121,6 +126,12 @@ def _find(state: ProductState, name: str) -> Attempt:
                           found=name, next=f"kappa history {state.product}")
     living = [a for a in found if not a.ended]
     return (living or found)[-1]
+
+
+def _beside(state: ProductState, *, newer: bool) -> tuple[Attempt, ...]:
+    """Attempts on standby that are newer, or older, than the one that readers see."""
+    now = state.attempt(state.published.attempt_name) if state.published else None
+    return tuple(a for a in state.standbys if now is None or (a.created > now.created) == newer)
 
 
 def _newest(attempts: tuple[Attempt, ...]) -> Attempt | None:

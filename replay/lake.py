@@ -45,7 +45,7 @@ from pyiceberg.types import (
 )
 
 from jobs.product import Product
-from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 from replay.model import Checkpoint
 from replay.settings import Settings
 
@@ -289,6 +289,24 @@ def _checkpoints(metadata: TableMetadata, branch: str, job_ids: frozenset[str]) 
     return found
 
 
+def _refuse_strange(metadata: TableMetadata, table: str, branch: str, job_ids: frozenset[str]) -> None:
+    if branch not in metadata.refs:
+        return
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    line: dict[int, Snapshot] = {}
+    snapshot = by_id.get(metadata.refs[branch].snapshot_id)
+    while snapshot is not None:
+        line[snapshot.snapshot_id] = snapshot
+        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+    oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
+    others = [s for s in line.values() if (job := written_by(s)[0]) and job not in job_ids]
+    lost = [s for s in metadata.snapshots if s.snapshot_id not in line and (s.sequence_number or 0) > oldest
+            and written_by(s)[0] in job_ids]
+    for what, strange in (("has commits of other jobs", others), ("lost commits of its own job", lost)):
+        if strange:
+            raise ConflictError(f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}")
+
+
 def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
     """Job id and checkpoint id that Flink's sink left in the snapshot's summary."""
     properties = snapshot.summary.additional_properties if snapshot.summary else {}
@@ -297,9 +315,16 @@ def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
 
 
 def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Collection[str]) -> list[Checkpoint]:
-    """The checkpoints of these jobs that every table has, newest first."""
+    """The checkpoints of these jobs that every table has, newest first.
+
+    ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
+    made it anew from the head of `main`, or somebody moved it.
+    """
     jobs = frozenset(job_ids)
-    found = {name: _checkpoints(m, branch, jobs) for name, m in current_metadata(catalog, product).items()}
+    tables = current_metadata(catalog, product)
+    for name, metadata in tables.items():
+        _refuse_strange(metadata, name, branch, jobs)
+    found = {name: _checkpoints(m, branch, jobs) for name, m in tables.items()}
     common = set.intersection(*(set(f) for f in found.values())) if found else set()
     return [Checkpoint(c, {name: f[c] for name, f in found.items()}) for c in sorted(common, reverse=True)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -56,12 +57,14 @@ class Loop:
         self.store = store
         self.now = now
         self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self._troubled: dict[tuple[str, str], None] = {}
+        """Product and attempt whose last step failed, the latest last: the others' come first until it succeeds."""
 
     def run_once(self, product: str) -> Pass:
         """One pass. Looks without the lease, and takes it only to act on what is still so."""
         state = self.store.load(product)
         seen = observe(self.world, state)
-        step = decide(state, seen, self.now())
+        step = decide(state, seen, self.now(), [name for of, name in self._troubled if of == product])
         if isinstance(step, Wait | Blocked):
             return Pass(state, seen, step)
         try:
@@ -70,10 +73,21 @@ class Loop:
                     return Pass(state, seen, Wait("another controller is at work"))
                 if self.store.load(product) != state:
                     return Pass(state, seen, Wait("another controller was faster"))
-                perform(self._context(lease, state), step)
+                context = self._context(lease, state)
+                with heartbeat(context.keepalive), self._noting_trouble(product, step):
+                    perform(context, step)
         except StaleLeaseError:
             return Pass(state, seen, Wait("another controller took over"))
         return Pass(state, seen, step)
+
+    @contextmanager
+    def _noting_trouble(self, product: str, step: Step) -> Iterator[None]:
+        attempt = getattr(step, "attempt", None)
+        key = (product, attempt.name if attempt else "")
+        self._troubled.pop(key, None)
+        self._troubled[key] = None
+        yield
+        del self._troubled[key]
 
     @contextmanager
     def leased(self, product: str) -> Iterator[Lease | None]:
@@ -88,6 +102,32 @@ class Loop:
     def _context(self, lease: Lease, state: ProductState) -> Context:
         return Context(hands=self.world, store=self.store, lease=lease, state=state, now=self.now,
                        keepalive=lambda: self.store.renew(lease, self.now(), LEASE_SECONDS))
+
+
+@contextmanager
+def heartbeat(beat: Callable[[], None], period: float = LEASE_SECONDS / 4) -> Iterator[None]:
+    """Beats from a thread for the length of a block: a check, a cleaning or a cluster's end may outlast the lease.
+
+    A process that is frozen or killed beats no more.
+    """
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(period):
+            try:
+                beat()
+            except StaleLeaseError:
+                return  # the next write says so
+            except (KappaError, SQLAlchemyError):
+                continue
+
+    thread = threading.Thread(target=go_on, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Patience:

@@ -154,6 +154,10 @@ class Attempt:
     """What the checks found when they last ran."""
     promote: Move | None = None
     """A person's word to show it to readers: switch or rollback."""
+    favoured: bool = False
+    """Its own cluster has its full share of the machine."""
+    left_at: float | None = None
+    """When readers were last taken from it to another."""
     stop: State | None = None
     """The final state that a person or a successor wants; the job is to be cancelled first."""
     error: str = ""
@@ -267,8 +271,10 @@ class ProductState:
 
     @property
     def candidate(self) -> Attempt | None:
-        """The newest attempt on its way to readers."""
-        return next((a for a in reversed(self.attempts) if a.state in CANDIDATE and not a.stop and not a.shadow), None)
+        """The newest attempt on its way to readers; one that only takes the place of a lost active one comes last."""
+        found = [a for a in reversed(self.attempts) if a.state in CANDIDATE and not a.stop and not a.shadow]
+        shown = self.published.release if self.published else None
+        return min(found, key=lambda a: a.release == shown, default=None)
 
     @property
     def shadow(self) -> Attempt | None:
@@ -277,8 +283,9 @@ class ProductState:
 
     @property
     def standbys(self) -> tuple[Attempt, ...]:
-        """Attempts that readers can be taken back to; oldest first."""
-        return tuple(a for a in self.attempts if a.state is State.standby and not a.stop)
+        """Attempts that readers can be taken back to; those that they saw last come last."""
+        found = (a for a in self.attempts if a.state is State.standby and not a.stop)
+        return tuple(sorted(found, key=lambda a: a.left_at or 0.0))
 
     @property
     def published(self) -> Publication | None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from jobs.product import LagLimit, Product
 from replay import offsets
+from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
 from replay.model import Attempt, Checkpoint, Move, ProductState, State
 from replay.offsets import Offsets
@@ -43,6 +44,8 @@ class Seen:
     """Operators without a watermark; looked for only when there is a new checkpoint."""
     publishable: tuple[Checkpoint, ...] | None = None
     """Checkpoints present in every table of its branch, newest first; None: not looked for."""
+    tampered: str = ""
+    """What is wrong with its branch: not the commits of its jobs, one after the other."""
     retained: Mapping[int, str] = field(default_factory=dict)
     """Checkpoints on disk that it could be resumed from; looked for only when its job does not run."""
     log_problems: tuple[str, ...] = ()
@@ -86,7 +89,8 @@ class Eyes(Protocol):
     def ends(self, product: Product) -> Offsets:
         """Ends of the topics that grow: all but reference data."""
 
-    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]: ...
+    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
+        """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         """Snapshots that readers see (none: no tables yet), and whether these are the empty first ones."""
@@ -102,7 +106,9 @@ def observe(eyes: Eyes, state: ProductState) -> Observation:
     if not state.live:
         return Observation()
     main, genesis = eyes.main(eyes.product(state.live[-1], state))
-    urgent = tuple(a for a in state.live if a.promote is Move.rollback)  # nothing else is worth waiting for
+    # Nothing else is worth waiting for; unless it has to wait itself, as main is not where it should be.
+    expected = state.published is None or dict(state.published.after) == dict(main)
+    urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
     return Observation({a.name: _look(eyes, a, state) for a in urgent or state.live}, main, genesis)
 
 
@@ -111,7 +117,8 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     settings = product.settings
     policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys)
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
-        return Seen(policy, publishable=eyes.publishable(product, attempt))
+        commits, tampered = _commits(eyes, product, attempt)
+        return Seen(policy, publishable=commits, tampered=tampered)
     # The order matters: offsets first, the checkpoint after, so that the checkpoint covers at least these offsets.
     committed = eyes.committed(attempt.group, product) if attempt.confirmed else {}
     try:
@@ -124,19 +131,29 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     running = job is not None and not job.ended
     advanced = job is not None and job.checkpoint > attempt.checkpoint
     asked = running and _to_readers(attempt, advanced)
+    ends = eyes.ends(product) if running else {}
+    looked = _commits(eyes, product, attempt) if _may_publish(attempt, state, job) or advanced else None
     problems, lost = eyes.log_problems(product) if asked else ((), False)
     return Seen(
         policy=policy,
         job=job,
         committed=offsets.replaced(committed, ended),
-        ends=eyes.ends(product) if running else {},
+        ends=ends,
         reference=reference,
         standing_clocks=eyes.standing_clocks(attempt) if running and advanced else (),
-        publishable=eyes.publishable(product, attempt) if _may_publish(attempt, state, job) or advanced else None,
+        publishable=looked[0] if looked else None,
+        tampered=looked[1] if looked else "",
         retained={} if running else eyes.retained(attempt),
         log_problems=problems,
         log_lost=lost,
     )
+
+
+def _commits(eyes: Eyes, product: Product, attempt: Attempt) -> tuple[tuple[Checkpoint, ...], str]:
+    try:
+        return eyes.publishable(product, attempt), ""
+    except ConflictError as e:
+        return (), f"{e.message}: {e.found}"
 
 
 def _to_readers(attempt: Attempt, advanced: bool) -> bool:

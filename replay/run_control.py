@@ -54,19 +54,32 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
         before = store.load(name)
         intent = wish(before)
     else:
-        with Patience(loop, name) as lease:
-            before = store.load(name)
-            intent = wish(before)
-            if intent.changed:
-                store.save(lease, intent.attempt)
-    say = out.print if output is Output.text else lambda *_, **__: None
-    say(f"would do: {intent.sentence}" if dry_run else intent.sentence, markup=False)
+        before, intent = intend(loop, name, wish)
+
+    def say(text: str) -> None:
+        if output is Output.text:
+            out.print(text, markup=False, soft_wrap=False)
+
+    say(f"would do: {intent.sentence}" if dry_run and intent.changed else intent.sentence)
     try:
         after = before if dry_run or not intent.changed else carry_on(loop, name, done_when(intent.attempt))
     except KeyboardInterrupt:
-        say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}", markup=False)
+        say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}")
         raise typer.Exit(130) from None
     _report(intent, before, after, time.monotonic() - begun, dry_run, output)
+
+
+def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent]) -> tuple[ProductState, Intent]:
+    """Save what is wanted, once no publication is half done: before that nobody can say what readers see."""
+    while True:
+        with Patience(loop, name) as lease:
+            before = loop.store.load(name)
+            if not before.unfinished:
+                intent = wish(before)
+                if intent.changed:
+                    loop.store.save(lease, intent.attempt)
+                return before, intent
+        refuse_blocked(loop.run_once(name))
 
 
 def carry_on(loop: Loop, name: str, done: Callable[[ProductState], bool],

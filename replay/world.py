@@ -135,8 +135,9 @@ class World:
         return tuple(Check(r.name, r.blocking, r.offending, r.message, r.sample)
                      for r in gate.run(self.settings, product, snapshots))
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None:
-        publish.publish(self.catalog, product, after, before)
+    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
+                fence: Callable[[], None]) -> None:
+        publish.publish(self.catalog, product, after, before, fence=fence)
 
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         return cleaning.garbage(self.catalog, product.name, product.outputs, attempt.name,
@@ -153,7 +154,8 @@ class World:
         published = state.published
         cleaning.expire(self.catalog, product.name, product.outputs, attempt.name,
                         keep_from=min([attempt.tip.id, *self.retained(attempt)]), job_ids=attempt.job_ids,
-                        published=published.after if published else {}, older_than=datetime.now(UTC) - cleaning.READER_GRACE)
+                        published=published.after if published else {},
+                        older_than=datetime.now(UTC) - cleaning.READER_GRACE)
 
     def _columns_in_use(self, state: ProductState) -> dict[str, set[str]]:
         """Columns that a live release writes, or that readers may still ask for."""

@@ -1,19 +1,26 @@
-"""A world for the controller's tests: one clock, one Flink, one log, one lake, and a way to die anywhere."""
+"""A world for the controller's tests: one clock, Flink clusters, one log, one lake, and a way to die anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fake_lake import TABLES, FakeLake
+
 from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
-from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
+from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
 from replay.model import Attempt, Check, Checkpoint, ProductState, Release
 from replay.offsets import Offsets
 
-TABLES = ("flights_rows", "flights_hourly")
+KEPT_CHECKPOINTS = 3
+"""Flink keeps so many of a job."""
+CLIENT_SECONDS = 5.0
+"""`flink run` takes a while, and goes on when the controller that started it dies."""
+SESSION_SECONDS = 10.0
+"""How long Kafka takes a dead consumer for alive."""
 
 
 class DiedError(BaseException):
@@ -30,26 +37,65 @@ class Clock:
         return self.time
 
 
-def product(lag: LagLimit | None = None) -> Product:
+def product(lag: LagLimit | None = None, standbys: int = 1) -> Product:
     """Events in two partitions and one reference topic; two outputs."""
     settings = ProductSettings(
         name="flights",
         topics={"flights": Topic(role="events", allowed_lateness="6h"), "airlines": Topic(role="reference")},
         outputs={TABLES[0]: Output(kind="rows", of="flights"), TABLES[1]: Output(kind="aggregate")},
-        lag_limit=lag or LagLimit(records=10, checkpoints=2),
+        lag_limit=lag or LagLimit(records=10, checkpoints=2), standbys=standbys,
     )
     return Product(folder=Path("/nowhere"), settings=settings, contract={}, columns={})
 
 
 @dataclass
 class FakeJob:
-    """A job in the cluster."""
+    """A job in a cluster."""
 
     branch: str
+    cluster: str = ""
+    """Empty: the session cluster."""
     status: str = "RUNNING"
     checkpoint: int = 0
-    base: int = 0
+    """Newest one completed under this job id."""
+    number: int = 0
+    """Of the last checkpoint, also of the job that it was resumed from."""
     restarts: int = 0
+    read: dict[int, int] = field(default_factory=dict)
+    """Partition → offset, as of the last checkpoint."""
+    committed: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Table → up to where its commits have come."""
+
+    @property
+    def runs(self) -> bool:
+        return self.status in ("RUNNING", "RESTARTING")
+
+    @property
+    def group(self) -> str:
+        return f"kappa-flights-{self.branch}"
+
+
+@dataclass(frozen=True)
+class Retained:
+    """A checkpoint on disk."""
+
+    branch: str
+    job: str
+    number: int
+    read: Mapping[int, int]
+    committed: Mapping[str, Mapping[int, int]]
+
+    @property
+    def path(self) -> str:
+        return f"file:///ck/{self.branch}/{self.job}/chk-{self.number}"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A submission on its way to a cluster, whoever waits for the answer."""
+
+    at: float
+    attempt: Attempt
 
 
 @dataclass
@@ -60,80 +106,134 @@ class FakeWorld:
     ends_now: dict[str, dict[int, int]] = field(default_factory=lambda: {"flights": {0: 100, 1: 90}})
     reference: dict[str, dict[int, int]] = field(default_factory=lambda: {"airlines": {0: 16}})
     speed: int = 40
+    lake: FakeLake = field(default_factory=FakeLake)
     jobs: dict[str, FakeJob] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
     submitted: list[str] = field(default_factory=list)
-    """Every job id that the cluster accepted."""
+    """Every job id that a cluster accepted."""
     refused_duplicates: list[str] = field(default_factory=list)
     down: bool = False
-    kept: set[tuple[str, int, str]] = field(default_factory=set)
-    """Branch, checkpoint, path of what could be resumed from."""
-    commits: dict[str, dict[int, Checkpoint]] = field(default_factory=dict)
-    """Branch → checkpoint → snapshots; a checkpoint that is committed twice is an error."""
+    """The session cluster does not answer; its jobs go on."""
+    kept: list[Retained] = field(default_factory=list)
     positions: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
-    """Group → offsets."""
-    main_now: dict[str, int] = field(default_factory=dict)
-    genesis: bool = True
-    published: list[dict[str, int]] = field(default_factory=list)
+    """Group → committed offsets."""
+    members_until: dict[str, float] = field(default_factory=dict)
+    """Group → until when Kafka takes consumers that were killed for alive."""
+    bindings: set[str] = field(default_factory=set)
+    passed: list[dict[str, int]] = field(default_factory=list)
+    """Snapshots that the checks found nothing in."""
     complaints: list[Check] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What is wrong with the log."""
     log_lost: bool = False
     clusters: set[str] = field(default_factory=set)
     """Clusters that were started for one attempt."""
+    silent: set[str] = field(default_factory=set)
+    """Of these, those that do not answer."""
     no_room: bool = False
     cleaned: list[str] = field(default_factory=list)
     """Attempts of which nothing is left."""
     expired: list[str] = field(default_factory=list)
-    prioritised: list[str] = field(default_factory=list)
+    prioritised: set[str] = field(default_factory=set)
     submit_fails: list[Exception] = field(default_factory=list)
     lost_answers: int = 0
+    late_submissions: list[float] = field(default_factory=list)
+    """Seconds that the next submissions take to arrive, after their answer was lost."""
     clocks_standing: tuple[str, ...] = ()
-    die_at: Callable[[str], bool] = lambda _: False
+    die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     lag: LagLimit | None = None
+    standbys: int = 1
 
     def _gate(self, where: str) -> None:
         if self.die_at(where):
             raise DiedError(where)
 
-    def _up(self) -> None:
-        if self.down:
-            raise FlinkDownError("Flink's JobManager does not answer")
+    # What tests look at
+
+    @property
+    def main_now(self) -> dict[str, int]:
+        return self.lake.main()[0]
+
+    @main_now.setter
+    def main_now(self, snapshots: Mapping[str, int]) -> None:
+        """Somebody else moves main."""
+        self.lake.ensure_tables()
+        for table, snapshot in snapshots.items():
+            self.lake.refs[table, "main"] = snapshot
+
+    @property
+    def genesis(self) -> bool:
+        return self.lake.main()[1]
+
+    @property
+    def published(self) -> list[dict[str, int]]:
+        return [after for _, after in self.lake.moves]
 
     # The passing of time
 
     def complete_checkpoint(self) -> None:
         """Every running job reads on, completes a checkpoint and commits it in every table."""
+        self.settle()
         for job_id, job in self.jobs.items():
-            if job.status != "RUNNING":
-                continue
-            group = self.positions.setdefault(f"kappa-flights-{job.branch}", {})
-            for topic, partitions in self.ends_now.items():
-                read = group.setdefault(topic, {})
-                for p, end in partitions.items():
-                    read[p] = min(end, read.get(p, 0) + self.speed)
-            job.checkpoint = max(job.checkpoint, job.base) + 1
-            branch = self.commits.setdefault(job.branch, {})
-            assert job.checkpoint not in branch, f"{job.branch} would have checkpoint {job.checkpoint} twice"
-            release, number = job.branch[1:].split("-a")
-            seed = 1_000_000 * int(release) + 1000 * int(number) + job.checkpoint
-            branch[job.checkpoint] = Checkpoint(job.checkpoint, {t: 10 * seed + i for i, t in enumerate(TABLES)})
-            self.kept.add((job.branch, job.checkpoint, f"file:///ck/{job.branch}/{job_id}/chk-{job.checkpoint}"))
+            if job.status == "RUNNING":
+                self.checkpoint_of(job_id)
 
-    def lose_jobs(self) -> None:
+    def checkpoint_of(self, job_id: str, *, late: tuple[str, ...] = (), commit_offsets: bool = True) -> None:
+        """One job's next checkpoint; tables in `late` commit it together with a later one."""
+        job = self.jobs[job_id]
+        job.read = {p: min(end, job.read.get(p, 0) + self.speed) for p, end in self.ends_now["flights"].items()}
+        job.number += 1
+        job.checkpoint = job.number
+        self.kept.append(Retained(job.branch, job_id, job.number, job.read, dict(job.committed)))
+        mine = [k for k in self.kept if k.job == job_id]
+        for old in mine[:-KEPT_CHECKPOINTS]:
+            self.kept.remove(old)
+        if commit_offsets:
+            self.positions[job.group] = {"flights": dict(job.read)}
+        for table in TABLES:
+            if table not in late:
+                self._commit(table, job.branch, job_id, job, job.read)
+
+    def _commit(self, table: str, branch: str, job_id: str, job: FakeJob, upto: Mapping[int, int]) -> None:
+        self.lake.commit(table, branch, job_id, job.number, job.committed.get(table, {}), upto)
+        job.committed[table] = dict(upto)
+
+    def settle(self) -> None:
+        """Submissions that were on their way have arrived by now."""
+        for arrival in [a for a in self.arrivals if a.at <= self.clock()]:
+            self.arrivals.remove(arrival)
+            if self._answers(arrival.attempt):
+                self._accept(arrival.attempt)
+
+    def lose_jobs(self, cluster: str = "") -> None:
         """The JobManager was killed and is back, knowing nothing."""
-        self.jobs.clear()
+        for job_id in [i for i, j in self.jobs.items() if j.cluster == cluster]:
+            job = self.jobs.pop(job_id)
+            if job.runs:
+                self.members_until[job.group] = self.clock() + SESSION_SECONDS
+
+    def lose_cluster(self, cluster: str) -> None:
+        """Nobody knows the cluster any more."""
+        self.lose_jobs(cluster)
+        self.clusters.discard(cluster)
+        self.silent.discard(cluster)
 
     # Eyes
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
-        return product(self.lag)
+        return product(self.lag, self.standbys)
+
+    def _answers(self, attempt: Attempt) -> bool:
+        if attempt.cluster:
+            return attempt.cluster in self.clusters - self.silent
+        return not self.down
 
     def _reach(self, attempt: Attempt) -> None:
-        self._up()
-        if attempt.cluster and attempt.cluster not in self.clusters:
+        if not self._answers(attempt):
             raise FlinkDownError("Flink's JobManager does not answer")
 
     def job(self, attempt: Attempt) -> Job | None:
+        self.settle()
         self._reach(attempt)
         job_id = attempt.job_id
         job = self.jobs.get(job_id)
@@ -157,16 +257,16 @@ class FakeWorld:
         return {t: dict(p) for t, p in self.positions.get(group, {}).items()}
 
     def ends(self, product: Product) -> Offsets:
-        return self.ends_now
+        return {t: dict(p) for t, p in self.ends_now.items()}
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        return tuple(c for _, c in sorted(self.commits.get(attempt.name, {}).items(), reverse=True))
+        return self.lake.publishable(attempt.name, attempt.job_ids)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
-        return dict(self.main_now), self.genesis
+        return self.lake.main()
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
-        return {n: path for branch, n, path in self.kept if branch == attempt.name}
+        return {k.number: k.path for k in self.kept if k.branch == attempt.name}
 
     # Hands
 
@@ -180,93 +280,128 @@ class FakeWorld:
 
     def stop_cluster(self, attempt: Attempt) -> None:
         self._gate("before stop_cluster")
-        self.clusters.discard(attempt.cluster)
-        for job in self.jobs.values():
-            if job.branch == attempt.name and job.status == "RUNNING":
-                job.status = "CANCELED"
+        self.lose_cluster(attempt.cluster)
+        self.prioritised.discard(attempt.cluster)
         self._gate("after stop_cluster")
 
     def give_priority(self, attempt: Attempt) -> None:
         self._gate("before give_priority")
-        self.prioritised.append(attempt.cluster)
+        self.prioritised.add(attempt.cluster)
+        self._gate("after give_priority")
 
     def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
         self._gate("before prepare")
-        if not self.main_now:
-            self.main_now = dict.fromkeys(TABLES, 1)
-        if not attempt.restore:
-            assert not self.commits.get(attempt.name), "a branch that holds commits must not be written from zero"
+        self.lake.ensure_tables()
+        for table in TABLES:
+            self.lake.create_branch(table, attempt.name, resume=attempt.restore is not None)
+            self._gate("during prepare")
+        self.bindings.add(attempt.name)
         self._gate("after prepare")
 
     def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
         self._gate("before submit")
-        self._reach(attempt)
+        keepalive()
         if self.submit_fails:
             raise self.submit_fails.pop(0)
-        if attempt.job_id in self.jobs:
-            self.refused_duplicates.append(attempt.job_id)
-            return
-        assert not any(j.branch == attempt.name and j.status == "RUNNING" for j in self.jobs.values()), "two writers"
-        base = int(attempt.restore.rsplit("-", 1)[1]) if attempt.restore else 0
-        self.jobs[attempt.job_id] = FakeJob(attempt.name, base=base)
-        self.submitted.append(attempt.job_id)
+        if self.late_submissions:
+            self.arrivals.append(Arrival(self.clock() + self.late_submissions.pop(0), attempt))
+            raise OutcomeUnknownError("no answer")
+        self._reach(attempt)
+        client = Arrival(self.clock() + CLIENT_SECONDS, attempt)
+        self.arrivals.append(client)
+        self._gate("during submit")
+        if client in self.arrivals:
+            self.arrivals.remove(client)
+            self._accept(attempt)
         keepalive()
         self._gate("after submit")
         if self.lost_answers:
             self.lost_answers -= 1
             raise OutcomeUnknownError("no answer")
 
+    def _accept(self, attempt: Attempt) -> None:
+        job_id = attempt.job_id
+        if job_id in self.jobs:
+            self.refused_duplicates.append(job_id)
+            return
+        assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), "two writers"
+        traces = [*self.lake.snapshots.values(), *self.kept]
+        assert not any(t.job == job_id for t in traces), f"job {job_id} runs a second time"
+        job = FakeJob(attempt.name, attempt.cluster)
+        restored = next((k for k in self.kept if k.path == attempt.restore), None)
+        assert restored or not attempt.restore, "restored from a checkpoint that is gone"
+        self.jobs[job_id] = job
+        self.submitted.append(job_id)
+        if restored:
+            job.number, job.read = restored.number, dict(restored.read)
+            for table in TABLES:
+                self._restore(table, restored, job)
+
+    def _restore(self, table: str, restored: Retained, job: FakeJob) -> None:
+        """The sink commits what the checkpoint has and the table has not."""
+        newest = next((s for s in self.lake.line(table, job.branch) if s.writer == job.branch), None)
+        if newest is None or newest.checkpoint < restored.number:
+            job.committed[table] = dict(newest.content if newest else restored.committed.get(table, {}))
+            self._commit(table, job.branch, restored.job, job, restored.read)
+        job.committed[table] = dict(restored.read)
+
     def cancel(self, attempt: Attempt) -> None:
         self._gate("before cancel")
         self._reach(attempt)
-        if attempt.job_id in self.jobs:
-            self.jobs[attempt.job_id] = replace(self.jobs[attempt.job_id], status="CANCELED")
+        job = self.jobs.get(attempt.job_id)
+        if job and job.runs:
+            job.status = "CANCELED"
+            self.lake.files.add(f"{job.branch}/{attempt.job_id}.open")
         self._gate("after cancel")
 
     def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
         self._gate("before checks")
+        if not self.complaints:
+            self.passed.append(dict(snapshots))
         return tuple(self.complaints)
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int]) -> None:
+    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
+                fence: Callable[[], None]) -> None:
         self._gate("before publish")
-        if self.main_now != dict(after):
-            if self.main_now != dict(before):
-                raise ConflictError("somebody else moved main")
-            self.main_now = dict(after)
-            self.genesis = False
-            self.published.append(dict(after))
+        self.lake.publish(after, before, fence, self._gate)
         self._gate("after publish")
 
-
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
-        return tuple(f"{attempt.name}/{c}.parquet" for c in self.commits.get(attempt.name, {}))
+        return self.lake.garbage(attempt.name, attempt.job_ids)
 
     def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
         self._gate("before clean")
-        left = self.commits.pop(attempt.name, {})
-        shown = [c for c in left.values() if dict(c.snapshots) == self.main_now]
-        assert not shown, f"readers see {attempt.name}"
-        assert len(files) >= len(left), "files that nobody would delete"
-        running = [j for j in self.jobs.values() if j.branch == attempt.name and j.status == "RUNNING"]
-        assert not running, f"the job of {attempt.name} still writes"
+        shown = {self.lake.snapshots[s].writer for s in self.main_now.values()}
+        assert attempt.name not in shown, f"readers see {attempt.name}"
+        assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), f"{attempt.name} still writes"
+        self.lake.remove(attempt.name, files, self._gate)
+        self.kept = [k for k in self.kept if k.branch != attempt.name]
+        self._gate("during clean")
+        if self.clock() < self.members_until.get(attempt.group, 0.0):
+            raise RetryableError(f"consumer group {attempt.group} still has members")
         self.positions.pop(attempt.group, None)
-        self.kept = {k for k in self.kept if k[0] != attempt.name}
+        self.bindings.discard(attempt.name)
         self.cleaned.append(attempt.name)
         self._gate("after clean")
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         self._gate("before expire")
+        assert attempt.tip is not None
+        self.lake.expire(attempt.name, min([attempt.tip.id, *self.retained(attempt)]))
         self.expired.append(attempt.name)
+        self._gate("after expire")
 
 
-class DyingStore:
-    """A store whose process dies just before or just after a write."""
+class MortalStore:
+    """The store as one process has it: it may die just before or just after a write, and writes nothing then."""
 
-    WRITES = ("save", "begin_publication", "finish_publication", "drop_publication")
+    WRITES = ("acquire", "renew", "give_back", "add_release", "save", "note", "begin_publication",
+              "finish_publication", "drop_publication")
 
     def __init__(self, store: Any, die_at: Callable[[str], bool]) -> None:
         self._store = store
         self._die_at = die_at
+        self._dead = False
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -274,11 +409,14 @@ class DyingStore:
             return method
 
         def write(*args: Any) -> Any:
-            if self._die_at(f"before {name}"):
-                raise DiedError(name)
+            self._gate(f"before {name}")
             result = method(*args)
-            if self._die_at(f"after {name}"):
-                raise DiedError(name)
+            self._gate(f"after {name}")
             return result
 
         return write
+
+    def _gate(self, where: str) -> None:
+        if self._dead or self._die_at(where):
+            self._dead = True  # a killed process gives no lease back
+            raise DiedError(where)

@@ -20,6 +20,7 @@ from replay.decide import (
     End,
     Examine,
     Expire,
+    Favour,
     FinishPublish,
     GiveUp,
     NoteMissing,
@@ -251,6 +252,23 @@ def test_an_unfinished_publication_comes_before_everything() -> None:
     assert step(running(), seen(status="FAILED"), intent) == FinishPublish(intent)
 
 
+@pytest.mark.parametrize(("main", "blocked"), [
+    pytest.param({"rows": 5}, False, id="not begun"),
+    pytest.param({"rows": 104}, False, id="done but not noted"),
+    pytest.param({"rows": 7}, True, id="somebody moved it since"),
+])
+def test_an_unfinished_publication_stands_until_main_is_where_the_journal_says(
+        main: Mapping[str, int], blocked: bool) -> None:
+    intent = publication(4, finished=None)
+    got = step(LIVE, seen(), intent, main=main, genesis=False)
+    if not blocked:
+        assert got == FinishPublish(intent)
+        return
+    assert got == Blocked("somebody else moved main of flights while r1-a1 was being published",
+                          "checkpoint 4: rows=104; or as before: rows=5", "rows=7",
+                          "put main back to either, and it goes on by itself")
+
+
 def test_flink_out_of_reach_is_waited_for() -> None:
     state = ProductState("flights", (), (running(),))
     look = Observation({"r1-a1": Seen(unreachable="no answer")})
@@ -268,6 +286,7 @@ UNWANTED = running(stop=State.aborted)
 
 @pytest.mark.parametrize(("a", "s", "expected"), [
     pytest.param(UNWANTED, seen(), Cancel(UNWANTED), id="cancel its job"),
+    pytest.param(UNWANTED, seen(status="CANCELLING"), Wait("r1-a1: its job is being cancelled"), id="wait for it"),
     pytest.param(UNWANTED, seen(status="CANCELED"), End(UNWANTED), id="its job is gone"),
     pytest.param(UNWANTED, GONE, End(UNWANTED), id="its job was lost"),
     pytest.param(attempt(stop=State.aborted), GONE, End(attempt(stop=State.aborted)), id="never submitted"),
@@ -381,6 +400,36 @@ def test_a_branch_that_lost_a_checkpoint_was_tampered_with() -> None:
     assert beside(second(running()), seen(0), live, look) == StartOver(live, error.format("r1-a1"))
 
 
+def test_nobody_is_rolled_back_to_a_branch_that_was_tampered_with() -> None:
+    back = replace(BACK, tip=snapshot(3))
+    error = "somebody else dropped or moved branch r2-a1: it has commits of other jobs: snapshot 9"
+    assert beside(back, Seen(POLICY, publishable=(), tampered="it has commits of other jobs: snapshot 9")) == GiveUp(
+        back, State.failed, error)
+    assert isinstance(beside(back, Seen(POLICY, publishable=(snapshot(4),))), GiveUp)
+
+
+def test_a_moved_main_stops_publishing_and_nothing_else() -> None:
+    fresh = second(attempt())
+    look = seen(7, publishable=(snapshot(8),))
+    live = replace(LIVE, positions=positions(6, 7))
+    releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
+    state = ProductState("flights", releases, (live, fresh), (SHOWN_R1,))
+    seen_both = Observation({live.name: look, fresh.name: GONE}, {"rows": 7}, main_is_genesis=False)
+    assert decide(state, seen_both, NOW) == Submit(fresh)
+    state = replace(state, attempts=(live, second(replace(SENT))))
+    assert isinstance(decide(state, seen_both, NOW), Blocked)
+
+
+def test_what_failed_just_now_comes_last() -> None:
+    mine, other = attempt(), attempt(number=2, created=1.0)
+    state = ProductState("flights", (Release("flights", 1, "f", 0.0, REFERENCE),), (mine, other))
+    looks = Observation({mine.name: GONE, other.name: GONE})
+    assert [decide(state, looks, NOW, last) for last in ((), ("r1-a1",), ("r1-a2", "r1-a1"), ("r1-a1", "r1-a2"))] == [
+        Submit(mine), Submit(other), Submit(other), Submit(mine)]
+    over = ProductState("flights", (), (replace(mine, state=State.failed), replace(other, state=State.failed)))
+    assert decide(over, Observation(), NOW, ("r1-a1",)) == Clean(replace(other, state=State.failed))
+
+
 def test_a_deleted_consumer_group_takes_no_position_back() -> None:
     a = second(running(), positions=positions(5))
     got = beside(a, seen(6, committed={}, publishable=(snapshot(6),)))
@@ -405,8 +454,8 @@ def test_the_lag_in_seconds_is_how_long_ago_the_log_ended_here(
     assert got.near == near
 
 
-def test_more_standbys_than_wanted_are_retired_oldest_first() -> None:
-    old, newer = replace(STANDBY, created=1.0), second(STANDBY, created=2.0)
+def test_of_more_standbys_than_wanted_those_are_retired_that_readers_left_first() -> None:
+    old, newer = replace(STANDBY, created=2.0, left_at=3.0), second(STANDBY, created=1.0, left_at=4.0)
     releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
     looks = {a.name: seen(7, publishable=()) for a in (old, newer)}
     got = decide(ProductState("flights", releases, (old, newer)), Observation(looks), NOW)
@@ -434,6 +483,12 @@ STARTED = replace(OWN, rest="http://there")
 ])
 def test_a_cluster_of_its_own(a: Attempt, look: Seen, expected: Step) -> None:
     assert beside(a, look) == expected
+
+
+def test_the_cluster_that_readers_depend_on_gets_its_share_of_the_machine_once() -> None:
+    live = replace(LIVE, cluster="flights-r1-a1", rest="http://here")
+    assert beside(second(running()), seen(0), live) == Favour(live)
+    assert isinstance(beside(second(running()), seen(0), replace(live, favoured=True)), Wait)
 
 
 def test_a_cluster_that_does_not_answer_yet_is_waited_for() -> None:

@@ -10,8 +10,8 @@ from pyiceberg.types import DecimalType, LongType, TimestamptzType
 
 from jobs.product import Product
 from replay import lake
-from replay.errors import ConfigError, RefusedError
-from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, sink, sink_all
+from replay.errors import ConfigError, ConflictError, RefusedError
+from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, publish, sink, sink_all
 
 
 @pytest.fixture
@@ -131,12 +131,39 @@ def test_only_checkpoints_in_all_tables_are_publishable_newest_first(catalog: Ca
     assert [(c.id, dict(c.snapshots)) for c in found] == [(2, two), (1, one)]
 
 
-def test_checkpoints_of_other_jobs_and_branches_do_not_count(catalog: Catalog, product: Product) -> None:
+def test_checkpoints_of_other_branches_do_not_count(catalog: Catalog, product: Product) -> None:
     lake.create_branch(catalog, product, "r1-a1")
     lake.create_branch(catalog, product, "r1-a2")
-    sink_all(catalog, product, "r1-a1", 1, job_id="zombie")
-    sink_all(catalog, product, "r1-a2", 2)
+    sink_all(catalog, product, "r1-a2", 2, job_id="b" * 32)
     assert lake.publishable(catalog, product, "r1-a1", [JOB]) == []
+
+
+def test_a_branch_that_iceberg_made_anew_from_main_is_noticed(catalog: Catalog, product: Product) -> None:
+    for branch, job in (("r1-a1", JOB), ("r1-a2", "b" * 32)):
+        lake.create_branch(catalog, product, branch)
+        first = sink_all(catalog, product, branch, 1, job_id=job)
+    publish(catalog, product, first)
+    lake.drop_branch(catalog, product, "r1-a1")
+    with catalog.load_table(("shop", "totals")).manage_snapshots() as changes:
+        changes.create_branch(first["totals"], "r1-a1")
+    with pytest.raises(ConflictError) as e:
+        lake.publishable(catalog, product, "r1-a1", [JOB])
+    assert (e.value.message, e.value.found) == ("in table totals it has commits of other jobs",
+                                                f"snapshot {first['totals']}")
+
+
+def test_a_branch_that_lost_a_commit_is_noticed(catalog: Catalog, product: Product) -> None:
+    lake.create_branch(catalog, product, "r1-a1")
+    first, second = (sink_all(catalog, product, "r1-a1", c) for c in (1, 2))
+    lake.drop_branch(catalog, product, "r1-a1")
+    for table, snapshot in first.items():
+        with catalog.load_table(("shop", table)).manage_snapshots() as changes:
+            changes.create_branch(snapshot, "r1-a1")
+    sink_all(catalog, product, "r1-a1", 3)
+    with pytest.raises(ConflictError) as e:
+        lake.publishable(catalog, product, "r1-a1", [JOB])
+    assert (e.value.message, e.value.found) == ("in table orders it lost commits of its own job",
+                                                f"snapshot {second['orders']}")
 
 
 def test_a_resumed_attempt_goes_on_with_another_job_id(catalog: Catalog, product: Product) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
-from typing import Any
+from threading import Event
 
 import pytest
-from control_world import TABLES, Clock, DiedError, DyingStore, FakeWorld
+from control_steps import begin, published_to_the_end, turn, want
+from control_world import Clock, DiedError, FakeWorld
+from fake_lake import TABLES
 
 from jobs.product import LagLimit
-from replay.act import new_attempt
+from replay import intents
 from replay.decide import Blocked, Submit, Wait
-from replay.errors import ConflictError
+from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
 from replay.flink import SubmissionRefusedError
-from replay.loop import LEASE_SECONDS, Diary, Loop, describe, serve
-from replay.model import Attempt, Check, ProductState, Release, State
+from replay.loop import LEASE_SECONDS, Diary, Loop, describe, heartbeat, serve
+from replay.model import Check, State
 from replay.store import Store
 
 
@@ -26,8 +27,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'store.db'}")
+def store() -> Iterator[Store]:
+    opened = Store("sqlite://")
     yield opened
     opened.close()
 
@@ -40,37 +41,6 @@ def world(clock: Clock) -> FakeWorld:
 @pytest.fixture
 def loop(world: FakeWorld, store: Store, clock: Clock) -> Loop:
     return Loop(world, store, clock, holder="me")
-
-
-def begin(loop: Loop, world: FakeWorld, *, release: int = 1, **terms: Any) -> Attempt:
-    """What `kappa deploy` records."""
-    with loop.leased("flights") as lease:
-        assert lease
-        state = loop.store.load("flights")
-        if release not in [r.number for r in state.releases]:
-            loop.store.add_release(lease, Release("flights", release, f"f{release}", loop.now(), world.reference))
-        state = loop.store.load("flights")
-        attempt = new_attempt(state, release, 2, loop.now(), f"job-{release}-{len(state.attempts)}",
-                              **{"own_cluster": False, **terms})
-        loop.store.save(lease, attempt)
-    return attempt
-
-
-def turn(loop: Loop, world: FakeWorld, clock: Clock, times: int) -> ProductState:
-    """Passes, a second and a checkpoint every third."""
-    for i in range(times):
-        clock.time += 1
-        if i % 3 == 2:
-            world.complete_checkpoint()
-        for _ in range(5):
-            if isinstance(loop.run_once("flights").step, Wait):
-                break
-    return loop.store.load("flights")
-
-
-def published_to_the_end(world: FakeWorld, state: ProductState) -> bool:
-    p = state.published
-    return p is not None and dict(p.after) == world.main_now and p.covered["flights"] == world.ends_now["flights"]
 
 
 def test_deploy_publishes_once_caught_up_and_then_every_checkpoint(
@@ -103,8 +73,6 @@ def test_a_lost_answer_is_resolved_by_asking_flink(loop: Loop, world: FakeWorld,
 
 def test_a_submission_that_never_arrived_is_repeated_with_the_same_id(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    from replay.errors import OutcomeUnknownError
-
     world.submit_fails = [OutcomeUnknownError("no answer")]
     begin(loop, world)
     turn(loop, world, clock, 30)
@@ -284,71 +252,6 @@ def test_nothing_is_published_while_results_wait_for_the_logs_clock(
     assert published_to_the_end(world, turn(loop, world, clock, 30))
 
 
-BOUNDARIES = ["before save", "after save", "before begin_publication", "after begin_publication",
-              "before finish_publication", "after finish_publication", "before prepare", "after prepare",
-              "before submit", "after submit", "before publish", "after publish"]
-
-
-@pytest.mark.parametrize("occurrence", [1, 2, 4])
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_killed_anywhere_it_converges(world: FakeWorld, store: Store, clock: Clock, boundary: str,
-                                      occurrence: int) -> None:
-    """Dies at the nth passing of a boundary; a new process carries on from the store and the world alone."""
-    passed = count(1)
-
-    def die_at(where: str) -> bool:
-        return where == boundary and next(passed) == occurrence
-
-    begin(Loop(world, store, clock, holder="deploy"), world)
-    world.die_at = die_at
-    dying = DyingStore(store, die_at)
-    process, deaths = Loop(world, dying, clock, holder="p0"), 0  # type: ignore[arg-type]
-    for i in range(60):
-        clock.time += 4
-        if i % 3 == 2:
-            world.complete_checkpoint()
-        try:
-            process.run_once("flights")
-        except DiedError:
-            deaths += 1
-            # A killed process gives no lease back: its successor waits until it expires.
-            process = Loop(world, dying, clock, holder=f"p{deaths}")  # type: ignore[arg-type]
-    state = store.load("flights")
-    assert deaths <= 1
-    assert [a.state for a in state.attempts] == [State.active]
-    assert world.submitted == ["job-1-0"]
-    assert published_to_the_end(world, state)
-    assert world.published == sorted(world.published, key=lambda p: p[TABLES[0]])
-
-
-@pytest.mark.parametrize("boundary", ["before save", "after save", "before submit", "after submit"])
-def test_killed_while_resuming_it_resumes_once(world: FakeWorld, store: Store, clock: Clock, boundary: str) -> None:
-    begin(Loop(world, store, clock, holder="deploy"), world)
-    turn(Loop(world, store, clock, holder="deploy"), world, clock, 30)
-    world.lose_jobs()
-    alive = [True]
-
-    def die_at(where: str) -> bool:
-        if where == boundary and alive[0]:
-            alive[0] = False
-            return True
-        return False
-
-    world.die_at = die_at
-    process = Loop(world, DyingStore(store, die_at), clock, holder="p0")  # type: ignore[arg-type]
-    for _ in range(40):
-        clock.time += 4
-        try:
-            process.run_once("flights")
-        except DiedError:
-            process = Loop(world, store, clock, holder="p1")
-    world.complete_checkpoint()
-    state = turn(process, world, clock, 10)
-    assert len(world.submitted) == 2
-    assert len(state.attempts[0].job_ids) == 2
-    assert published_to_the_end(world, state)
-
-
 def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(loop: Loop, world: FakeWorld, clock: Clock) -> None:
     world.lag = LagLimit(records=0, checkpoints=3)
     begin(loop, world)
@@ -382,3 +285,126 @@ def test_the_service_writes_steps_and_complaints_once(loop: Loop, world: FakeWor
 
 def test_describe_names_attempt_and_checkpoint(loop: Loop, world: FakeWorld) -> None:
     assert describe(Submit(begin(loop, world))) == "submit r1-a1"
+
+
+# Two releases
+
+
+@pytest.fixture
+def switched(loop: Loop, world: FakeWorld, clock: Clock) -> Loop:
+    """Readers see r2-a1, r1-a1 stands by."""
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    turn(loop, world, clock, 30)
+    assert states(loop) == {"r1-a1": State.standby, "r2-a1": State.active}
+    return loop
+
+
+def states(loop: Loop) -> dict[str, State]:
+    return {a.name: a.state for a in loop.store.load("flights").attempts}
+
+
+def test_a_rollback_and_a_switch_forward_may_be_repeated(switched: Loop, world: FakeWorld, clock: Clock) -> None:
+    for _ in range(2):
+        want(switched, lambda s: intents.rollback(s, None))
+        turn(switched, world, clock, 6)
+        assert states(switched) == {"r1-a1": State.active, "r2-a1": State.standby}
+    for _ in range(2):
+        want(switched, lambda s: intents.switch(s, None))
+        turn(switched, world, clock, 6)
+        assert states(switched) == {"r1-a1": State.standby, "r2-a1": State.active}
+
+
+def test_nothing_goes_back_by_itself_to_a_release_that_was_lost_as_its_successor_came(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    turn(loop, world, clock, 2)
+    world.kept = [k for k in world.kept if k.branch != "r1-a1"]
+    world.jobs["job-1-0"].status = "FAILED"
+    turn(loop, world, clock, 1)
+    assert states(loop) == {"r1-a1": State.failed, "r2-a1": State.replaying, "r1-a2": State.replaying}
+    assert (candidate := loop.store.load("flights").candidate)
+    assert candidate.name == "r2-a1", "what a person asked for, before what only takes the place of the lost one"
+    world.jobs[loop.store.load("flights").attempt("r1-a2").job_id].status = "RESTARTING"  # it comes later
+    turn(loop, world, clock, 30)
+    assert states(loop) == {"r1-a1": State.failed, "r2-a1": State.active, "r1-a2": State.aborted}
+    assert loop.store.load("flights").attempt("r1-a2").error == "readers were switched to r2-a1"
+
+
+def test_a_candidate_that_starts_over_still_waits_for_a_person(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2, auto_switch=False, deadline=clock.time + 999)
+    turn(loop, world, clock, 2)
+    world.lose_jobs()
+    turn(loop, world, clock, 30)
+    first, second = (loop.store.load("flights").attempt(n) for n in ("r2-a1", "r2-a2"))
+    assert (first.state, second.state) == (State.failed, State.audited)
+    assert (second.auto_switch, second.deadline) == (False, first.deadline)
+
+
+def test_a_step_that_fails_does_not_hold_up_the_other_attempts(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world, own_cluster=True)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    world.lose_cluster("flights-r1-a1")
+    world.no_room = True
+    with pytest.raises(RefusedError):
+        loop.run_once("flights")
+    clock.time += 1
+    turn(loop, world, clock, 1)
+    assert world.submitted == ["job-1-0", "job-2-1"]
+
+
+def test_somebody_moving_main_after_an_unfinished_publication_does_not_make_the_journal_forget_it(
+        loop: Loop, world: FakeWorld, store: Store, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.die_at = lambda where: where == "after publish"
+    world.ends_now = {"flights": {0: 110, 1: 90}}
+    with pytest.raises(DiedError):
+        turn(loop, world, clock, 9)
+    world.die_at = lambda _: False
+    done = dict(world.main_now)
+    world.main_now = dict.fromkeys(TABLES, 1)
+    step = loop.run_once("flights").step
+    assert isinstance(step, Blocked)
+    assert step.message == "somebody else moved main of flights while r1-a1 was being published"
+    world.main_now = done
+    assert published_to_the_end(world, turn(loop, world, clock, 9))
+
+
+def test_the_lease_beats_while_a_step_takes_long() -> None:
+    beaten = Event()
+    with heartbeat(beaten.set, period=0.001):
+        assert beaten.wait(10)
+
+
+def test_a_controller_frozen_before_it_publishes_does_not_undo_a_rollback(
+        switched: Loop, world: FakeWorld, store: Store, clock: Clock) -> None:
+    """Back and forth between the same two snapshots: comparing main with what was expected would not be enough."""
+    other = Loop(world, store, clock, holder="other")
+    turn(switched, world, clock, 6)
+    want(switched, lambda s: intents.rollback(s, None))
+    turn(switched, world, clock, 1)
+    at_rest = dict(world.main_now)
+    want(switched, lambda s: intents.switch(s, None))
+
+    def frozen(where: str) -> bool:
+        if where == "during publish":
+            world.die_at = lambda _: False
+            clock.time += LEASE_SECONDS + 1
+            other.run_once("flights")
+            want(other, lambda s: intents.rollback(s, None))
+            other.run_once("flights")
+            assert world.main_now == at_rest
+        return False
+
+    world.die_at = frozen
+    for _ in range(4):
+        switched.run_once("flights")
+    assert world.main_now == at_rest
+    assert states(other) == {"r1-a1": State.active, "r2-a1": State.standby}

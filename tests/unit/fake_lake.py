@@ -1,0 +1,162 @@
+"""Tables for the controller's tests: snapshots with what they hold, branches, files, and other people's hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from replay.errors import ConflictError, RefusedError, RetryableError
+from replay.model import Checkpoint
+
+TABLES = ("flights_rows", "flights_hourly")
+MAIN, GENESIS = "main", "genesis"
+
+Content = Mapping[int, int]
+"""Partition → offset below which every record was read."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One commit to one table."""
+
+    id: int
+    table: str
+    parent: int | None
+    writer: str
+    """The attempt whose job wrote it."""
+    job: str
+    checkpoint: int
+    content: Content
+    whole: bool
+    """All rows below `content` are in it, each once, and all are this attempt's."""
+
+    @property
+    def file(self) -> str:
+        return f"{self.writer}/{self.table}/{self.id}.parquet"
+
+
+@dataclass
+class FakeLake:
+    """Every table of one product. `atomic`: its catalog moves `main` of all tables in one transaction."""
+
+    atomic: bool = True
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    refs: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Table, branch or tag → snapshot."""
+    newest: int = 0
+    files: set[str] = field(default_factory=set)
+    moves: list[tuple[dict[str, int], dict[str, int]]] = field(default_factory=list)
+    """Every state of `main` that the publisher left behind: before, after."""
+
+    def ensure_tables(self) -> None:
+        for table in TABLES:
+            if (table, GENESIS) not in self.refs:
+                root = self._add(table, None, GENESIS, "", 0, {}, whole=True)
+                self.refs[table, GENESIS] = self.refs[table, MAIN] = root.id
+
+    def _add(self, table: str, parent: int | None, writer: str, job: str, checkpoint: int, content: Content, *,
+             whole: bool) -> Snapshot:
+        self.newest += 1
+        new = Snapshot(self.newest, table, parent, writer, job, checkpoint, dict(content), whole)
+        self.snapshots[new.id] = new
+        if writer != GENESIS:
+            self.files.add(new.file)
+        return new
+
+    # What a job does
+
+    def commit(self, table: str, attempt: str, job: str, checkpoint: int, since: Content, upto: Content) -> None:
+        """Append the rows between two positions; a branch that does not exist begins at the head of `main`."""
+        parent = self.snapshots[self.refs.get((table, attempt), self.refs[table, MAIN])]
+        whole = parent.whole and parent.writer in (attempt, GENESIS) and parent.content == since
+        self.refs[table, attempt] = self._add(table, parent.id, attempt, job, checkpoint, upto, whole=whole).id
+
+    def line(self, table: str, branch: str) -> Iterator[Snapshot]:
+        """The branch's snapshots, newest first, as far back as they were kept."""
+        at = self.snapshots.get(self.refs.get((table, branch), 0))
+        while at:
+            yield at
+            at = self.snapshots.get(at.parent or 0)
+
+    # What the controller asks
+
+    def main(self) -> tuple[dict[str, int], bool]:
+        if not self.refs:
+            return {}, True
+        shown = {t: self.refs[t, MAIN] for t in TABLES}
+        return shown, all(shown[t] == self.refs[t, GENESIS] for t in TABLES)
+
+    def publishable(self, branch: str, jobs: Collection[str]) -> tuple[Checkpoint, ...]:
+        """The checkpoints that every table has, newest first; ConflictError when the branch is not all its jobs'."""
+        found: list[dict[int, int]] = []
+        for table in TABLES:
+            line = list(self.line(table, branch))
+            mine: dict[int, int] = {}
+            for s in line:
+                if s.job in jobs:
+                    mine.setdefault(s.checkpoint, s.id)
+                elif s.writer != GENESIS:
+                    raise ConflictError(f"branch {branch} has other jobs' commits", found=f"snapshot {s.id}")
+            kept = {s.id for s in line}
+            oldest = min(kept, default=0)
+            if line and (lost := [s for s in self.snapshots.values() if s.table == table and s.job in jobs
+                                  and s.id > oldest and s.id not in kept]):
+                raise ConflictError(f"branch {branch} lost commits", found=f"snapshot {lost[-1].id}")
+            found.append(mine)
+        common = set(found[0]).intersection(*found[1:])
+        return tuple(Checkpoint(c, {t: f[c] for t, f in zip(TABLES, found, strict=True)})
+                     for c in sorted(common, reverse=True))
+
+    def create_branch(self, table: str, branch: str, *, resume: bool) -> None:
+        genesis = self.refs[table, GENESIS]
+        if self.refs.setdefault((table, branch), genesis) != genesis and not resume:
+            raise RefusedError(f"branch {branch} is in use", expected="a new branch", found="commits")
+
+    def publish(self, after: Mapping[str, int], before: Mapping[str, int], fence: Callable[[], None],
+                gate: Callable[[str], None]) -> None:
+        """Compare and set; table by table where the catalog knows no transaction over tables."""
+        if any(snapshot not in self.snapshots for snapshot in after.values()):
+            raise RefusedError("a snapshot cannot be published", expected="one that the table has", found="none")
+        while (read := self.main()[0]) != dict(after):
+            done = () if self.atomic else tuple(t for t in TABLES if read[t] == after[t])
+            if any(read[t] != before[t] for t in TABLES if t not in done):
+                raise ConflictError("somebody else moved main")
+            gate("during publish")
+            fence()
+            if self.main()[0] != read:
+                continue  # the metadata is not what was read
+            for table in TABLES if self.atomic else [t for t in TABLES if t not in done][:1]:
+                self.refs[table, MAIN] = after[table]
+            self.moves.append((read, self.main()[0]))
+
+    # Removing
+
+    def garbage(self, attempt: str, jobs: Collection[str]) -> tuple[str, ...]:
+        """Files that only this branch needs, and those that its jobs left without a commit."""
+        going = {s.file for t in TABLES for s in self._only_on(t, attempt)}
+        return tuple(sorted(going | {f for f in self.files if f.rpartition("/")[2] in {f"{j}.open" for j in jobs}}))
+
+    def _only_on(self, table: str, branch: str) -> list[Snapshot]:
+        others = {s.id for t, b in self.refs if t == table and b != branch for s in self.line(t, b)}
+        return [s for s in self.line(table, branch) if s.id not in others]
+
+    def remove(self, branch: str, files: Collection[str], gate: Callable[[str], None]) -> None:
+        for table in TABLES:
+            going = self._only_on(table, branch)
+            if late := [s for s in going if s.file not in files]:
+                raise RetryableError(f"branch {branch} got commits while it was removed", found=f"{late[-1].id}")
+            for s in going:
+                del self.snapshots[s.id]
+            self.refs.pop((table, branch), None)
+            gate("during clean")
+        needed = {s.file for s in self.snapshots.values()}
+        self.files -= {f for f in files if f not in needed}
+
+    def expire(self, branch: str, keep_from: int) -> None:
+        """Snapshots below a checkpoint, but for those that a ref names; and what no ref reaches any more."""
+        heads = set(self.refs.values())
+        reached = {s.id for t, b in self.refs for s in self.line(t, b)}
+        old = {s.id for t in TABLES for s in self.line(t, branch) if s.checkpoint < keep_from - 1}
+        for id in [i for i in self.snapshots if (i in old or i not in reached) and i not in heads]:
+            self.files.discard(self.snapshots[id].file)
+            del self.snapshots[id]
