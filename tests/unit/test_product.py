@@ -119,7 +119,7 @@ def test_every_output_needs_a_schema_in_the_contract(folder: Path) -> None:
 
 def test_every_column_needs_a_type(folder: Path) -> None:
     change(folder / "contract.yaml", "{name: cents, physicalType: BIGINT}", "{name: cents}")
-    with pytest.raises(ProductError, match=r"name and physicalType .* of every property of order_rows"):
+    with pytest.raises(ProductError, match=r"name and physicalType .* of every property of hourly_orders"):
         load_product(folder)
 
 
