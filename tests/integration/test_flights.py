@@ -73,7 +73,7 @@ def test_a_release_goes_live_while_the_log_is_loaded(product: Product, with_the_
 def test_the_fix_is_planned(product: Product) -> None:
     plan = product.stack.kappa.json("plan", NAME)
     assert plan["kind"] == "replay"
-    assert plan["records"] == offsets.total(log.end_offsets(product.stack.settings, log_topics(product)))
+    assert plan["needs"]["records"] == offsets.total(log.end_offsets(product.stack.settings, log_topics(product)))
     assert [a.name for a in product.state.attempts] == ["r1-a1"], "a plan changes nothing"
 
 
@@ -97,16 +97,15 @@ def test_the_fix_is_replayed_beside_the_live_release(product: Product) -> None:
 
 
 def test_what_the_fix_changes(product: Product) -> None:
-    wait_until(lambda: product.state.attempt("r2-a1").positions[-1].offsets["flights"] == growing_ends(product)["flights"],
-               60, "r2 has read the log to its end too")
+    wait_until(lambda: offsets.covers(product.state.attempt("r2-a1").positions[-1].offsets, growing_ends(product)),
+               120, "r2 has read the log to its end too")
     report = product.stack.kappa.json("diff", NAME, "--samples", str(2 * AFTER_MIDNIGHT))
     tables = {t["table"]: t for t in report["tables"]}
     departures, hourly, daily, rejects = (
         tables[t] for t in ("departures", "hourly_departures", "daily_routes", "rejects"))
     assert (departures["only_old"], departures["only_new"], departures["changed"]) == (0, AFTER_MIDNIGHT, 0)
-    appear = {tuple(str(v) for v in s["key"].values()) for s in departures["samples"]["only_new"]}
-    rows = product.stack.kappa.json("load", NAME, "--list", "after-midnight")
-    assert {"|".join(sorted(k)) for k in appear} == {"|".join(sorted(r["key"].split("|"))) for r in rows}
+    appeared = {"|".join(str(v) for v in sample["key"].values()) for sample in departures["samples"]["only_new"]}
+    assert appeared == {r["key"] for r in product.stack.kappa.json("load", NAME, "--list", "after-midnight")}
     for aggregate in (hourly, daily):
         assert aggregate["only_old"] == 0 and aggregate["only_new"] + aggregate["changed"] > 0
         before, after = aggregate["sums"]["flights"]
@@ -125,7 +124,7 @@ def test_readers_are_switched_back_and_forth(product: Product) -> None:
         said = kappa.json(command, NAME)
         assert (said["published"], said["records_behind_before"]) == (shown, 0)
         assert product.state.attempt(other).state is State.standby
-        assert kappa.json(command, NAME)["changed"] is (command == "switch" and False), "said twice, done once"
+        assert kappa.json(command, NAME)["changed"] is False, "said twice, done once"
     everything_is_right(product, 1)
     no_late_record_was_dropped(product)
 
