@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,7 +192,9 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
 
 def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     """Everything the programs read; again at each start, so that an upgrade takes effect."""
-    for folder in (layout.logs, layout.lake / "warehouse", layout.checkpoints, layout.tmp):
+    for scratch in (layout.tmp, *(cluster.tmp for cluster in clusters.known(layout))):
+        shutil.rmtree(scratch, ignore_errors=True)  # native libraries and spill files of JVMs that were killed
+    for folder in (layout.logs, layout.lake / "warehouse", layout.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
     write_secret(layout.secrets / "pseudonym.key")
     kafka.write(layout)
