@@ -5,8 +5,10 @@ cd "$(dirname "$0")/.."
 kappa=.venv/bin/kappa
 home=${KAPPA_HOME:-.kappa}
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-run() { printf '\033[2m$ kappa %s\033[0m\n' "$*"; "$kappa" "$@"; }
+bold='' dim='' plain=''
+if [[ -t 1 ]]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; fi
+say() { printf '\n%s\n' "$bold$*$plain"; }
+run() { printf '%s\n' "$dim\$ kappa $*$plain"; "$kappa" "$@"; }
 
 "$kappa" up
 if [[ -e $home/demo/done ]]; then
