@@ -26,10 +26,10 @@ from replay.store import Store
 from replay.world import World, read_product
 
 _MEANS = {
-    Kind.nothing: "nothing to do: readers see this",
-    Kind.metadata: "metadata only: the same rows, so nothing is replayed and readers' tables stay",
-    Kind.replay: "needs a replay: the log is read from offset zero, beside what readers see",
-    Kind.breaking: "breaking: refused",
+    Kind.nothing: "nothing to do",
+    Kind.metadata: "metadata only, the same rows: nothing is replayed, readers' tables stay",
+    Kind.replay: "needs a replay of the log from offset zero; readers' tables stay until the switch",
+    Kind.breaking: "breaking, refused",
 }
 _COLOURS = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
 
@@ -85,8 +85,9 @@ def show(reviewed: Review, where: Where) -> None:
     change = reviewed.change
     if reviewed.shown:
         out.print(coloured(change.diff), end="")
-    against = f"{reviewed.shown.release.name}, which readers see" if reviewed.shown else "nothing: a first release"
-    title = f"{reviewed.product.name} beside {against}: {_MEANS[change.kind]}"
+    name = reviewed.product.name
+    title = (f"{name} beside {reviewed.shown.release.name}, which readers see: {_MEANS[change.kind]}"
+             if reviewed.shown else f"{name}: {_MEANS[change.kind]}")
     if change.reasons:
         print_rows([{"": r.kind.value, "what": r.where, "how": r.what} for r in change.reasons], Output.text,
                    title=title)
