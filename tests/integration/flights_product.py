@@ -117,7 +117,7 @@ class Product:
         assert published
         return published
 
-    def deploy(self, *args: str, timeout: float = 300) -> list[dict[str, Any]]:
+    def deploy(self, *args: str, timeout: float = 800) -> list[dict[str, Any]]:
         """Deploy, or follow what was deployed, to the end; each moment that it showed."""
         done = self.stack.kappa("deploy", NAME, "--timeout", str(timeout), "--output", "json", *args,
                                 timeout=timeout + 60)
