@@ -24,7 +24,10 @@ from replay.world import read_product
 
 FILES_FACTOR = 1.5
 """Disk that a replay takes, per byte of the files that readers' tables have: it writes as many rows once more, in the
-smaller files of more checkpoints, and metadata for each checkpoint."""
+smaller files of more checkpoints."""
+LEAST_BYTES = 256_000_000
+"""And besides, however small the tables: metadata of each checkpoint until it expires, logs and scratch of Flink. A
+year of flights took 200 MB of these."""
 
 
 class Sights(Protocol):
@@ -134,7 +137,7 @@ def disks(settings: Settings, tables: Mapping[str, TableMetadata], state: Produc
     wanted: list[tuple[Path, int]] = []
     if warehouse := _local(settings.catalog.pyiceberg.get("warehouse", "")):
         size = sum(_size(tables[t], snapshot) for t, snapshot in state.published.after.items() if t in tables)
-        wanted.append((warehouse, round(size * FILES_FACTOR)))
+        wanted.append((warehouse, round(size * FILES_FACTOR) + LEAST_BYTES))
     if checkpoints := _local(settings.flink.checkpoints):
         wanted.append((checkpoints, _folder_size(checkpoints / now.attempt.product / now.attempt.name)))
     found: dict[int, Place] = {}
