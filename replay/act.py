@@ -22,7 +22,7 @@ from replay.model import (
     Release,
     State,
 )
-from replay.store import Lease, Store
+from replay.store import Event, Lease, Store
 
 
 class Hands(Protocol):
@@ -80,6 +80,10 @@ class Context:
     def save(self, *attempts: Attempt) -> None:
         self.store.save(self.lease, *attempts)
 
+    def note(self, what: str, detail: str, attempt: Attempt) -> None:
+        """Save an attempt, and put into the history what became of it."""
+        self.store.note(self.lease, Event(attempt.product, self.now(), attempt.name, what, detail), attempt)
+
 
 def perform(c: Context, what: step.Step) -> None:
     """Perform one step."""
@@ -95,10 +99,11 @@ def perform(c: Context, what: step.Step) -> None:
                            state=State.replaying if attempt.state is State.built else attempt.state))
         case step.NoteMissing(attempt, missing):
             c.save(replace(attempt, missing_since=c.now() if missing else None))
-        case step.Resume(attempt, _, path):
+        case step.Resume(attempt, _, path, error):
             # Always a new id: with its old one the sink would take its own commits of before for its present work.
-            c.save(replace(attempt, job_ids=(*attempt.job_ids, c.new_job_id()), restore=path, confirmed=False,
-                           submitted_at=None, missing_since=None, restarts=0, resumes=attempt.resumes + 1))
+            c.note("lost", error, replace(
+                attempt, job_ids=(*attempt.job_ids, c.new_job_id()), restore=path, confirmed=False, submitted_at=None,
+                missing_since=None, restarts=0, resumes=attempt.resumes + 1))
         case step.StartOver(attempt, error):
             c.save(replace(attempt, stop=State.failed, error=error, promote=None),
                    new_attempt(c.state, attempt.release, attempt.parallelism, c.now(), c.new_job_id(),
@@ -122,8 +127,11 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Favour(attempt):
             c.hands.give_priority(attempt)
             c.save(replace(attempt, favoured=True))
-        case step.Record():
-            c.save(_recorded(what, c.now()))
+        case step.Record(note=note):
+            if note:
+                c.note("disturbed", note, _recorded(what, c.now()))
+            else:
+                c.save(_recorded(what, c.now()))
         case step.Examine(attempt, checkpoint):
             _examine(c, attempt, checkpoint)
         case step.Publish(attempt, checkpoint, covered, before, kind):

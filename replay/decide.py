@@ -84,6 +84,8 @@ class Resume:
     attempt: Attempt
     checkpoint: int
     path: str
+    error: str
+    """What became of its job."""
 
 
 @dataclass(frozen=True)
@@ -339,7 +341,7 @@ def _resume(attempt: Attempt, seen: Seen, why: str) -> Step:
     newest = max(seen.retained, default=0)
     committed = max([attempt.checkpoint, *(c.id for c in seen.commits)], default=0)
     if newest and newest >= committed:
-        return Resume(attempt, newest, seen.retained[newest])
+        return Resume(attempt, newest, seen.retained[newest], why)
     # From an older checkpoint the sink would write again what the tables already have.
     kept = f"the newest one kept is {newest}" if newest else "none was kept"
     return _start_over(attempt, f"{why} after checkpoint {committed}, and of its checkpoints {kept}")
@@ -407,7 +409,7 @@ def lag_seconds(positions: Sequence[Position]) -> float | None:
 
 def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen) -> Step:
     """The newest checkpoint it has, older than what readers see or not; its job need not even run."""
-    if moved := _moved_by_somebody(state, observation):
+    if moved := moved_by_somebody(state, observation):
         return moved
     if tampered := _tampered(attempt, seen):
         return tampered
@@ -435,7 +437,7 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     fit = [c for c in seen.commits if c.id > shown and _covers(attempt, c.id, floor)]  # newest first
     if not fit:
         return Wait("waiting for the next checkpoint in every table")
-    if moved := _moved_by_somebody(state, observation):
+    if moved := moved_by_somebody(state, observation):
         return moved
     chosen: Checkpoint | None = fit[0]
     if not active:
@@ -453,7 +455,8 @@ def _covers(attempt: Attempt, checkpoint: int, floor: offsets.Offsets) -> bool:
     return below is not None and offsets.covers(below.offsets, floor)
 
 
-def _moved_by_somebody(state: ProductState, observation: Observation) -> Blocked | None:
+def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked | None:
+    """Whether `main` is not where the journal's last publication, which is not half done, has put it."""
     published = state.published
     if published is None:
         if observation.main_is_genesis:

@@ -25,6 +25,8 @@ ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 
 NO_WATERMARK = -(2**63)
 _KEEPALIVE_SECONDS = 3.0
+_KILLED = 128
+"""A shell's exit code is this and the signal that ended what it ran."""
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
 _SOURCE = re.compile(r"^Source: (\w+)\[")
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
@@ -228,6 +230,9 @@ def judge_submission(code: int, text: str, submission: Submission) -> None:
     """What a finished `flink run` means: return, OutcomeUnknownError or SubmissionRefusedError."""
     if code == 0 or "DuplicateJobSubmissionException" in text:
         return
+    if code < 0 or code > _KILLED:  # the text tells nothing of what became of the submission
+        raise OutcomeUnknownError("flink run was killed", expected="its end",
+                                  found=f"exit code {code}", next="kappa status")
     if any(sign in text for sign in _TRANSIENT):
         raise OutcomeUnknownError("flink run did not reach the cluster, or lost its answer", found=root_cause(text),
                                   next="kappa status")

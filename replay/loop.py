@@ -65,6 +65,9 @@ class Loop:
         state = self.store.load(product)
         seen = observe(self.world, state)
         step = decide(state, seen, self.now(), [name for of, name in self._troubled if of == product])
+        if isinstance(step, Blocked) and self.store.load(product) != state:
+            # It was no stranger who moved main, but another controller, since the journal was read.
+            return Pass(state, seen, Wait("another controller was faster"))
         if isinstance(step, Wait | Blocked):
             return Pass(state, seen, step)
         try:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from replay.decide import decide
+from replay.decide import Blocked, decide, moved_by_somebody
 from replay.errors import ConfigError, KappaError
 from replay.flink import FlinkDownError
 from replay.model import CANDIDATE, Attempt, ProductState
@@ -50,7 +50,10 @@ def look(world: World, store: Store, product: str) -> ProductStatus:
     state = store.load(product)
     events, now = tuple(store.events(product)), time.time()
     try:
-        return status(state, events, _sight(world, state, now), now)
+        sight = _sight(world, state, now)
+        if isinstance(sight.step, Blocked) and store.load(product) != state:  # the controller moved main meanwhile
+            return look(world, store, product)
+        return status(state, events, sight, now)
     except KappaError as e:
         return status(state, events, None, now, f"{e.message}: this is what is remembered")
 
@@ -60,7 +63,9 @@ def _sight(world: World, state: ProductState, now: float) -> Sight:
         _knock(world, state.live)
     seen = observe(world, state)
     read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
-    return Sight(seen, decide(state, seen, now), read)
+    # A person wants to know at once, also while attempts have more to do.
+    moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
+    return Sight(seen, moved or decide(state, seen, now), read)
 
 
 def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:

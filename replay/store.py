@@ -95,7 +95,7 @@ class Event:
     at: float
     attempt: str
     what: str
-    """A state, 'resumed', 'switch', 'rollback', 'verified' or 'differs'."""
+    """A state, 'lost', 'resumed', 'disturbed', 'switch', 'rollback', 'verified' or 'differs'."""
     detail: str = ""
 
 

@@ -94,7 +94,8 @@ STANDBY = replace(LIVE, state=State.standby)
 WEARY = replace(LIVE, resumes=3)
 FAILED = "its job became FAILED, and not by this controller: boom"
 CANCELED = "its job became CANCELED, and not by this controller"
-LOST_AFTER = "the cluster lost its job after checkpoint {}, and of its checkpoints {}"
+LOST = "the cluster lost its job"
+LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
 
 
 @pytest.mark.parametrize(("a", "s", "expected"), [
@@ -103,14 +104,14 @@ LOST_AFTER = "the cluster lost its job after checkpoint {}, and of its checkpoin
     pytest.param(SENT, seen(), Confirm(SENT), id="arrived"),
     pytest.param(SENT, GONE, Wait("r1-a1: asking Flink whether the submission arrived"), id="answer lost, may arrive"),
     pytest.param(SENT_LONG_AGO, GONE, Submit(SENT_LONG_AGO), id="never arrived: same id again"),
-    pytest.param(SENT_LONG_AGO, Seen(retained={3: "c3"}), Resume(SENT_LONG_AGO, 3, "c3"),
+    pytest.param(SENT_LONG_AGO, Seen(retained={3: "c3"}), Resume(SENT_LONG_AGO, 3, "c3", LOST),
                  id="ran unseen and was lost: never the same id"),
     pytest.param(SENT_LONG_AGO, Seen(publishable=(snapshot(1),)),
                  StartOver(SENT_LONG_AGO, LOST_AFTER.format(1, "none was kept")),
                  id="ran unseen, committed, kept nothing"),
     pytest.param(RESUMED_LONG_AGO, Seen(retained={6: "c6", 7: "c7"}, publishable=(snapshot(7),)),
                  Submit(RESUMED_LONG_AGO), id="resumption never arrived: same id again"),
-    pytest.param(RESUMED_LONG_AGO, Seen(retained={7: "c7", 8: "c8"}), Resume(RESUMED_LONG_AGO, 8, "c8"),
+    pytest.param(RESUMED_LONG_AGO, Seen(retained={7: "c7", 8: "c8"}), Resume(RESUMED_LONG_AGO, 8, "c8", LOST),
                  id="resumption ran unseen and was lost"),
 ])
 def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
@@ -122,10 +123,10 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
     pytest.param(running(missing_since=NOW - 1), GONE, Wait("r1-a1: Flink does not know its job"), id="not for long"),
     pytest.param(running(missing_since=NOW - 1), seen(), NoteMissing(running(missing_since=NOW - 1), missing=False),
                  id="there again"),
-    pytest.param(MISSING, Seen(retained={6: "c6", 7: "c7"}), Resume(MISSING, 7, "c7"), id="newest checkpoint"),
-    pytest.param(MISSING, Seen(retained={7: "c7"}, publishable=(snapshot(7),)), Resume(MISSING, 7, "c7"),
+    pytest.param(MISSING, Seen(retained={6: "c6", 7: "c7"}), Resume(MISSING, 7, "c7", LOST), id="newest checkpoint"),
+    pytest.param(MISSING, Seen(retained={7: "c7"}, publishable=(snapshot(7),)), Resume(MISSING, 7, "c7", LOST),
                  id="checkpoint as new as the tables"),
-    pytest.param(MISSING, Seen(retained={8: "c8"}), Resume(MISSING, 8, "c8"), id="completed as the cluster died"),
+    pytest.param(MISSING, Seen(retained={8: "c8"}), Resume(MISSING, 8, "c8", LOST), id="completed as the cluster died"),
     pytest.param(MISSING, Seen(retained={6: "c6"}),
                  StartOver(MISSING, LOST_AFTER.format(7, "the newest one kept is 6")),
                  id="only an older one: the tables would get rows twice"),
@@ -135,8 +136,9 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
     pytest.param(running(), seen(status="FAILED"), GiveUp(running(), State.failed, FAILED), id="a candidate failed"),
     pytest.param(running(), seen(status="CANCELED"), GiveUp(running(), State.failed, CANCELED),
                  id="a candidate was cancelled by somebody"),
-    pytest.param(LIVE, seen(status="FAILED", retained={7: "c7"}), Resume(LIVE, 7, "c7"), id="the live one failed"),
-    pytest.param(LIVE, seen(status="CANCELED", retained={7: "c7"}), Resume(LIVE, 7, "c7"),
+    pytest.param(LIVE, seen(status="FAILED", retained={7: "c7"}), Resume(LIVE, 7, "c7", FAILED),
+                 id="the live one failed"),
+    pytest.param(LIVE, seen(status="CANCELED", retained={7: "c7"}), Resume(LIVE, 7, "c7", CANCELED),
                  id="the live one was cancelled by somebody"),
     pytest.param(LIVE, seen(status="CANCELED"),
                  StartOver(LIVE, f"{CANCELED} after checkpoint 7, and of its checkpoints none was kept"),

@@ -155,6 +155,8 @@ def test_the_command_names_job_release_and_checkpoint() -> None:
     pytest.param(1, "…DuplicateJobSubmissionException: Job has already been submitted", None, id="already there"),
     pytest.param(1, "Caused by: java.net.ConnectException: Connection refused", OutcomeUnknownError, id="not reached"),
     pytest.param(1, "java.util.concurrent.TimeoutException: no answer", OutcomeUnknownError, id="answer lost"),
+    pytest.param(-9, "", OutcomeUnknownError, id="killed"),
+    pytest.param(137, "Killed", OutcomeUnknownError, id="killed below its shell"),
     pytest.param(1, "Caused by: org.apache.flink.table.api.ValidationException: no column x", SubmissionRefusedError,
                  id="refused"),
 ])

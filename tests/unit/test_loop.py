@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from threading import Event
 
@@ -11,13 +11,14 @@ from control_steps import begin, published_to_the_end, turn, want
 from control_world import Clock, DiedError, FakeWorld
 from fake_lake import TABLES
 
-from jobs.product import LagLimit
+from jobs.product import LagLimit, Product
 from replay import intents
-from replay.decide import Blocked, Submit, Wait
+from replay.decide import Blocked, Publish, Submit, Wait, decide
 from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
 from replay.flink import SubmissionRefusedError
 from replay.loop import LEASE_SECONDS, Diary, Loop, describe, heartbeat, serve
 from replay.model import Check, State
+from replay.observe import observe
 from replay.store import Store
 
 
@@ -114,6 +115,8 @@ def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
     state = turn(loop, world, clock, 40)
     assert [len(a.job_ids) for a in state.attempts] == [2]
     assert published_to_the_end(world, state)
+    lost = next(e for e in loop.store.events("flights") if e.what == "lost")
+    assert (lost.attempt, lost.detail) == ("r1-a1", "its job became CANCELED, and not by this controller")
 
 
 def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(
@@ -186,6 +189,24 @@ def test_somebody_else_moving_main_stops_publishing_and_says_so(loop: Loop, worl
     assert steps[-1].found == "flights_hourly=7, flights_rows=7"
     world.main_now = ours
     assert published_to_the_end(world, turn(loop, world, clock, 10))
+
+
+def test_another_controllers_publication_is_not_taken_for_a_strangers(
+        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.complete_checkpoint()
+    other, look = Loop(world, loop.store, clock, holder="other"), world.main
+    while not isinstance(decide(state := loop.store.load("flights"), observe(world, state), clock()), Publish):
+        loop.run_once("flights")
+
+    def late(product: Product) -> tuple[Mapping[str, int], bool]:
+        monkeypatch.undo()
+        assert isinstance(other.run_once("flights").step, Publish)
+        return look(product)
+
+    monkeypatch.setattr(world, "main", late)
+    assert loop.run_once("flights").step == Wait("another controller was faster")
 
 
 def test_main_moved_between_look_and_publish_drops_the_intent(loop: Loop, world: FakeWorld, clock: Clock) -> None:
