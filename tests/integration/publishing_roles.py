@@ -44,6 +44,7 @@ COMPACTED = 20
 EXPIRED = 50
 """Publishes after which old snapshots are removed."""
 GRACE = timedelta(seconds=10)
+PARENT = os.getppid()
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ def product_of(home: Path) -> Product:
     return make_product(home, columns=dict.fromkeys(TABLES, COLUMNS))
 
 
+def ended(home: Path) -> bool:
+    """Whether the test is over, or its process gone."""
+    return (home / "stop").exists() or os.getppid() != PARENT
+
+
 def tell(home: Path, role: str, what: object) -> None:
     with (home / f"{role}.jsonl").open("a") as file:
         file.write(json.dumps(what) + "\n")
@@ -79,7 +85,7 @@ def job(home: Path, branch: str) -> None:
     TableMetadataV2.__deepcopy__ = TableMetadataV2.__copy__  # type: ignore[method-assign]
     catalog, product = lake.open_catalog(make_settings(home)), product_of(home)
     rows: list[dict[str, Any]] = []
-    while not (home / "stop").exists():
+    while not ended(home):
         checkpoint = len(rows) + 1
         rows.append({"release": branch, "checkpoint": checkpoint, "position": time.monotonic_ns() // 1000})
         for table in product.outputs:
@@ -163,7 +169,7 @@ class Publisher:
 
     def _target(self, kind: Move, branch: str) -> tuple[lake.Checkpoint, int]:
         """The newest checkpoint that is as new as what readers see, or for a rollback one that is older."""
-        while True:
+        while not ended(self.home):
             found = lake.publishable(self.catalog, self.product, branch, [JOBS[branch]])
             metadata = lake.current_metadata(self.catalog, self.product)[TABLES[0]]
             for checkpoint in found if kind is Move.rollback else found[:1]:
@@ -173,6 +179,7 @@ class Publisher:
                 if (position < self.position) if kind is Move.rollback else position > self.position:
                     return checkpoint, position
             time.sleep(0.002)
+        raise SystemExit("told to end")
 
     def expire(self) -> None:
         published = lake.published(self.catalog, self.product).snapshots
@@ -193,7 +200,7 @@ def read(home: Path, role: str) -> None:
     reads: dict[str, Callable[[Path], AbstractContextManager[Callable[[], Read]]]] = {
         "kappa": with_kappa, "duckdb": with_duckdb, "pyiceberg": with_pyiceberg}
     with reads[role](home) as look:
-        while not (home / "stop").exists():
+        while not ended(home):
             begun = time.monotonic()
             try:
                 seen: Read | str = look()
