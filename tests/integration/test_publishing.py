@@ -83,6 +83,33 @@ def complaints(reads: list[dict[str, Any]], published: list[Done]) -> list[str]:
     return found
 
 
+def seen(release: str, checkpoint: int, **others: tuple[list[str], int, int, int]) -> dict[str, Any]:
+    return {**{table: ([release], checkpoint, checkpoint, checkpoint) for table in TABLES}, **others}
+
+
+@pytest.mark.parametrize(("reads", "complaint"), [
+    ([(1.5, seen("r1-a1", 4)), (3.5, seen("r2-a1", 6))], None),
+    ([(2.5, seen("r1-a1", 4))], None),  # the next one began already, and is not done
+    ([(2.5, seen("r2-a1", 6))], None),
+    ([(0.5, {})], None),
+    ([(1.5, {})], "mixed"),
+    ([(1.5, seen("r1-a1", 4, totals=(["r2-a1"], 4, 4, 4)))], "mixed"),
+    ([(1.5, seen("r1-a1", 4, totals=(["r1-a1"], 5, 5, 5)))], "mixed"),
+    ([(1.5, {table: (["r1-a1", "r2-a1"], 4, 4, 4) for table in TABLES})], "not one checkpoint of one release"),
+    ([(1.5, {table: (["r1-a1"], 4, 3, 4) for table in TABLES})], "not one checkpoint of one release"),
+    ([(1.5, seen("r1-a1", 3))], "is none of publications"),
+    ([(1.5, seen("r2-a1", 6))], "is none of publications"),
+    ([(3.5, seen("r1-a1", 4))], "is none of publications"),
+    ([(2.4, seen("r2-a1", 6)), (2.5, seen("r1-a1", 4))], "is none of publications"),
+    ([(1.5, "IOException: no such file")], "no such file"),
+], ids=["in order", "before", "after", "nothing yet", "nothing", "two releases", "two checkpoints", "a table with two",
+        "a row is missing", "never published", "too early", "too late", "back", "failed"])
+def test_what_is_wrong_with_a_read_is_seen(reads: list[tuple[float, Any]], complaint: str | None) -> None:
+    published = [Done(Move.switch, "r1-a1", 4, 4, 1.0, 1.2, 0.2, 0), Done(Move.switch, "r2-a1", 6, 6, 2.0, 3.0, 1.0, 0)]
+    found = complaints([{"begun": at, "ended": at, "seen": what} for at, what in reads], published)
+    assert [complaint in text for text in found] == [True] if complaint else not found
+
+
 @pytest.mark.timeout(1200)
 def test_a_thousand_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings, product = make_settings(tmp_path), product_of(tmp_path)
@@ -112,8 +139,7 @@ def test_a_thousand_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.
     assert all(len(r) >= SWITCHES for r in reads.values())
 
     latencies = statistics.quantiles((p.latency for p in published), n=100, method="inclusive")
-    journaled = statistics.quantiles((p.finished - p.started for p in published), n=100,
-                                     method="inclusive")
+    journaled = statistics.quantiles((p.finished - p.started for p in published), n=100, method="inclusive")
     snapshots = [p.snapshots // len(TABLES) for p in published]
     assert max(snapshots[EXPIRED:]) < PUBLISHES / 2, "old snapshots do not go"
     with capsys.disabled():
