@@ -11,6 +11,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.function.ToLongFunction;
 import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
+import org.apache.flink.connector.kafka.source.KafkaSourceOptions;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
 import org.apache.flink.connector.kafka.source.reader.PositionedSplitReader;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.Admin;
@@ -44,7 +45,7 @@ final class EndSeeingSplitReader extends PositionedSplitReader {
         own.putAll(properties);
         own.setProperty(
                 ConsumerConfig.CLIENT_ID_CONFIG,
-                properties.getProperty("client.id.prefix") + "-ends-" + context.getIndexOfSubtask());
+                properties.getProperty(KafkaSourceOptions.CLIENT_ID_PREFIX.key()) + "-ends-" + context.getIndexOfSubtask());
         admin = Admin.create(own);
     }
 
@@ -60,7 +61,9 @@ final class EndSeeingSplitReader extends PositionedSplitReader {
         if (answer == null || !answer.isDone()) {
             return records;
         }
-        List<EndOfLog> reached = reached(ends(), askedAt, this::position);
+        Map<TopicPartition, Long> ends = ends();
+        ends.keySet().retainAll(assigned()); // one that is bounded may have been finished since
+        List<EndOfLog> reached = reached(ends, askedAt, this::position);
         return reached.isEmpty() ? records : new RecordsThenEnds(records, reached);
     }
 
