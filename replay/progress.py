@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -26,6 +25,8 @@ from replay.output import Output, err, out, print_json
 
 RATE_SECONDS = 10.0
 PLAIN_SECONDS = 5.0
+LONGEST_ETA = 7 * 86400.0
+"""What takes longer by the rate of the last seconds stands still."""
 
 WORDS = {
     State.built: "submitting",
@@ -73,7 +74,7 @@ class Progress:
     """Records that its newest checkpoint covers."""
     total: int
     lag: int
-    """Records between the newest checkpoint and the end of the log now."""
+    """Records of `total` that its newest checkpoint does not cover."""
     lag_seconds: float | None
     """For how long the log had gone on beyond the newest checkpoint; None: longer than is remembered."""
     rate: float
@@ -124,8 +125,8 @@ def live_lag(attempt: Attempt, seen: Seen | None, published: int) -> LiveLag:
 
 
 def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, Any], meter: Meter, published: int,
-            note: str, live: LiveLag | None = None, log_ends: Offsets = MappingProxyType({})) -> Progress:
-    """One moment, from what was seen; `ends` is the target, `log_ends` where the log ends now, if known."""
+            note: str, live: LiveLag | None = None) -> Progress:
+    """One moment, from what was seen."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
     topics = tuple(
         TopicProgress(topic, sum(min(end, max(offsets.at(read, topic, p), offsets.at(covered, topic, p)))
@@ -133,10 +134,10 @@ def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, An
         for topic, partitions in sorted(ends.items()))
     done, total = sum(t.read for t in topics), sum(t.total for t in topics)
     rate = meter.rate(done)
+    lag = offsets.lag(covered, ends)
     return Progress(
         product=attempt.product, attempt=attempt.name, state=attempt.state.value, job_id=attempt.job_id,
-        job_status=str(job.get("status", "")), read=done, covered=total - offsets.lag(covered, ends), total=total,
-        lag=offsets.lag(covered, offsets.latest(ends, log_ends)),
+        job_status=str(job.get("status", "")), read=done, covered=total - lag, total=total, lag=lag,
         lag_seconds=lag_seconds(attempt.positions) if attempt.positions else None,
         rate=round(rate, 1), eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,
         elapsed_seconds=round(meter.elapsed, 1),
@@ -244,7 +245,7 @@ def panel(p: Progress) -> RenderableType:
     read = Table.grid(padding=(0, 1))
     read.add_column(width=10, no_wrap=True)
     read.add_column(width=22)
-    read.add_column(justify="right", no_wrap=True)
+    read.add_column(justify="right", min_width=len(f"{p.total:,}") * 2 + 3, no_wrap=True)
     read.add_column(no_wrap=True)
     rate = "  ".join(part for part in (f"{p.rate:,.0f}/s" if p.rate else "", _eta(p)) if part)
     read.add_row(Text("total", style="bold"), _bar(p.read, p.total), Text(f"{p.read:,} / {p.total:,}", style="bold"),
@@ -294,7 +295,10 @@ def _word(p: Progress) -> str:
 
 
 def _eta(p: Progress) -> str:
-    return f"{p.eta_seconds:,.0f} s left" if p.eta_seconds and p.read < p.total else ""
+    seconds = p.eta_seconds
+    if not seconds or p.read >= p.total or seconds > LONGEST_ETA:
+        return ""
+    return f"{seconds:.0f} s left" if seconds < 600 else f"{seconds / 60:,.0f} min left"
 
 
 def _chk(checkpoint: int) -> str:

@@ -50,8 +50,10 @@ class Follow:
     """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
 
     def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display,
-                 sleep: Callable[[float], None] = time.sleep) -> None:
-        self._loop, self._world, self._target, self._shown, self._sleep = loop, world, target, shown, sleep
+                 sleep: Callable[[float], None] = time.sleep, *, moving: bool = True) -> None:
+        """`moving`: progress is told towards the log's end as it is now; else towards the target."""
+        self._loop, self._world, self._ends, self._shown, self._sleep = loop, world, target, shown, sleep
+        self._moving = moving
         self._meter = Meter()
 
     def until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
@@ -82,6 +84,8 @@ class Follow:
     def _show(self, attempt: Attempt, state: ProductState, done: Pass | None, trouble: str) -> None:
         seen = done.seen.attempts.get(attempt.name) if done else None
         job = seen.job if seen else None
+        if seen and self._moving:
+            self._ends = offsets.latest(self._ends, seen.ends)
         if job and job.status != "RUNNING" and job.error:
             trouble = trouble or job.error
         if done and not trouble and done.notable:
@@ -90,10 +94,10 @@ class Follow:
         live = live_lag(active, done.seen.attempts.get(active.name) if done else None,
                         _published_checkpoint(active, state.published)) if active else None
         self._shown.show(measure(
-            attempt, self._positions(attempt), self._target,
+            attempt, self._positions(attempt), self._ends,
             {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,
             _published_checkpoint(attempt, state.published), trouble,
-            live if active and active.name != attempt.name else None, seen.ends if seen else {}))
+            live if active and active.name != attempt.name else None))
 
     def _positions(self, attempt: Attempt) -> Offsets:
         try:

@@ -107,7 +107,7 @@ def _block(p: ProductStatus) -> RenderableType:
         parts.append(Padding(Text(f"stopped: {p.blocked['message']}", style="bold red"), (0, 0, 0, 2)))
         parts += [Padding(Text(f"{key}: {p.blocked[key]}"), (0, 0, 0, 4)) for key in ("expected", "found", "next")]
     if p.waits:
-        parts.append(Padding(Text(p.waits, style="dim"), (0, 0, 0, 2)))
+        parts.append(Padding(Text(p.waits, style="yellow" if p.odd else "dim"), (0, 0, 0, 2)))
     if p.trouble:
         parts.append(Padding(Text(p.trouble, style="yellow"), (0, 0, 0, 2)))
     return Group(*parts)
@@ -169,22 +169,23 @@ def lag(records: int | None, seconds: float | None) -> str:
 
 
 def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
-    """What a log of the status says, by what it is about."""
+    """What a log of the status says, by what it is about: nothing that changes with every look."""
     r = p.readers
     yield "readers", f"{p.product}: " + (
-        f"readers see {r.attempt} checkpoint {r.checkpoint}, {r.covered:,} records" if r else "readers see nothing yet")
+        f"readers see {r.attempt} (release {r.fingerprint[:12]})" if r else "readers see nothing yet")
     for a in p.attempts:
-        head, *details = _attempt(a)
-        yield a.attempt, f"{p.product}: {' '.join(head.split())}"
+        *_, last = _attempt(a)
+        checkpoint = f"checkpoint {a.checkpoint or '-'} {lag(a.lag_records, None)} restarts {a.restarts}"
+        yield a.attempt, f"{p.product}: {a.attempt} {a.role} {checkpoint}"
         if a.progress:
             yield f"{a.attempt} progress", f"{p.product}: {a.attempt} {_progress(a)}"
         if a.error:
-            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {details[-1]}"
+            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {last}"
     for e in p.ended:
         yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
     if p.blocked:
         yield "blocked", f"{p.product}: stopped: {p.blocked['message']}; next: {p.blocked['next']}"
-    if p.waits:
+    if p.odd:
         yield "waits", f"{p.product}: {p.waits}"
     if p.trouble:
         yield "trouble", f"{p.product}: {p.trouble}"

@@ -79,7 +79,8 @@ class Verification:
         is kept when the same command may succeed later."""
         shadow, target = self._begin(name, parallelism, shown)
         try:
-            Follow(self.loop, self.world, target, shown, self.sleep).until(shadow, verify.comparable(target))
+            follow = Follow(self.loop, self.world, target, shown, self.sleep, moving=False)
+            follow.until(shadow, verify.comparable(target))
             shown.say(f"comparing {shadow.name} with what readers see")
             verdict = self._compare(shadow)
         except RetryableError:

@@ -93,6 +93,8 @@ class ProductStatus:
     ended: tuple[Ended, ...]
     waits: str
     """What the controller waits for, or does next."""
+    odd: bool
+    """A person would want to know of that."""
     blocked: Mapping[str, str] | None
     """Why a person has to look: message, expected, found, next."""
     trouble: str
@@ -118,8 +120,8 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
     blocked = {"message": step.message, "expected": step.expected, "found": step.found, "next": step.next} \
         if isinstance(step, Blocked) else None
     waits = "" if step is None or blocked else step.reason if isinstance(step, Wait) else f"next: {describe(step)}"
-    return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits, blocked,
-                         trouble)
+    return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
+                         isinstance(step, Wait) and step.notable, blocked, trouble)
 
 
 def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float) -> Readers | None:

@@ -43,12 +43,20 @@ def test_records_that_came_after_the_target_do_not_count() -> None:
     assert (p.read, p.total, p.lag) == (200, 200, 0)
 
 
-def test_the_lag_is_behind_the_log_as_it_is_now() -> None:
+def test_the_lag_in_seconds_is_how_long_ago_the_log_ended_there() -> None:
     position = Position(7, {"flights": {0: 90, 1: 90}}, 5.0, {"flights": {0: 100, 1: 100}})
     attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), positions=(replace(position, checkpoint=6, at=2.0,
                                                                           ends={"flights": {0: 90, 1: 80}}), position))
-    p = measure(attempt, {}, {"flights": {0: 90, 1: 90}}, {}, Meter(Clock()), 0, "", None, {"flights": {0: 150, 1: 90}})
-    assert (p.total, p.covered, p.lag, p.lag_seconds) == (180, 180, 60, 3.0)
+    p = measure(attempt, {}, {"flights": {0: 150, 1: 90}}, {}, Meter(Clock()), 0, "")
+    assert (p.total, p.covered, p.lag, p.lag_seconds) == (240, 180, 60, 3.0)
+
+
+@pytest.mark.parametrize(("eta", "told"), [
+    (3.2, "3 s left"), (599.0, "599 s left"), (7_200.0, "120 min left"), (715_889.0, None), (None, None)])
+def test_how_long_it_takes_is_told_unless_it_stands_still(eta: float | None, told: str | None) -> None:
+    text, *_ = lines(progress(eta_seconds=eta, rate=5.0))
+    assert ("left" in text) is (told is not None)
+    assert told is None or told in text
 
 
 def test_the_rate_is_that_of_the_last_seconds_and_survives_a_restart() -> None:
@@ -89,7 +97,7 @@ def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 LIVE = LiveLag("r1-a1", 12_345, 3.2, 1_234, 1_233, 0)
-HUGE = {"read": 53_345_678, "total": 98_765_432, "lag": 55_555_555, "rate": 123_456.7, "eta_seconds": 700.0,
+HUGE = {"read": 53_345_678, "total": 98_765_432, "lag": 55_555_555, "rate": 123_456.7, "eta_seconds": 500.0,
         "checkpoint": 1_234, "live": LIVE}
 
 
@@ -103,7 +111,7 @@ def test_the_panel_fits_80_columns() -> None:
     rows = drawn(progress(**HUGE))
     assert max(len(row) for row in rows) <= 80
     assert [row for row in rows if "…" in row] == []
-    assert rows[1].split()[-5:] == ["98,765,432", "123,457/s", "700", "s", "left"]
+    assert rows[1].split()[-5:] == ["98,765,432", "123,457/s", "500", "s", "left"]
     assert [row.split() for row in rows[-3:]] == [
         ["lag", "seconds", "checkpoint", "readers", "see", "restarts"],
         ["r1-a1", "replaying", "55,555,555", "-", "1234", "-", "1"],
@@ -112,7 +120,7 @@ def test_the_panel_fits_80_columns() -> None:
 
 def test_lines_fit_80_columns_one_for_each_attempt() -> None:
     shown = list(lines(progress(**HUGE, elapsed_seconds=3600.0, restarts=0)))
-    assert shown == [" 3600 s  r1-a1 replaying  54 % of 98.8M  123k/s  700 s left  lag 55.6M  chk-1234",
+    assert shown == [" 3600 s  r1-a1 replaying  54 % of 98.8M  123k/s  500 s left  lag 55.6M  chk-1234",
                      "         r1-a1 live  lag 12.3k (3 s)  chk-1234  readers chk-1233"]
     assert max(map(len, shown)) <= 80
 

@@ -125,6 +125,16 @@ def test_lag(arguments: tuple[int | None, float | None], expected: str) -> None:
     assert lag(*arguments) == expected
 
 
+def test_a_log_of_it_is_calm() -> None:
+    lines = view([told(LIVE, CANDIDATE)]).lines
+    assert list(lines.values()) == [
+        "flights: readers see r1-a1 (release ffffffffffff)",
+        "flights: r1-a1 active checkpoint 9 no lag restarts 0",
+        "flights: r2-a1 replaying checkpoint 2 lag 500 restarts 0",
+        "flights: r2-a1 70 % of 1,016 records read, 30/s, 10 s left"]
+    assert "flights: Flink is down" in view([told(LIVE, step=Wait("Flink is down", True))]).lines.values()
+
+
 def test_programs_get_everything() -> None:
     data = json.loads(json.dumps(view([told(LIVE, CANDIDATE)]).data, default=str))
     assert data[0]["readers"]["git_commit"] == "c" * 40
