@@ -1,4 +1,4 @@
-"""A Flink cluster for one attempt: `python -m local.clusters HOME start|stop|live NAME`, or `… HOME list`.
+"""A Flink cluster for one attempt: `python -m local.clusters HOME start|stop|live|why NAME`, or `… HOME list`.
 
 A job that exhausts its heap takes its TaskManager with it, and one that reads as fast as it can takes the CPU. So an
 attempt gets a JobManager and a TaskManager of its own under the stack's supervisor, and while it catches up the
@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import xmlrpc.client
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ LOGS_KEPT = 10
 """Clusters that are gone of which the logs stay: they tell why an attempt failed."""
 # An attempt's name; no program of the stack has a dash in its name.
 _NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)+")
+_TERMINATING = "Terminating due to"
+"""What a JVM says with -XX:+ExitOnOutOfMemoryError."""
 _LOG = re.compile(r"(?:job|task)manager-(.+?)\.log(\.\d+)?")
 
 
@@ -190,6 +193,17 @@ class LocalClusters:
             _remember(self._layout, name, Memory(memory.first_port, live=True))
             return all(_set_priority(pid, _nice(self._supervisor.pid())) for pid in self._slow_pids(name))
 
+    def why(self, name: str) -> str:
+        """What a TaskManager of it last said when it ended for want of memory: Flink only sees that it is gone."""
+        _refuse_other_names(name)
+        program = cluster_of(self._layout, name, 0).taskmanager
+        try:
+            with (self._layout.logs / f"{program}.log").open(errors="replace") as stream:
+                last = deque((line.strip() for line in stream if line.startswith(_TERMINATING)), 1)
+        except FileNotFoundError:
+            return ""
+        return f"{program}: {last[0]}" if last else ""
+
     def slow(self) -> dict[str, int]:
         """TaskManagers that serve readers at a lower CPU priority than the supervisor's: program → pid."""
         return {f"taskmanager-{name}": pid for name in names(self._layout)
@@ -315,10 +329,12 @@ def _answer(arguments: list[str]) -> object:
         case [home, "live", name]:
             raised = LocalClusters(layout_of(Path(home).absolute())).live(name)
             return {"name": name, "priority": "full" if raised else "low until it is restarted: not permitted"}
+        case [home, "why", name]:
+            return {"name": name, "why": LocalClusters(layout_of(Path(home).absolute())).why(name)}
         case [home, "list"]:
             return sorted(LocalClusters(layout_of(Path(home).absolute())).names())
         case _:
-            sys.exit("usage: python -m local.clusters HOME start|stop|live NAME, or HOME list")
+            sys.exit("usage: python -m local.clusters HOME start|stop|live|why NAME, or HOME list")
 
 
 def _end(error: KappaError) -> NoReturn:

@@ -4,6 +4,7 @@
     PROGRAM stop NAME     leave nothing of it; a name that is not known is fine
     PROGRAM list          print the names of all of which something is left, as a JSON list
     PROGRAM live NAME     it serves readers now: give it its full share of the CPU
+    PROGRAM why NAME      print {"why": "…"}: why a process of it last came to an end by itself; empty: not known
 
 All may be repeated. Exit code 0, or another with a KappaError as a JSON line: error, message, expected, found, next.
 """
@@ -39,6 +40,9 @@ class Clusters(Protocol):
     def live(self, name: str) -> None:
         """It serves readers from now on."""
 
+    def why(self, name: str) -> str:
+        """Why a process of it last came to an end by itself, as far as that is known."""
+
 
 class CommandClusters:
     """Clusters of the program that the settings name."""
@@ -64,6 +68,10 @@ class CommandClusters:
 
     def live(self, name: str) -> None:
         self._run("live", name)
+
+    def why(self, name: str) -> str:
+        answer = self._run("why", name)
+        return str(answer.get("why") or "") if isinstance(answer, dict) else ""
 
     def _run(self, *arguments: str) -> Any:
         """The last line that it prints, as JSON; None when that is none."""

@@ -293,10 +293,14 @@ def _given_up(state: ProductState, attempt: Attempt, seen: Seen, now: float) -> 
                       f"it had not caught up {attempt.deadline - attempt.created:,.0f} s after its deploy")
     if seen.job and seen.job.restarts - attempt.restarts > seen.policy.max_restarts:
         return GiveUp(attempt, State.failed, f"its job restarted {seen.job.restarts - attempt.restarts} times without "
-                                             f"a checkpoint in between: {seen.job.error}")
+                                             f"a checkpoint in between: {_with(seen.job.error, seen.death)}")
     if seen.log_lost:
         return GiveUp(attempt, State.failed, f"records of the log are gone: {'; '.join(seen.log_problems)}")
     return None
+
+
+def _with(error: str, death: str) -> str:
+    return f"{error} ({death})" if death else error
 
 
 def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:

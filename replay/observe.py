@@ -10,7 +10,7 @@ from jobs.product import LagLimit, Product
 from replay import offsets
 from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
-from replay.model import Attempt, Checkpoint, Move, ProductState, State
+from replay.model import CANDIDATE, Attempt, Checkpoint, Move, ProductState, State
 from replay.offsets import Offsets
 
 
@@ -32,6 +32,8 @@ class Seen:
     """Why its Flink cluster could not be asked; then nothing is known of its job."""
     cluster_gone: bool = False
     """Its own cluster was not only silent: nobody knows it."""
+    death: str = ""
+    """Why a process of its own cluster ended, if that is known; looked for once its job restarts too often."""
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""
     committed: Offsets = field(default_factory=dict)
@@ -82,6 +84,9 @@ class Eyes(Protocol):
     def cluster_runs(self, attempt: Attempt) -> bool:
         """Whether somebody keeps its own cluster running; true on the session cluster."""
 
+    def death(self, attempt: Attempt) -> str:
+        """Why a process of its own cluster last came to an end by itself; empty: not known."""
+
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
 
     def committed(self, group: str, product: Product) -> Offsets: ...
@@ -125,6 +130,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
         job = eyes.job(attempt)
     except FlinkDownError as e:
         return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt))
+    failing = job is not None and attempt.state in CANDIDATE and job.restarts - attempt.restarts > policy.max_restarts
     reference = state.release(attempt.release).reference_offsets
     # A bounded source may end without committing its last offsets; a finished task is in every later checkpoint.
     ended = offsets.only(reference, job.finished_sources) if job else {}
@@ -136,6 +142,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     problems, lost = eyes.log_problems(product) if asked else ((), False)
     return Seen(
         policy=policy,
+        death=eyes.death(attempt) if failing else "",
         job=job,
         committed=offsets.replaced(committed, ended),
         ends=ends,

@@ -13,7 +13,7 @@ from pyiceberg.catalog import Catalog
 from jobs.product import Product, ProductError, Role, load_product
 from replay import cleaning, gate, lake, log, publish
 from replay.clusters import Clusters, clusters
-from replay.errors import ConfigError
+from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, Submission, retained_checkpoints
 from replay.model import Attempt, Check, Checkpoint, ProductState, Release
 from replay.offsets import Offsets
@@ -57,6 +57,12 @@ class World:
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
+
+    def death(self, attempt: Attempt) -> str:
+        try:
+            return self.clusters.why(attempt.cluster) if attempt.cluster and self.clusters else ""
+        except KappaError:  # a program that does not know the question
+            return ""
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.flink(attempt).standing_clocks(attempt.job_id)

@@ -247,6 +247,9 @@ class FakeWorld:
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or attempt.cluster in self.clusters
 
+    def death(self, attempt: Attempt) -> str:
+        return ""
+
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.clocks_standing
 

@@ -31,6 +31,12 @@ def test_the_program_is_told_what_to_do(tmp_path: Path) -> None:
     assert file.read_text() == f"start {NAME}; live {NAME}; list; stop {NAME}; "
 
 
+@pytest.mark.parametrize(("answer", "why"), [
+    ('{"name": "x", "why": "out of memory"}', "out of memory"), ('{"name": "x", "why": null}', ""), ("", "")])
+def test_it_may_know_why_a_process_ended(answer: str, why: str) -> None:
+    assert _program(f"print({answer!r})").why(NAME) == why
+
+
 def test_what_it_says_before_its_answer_does_not_matter() -> None:
     assert _program("print('pulling an image')", "print('[]')").names() == frozenset()
 

@@ -275,6 +275,16 @@ def test_a_cluster_catches_up_until_it_is_live(local: LocalClusters, layout: Lay
     assert clusters.recall(layout, NAME) == Memory(19_100, live=True)
 
 
+def test_why_a_taskmanager_ended_is_the_last_thing_that_its_jvm_said(local: LocalClusters, layout: Layout) -> None:
+    assert local.why(NAME) == ""
+    log = layout.logs / f"taskmanager-{NAME}.log"
+    log.write_text("INFO Terminating due to nothing\n")
+    assert local.why(NAME) == ""
+    log.write_text("Terminating due to java.lang.OutOfMemoryError: Metaspace\nINFO here again\n"
+                   "Terminating due to java.lang.OutOfMemoryError: Java heap space\nINFO here again\n")
+    assert local.why(NAME) == f"taskmanager-{NAME}: Terminating due to java.lang.OutOfMemoryError: Java heap space"
+
+
 def test_only_a_cluster_that_was_started_goes_live(local: LocalClusters) -> None:
     with pytest.raises(RefusedError, match="there is no cluster flights-r2-a1"):
         local.live(NAME)
