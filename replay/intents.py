@@ -38,7 +38,8 @@ def switch(state: ProductState, target: str | None) -> Intent:
         when = "once it has caught up and its checks pass"
     else:
         when = "once its checks pass"
-    return Intent(replace(attempt, promote=Move.switch, error=""),
+    # What passed its checks may be long ago by now: they run again, on the newest.
+    return Intent(replace(attempt, promote=Move.switch, error="", audited_checkpoint=None),
                   f"{state.product}: {_from(state)} → {attempt.name}, {when}")
 
 
