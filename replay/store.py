@@ -192,9 +192,12 @@ class Store:
             self._put(c, attempts)
 
     def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
-        """Put an event into the history, together with the attempts that it changed."""
+        """Put an event into the history, unless it is the attempt's newest, with the attempts that it changed."""
+        newest = (sa.select(_events.c.what, _events.c.detail).order_by(_events.c.id.desc()).limit(1)
+                  .where(_events.c.product == event.product, _events.c.attempt == event.attempt))
         with self._fenced(lease) as c:
-            self._insert(c, event)
+            if c.execute(newest).one_or_none() != (event.what, event.detail):
+                self._insert(c, event)
             self._put(c, attempts)
 
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:

@@ -119,6 +119,17 @@ def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
     assert (lost.attempt, lost.detail) == ("r1-a1", "its job became CANCELED, and not by this controller")
 
 
+def test_offsets_that_stay_deleted_are_told_of_once(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    group = begin(loop, world).group
+    turn(loop, world, clock, 30)
+    for _ in range(5):
+        world.checkpoint_of("job-1-0", commit_offsets=False)
+        world.positions.pop(group, None)
+        turn(loop, world, clock, 1)
+    told = [e.detail for e in loop.store.events("flights") if e.what == "disturbed"]
+    assert told == [f"committed offsets of group {group} went back: somebody deleted or reset them"]
+
+
 def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
     begin(loop, world)
