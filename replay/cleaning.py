@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, zip_longest
 
@@ -16,7 +16,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.refs import SnapshotRef
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.table.update import (
     AssertRefSnapshotId,
@@ -134,10 +133,7 @@ def _check_branch(branch: str) -> None:
 
 def _only_on(metadata: TableMetadata, branch: str) -> set[int]:
     """The snapshots that would be out of reach without this branch."""
-    if branch not in metadata.refs:
-        return set()
-    others = [ref for name, ref in metadata.refs.items() if name != branch]
-    return {s.snapshot_id for s in _ancestors(metadata, metadata.refs[branch])} - _reached(metadata, others)
+    return _reached(metadata, [branch]) - _reached(metadata, metadata.refs.keys() - {branch})
 
 
 def _delete_unnamed(tables: Iterable[Table], candidates: Collection[str]) -> None:
@@ -183,11 +179,11 @@ def expirable(metadata: TableMetadata, branch: str, keep_from: int, job_ids: Col
     """The snapshots that `expire` removes; `older_than` in milliseconds since the epoch."""
     if branch not in metadata.refs:
         return set()
-    line = list(_ancestors(metadata, metadata.refs[branch]))
+    line = list(lake.ancestors(metadata, branch))
     recent = [i for i, s in enumerate(line) if _is_from(s, keep_from, job_ids)]
     # Not one at or above the oldest checkpoint that matters: its commit is still to come.
     old = {s.snapshot_id for s in line[max(recent) + 2:]} if recent else set()
-    reached = _reached(metadata, metadata.refs.values())
+    reached = _reached(metadata, metadata.refs)
     adrift = {s.snapshot_id for s in metadata.snapshots if s.snapshot_id not in reached and lake.written_by(s)[0]}
     young = {s.snapshot_id for s in metadata.snapshots if s.timestamp_ms >= older_than}
     return (old | adrift) - young - _read(metadata, older_than) - _retained(metadata) - {shown}
@@ -208,8 +204,8 @@ def _read(metadata: TableMetadata, since: int) -> set[int]:
 def _retained(metadata: TableMetadata) -> set[int]:
     """Heads, and what the refs' own retention settings ask for."""
     kept, now = set(), time.time() * 1000
-    for ref in metadata.refs.values():
-        for i, s in enumerate(_ancestors(metadata, ref)):
+    for name, ref in metadata.refs.items():
+        for i, s in enumerate(lake.ancestors(metadata, name)):
             if i >= (ref.min_snapshots_to_keep or 1) and s.timestamp_ms < now - (ref.max_snapshot_age_ms or 0):
                 break
             kept.add(s.snapshot_id)
@@ -221,7 +217,7 @@ def _freed(table: Table, branch: str, going: set[int]) -> set[str]:
     snapshots = table.metadata.snapshots
     leaving = [s for s in snapshots if s.snapshot_id in going]
     staying = [s for s in snapshots if s.snapshot_id not in going]
-    line = list(_ancestors(table.metadata, table.metadata.refs[branch]))
+    line = list(lake.ancestors(table.metadata, branch))
     oldest = max((i for i, s in enumerate(line) if s.snapshot_id in going), default=-1)
     appended = all(s.summary and s.summary.operation is Operation.APPEND for s in line[:oldest])
     if appended and going <= {s.snapshot_id for s in line}:
@@ -290,17 +286,8 @@ def forget(settings: Settings, product_name: str, branch: str, group: str, check
 
 # What snapshots reach and name
 
-def _ancestors(metadata: TableMetadata, ref: SnapshotRef) -> Iterator[Snapshot]:
-    """The ref's snapshot and those before it, as far back as they were kept."""
-    by_id = {s.snapshot_id: s for s in metadata.snapshots}
-    snapshot = by_id.get(ref.snapshot_id)
-    while snapshot is not None:
-        yield snapshot
-        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
-
-
-def _reached(metadata: TableMetadata, refs: Iterable[SnapshotRef]) -> set[int]:
-    return {s.snapshot_id for ref in refs for s in _ancestors(metadata, ref)}
+def _reached(metadata: TableMetadata, refs: Iterable[str]) -> set[int]:
+    return {s.snapshot_id for ref in refs for s in lake.ancestors(metadata, ref)}
 
 
 def _manifests(io: FileIO, snapshots: Iterable[Snapshot]) -> set[str]:

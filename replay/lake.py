@@ -147,10 +147,8 @@ def ensure_tables(catalog: Catalog, product: Product) -> None:
     """Create what is missing: namespace, tables, the empty snapshot tagged `genesis`; add new nullable columns."""
     schemas = {table: iceberg_schema(product, table) for table in product.outputs}
     with catalog_errors():
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             catalog.create_namespace(product.name)
-        except NamespaceAlreadyExistsError:
-            pass
         existing = pointers(catalog, product.name)
         for name, schema in schemas.items():
             if name not in existing:  # asked first: a refused creation leaves its metadata file behind
@@ -249,11 +247,8 @@ def drop_branch(catalog: Catalog, product: Product, branch: str) -> None:
             table.manage_snapshots().remove_branch(branch).commit()
 
     for name in product.outputs:
-        with catalog_errors():
-            try:
-                commit(catalog, (product.name, name), drop)
-            except NoSuchTableError:
-                continue
+        with catalog_errors(), suppress(NoSuchTableError):
+            commit(catalog, (product.name, name), drop)
 
 
 def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Table], None]) -> None:
@@ -275,29 +270,28 @@ def checkpoints(table: Table, branch: str, job_ids: Collection[str]) -> dict[int
     return _checkpoints(table.metadata, branch, frozenset(job_ids))
 
 
-def _checkpoints(metadata: TableMetadata, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
-    if branch not in metadata.refs:
-        return {}
+def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
+    """The ref's snapshot and those before it, as far back as they were kept; none when there is no such ref."""
     by_id = {s.snapshot_id: s for s in metadata.snapshots}
-    found: dict[int, int] = {}
-    snapshot = by_id.get(metadata.refs[branch].snapshot_id)
+    snapshot = by_id.get(metadata.refs[ref].snapshot_id) if ref in metadata.refs else None
     while snapshot is not None:
+        yield snapshot
+        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+
+
+def _checkpoints(metadata: TableMetadata, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for snapshot in ancestors(metadata, branch):
         job, checkpoint = written_by(snapshot)
         if job in job_ids and checkpoint is not None:
             found.setdefault(checkpoint, snapshot.snapshot_id)  # walking back: the last commit of a checkpoint wins
-        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
     return found
 
 
 def _refuse_strange(metadata: TableMetadata, table: str, branch: str, job_ids: frozenset[str]) -> None:
     if branch not in metadata.refs:
         return
-    by_id = {s.snapshot_id: s for s in metadata.snapshots}
-    line: dict[int, Snapshot] = {}
-    snapshot = by_id.get(metadata.refs[branch].snapshot_id)
-    while snapshot is not None:
-        line[snapshot.snapshot_id] = snapshot
-        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+    line = {s.snapshot_id: s for s in ancestors(metadata, branch)}
     oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
     others = [s for s in line.values() if (job := written_by(s)[0]) and job not in job_ids]
     lost = [s for s in metadata.snapshots if s.snapshot_id not in line and (s.sequence_number or 0) > oldest
