@@ -13,9 +13,10 @@ import fastavro
 import pytest
 
 from demo import flights
-from demo.commands import Fault, Lines, faults
+from demo.commands import Fault
 from demo.flights import PARTITIONS, Encoder, Planned
 from demo.load import Loaded, last_written, still_missing
+from demo.run_load import Lines, faults
 from replay.errors import RefusedError
 
 SCHEMAS = Path(__file__).parents[2] / "sql" / "flights" / "schemas"
@@ -151,7 +152,7 @@ def test_garbage_comes_in_five_kinds_and_none_can_be_decoded(year: list[Planned]
 @pytest.mark.parametrize(("kind", "count"), [
     (Fault.late, 300), (Fault.duplicates, 3_368), (Fault.undecodable, 7), (Fault.after_midnight, 1_207)])
 def test_faults_can_be_listed(kind: Fault, count: int, year: list[Planned], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demo.commands.repeats", lambda scale: [(0, year)])
+    monkeypatch.setattr("demo.run_load.repeats", lambda scale: [(0, year)])
     listed = faults(kind, 1)
     assert len({(f["topic"], f["partition"], f["offset"]) for f in listed}) == len(listed) == count
 
