@@ -109,8 +109,9 @@ def _report(intent: Intent, before: ProductState, after: ProductState, seconds: 
         return
     if dry_run or not intent.changed:
         return
+    gone = f"nothing of {name} is left; " if after.attempt(name).cleaned else ""
     if shown:
-        out.print(f"readers see {after.product} {shown.attempt_name}, checkpoint {shown.checkpoint} ({seconds:.1f} s)",
-                  markup=False)
+        out.print(f"{gone}readers see {after.product} {shown.attempt_name}, checkpoint {shown.checkpoint} "
+                  f"({seconds:.1f} s)", markup=False)
     if behind:
         out.print(f"that is {behind:,} records behind what they saw before; its job goes on from there", markup=False)

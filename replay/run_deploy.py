@@ -121,10 +121,19 @@ def _show_waiting(attempt: Attempt, waited: bool, output: Output) -> None:
         out.print(f"next:  kappa status {attempt.product} --watch", markup=False)
         return
     if checks:
-        print_rows(checks, output, title=f"checks on checkpoint {attempt.audited_checkpoint} of {attempt.name}")
+        out.print(checked(attempt), markup=False)
     out.print(f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
               f"next:  kappa diff {attempt.product}     what would change\n"
               f"       kappa switch {attempt.product}   show it to readers", markup=False)
+
+
+def checked(attempt: Attempt) -> str:
+    """What the checks found: those that passed in a number, the others by name."""
+    bad = [c for c in attempt.checks if c.offending]
+    passed = len(attempt.checks) - len(bad)
+    return "\n  ".join([
+        f"{passed} of {len(attempt.checks)} checks passed on checkpoint {attempt.audited_checkpoint}",
+        *(f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}" for c in bad)])
 
 
 def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
@@ -137,6 +146,8 @@ def _show_published(settings: Settings, state: ProductState, attempt: Attempt, o
                     "covered": offsets.to_json(published.covered), "tables": rows})
         return
     print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
+    if attempt.checks:
+        out.print(checked(attempt), markup=False)
     out.print(f"next:  kappa query {product.name} \"SELECT * FROM {product.outputs[0]} LIMIT 5\"\n"
               f"       kappa audit {product.name}", markup=False)
 

@@ -97,20 +97,24 @@ def view(products: list[ProductStatus]) -> View:
 def _block(p: ProductStatus) -> RenderableType:
     """A product, indented under its name."""
     parts: list[RenderableType] = [Text(f"\n{p.product}", style="bold")]
-    parts += [Padding(Text(text), (0, 0, 0, 2)) for text in _readers(p)]
+    parts += [_indented(2, text) for text in _readers(p)]
     for a in p.attempts:
         head, *details = _attempt(a)
-        parts.append(Padding(Text(head, style="bold" if a.role == "active" else ""), (0, 0, 0, 2)))
-        parts += [Padding(Text(text, style="red" if text == a.error else "dim"), (0, 0, 0, 9)) for text in details]
-    parts += [Padding(Text(f"{e.attempt}  {e.state}: {e.error}", style="red"), (0, 0, 0, 2)) for e in p.ended]
+        parts.append(_indented(2, head, style="bold" if a.role == "active" else ""))
+        parts += [_indented(9, text, style="red" if text == a.error else "dim") for text in details]
+    parts += [_indented(2, f"{e.attempt}  {e.state}: {e.error}", style="red") for e in p.ended]
     if p.blocked:
-        parts.append(Padding(Text(f"stopped: {p.blocked['message']}", style="bold red"), (0, 0, 0, 2)))
-        parts += [Padding(Text(f"{key}: {p.blocked[key]}"), (0, 0, 0, 4)) for key in ("expected", "found", "next")]
+        parts.append(_indented(2, f"stopped: {p.blocked['message']}", style="bold red"))
+        parts += [_indented(4, f"{key}: {p.blocked[key]}") for key in ("expected", "found", "next")]
     if p.waits:
-        parts.append(Padding(Text(p.waits, style="yellow" if p.odd else "dim"), (0, 0, 0, 2)))
+        parts.append(_indented(2, p.waits, style="yellow" if p.odd else "dim"))
     if p.trouble:
-        parts.append(Padding(Text(p.trouble, style="yellow"), (0, 0, 0, 2)))
+        parts.append(_indented(2, p.trouble, style="yellow"))
     return Group(*parts)
+
+
+def _indented(by: int, text: str, style: str = "") -> Padding:
+    return Padding(Text(text, style=style), (0, 0, 0, by), expand=False)
 
 
 def _readers(p: ProductStatus) -> Iterator[str]:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from replay import deploy as deploying
+from replay import run_deploy
 from replay.deploy import Plan, Terms, finished, follow, need_slots, plan, refuse_problems
 from replay.errors import ConflictError, KappaError, RefusedError
 from replay.flink import Slots
-from replay.model import Attempt, ProductState, Publication, Release, State
+from replay.model import Attempt, Check, ProductState, Publication, Release, State
 
 R1 = Release("flights", 1, "f1", 0.0, {"airlines": {0: 16}})
 R2 = replace(R1, number=2, fingerprint="f2", computation="c2")
@@ -120,6 +121,11 @@ def test_the_attempt_that_starts_over_is_followed() -> None:
     assert follow(attempt(1, State.replaying), state(lost, successor)) == successor
     assert follow(attempt(1, State.replaying), state(attempt(1))) == attempt(1)
     assert follow(attempt(1, State.replaying), state(lost, replace(successor, shadow=True))) == lost
+
+
+def test_checks_that_passed_are_counted_and_others_named() -> None:
+    a = attempt(audited_checkpoint=7, checks=(Check("a", True, 0), Check("b", True, 0), Check("c", False, 3, "3 rows")))
+    assert run_deploy.checked(a) == "2 of 3 checks passed on checkpoint 7\n  c: 3 rows (a warning)"
 
 
 def test_too_few_slots_are_refused() -> None:
