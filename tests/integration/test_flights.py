@@ -82,7 +82,8 @@ def test_the_fix_is_replayed_beside_the_live_release(product: Product) -> None:
     product.reader.only_job = True
     traffic = stack.kappa.start("load", NAME, "--rate", "500")
     moments = product.deploy("--no-auto-switch")
-    assert traffic.wait(300) == 0
+    said, _ = traffic.communicate(timeout=300)
+    assert traffic.returncode == 0, said
 
     state = product.state
     assert {a.name: a.state for a in state.attempts} == {"r1-a1": State.active, "r2-a1": State.audited}
