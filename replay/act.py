@@ -196,12 +196,17 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
 
 
 def _clean(c: Context, attempt: Attempt) -> None:
-    """The list of files is stored first: once the branch is gone nothing else tells which they were."""
+    """The list of files is stored first: once the branch is gone nothing else tells which they were.
+
+    When it did not come to its end more may have to go by now: a last commit of its job, or what somebody else's ref
+    held until then.
+    """
     product = c.hands.product(attempt, c.state)
-    if attempt.garbage is None:
-        attempt = replace(attempt, garbage=c.hands.garbage(product, attempt))
+    listed = tuple(sorted({*(attempt.garbage or ()), *c.hands.garbage(product, attempt)}))
+    if listed != attempt.garbage:
+        attempt = replace(attempt, garbage=listed)
         c.save(attempt)
-    c.hands.clean(product, attempt, c.state, attempt.garbage or ())
+    c.hands.clean(product, attempt, c.state, listed)
     c.save(replace(attempt, cleaned=True, garbage=()))
 
 

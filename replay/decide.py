@@ -438,7 +438,8 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     published = state.published
     shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
     floor = published.covered if published else {}
-    fit = [c for c in seen.commits if c.id > shown and _covers(attempt, c.id, floor)]  # newest first
+    fit = [c for c in seen.commits  # newest first
+           if c.id > shown and _covers(attempt, c.id, floor) and (active or _surpasses(state, attempt, c.id))]
     if not fit:
         return Wait("waiting for the next checkpoint in every table")
     if moved := moved_by_somebody(state, observation):
@@ -457,6 +458,21 @@ def _covers(attempt: Attempt, checkpoint: int, floor: offsets.Offsets) -> bool:
     """Whether a checkpoint surely covers what readers already see."""
     below = attempt.position_below(checkpoint)
     return below is not None and offsets.covers(below.offsets, floor)
+
+
+def _surpasses(state: ProductState, attempt: Attempt, checkpoint: int) -> bool:
+    """Whether a checkpoint surely holds every record that readers see of another attempt.
+
+    What a publication covers is what it holds at least: after a pause of the controller, or with a commit of offsets
+    that came late, it may hold much more. At most it holds what was in the log when it was first seen.
+    """
+    published = state.published
+    if published is None or published.attempt_name == attempt.name:
+        return True
+    later = [p for p in state.attempt(published.attempt_name).positions if p.checkpoint >= published.checkpoint]
+    later += [p for p in attempt.positions if p.at >= (published.finished or 0.0)]
+    held = [p for p in attempt.positions if p.checkpoint <= checkpoint]
+    return bool(later and held) and offsets.covers(held[-1].offsets, min(later, key=lambda p: p.at).ends)
 
 
 def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from control_world import Clock, FakeWorld
 
+from replay import verify as verifying
 from replay.act import new_attempt
 from replay.decide import Wait
 from replay.deploy import Terms, plan
@@ -71,10 +72,20 @@ def deploy(loop: Loop, world: FakeWorld, *, release: int = 1, auto_switch: bool 
     with Patience(loop, "flights") as lease:
         state = loop.store.load("flights")
         known = next((r for r in state.releases if r.number == release), None)
-        wanted = known or Release("flights", release, f"f{release}", loop.now(), world.reference)
+        wanted = known or Release("flights", release, f"f{release}", loop.now(), world.reference,
+                                  computation=f"c{release}")
         terms = Terms(2, again=again, auto_switch=auto_switch, deadline=deadline, own_cluster=own)
         todo = plan(state, wanted, terms, loop.now(), f"job-{release}-{len(state.attempts)}")
         if todo.release:
             loop.store.add_release(lease, todo.release)
         loop.store.save(lease, *todo.changed)
     return todo.attempt
+
+
+def verify(loop: Loop) -> None:
+    """`kappa verify` until it has recorded its shadow."""
+    with Patience(loop, "flights") as lease:
+        state = loop.store.load("flights")
+        todo = verifying.plan(state, verifying.Terms(), loop.now(), f"shadow-{len(state.attempts)}")
+        if todo.new:
+            loop.store.save(lease, todo.shadow)

@@ -137,8 +137,8 @@ class FakeWorld:
     prioritised: set[str] = field(default_factory=set)
     submit_fails: list[Exception] = field(default_factory=list)
     lost_answers: int = 0
-    late_submissions: list[float] = field(default_factory=list)
-    """Seconds that the next submissions take to arrive, after their answer was lost."""
+    late_submissions: list[tuple[float, float]] = field(default_factory=list)
+    """Of the next ones: seconds until the client gives up, and from then on until they arrive."""
     clocks_standing: tuple[str, ...] = ()
     die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     lag: LagLimit | None = None
@@ -307,7 +307,10 @@ class FakeWorld:
         if self.submit_fails:
             raise self.submit_fails.pop(0)
         if self.late_submissions:
-            self.arrivals.append(Arrival(self.clock() + self.late_submissions.pop(0), attempt))
+            patience, late = self.late_submissions.pop(0)
+            self.clock.time += patience
+            keepalive()
+            self.arrivals.append(Arrival(self.clock() + late, attempt))
             raise OutcomeUnknownError("no answer")
         self._reach(attempt)
         client = Arrival(self.clock() + CLIENT_SECONDS, attempt)
@@ -374,7 +377,7 @@ class FakeWorld:
 
     def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
         self._gate("before clean")
-        shown = {self.lake.snapshots[s].writer for s in self.main_now.values()}
+        shown = {self.lake.snapshots[s].writer for s in self.published[-1].values()} if self.published else set()
         assert attempt.name not in shown, f"readers see {attempt.name}"
         assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), f"{attempt.name} still writes"
         self.lake.remove(attempt.name, files, self._gate)
@@ -390,7 +393,8 @@ class FakeWorld:
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         self._gate("before expire")
         assert attempt.tip is not None
-        self.lake.expire(attempt.name, min([attempt.tip.id, *self.retained(attempt)]))
+        shown = state.published.after.values() if state.published else ()
+        self.lake.expire(attempt.name, min([attempt.tip.id, *self.retained(attempt)]), shown)
         self.expired.append(attempt.name)
         self._gate("after expire")
 

@@ -152,9 +152,9 @@ class FakeLake:
         needed = {s.file for s in self.snapshots.values()}
         self.files -= {f for f in files if f not in needed}
 
-    def expire(self, branch: str, keep_from: int) -> None:
+    def expire(self, branch: str, keep_from: int, shown: Collection[int]) -> None:
         """Snapshots below a checkpoint, but for those that a ref names; and what no ref reaches any more."""
-        heads = set(self.refs.values())
+        heads = {*self.refs.values(), *shown}
         reached = {s.id for t, b in self.refs for s in self.line(t, b)}
         old = {s.id for t in TABLES for s in self.line(t, branch) if s.checkpoint < keep_from - 1}
         for id in [i for i in self.snapshots if (i in old or i not in reached) and i not in heads]:

@@ -382,6 +382,29 @@ def test_a_switch_back_to_a_standby_never_shows_an_older_position() -> None:
     assert "r2-a1: waiting for the next checkpoint in every table" in got.reason
 
 
+@pytest.mark.parametrize(("at", "seen_live", "fits"), [
+    pytest.param(60, {4: 60}, True, id="all that was in the log when the shown one was first seen"),
+    pytest.param(59, {4: 60}, False, id="a record fewer"),
+    pytest.param(60, {3: 60, 7: 70}, False, id="it was first seen later"),
+    pytest.param(60, {3: 70}, False, id="nobody has looked since"),
+    pytest.param(70, {3: 70}, True, id="nobody but the successor has looked since"),
+])
+def test_a_successor_holds_at_least_what_the_shown_one_may_hold(at: int, seen_live: Mapping[int, int],
+                                                                fits: bool) -> None:
+    """A controller that comes back finds a checkpoint that covers, for sure, only what was read long ago."""
+    def log(offset: int) -> Mapping[str, Mapping[int, int]]:
+        return {**REFERENCE, "flights": {0: offset, 1: 100}}
+
+    live = replace(LIVE, positions=tuple(Position(c, log(20), NOW - 50 + c, log(end)) for c, end in seen_live.items()))
+    mine = (Position(4, log(50), NOW - 100), Position(5, log(at), NOW - 10, log(70)))
+    candidate = second(AUDITED, positions=mine)
+    releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
+    state = ProductState("flights", releases, (live, candidate), (publication(4, covered=log(20), finished=NOW - 40),))
+    looks = {"r1-a1": seen(7, publishable=(snapshot(4),)), "r2-a1": READY}
+    got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
+    assert isinstance(got, Publish if fits else Wait | Record)
+
+
 def test_a_log_that_is_not_whole_any_more_keeps_the_candidate_from_readers() -> None:
     got = beside(second(AUDITED), replace(READY, log_problems=("topic flights: retention.ms=1000",)))
     assert isinstance(got, Wait)
