@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from memory_store import MemoryStore
 
 from replay.errors import RetryableError
 from replay.model import Attempt, Check, Checkpoint, Move, Position, Publication, Release, State
@@ -23,8 +24,12 @@ ATTEMPT = Attempt(
 INTENT = Publication(0, "flights", 1, 1, 3, {"t": 1}, {"t": 2}, {"flights": {0: 5, 1: 6}}, 14.0, kind=Move.switch)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(params=["database", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store | MemoryStore]:
+    """Also the tests' own store, which others rely on, keeps the contract."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
     opened = Store(f"sqlite:///{tmp_path / 'store.db'}")
     yield opened
     opened.close()
@@ -36,7 +41,8 @@ def lease(store: Store, holder: str = "me", now: float = 0.0, ttl: float = 10.0)
     return got
 
 
-def test_what_is_saved_is_read_back_equal(store: Store, tmp_path: Path) -> None:
+def test_what_is_saved_is_read_back_equal(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'store.db'}")
     mine = lease(store)
     store.add_release(mine, RELEASE)
     store.save(mine, ATTEMPT)
@@ -44,6 +50,7 @@ def test_what_is_saved_is_read_back_equal(store: Store, tmp_path: Path) -> None:
     again = Store(f"sqlite:///{tmp_path / 'store.db'}")
     state = again.load("flights")
     again.close()
+    store.close()
     assert (state.releases, state.attempts, state.unfinished) == ((RELEASE,), (ATTEMPT,), intent)
     assert store.products() == ["flights"]
 

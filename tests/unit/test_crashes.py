@@ -1,0 +1,389 @@
+"""The controller killed at every boundary of every story: what it finds is carried on to the same end.
+
+A story runs once undisturbed. At each boundary (before and after every write to the store, before, during and after
+every effect) the store and the world are copied as they are: that is all that a killed process leaves. In each copy
+another process begins once the dead one's lease has expired, and has to come to the same end.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, cast
+
+import pytest
+from control_steps import deploy, verify, want
+from control_world import Clock, FakeWorld, MortalStore
+from fake_lake import TABLES, FakeLake
+from memory_store import MemoryStore
+
+from replay import intents
+from replay.decide import EXPIRY_SECONDS
+from replay.errors import ConflictError, KappaError, RefusedError
+from replay.loop import LEASE_SECONDS, Loop
+from replay.model import Attempt, Check
+from replay.store import StaleLeaseError, Store
+
+END = {0: 100, 1: 90}
+TURNS = 12
+"""More than any undisturbed story takes."""
+
+
+@dataclass
+class Scene:
+    """All that outlives a process."""
+
+    world: FakeWorld
+    store: MemoryStore
+
+    @classmethod
+    def new(cls, *, atomic: bool = True) -> Scene:
+        clock = Clock()
+        scene = cls(FakeWorld(clock), MemoryStore(clock))
+        scene.world.lake.atomic = atomic
+        scene.world.speed = 100
+        return scene
+
+    @property
+    def clock(self) -> Clock:
+        return self.world.clock
+
+    def copied(self) -> Scene:
+        world = copy.deepcopy(replace(self.world, die_at=lambda _: False))
+        return Scene(world, self.store.copied(world.clock))
+
+    def process(self, holder: str) -> Loop:
+        return Loop(self.world, cast(Store, self.store), self.clock, holder=holder)
+
+    def outcome(self) -> dict[str, Any]:
+        """Everything that must not depend on where a process died."""
+        state, world, lake = self.store.load("flights"), self.world, self.world.lake
+        shown = [lake.snapshots[s] for s in world.main_now.values()]
+        return {
+            "attempts": {a.name: (a.state, a.stop, a.promote, a.cleaned, len(a.job_ids), a.favoured)
+                         for a in state.attempts},
+            "published": state.published and (state.published.attempt_name, state.published.covered),
+            "unfinished": state.unfinished,
+            "main": {(s.writer, tuple(s.content.items()), s.whole) for s in shown},
+            "one checkpoint": len({s.checkpoint for s in shown}),
+            "submissions": sorted(Counter(_branch(state.attempts, j) for j in world.submitted).items()),
+            "jobs": sorted(j.branch for j in world.jobs.values() if j.runs),
+            "clusters": sorted(world.clusters),
+            "prioritised": sorted(world.prioritised),
+            "branches": sorted({b for _, b in lake.refs}),
+            "groups": sorted(world.positions),
+            "checkpoints": sorted({k.branch for k in world.kept}),
+            "bindings": sorted(world.bindings),
+            "files": sorted({f.split("/")[0] for f in lake.files}),
+        }
+
+
+def _branch(attempts: tuple[Attempt, ...], job_id: str) -> str:
+    return next(a.name for a in attempts if job_id in a.job_ids)
+
+
+def pass_time(scene: Scene, loop: Loop) -> None:
+    """Three seconds, a checkpoint of every job, and passes until there is nothing to do."""
+    scene.clock.time += 3
+    scene.world.complete_checkpoint()
+    for _ in range(9):
+        try:
+            if loop.run_once("flights").idle:
+                return
+        except ConflictError:
+            raise
+        except KappaError:  # as the service: again with the next turn
+            return
+
+
+@dataclass
+class Story:
+    """What goes before, what somebody does, and whether readers are taken back by it."""
+
+    before: Callable[[Scene], None]
+    happens: Callable[[Loop, FakeWorld], Any]
+    back: int = 0
+    """How often readers are shown an older position."""
+    atomic: bool = True
+    command: bool = True
+    """It is a person's, who gives it again if it did not come to its end."""
+
+
+@dataclass
+class Boundary:
+    """One place to die at."""
+
+    position: int
+    where: str
+    left: Scene
+    commanded: bool
+    """The command had come to its end."""
+
+
+@dataclass
+class Recorder:
+    """Copies the scene at every boundary that differs from the one before."""
+
+    scene: Scene
+    found: list[Boundary] = field(default_factory=list)
+    commanded: bool = False
+    passed: int = 0
+    _last: str = ""
+
+    def __call__(self, where: str) -> bool:
+        self.passed += 1
+        now = f"{self.scene.world!r}{self.scene.store!r}"
+        if now != self._last:
+            self._last = now
+            self.found.append(Boundary(self.passed, f"{self.passed}: {where}", self.scene.copied(), self.commanded))
+        return False
+
+
+def record(story: Story) -> tuple[dict[str, Any], list[Boundary]]:
+    """The undisturbed story's end, and all the places to die at on the way there."""
+    scene, loop = begun(story)
+    story.happens(loop, scene.world)
+    outcomes = [outcome_after(scene, loop) for _ in range(TURNS)]
+    end = outcomes[-1]
+    assert all(o == end for o in outcomes[-3:]), "the story has not come to its end"
+    assert steps_back(scene) == story.back
+    scene, _ = begun(story)
+    recorder = Recorder(scene)
+    scene.world.die_at = recorder
+    loop = Loop(scene.world, cast(Store, MortalStore(scene.store, recorder)), scene.clock, holder="first")
+    story.happens(loop, scene.world)
+    recorder.commanded = True
+    for _ in range(outcomes.index(end) + 1):
+        pass_time(scene, loop)
+    return end, recorder.found
+
+
+class Frostbite:
+    """At the nth boundary the process is frozen; it thaws when another one has come to the end of the story."""
+
+    def __init__(self, scene: Scene, at: int, story: Story, end: dict[str, Any]) -> None:
+        self.scene, self.at, self.story, self.end = scene, at, story, end
+        self.passed, self.where, self.commanded = 0, "", False
+
+    def __call__(self, where: str) -> bool:
+        self.passed += 1
+        if self.passed == self.at:
+            self.where = f"{self.passed}: {where}"
+            self.scene.world.die_at = lambda _: False
+            carry_on(self.scene, self.story, self.end, self.commanded, f"frozen at {self.where}")
+        return False
+
+
+def freeze_at(story: Story, position: int, end: dict[str, Any]) -> str:
+    """Where it was frozen, and thawed in vain; nothing when the story has fewer boundaries."""
+    scene = _stage(story.before, story.atomic).copied()
+    frost = Frostbite(scene, position, story, end)
+    scene.world.die_at = frost
+    loop = Loop(scene.world, cast(Store, MortalStore(scene.store, frost)), scene.clock, holder="first")
+    with suppress(StaleLeaseError, RefusedError):
+        story.happens(loop, scene.world)
+    frost.commanded = True
+    for _ in range(TURNS):
+        if frost.where:
+            break
+        pass_time(scene, loop)
+    assert scene.outcome() == end, f"frozen at {frost.where}"
+    assert steps_back(scene) <= story.back, f"frozen at {frost.where}"
+    return frost.where
+
+
+def outcome_after(scene: Scene, loop: Loop) -> dict[str, Any]:
+    pass_time(scene, loop)
+    return scene.outcome()
+
+
+@cache
+def _stage(before: Callable[[Scene], None], atomic: bool) -> Scene:
+    scene = Scene.new(atomic=atomic)
+    before(scene)
+    return scene
+
+
+def begun(story: Story) -> tuple[Scene, Loop]:
+    scene = _stage(story.before, story.atomic).copied()
+    return scene, scene.process("first")
+
+
+def steps_back(scene: Scene) -> int:
+    """How often readers of any table were shown less than before."""
+    lake = scene.world.lake
+    return sum(any(lake_content(lake, old, p) > lake_content(lake, new, p) for p in END)
+               for before, after in lake.moves for old, new in [(before[TABLES[0]], after[TABLES[0]])])
+
+
+def lake_content(lake: FakeLake, snapshot: int, partition: int) -> int:
+    found = lake.snapshots.get(snapshot)
+    return found.content.get(partition, 0) if found else 0
+
+
+def carry_on(scene: Scene, story: Story, end: dict[str, Any], commanded: bool, why: str) -> None:
+    """Another process, once the lease has expired."""
+    scene.clock.time += LEASE_SECONDS + 1
+    second = scene.process("second")
+    if story.command and not commanded:
+        with suppress(RefusedError):
+            story.happens(second, scene.world)
+    for _ in range(60):
+        pass_time(scene, second)
+        if scene.outcome() == end:
+            break
+    else:
+        assert scene.outcome() == end, why
+    assert steps_back(scene) <= story.back, why
+
+
+# What goes before
+
+def nothing(_: Scene) -> None:
+    pass
+
+
+def deployed(scene: Scene, release: int = 1, **terms: Any) -> None:
+    loop = scene.process("before")
+    deploy(loop, scene.world, release=release, **terms)
+    for _ in range(7):
+        pass_time(scene, loop)
+
+
+def two(scene: Scene, **terms: Any) -> None:
+    """r1-a1 is on standby, r2-a1 is active."""
+    deployed(scene, **terms)
+    deployed(scene, 2, **terms)
+
+
+def waiting(scene: Scene, **terms: Any) -> None:
+    """r2-a1 waits for a person beside r1-a1."""
+    deployed(scene, **terms)
+    deployed(scene, 2, auto_switch=False, **terms)
+
+
+def replaying(scene: Scene, **terms: Any) -> None:
+    """r2-a1 is submitted beside r1-a1, and no more."""
+    deployed(scene, **terms)
+    loop = scene.process("before")
+    deploy(loop, scene.world, release=2, **terms)
+    loop.run_once("flights")
+    loop.run_once("flights")
+
+
+def on_clusters_of_their_own(before: Callable[..., None]) -> Callable[[Scene], None]:
+    return lambda scene: before(scene, own=True)
+
+
+# What happens
+
+def second_release(loop: Loop, world: FakeWorld) -> None:
+    deploy(loop, world, release=2)
+
+
+def switch(loop: Loop, _: FakeWorld) -> None:
+    want(loop, lambda s: intents.switch(s, None))
+
+
+def rollback(loop: Loop, _: FakeWorld) -> None:
+    want(loop, lambda s: intents.rollback(s, None))
+
+
+def rollback_while_flink_is_down(loop: Loop, world: FakeWorld) -> None:
+    world.down = True
+    rollback(loop, world)
+
+
+def abort(loop: Loop, _: FakeWorld) -> None:
+    want(loop, lambda s: intents.abort(s, "me"))
+
+
+def retire(loop: Loop, _: FakeWorld) -> None:
+    want(loop, lambda s: intents.retire(s, "r1-a1"))
+
+
+def third_release(loop: Loop, world: FakeWorld) -> None:
+    deploy(loop, world, release=3)
+
+
+def shadow(loop: Loop, _: FakeWorld) -> None:
+    verify(loop)
+
+
+def lost_jobs(_: Loop, world: FakeWorld) -> None:
+    world.lose_jobs()
+
+
+def lost_job_and_checkpoints(_: Loop, world: FakeWorld) -> None:
+    """Of the newest attempt."""
+    job = world.jobs.pop(world.submitted[-1])
+    world.kept = [k for k in world.kept if k.branch != job.branch]
+
+
+def lost_cluster(_: Loop, world: FakeWorld) -> None:
+    world.lose_cluster("flights-r1-a1")
+
+
+def failed_candidate(_: Loop, world: FakeWorld) -> None:
+    world.jobs["job-2-1"].status = "FAILED"
+
+
+def failing_checks(_: Loop, world: FakeWorld) -> None:
+    world.complaints = [Check("checks/no_negative_delay.sql", True, 3)]
+
+
+def dropped_branch(_: Loop, world: FakeWorld) -> None:
+    for table in TABLES:
+        del world.lake.refs[table, "r2-a1"]
+
+
+def time_goes_by(_: Loop, world: FakeWorld) -> None:
+    world.clock.time += EXPIRY_SECONDS
+
+
+STORIES = {
+    "deploy": Story(nothing, deploy),
+    "deploy beside a live release": Story(deployed, second_release),
+    "deploy on a cluster of its own": Story(on_clusters_of_their_own(deployed), third_release),
+    "deploy retires the standby that is too many": Story(two, third_release),
+    "switch": Story(waiting, switch),
+    "switch without a transaction over tables": Story(waiting, switch, atomic=False),
+    "switch on clusters of their own": Story(on_clusters_of_their_own(waiting), switch),
+    "rollback": Story(two, rollback),
+    "rollback while Flink is down": Story(two, rollback_while_flink_is_down),
+    "rollback without a transaction over tables": Story(two, rollback, atomic=False),
+    "rollback on clusters of their own": Story(on_clusters_of_their_own(two), rollback),
+    "abort": Story(replaying, abort),
+    "abort on a cluster of its own": Story(on_clusters_of_their_own(replaying), abort),
+    "abort what waits for a person": Story(waiting, abort),
+    "retire": Story(two, retire),
+    "retire on a cluster of its own": Story(on_clusters_of_their_own(two), retire),
+    "a shadow": Story(deployed, shadow),
+    "resume": Story(two, lost_jobs, command=False),
+    "resume on a new cluster": Story(on_clusters_of_their_own(deployed), lost_cluster, command=False),
+    "start over": Story(deployed, lost_job_and_checkpoints, command=False),
+    "start the candidate over": Story(replaying, lost_job_and_checkpoints, command=False),
+    "a candidate fails": Story(replaying, failed_candidate, command=False),
+    "checks fail": Story(replaying, failing_checks, command=False),
+    "somebody drops a branch": Story(waiting, dropped_branch, command=False),
+    "old snapshots go": Story(deployed, time_goes_by, command=False),
+}
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_killed_at_every_boundary_it_comes_to_the_same_end(story: Story) -> None:
+    end, boundaries = record(story)
+    assert len(boundaries) > 5
+    for boundary in boundaries:
+        carry_on(boundary.left, story, end, boundary.commanded, f"killed at {boundary.where}")
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_frozen_at_every_boundary_it_changes_nothing_when_it_thaws(story: Story) -> None:
+    end, boundaries = record(story)
+    for position in range(1, boundaries[-1].position + 1):
+        assert freeze_at(story, position, end)
