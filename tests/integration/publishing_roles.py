@@ -178,7 +178,7 @@ class Publisher:
                 position = int(snapshot.summary.additional_properties[POSITION])
                 if (position < self.position) if kind is Move.rollback else position > self.position:
                     return checkpoint, position
-            time.sleep(0.002)
+            time.sleep(0.01)
         raise SystemExit("told to end")
 
     def expire(self) -> None:
