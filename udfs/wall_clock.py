@@ -1,8 +1,8 @@
-"""Instants and wall clocks.
+"""Instants and wall clocks, in minutes.
 
-An instant is a datetime whose fields are UTC. PyFlink hands a TIMESTAMP_LTZ over as such fields, with the session's
-zone as a misleading tzinfo, and takes the fields of the result as UTC (pyflink/fn_execution/coder_impl_slow.py,
-LocalZonedTimestampCoderImpl): so tzinfo is ignored here, on the way in, and absent on the way out.
+An instant is the number of minutes since 1970-01-01 00:00 UTC; what clocks show is the number of minutes since they
+showed 1970-01-01 00:00. Plain integers, because PyFlink localises every TIMESTAMP_LTZ that it hands to Python, which
+costs more than all that is done here. Far from any clock change, which is on most days, the rest is arithmetic too.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+DAY = 24 * 60
+_EPOCH = datetime(1970, 1, 1)
+_STEP = timedelta(hours=6)
+_STEPS = 3 * 4
+
 _zone = lru_cache(maxsize=None)(ZoneInfo)
 
 
-def local_time(instant: datetime | None, zone: str | None) -> datetime | None:
-    """What the clocks of an IANA zone show at an instant, as a datetime without zone; None for None."""
+def local_time(instant: int | None, zone: str | None) -> int | None:
+    """What the clocks of an IANA zone show at an instant; None for None."""
     if instant is None or zone is None:
         return None
-    return instant.replace(tzinfo=UTC).astimezone(_zone(zone)).replace(tzinfo=None)
+    offset = _steady_offset(zone, instant // DAY)
+    return instant + offset if offset is not None else _shown(instant, _zone(zone))
 
 
-def next_wall_clock(after: datetime | None, hhmm: int | None, zone: str | None) -> datetime | None:
+def next_wall_clock(after: int | None, hhmm: int | None, zone: str | None) -> int | None:
     """The first instant after `after` at which the clocks of `zone` show hhmm; None for None.
 
     hhmm is hours * 100 + minutes, 2400 being the midnight that ends a day; ValueError when it is no time of day.
@@ -33,12 +39,42 @@ def next_wall_clock(after: datetime | None, hhmm: int | None, zone: str | None) 
     hours, minutes = divmod(hhmm, 100)
     if not (0 <= hours <= 24 and 0 <= minutes < 60 and hhmm <= 2400):
         raise ValueError(f"expected a time of day as HHMM, found {hhmm}")
-    tz, start = _zone(zone), after.replace(tzinfo=UTC)
-    midnight = start.astimezone(tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    time_of_day = hours % 24 * 60 + minutes
+    offset = _steady_offset(zone, after // DAY)
+    if offset is None:
+        return _next_shown(after, time_of_day, _zone(zone))
+    return after + ((time_of_day - after - offset) % DAY or DAY)
+
+
+@lru_cache(maxsize=100_000)
+def _steady_offset(zone: str, day: int) -> int | None:
+    """Minutes that a zone is ahead of UTC, if that is the same from the UTC day before `day` to the end of the next.
+
+    None where it changes, or is no whole number of minutes. No zone has changed its clocks twice in six hours.
+    """
+    tz, start = _zone(zone), _EPOCH.replace(tzinfo=UTC) + timedelta(days=day - 1)
+    offsets = {(start + step * _STEP).astimezone(tz).utcoffset() for step in range(_STEPS + 1)}
+    if len(offsets) > 1:
+        return None
+    offset, rest = divmod(offsets.pop() or timedelta(), timedelta(minutes=1))
+    return None if rest else offset
+
+
+def _shown(instant: int, tz: ZoneInfo) -> int:
+    shown = (_EPOCH.replace(tzinfo=UTC) + timedelta(minutes=instant)).astimezone(tz)
+    return _minutes(shown.replace(tzinfo=None))
+
+
+def _next_shown(after: int, time_of_day: int, tz: ZoneInfo) -> int:
+    midnight = _EPOCH + timedelta(minutes=_shown(after, tz) // DAY * DAY)
     for day in (0, 1, 2):
-        wall = midnight + timedelta(days=day, hours=hours % 24, minutes=minutes)
+        wall = midnight + timedelta(days=day, minutes=time_of_day)
         for fold in (0, 1):
-            instant = wall.replace(tzinfo=tz, fold=fold).astimezone(UTC)
-            if instant > start:
-                return instant.replace(tzinfo=None)
+            instant = _minutes(wall.replace(tzinfo=tz, fold=fold).astimezone(UTC).replace(tzinfo=None))
+            if instant > after:
+                return instant
     raise AssertionError("a wall clock shows every time of day within two days")
+
+
+def _minutes(fields: datetime) -> int:
+    return (fields - _EPOCH) // timedelta(minutes=1)

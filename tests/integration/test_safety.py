@@ -79,8 +79,8 @@ BY_PLAN = {
         "the watermark of orders is not the log's clock less the allowed lateness"),
     "watermark outside of the source": (
         FLIGHTS, "sources.sql", FLIGHTS_WATERMARK,
-        "seen AS local_time(appended, 'UTC'),\n"
-        "  WATERMARK FOR happened AS CAST(seen AS TIMESTAMP_LTZ(3)) - INTERVAL '6' HOUR",
+        "seen AS TO_TIMESTAMP_LTZ(local_time(sched_dep_time, 'UTC') * 60000, 3),\n"
+        "  WATERMARK FOR happened AS seen - INTERVAL '6' HOUR",
         "the watermark of flights is not taken inside the source, per partition"),
     "no late filter": (
         ORDERS, "order_rows.sql", ORDERS_ON_TIME, "",
