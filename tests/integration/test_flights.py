@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -200,7 +201,8 @@ def unreferenced_data_files(stack: RunningStack) -> set[str]:
     found: set[str] = set()
     for table in KEYS:
         loaded = catalog.load_table((NAME, table))
-        on_disk = {str(p) for p in Path(loaded.location().removeprefix("file://")).glob("data/**/*.parquet")}
-        named = {f.removeprefix("file://") for f in loaded.inspect.all_files()["file_path"].to_pylist()}
+        on_disk = {str(p) for p in Path(urlsplit(loaded.location()).path).glob("data/**/*.parquet")}
+        named = {urlsplit(f).path for f in loaded.inspect.all_files()["file_path"].to_pylist()}
+        assert on_disk and named, f"{table} has no files at all"
         found |= on_disk - named
     return found
