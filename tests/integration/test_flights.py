@@ -148,7 +148,8 @@ def test_what_is_retired_leaves_nothing(product: Product) -> None:
         assert all(lake.written_by(s)[0] not in before.job_ids for s in metadata.snapshots)
     assert log.committed_offsets(stack.settings, before.group, ["flights"])["flights"] == {}
     assert not (stack.layout.checkpoints / NAME / "r1-a1").exists()
-    assert unreferenced_data_files(stack) == set()
+    wait_until(lambda: not unreferenced_data_files(stack), 60,
+               lambda: f"no file is left that nobody names: {unreferenced_data_files(stack)}")
     everything_is_right(product, 1)
 
 
@@ -196,7 +197,7 @@ def growing_ends(product: Product) -> offsets.Offsets:
 
 
 def unreferenced_data_files(stack: RunningStack) -> set[str]:
-    """Data files on disk that no snapshot of their table names, apart from those that live jobs write just now."""
+    """Data files on disk that no snapshot of their table names (for a moment, those that a live job writes just now)."""
     catalog = lake.open_catalog(stack.settings)
     found: set[str] = set()
     for table in KEYS:
