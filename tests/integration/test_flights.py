@@ -197,7 +197,7 @@ def growing_ends(product: Product) -> offsets.Offsets:
 
 
 def unreferenced_data_files(stack: RunningStack) -> set[str]:
-    """Data files on disk that no snapshot of their table names (for a moment, those that a live job writes just now)."""
+    """Data files on disk that no snapshot of their table names; for a moment, those that a live job writes just now."""
     catalog = lake.open_catalog(stack.settings)
     found: set[str] = set()
     for table in KEYS:

@@ -12,12 +12,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import fastavro
-import httpx
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented all the same
@@ -25,6 +24,10 @@ from running import Kappa, RunningStack, wait_until
 
 from jobs.product import Product, load_product
 from replay import log
+from replay.loop import Loop, Patience
+from replay.model import State
+from replay.store import Store
+from replay.world import World
 
 ORDERS = Path(__file__).parents[1] / "products" / "orders"
 BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
@@ -149,10 +152,12 @@ def orders(stack: RunningStack) -> Iterator[Deployed]:
 
 
 def stop_jobs(stack: RunningStack, product: str) -> None:
-    """Give the task slots back."""
-    for attempt in stack.kappa.json("attempts", product):
-        if attempt["state"] not in ("failed", "aborted", "retired"):
-            httpx.patch(f"{stack.settings.flink.rest}/jobs/{attempt['job']}", params={"mode": "cancel"})
+    """Give slots and memory back. No command ends what readers see, and a cancelled job would be resumed."""
+    loop = Loop(World(stack.settings), Store(stack.settings.store))
+    with Patience(loop, product) as lease:
+        live = loop.store.load(product).live
+        loop.store.save(lease, *(replace(a, stop=State.retired, promote=None) for a in live))
+    wait_until(lambda: not loop.store.load(product).live, 120, f"the jobs of {product} have ended")
 
 
 def refused(stack: RunningStack, name: str, source: Path) -> str:
