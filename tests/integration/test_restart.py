@@ -48,11 +48,11 @@ class Log:
     def __post_init__(self) -> None:
         (self.topic,) = self.product.settings.topics
         config = {**log.TOPIC_CONFIG, "message.timestamp.type": self.timestamp_type}
-        admin = AdminClient({**self.stack.settings.kafka, "log_level": 0})
-        admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(30)
+        self._admin = AdminClient({**self.stack.settings.kafka, "log_level": 0})
+        self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(30)
         self._schema = fastavro.parse_schema(json.loads(self.product.schema_file(self.topic).read_text()))
         self._id = log.register_schemas(self.stack.settings, self.product)[self.topic]
-        self._producer = Producer({**self.stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        self._producer = self._new_producer()
         self._ends: dict[int, int] = {}
 
     def order(self, name: str, ordered_at: int, partition: int = BUSY, appended: int | None = None) -> None:
@@ -69,8 +69,11 @@ class Log:
         assert self._producer.flush(30) == 0
 
     def add_partition(self) -> None:
-        AdminClient({**self.stack.settings.kafka, "log_level": 0}).create_partitions(
-            [NewPartitions(self.topic, 3)])[self.topic].result(30)
+        self._admin.create_partitions([NewPartitions(self.topic, 3)])[self.topic].result(30)
+        self._producer = self._new_producer()  # the old one learns of it minutes later
+
+    def _new_producer(self) -> Producer:
+        return Producer({**self.stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
 
     def _write(self, value: bytes | None, appended: int, partition: int) -> int:
         self._producer.produce(self.topic, value, partition=partition, timestamp=appended)
