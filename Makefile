@@ -39,6 +39,10 @@ integration: install ## integration tests (minutes; flights and the rest each on
 soak: install ## integration tests, and those that kill processes under a long load (many minutes)
 	$(VENV)/bin/pytest tests/integration
 
+.PHONY: bench
+bench: install ## measure on the stack that is up: a ladder of jobs, from reading to the full product
+	$(VENV)/bin/python -m bench.ladder
+
 .PHONY: up
 up: install ## start the embedded stack
 	@$(KAPPA) up

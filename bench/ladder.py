@@ -1,0 +1,121 @@
+"""`python -m bench.ladder`: the ladder of jobs on the stack of $KAPPA_HOME, over the log of `kappa load flights`.
+
+Every job reads the same log to its end. Rates are of one run on one machine: compare their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Meter, wait_finished
+from bench.results import machine, summarise
+from bench.rungs import ICEBERG, Rung, build, ladder
+from jobs.bindings import Bindings
+from jobs.product import Product, load_product
+from local import stack
+from replay import lake, log
+from replay.flink import submit_env
+from replay.output import Output, print_rows
+from replay.settings import Settings, kappa_home, load_settings
+from replay.world import World
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results" / "latest.json"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run rungs, print a table, write the results as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench.ladder", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rungs", nargs="*", help="only these, in this order [default: all]")
+    parser.add_argument("--product", type=Path, default=ROOT / "sql" / "flights", help="its folder")
+    parser.add_argument("--parallelism", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=1, help="turns of all rungs; the table has medians")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a Flink setting of every job")
+    parser.add_argument("--results", type=Path, default=Path(os.environ.get("KAPPA_BENCH_OUT") or RESULTS))
+    parser.add_argument("--timeout", type=float, default=600, help="seconds that one job may take")
+    args = parser.parse_args(arguments)
+
+    settings, product = load_settings(), load_product(args.product)
+    os.environ.update({k: v for k, v in submit_env(settings).items() if k != "PYTHONPATH"})
+    runner = Runner(settings, product, args.parallelism, dict(s.split("=", 1) for s in args.set), args.timeout)
+    rungs = {rung.name: rung for rung in ladder(product)}
+    rows = []
+    for turn in range(args.repeat):
+        for name in args.rungs or rungs:
+            rows.append(runner.run(rungs[name]))
+            sys.stderr.write(json.dumps({"turn": turn, **rows[-1]}) + "\n")
+    summary = summarise(rows)
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    document = {**machine(), "parallelism": args.parallelism, "turns": args.repeat, "rows": summary}
+    args.results.write_text(json.dumps(document, indent=1) + "\n")
+    print_rows([{SHORT[k]: v for k, v in row.items() if k in SHORT} for row in summary], Output.text)
+
+
+SHORT = {"name": "rung", "seconds": "s", "spread_seconds": "±", "cpu_seconds": "CPU s", "events_per_second": "events/s",
+         "events_per_cpu_second": "per CPU s", "ratio_to_pass_through": "ratio", "cpu_ratio_to_pass_through": "of CPU",
+         "peak_memory_mb": "MB"}
+
+
+class Runner:
+    """Runs rungs one after the other on the stack."""
+
+    def __init__(self, settings: Settings, product: Product, parallelism: int, extra: dict[str, str],
+                 timeout: float) -> None:
+        self.settings, self.product, self.parallelism, self.timeout = settings, product, parallelism, timeout
+        self.world = World(settings)
+        lake.ensure_tables(self.world.catalog, product)
+        rest = settings.flink.rest.removeprefix("http://").split(":")
+        self.flink = {
+            "execution.target": "remote", "rest.address": rest[0], "rest.port": rest[1],
+            "restart-strategy.type": "none",
+            # What `flink run -py` adds: Python for the workers, and Flink's side of the bridge to them.
+            "python.executable": sys.executable, "python.files": str(ROOT),
+            "pipeline.jars": next((settings.flink.home / "opt").glob("flink-python-*.jar")).as_uri(),
+            **extra,
+        }
+        self.pids = tuple(row.pid for row in stack.status(stack.layout_of(kappa_home()))
+                          if row.pid and row.program in ("jobmanager", "taskmanager"))
+        ends = log.end_offsets(settings, list(product.settings.topics))
+        self.events = sum(sum(partitions.values()) for partitions in ends.values())
+
+    def run(self, rung: Rung) -> dict[str, Any]:
+        """One job from its submission to its end, as a row of the results."""
+        with self._branch(rung) as branch:
+            bindings = Bindings.model_validate(
+                self.world.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
+            job = build(rung, self.product, bindings, {**self.flink, "pipeline.name": f"bench {rung.name}"})
+            meter = Meter(self.pids)
+            client = job.execute().get_job_client()
+            assert client
+            seconds = wait_finished(self.settings.flink.rest, str(client.get_job_id()), meter, self.timeout)
+            time.sleep(0.5)  # Python workers are reaped, and their time is counted, a moment later
+            cpu = meter.cpu_seconds()
+        return {"name": rung.name, "events": self.events, "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
+                "peak_memory_mb": meter.peak >> 20}
+
+    @contextmanager
+    def _branch(self, rung: Rung) -> Iterator[str]:
+        """A branch of the product's tables for the length of one job; readers see nothing of it."""
+        name = f"bench-{uuid.uuid4().hex[:8]}"
+        if rung.sink != ICEBERG:
+            yield name
+            return
+        lake.create_branch(self.world.catalog, self.product, name)
+        try:
+            yield name
+        finally:
+            lake.drop_branch(self.world.catalog, self.product, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What a job cost: wall time by Flink's own account, CPU time of Flink's processes by the kernel's."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from replay.errors import KappaError
+from replay.flink import ENDED
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGESIZE")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One line of /proc."""
+
+    pid: int
+    parent: int
+    cpu_seconds: float
+    """Its own and that of children that have ended."""
+    memory: int
+    """Resident bytes."""
+
+
+def processes() -> dict[int, Process]:
+    """Every process of this machine."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                # The name, in parentheses, may hold anything: fields are counted from behind it.
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            pid = int(folder.name)
+            found[pid] = Process(pid, int(fields[1]), sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE)
+    return found
+
+
+def tree(root: int, of: dict[int, Process]) -> list[Process]:
+    """A process and all that it started, Python workers among them."""
+    below = [p for p in of.values() if p.parent == root]
+    return [of[root], *(d for child in below for d in tree(child.pid, of))] if root in of else []
+
+
+@dataclass
+class Meter:
+    """CPU time since it was made, and peak memory, of some processes and their children."""
+
+    roots: tuple[int, ...]
+    began: float = 0.0
+    peak: int = 0
+
+    def __post_init__(self) -> None:
+        self.began = self._now()
+
+    def cpu_seconds(self) -> float:
+        """Seconds of CPU until now; takes a sample of the memory as well."""
+        return self._now() - self.began
+
+    def _now(self) -> float:
+        of = processes()
+        all_of_them = [p for root in self.roots for p in tree(root, of)]
+        self.peak = max(self.peak, sum(p.memory for p in all_of_them))
+        return sum(p.cpu_seconds for p in all_of_them)
+
+
+def wait_finished(rest: str, job_id: str, meter: Meter, timeout: float) -> float:
+    """Seconds from RUNNING to FINISHED: without the client's work, with the start of tasks and Python workers.
+
+    Samples the memory meanwhile. KappaError when the job fails, or takes longer than the timeout.
+    """
+    deadline = time.monotonic() + timeout
+    with httpx.Client(base_url=rest, trust_env=False, timeout=10) as client:
+        while True:
+            job = client.get(f"/jobs/{job_id}").json()
+            meter.cpu_seconds()
+            if job["state"] in ENDED:
+                break
+            if time.monotonic() > deadline:
+                client.patch(f"/jobs/{job_id}", params={"mode": "cancel"})
+                raise KappaError(f"job {job_id} takes too long", expected=f"its end within {timeout:.0f} s",
+                                 found=job["state"])
+            time.sleep(0.3)
+    if job["state"] != "FINISHED":
+        raise KappaError(f"job {job_id} did not finish", expected="FINISHED", found=job["state"],
+                         next="kappa logs taskmanager")
+    began, ended = (int(job["timestamps"][state]) for state in ("RUNNING", "FINISHED"))
+    return (ended - began) / 1000

@@ -1,0 +1,48 @@
+"""The benchmark's arithmetic: ratios of one run, and the CPU time of a process with all that it started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.measure import Process, processes, tree
+from bench.results import summarise
+
+
+def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
+    return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory}
+
+
+def test_ratios_are_to_the_pass_through_of_the_same_run() -> None:
+    passed, once = summarise([row("pass_through", 2, 3), row("once", 8, 12)])
+    assert (passed["ratio_to_pass_through"], passed["cpu_ratio_to_pass_through"]) == (1, 1)
+    assert (once["ratio_to_pass_through"], once["cpu_ratio_to_pass_through"]) == (0.25, 0.25)
+    assert (once["events_per_second"], once["events_per_cpu_second"]) == (125_000, 83_333)
+
+
+def test_several_turns_give_medians_with_their_spread_and_the_highest_memory() -> None:
+    turns = [row("pass_through", s, s, m) for s, m in ((2, 900), (3, 1100), (10, 1000))]
+    (summary,) = summarise(turns)
+    assert (summary["seconds"], summary["spread_seconds"], summary["peak_memory_mb"]) == (3, 8, 1100)
+
+
+def test_without_a_pass_through_there_is_no_ratio() -> None:
+    (summary,) = summarise([row("once", 8, 12)])
+    assert summary["ratio_to_pass_through"] is None
+
+
+def test_a_process_is_counted_with_all_below_it() -> None:
+    of = {p: Process(p, parent, 1.0, 100) for p, parent in ((1, 0), (2, 1), (3, 2), (4, 1), (5, 0))}
+    assert sorted(p.pid for p in tree(1, of)) == [1, 2, 3, 4]
+    assert tree(6, of) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the kernel's account is read from /proc")
+def test_a_child_is_found_below_its_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        found = tree(os.getpid(), processes())
+        assert child.pid in [p.pid for p in found] and found[0].memory > 1_000_000
+        child.communicate(b"\n")
