@@ -22,7 +22,7 @@ from replay.model import (
     Release,
     State,
 )
-from replay.store import Event, Lease, Store
+from replay.store import Event, Lease, StaleLeaseError, Store
 
 
 class Hands(Protocol):
@@ -40,8 +40,8 @@ class Hands(Protocol):
     def give_priority(self, attempt: Attempt) -> None:
         """Let the attempt's own cluster have its full share of the machine."""
 
-    def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
-        """Tables, branch and bindings of an attempt."""
+    def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+        """Tables, branch and bindings of an attempt; `fence` raises when it may be over by now."""
 
     def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None: ...
 
@@ -57,8 +57,10 @@ class Hands(Protocol):
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         """Files that only the attempt's branch needs."""
 
-    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
-        """Remove branch, files, checkpoints, consumer group and bindings."""
+    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
+              fence: Callable[[], None]) -> None:
+        """Remove branch, files, checkpoints, consumer group and bindings; and columns that no attempt of `state` has,
+        unless `fence` raises, as there may be others by now."""
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         """Remove snapshots of its branch that neither readers nor a resumption need."""
@@ -164,6 +166,12 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
             raise
         c.save(_refused(attempt, e))
         return
+    try:
+        c.keepalive()
+    except StaleLeaseError:
+        if c.store.load(attempt.product).attempt(attempt.name).ended:
+            c.hands.stop_cluster(attempt)  # nobody else will: it was over before the cluster had started
+        raise
     if rest != attempt.rest or attempt.favoured:
         c.save(replace(attempt, rest=rest, favoured=False))
 
@@ -206,14 +214,14 @@ def _clean(c: Context, attempt: Attempt) -> None:
     if listed != attempt.garbage:
         attempt = replace(attempt, garbage=listed)
         c.save(attempt)
-    c.hands.clean(product, attempt, c.state, listed)
+    c.hands.clean(product, attempt, c.state, listed, c.keepalive)
     c.save(replace(attempt, cleaned=True, garbage=()))
 
 
 def _submit(c: Context, attempt: Attempt) -> None:
     release = c.state.release(attempt.release)
     try:
-        c.hands.prepare(c.hands.product(attempt, c.state), attempt, release)
+        c.hands.prepare(c.hands.product(attempt, c.state), attempt, release, c.keepalive)
         attempt = replace(attempt, submitted_at=c.now())
         c.save(attempt)
         c.hands.submit(attempt, release, c.keepalive)

@@ -143,6 +143,7 @@ class Flink:
         SubmissionRefusedError: it would fail again. OutcomeUnknownError: ask REST for the job id. A cluster that knows
         the job id already counts as success.
         """
+        keepalive()  # the last moment at which it can be left: what Flink has got runs
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 submit_command(self._settings, submission), env={**os.environ, **submit_env(self._settings)},

@@ -218,10 +218,14 @@ def widens(old: IcebergType, new: IcebergType) -> bool:
     return (old, new) in _WIDER
 
 
-def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False) -> None:
-    """Create the branch from `genesis` in every table; RefusedError if it holds commits already, unless `resume`."""
+def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False,
+                  fence: Callable[[], None] = lambda: None) -> None:
+    """Create the branch from `genesis` in every table; RefusedError if it holds commits already, unless `resume`.
 
+    `fence` raises when the caller was overtaken, and the branch may be gone for good.
+    """
     def create(table: Table) -> None:
+        fence()
         refs = table.metadata.refs
         genesis = refs[GENESIS].snapshot_id
         if branch not in refs:

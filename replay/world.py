@@ -118,10 +118,11 @@ class World:
     def give_priority(self, attempt: Attempt) -> None:
         self._own_clusters.live(attempt.cluster)
 
-    def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
+    def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         lake.ensure_tables(self.catalog, product)
-        lake.create_branch(self.catalog, product, attempt.name, resume=attempt.restore is not None)
+        lake.create_branch(self.catalog, product, attempt.name, resume=attempt.restore is not None, fence=fence)
         bindings = self.bindings(product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism)
+        fence()
         write_bindings(bindings_file(self.settings, product.name, attempt.name), bindings)
 
     def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
@@ -149,10 +150,12 @@ class World:
         return cleaning.garbage(self.catalog, product.name, product.outputs, attempt.name,
                                 attempt.job_ids)
 
-    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
+    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
+              fence: Callable[[], None]) -> None:
         cleaning.remove(self.catalog, product.name, product.outputs, attempt.name, files)
         cleaning.forget(self.settings, product.name, attempt.name, attempt.group,
                         self._checkpoints(attempt.product, attempt.name))
+        fence()
         cleaning.drop_columns(self.catalog, product.name, self._columns_in_use(state))
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:

@@ -292,12 +292,14 @@ class FakeWorld:
         self.prioritised.add(attempt.cluster)
         self._gate("after give_priority")
 
-    def prepare(self, product: Product, attempt: Attempt, release: Release) -> None:
+    def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._gate("before prepare")
         self.lake.ensure_tables()
         for table in TABLES:
+            fence()
             self.lake.create_branch(table, attempt.name, resume=attempt.restore is not None)
             self._gate("during prepare")
+        fence()
         self.bindings.add(attempt.name)
         self._gate("after prepare")
 
@@ -375,7 +377,8 @@ class FakeWorld:
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         return self.lake.garbage(attempt.name, attempt.job_ids)
 
-    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...]) -> None:
+    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
+              fence: Callable[[], None]) -> None:
         self._gate("before clean")
         shown = {self.lake.snapshots[s].writer for s in self.published[-1].values()} if self.published else set()
         assert attempt.name not in shown, f"readers see {attempt.name}"
@@ -388,6 +391,7 @@ class FakeWorld:
         self.positions.pop(attempt.group, None)
         self.bindings.discard(attempt.name)
         self.cleaned.append(attempt.name)
+        fence()
         self._gate("after clean")
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
