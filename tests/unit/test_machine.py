@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+import pytest
 from control_steps import change, deploy, verify, want
 from control_world import Clock, DiedError, FakeWorld, MortalStore
 from fake_lake import GENESIS, MAIN, TABLES
@@ -27,6 +28,8 @@ from replay.model import Attempt, Check, Move, ProductState, Publication, State
 from replay.store import Lease, Store
 
 EXAMPLES = int(os.environ.get("KAPPA_EXAMPLES", "0"))
+
+pytestmark = pytest.mark.timeout(900)  # dozens of histories are one test
 
 NEVER: Callable[[str], bool] = lambda _: False  # noqa: E731
 
