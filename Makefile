@@ -33,7 +33,7 @@ unit: install ## unit tests (seconds)
 .PHONY: integration
 integration: install ## integration tests (minutes; flights and the rest each on a stack of their own)
 	$(VENV)/bin/pytest tests/integration/test_flights.py -m "not soak"
-	$(VENV)/bin/pytest $(addprefix tests/integration/test_,$(addsuffix .py,stack clusters format_java safety publishing orders restart))
+	$(VENV)/bin/pytest $(addprefix tests/integration/test_,$(addsuffix .py,stack clusters format_java safety publishing orders))
 
 .PHONY: soak
 soak: install ## integration tests, and those that kill processes under a long load (many minutes)
