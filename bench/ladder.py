@@ -23,9 +23,9 @@ from jobs.bindings import Bindings
 from jobs.product import Product, load_product
 from local import stack
 from replay import lake, log
-from replay.flink import submit_env
 from replay.output import Output, print_rows
 from replay.settings import Settings, kappa_home, load_settings
+from replay.submit import submit_env
 from replay.world import World
 
 ROOT = Path(__file__).parent.parent

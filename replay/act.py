@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
 from jobs.product import Product
-from replay import decide as step
-from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
-from replay.flink import Job, SubmissionRefusedError
+from replay import steps as step
+from replay.errors import ConflictError, RefusedError
 from replay.model import (
     CANDIDATE,
     KEPT_POSITIONS,
@@ -30,8 +29,6 @@ class Hands(Protocol):
 
     def product(self, attempt: Attempt, state: ProductState) -> Product: ...
 
-    def job(self, attempt: Attempt) -> Job | None: ...
-
     def start_cluster(self, attempt: Attempt) -> str:
         """Start the attempt's own Flink cluster; its REST address. RefusedError when there is no room for it."""
 
@@ -43,7 +40,8 @@ class Hands(Protocol):
     def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         """Tables, branch and bindings of an attempt; `fence` raises when it may be over by now."""
 
-    def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None: ...
+    def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+        """Start a client that hands its current job to Flink, unless `fence` raises; its answer is observed."""
 
     def cancel(self, attempt: Attempt) -> None: ...
 
@@ -99,6 +97,8 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Confirm(attempt):
             c.save(replace(attempt, confirmed=True, missing_since=None,
                            state=State.replaying if attempt.state is State.built else attempt.state))
+        case step.NoteSubmitting(attempt):
+            c.save(replace(attempt, submitted_at=c.now()))
         case step.NoteMissing(attempt, missing):
             c.save(replace(attempt, missing_since=c.now() if missing else None))
         case step.Resume(attempt, _, path, error):
@@ -225,12 +225,6 @@ def _submit(c: Context, attempt: Attempt) -> None:
         attempt = replace(attempt, submitted_at=c.now())
         c.save(attempt)
         c.hands.submit(attempt, release, c.keepalive)
-    except OutcomeUnknownError:
-        # The next passes ask Flink for the job id. From now on: the client may have tried for minutes.
-        c.save(replace(attempt, submitted_at=c.now()))
-    except SubmissionRefusedError as e:
-        if c.hands.job(attempt) is None:
-            c.save(replace(attempt, stop=State.failed, submitted_at=None, promote=None, error=e.found or e.message))
     except RefusedError as e:
         if attempt.state not in CANDIDATE:
             raise

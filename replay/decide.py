@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from replay import offsets
 from replay.model import (
@@ -18,6 +17,28 @@ from replay.model import (
     State,
 )
 from replay.observe import Observation, Seen
+from replay.steps import (
+    Blocked,
+    Cancel,
+    Clean,
+    Confirm,
+    End,
+    Examine,
+    Expire,
+    Favour,
+    FinishPublish,
+    GiveUp,
+    NoteMissing,
+    NoteSubmitting,
+    Publish,
+    Record,
+    Resume,
+    StartCluster,
+    StartOver,
+    Step,
+    Submit,
+    Wait,
+)
 
 CANCELLING = "CANCELLING"
 """What Flink calls a job that was cancelled and has tasks left."""
@@ -27,162 +48,6 @@ LOST_ANSWER_SECONDS = 60.0
 """How long a submitted job id may be unknown to Flink before the submission counts as never arrived."""
 MISSING_SECONDS = 5.0
 """How long a job that ran may be unknown to Flink before it counts as lost with its JobManager."""
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing to do now."""
-
-    reason: str
-    notable: bool = False
-    """Something that a person would want to know of."""
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """A person has to look: the product stops here and says so."""
-
-    message: str
-    expected: str
-    found: str
-    next: str
-
-
-@dataclass(frozen=True)
-class StartCluster:
-    """Start the Flink cluster of an attempt, or start it again."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Submit:
-    """Hand the current job id of an attempt to Flink: for the first time, or again after a lost answer."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Confirm:
-    """Flink knows the current job id."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class NoteMissing:
-    """Flink does not know a job that ran: since now, or no longer."""
-
-    attempt: Attempt
-    missing: bool
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Give the attempt a new job id that starts from a retained checkpoint."""
-
-    attempt: Attempt
-    checkpoint: int
-    path: str
-    error: str
-    """What became of its job."""
-
-
-@dataclass(frozen=True)
-class StartOver:
-    """Give the attempt up and begin another one of the same release from offset zero; readers keep what they see."""
-
-    attempt: Attempt
-    error: str
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """The attempt is wanted no more: its job is to be cancelled, and `state` is what it becomes."""
-
-    attempt: Attempt
-    state: State
-    error: str
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Ask Flink to end the job of an attempt that is wanted no more."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class End:
-    """The job of an attempt that is wanted no more is gone, or goes with its cluster: the attempt is over."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Clean:
-    """Remove what an ended attempt left: branch, files, checkpoints, consumer group."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Expire:
-    """Remove snapshots of a live branch that nobody needs any more."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Favour:
-    """Give the cluster of the attempt that readers see its full share of the machine."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Record:
-    """A new position, and with it perhaps the state `caught_up`."""
-
-    attempt: Attempt
-    position: Position
-    near: int
-    restarts: int
-    tip: Checkpoint | None
-    caught_up: bool
-    note: str = ""
-    """What is odd about it."""
-
-
-@dataclass(frozen=True)
-class Examine:
-    """Run the product's checks on the snapshots of one checkpoint before readers may see them."""
-
-    attempt: Attempt
-    checkpoint: Checkpoint
-
-
-@dataclass(frozen=True)
-class Publish:
-    """Move `main` to one checkpoint of an attempt."""
-
-    attempt: Attempt
-    checkpoint: Checkpoint
-    covered: offsets.Offsets
-    before: Mapping[str, int]
-    """What readers see until then."""
-    kind: Move = Move.publish
-
-
-@dataclass(frozen=True)
-class FinishPublish:
-    """Roll an intent of the journal forward."""
-
-    publication: Publication
-
-
-Step = (Wait | Blocked | StartCluster | Submit | Confirm | NoteMissing | Resume | StartOver | GiveUp | Cancel | End
-        | Clean | Expire | Favour | Record | Examine | Publish | FinishPublish)
 
 
 def decide(state: ProductState, seen: Observation, now: float, last: Sequence[str] = ()) -> Step:
@@ -249,6 +114,8 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return reason
     if attempt.cluster and (not attempt.rest or seen.cluster_gone):
         return StartCluster(attempt)
+    if seen.client.under_way and seen.job is None and not attempt.confirmed:
+        return _submitting(attempt, now)
     if seen.unreachable:
         return Wait(seen.unreachable, notable=attempt.confirmed)
     if tampered := _tampered(attempt, seen):
@@ -267,6 +134,12 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
 
 
 def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
+    # Not before its client is done: that would hand the job to whoever has this cluster's ports next.
+    if seen.job is None and not attempt.confirmed and attempt.submitted_at is not None and not seen.client.refused:
+        if seen.client.under_way:
+            return _submitting(attempt, now)
+        if now - attempt.submitted_at < LOST_ANSWER_SECONDS:
+            return Wait("its submission may still arrive; it is stopped then")
     if attempt.cluster and (not attempt.rest or seen.unreachable):
         return End(attempt)  # its job goes with its cluster
     if seen.unreachable:
@@ -275,9 +148,6 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
         if seen.job.status == CANCELLING:
             return Wait("its job is being cancelled")
         return End(attempt) if seen.job.ended else Cancel(attempt)
-    in_flight = attempt.submitted_at is not None and now - attempt.submitted_at < LOST_ANSWER_SECONDS
-    if not attempt.confirmed and in_flight and not attempt.cluster:
-        return Wait("its submission may still arrive; it is stopped then")
     return End(attempt)
 
 
@@ -306,12 +176,22 @@ def _with(error: str, death: str) -> str:
 def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
     if attempt.submitted_at is None:
         return Submit(attempt)
+    if seen.client.refused:
+        return GiveUp(attempt, State.failed, seen.client.refused)
     if now - attempt.submitted_at < LOST_ANSWER_SECONDS:
-        return Wait("asking Flink whether the submission arrived")
+        trouble = f": {seen.client.trouble}" if seen.client.trouble else ""
+        return Wait(f"asking Flink whether the submission arrived{trouble}", notable=bool(trouble))
     # Absent for long enough. If the job id did run for a while before the cluster forgot it, it must not run again:
     # a sink that meets its own job id without its state commits nothing. With no trace of it the same id is safest,
     # as Flink refuses it should the first submission still be on its way.
     return _lost(attempt, seen, now) if _left_a_trace(attempt, seen) else Submit(attempt)
+
+
+def _submitting(attempt: Attempt, now: float) -> NoteSubmitting | Wait:
+    assert attempt.submitted_at is not None
+    if now - attempt.submitted_at > LOST_ANSWER_SECONDS / 3:
+        return NoteSubmitting(attempt)
+    return Wait("flink run is at work")
 
 
 def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:

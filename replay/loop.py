@@ -15,10 +15,11 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from replay.act import Context, Hands, perform
-from replay.decide import Blocked, Cancel, Step, Wait, decide
+from replay.decide import decide
 from replay.errors import KappaError, RetryableError
 from replay.model import ProductState
 from replay.observe import Eyes, Observation, observe
+from replay.steps import Blocked, Cancel, Step, Wait
 from replay.store import Lease, StaleLeaseError, Store
 
 LEASE_SECONDS = 20.0

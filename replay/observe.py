@@ -12,6 +12,7 @@ from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
 from replay.model import CANDIDATE, Attempt, Checkpoint, Move, ProductState, State
 from replay.offsets import Offsets
+from replay.submit import Answer
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Seen:
     """Why a process of its own cluster ended, if that is known; looked for once its job restarts too often."""
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""
+    client: Answer = field(default_factory=Answer)
+    """What the `flink run` said that this process started, if it did."""
     committed: Offsets = field(default_factory=dict)
     """Offsets that a checkpoint from `job` on covers at least: read before it."""
     ends: Offsets = field(default_factory=dict)
@@ -80,6 +83,9 @@ class Eyes(Protocol):
 
     def job(self, attempt: Attempt) -> Job | None:
         """Its current job, None if its cluster does not know it; FlinkDownError when the cluster does not answer."""
+
+    def submission(self, attempt: Attempt) -> Answer:
+        """What the client says that this process started for its current job, if it did."""
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         """Whether somebody keeps its own cluster running; true on the session cluster."""
@@ -126,10 +132,11 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
         return Seen(policy, publishable=commits, tampered=tampered)
     # The order matters: offsets first, the checkpoint after, so that the checkpoint covers at least these offsets.
     committed = eyes.committed(attempt.group, product) if attempt.confirmed else {}
+    client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
     try:
         job = eyes.job(attempt)
     except FlinkDownError as e:
-        return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt))
+        return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt), client=client)
     failing = job is not None and attempt.state in CANDIDATE and job.restarts - attempt.restarts > policy.max_restarts
     reference = state.release(attempt.release).reference_offsets
     # A bounded source may end without committing its last offsets; a finished task is in every later checkpoint.
@@ -144,6 +151,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
         policy=policy,
         death=eyes.death(attempt) if failing else "",
         job=job,
+        client=client,
         committed=offsets.replaced(committed, ended),
         ends=ends,
         reference=reference,

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from replay.decide import Blocked, decide, moved_by_somebody
+from replay.decide import decide, moved_by_somebody
 from replay.errors import ConfigError, KappaError
 from replay.flink import FlinkDownError
 from replay.model import CANDIDATE, Attempt, ProductState
@@ -19,6 +19,7 @@ from replay.offsets import Offsets
 from replay.output import View
 from replay.settings import kappa_home, load_settings
 from replay.status import AttemptStatus, ProductStatus, Sight, status
+from replay.steps import Blocked
 from replay.store import Store
 from replay.world import World
 

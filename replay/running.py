@@ -19,7 +19,6 @@ from replay import deploy as deploying
 from replay import gate, lake, offsets
 from replay import query as querying
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.flink import Submission, submit_command, submit_env
 from replay.loop import Diary, Loop, serve
 from replay.model import ProductState
 from replay.output import Output, out, print_json, print_rows
@@ -27,6 +26,7 @@ from replay.preflight import preflight_log
 from replay.release import bindings_file, build, find_folder
 from replay.settings import kappa_home, load_settings
 from replay.store import Store
+from replay.submit import Submission, submit_command, submit_env
 from replay.world import World, read_product, write_bindings
 
 CONTROLLER_SECONDS = 2.0

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from replay import offsets
-from replay.decide import Blocked, Step, Wait, lag_seconds
+from replay.decide import lag_seconds
 from replay.loop import describe
 from replay.model import CANDIDATE, Attempt, Check, Position, ProductState, State
 from replay.observe import Observation, Seen
 from replay.offsets import Offsets
+from replay.steps import Blocked, Step, Wait
 from replay.store import Event
 
 MOVES = ("switch", "rollback")

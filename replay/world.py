@@ -14,11 +14,12 @@ from jobs.product import Product, ProductError, Role, load_product
 from replay import cleaning, gate, lake, log, publish
 from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError, KappaError
-from replay.flink import Flink, Job, Slots, Submission, retained_checkpoints
+from replay.flink import Flink, Job, Slots, retained_checkpoints
 from replay.model import Attempt, Check, Checkpoint, ProductState, Release
 from replay.offsets import Offsets
 from replay.release import bindings_file, release_folder, verify
 from replay.settings import Settings
+from replay.submit import Answer, Client, Submission
 
 
 class World:
@@ -30,6 +31,8 @@ class World:
         """Starts Flink clusters for single attempts; None where all share the session cluster."""
         self._products: dict[Path, Product] = {}
         self._flinks: dict[str, Flink] = {}
+        self._clients: dict[str, Client] = {}
+        """Job id → the `flink run` that this process started for it last."""
 
     def flink(self, attempt: Attempt | None = None) -> Flink:
         """The cluster of an attempt, or the session cluster."""
@@ -54,6 +57,10 @@ class World:
 
     def job(self, attempt: Attempt) -> Job | None:
         return self.flink(attempt).job(attempt.job_id)
+
+    def submission(self, attempt: Attempt) -> Answer:
+        client = self._clients.get(attempt.job_id)
+        return client.answer() if client else Answer()
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
@@ -125,10 +132,12 @@ class World:
         fence()
         write_bindings(bindings_file(self.settings, product.name, attempt.name), bindings)
 
-    def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
-        self.flink(attempt).submit(self.submission(attempt, release), keepalive)
+    def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+        submission = self._submission(attempt, release)
+        fence()
+        self._clients[attempt.job_id] = Client(self.settings, submission)
 
-    def submission(self, attempt: Attempt, release: Release) -> Submission:
+    def _submission(self, attempt: Attempt, release: Release) -> Submission:
         """What `flink run` gets; RefusedError when the archived release was changed."""
         folder = release_folder(self.settings, release.product, release.fingerprint)
         verify(folder, release.fingerprint)

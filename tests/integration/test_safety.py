@@ -12,7 +12,7 @@ from running import RunningStack
 from jobs.check import check, explain
 from jobs.product import load_product
 from jobs.safety import Problem, check_plan, check_text, distinct, parse_plan, scanned_topic
-from replay.flink import submit_env
+from replay.submit import submit_env
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PyFlink and Beam warn of much when they are imported
 

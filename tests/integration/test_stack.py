@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -164,23 +163,6 @@ def test_homes_side_by_side_share_no_port_and_no_socket(stack: RunningStack, tmp
     assert other.json("status")["programs"] == []
     assert "nothing was running" in other("down").stdout
     assert all(stack.ready(name) for name in stack.layout.ports.of)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 50 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_a_disk_too_small_is_refused(small_disk: Path) -> None:
-    done = Kappa(small_disk / "home")("up", "--port-base", str(free_port_base(41_000)), check=False)
-    assert done.returncode == 1
-    assert "error: too little disk\n  expected: 2,000 MB free for" in done.stderr
 
 
 def test_doctor_finds_a_stranger_on_a_port(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from control_world import Clock, FakeWorld
 
 from replay import verify as verifying
 from replay.act import new_attempt
-from replay.decide import Wait
 from replay.deploy import Terms, plan
 from replay.errors import RefusedError, RetryableError
 from replay.intents import Intent
 from replay.loop import Loop, Patience
 from replay.model import Attempt, ProductState, Release
 from replay.run_control import intend
+from replay.steps import Wait
 
 
 def begin(loop: Loop, world: FakeWorld, *, release: int = 1, **terms: Any) -> Attempt:

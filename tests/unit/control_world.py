@@ -10,17 +10,21 @@ from typing import Any
 from fake_lake import TABLES, FakeLake
 
 from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
-from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
+from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
 from replay.model import Attempt, Check, Checkpoint, ProductState, Release
 from replay.offsets import Offsets
+from replay.submit import Answer
 
 KEPT_CHECKPOINTS = 3
 """Flink keeps so many of a job."""
-CLIENT_SECONDS = 5.0
+CLIENT_SECONDS = 2.0
 """`flink run` takes a while, and goes on when the controller that started it dies."""
 SESSION_SECONDS = 10.0
 """How long Kafka takes a dead consumer for alive."""
+
+
+NO_ANSWER = Answer(trouble="no answer")
 
 
 class DiedError(BaseException):
@@ -98,6 +102,14 @@ class Arrival:
     attempt: Attempt
 
 
+@dataclass(frozen=True)
+class Client:
+    """A `flink run` that was started."""
+
+    until: float
+    answer: Answer
+
+
 @dataclass
 class FakeWorld:
     """Reads the log at `speed` records a partition and checkpoint; each table commits at every checkpoint."""
@@ -135,10 +147,12 @@ class FakeWorld:
     """Attempts of which nothing is left."""
     expired: list[str] = field(default_factory=list)
     prioritised: set[str] = field(default_factory=set)
-    submit_fails: list[Exception] = field(default_factory=list)
-    lost_answers: int = 0
+    submit_fails: list[Answer] = field(default_factory=list)
+    """What the next clients say, after all of which nothing arrives."""
     late_submissions: list[tuple[float, float]] = field(default_factory=list)
     """Of the next ones: seconds until the client gives up, and from then on until they arrive."""
+    clients: dict[str, Client] = field(default_factory=dict)
+    """Job id → what its last client says: only to the process that started it."""
     clocks_standing: tuple[str, ...] = ()
     die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     lag: LagLimit | None = None
@@ -244,6 +258,12 @@ class FakeWorld:
         return Job(job_id, job.status, checkpoint=job.checkpoint, finished_sources=finished, restarts=job.restarts,
                    error="boom" if job.status == "FAILED" else "")
 
+    def submission(self, attempt: Attempt) -> Answer:
+        client = self.clients.get(attempt.job_id)
+        if client is None:
+            return Answer()
+        return client.answer if self.clock() >= client.until else Answer(under_way=True)
+
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or attempt.cluster in self.clusters
 
@@ -303,29 +323,20 @@ class FakeWorld:
         self.bindings.add(attempt.name)
         self._gate("after prepare")
 
-    def submit(self, attempt: Attempt, release: Release, keepalive: Callable[[], None]) -> None:
+    def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._gate("before submit")
-        keepalive()
+        fence()
+        patience, late, answer = CLIENT_SECONDS, 0.0, Answer()
         if self.submit_fails:
-            raise self.submit_fails.pop(0)
-        if self.late_submissions:
-            patience, late = self.late_submissions.pop(0)
-            self.clock.time += patience
-            keepalive()
-            self.arrivals.append(Arrival(self.clock() + late, attempt))
-            raise OutcomeUnknownError("no answer")
-        self._reach(attempt)
-        client = Arrival(self.clock() + CLIENT_SECONDS, attempt)
-        self.arrivals.append(client)
-        self._gate("during submit")
-        if client in self.arrivals:
-            self.arrivals.remove(client)
-            self._accept(attempt)
-        keepalive()
+            answer = self.submit_fails.pop(0)
+        else:
+            if self.late_submissions:
+                (patience, late), answer = self.late_submissions.pop(0), NO_ANSWER
+            elif not self._answers(attempt):
+                answer = NO_ANSWER
+            self.arrivals.append(Arrival(self.clock() + patience + late, attempt))
+        self.clients[attempt.job_id] = Client(self.clock() + patience, answer)
         self._gate("after submit")
-        if self.lost_answers:
-            self.lost_answers -= 1
-            raise OutcomeUnknownError("no answer")
 
     def _accept(self, attempt: Attempt) -> None:
         job_id = attempt.job_id
@@ -401,6 +412,24 @@ class FakeWorld:
         self.lake.expire(attempt.name, min([attempt.tip.id, *self.retained(attempt)]), shown)
         self.expired.append(attempt.name)
         self._gate("after expire")
+
+
+class OneProcess:
+    """The world as one process has it: clients of `flink run` answer to whom started them."""
+
+    def __init__(self, world: FakeWorld) -> None:
+        self._world = world
+        self._started: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+        self._started.add(attempt.job_id)
+        self._world.submit(attempt, release, fence)
+
+    def submission(self, attempt: Attempt) -> Answer:
+        return self._world.submission(attempt) if attempt.job_id in self._started else Answer()
 
 
 class MortalStore:

@@ -17,15 +17,16 @@ from typing import Any, cast
 
 import pytest
 from control_steps import deploy, verify, want
-from control_world import Clock, FakeWorld, MortalStore
+from control_world import CLIENT_SECONDS, Clock, FakeWorld, MortalStore, OneProcess
 from fake_lake import TABLES, FakeLake
 from memory_store import MemoryStore
 
 from replay import intents
 from replay.decide import EXPIRY_SECONDS
 from replay.errors import ConflictError, KappaError, RefusedError
-from replay.loop import LEASE_SECONDS, Loop
+from replay.loop import LEASE_SECONDS, Loop, WorldLike
 from replay.model import Attempt, Check
+from replay.steps import Submit
 from replay.store import StaleLeaseError, Store
 
 END = {0: 100, 1: 90}
@@ -57,7 +58,7 @@ class Scene:
         return Scene(world, self.store.copied(world.clock))
 
     def process(self, holder: str) -> Loop:
-        return Loop(self.world, cast(Store, self.store), self.clock, holder=holder)
+        return Loop(cast(WorldLike, OneProcess(self.world)), cast(Store, self.store), self.clock, holder=holder)
 
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on where a process died."""
@@ -80,6 +81,12 @@ class Scene:
             "bindings": sorted(world.bindings),
             "files": sorted({f.split("/")[0] for f in lake.files}),
         }
+
+
+def mortal(scene: Scene, die_at: Callable[[str], bool]) -> Loop:
+    """A process that may die or freeze at every write of its own, and wherever its world says."""
+    store = cast(Store, MortalStore(scene.store, die_at))
+    return Loop(cast(WorldLike, OneProcess(scene.world)), store, scene.clock, holder="first")
 
 
 def _branch(attempts: tuple[Attempt, ...], job_id: str) -> str:
@@ -154,7 +161,7 @@ def record(story: Story) -> tuple[dict[str, Any], list[Boundary]]:
     scene, _ = begun(story)
     recorder = Recorder(scene)
     scene.world.die_at = recorder
-    loop = Loop(scene.world, cast(Store, MortalStore(scene.store, recorder)), scene.clock, holder="first")
+    loop = mortal(scene, recorder)
     story.happens(loop, scene.world)
     recorder.commanded = True
     for _ in range(outcomes.index(end) + 1):
@@ -183,7 +190,7 @@ def freeze_at(story: Story, position: int, end: dict[str, Any]) -> str:
     scene = _stage(story.before, story.atomic).copied()
     frost = Frostbite(scene, position, story, end)
     scene.world.die_at = frost
-    loop = Loop(scene.world, cast(Store, MortalStore(scene.store, frost)), scene.clock, holder="first")
+    loop = mortal(scene, frost)
     with suppress(StaleLeaseError, RefusedError):
         story.happens(loop, scene.world)
     frost.commanded = True
@@ -267,11 +274,13 @@ def waiting(scene: Scene, **terms: Any) -> None:
 
 
 def replaying(scene: Scene, **terms: Any) -> None:
-    """r2-a1 is submitted beside r1-a1, and no more."""
+    """r2-a1 runs beside r1-a1, and no more."""
     deployed(scene, **terms)
     loop = scene.process("before")
     deploy(loop, scene.world, release=2, **terms)
-    loop.run_once("flights")
+    while not isinstance(loop.run_once("flights").step, Submit):
+        pass
+    scene.clock.time += CLIENT_SECONDS
     loop.run_once("flights")
 
 

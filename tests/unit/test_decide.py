@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from jobs.product import LagLimit
-from replay.decide import (
-    EXPIRY_SECONDS,
-    LOST_ANSWER_SECONDS,
-    MISSING_SECONDS,
+from replay.decide import EXPIRY_SECONDS, LOST_ANSWER_SECONDS, MISSING_SECONDS, decide, lag_seconds
+from replay.flink import Job
+from replay.model import Attempt, Checkpoint, Move, Position, ProductState, Publication, Release, State
+from replay.observe import Observation, Policy, Seen
+from replay.offsets import latest
+from replay.steps import (
     Blocked,
     Cancel,
     Clean,
@@ -24,6 +26,7 @@ from replay.decide import (
     FinishPublish,
     GiveUp,
     NoteMissing,
+    NoteSubmitting,
     Publish,
     Record,
     Resume,
@@ -32,13 +35,8 @@ from replay.decide import (
     Step,
     Submit,
     Wait,
-    decide,
-    lag_seconds,
 )
-from replay.flink import Job
-from replay.model import Attempt, Checkpoint, Move, Position, ProductState, Publication, Release, State
-from replay.observe import Observation, Policy, Seen
-from replay.offsets import latest
+from replay.submit import Answer
 
 NOW = 1_000_000.0
 ENDS = {"flights": {0: 100, 1: 100}}
@@ -87,6 +85,8 @@ GONE = Seen(job=None)
 NEVER = attempt()
 SENT = attempt(submitted_at=NOW - 10)
 SENT_LONG_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS - 1)
+SUBMITTING = Seen(client=Answer(under_way=True))
+REFUSED = Seen(client=Answer(refused="no column x"))
 MISSING = running(missing_since=NOW - MISSING_SECONDS - 1, positions=positions(6, 7))
 RESUMED_LONG_AGO = replace(SENT_LONG_AGO, state=State.replaying, job_ids=("a", "b"), restore="c7")
 LIVE = running(state=State.active, positions=positions(6, 7))
@@ -103,6 +103,15 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
     pytest.param(NEVER, seen(), Confirm(NEVER), id="submitted by a process that died before it said so"),
     pytest.param(SENT, seen(), Confirm(SENT), id="arrived"),
     pytest.param(SENT, GONE, Wait("r1-a1: asking Flink whether the submission arrived"), id="answer lost, may arrive"),
+    pytest.param(SENT, SUBMITTING, Wait("r1-a1: flink run is at work"), id="the client is at work"),
+    pytest.param(SENT, replace(SUBMITTING, unreachable="down"), Wait("r1-a1: flink run is at work"),
+                 id="the client is at work, and Flink silent"),
+    pytest.param(SENT_LONG_AGO, SUBMITTING, NoteSubmitting(SENT_LONG_AGO), id="others must know that it still is"),
+    pytest.param(SENT, Seen(client=Answer(trouble="killed")),
+                 Wait("r1-a1: asking Flink whether the submission arrived: killed", notable=True), id="client killed"),
+    pytest.param(SENT, REFUSED, GiveUp(SENT, State.failed, "no column x"), id="refused"),
+    pytest.param(SENT, replace(seen(), client=Answer(refused="said the second client")), Confirm(SENT),
+                 id="what runs was not refused"),
     pytest.param(SENT_LONG_AGO, GONE, Submit(SENT_LONG_AGO), id="never arrived: same id again"),
     pytest.param(SENT_LONG_AGO, Seen(retained={3: "c3"}), Resume(SENT_LONG_AGO, 3, "c3", LOST),
                  id="ran unseen and was lost: never the same id"),
@@ -298,6 +307,12 @@ UNWANTED = running(stop=State.aborted)
     pytest.param(attempt(stop=State.aborted), GONE, End(attempt(stop=State.aborted)), id="never submitted"),
     pytest.param(replace(SENT, stop=State.aborted), GONE,
                  Wait("r1-a1: its submission may still arrive; it is stopped then"), id="may still arrive"),
+    pytest.param(replace(SENT, stop=State.aborted, cluster="c"), replace(GONE, unreachable="down"),
+                 Wait("r1-a1: its submission may still arrive; it is stopped then"),
+                 id="may still arrive, at whoever has the ports of its cluster by then"),
+    pytest.param(replace(SENT_LONG_AGO, stop=State.aborted), SUBMITTING,
+                 NoteSubmitting(replace(SENT_LONG_AGO, stop=State.aborted)), id="its client is at work"),
+    pytest.param(replace(SENT, stop=State.failed), REFUSED, End(replace(SENT, stop=State.failed)), id="refused"),
 ])
 def test_stopping(a: Attempt, s: Seen, expected: Step) -> None:
     assert step(a, s) == expected

@@ -1,9 +1,7 @@
-"""Flink from outside, with REST and the client replaced by hand-written fakes."""
+"""Flink from outside, with REST replaced by a hand-written fake."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,23 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from replay.errors import OutcomeUnknownError
 from replay.flink import (
     Flink,
     FlinkDownError,
     Job,
     Slots,
-    Submission,
-    SubmissionRefusedError,
-    judge_submission,
     retained_checkpoints,
     root_cause,
-    submit_command,
 )
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 
 DISK_FULL = "java.io.IOException: the disk is full / more words"
-SUBMISSION = Submission("a" * 32, "flights-r1-a1", Path("/rel"), Path("/b.json"))
 STACK = """\
 java.lang.Exception: Job failed
 \tat org.apache.flink.X.y(X.java:1)
@@ -139,58 +131,6 @@ def test_read_positions_come_from_the_sources_metrics() -> None:
         return httpx.Response(200, json=value)
 
     assert flink(answer).read_positions("j") == {"flights": {2: 42}}
-
-
-def test_the_command_names_job_release_and_checkpoint() -> None:
-    resumed = Submission("ab" * 16, "flights-r1-a1", Path("/rel"), Path("/b.json"), restore="file:///ck/chk-7")
-    assert submit_command(settings(Path("/home")), resumed) == [
-        "/home/flink/bin/flink", "run", "-m", "127.0.0.1:23082", "-d", f"-D$internal.pipeline.job-id={'ab' * 16}",
-        "-Dpipeline.name=flights-r1-a1", "-s", "file:///ck/chk-7", "-pyclientexec", sys.executable,
-        "-pyexec", sys.executable, "-pyfs", "/rel", "-py", "/rel/jobs/pipeline.py", "--product", "/rel/product",
-        "--bindings", "/b.json"]
-
-
-@pytest.mark.parametrize(("code", "text", "outcome"), [
-    pytest.param(0, "Job has been submitted", None, id="submitted"),
-    pytest.param(1, "…DuplicateJobSubmissionException: Job has already been submitted", None, id="already there"),
-    pytest.param(1, "Caused by: java.net.ConnectException: Connection refused", OutcomeUnknownError, id="not reached"),
-    pytest.param(1, "java.util.concurrent.TimeoutException: no answer", OutcomeUnknownError, id="answer lost"),
-    pytest.param(-9, "", OutcomeUnknownError, id="killed"),
-    pytest.param(137, "Killed", OutcomeUnknownError, id="killed below its shell"),
-    pytest.param(1, "Caused by: org.apache.flink.table.api.ValidationException: no column x", SubmissionRefusedError,
-                 id="refused"),
-])
-def test_what_the_end_of_the_client_means(code: int, text: str, outcome: type[Exception] | None) -> None:
-    if outcome is None:
-        judge_submission(code, text, SUBMISSION)
-    else:
-        with pytest.raises(outcome):
-            judge_submission(code, text, SUBMISSION)
-
-
-def fake_client(home: Path, script: str) -> None:
-    client = home / "flink" / "bin" / "flink"
-    client.parent.mkdir(parents=True)
-    client.write_text(f"#!/bin/sh\n{script}\n")
-    client.chmod(0o755)
-
-
-def test_a_refusal_carries_the_clients_root_cause(tmp_path: Path) -> None:
-    fake_client(tmp_path, "cat <<'EOF'\n" + STACK + "EOF\nexit 1")
-    with pytest.raises(SubmissionRefusedError) as e:
-        Flink(settings(tmp_path)).submit(SUBMISSION, keepalive=lambda: None)
-    assert e.value.found == DISK_FULL
-
-
-def test_the_client_gets_java_and_the_secrets_folder_and_not_the_working_copy(tmp_path: Path) -> None:
-    out = tmp_path / "env.json"
-    python = f'import json,os; json.dump(dict(os.environ), open("{out}", "w"))'
-    fake_client(tmp_path, f"exec {sys.executable} -c '{python}'")
-    Flink(settings(tmp_path)).submit(SUBMISSION, keepalive=lambda: None)
-    env = json.loads(out.read_text())
-    assert env["KAPPA_SECRETS"] == str(tmp_path / "secrets")
-    assert Path(env["JAVA_HOME"], "bin", "java").exists()
-    assert env["PYTHONPATH"] == ""
 
 
 @pytest.mark.parametrize(("stack", "cause"), [

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import count
 from threading import Event
+from typing import cast
 
 import pytest
 from control_steps import begin, published_to_the_end, turn, want
-from control_world import Clock, DiedError, FakeWorld
+from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, OneProcess
 from fake_lake import TABLES
 
 from jobs.product import LagLimit, Product
 from replay import intents
-from replay.decide import Blocked, Publish, Submit, Wait, decide
-from replay.errors import ConflictError, OutcomeUnknownError, RefusedError
-from replay.flink import SubmissionRefusedError
-from replay.loop import LEASE_SECONDS, Diary, Loop, describe, heartbeat, serve
+from replay.decide import LOST_ANSWER_SECONDS, decide
+from replay.errors import ConflictError, RefusedError
+from replay.loop import LEASE_SECONDS, Diary, Loop, WorldLike, describe, heartbeat, serve
 from replay.model import Check, State
 from replay.observe import observe
+from replay.steps import Blocked, Publish, Submit, Wait
 from replay.store import Store
+from replay.submit import Answer
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_nothing_is_shown_while_replaying(loop: Loop, world: FakeWorld, clock: C
 
 
 def test_a_lost_answer_is_resolved_by_asking_flink(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    world.lost_answers = 1
+    world.late_submissions = [(1.0, 2.0)]
     begin(loop, world)
     state = turn(loop, world, clock, 30)
     assert state.attempts[0].state is State.active
@@ -74,7 +76,7 @@ def test_a_lost_answer_is_resolved_by_asking_flink(loop: Loop, world: FakeWorld,
 
 def test_a_submission_that_never_arrived_is_repeated_with_the_same_id(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    world.submit_fails = [OutcomeUnknownError("no answer")]
+    world.submit_fails = [NO_ANSWER]
     begin(loop, world)
     turn(loop, world, clock, 30)
     assert world.submitted == []
@@ -85,9 +87,9 @@ def test_a_submission_that_never_arrived_is_repeated_with_the_same_id(
 
 
 def test_a_refused_submission_fails_the_attempt_with_its_cause(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    world.submit_fails = [SubmissionRefusedError("Flink refused", found="ValidationException: no column x")]
+    world.submit_fails = [Answer(refused="ValidationException: no column x")]
     begin(loop, world)
-    state = turn(loop, world, clock, 3)
+    state = turn(loop, world, clock, 9)
     assert (state.attempts[0].state, state.attempts[0].error) == (State.failed, "ValidationException: no column x")
 
 
@@ -96,7 +98,7 @@ def test_a_candidate_whose_job_failed_is_over_and_readers_keep_what_they_see(
     begin(loop, world)
     turn(loop, world, clock, 30)
     begin(loop, world, release=2)
-    turn(loop, world, clock, 2)
+    turn(loop, world, clock, 3)
     shown = dict(world.main_now)
     world.jobs["job-2-1"].status = "FAILED"
     state = turn(loop, world, clock, 2)
@@ -263,8 +265,10 @@ def test_a_controller_that_slept_through_its_lease_changes_nothing(
 
     world.die_at = sleep
     assert one.run_once("flights").step == Wait("another controller took over")
-    assert world.submitted == ["job-1-0"]
     assert store.load("flights").attempts[0].submitted_at == clock.time
+    turn(two, world, clock, 3)
+    assert world.submitted == ["job-1-0"]
+    assert not world.refused_duplicates
 
 
 def test_nothing_is_published_while_results_wait_for_the_logs_clock(
@@ -303,8 +307,8 @@ def test_the_service_writes_steps_and_complaints_once(loop: Loop, world: FakeWor
     def pause() -> bool:
         n = next(passes)
         clock.time += 1
-        world.down = 2 <= n <= 4
-        return n == 6
+        world.down = 4 <= n <= 6
+        return n == 8
 
     serve(loop, Diary(written.append), pause)
     assert written == [
@@ -353,10 +357,10 @@ def test_nothing_goes_back_by_itself_to_a_release_that_was_lost_as_its_successor
     begin(loop, world)
     turn(loop, world, clock, 30)
     begin(loop, world, release=2)
-    turn(loop, world, clock, 2)
+    turn(loop, world, clock, 3)
     world.kept = [k for k in world.kept if k.branch != "r1-a1"]
     world.jobs["job-1-0"].status = "FAILED"
-    turn(loop, world, clock, 1)
+    turn(loop, world, clock, 3)
     assert states(loop) == {"r1-a1": State.failed, "r2-a1": State.replaying, "r1-a2": State.replaying}
     assert (candidate := loop.store.load("flights").candidate)
     assert candidate.name == "r2-a1", "what a person asked for, before what only takes the place of the lost one"
@@ -370,12 +374,41 @@ def test_a_candidate_that_starts_over_still_waits_for_a_person(loop: Loop, world
     begin(loop, world)
     turn(loop, world, clock, 30)
     begin(loop, world, release=2, auto_switch=False, deadline=clock.time + 999)
-    turn(loop, world, clock, 2)
+    turn(loop, world, clock, 3)
     world.lose_jobs()
+    world.kept = [k for k in world.kept if k.branch != "r2-a1"]
     turn(loop, world, clock, 30)
     first, second = (loop.store.load("flights").attempt(n) for n in ("r2-a1", "r2-a2"))
     assert (first.state, second.state) == (State.failed, State.audited)
     assert (second.auto_switch, second.deadline) == (False, first.deadline)
+
+
+def test_readers_do_not_wait_for_a_submission(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.late_submissions = [(120.0, 0.0)]
+    begin(loop, world, release=2)
+    shown = len(world.published)
+    for _ in range(30):
+        turn(loop, world, clock, 3)  # with one checkpoint
+    assert len(world.published) == shown + 30
+    assert world.submitted == ["job-1-0"], "flink run is at work"
+    turn(loop, world, clock, 60)
+    assert states(loop) == {"r1-a1": State.standby, "r2-a1": State.active}
+    assert not world.refused_duplicates
+
+
+def test_another_controller_does_not_take_a_slow_client_for_lost(
+        world: FakeWorld, store: Store, clock: Clock) -> None:
+    one, two = (Loop(cast(WorldLike, OneProcess(world)), store, clock, holder=name) for name in ("one", "two"))
+    world.late_submissions = [(5 * LOST_ANSWER_SECONDS, 0.0)]
+    begin(one, world)
+    for _ in range(10):
+        turn(one, world, clock, 20)
+        turn(two, world, clock, 20)
+    assert world.submitted == ["job-1-0"]
+    assert not world.refused_duplicates
+    assert states(one) == {"r1-a1": State.active}
 
 
 def test_a_step_that_fails_does_not_hold_up_the_other_attempts(loop: Loop, world: FakeWorld, clock: Clock) -> None:
@@ -387,7 +420,7 @@ def test_a_step_that_fails_does_not_hold_up_the_other_attempts(loop: Loop, world
     with pytest.raises(RefusedError):
         loop.run_once("flights")
     clock.time += 1
-    turn(loop, world, clock, 1)
+    turn(loop, world, clock, 3)
     assert world.submitted == ["job-1-0", "job-2-1"]
 
 

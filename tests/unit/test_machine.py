@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 from control_steps import change, deploy, verify, want
-from control_world import Clock, DiedError, FakeWorld, MortalStore
+from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, MortalStore, OneProcess
 from fake_lake import GENESIS, MAIN, TABLES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -21,10 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from memory_store import MemoryStore
 
 from replay import intents, offsets
-from replay.decide import LOST_ANSWER_SECONDS, Blocked
-from replay.errors import KappaError, OutcomeUnknownError
-from replay.loop import LEASE_SECONDS, Loop
+from replay.decide import LOST_ANSWER_SECONDS
+from replay.errors import KappaError
+from replay.loop import LEASE_SECONDS, Loop, WorldLike
 from replay.model import Attempt, Check, Move, ProductState, Publication, State
+from replay.steps import Blocked
 from replay.store import Lease, Store
 
 EXAMPLES = int(os.environ.get("KAPPA_EXAMPLES", "0"))
@@ -74,7 +75,7 @@ class Controller(RuleBasedStateMachine):
     def process(self, die_at: Callable[[str], bool] = NEVER) -> Loop:
         self.processes += 1
         store = cast(Store, MortalStore(self.store, die_at))
-        return Loop(self.world, store, self.clock, holder=f"p{self.processes}")
+        return Loop(cast(WorldLike, OneProcess(self.world)), store, self.clock, holder=f"p{self.processes}")
 
     @property
     def state(self) -> ProductState:
@@ -281,9 +282,9 @@ class Controller(RuleBasedStateMachine):
         world = self.world
         match how:
             case "answer lost":
-                world.lost_answers = 1
+                world.late_submissions = [(1.0, 0.0)]
             case "never arrives":
-                world.submit_fails = [OutcomeUnknownError("no answer")]
+                world.submit_fails = [NO_ANSWER]
             case "late":
                 world.late_submissions = [(0.0, seconds)]
             case "minutes":
@@ -377,7 +378,7 @@ class Controller(RuleBasedStateMachine):
             return
         world = self.world
         self.trouble_ends()
-        world.submit_fails, world.lost_answers, world.late_submissions = [], 0, []
+        world.submit_fails, world.late_submissions = [], []
         self.puts_main_back()
         for _ in range(80):
             self.clock.time += 10

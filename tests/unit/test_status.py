@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from replay import output, running
-from replay.decide import Blocked, Wait
 from replay.errors import RetryableError
 from replay.flink import Job
 from replay.model import Attempt, Check, Position, ProductState, Publication, Release, State
@@ -20,6 +19,7 @@ from replay.observe import Observation, Policy, Seen
 from replay.output import Output, View, watch
 from replay.run_status import lag, view
 from replay.status import ProductStatus, Sight, status
+from replay.steps import Blocked, Wait
 from replay.store import Event
 
 NOW = 1_000.0

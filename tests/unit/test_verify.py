@@ -140,7 +140,8 @@ class Laboratory:
     """A deployed product, and a diff that finds what it is told."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock, self.world = Clock(), Cluster(Clock())
+        self.clock = Clock()
+        self.world = Cluster(self.clock)
         self.store = Store(f"sqlite:///{folder / 'store.db'}", self.clock)
         self.loop = Loop(self.world, self.store, self.clock, holder="me")
         self.work = Verification(cast(Settings, None), cast(World, self.world), self.loop, self.sleep)
