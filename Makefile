@@ -43,6 +43,11 @@ soak: install ## integration tests, and those that kill processes under a long l
 bench: install ## measure on the stack that is up: a ladder of jobs, from reading to the full product
 	$(VENV)/bin/python -m bench.ladder
 
+.PHONY: bench-quick
+bench-quick: install ## the same in three minutes: three rungs, and what got slower since the results that are kept
+	$(VENV)/bin/python -m bench.ladder --compare bench/results/latest.json \
+	  --results "$${KAPPA_BENCH_OUT:-$${TMPDIR:-/tmp}/kappa-bench.json}" pass_through gold product_iceberg
+
 .PHONY: up
 up: install ## start the embedded stack
 	@$(KAPPA) up

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Meter, wait_finished
-from bench.results import machine, summarise
+from bench.results import machine, slower, summarise
 from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=1, help="turns of all rungs; the table has medians")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a Flink setting of every job")
     parser.add_argument("--results", type=Path, default=Path(os.environ.get("KAPPA_BENCH_OUT") or RESULTS))
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="results to name what got slower since")
     parser.add_argument("--timeout", type=float, default=600, help="seconds that one job may take")
     args = parser.parse_args(arguments)
 
@@ -55,10 +56,15 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append(runner.run(rungs[name]))
             sys.stderr.write(json.dumps({"turn": turn, **rows[-1]}) + "\n")
     summary = summarise(rows)
+    stored = json.loads(args.compare.read_text())["rows"] if args.compare else []
     args.results.parent.mkdir(parents=True, exist_ok=True)
     document = {**machine(), "parallelism": args.parallelism, "turns": args.repeat, "rows": summary}
     args.results.write_text(json.dumps(document, indent=1) + "\n")
     print_rows([{SHORT[k]: v for k, v in row.items() if k in SHORT} for row in summary], Output.text)
+    for sentence in slower(summary, stored):
+        sys.stdout.write(sentence + "\n")
+    if args.compare and not slower(summary, stored):
+        sys.stdout.write(f"nothing got slower since {args.compare}\n")
 
 
 SHORT = {"name": "rung", "seconds": "s", "spread_seconds": "±", "cpu_seconds": "CPU s", "events_per_second": "events/s",

@@ -11,6 +11,7 @@ from typing import Any
 
 PASS_THROUGH = "pass_through"
 """The rung that the others are compared with."""
+RATIOS = ("ratio_to_pass_through", "cpu_ratio_to_pass_through")
 
 
 def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -32,6 +33,22 @@ def _summary(name: str, turns: list[dict[str, Any]], passed: list[dict[str, Any]
             "cpu_seconds": cpu, "events_per_second": round(events / seconds),
             "events_per_cpu_second": round(events / cpu), **ratios,
             "peak_memory_mb": max(row["peak_memory_mb"] for row in turns)}
+
+
+def slower(rows: list[dict[str, Any]], stored: list[dict[str, Any]], tolerance: float = 0.15) -> list[str]:
+    """A sentence per rung whose share of the pass-through fell by more than the tolerance, in time and in CPU time.
+
+    In both: a busy machine lengthens the one, the start of a cold process the other.
+    """
+    before = {row["name"]: row for row in stored}
+    found = []
+    for row in rows:
+        old = before.get(row["name"])
+        pairs = [(row[key], old[key]) for key in RATIOS if row[key] and old[key]] if old else []
+        if len(pairs) == len(RATIOS) and all(new < (1 - tolerance) * then for new, then in pairs):
+            found.append(f"{row['name']} got slower: " + ", ".join(
+                f"{key} {then} → {new}" for key, (new, then) in zip(RATIOS, pairs, strict=True)))
+    return found
 
 
 def machine() -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Rung:
 
 def ladder(product: Product) -> tuple[Rung, ...]:
     """From reading to the full product."""
-    queries = (PASS_THROUGH, "reject_late", "once", "join_airline", "join_plane", "join_airport", "join_weather")
+    queries = (PASS_THROUGH, "reject_late", "once", "one_join", "four_joins")
     full = tuple(product.outputs)
     no_joins = tuple(t for t in full if t != "departures")
     return (

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bench.measure import Process, processes, tree
-from bench.results import summarise
+from bench.results import slower, summarise
 
 
 def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
@@ -46,3 +46,11 @@ def test_a_child_is_found_below_its_parent() -> None:
         found = tree(os.getpid(), processes())
         assert child.pid in [p.pid for p in found] and found[0].memory > 1_000_000
         child.communicate(b"\n")
+
+
+@pytest.mark.parametrize(("seconds", "cpu", "named"), [(4, 4, False), (8, 4, False), (4, 8, False), (8, 8, True)])
+def test_what_got_slower_in_time_and_in_cpu_time_is_named(seconds: float, cpu: float, named: bool) -> None:
+    stored = summarise([row("pass_through", 1, 1), row("gold", 4, 4)])
+    now = summarise([row("pass_through", 1, 1), row("gold", seconds, cpu), row("new", 9, 9)])
+    expected = ["gold got slower: ratio_to_pass_through 0.25 → 0.125, cpu_ratio_to_pass_through 0.25 → 0.125"]
+    assert slower(now, stored) == (expected if named else [])

@@ -1,0 +1,96 @@
+"""`python -m bench.live_lag NAME [--rate R] [--before SECONDS]`: what a replay costs the release that is live.
+
+On the stack of $KAPPA_HOME with the product deployed and events left to load: loads at a steady rate, samples how far
+readers are behind the log's end, first with the live release alone, then during `kappa deploy NAME --again`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import quantiles
+
+from jobs.product import Role
+from replay import log, offsets
+from replay.output import Output, print_rows
+from replay.settings import load_settings
+from replay.store import Store
+from replay.world import World
+
+SECONDS = 0.5
+"""Between samples."""
+
+
+def main() -> None:
+    """Sample before and during a replay; a row for each, and the ratio of their p99."""
+    parser = argparse.ArgumentParser(prog="python -m bench.live_lag", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("--rate", type=int, default=500, help="events a second")
+    parser.add_argument("--before", type=float, default=60, help="seconds to sample before the replay")
+    args = parser.parse_args()
+    with running("load", args.name, "--rate", str(args.rate)) as load:
+        time.sleep(10)  # the first of them are on their way
+        with sampling(args.name) as alone:
+            time.sleep(args.before)
+        with sampling(args.name) as beside, running(
+                "deploy", args.name, "--again", "--no-auto-switch", "--output", "json") as deploy:
+            deploy.wait()
+        if deploy.returncode or load.poll() is not None:
+            raise SystemExit(f"deploy ended with {deploy.returncode}; load "
+                             + ("came to its end before: no lag to measure" if load.poll() is not None else "runs"))
+    rows = [{"": what, **percentiles(lags)} for what, lags in (("alone", alone), ("beside a replay", beside))]
+    print_rows(rows, Output.text)
+    sys.stdout.write(f"p99 beside a replay is {rows[1]['p99'] / max(1, rows[0]['p99']):.2f} of p99 alone\n")
+
+
+def percentiles(lags: list[int]) -> dict[str, int]:
+    """Of lags in records."""
+    cuts = quantiles(lags, n=100, method="inclusive")
+    return {"samples": len(lags), "p50": round(cuts[49]), "p99": round(cuts[98]), "max": max(lags)}
+
+
+@contextmanager
+def sampling(name: str) -> Iterator[list[int]]:
+    """Records between what readers see and the log's end, again and again until the block ends."""
+    settings = load_settings()
+    store, world, over = Store(settings.store), World(settings), threading.Event()
+    found: list[int] = []
+    state = store.load(name)
+    assert state.published, f"kappa deploy {name} first"
+    product = world.product(state.attempt(state.published.attempt_name), state)
+    growing = [t for t, topic in product.settings.topics.items() if topic.role is not Role.reference]
+
+    def sample() -> None:
+        while not over.wait(SECONDS):
+            ends, shown = log.end_offsets(settings, growing), store.load(name).published
+            assert shown
+            found.append(offsets.lag(shown.covered, ends))
+
+    thread = threading.Thread(target=sample, name="sampling")
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A kappa command beside us, ended with the block."""
+    process = subprocess.Popen([sys.executable, "-m", "replay", *arguments], stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,0 @@
-SELECT f.flight_date, f.sched_dep_time, f.dep_delay, f.arr_time, f.arr_delay, f.carrier, f.flight, f.tailnum, f.origin, f.dest,
-       f.air_time, f.distance, f.cancelled, CAST(f.happened AS TIMESTAMP_LTZ(3)) AS happened, f.log_partition, f.log_offset,
-       a.name AS airline, p.`year` AS plane_year, p.manufacturer, p.model, p.seats
-FROM flights_once AS f
-LEFT JOIN airline_versions FOR SYSTEM_TIME AS OF f.event_time AS a ON f.carrier = a.carrier
-LEFT JOIN plane_versions   FOR SYSTEM_TIME AS OF f.event_time AS p ON f.tailnum = p.tailnum
