@@ -44,9 +44,9 @@ def main() -> None:
         if deploy.returncode or load.poll() is not None:
             raise SystemExit(f"deploy ended with {deploy.returncode}; load "
                              + ("came to its end before: no lag to measure" if load.poll() is not None else "runs"))
-    rows = [{"": what, **percentiles(lags)} for what, lags in (("alone", alone), ("beside a replay", beside))]
-    print_rows(rows, Output.text)
-    sys.stdout.write(f"p99 beside a replay is {rows[1]['p99'] / max(1, rows[0]['p99']):.2f} of p99 alone\n")
+    before, during = percentiles(alone), percentiles(beside)
+    print_rows([{"records behind": "alone", **before}, {"records behind": "beside a replay", **during}], Output.text)
+    sys.stdout.write(f"p99 beside a replay is {during['p99'] / max(1, before['p99']):.2f} of p99 alone\n")
 
 
 def percentiles(lags: list[int]) -> dict[str, int]:
