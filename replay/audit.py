@@ -59,8 +59,8 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
         raise RefusedError(f"the position of product {product.name} is not known",
                            expected="covered offsets of every topic", found=f"none of {', '.join(sorted(unknown))}",
                            next="kappa status")
-    reader = reader or _Kafka(settings)
-    with query.open_tables(settings, product.name, subject.snapshots) as connection:
+    with log.Decoder(settings) as decoder, query.open_tables(settings, product.name, subject.snapshots) as connection:
+        reader = reader or _Kafka(settings, decoder)
         tables = _Tables(connection, product)
         work = _Audit(product, subject, reader, tables, clock.at_position(product, subject.covered, reader))
         partitions: list[PartitionAudit] = []
@@ -235,8 +235,8 @@ class _Tables:
 class _Kafka:
     """The real log and registry."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._decoder = settings, log.Decoder(settings)
+    def __init__(self, settings: Settings, decoder: log.Decoder) -> None:
+        self._settings, self._decoder = settings, decoder
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
         for offset, timestamp, _, value in log.read_range(self._settings, topic, partition, start, end):
