@@ -32,12 +32,14 @@ unit: install ## unit tests (seconds)
 
 .PHONY: integration
 integration: install ## integration tests (minutes; flights and the rest each on a stack of their own)
-	$(VENV)/bin/pytest tests/integration/test_flights.py -m "not soak"
-	$(VENV)/bin/pytest $(addprefix tests/integration/test_,$(addsuffix .py,stack clusters format_java safety publishing orders))
+	$(VENV)/bin/pytest --durations=8 tests/integration/test_flights.py -m "not soak"
+	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,$(addsuffix .py,stack clusters format_java safety publishing orders))
 
 .PHONY: soak
-soak: install ## integration tests, and those that kill processes under a long load (many minutes)
-	$(VENV)/bin/pytest tests/integration
+soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)
+	$(VENV)/bin/pytest tests/integration/test_flights.py
+	$(VENV)/bin/pytest tests/integration/test_disturbed.py tests/integration/test_restart.py
+	KAPPA_PUBLISHES=1000 $(VENV)/bin/pytest tests/integration/test_publishing.py
 
 .PHONY: bench
 bench: install ## measure on the stack that is up: a ladder of jobs, from reading to the full product

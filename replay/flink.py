@@ -61,6 +61,10 @@ class Flink:
         # A proxy of the environment must not come between us and the cluster.
         self._http = client or httpx.Client(base_url=self._rest, timeout=10, trust_env=False)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
     def slots(self) -> Slots:
         """Free and all slots; FlinkDownError when the cluster does not answer."""
         overview = self._get("/overview") or {}

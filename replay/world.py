@@ -120,7 +120,8 @@ class World:
 
     def stop_cluster(self, attempt: Attempt) -> None:
         self._own_clusters.stop(attempt.cluster)
-        self._flinks.pop(attempt.rest, None)
+        if flink := self._flinks.pop(attempt.rest, None):
+            flink.close()
 
     def give_priority(self, attempt: Attempt) -> None:
         self._own_clusters.live(attempt.cluster)
