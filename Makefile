@@ -44,6 +44,7 @@ soak: install ## what takes longer: killed and frozen processes, meddlers, a lon
 .PHONY: bench
 bench: install ## measure on the stack that is up: a ladder of jobs, from reading to the full product
 	$(VENV)/bin/python -m bench.ladder
+	$(VENV)/bin/python -m bench.chart
 
 .PHONY: bench-quick
 bench-quick: install ## the same in three minutes: three rungs, and what got slower since the results that are kept
