@@ -22,7 +22,7 @@ from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
 from local import stack
-from replay import lake, log
+from replay import lake, log, release
 from replay.output import Output, print_rows
 from replay.settings import Settings, kappa_home, load_settings
 from replay.submit import submit_env
@@ -85,7 +85,7 @@ class Runner:
             "execution.target": "remote", "rest.address": rest[0], "rest.port": rest[1],
             "restart-strategy.type": "none",
             # What `flink run -py` adds: Python for the workers, and Flink's side of the bridge to them.
-            "python.executable": sys.executable, "python.files": str(ROOT),
+            "python.executable": sys.executable, "python.files": str(release.build(settings, product).folder),
             "pipeline.jars": next((settings.flink.home / "opt").glob("flink-python-*.jar")).as_uri(),
             **extra,
         }
