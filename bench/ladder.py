@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     settings, product = load_settings(), load_product(args.product)
     os.environ.update({k: v for k, v in submit_env(settings).items() if k != "PYTHONPATH"})
+    # Workers of their own, as under `flink run`: PyFlink takes this for a local test, and would run its Python in here.
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
     runner = Runner(settings, product, args.parallelism, dict(s.split("=", 1) for s in args.set), args.timeout)
     rungs = {rung.name: rung for rung in ladder(product)}
     rows = []

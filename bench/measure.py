@@ -87,7 +87,7 @@ def wait_finished(rest: str, job_id: str, meter: Meter, timeout: float) -> float
                 client.patch(f"/jobs/{job_id}", params={"mode": "cancel"})
                 raise KappaError(f"job {job_id} takes too long", expected=f"its end within {timeout:.0f} s",
                                  found=job["state"])
-            time.sleep(0.3)
+            time.sleep(1)  # looking costs CPU time as well; how long it took, Flink says
     if job["state"] != "FINISHED":
         raise KappaError(f"job {job_id} did not finish", expected="FINISHED", found=job["state"],
                          next="kappa logs taskmanager")

@@ -8,7 +8,15 @@ from pathlib import Path
 from pyflink.table import Schema, StatementSet, TableDescriptor, TableEnvironment
 
 from bench.results import PASS_THROUGH
-from jobs.bindings import Bindings, _function, configure_run, environment, sink_options, source_options
+from jobs.bindings import (
+    Bindings,
+    _function,
+    configure_run,
+    declare_versions,
+    environment,
+    sink_options,
+    source_options,
+)
 from jobs.product import Product
 from jobs.sql import read_statements
 
@@ -62,6 +70,7 @@ def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, 
                 options = {**source_options(topic, product, bindings), **bounded}
                 options.pop("scan.bounded.specific-offsets", None)
                 _alter(env, topic, options)
+                declare_versions(env, topic, product)
     if rung.query:
         inserts.add_insert(TableDescriptor.for_connector(BLACKHOLE).build(),
                            env.sql_query((HERE / f"{rung.query}.sql").read_text()))

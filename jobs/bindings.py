@@ -6,12 +6,15 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from py4j.java_gateway import JavaPackage
 from pydantic import BaseModel, ConfigDict, Field
 from pyflink.common import Configuration
+from pyflink.java_gateway import get_gateway
 from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 from pyflink.table.udf import udf
+from pyflink.util.java_utils import to_jarray
 
-from jobs.product import Function, Product, Role
+from jobs.product import Function, Product, Role, seconds
 from jobs.sql import Statement, StatementError, read_statements
 
 
@@ -63,6 +66,10 @@ def environment(product: Product) -> TableEnvironment:
         # Rows of one event time keep the order of the log through every shuffle of a key.
         "table.exec.mini-batch.enabled": "false",
         "pipeline.object-reuse": "true",
+        # A task waits while Python works off a bundle: large ones let both work. A checkpoint ends a bundle, so no row
+        # waits longer than for that, and none longer than a second.
+        "python.fn-execution.bundle.size": "100000",
+        "python.metric.enabled": "false",
         **settings.flink,
     }.items():
         config.set_string(key, value)
@@ -104,23 +111,27 @@ def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str
         "properties.group.id": bindings.group,
         "properties.isolation.level": "read_committed",
         "scan.startup.mode": "earliest-offset",
+        # Not Flink's own connector, which forgets the log's clock in a restart: see jobs/java/src/main/java/kappa/log.
+        "connector": "kappa-log",
         "format": "avro-confluent-tolerant",
         "avro-confluent-tolerant.url": bindings.registry,
     }
     rule, partitions = product.settings.topics[topic], bindings.partitions.get(topic, 1)
     if rule.role is Role.reference:
         ends = bindings.reference_offsets.get(topic)
-        options["connector"] = "kafka"
+        options["allowed-lateness"] = "0s"
         options["scan.bounded.mode"] = "specific-offsets" if ends else "latest-offset"
         if ends:
             options["scan.bounded.specific-offsets"] = ";".join(
                 f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items())
             )
         return options
-    # Flink's own connector forgets the log's clock in a restart: see jobs/java/src/main/java/kappa/log.
-    options["connector"] = "kappa-log"
     options["allowed-lateness"] = rule.allowed_lateness or "0s"
     options["scan.topic-partition-discovery.interval"] = _DISCOVERY
+    if product.settings.max_drift:
+        options["scan.watermark.alignment.group"] = product.name
+        options["scan.watermark.alignment.max-drift"] = f"{seconds(product.settings.max_drift)} s"
+        options["scan.watermark.alignment.update-interval"] = "50 ms"
     if topic in bindings.broker_time:
         options["broker-time"] = "true"
     if rule.role is Role.dimension and partitions < bindings.parallelism:
@@ -159,11 +170,22 @@ def declare(env: TableEnvironment, product: Product, bindings: Bindings | None) 
         if (topic := statement.created_table) is not None:
             options = source_options(topic, product, bindings or _NOWHERE)
             env.execute_sql(f"ALTER TABLE `{topic}` SET ({_options(options)})")
+            declare_versions(env, topic, product)
     inserts = env.create_statement_set()
     for file in product.output_sql:
         for statement in read_statements(file):
             _run(statement, inserts.add_insert_sql if statement.verb == "INSERT" else env.execute_sql)
     return inserts
+
+
+def declare_versions(env: TableEnvironment, topic: str, product: Product) -> None:
+    """Declare a reference topic's table function, where it has a key."""
+    if key := product.settings.topics[topic].key:
+        jvm = get_gateway().jvm
+        versions = jvm.kappa.log.Versions
+        if isinstance(versions, JavaPackage):  # as Py4J takes what is no class
+            raise LookupError("Could not find any factory for identifier 'kappa-log' in the classpath")
+        versions.declare(env._j_tenv, topic, to_jarray(jvm.String, key))
 
 
 # What a check binds to: the plan is the same, and nothing is connected to.

@@ -54,6 +54,8 @@ class Topic(_Model):
     """L: a record is late when it was appended more than this after it happened. Events and dimensions need one."""
     identity: tuple[str, ...] = ()
     """Columns of an event that make two records the same event; the row table has columns of the same names."""
+    key: tuple[str, ...] = ()
+    """Of a reference T: columns of which its versions are. SQL has them as the table function T_at(time, key…)."""
 
     @field_validator("allowed_lateness")
     @classmethod
@@ -141,6 +143,9 @@ class ProductSettings(_Model):
     checkpoint_interval: str = "10s"
     longest_wait: str = "1h"
     """The longest window, on the log's clock, in which an accepted record waits before its row is written."""
+    max_drift: str | None = None
+    """How far one partition is read ahead of another on the log's clock. What is read ahead is held in state, so this
+    bounds it; choose what a replay reads in a second or more, for partitions are told to wait twenty times a second."""
     topics: dict[str, Topic]
     outputs: dict[str, Output]
     functions: dict[str, Function] = Field(default_factory=dict)
@@ -157,10 +162,11 @@ class ProductSettings(_Model):
     warnings: tuple[str, ...] = ()
     """Checks, by name, that are shown and do not block a switch."""
 
-    @field_validator("checkpoint_interval", "longest_wait", "deadline")
+    @field_validator("checkpoint_interval", "longest_wait", "deadline", "max_drift")
     @classmethod
-    def _durations(cls, value: str) -> str:
-        seconds(value)
+    def _durations(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds(value)
         return value
 
     @model_validator(mode="after")
@@ -168,6 +174,11 @@ class ProductSettings(_Model):
         for name, topic in self.topics.items():
             if topic.role is not Role.reference and topic.allowed_lateness is None:
                 raise ValueError(f"topic {name} ({topic.role.value}) needs allowed_lateness")
+            if topic.role is not Role.reference and topic.key:
+                raise ValueError(f"topic {name} ({topic.role.value}) has a key, and only references do")
+        widest = max((seconds(t.allowed_lateness) for t in self.topics.values() if t.allowed_lateness), default=0)
+        if self.max_drift and seconds(self.max_drift) <= widest:
+            raise ValueError("max_drift is longer than every allowed_lateness, or topics wait for each other for ever")
         events = {n for n, t in self.topics.items() if t.role is Role.events}
         for name, output in self.outputs.items():
             if output.kind is Kind.rows and output.of not in events:

@@ -212,7 +212,7 @@ def test_an_empty_partition_that_the_broker_dates_holds_nothing_back(logs: tuple
     assert sum(p["unaccounted"] for p in sparse.audit()) == 0
 
 
-def test_topics_without_an_end_are_read_by_the_connector_that_keeps_the_clock() -> None:
+def test_every_topic_is_read_by_the_connector_that_keeps_the_clock() -> None:
     from jobs.bindings import Bindings, Catalog, source_options  # here: it imports PyFlink
 
     flights = load_product(Path(__file__).parents[2] / "sql" / "flights")
@@ -223,4 +223,7 @@ def test_topics_without_an_end_are_read_by_the_connector_that_keeps_the_clock() 
     found = {topic: tuple(source_options(topic, flights, bindings).get(key) for key in keys)
              for topic in ("flights", "weather", "planes")}
     assert found == {"flights": ("kappa-log", "6h", None, None), "weather": ("kappa-log", "1h", "true", None),
-                     "planes": ("kafka", None, None, "latest-offset")}
+                     "planes": ("kappa-log", "0s", None, "latest-offset")}
+    drift = {topic: source_options(topic, flights, bindings).get("scan.watermark.alignment.max-drift")
+             for topic in ("flights", "weather", "planes")}
+    assert drift == {"flights": "2592000 s", "weather": "2592000 s", "planes": None}

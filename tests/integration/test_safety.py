@@ -26,7 +26,8 @@ ORDERS_TOPIC = "WITH ('topic' = 'orders')"
 ORDERS_INSERT = "INSERT INTO order_rows (order_id, ordered_at, shop, cents, log_partition, log_offset)\nSELECT order_id"
 ORDERS_WINDOW = "FROM TABLE(TUMBLE(TABLE orders_once, DESCRIPTOR(window_time), INTERVAL '1' HOUR))"
 FLIGHTS_WATERMARK = "WATERMARK FOR happened AS appended - INTERVAL '6' HOUR"
-AIRLINE_JOIN = "LEFT JOIN airline_versions FOR SYSTEM_TIME AS OF f.event_time AS a"
+AIRLINE_JOIN = "LEFT JOIN LATERAL TABLE(airlines_at(f.event_time, f.carrier)) AS a ON TRUE"
+WEATHER_JOIN = "LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w"
 WEATHER_IN_ORDER = "ORDER BY valid_from DESC) AS n FROM weather_in_order)"
 MANUAL_SWITCH = "switch: auto"
 
@@ -43,7 +44,7 @@ BY_TEXT = {
              ORDERS_INSERT.replace("SELECT order_id", "SELECT CAST(RAND() AS STRING)"), "order_rows.sql", "RAND"),
     "UUID": (ORDERS, "order_rows.sql", ORDERS_INSERT, ORDERS_INSERT.replace("SELECT order_id", "SELECT UUID()"),
              "order_rows.sql", "UUID"),
-    "lookup join": (FLIGHTS, "departures.sql", AIRLINE_JOIN, AIRLINE_JOIN.replace("f.event_time", "PROCTIME()"),
+    "lookup join": (FLIGHTS, "departures.sql", WEATHER_JOIN, WEATHER_JOIN.replace("f.event_time", "PROCTIME()"),
                     "departures.sql", "PROCTIME"),
     "state time to live": (ORDERS, "product.yaml", MANUAL_SWITCH, "flink: {table.exec.state.ttl: 1 d}",
                            "product.yaml", "flink setting table.exec.state.ttl"),
@@ -105,7 +106,7 @@ BY_PLAN = {
         ORDERS, "order_rows.sql", "PARTITION BY window_start, window_end, order_id", "PARTITION BY order_id",
         "Deduplicate of events without a window"),
     "regular join": (
-        FLIGHTS, "departures.sql", AIRLINE_JOIN, "LEFT JOIN airlines AS a", "Join"),
+        FLIGHTS, "departures.sql", AIRLINE_JOIN, "LEFT JOIN airlines AS a ON f.carrier = a.carrier", "Join"),
     "versions that are not in order": (
         FLIGHTS, "sources.sql", WEATHER_IN_ORDER,
         "ORDER BY valid_from DESC) AS n FROM (SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, "

@@ -27,7 +27,7 @@ def problem(construct: str) -> dict[str, Any]:
 
 
 def test_without_flinks_connectors_it_says_how_to_get_them(planner: dict[str, Any], tmp_path: Path) -> None:
-    planner.update(problem("Could not find any factory for identifier 'kafka' that implements '…DynamicTableFactory'"))
+    planner.update(problem("Could not find any factory for identifier 'kappa-log' that implements '…TableFactory'"))
     with pytest.raises(ConfigError) as e:
         running.check(write(tmp_path / "tiny").folder, Output.text)
     assert str(e.value) == (

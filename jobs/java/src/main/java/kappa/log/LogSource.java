@@ -17,7 +17,7 @@ import org.apache.flink.connector.base.source.reader.synchronization.FutureCompl
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.KafkaSourceEnumState;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
-import org.apache.flink.connector.kafka.source.reader.KafkaPartitionSplitReader;
+import org.apache.flink.connector.kafka.source.reader.PositionedSplitReader;
 import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
 import org.apache.flink.connector.kafka.source.reader.fetcher.KafkaSourceFetcherManager;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
@@ -74,7 +74,7 @@ final class LogSource
                 () ->
                         clock.brokerDatesRecords()
                                 ? new EndSeeingSplitReader(consumer, context, metrics)
-                                : new KafkaPartitionSplitReader(consumer, context, metrics);
+                                : new PositionedSplitReader(consumer, context, metrics);
         Configuration configuration = new Configuration();
         consumer.stringPropertyNames().forEach(key -> configuration.setString(key, consumer.getProperty(key)));
         return new LogSourceReader(

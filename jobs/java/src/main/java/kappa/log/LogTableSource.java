@@ -26,12 +26,14 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.connectors.kafka.config.BoundedMode;
 import org.apache.flink.streaming.connectors.kafka.config.StartupMode;
 import org.apache.flink.streaming.connectors.kafka.table.KafkaDynamicSource;
+import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.connector.Projection;
 import org.apache.flink.table.connector.ProviderContext;
 import org.apache.flink.table.connector.format.DecodingFormat;
 import org.apache.flink.table.connector.source.DataStreamScanProvider;
 import org.apache.flink.table.connector.source.DynamicTableSource;
 import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.runtime.connector.source.ScanRuntimeProviderContext;
 import org.apache.flink.table.types.DataType;
 
 /** The connector's table source around a {@link LogSource}. */
@@ -117,6 +119,28 @@ final class LogTableSource extends KafkaDynamicSource {
                 return Optional.ofNullable(parallelism);
             }
         };
+    }
+
+    /** The table as a function of time and key; ValidationException unless it is read up to given or present ends. */
+    Versions versions(List<String> key) {
+        DataType values = Projection.of(valueProjection).project(physicalDataType);
+        List<String> columns = DataType.getFieldNames(values);
+        if (topics == null || topics.size() != 1 || boundedMode == BoundedMode.UNBOUNDED) {
+            throw new ValidationException(
+                    String.format("Versions are of one topic that is read to an end. Found: %s", tableIdentifier));
+        }
+        if (key.isEmpty() || !columns.containsAll(key)) {
+            throw new ValidationException(
+                    String.format("The key of %s is some of its columns %s. Found: %s", tableIdentifier, columns, key));
+        }
+        return new Versions(
+                topics.get(0),
+                consumerProperties(),
+                specificBoundedOffsets,
+                valueDecodingFormat.createRuntimeDecoder(ScanRuntimeProviderContext.INSTANCE, values),
+                values,
+                key.stream().mapToInt(columns::indexOf).toArray(),
+                columns.indexOf("error"));
     }
 
     /** What KafkaSourceBuilder adds to the properties that it was given, and does not give away again. */

@@ -86,6 +86,16 @@ class LogTableFactoryTest {
         assertEquals("The connector 'kappa-log' reads values only. Remove 'key.format'.", refusal(options));
     }
 
+    @Test
+    void onlyWhatIsReadToAnEndHasVersionsOfAKey() {
+        LogTableSource endless = (LogTableSource) source(Map.of());
+        assertThrows(ValidationException.class, () -> endless.versions(List.of("a")));
+        LogTableSource ending = (LogTableSource) source(Map.of("scan.bounded.mode", "latest-offset"));
+        assertEquals("log", ending.versions(List.of("a")).topic());
+        assertThrows(ValidationException.class, () -> ending.versions(List.of()));
+        assertThrows(ValidationException.class, () -> ending.versions(List.of("b")));
+    }
+
     private static Map<String, String> options() {
         return Map.of(
                 "connector", "kappa-log",

@@ -1,9 +1,12 @@
 package org.apache.flink.connector.kafka.source.reader;
 
+import java.util.Collection;
+import java.util.List;
 import java.util.Properties;
 import java.util.Set;
 import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
+import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 
 /**
@@ -12,11 +15,22 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
  * <p>They stand behind transaction markers and aborted records, which no record's offset does. It lives in the
  * connector's package, the only one to which the connector shows its consumer.
  */
-public abstract class PositionedSplitReader extends KafkaPartitionSplitReader {
+public class PositionedSplitReader extends KafkaPartitionSplitReader {
 
-    protected PositionedSplitReader(
+    public PositionedSplitReader(
             Properties properties, SourceReaderContext context, KafkaSourceReaderMetrics metrics) {
         super(properties, context, metrics);
+    }
+
+    /** Watermark alignment may ask for a partition that was read to its end and given back a moment ago. */
+    @Override
+    public void pauseOrResumeSplits(
+            Collection<KafkaPartitionSplit> splitsToPause, Collection<KafkaPartitionSplit> splitsToResume) {
+        super.pauseOrResumeSplits(stillAssigned(splitsToPause), stillAssigned(splitsToResume));
+    }
+
+    private List<KafkaPartitionSplit> stillAssigned(Collection<KafkaPartitionSplit> splits) {
+        return splits.stream().filter(split -> assigned().contains(split.getTopicPartition())).toList();
     }
 
     protected final Set<TopicPartition> assigned() {
