@@ -28,7 +28,7 @@ ORDERS_WINDOW = "FROM TABLE(TUMBLE(TABLE orders_once, DESCRIPTOR(window_time), I
 FLIGHTS_WATERMARK = "WATERMARK FOR happened AS appended - INTERVAL '6' HOUR"
 AIRLINE_JOIN = "LEFT JOIN LATERAL TABLE(airlines_at(f.event_time, f.carrier)) AS a ON TRUE"
 WEATHER_JOIN = "LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w"
-WEATHER_IN_ORDER = "ORDER BY valid_from DESC) AS n FROM weather_in_order)"
+WEATHER_IN_ORDER = "FROM weather_in_order AS w"
 MANUAL_SWITCH = "switch: auto"
 
 BY_TEXT = {
@@ -109,9 +109,9 @@ BY_PLAN = {
         FLIGHTS, "departures.sql", AIRLINE_JOIN, "LEFT JOIN airlines AS a ON f.carrier = a.carrier", "Join"),
     "versions that are not in order": (
         FLIGHTS, "sources.sql", WEATHER_IN_ORDER,
-        "ORDER BY valid_from DESC) AS n FROM (SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, "
+        "FROM (SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, "
         "temp, wind_speed, precip, visib, observed_at AS valid_from FROM weather "
-        "WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR))",
+        "WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR) AS w",
         "the latest version of records that are not in order of time"),
     "first rows": (
         ORDERS, "order_rows.sql", "log_offset FROM orders_once", "log_offset FROM orders_once LIMIT 5", "Limit"),
