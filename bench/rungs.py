@@ -53,6 +53,8 @@ def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, 
     """The rung's job: as the product has it, but for the sinks, and that it ends at the log's end."""
     env = environment(product)
     configure_run(env, product, bindings)
+    # To Flink, a job that reads to an end works off no backlog; a replay does.
+    settings = {"execution.checkpointing.interval": product.settings.backlog_checkpoint_interval, **settings}
     for key, value in settings.items():
         env.get_config().set(key, value)
     for name, function in product.settings.functions.items():

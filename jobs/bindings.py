@@ -86,9 +86,11 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
     """
     events = [t for t, topic in product.settings.topics.items() if topic.role is Role.events]
     parallelism = min([bindings.parallelism, *(bindings.partitions[t] for t in events if t in bindings.partitions)])
+    backlog = max(bindings.checkpoint_interval, product.settings.backlog_checkpoint_interval, key=seconds)
     config = env.get_config()
     for key, value in {
         "execution.checkpointing.interval": bindings.checkpoint_interval,
+        "execution.checkpointing.interval-during-backlog": backlog,
         "execution.checkpointing.dir": bindings.checkpoint_dir,
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",

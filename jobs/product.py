@@ -141,6 +141,9 @@ class ProductSettings(_Model):
     """What a TIMESTAMP without zone means, and where days begin: Flink's table.local-time-zone."""
     parallelism: int = Field(default=2, ge=1)
     checkpoint_interval: str = "10s"
+    """Of a job near the end of the log: also how often its tables commit."""
+    backlog_checkpoint_interval: str = "30s"
+    """Of a job that works off a backlog, as a replay does: fewer commits, larger files; never less than the other."""
     longest_wait: str = "1h"
     """The longest window, on the log's clock, in which an accepted record waits before its row is written."""
     max_drift: str | None = None
@@ -162,7 +165,7 @@ class ProductSettings(_Model):
     warnings: tuple[str, ...] = ()
     """Checks, by name, that are shown and do not block a switch."""
 
-    @field_validator("checkpoint_interval", "longest_wait", "deadline", "max_drift")
+    @field_validator("checkpoint_interval", "backlog_checkpoint_interval", "longest_wait", "deadline", "max_drift")
     @classmethod
     def _durations(cls, value: str | None) -> str | None:
         if value is not None:

@@ -25,6 +25,7 @@ def of(product: Product, code: dict[str, bytes] = CODE) -> str:
     pytest.param({"settings": {**SETTINGS, "description": "words"}}, id="description"),
     pytest.param({"settings": {**SETTINGS, "parallelism": 4}}, id="parallelism"),
     pytest.param({"settings": {**SETTINGS, "checkpoint_interval": "1s"}}, id="checkpoint_interval"),
+    pytest.param({"settings": {**SETTINGS, "backlog_checkpoint_interval": "1min", "max_drift": "7d"}}, id="backlog"),
     pytest.param({"settings": {**SETTINGS, "lag_limit": {"records": 1}}}, id="lag_limit"),
     pytest.param({"settings": {**SETTINGS, "switch": "auto", "deadline": "2h", "standbys": 3}}, id="policies"),
     pytest.param({"settings": {**SETTINGS, "warnings": ["checks/x.sql"]}}, id="warnings"),

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.ToLongFunction;
 import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
@@ -39,8 +40,12 @@ final class EndSeeingSplitReader extends PositionedSplitReader {
     private long askedAt;
     private KafkaFuture<Map<TopicPartition, ListOffsetsResultInfo>> answer;
 
-    EndSeeingSplitReader(Properties properties, SourceReaderContext context, KafkaSourceReaderMetrics metrics) {
-        super(properties, context, metrics);
+    EndSeeingSplitReader(
+            Properties properties,
+            SourceReaderContext context,
+            KafkaSourceReaderMetrics metrics,
+            AtomicBoolean caughtUp) {
+        super(properties, context, metrics, caughtUp);
         Properties own = new Properties();
         own.putAll(properties);
         own.setProperty(

@@ -1,6 +1,7 @@
 package kappa.log;
 
 import java.util.Properties;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
 import org.apache.flink.api.common.serialization.DeserializationSchema.InitializationContext;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -27,7 +28,7 @@ import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.UserCodeClassLoader;
 
-/** A KafkaSource whose partitions keep their clocks; the enumerator, which finds and assigns them, is Kafka's own. */
+/** A KafkaSource whose partitions keep their clocks; Kafka's own enumerator finds and assigns them. */
 final class LogSource
         implements Source<RowData, KafkaPartitionSplit, KafkaSourceEnumState>, ResultTypeQueryable<RowData> {
 
@@ -70,11 +71,12 @@ final class LogSource
                     }
                 });
         KafkaSourceReaderMetrics metrics = new KafkaSourceReaderMetrics(context.metricGroup());
+        AtomicBoolean caughtUp = new AtomicBoolean();
         Supplier<SplitReader<ConsumerRecord<byte[], byte[]>, KafkaPartitionSplit>> splitReader =
                 () ->
                         clock.brokerDatesRecords()
-                                ? new EndSeeingSplitReader(consumer, context, metrics)
-                                : new PositionedSplitReader(consumer, context, metrics);
+                                ? new EndSeeingSplitReader(consumer, context, metrics, caughtUp)
+                                : new PositionedSplitReader(consumer, context, metrics, caughtUp);
         Configuration configuration = new Configuration();
         consumer.stringPropertyNames().forEach(key -> configuration.setString(key, consumer.getProperty(key)));
         return new LogSourceReader(
@@ -83,19 +85,27 @@ final class LogSource
                 configuration,
                 context,
                 metrics,
-                clock);
+                clock,
+                caughtUp);
     }
 
     @Override
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> createEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context) {
-        return kafka.createEnumerator(context);
+        return withBacklog(kafka.createEnumerator(context), context);
     }
 
     @Override
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> restoreEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context, KafkaSourceEnumState checkpoint) throws Exception {
-        return kafka.restoreEnumerator(context, checkpoint);
+        return withBacklog(kafka.restoreEnumerator(context, checkpoint), context);
+    }
+
+    /** What is read to an end is soon over, or a reference: it says nothing of how far the job is. */
+    private SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> withBacklog(
+            SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> enumerator,
+            SplitEnumeratorContext<KafkaPartitionSplit> context) {
+        return getBoundedness() == Boundedness.BOUNDED ? enumerator : new LogEnumerator(enumerator, context);
     }
 
     @Override

@@ -3,6 +3,7 @@ package kappa.log;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.flink.api.connector.source.ReaderOutput;
 import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.configuration.Configuration;
@@ -25,6 +26,8 @@ final class LogSourceReader extends KafkaSourceReader<RowData> {
 
     private final LogClock clock;
     private final Map<String, Long> restored = new LinkedHashMap<>();
+    private final AtomicBoolean caughtUp;
+    private boolean told;
 
     LogSourceReader(
             KafkaSourceFetcherManager fetchers,
@@ -32,9 +35,11 @@ final class LogSourceReader extends KafkaSourceReader<RowData> {
             Configuration configuration,
             SourceReaderContext context,
             KafkaSourceReaderMetrics metrics,
-            LogClock clock) {
+            LogClock clock,
+            AtomicBoolean caughtUp) {
         super(new FutureCompletingBlockingQueue<>(), fetchers, emitter, configuration, context, metrics);
         this.clock = clock;
+        this.caughtUp = caughtUp;
     }
 
     @Override
@@ -54,6 +59,10 @@ final class LogSourceReader extends KafkaSourceReader<RowData> {
         if (!restored.isEmpty()) {
             restored.forEach((split, at) -> output.createOutputForSplit(split).emitWatermark(clock.after(at)));
             restored.clear();
+        }
+        if (!told && caughtUp.get()) {
+            told = true;
+            context.sendSourceEventToCoordinator(new CaughtUp());
         }
         return super.pollNext(output);
     }

@@ -19,6 +19,7 @@ import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import kappa.log.Fixtures.Notes;
 import org.apache.flink.api.connector.source.SourceEvent;
 import org.apache.flink.api.connector.source.SourceReaderContext;
@@ -47,6 +48,21 @@ class LogSourceReaderTest {
 
     private final Broker broker = new Broker();
     private final Notes output = new Notes();
+    private final Context context = new Context();
+    private final AtomicBoolean caughtUp = new AtomicBoolean();
+
+    @Test
+    void itTellsOnceThatItHasCaughtUp() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
+            reader.pollNext(output);
+            assertEquals(List.of(), context.sent);
+            caughtUp.set(true);
+            reader.pollNext(output);
+            reader.pollNext(output);
+            assertEquals(List.of(new CaughtUp()), context.sent);
+        }
+    }
 
     @Test
     void aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow() throws Exception {
@@ -156,14 +172,14 @@ class LogSourceReaderTest {
     private LogSourceReader reader(LogClock clock) throws Exception {
         KafkaSourceFetcherManager fetchers =
                 new KafkaSourceFetcherManager(new FutureCompletingBlockingQueue<>(), () -> broker, finished -> {});
-        Context context = new Context();
         return new LogSourceReader(
                 fetchers,
                 new LogRecordEmitter(Fixtures.rows(), clock),
                 new Configuration(),
                 context,
                 new KafkaSourceReaderMetrics(context.metricGroup()),
-                clock);
+                clock,
+                caughtUp);
     }
 
     @SafeVarargs

@@ -1,12 +1,16 @@
 package org.apache.flink.connector.kafka.source.reader;
 
+import java.io.IOException;
 import java.util.Collection;
 import java.util.List;
 import java.util.Properties;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.flink.api.connector.source.SourceReaderContext;
+import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 
 /**
@@ -17,9 +21,32 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
  */
 public class PositionedSplitReader extends KafkaPartitionSplitReader {
 
+    /** So many records from the end of a partition a reader counts as caught up: some fetches. */
+    private static final long NEAR = 10_000;
+
+    private final AtomicBoolean caughtUp;
+
+    /** {@code caughtUp} is set as soon as every partition has been near its end at once. */
     public PositionedSplitReader(
-            Properties properties, SourceReaderContext context, KafkaSourceReaderMetrics metrics) {
+            Properties properties,
+            SourceReaderContext context,
+            KafkaSourceReaderMetrics metrics,
+            AtomicBoolean caughtUp) {
         super(properties, context, metrics);
+        this.caughtUp = caughtUp;
+    }
+
+    @Override
+    public RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> fetch() throws IOException {
+        RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records = super.fetch();
+        if (!caughtUp.get() && !assigned().isEmpty() && assigned().stream().allMatch(this::nearItsEnd)) {
+            caughtUp.set(true);
+        }
+        return records;
+    }
+
+    private boolean nearItsEnd(TopicPartition partition) {
+        return consumer().currentLag(partition).orElse(Long.MAX_VALUE) <= NEAR;
     }
 
     /** Watermark alignment may ask for a partition that was read to its end and given back a moment ago. */
