@@ -108,6 +108,8 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "rest.port": ports.rest,
         "rest.bind-port": ports.rest,
         "web.submit.enable": False,
+        # The controller learns of a checkpoint from REST, and readers see it then: not 3 s later.
+        "rest.cache.checkpoint-statistics.timeout": "200 ms",
         "jobstore.expiration-time": 604_800,
         "taskmanager.host": host,
         "taskmanager.bind-host": host,

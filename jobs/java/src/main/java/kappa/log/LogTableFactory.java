@@ -25,7 +25,7 @@ import org.apache.flink.table.factories.DynamicTableSourceFactory;
 import org.apache.flink.table.types.DataType;
 
 /**
- * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading values, with three differences.
+ * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading values, with these differences.
  *
  * <ul>
  *   <li>A checkpoint holds the clock of each partition: the latest timestamp read. A restored partition begins with the
@@ -33,6 +33,9 @@ import org.apache.flink.table.types.DataType;
  *   <li>With {@code broker-time}, for a topic with {@code message.timestamp.type=LogAppendTime}, the clock of a
  *       partition that is read to its end, or was always empty, goes on with the wall clock.
  *   <li>Watermarks are a millisecond behind what the SQL declares: see {@link StrictWatermarks}.
+ *   <li>Until every reader is near the ends of its partitions the source says that it works off a backlog: see {@link
+ *       LogEnumerator}.
+ *   <li>A table that is read to an end can also be a function of time and key: see {@link Versions}.
  * </ul>
  *
  * <p>It has the options of {@code kafka} and those below. The watermark declared in SQL must be the record's timestamp
