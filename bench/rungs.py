@@ -68,11 +68,11 @@ def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, 
             elif statement.tokens[2].text.strip("`") in rung.outputs:
                 inserts.add_insert_sql(statement.text)
             if (topic := statement.created_table) is not None:
-                bounded = {"scan.bounded.mode": "latest-offset"}
-                options = {**source_options(topic, product, bindings), **bounded}
-                options.pop("scan.bounded.specific-offsets", None)
+                options = source_options(topic, product, bindings)
                 _alter(env, topic, options)
-                declare_versions(env, topic, product)
+                declare_versions(env, topic, product)  # a dimension's as in a replay, without an end
+                options.pop("scan.bounded.specific-offsets", None)
+                _alter(env, topic, {**options, "scan.bounded.mode": "latest-offset"})
     if rung.query:
         inserts.add_insert(TableDescriptor.for_connector(BLACKHOLE).build(),
                            env.sql_query((HERE / f"{rung.query}.sql").read_text()))

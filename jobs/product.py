@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class Topic(_Model):
     identity: tuple[str, ...] = ()
     """Columns of an event that make two records the same event; the row table has columns of the same names."""
     key: tuple[str, ...] = ()
-    """Of a reference T: columns of which its versions are. SQL has them as the table function T_at(time, key…)."""
+    """Of a reference or a dimension T: columns of which its versions are. SQL has them as the table function
+    T_at(time, key…); a TaskManager holds the versions in memory, of a dimension those of the times being looked up."""
 
     @field_validator("allowed_lateness")
     @classmethod
@@ -172,17 +174,26 @@ class ProductSettings(_Model):
             seconds(value)
         return value
 
+    def lateness(self, topic: str) -> float:
+        """Allowed lateness in seconds; 0 of a reference."""
+        return seconds(self.topics[topic].allowed_lateness or "0s")
+
     @model_validator(mode="after")
     def _consistent(self) -> ProductSettings:
         for name, topic in self.topics.items():
             if topic.role is not Role.reference and topic.allowed_lateness is None:
                 raise ValueError(f"topic {name} ({topic.role.value}) needs allowed_lateness")
-            if topic.role is not Role.reference and topic.key:
-                raise ValueError(f"topic {name} ({topic.role.value}) has a key, and only references do")
-        widest = max((seconds(t.allowed_lateness) for t in self.topics.values() if t.allowed_lateness), default=0)
+            if topic.role is Role.events and topic.key:
+                raise ValueError(f"topic {name} (events) has a key, and only references and dimensions do")
+        widest = max(map(self.lateness, self.topics), default=0)
         if self.max_drift and seconds(self.max_drift) <= widest:
             raise ValueError("max_drift is longer than every allowed_lateness, or topics wait for each other for ever")
         events = {n for n, t in self.topics.items() if t.role is Role.events}
+        looked_up = [n for n, t in self.topics.items() if t.role is Role.dimension and t.key]
+        for name, event in product(looked_up, sorted(events)):
+            if self.lateness(name) > self.lateness(event):
+                raise ValueError(f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would "
+                                 f"always wait for it: leave out the key and write an event-time temporal join")
         for name, output in self.outputs.items():
             if output.kind is Kind.rows and output.of not in events:
                 raise ValueError(f"output {name} of kind rows needs 'of': one of {sorted(events)}")

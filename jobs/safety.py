@@ -225,12 +225,18 @@ def _check_watermark(topic: str, rule: Topic, scan: Node, nodes: tuple[Node, ...
             yield Problem(file, 0, f"{topic} has no watermark", "WATERMARK FOR appended AS appended")
     elif not re.search(expected, scan.text):
         yield Problem(file, 0, f"the watermark of {topic} is not the log's clock less the allowed lateness", wanted)
-    elif milliseconds:
+    elif milliseconds and not (rule.key and not _held(scan, nodes)):  # the lookup leaves late versions out by itself
         late = re.compile(rf">= \(?(?:-\()?{clock}[,\- ]+{interval}")
         readers = [n for n in nodes if n.name == "Calc" and late.search(n.text) and scan in tuple(n.walk())]
         if not readers:
             yield Problem(file, 0, f"nothing sets the late records of {topic} apart: a window would drop them unseen",
                           "WHERE <event time> >= appended - INTERVAL … in a view, and the rest in rejects")
+
+
+def _held(scan: Node, nodes: tuple[Node, ...]) -> bool:
+    """Whether an operator with a watermark's view of time works on a topic: what is late, it drops or misplaces."""
+    return any(scan in tuple(n.walk()) for n in nodes
+               if re.match("Window|GlobalWindow|LocalWindow|TemporalJoin|Deduplicate|Rank|IntervalJoin", n.name))
 
 
 def _check_sink(product: Product, sink: Node) -> Iterator[Problem]:
@@ -273,6 +279,11 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
             in_order = any(n.name.startswith("Window") for n in below)
             if dimensions & {scanned_topic(n) or "" for n in below} and not in_order:
                 yield Problem(where, 0, "the latest version of records that are not in order of time",
-                              "a de-duplication in a window of the version's time first, as in weather_in_order")
+                              "a de-duplication in a window of the version's time first")
+        looked_up = re.search(r"invocation=\[(\w+)_at\(", node.text) if node.name == "Correlate" else None
+        if looked_up and looked_up[1] in dimensions and not any(n.name.startswith("Window") for n in node.walk()):
+            yield Problem(where, 0, f"{looked_up[1]}_at() of events that no window has held back",
+                          "the lookup behind a window of the events, such as that of the de-duplication, at whose end "
+                          f"{looked_up[1]} is there")
         if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
             yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key's session never ends")

@@ -17,18 +17,16 @@ FROM (
 )
 WHERE n = 1;
 
--- With airline, plane, destination and weather as they were when it left. What follows the last join, Python and the
--- table's writers, runs where it left each row: three airports alone would spread badly over the job's subtasks.
+-- With airline, plane, destination and weather as they were when it left: what the log says of that time.
 CREATE VIEW departed AS
 SELECT f.*, a.name AS airline, p.`year` AS plane_year, p.manufacturer AS plane_manufacturer, p.model AS plane_model,
        p.seats AS plane_seats, d.name AS dest_name, d.tzone AS dest_time_zone,
        w.observed_at AS weather_observed_at, w.temp, w.wind_speed, w.precip, w.visib
-FROM (SELECT *, MOD(flight, 4) AS copy FROM flights_once) AS f
+FROM flights_once AS f
 LEFT JOIN LATERAL TABLE(airlines_at(f.event_time, f.carrier)) AS a ON TRUE
 LEFT JOIN LATERAL TABLE(airports_at(f.event_time, f.dest))    AS d ON TRUE
 LEFT JOIN LATERAL TABLE(planes_at(f.event_time, f.tailnum))   AS p ON TRUE
-LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w
-  ON f.origin = w.origin AND f.copy = w.copy;
+LEFT JOIN LATERAL TABLE(weather_at(f.event_time, f.origin))   AS w ON TRUE;
 
 INSERT INTO departures (
   flight_date, carrier, airline, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,

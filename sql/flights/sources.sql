@@ -78,24 +78,3 @@ CREATE TABLE planes (
   appended      TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
   WATERMARK FOR appended AS appended
 ) WITH ('topic' = 'planes');
-
--- Observations are put in order of their own time first, one a minute and origin: the records of a topic with fewer
--- partitions than the job has subtasks overtake each other, and a view of the latest version drops what comes too late.
-CREATE VIEW weather_in_order AS
-SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, temp, wind_speed, precip, visib, window_time AS valid_from
-FROM (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, origin ORDER BY log_offset DESC) AS n
-  FROM TABLE(TUMBLE((SELECT * FROM weather WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR),
-                    DESCRIPTOR(observed_at), INTERVAL '1' MINUTE))
-)
-WHERE n = 1;
-
--- In four copies, so that the join of flights spreads over more keys than three airports.
-CREATE VIEW weather_versions AS
-SELECT origin, copy, observed_at, temp, wind_speed, precip, visib, valid_from
-FROM (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY origin, copy ORDER BY valid_from DESC) AS n
-  FROM weather_in_order AS w
-  CROSS JOIN UNNEST(CASE WHEN w.origin IS NOT NULL THEN ARRAY[0, 1, 2, 3] END) AS copies (copy)
-)
-WHERE n = 1;

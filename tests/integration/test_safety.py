@@ -27,9 +27,27 @@ ORDERS_INSERT = "INSERT INTO order_rows (order_id, ordered_at, shop, cents, log_
 ORDERS_WINDOW = "FROM TABLE(TUMBLE(TABLE orders_once, DESCRIPTOR(window_time), INTERVAL '1' HOUR))"
 FLIGHTS_WATERMARK = "WATERMARK FOR happened AS appended - INTERVAL '6' HOUR"
 AIRLINE_JOIN = "LEFT JOIN LATERAL TABLE(airlines_at(f.event_time, f.carrier)) AS a ON TRUE"
-WEATHER_JOIN = "LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w"
-WEATHER_IN_ORDER = "FROM weather_in_order AS w"
+WEATHER_LOOKUP = "LEFT JOIN LATERAL TABLE(weather_at(f.event_time, f.origin))   AS w ON TRUE"
+WEATHER_JOIN = "LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w ON f.origin = w.origin"
+WEATHER_ON_TIME = "SELECT * FROM weather WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR"
+WEATHER_IN_ORDER = f"""SELECT *, window_time AS valid_from FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, origin ORDER BY log_offset DESC) AS n
+  FROM TABLE(TUMBLE(({WEATHER_ON_TIME}), DESCRIPTOR(observed_at), INTERVAL '1' MINUTE))
+) WHERE n = 1"""
+DEPARTURES = (FLIGHTS / "departures.sql").read_text()
+DEPARTED = DEPARTURES[DEPARTURES.index("CREATE VIEW departed"):DEPARTURES.index("INSERT INTO departures")]
 MANUAL_SWITCH = "switch: auto"
+
+
+def temporal_join(versions: str) -> str:
+    """`DEPARTED` with an event-time temporal join instead of the lookup of weather, on versions in state."""
+    view = f"""CREATE VIEW weather_versions AS
+SELECT origin, observed_at, temp, wind_speed, precip, visib, valid_from FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY origin ORDER BY valid_from DESC) AS newest FROM ({versions})
+) WHERE newest = 1;
+"""
+    return view + DEPARTED.replace(WEATHER_LOOKUP, WEATHER_JOIN)
+
 
 BY_TEXT = {
     "PROCTIME()": (
@@ -44,7 +62,7 @@ BY_TEXT = {
              ORDERS_INSERT.replace("SELECT order_id", "SELECT CAST(RAND() AS STRING)"), "order_rows.sql", "RAND"),
     "UUID": (ORDERS, "order_rows.sql", ORDERS_INSERT, ORDERS_INSERT.replace("SELECT order_id", "SELECT UUID()"),
              "order_rows.sql", "UUID"),
-    "lookup join": (FLIGHTS, "departures.sql", WEATHER_JOIN, WEATHER_JOIN.replace("f.event_time", "PROCTIME()"),
+    "lookup join": (FLIGHTS, "departures.sql", WEATHER_LOOKUP, WEATHER_JOIN.replace("f.event_time", "PROCTIME()"),
                     "departures.sql", "PROCTIME"),
     "state time to live": (ORDERS, "product.yaml", MANUAL_SWITCH, "flink: {table.exec.state.ttl: 1 d}",
                            "product.yaml", "flink setting table.exec.state.ttl"),
@@ -108,11 +126,14 @@ BY_PLAN = {
     "regular join": (
         FLIGHTS, "departures.sql", AIRLINE_JOIN, "LEFT JOIN airlines AS a ON f.carrier = a.carrier", "Join"),
     "versions that are not in order": (
-        FLIGHTS, "sources.sql", WEATHER_IN_ORDER,
-        "FROM (SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, "
-        "temp, wind_speed, precip, visib, observed_at AS valid_from FROM weather "
-        "WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR) AS w",
+        FLIGHTS, "departures.sql", DEPARTED, temporal_join(
+            f"SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, temp, wind_speed, precip, visib, "
+            f"observed_at AS valid_from FROM ({WEATHER_ON_TIME})"),
         "the latest version of records that are not in order of time"),
+    "a lookup that may wait long": (
+        FLIGHTS, "departures.sql", "FROM flights_once AS f",
+        "FROM (SELECT *, happened AS event_time, dep_time IS NULL AS cancelled FROM flights_on_time) AS f",
+        "weather_at() of events that no window has held back"),
     "first rows": (
         ORDERS, "order_rows.sql", "log_offset FROM orders_once", "log_offset FROM orders_once LIMIT 5", "Limit"),
 }
@@ -199,6 +220,13 @@ def test_an_unknown_column_is_named_with_file_and_line(copy: Copy, file: str, ol
 @pytest.mark.usefixtures("planner")
 def test_orders_is_safe() -> None:
     assert check(ORDERS)[0] == ()
+
+
+@pytest.mark.usefixtures("planner")
+def test_a_temporal_join_on_versions_in_order_is_safe(copy: Copy) -> None:
+    problems, plan = check(copy(FLIGHTS, "departures.sql", DEPARTED, temporal_join(WEATHER_IN_ORDER)))
+    assert problems == ()
+    assert "TemporalJoin" in plan
 
 
 @pytest.mark.usefixtures("planner")

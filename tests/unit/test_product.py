@@ -82,10 +82,14 @@ def test_files_are_sorted_relative_and_without_caches(folder: Path) -> None:
     ("    allowed_lateness: 1h\n", "", "topic orders (events) needs allowed_lateness"),
     ("checkpoint_interval: 2s", "max_drift: 1h", "max_drift is longer than every allowed_lateness, or topics wait"),
     ("    allowed_lateness: 1h\n", "    allowed_lateness: 1h\n    key: [shop]\n",
-     "topic orders (events) has a key, and only references do"),
+     "topic orders (events) has a key, and only references and dimensions do"),
+    ("    allowed_lateness: 1h\n",
+     "    allowed_lateness: 1h\n  shops:\n    role: dimension\n    allowed_lateness: 2h\n    key: [shop]\n",
+     "dimension shops has a key, and a longer allowed_lateness than orders"),
     ("of: orders", "of: parcels", "output order_rows of kind rows needs 'of': one of ['orders']"),
     ("role: events", "role: facts", "expected topics.orders.role: Input should be 'events'"),
-], ids=["name", "range", "unknown field", "duration", "lateness", "drift", "key", "topic of rows", "role"])
+], ids=["name", "range", "unknown field", "duration", "lateness", "drift", "key", "slow dimension", "topic of rows",
+        "role"])
 def test_a_wrong_field_is_named(folder: Path, old: str, new: str, message: str) -> None:
     change(folder / "product.yaml", old, new)
     with pytest.raises(ProductError) as e:

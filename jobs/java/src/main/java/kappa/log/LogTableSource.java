@@ -2,6 +2,7 @@ package kappa.log;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -121,26 +122,35 @@ final class LogTableSource extends KafkaDynamicSource {
         };
     }
 
-    /** The table as a function of time and key; ValidationException unless it is read up to given or present ends. */
-    Versions versions(List<String> key) {
+    /**
+     * The table as a function of time and key.
+     *
+     * @param time the column of a version's time; null for the record's timestamp
+     * @throws ValidationException if the table is of more than one topic, or has no such columns
+     */
+    Versions versions(List<String> key, String time) {
         DataType values = Projection.of(valueProjection).project(physicalDataType);
         List<String> columns = DataType.getFieldNames(values);
-        if (topics == null || topics.size() != 1 || boundedMode == BoundedMode.UNBOUNDED) {
-            throw new ValidationException(
-                    String.format("Versions are of one topic that is read to an end. Found: %s", tableIdentifier));
+        if (topics == null || topics.size() != 1) {
+            throw new ValidationException(String.format("Versions are of one topic. Found: %s", tableIdentifier));
         }
         if (key.isEmpty() || !columns.containsAll(key)) {
             throw new ValidationException(
                     String.format("The key of %s is some of its columns %s. Found: %s", tableIdentifier, columns, key));
         }
+        VersionReader.Log log =
+                new VersionReader.Log(
+                        topics.get(0),
+                        consumerProperties(),
+                        clock,
+                        boundedMode != BoundedMode.UNBOUNDED,
+                        new HashMap<>(specificBoundedOffsets));
         return new Versions(
-                topics.get(0),
-                consumerProperties(),
-                specificBoundedOffsets,
+                log,
                 valueDecodingFormat.createRuntimeDecoder(ScanRuntimeProviderContext.INSTANCE, values),
                 values,
                 key.stream().mapToInt(columns::indexOf).toArray(),
-                columns.indexOf("error"));
+                time == null ? -1 : columns.indexOf(time));
     }
 
     /** What KafkaSourceBuilder adds to the properties that it was given, and does not give away again. */

@@ -1,94 +1,106 @@
 package kappa.log;
 
-import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Properties;
-import java.util.TreeMap;
+import java.util.Set;
+import java.util.UUID;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.apache.flink.api.common.functions.util.ListCollector;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerConfig;
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.api.TableEnvironment;
+import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.api.internal.TableEnvironmentInternal;
 import org.apache.flink.table.catalog.CatalogManager;
+import org.apache.flink.table.catalog.Column;
+import org.apache.flink.table.catalog.Column.MetadataColumn;
 import org.apache.flink.table.catalog.ContextResolvedTable;
 import org.apache.flink.table.catalog.DataTypeFactory;
 import org.apache.flink.table.catalog.ObjectIdentifier;
+import org.apache.flink.table.catalog.ResolvedSchema;
 import org.apache.flink.table.catalog.UnresolvedIdentifier;
+import org.apache.flink.table.catalog.WatermarkSpec;
+import org.apache.flink.table.connector.Projection;
 import org.apache.flink.table.connector.source.DynamicTableSource;
+import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.factories.FactoryUtil;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.TableFunction;
+import org.apache.flink.table.runtime.typeutils.RowDataSerializer;
 import org.apache.flink.table.types.DataType;
 import org.apache.flink.table.types.inference.ArgumentTypeStrategy;
 import org.apache.flink.table.types.inference.InputTypeStrategies;
 import org.apache.flink.table.types.inference.TypeInference;
 import org.apache.flink.table.types.inference.TypeStrategies;
+import org.apache.flink.table.types.logical.LogicalType;
+import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.table.types.utils.DataTypeUtils;
 import org.apache.flink.util.SimpleUserCodeClassLoader;
 import org.apache.flink.util.UserCodeClassLoader;
 
 /**
- * {@code T_at(time, key…)} in SQL: the row of table T that was valid for a key at a time, which is its latest record with
- * a timestamp of that time or before; no row if there is none.
+ * {@code T_at(time, key…)} in SQL: the row of table T that was valid for a key at a time, which is its latest version of
+ * that time or before; no row if there is none. A version's time is the column of T's watermark.
  *
- * <p>T is a topic that is read up to fixed offsets. The rows are those of an event-time temporal join, without what that
- * costs: a shuffle of the events by the key, and each of them kept in state until the watermark passes. In return every
- * subtask reads the whole table when it starts, and holds it in memory. The offsets are fixed with the release, so every
- * run has the same versions. Of records with one timestamp the last counts, by partition and offset. Undecodable
- * records, and those without a key, are left out.
+ * <p>The rows are those of an event-time temporal join, without what that costs: a shuffle of the events by the key, and
+ * each of them kept in state until the watermark passes. In return each TaskManager holds T in memory.
+ *
+ * <ul>
+ *   <li>A T that is read up to fixed offsets is held whole, and read before the first lookup. The offsets are fixed with
+ *       the release, so every run has the same versions.
+ *   <li>A T that is read without end is read as far as it is asked for, and old versions are forgotten once every
+ *       subtask asks for later ones. A lookup waits until T's clock has passed its time, as the watermark of a temporal
+ *       join would. Meanwhile nothing behind it goes on, checkpoints included: so T should be ahead of the events that
+ *       look it up, which those behind a window are by their own allowed lateness. After five minutes the job fails and
+ *       says what it waits for. Late versions are left out.
+ * </ul>
+ *
+ * <p>Of versions of one time the last counts, by partition and offset. Undecodable records, and those without a key or a
+ * time, are left out. The columns {@code payload} and {@code error} are not in the row.
  */
 public final class Versions extends TableFunction<RowData> {
 
-    private static final long serialVersionUID = 1L;
-    private static final Duration POLL = Duration.ofSeconds(1);
+    private static final long serialVersionUID = 2L;
+    private static final Set<String> OF_THE_FORMAT = Set.of("payload", "error");
+    private static final int KEPT = 100_000;
+    private static final Duration PATIENCE = Duration.ofMinutes(5);
+    private static final Map<String, VersionReader> READERS = new HashMap<>();
 
-    private final String topic;
-    private final Properties consumer;
-    private final Map<TopicPartition, Long> ends;
+    private final VersionReader.Log log;
     private final DeserializationSchema<RowData> value;
+    private final DataType columns;
     private final DataType row;
+    private final int[] shown;
     private final int[] key;
+    private final int time;
     private final int error;
-    private transient Map<Object, TreeMap<Long, RowData>> versions;
+    private final String reader = UUID.randomUUID().toString();
+    private transient VersionReader.Lookup lookup;
 
     /**
-     * @param consumer of bytes, whole
-     * @param ends where reading ends, per partition; empty for what the topic holds when a subtask starts
-     * @param row the type of what {@code value} makes of a record
+     * @param columns the type of what {@code value} makes of a record
      * @param key positions of the key's columns
-     * @param error position of the column that says why a record could not be decoded, or -1
+     * @param time position of a version's time, -1 for the record's timestamp
      */
-    Versions(
-            String topic,
-            Properties consumer,
-            Map<TopicPartition, Long> ends,
-            DeserializationSchema<RowData> value,
-            DataType row,
-            int[] key,
-            int error) {
-        this.topic = topic;
-        this.consumer = consumer;
-        this.ends = new HashMap<>(ends);
+    Versions(VersionReader.Log log, DeserializationSchema<RowData> value, DataType columns, int[] key, int time) {
+        List<String> names = DataType.getFieldNames(columns);
+        this.log = log;
         this.value = value;
-        this.row = DataTypeUtils.toInternalDataType(row);
+        this.columns = DataTypeUtils.toInternalDataType(columns);
+        this.shown = IntStream.range(0, names.size()).filter(i -> !OF_THE_FORMAT.contains(names.get(i))).toArray();
+        this.row = Projection.of(shown).project(this.columns);
         this.key = key;
-        this.error = error;
+        this.time = time;
+        this.error = names.indexOf("error");
     }
 
     /** Declares {@code table_at} for a table of the connector {@code kappa-log}; called from Python. */
@@ -105,15 +117,36 @@ public final class Versions extends TableFunction<RowData> {
                         env.getConfig(),
                         Thread.currentThread().getContextClassLoader(),
                         declared.isTemporary());
-        env.createTemporarySystemFunction(table + "_at", ((LogTableSource) source).versions(List.of(key)));
+        String time = timeOf(declared.getResolvedSchema(), table);
+        env.createTemporarySystemFunction(table + "_at", ((LogTableSource) source).versions(List.of(key), time));
+    }
+
+    /** The physical column of the watermark, or null when that is the record's timestamp. */
+    private static String timeOf(ResolvedSchema schema, String table) {
+        String name =
+                schema.getWatermarkSpecs().stream()
+                        .map(WatermarkSpec::getRowtimeAttribute)
+                        .findFirst()
+                        .orElseThrow(() -> new ValidationException(table + " has versions, so it needs a WATERMARK"));
+        Column column = schema.getColumn(name).orElseThrow();
+        boolean isTimestamp =
+                column instanceof MetadataColumn metadata && metadata.getMetadataKey().orElse(name).equals("timestamp");
+        if (!isTimestamp && !column.isPhysical()) {
+            throw new ValidationException(
+                    String.format(
+                            "The WATERMARK of %s, whose column is a version's time, is for a physical column or the "
+                                    + "record's timestamp. Found: %s",
+                            table, column));
+        }
+        return isTimestamp ? null : name;
     }
 
     @Override
     public TypeInference getTypeInference(DataTypeFactory types) {
-        List<DataType> columns = DataType.getFieldDataTypes(row);
-        Stream<DataType> time = Stream.of(DataTypes.TIMESTAMP_LTZ(3).bridgedTo(TimestampData.class));
+        List<DataType> all = DataType.getFieldDataTypes(columns);
+        Stream<DataType> instant = Stream.of(DataTypes.TIMESTAMP_LTZ(3).bridgedTo(TimestampData.class));
         ArgumentTypeStrategy[] arguments =
-                Stream.concat(time, Arrays.stream(key).mapToObj(columns::get))
+                Stream.concat(instant, Arrays.stream(key).mapToObj(all::get))
                         .map(InputTypeStrategies::explicit)
                         .toArray(ArgumentTypeStrategy[]::new);
         return TypeInference.newBuilder()
@@ -124,11 +157,55 @@ public final class Versions extends TableFunction<RowData> {
 
     @Override
     public void open(FunctionContext context) throws Exception {
+        synchronized (READERS) {
+            VersionReader shared = READERS.get(reader);
+            if (shared == null || shared.hasFailed()) {
+                shared = new VersionReader(log, decoder(context.getMetricGroup()), KEPT, PATIENCE);
+                READERS.put(reader, shared);
+                Thread thread = new Thread(shared, "versions of " + log.topic());
+                thread.setDaemon(true);
+                thread.start();
+            }
+            lookup = shared.lookup();
+        }
+        if (log.bounded()) {
+            lookup.readAll();
+        }
+    }
+
+    /** Called by the planner's code. */
+    public void eval(TimestampData at, Object... values) {
+        if (at == null || Arrays.stream(values).anyMatch(Objects::isNull)) {
+            return;
+        }
+        RowData valid = lookup.at(keyOf(values), at.getMillisecond());
+        if (valid != null) {
+            collect(valid);
+        }
+    }
+
+    @Override
+    public void close() {
+        if (lookup == null) {
+            return;
+        }
+        synchronized (READERS) {
+            lookup.close();
+            READERS.values().removeIf(VersionReader::isClosed);
+        }
+    }
+
+    String topic() {
+        return log.topic();
+    }
+
+    /** Puts the row of a record, if it is whole and, in a topic without end, not late. */
+    VersionReader.Decoder decoder(MetricGroup metrics) throws Exception {
         value.open(
                 new DeserializationSchema.InitializationContext() {
                     @Override
                     public MetricGroup getMetricGroup() {
-                        return context.getMetricGroup().addGroup(topic);
+                        return metrics.addGroup(log.topic());
                     }
 
                     @Override
@@ -136,69 +213,34 @@ public final class Versions extends TableFunction<RowData> {
                         return SimpleUserCodeClassLoader.create(Thread.currentThread().getContextClassLoader());
                     }
                 });
-        hold(read());
-    }
-
-    /** Called by the planner's code. */
-    public void eval(TimestampData time, Object... values) {
-        TreeMap<Long, RowData> all = time == null ? null : versions.get(keyOf(values));
-        Map.Entry<Long, RowData> valid = all == null ? null : all.floorEntry(time.getMillisecond());
-        if (valid != null) {
-            collect(valid.getValue());
-        }
-    }
-
-    String topic() {
-        return topic;
-    }
-
-    private Collection<ConsumerRecord<byte[], byte[]>> read() {
-        List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
-        Properties own = new Properties();
-        own.putAll(consumer);
-        own.remove(ConsumerConfig.GROUP_ID_CONFIG);
-        own.remove(ConsumerConfig.CLIENT_ID_CONFIG);
-        try (KafkaConsumer<byte[], byte[]> kafka = new KafkaConsumer<>(own)) {
-            Map<TopicPartition, Long> wanted = ends.isEmpty() ? endsNow(kafka) : ends;
-            kafka.assign(wanted.keySet());
-            kafka.seekToBeginning(wanted.keySet());
-            while (wanted.entrySet().stream().anyMatch(end -> kafka.position(end.getKey()) < end.getValue())) {
-                for (ConsumerRecord<byte[], byte[]> record : kafka.poll(POLL)) {
-                    if (record.offset() < wanted.get(new TopicPartition(record.topic(), record.partition()))) {
-                        records.add(record);
-                    }
-                }
-            }
-        }
-        return records;
-    }
-
-    private Map<TopicPartition, Long> endsNow(KafkaConsumer<byte[], byte[]> kafka) {
-        return kafka.endOffsets(
-                kafka.partitionsFor(topic).stream().map(p -> new TopicPartition(topic, p.partition())).toList());
-    }
-
-    /** Decodes records and keeps their rows, by key and timestamp. */
-    void hold(Collection<ConsumerRecord<byte[], byte[]>> records) throws IOException {
-        List<DataType> columns = DataType.getFieldDataTypes(row);
-        List<RowData.FieldGetter> getters = new ArrayList<>();
-        for (int column : key) {
-            getters.add(RowData.createFieldGetter(columns.get(column).getLogicalType(), column));
-        }
-        List<ConsumerRecord<byte[], byte[]>> inOrder = new ArrayList<>(records);
-        inOrder.sort(Comparator.<ConsumerRecord<?, ?>>comparingInt(r -> r.partition()).thenComparingLong(r -> r.offset()));
-        versions = new HashMap<>();
-        for (ConsumerRecord<byte[], byte[]> record : inOrder) {
+        List<LogicalType> types = DataType.getFieldDataTypes(columns).stream().map(DataType::getLogicalType).toList();
+        RowData.FieldGetter[] keys = getters(types, key);
+        RowData.FieldGetter[] kept = getters(types, shown);
+        RowDataSerializer serializer = new RowDataSerializer((RowType) row.getLogicalType());
+        return (record, table) -> {
             List<RowData> rows = new ArrayList<>();
             value.deserialize(record.value(), new ListCollector<>(rows));
             for (RowData decoded : rows) {
-                Object[] values = getters.stream().map(getter -> getter.getFieldOrNull(decoded)).toArray();
-                boolean whole = error < 0 || decoded.isNullAt(error);
-                if (whole && Arrays.stream(values).allMatch(Objects::nonNull)) {
-                    versions.computeIfAbsent(keyOf(values), k -> new TreeMap<>()).put(record.timestamp(), decoded);
+                Object[] values = Arrays.stream(keys).map(getter -> getter.getFieldOrNull(decoded)).toArray();
+                boolean whole = (error < 0 || decoded.isNullAt(error)) && (time < 0 || !decoded.isNullAt(time));
+                if (!whole || Arrays.stream(values).anyMatch(Objects::isNull)) {
+                    continue;
+                }
+                long valid = time < 0 ? record.timestamp() : decoded.getTimestamp(time, 3).getMillisecond();
+                if (log.bounded() || valid > log.clock().after(record.timestamp()).getTimestamp()) {
+                    Object[] fields = Arrays.stream(kept).map(getter -> getter.getFieldOrNull(decoded)).toArray();
+                    // As bytes: many threads read it, and strings would be encoded when the first of them does.
+                    RowData copy = serializer.toBinaryRow(GenericRowData.of(fields)).copy();
+                    table.put(keyOf(values), valid, copy, record.partition(), record.offset());
                 }
             }
-        }
+        };
+    }
+
+    private static RowData.FieldGetter[] getters(List<LogicalType> types, int[] positions) {
+        return Arrays.stream(positions)
+                .mapToObj(position -> RowData.createFieldGetter(types.get(position), position))
+                .toArray(RowData.FieldGetter[]::new);
     }
 
     private static Object keyOf(Object[] values) {

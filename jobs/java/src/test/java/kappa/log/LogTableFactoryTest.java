@@ -87,13 +87,13 @@ class LogTableFactoryTest {
     }
 
     @Test
-    void onlyWhatIsReadToAnEndHasVersionsOfAKey() {
-        LogTableSource endless = (LogTableSource) source(Map.of());
-        assertThrows(ValidationException.class, () -> endless.versions(List.of("a")));
-        LogTableSource ending = (LogTableSource) source(Map.of("scan.bounded.mode", "latest-offset"));
-        assertEquals("log", ending.versions(List.of("a")).topic());
-        assertThrows(ValidationException.class, () -> ending.versions(List.of()));
-        assertThrows(ValidationException.class, () -> ending.versions(List.of("b")));
+    void versionsAreOfOneTopicByItsColumns() {
+        LogTableSource table = (LogTableSource) source(Map.of());
+        assertEquals("log", table.versions(List.of("a"), null).topic());
+        assertThrows(ValidationException.class, () -> table.versions(List.of(), null));
+        assertThrows(ValidationException.class, () -> table.versions(List.of("b"), null));
+        LogTableSource two = (LogTableSource) source(Map.of("topic", "log;other"));
+        assertThrows(ValidationException.class, () -> two.versions(List.of("a"), null));
     }
 
     private static Map<String, String> options() {

@@ -1,17 +1,20 @@
 package kappa.log;
 
+import static kappa.log.Fixtures.AN_HOUR;
+import static kappa.log.Fixtures.HOUR;
 import static kappa.log.Fixtures.ONE;
 import static kappa.log.Fixtures.ZERO;
 import static kappa.log.Fixtures.record;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
-import org.apache.flink.api.common.functions.util.ListCollector;
 import org.apache.flink.api.common.serialization.AbstractDeserializationSchema;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
@@ -22,94 +25,130 @@ import org.junit.jupiter.api.Test;
 
 class VersionsTest {
 
-    private static final DataType ROW =
+    static final DataType COLUMNS =
             DataTypes.ROW(
                     DataTypes.FIELD("maker", DataTypes.STRING()),
                     DataTypes.FIELD("model", DataTypes.STRING()),
-                    DataTypes.FIELD("seats", DataTypes.STRING()),
-                    DataTypes.FIELD("error", DataTypes.STRING()));
+                    DataTypes.FIELD("built", DataTypes.TIMESTAMP_LTZ(3)),
+                    DataTypes.FIELD("payload", DataTypes.BYTES()),
+                    DataTypes.FIELD("error", DataTypes.STRING()),
+                    DataTypes.FIELD("seats", DataTypes.STRING()));
+
+    private static final int[] MAKER = {0};
+    private static final int BUILT = 2;
+    private static final int RECORD = -1;
+    private static final boolean BOUNDED = true;
 
     @Test
     void theLatestOfThatTimeOrBeforeIsValid() throws Exception {
-        Versions versions = of(record(ZERO, 0, 10, "a,x,1"), record(ZERO, 1, 20, "a,x,2"), record(ZERO, 2, 15, "b,x,3"));
-        assertEquals(List.of(), at(versions, 9L, "a"));
-        assertEquals(List.of("1"), at(versions, 10L, "a"));
-        assertEquals(List.of("1"), at(versions, 19L, "a"));
-        assertEquals(List.of("2"), at(versions, 20L, "a"));
-        assertEquals(List.of("2"), at(versions, Long.MAX_VALUE / 2, "a"));
-        assertEquals(List.of("3"), at(versions, 20L, "b"));
+        VersionTable versions =
+                ofRecords(record(ZERO, 0, 10, "a,x,,1"), record(ZERO, 1, 20, "a,x,,2"), record(ZERO, 2, 15, "b,x,,3"));
+        assertNull(at(versions, 9, "a"));
+        assertEquals("1", at(versions, 10, "a"));
+        assertEquals("1", at(versions, 19, "a"));
+        assertEquals("2", at(versions, 20, "a"));
+        assertEquals("2", at(versions, Long.MAX_VALUE, "a"));
+        assertEquals("3", at(versions, 20, "b"));
+        assertNull(at(versions, 20, "c"));
     }
 
     @Test
-    void nothingIsValidForAKeyThatIsNotThereOrNull() throws Exception {
-        Versions versions = of(record(ZERO, 0, 10, "a,x,1"));
-        assertEquals(List.of(), at(versions, 10L, "b"));
-        assertEquals(List.of(), at(versions, 10L, (String) null));
-        assertEquals(List.of(), at(versions, null, "a"));
-    }
-
-    @Test
-    void ofOneTimestampTheLastByPartitionAndOffsetCountsInWhateverOrderTheyWereRead() throws Exception {
-        ConsumerRecord<byte[], byte[]> first = record(ZERO, 7, 10, "a,x,1");
-        ConsumerRecord<byte[], byte[]> second = record(ZERO, 8, 10, "a,x,2");
-        ConsumerRecord<byte[], byte[]> third = record(ONE, 0, 10, "a,x,3");
-        assertEquals(List.of("3"), at(of(first, second, third), 10L, "a"));
-        assertEquals(List.of("3"), at(of(third, second, first), 10L, "a"));
-        assertEquals(List.of("2"), at(of(second, first), 10L, "a"));
+    void ofOneTimeTheLastByPartitionAndOffsetCountsInWhateverOrderTheyWereRead() throws Exception {
+        ConsumerRecord<byte[], byte[]> first = record(ZERO, 7, 10, "a,x,,1");
+        ConsumerRecord<byte[], byte[]> second = record(ZERO, 8, 10, "a,x,,2");
+        ConsumerRecord<byte[], byte[]> third = record(ONE, 0, 10, "a,x,,3");
+        assertEquals("3", at(ofRecords(first, second, third), 10, "a"));
+        assertEquals("3", at(ofRecords(third, second, first), 10, "a"));
+        assertEquals("2", at(ofRecords(second, first), 10, "a"));
     }
 
     @Test
     void undecodableRecordsAndThoseWithoutAKeyAreLeftOut() throws Exception {
-        Versions versions = of(record(ZERO, 0, 10, "a,x,1"), record(ZERO, 1, 20, "a,x,,bad"), record(ZERO, 2, 30, ",x,2"));
-        assertEquals(List.of("1"), at(versions, 40L, "a"));
+        VersionTable versions =
+                ofRecords(record(ZERO, 0, 10, "a,x,,1"), record(ZERO, 1, 20, "a,x,,,bad"), record(ZERO, 2, 30, ",x,,2"));
+        assertEquals("1", at(versions, 40, "a"));
+        assertEquals(1, versions.size());
     }
 
     @Test
     void aKeyMayHaveColumns() throws Exception {
-        Versions versions = of(new int[] {0, 1}, record(ZERO, 0, 10, "a,x,1"), record(ZERO, 1, 10, "a,y,2"));
-        assertEquals(List.of("1"), at(versions, 10L, "a", "x"));
-        assertEquals(List.of("2"), at(versions, 10L, "a", "y"));
-        assertEquals(List.of(), at(versions, 10L, "x", "a"));
-        assertEquals(List.of(), at(versions, 10L, "a", null));
+        ConsumerRecord<byte[], byte[]> x = record(ZERO, 0, 10, "a,x,,1");
+        VersionTable versions = of(new int[] {0, 1}, RECORD, BOUNDED, x, record(ZERO, 1, 10, "a,y,,2"));
+        assertEquals("1", at(versions, 10, "a", "x"));
+        assertEquals("2", at(versions, 10, "a", "y"));
+        assertNull(at(versions, 10, "x", "a"));
+    }
+
+    @Test
+    void theTimeMayBeAColumn() throws Exception {
+        VersionTable versions =
+                of(MAKER, BUILT, BOUNDED, record(ZERO, 0, 90, "a,x,20,1"), record(ZERO, 1, 91, "a,x,10,2"),
+                        record(ZERO, 2, 92, "a,x,,3"));
+        assertEquals("2", at(versions, 19, "a"));
+        assertEquals("1", at(versions, 20, "a"));
+        assertEquals(2, versions.size()); // one has no time
+    }
+
+    @Test
+    void inATopicWithoutEndALateVersionIsLeftOut() throws Exception {
+        long now = 10 * HOUR;
+        ConsumerRecord<byte[], byte[]> just = record(ZERO, 0, now, "a,x," + (now - HOUR) + ",1");
+        ConsumerRecord<byte[], byte[]> late = record(ZERO, 1, now, "a,x," + (now - HOUR - 1) + ",2");
+        assertEquals(1, of(MAKER, BUILT, !BOUNDED, just, late).size());
+        assertEquals(2, of(MAKER, BUILT, BOUNDED, just, late).size()); // nothing comes after all of it
+    }
+
+    @Test
+    void theRowHasNeitherPayloadNorError() throws Exception {
+        RowData row = ofRecords(record(ZERO, 0, 10, "a,x,5,1")).at(StringData.fromString("a"), 10);
+        assertEquals(4, row.getArity());
+        assertEquals("x", row.getString(1).toString());
+        assertEquals(5, row.getTimestamp(2, 3).getMillisecond());
     }
 
     @SafeVarargs
-    private static Versions of(ConsumerRecord<byte[], byte[]>... records) throws Exception {
-        return of(new int[] {0}, records);
+    private static VersionTable ofRecords(ConsumerRecord<byte[], byte[]>... records) throws Exception {
+        return of(MAKER, RECORD, BOUNDED, records);
     }
 
     @SafeVarargs
-    private static Versions of(int[] key, ConsumerRecord<byte[], byte[]>... records) throws Exception {
-        Versions versions = new Versions("log", new Properties(), Map.of(), new Commas(), ROW, key, 3);
-        versions.hold(List.of(records));
-        return versions;
+    private static VersionTable of(int[] key, int time, boolean bounded, ConsumerRecord<byte[], byte[]>... records)
+            throws Exception {
+        VersionTable table = new VersionTable();
+        VersionReader.Decoder decoder = decoder(key, time, bounded);
+        for (ConsumerRecord<byte[], byte[]> record : records) {
+            decoder.decode(record, table);
+        }
+        return table;
+    }
+
+    static VersionReader.Decoder decoder(int[] key, int time, boolean bounded) throws Exception {
+        VersionReader.Log log = new VersionReader.Log("log", new Properties(), AN_HOUR, bounded, Map.of());
+        return new Versions(log, new Commas(), COLUMNS, key, time).decoder(new UnregisteredMetricsGroup());
     }
 
     /** The seats of what is valid. */
-    private static List<String> at(Versions versions, Long time, String... key) {
-        List<RowData> found = new ArrayList<>();
-        versions.setCollector(new ListCollector<>(found));
-        Object[] values = new Object[key.length];
-        for (int i = 0; i < key.length; i++) {
-            values[i] = StringData.fromString(key[i]);
-        }
-        versions.eval(time == null ? null : TimestampData.fromEpochMillis(time), values);
-        return found.stream().map(row -> row.getString(2).toString()).toList();
+    private static String at(VersionTable versions, long time, String... key) {
+        StringData[] values = Arrays.stream(key).map(StringData::fromString).toArray(StringData[]::new);
+        RowData row = versions.at(values.length == 1 ? values[0] : List.of((Object[]) values), time);
+        return row == null ? null : row.getString(3).toString();
     }
 
-    /** Text of up to four columns; an empty one is NULL. */
+    /** Text of up to five columns, maker, model, built, seats and error; an empty one is NULL. */
     private static final class Commas extends AbstractDeserializationSchema<RowData> {
 
         private static final long serialVersionUID = 1L;
 
         @Override
         public RowData deserialize(byte[] value) {
-            String[] texts = new String(value).split(",");
-            GenericRowData row = new GenericRowData(4);
-            for (int i = 0; i < texts.length; i++) {
-                row.setField(i, texts[i].isEmpty() ? null : StringData.fromString(texts[i]));
-            }
-            return row;
+            String[] texts = Arrays.copyOf(new String(value).split(","), 5);
+            Object[] columns = Arrays.stream(texts).map(Commas::text).toArray();
+            Object built = columns[2] == null ? null : TimestampData.fromEpochMillis(Long.parseLong(texts[2]));
+            return GenericRowData.of(columns[0], columns[1], built, value, columns[4], columns[3]);
+        }
+
+        private static Object text(String text) {
+            return text == null || text.isEmpty() ? null : StringData.fromString(text);
         }
     }
 }
