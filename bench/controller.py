@@ -7,7 +7,6 @@ counted. In each round every job completes a checkpoint, which the loop records,
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections import Counter
@@ -20,10 +19,8 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from bench.results import machine
 from bench.simulated import SimulatedWorld, settle
 from replay.loop import Diary, Loop, WorldLike, serve
-from replay.output import Output, print_rows
 from replay.store import KEPT_PUBLICATIONS, Store
 
 RESULTS = Path(__file__).parent / "results" / "controller.json"

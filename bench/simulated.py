@@ -127,7 +127,7 @@ class SimulatedWorld:
 
 def settle(store: Store, world: SimulatedWorld, names: Iterable[str], *, replaying: bool, journal: int) -> None:
     """Products as they are after hours: a history, one release on standby, one active; perhaps one that replays."""
-    states = {**{n: State.retired for n in range(1, OVER + 1)}, OVER + 1: State.standby, OVER + 2: State.active}
+    states = {**dict.fromkeys(range(1, OVER + 1), State.retired), OVER + 1: State.standby, OVER + 2: State.active}
     if replaying:
         states[REPLAYING] = State.replaying
     for name in names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -206,7 +206,9 @@ class Attempt:
         return older[-1] if older else None
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(replace(self, positions=()))
+        data = dict(vars(self))  # asdict() copies deeply, and there is little to copy
+        data["tip"] = asdict(self.tip) if self.tip else None
+        data["checks"] = [asdict(c) for c in self.checks]
         data["positions"] = [[p.checkpoint, offsets.to_json(p.offsets), p.at, offsets.to_json(p.ends)]
                              for p in self.positions]
         return data

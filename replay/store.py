@@ -6,10 +6,12 @@ slept changes nothing.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +76,28 @@ KEPT_PUBLICATIONS = 1000
 """An active attempt is published at every checkpoint; of these, so many are kept. Switches and rollbacks all are."""
 
 
+# Built once: to put a statement together takes longer than SQLite takes to answer it.
+_of = sa.bindparam("of")
+_RELEASES_OF = sa.select(_releases).where(_releases.c.product == _of).order_by(_releases.c.number)
+# As text: what was decoded before need not be again.
+_BODY = sa.cast(_attempts.c.body, sa.Text)
+_ATTEMPTS_OF = sa.select(_attempts.c.release, _attempts.c.number, _BODY).where(_attempts.c.product == _of)
+_ONE = sa.and_(_attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"),
+               _attempts.c.number == sa.bindparam("n"))
+_BODY_OF_ONE, _UPDATE_ONE = sa.select(_BODY).where(_ONE), _attempts.update().where(_ONE)
+# One is finished or dropped before the next begins: these are the last one done, and the one under way if there is.
+_NEWEST_PUBLICATIONS_OF = (sa.select(_publications).where(_publications.c.product == _of)
+                           .order_by(_publications.c.id.desc()).limit(2))
+_FINISH = _publications.update().where(_publications.c.id == sa.bindparam("is"))
+_FORGET_UP_TO = _publications.delete().where(
+    _publications.c.product == _of, _publications.c.kind == Move.publish.value,
+    _publications.c.finished.is_not(None), _publications.c.id <= sa.bindparam("last"))
+_LEASE_OF = sa.select(_leases).where(_leases.c.product == _of).with_for_update()
+_TOKEN_OF = sa.select(_leases.c.token).where(_leases.c.product == _of).with_for_update()
+_CHANGE_LEASE = _leases.update().where(_leases.c.product == _of)
+_GIVE_BACK = _leases.update().where(_leases.c.product == _of, _leases.c.token == sa.bindparam("mine"))
+
+
 class StaleLeaseError(ConflictError):
     """Another controller took over: nothing was written."""
 
@@ -104,7 +128,12 @@ class Store:
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
         self._engine = _engine(url)
+        self._reading = self._engine.execution_options(**{_HOW: _Begin.read})
+        self._hasty = self._engine.execution_options(**{_HOW: _Begin.hasty})
+        """For what a power cut may take back, with all that came after: a lease, what is observed again, an outcome."""
         self._now = now
+        self._decoded: dict[tuple[str, int, int], tuple[str, Attempt]] = {}
+        """Attempts as they were last read, with the text that they were read from."""
         with _readable_errors(url):
             _meta.create_all(self._engine)
 
@@ -115,64 +144,66 @@ class Store:
 
     def acquire(self, product: str, holder: str, now: float, ttl: float) -> Lease | None:
         """The lease, with a token higher than any before; None while another holder's has not expired."""
-        with self._engine.begin() as c:
-            row = c.execute(sa.select(_leases).where(_leases.c.product == product).with_for_update()).one_or_none()
+        with self._hasty.begin() as c:
+            row = c.execute(_LEASE_OF, {"of": product}).one_or_none()
             if row is None:
-                c.execute(_leases.insert().values(product=product, holder=holder, token=1, expires=now + ttl))
+                c.execute(_leases.insert(), {"product": product, "holder": holder, "token": 1, "expires": now + ttl})
                 return Lease(product, holder, 1)
             if row.expires > now and row.holder != holder:
                 return None
             token = row.token + 1
-            c.execute(_leases.update().where(_leases.c.product == product)
-                      .values(holder=holder, token=token, expires=now + ttl))
+            c.execute(_CHANGE_LEASE, {"of": product, "holder": holder, "token": token, "expires": now + ttl})
             return Lease(product, holder, token)
 
     def renew(self, lease: Lease, now: float, ttl: float) -> None:
         """Keep the lease; StaleLeaseError when another holder has it by now."""
-        with self._fenced(lease) as c:
-            c.execute(_leases.update().where(_leases.c.product == lease.product).values(expires=now + ttl))
+        with self._fenced(lease, durable=False) as c:
+            c.execute(_CHANGE_LEASE, {"of": lease.product, "expires": now + ttl})
 
     def give_back(self, lease: Lease) -> None:
         """Let another holder have the lease at once; nothing when it is lost already."""
-        with self._engine.begin() as c:
-            c.execute(_leases.update().where(_leases.c.product == lease.product, _leases.c.token == lease.token)
-                      .values(expires=0.0))
+        with self._hasty.begin() as c:
+            c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": 0.0})
 
     # Reading
 
     def products(self) -> list[str]:
         """Products with at least one release."""
-        with self._engine.connect() as c:
+        with self._reading.connect() as c:
             return list(c.scalars(sa.select(_releases.c.product).distinct().order_by(_releases.c.product)))
 
     def load(self, product: str) -> ProductState:
         """Everything known of a product, at one instant."""
-        mine = _publications.c.product == product
-        done = sa.select(sa.func.max(_publications.c.id)).where(mine, _publications.c.finished.is_not(None))
-        with self._engine.connect() as c:
-            releases = c.execute(sa.select(_releases).where(_releases.c.product == product)
-                                 .order_by(_releases.c.number))
-            attempts = c.execute(sa.select(_attempts.c.body).where(_attempts.c.product == product)
-                                 .order_by(_attempts.c.release, _attempts.c.number)).scalars().all()
-            publications = c.execute(
-                sa.select(_publications).order_by(_publications.c.id)
-                .where(mine, sa.or_(_publications.c.finished.is_(None), _publications.c.id == done.scalar_subquery())))
-            return ProductState(
-                product=product,
-                releases=tuple(_release(r) for r in releases),
-                attempts=tuple(sorted(map(Attempt.from_json, attempts), key=_age)),
-                publications=tuple(_publication(p) for p in publications),
-            )
+        of = {"of": product}
+        with self._reading.connect() as c:
+            releases = c.execute(_RELEASES_OF, of).all()
+            attempts = c.execute(_ATTEMPTS_OF, of).all()
+            newest = c.execute(_NEWEST_PUBLICATIONS_OF, of).all()
+        if newest and newest[0].finished is not None:
+            newest = newest[:1]
+        return ProductState(
+            product=product,
+            releases=tuple(_release(r) for r in releases),
+            attempts=tuple(sorted((self._decode((product, r, n), body) for r, n, body in attempts), key=_age)),
+            publications=tuple(_publication(p) for p in reversed(newest)),
+        )
+
+    def _decode(self, key: tuple[str, int, int], body: str) -> Attempt:
+        text, attempt = self._decoded.get(key, ("", None))
+        if attempt is None or text != body:
+            attempt = Attempt.from_json(json.loads(body))
+            self._decoded[key] = body, attempt
+        return attempt
 
     def events(self, product: str) -> list[Event]:
         """What became of the product's attempts, oldest first."""
-        with self._engine.connect() as c:
+        with self._reading.connect() as c:
             rows = c.execute(sa.select(_events).where(_events.c.product == product).order_by(_events.c.id))
             return [Event(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
 
     def on_session_cluster(self) -> list[str]:
         """Attempts of all products that share the session cluster."""
-        with self._engine.connect() as c:
+        with self._reading.connect() as c:
             bodies = c.execute(sa.select(_attempts.c.body).where(_attempts.c.state.not_in([s.value for s in ENDED])))
             attempts = [Attempt.from_json(body) for body in bodies.scalars()]
         return [a.full_name for a in attempts if not a.cluster]
@@ -186,9 +217,10 @@ class Store:
                 git_commit=release.git_commit, created=release.created, computation=release.computation,
                 reference_offsets=offsets.to_json(release.reference_offsets)))
 
-    def save(self, lease: Lease, *attempts: Attempt) -> None:
-        """Replace attempts whole, all or none."""
-        with self._fenced(lease) as c:
+    def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
+        """Replace attempts whole, all or none. Not `durable`: a power cut may take it back, a killed process does not.
+        """
+        with self._fenced(lease, durable=durable) as c:
             self._put(c, attempts)
 
     def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
@@ -212,17 +244,14 @@ class Store:
         return _with_id(intent, int(key[0]))
 
     def finish_publication(self, lease: Lease, publication: Publication, now: float, *attempts: Attempt) -> None:
-        """Mark an intent done, together with the attempts that it changed."""
-        with self._fenced(lease) as c:
-            c.execute(_publications.update().where(_publications.c.id == publication.id).values(finished=now))
+        """Mark an intent done, together with the attempts that it changed. Lost in a power cut, it is done again."""
+        with self._fenced(lease, durable=False) as c:
+            c.execute(_FINISH, {"is": publication.id, "finished": now})
             self._put(c, attempts)
             if publication.kind is not Move.publish:
                 self._note(c, publication.product, publication.attempt_name, publication.kind.value,
                            f"checkpoint {publication.checkpoint}")
-            mine = _publications.c.product == publication.product
-            c.execute(_publications.delete().where(
-                mine, _publications.c.kind == Move.publish.value, _publications.c.finished.is_not(None),
-                _publications.c.id <= publication.id - KEPT_PUBLICATIONS))
+            c.execute(_FORGET_UP_TO, {"of": publication.product, "last": publication.id - KEPT_PUBLICATIONS})
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
         """Forget an intent that was refused as a whole: `main` did not move."""
@@ -231,16 +260,16 @@ class Store:
 
     def _put(self, c: sa.Connection, attempts: Sequence[Attempt]) -> None:
         for a in attempts:
-            key = ((_attempts.c.product == a.product) & (_attempts.c.release == a.release)
-                   & (_attempts.c.number == a.number))
+            key = (a.product, a.release, a.number)
+            one = dict(zip(("of", "r", "n"), key, strict=True))
+            body = c.scalar(_BODY_OF_ONE, one)
+            before = self._decode(key, body) if body else None
             values = {"state": a.state.value, "body": a.to_json()}
-            body = c.scalar(sa.select(_attempts.c.body).where(key))
-            if body is None:
-                c.execute(_attempts.insert().values(
-                    product=a.product, release=a.release, number=a.number, **values))
-            else:
-                c.execute(_attempts.update().where(key).values(**values))
-            before = Attempt.from_json(body) if body else None
+            if before is None:
+                c.execute(_attempts.insert(), {"product": a.product, "release": a.release, "number": a.number,
+                                               **values})
+            elif before != a:
+                c.execute(_UPDATE_ONE, {**one, **values})
             if before is None or before.state is not a.state:
                 self._note(c, a.product, a.name, a.state.value, a.error)
             elif before.job_ids != a.job_ids:
@@ -253,9 +282,9 @@ class Store:
         c.execute(_events.insert().values(asdict(event)))
 
     @contextmanager
-    def _fenced(self, lease: Lease) -> Iterator[sa.Connection]:
-        with self._engine.begin() as c:
-            token = c.scalar(sa.select(_leases.c.token).where(_leases.c.product == lease.product).with_for_update())
+    def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
+        with (self._engine if durable else self._hasty).begin() as c:
+            token = c.scalar(_TOKEN_OF, {"of": lease.product})
             if token != lease.token:
                 raise StaleLeaseError(f"another controller took over {lease.product}",
                                       expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
@@ -284,6 +313,21 @@ def _with_id(intent: Publication, key: int) -> Publication:
     return Publication(**{**intent.__dict__, "id": key})
 
 
+_HOW = "kappa_begin"
+
+
+class _Begin(Enum):
+    """How SQLite begins a transaction. An intent must outlive a power cut: the disk is waited for, 1 to 3 ms.
+
+    A transaction that wrote without waiting is on the disk at the latest with the next one that waits.
+    """
+
+    # IMMEDIATE: a read turned write would otherwise fail at once as 'locked'.
+    write = ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE")
+    hasty = ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE")
+    read = ("BEGIN",)
+
+
 def _engine(url: str) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
     if engine.dialect.name == "sqlite":
@@ -296,11 +340,11 @@ def _sqlite_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late for the read before a write
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA busy_timeout=30000")
-    connection.execute("PRAGMA synchronous=FULL")  # an intent must outlive a power cut
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read turned write would otherwise fail at once as 'locked'
+    for statement in connection.get_execution_options().get(_HOW, _Begin.write).value:
+        connection.exec_driver_sql(statement)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class MemoryStore:
         assert release.number not in self.releases
         self.releases[release.number] = release
 
-    def save(self, lease: Lease, *attempts: Attempt) -> None:
+    def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
         self._fence(lease)
         self._put(attempts)
 
