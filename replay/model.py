@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -297,6 +297,16 @@ class ProductState:
     @property
     def unfinished(self) -> Publication | None:
         return next((p for p in self.publications if p.finished is None), None)
+
+    def with_attempts(self, *changed: Attempt) -> ProductState:
+        """With these in the place of those of the same name, or new."""
+        attempts = {a.name: a for a in (*self.attempts, *changed)}
+        return replace(self, attempts=tuple(sorted(attempts.values(), key=lambda a: (a.created, a.release, a.number))))
+
+    def with_publication(self, changed: Publication) -> ProductState:
+        """With one that was begun or finished now."""
+        before = () if changed.finished is not None else (p for p in self.publications if p.finished is not None)
+        return replace(self, publications=(*before, changed))
 
     def release(self, number: int) -> Release:
         return next(r for r in self.releases if r.number == number)

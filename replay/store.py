@@ -6,11 +6,10 @@ slept changes nothing.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -72,19 +71,18 @@ _events = sa.Table(
     sa.Column("detail", sa.String, nullable=False),
 )
 
+GIVEN_BACK = 0.0
+"""When a lease expired that nobody has."""
 KEPT_PUBLICATIONS = 1000
 """An active attempt is published at every checkpoint; of these, so many are kept. Switches and rollbacks all are."""
 
 
 # Built once: to put a statement together takes longer than SQLite takes to answer it.
-_of = sa.bindparam("of")
+_of: sa.BindParameter[str] = sa.bindparam("of")
 _RELEASES_OF = sa.select(_releases).where(_releases.c.product == _of).order_by(_releases.c.number)
-# As text: what was decoded before need not be again.
-_BODY = sa.cast(_attempts.c.body, sa.Text)
-_ATTEMPTS_OF = sa.select(_attempts.c.release, _attempts.c.number, _BODY).where(_attempts.c.product == _of)
-_ONE = sa.and_(_attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"),
-               _attempts.c.number == sa.bindparam("n"))
-_BODY_OF_ONE, _UPDATE_ONE = sa.select(_BODY).where(_ONE), _attempts.update().where(_ONE)
+_ATTEMPTS_OF = sa.select(_attempts.c.body).where(_attempts.c.product == _of)
+_CHANGE_ATTEMPT = _attempts.update().where(
+    _attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"), _attempts.c.number == sa.bindparam("n"))
 # One is finished or dropped before the next begins: these are the last one done, and the one under way if there is.
 _NEWEST_PUBLICATIONS_OF = (sa.select(_publications).where(_publications.c.product == _of)
                            .order_by(_publications.c.id.desc()).limit(2))
@@ -123,6 +121,18 @@ class Event:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A product's state as of a lease's token, so that it need not be read again.
+
+    It stays what it is until a higher token is taken, as every write is fenced, and so needs a token; but for the
+    writes of the token's holder. So it is kept only of a lease that was given back, or is held through this store.
+    """
+
+    token: int
+    state: ProductState
+
+
 class Store:
     """Opened once per process; creates its tables when they are missing."""
 
@@ -132,8 +142,9 @@ class Store:
         self._hasty = self._engine.execution_options(**{_HOW: _Begin.hasty})
         """For what a power cut may take back, with all that came after: a lease, what is observed again, an outcome."""
         self._now = now
-        self._decoded: dict[tuple[str, int, int], tuple[str, Attempt]] = {}
-        """Attempts as they were last read, with the text that they were read from."""
+        self._mine: dict[str, int] = {}
+        """Product → token that was last taken through this store."""
+        self._known: dict[str, _Known] = {}
         with _readable_errors(url):
             _meta.create_all(self._engine)
 
@@ -146,14 +157,19 @@ class Store:
         """The lease, with a token higher than any before; None while another holder's has not expired."""
         with self._hasty.begin() as c:
             row = c.execute(_LEASE_OF, {"of": product}).one_or_none()
-            if row is None:
-                c.execute(_leases.insert(), {"product": product, "holder": holder, "token": 1, "expires": now + ttl})
-                return Lease(product, holder, 1)
-            if row.expires > now and row.holder != holder:
+            if row and row.expires > now and row.holder != holder:
                 return None
-            token = row.token + 1
-            c.execute(_CHANGE_LEASE, {"of": product, "holder": holder, "token": token, "expires": now + ttl})
-            return Lease(product, holder, token)
+            lease = Lease(product, holder, row.token + 1 if row else 1)
+            values = {**asdict(lease), "expires": now + ttl}
+            if row:
+                c.execute(_CHANGE_LEASE, {"of": product, **values})
+            else:
+                c.execute(_leases.insert(), values)
+        self._mine[product] = lease.token
+        known = self._known.pop(product, None)
+        if known and row and known.token == row.token:  # nobody had it in between
+            self._known[product] = replace(known, token=lease.token)
+        return lease
 
     def renew(self, lease: Lease, now: float, ttl: float) -> None:
         """Keep the lease; StaleLeaseError when another holder has it by now."""
@@ -163,7 +179,7 @@ class Store:
     def give_back(self, lease: Lease) -> None:
         """Let another holder have the lease at once; nothing when it is lost already."""
         with self._hasty.begin() as c:
-            c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": 0.0})
+            c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": GIVEN_BACK})
 
     # Reading
 
@@ -174,26 +190,15 @@ class Store:
 
     def load(self, product: str) -> ProductState:
         """Everything known of a product, at one instant."""
-        of = {"of": product}
         with self._reading.connect() as c:
-            releases = c.execute(_RELEASES_OF, of).all()
-            attempts = c.execute(_ATTEMPTS_OF, of).all()
-            newest = c.execute(_NEWEST_PUBLICATIONS_OF, of).all()
-        if newest and newest[0].finished is not None:
-            newest = newest[:1]
-        return ProductState(
-            product=product,
-            releases=tuple(_release(r) for r in releases),
-            attempts=tuple(sorted((self._decode((product, r, n), body) for r, n, body in attempts), key=_age)),
-            publications=tuple(_publication(p) for p in reversed(newest)),
-        )
-
-    def _decode(self, key: tuple[str, int, int], body: str) -> Attempt:
-        text, attempt = self._decoded.get(key, ("", None))
-        if attempt is None or text != body:
-            attempt = Attempt.from_json(json.loads(body))
-            self._decoded[key] = body, attempt
-        return attempt
+            lease = c.execute(_LEASE_OF, {"of": product}).one_or_none()
+            known = self._known.get(product)
+            if lease and known and known.token == lease.token:
+                return known.state
+            state = _read(c, product)
+        if lease and (lease.expires == GIVEN_BACK or lease.token == self._mine.get(product)):
+            self._known[product] = _Known(lease.token, state)
+        return state
 
     def events(self, product: str) -> list[Event]:
         """What became of the product's attempts, oldest first."""
@@ -216,12 +221,13 @@ class Store:
                 product=release.product, number=release.number, fingerprint=release.fingerprint,
                 git_commit=release.git_commit, created=release.created, computation=release.computation,
                 reference_offsets=offsets.to_json(release.reference_offsets)))
+            self._known.pop(lease.product, None)
 
     def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
         """Replace attempts whole, all or none. Not `durable`: a power cut may take it back, a killed process does not.
         """
         with self._fenced(lease, durable=durable) as c:
-            self._put(c, attempts)
+            self._put(c, lease, attempts)
 
     def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
         """Put an event into the history, unless it is the attempt's newest, with the attempts that it changed."""
@@ -230,7 +236,7 @@ class Store:
         with self._fenced(lease) as c:
             if c.execute(newest).one_or_none() != (event.what, event.detail):
                 self._insert(c, event)
-            self._put(c, attempts)
+            self._put(c, lease, attempts)
 
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
         """Journal an intent; returns it with its id."""
@@ -240,40 +246,53 @@ class Store:
                 kind=intent.kind.value, before=dict(intent.before), after=dict(intent.after),
                 covered=offsets.to_json(intent.covered), started=intent.started, finished=None))
             key = result.inserted_primary_key
-        assert key is not None
-        return _with_id(intent, int(key[0]))
+            assert key is not None
+            begun = replace(intent, id=int(key[0]))
+            self._now_known(lease, lambda state: state.with_publication(begun))
+        return begun
 
     def finish_publication(self, lease: Lease, publication: Publication, now: float, *attempts: Attempt) -> None:
         """Mark an intent done, together with the attempts that it changed. Lost in a power cut, it is done again."""
         with self._fenced(lease, durable=False) as c:
             c.execute(_FINISH, {"is": publication.id, "finished": now})
-            self._put(c, attempts)
+            self._put(c, lease, attempts)
             if publication.kind is not Move.publish:
                 self._note(c, publication.product, publication.attempt_name, publication.kind.value,
                            f"checkpoint {publication.checkpoint}")
             c.execute(_FORGET_UP_TO, {"of": publication.product, "last": publication.id - KEPT_PUBLICATIONS})
+            self._now_known(lease, lambda state: state.with_publication(replace(publication, finished=now)))
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
         """Forget an intent that was refused as a whole: `main` did not move."""
         with self._fenced(lease) as c:
             c.execute(_publications.delete().where(_publications.c.id == publication.id))
+            self._known.pop(lease.product, None)
 
-    def _put(self, c: sa.Connection, attempts: Sequence[Attempt]) -> None:
+    def _put(self, c: sa.Connection, lease: Lease, attempts: Sequence[Attempt]) -> None:
+        known = {a.name: a for a in self._state(c, lease).attempts}
         for a in attempts:
-            key = (a.product, a.release, a.number)
-            one = dict(zip(("of", "r", "n"), key, strict=True))
-            body = c.scalar(_BODY_OF_ONE, one)
-            before = self._decode(key, body) if body else None
+            before = known.get(a.name)
             values = {"state": a.state.value, "body": a.to_json()}
             if before is None:
                 c.execute(_attempts.insert(), {"product": a.product, "release": a.release, "number": a.number,
                                                **values})
             elif before != a:
-                c.execute(_UPDATE_ONE, {**one, **values})
+                c.execute(_CHANGE_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number, **values})
             if before is None or before.state is not a.state:
                 self._note(c, a.product, a.name, a.state.value, a.error)
             elif before.job_ids != a.job_ids:
                 self._note(c, a.product, a.name, "resumed", f"job {a.job_id} from {a.restore}")
+        self._now_known(lease, lambda state: state.with_attempts(*attempts))
+
+    def _state(self, c: sa.Connection, lease: Lease) -> ProductState:
+        """The state as the lease's holder left it, asked for within a transaction of its own."""
+        known = self._known.get(lease.product)
+        return known.state if known and known.token == lease.token else _read(c, lease.product)
+
+    def _now_known(self, lease: Lease, change: Callable[[ProductState], ProductState]) -> None:
+        known = self._known.get(lease.product)
+        if known and known.token == lease.token:
+            self._known[lease.product] = replace(known, state=change(known.state))
 
     def _note(self, c: sa.Connection, product: str, attempt: str, what: str, detail: str) -> None:
         self._insert(c, Event(product, self._now(), attempt, what, detail))
@@ -283,17 +302,29 @@ class Store:
 
     @contextmanager
     def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
-        with (self._engine if durable else self._hasty).begin() as c:
-            token = c.scalar(_TOKEN_OF, {"of": lease.product})
-            if token != lease.token:
-                raise StaleLeaseError(f"another controller took over {lease.product}",
-                                      expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
-                                      next=f"kappa deploy {lease.product}  (shows what the other one does)")
-            yield c
+        try:
+            with (self._engine if durable else self._hasty).begin() as c:
+                token = c.scalar(_TOKEN_OF, {"of": lease.product})
+                if token != lease.token:
+                    raise StaleLeaseError(
+                        f"another controller took over {lease.product}",
+                        expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
+                        next=f"kappa deploy {lease.product}  (shows what the other one does)")
+                yield c
+        except BaseException:
+            self._known.pop(lease.product, None)  # whatever became of it
+            raise
 
 
-def _age(attempt: Attempt) -> tuple[float, int, int]:
-    return attempt.created, attempt.release, attempt.number
+def _read(c: sa.Connection, product: str) -> ProductState:
+    of = {"of": product}
+    releases = c.execute(_RELEASES_OF, of).all()
+    attempts = c.execute(_ATTEMPTS_OF, of).scalars().all()
+    newest = c.execute(_NEWEST_PUBLICATIONS_OF, of).all()
+    shown = newest[:1] if newest and newest[0].finished is not None else newest
+    return ProductState(product=product, releases=tuple(_release(r) for r in releases),
+                        publications=tuple(_publication(p) for p in reversed(shown)),
+                        ).with_attempts(*map(Attempt.from_json, attempts))
 
 
 def _release(row: Any) -> Release:
@@ -307,10 +338,6 @@ def _publication(row: Any) -> Publication:
                        checkpoint=row.checkpoint, before=row.before, after=row.after,
                        covered=offsets.from_json(row.covered), started=row.started, finished=row.finished,
                        kind=Move(row.kind))
-
-
-def _with_id(intent: Publication, key: int) -> Publication:
-    return Publication(**{**intent.__dict__, "id": key})
 
 
 _HOW = "kappa_begin"
@@ -343,8 +370,10 @@ def _sqlite_connect(connection: Any, _: Any) -> None:
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver
     for statement in connection.get_execution_options().get(_HOW, _Begin.write).value:
-        connection.exec_driver_sql(statement)
+        driver.execute(statement)
 
 
 @contextmanager
