@@ -1,4 +1,4 @@
-"""A world without Kafka, Flink and Iceberg, for any number of products in their steady state; it counts what it is asked."""
+"""A world without Kafka, Flink and Iceberg, for any number of products that run; it counts what it is asked."""
 
 from __future__ import annotations
 
