@@ -1,4 +1,4 @@
-"""`python -m bench.controller [--products 10 50 200] [--repeat R] [--replaying] [--folder F]`: a round of the controller.
+"""`python -m bench.controller [--products 10 50 200] [--repeat R] [--replaying]`: what the controller's loop takes.
 
 The real loop and store (SQLite, a file) over a simulated world: Kafka, Flink and the catalog answer at once, and what
 they are asked is counted. In each round every job has completed a checkpoint, which the loop records, and which it
@@ -90,17 +90,18 @@ def _round(loop: Loop, diary: Diary, world: SimulatedWorld, names: list[str]) ->
 
 
 def summarise(of: dict[int, list[Round]]) -> list[dict[str, Any]]:
-    """A row per number of products; `linear` is the CPU time of a product by that among the fewest."""
+    """A row per number of products; the ratios are what a product costs by what it costs among the fewest."""
     rows = []
     for products, turns in of.items():
         seconds, cpu = ([getattr(r, name) for r in turns] for name in ("seconds", "cpu_seconds"))
         rows.append({"products": products, "seconds": round(median(seconds), 3),
-                     "spread_seconds": round(max(seconds) - min(seconds), 3), "cpu_seconds": round(median(cpu), 3),
-                     "ms_per_product": round(1000 * median(seconds) / products, 2),
-                     "cpu_ms_per_product": round(1000 * median(cpu) / products, 2)})
+                     "spread": round(max(seconds) - min(seconds), 3), "cpu": round(median(cpu), 3),
+                     "ms_each": round(1000 * median(seconds) / products, 2),
+                     "cpu_ms_each": round(1000 * median(cpu) / products, 2)})
     fewest = min(rows, key=lambda r: r["products"])
     for row in rows:
-        row["linear"] = round(row["cpu_ms_per_product"] / fewest["cpu_ms_per_product"], 2)
+        row["ratio"] = round(row["ms_each"] / fewest["ms_each"], 2)
+        row["cpu_ratio"] = round(row["cpu_ms_each"] / fewest["cpu_ms_each"], 2)
     return rows
 
 

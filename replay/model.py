@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 from replay import offsets
@@ -91,6 +92,11 @@ class Position:
     """When it was seen."""
     ends: Offsets = field(default_factory=dict)
     """Ends of the topics that grow, at that time."""
+
+    @cached_property
+    def as_json(self) -> list[Any]:
+        """Made once: an attempt is stored with all of its positions when it gets another one."""
+        return [self.checkpoint, offsets.to_json(self.offsets), self.at, offsets.to_json(self.ends)]
 
 
 @dataclass(frozen=True)
@@ -209,8 +215,7 @@ class Attempt:
         data = dict(vars(self))  # asdict() copies deeply, and there is little to copy
         data["tip"] = asdict(self.tip) if self.tip else None
         data["checks"] = [asdict(c) for c in self.checks]
-        data["positions"] = [[p.checkpoint, offsets.to_json(p.offsets), p.at, offsets.to_json(p.ends)]
-                             for p in self.positions]
+        data["positions"] = [p.as_json for p in self.positions]
         return data
 
     @classmethod

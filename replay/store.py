@@ -272,12 +272,12 @@ class Store:
         known = {a.name: a for a in self._state(c, lease).attempts}
         for a in attempts:
             before = known.get(a.name)
-            values = {"state": a.state.value, "body": a.to_json()}
             if before is None:
                 c.execute(_attempts.insert(), {"product": a.product, "release": a.release, "number": a.number,
-                                               **values})
+                                               "state": a.state.value, "body": a.to_json()})
             elif before != a:
-                c.execute(_CHANGE_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number, **values})
+                c.execute(_CHANGE_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number,
+                                            "state": a.state.value, "body": a.to_json()})
             if before is None or before.state is not a.state:
                 self._note(c, a.product, a.name, a.state.value, a.error)
             elif before.job_ids != a.job_ids:
