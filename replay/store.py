@@ -90,7 +90,7 @@ _FINISH = _publications.update().where(_publications.c.id == sa.bindparam("is"))
 _FORGET_UP_TO = _publications.delete().where(
     _publications.c.product == _of, _publications.c.kind == Move.publish.value,
     _publications.c.finished.is_not(None), _publications.c.id <= sa.bindparam("last"))
-_LEASE_OF = sa.select(_leases).where(_leases.c.product == _of).with_for_update()
+_LEASE_OF = sa.select(_leases).where(_leases.c.product == _of)
 _TOKEN_OF = sa.select(_leases.c.token).where(_leases.c.product == _of).with_for_update()
 _CHANGE_LEASE = _leases.update().where(_leases.c.product == _of)
 _GIVE_BACK = _leases.update().where(_leases.c.product == _of, _leases.c.token == sa.bindparam("mine"))
@@ -156,7 +156,7 @@ class Store:
     def acquire(self, product: str, holder: str, now: float, ttl: float) -> Lease | None:
         """The lease, with a token higher than any before; None while another holder's has not expired."""
         with self._hasty.begin() as c:
-            row = c.execute(_LEASE_OF, {"of": product}).one_or_none()
+            row = c.execute(_LEASE_OF.with_for_update(), {"of": product}).one_or_none()
             if row and row.expires > now and row.holder != holder:
                 return None
             lease = Lease(product, holder, row.token + 1 if row else 1)

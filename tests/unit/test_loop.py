@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import count
+from pathlib import Path
 from threading import Event
 from typing import cast
 
@@ -351,6 +352,26 @@ def test_a_rollback_and_a_switch_forward_may_be_repeated(switched: Loop, world: 
         want(switched, lambda s: intents.switch(s, None))
         turn(switched, world, clock, 6)
         assert states(switched) == {"r1-a1": State.standby, "r2-a1": State.active}
+
+
+def test_what_the_store_knows_of_its_own_writes_is_what_another_process_reads(
+        world: FakeWorld, clock: Clock, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store, other = Store(url), Store(url)
+    loop = Loop(world, store, clock, holder="me")
+    begin(loop, world)
+    for i in range(40):
+        if i == 10:
+            begin(loop, world, release=2)
+        if i == 20:
+            world.complaints = [Check("checks/x.sql", False, 2, "2 rows", ({"a": 1},))]
+            begin(loop, world, release=3, own_cluster=True)
+        if i == 30:
+            want(loop, lambda s: intents.rollback(s, None))
+        assert turn(loop, world, clock, 3) == other.load("flights")
+    assert states(loop) == {"r1-a1": State.retired, "r2-a1": State.active, "r3-a1": State.standby}
+    store.close()
+    other.close()
 
 
 def test_nothing_goes_back_by_itself_to_a_release_that_was_lost_as_its_successor_came(
