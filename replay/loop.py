@@ -81,21 +81,24 @@ class Loop:
                     return Pass(state, seen, Wait("another controller is at work"))
                 if self.store.load(product) != state:
                     return Pass(state, seen, Wait("another controller was faster"))
-                while True:
-                    self._act(lease, state, step)
-                    if (known := still_known(seen, step)) is None:
-                        break
-                    done.append(step)
-                    state, seen = self.store.load(product), known
-                    step = self._decide(state, seen)
-                    if not isinstance(step, Wait) and still_known(seen, step) is None:
-                        step = done.pop()  # what is wanted next is worth another look
-                        break
-                    if isinstance(step, Wait):
-                        break
+                last = self._follow(lease, state, seen, step, done)
         except StaleLeaseError:
-            step = Wait("another controller took over")
-        return Pass(state, seen, step, tuple(done))
+            last = Wait("another controller took over")
+        return Pass(state, seen, last, tuple(done))
+
+    def _follow(self, lease: Lease, state: ProductState, seen: Observation, step: Step, done: list[Step]) -> Step:
+        """Act, and go on for as long as the same look tells what is next; the last step, those before it in `done`."""
+        while True:
+            self._act(lease, state, step)
+            if (known := still_known(seen, step)) is None:
+                return step
+            done.append(step)
+            state, seen = self.store.load(state.product), known
+            step = self._decide(state, seen)
+            if isinstance(step, Wait):
+                return step
+            if still_known(seen, step) is None:  # what is next is worth a look of its own
+                return done.pop()
 
     def _decide(self, state: ProductState, seen: Observation) -> Step:
         return decide(state, seen, self.now(), [name for of, name in self._troubled if of == state.product])

@@ -321,6 +321,20 @@ def test_the_service_writes_steps_and_complaints_once(loop: Loop, world: FakeWor
     ]
 
 
+def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
+        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.complete_checkpoint()
+    looks, look = count(1), world.main
+    monkeypatch.setattr(world, "main", lambda product: (next(looks), look(product))[1])
+    written: list[str] = []
+    assert Diary(written.append).step("flights", loop.run_once("flights"))
+    newest = world.jobs["job-1-0"].checkpoint
+    assert written == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
+    assert next(looks) == 2
+
+
 def test_describe_names_attempt_and_checkpoint(loop: Loop, world: FakeWorld) -> None:
     assert describe(Submit(begin(loop, world))) == "submit r1-a1"
 
