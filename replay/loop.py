@@ -79,7 +79,7 @@ class Loop:
             with self.leased(product) as lease:
                 if lease is None:
                     return Pass(state, seen, Wait("another controller is at work"))
-                if self.store.load(product) != state:
+                if self.store.held(lease) != state:
                     return Pass(state, seen, Wait("another controller was faster"))
                 last = self._follow(lease, state, seen, step, done)
         except StaleLeaseError:
@@ -93,7 +93,7 @@ class Loop:
             if (known := still_known(seen, step)) is None:
                 return step
             done.append(step)
-            state, seen = self.store.load(state.product), known
+            state, seen = self.store.held(lease), known
             step = self._decide(state, seen)
             if isinstance(step, Wait):
                 return step

@@ -200,6 +200,13 @@ class Store:
             self._known[product] = _Known(lease.token, state)
         return state
 
+    def held(self, lease: Lease) -> ProductState:
+        """Everything known of a product to the lease's holder: not read again, as only the holder writes.
+
+        Should the lease be lost by now, the next write says so.
+        """
+        return self._known_to(lease) or self.load(lease.product)
+
     def events(self, product: str) -> list[Event]:
         """What became of the product's attempts, oldest first."""
         with self._reading.connect() as c:
@@ -269,7 +276,8 @@ class Store:
             self._known.pop(lease.product, None)
 
     def _put(self, c: sa.Connection, lease: Lease, attempts: Sequence[Attempt]) -> None:
-        known = {a.name: a for a in self._state(c, lease).attempts}
+        state = self._known_to(lease) or _read(c, lease.product)
+        known = {a.name: a for a in state.attempts}
         for a in attempts:
             before = known.get(a.name)
             if before is None:
@@ -284,15 +292,13 @@ class Store:
                 self._note(c, a.product, a.name, "resumed", f"job {a.job_id} from {a.restore}")
         self._now_known(lease, lambda state: state.with_attempts(*attempts))
 
-    def _state(self, c: sa.Connection, lease: Lease) -> ProductState:
-        """The state as the lease's holder left it, asked for within a transaction of its own."""
+    def _known_to(self, lease: Lease) -> ProductState | None:
         known = self._known.get(lease.product)
-        return known.state if known and known.token == lease.token else _read(c, lease.product)
+        return known.state if known and known.token == lease.token else None
 
     def _now_known(self, lease: Lease, change: Callable[[ProductState], ProductState]) -> None:
-        known = self._known.get(lease.product)
-        if known and known.token == lease.token:
-            self._known[lease.product] = replace(known, state=change(known.state))
+        if state := self._known_to(lease):
+            self._known[lease.product] = _Known(lease.token, change(state))
 
     def _note(self, c: sa.Connection, product: str, attempt: str, what: str, detail: str) -> None:
         self._insert(c, Event(product, self._now(), attempt, what, detail))

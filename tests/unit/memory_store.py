@@ -67,6 +67,9 @@ class MemoryStore:
             attempts=tuple(sorted(self.attempts.values(), key=lambda a: (a.created, a.release, a.number))),
             publications=tuple(p for i, p in sorted(self.journal.items()) if p.finished is None or i == done))
 
+    def held(self, lease: Lease) -> ProductState:
+        return self.load(lease.product)
+
     def events(self, product: str) -> list[Event]:
         return list(self.history)
 
