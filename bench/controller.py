@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -89,6 +90,18 @@ def _round(loop: Loop, diary: Diary, world: SimulatedWorld, names: list[str]) ->
     return found
 
 
+def disk_ms(folder: Path, times: int = 20) -> float:
+    """How long the disk is waited for: each product's intent to publish does so once a round."""
+    took = []
+    with (folder / "disk").open("wb", buffering=0) as file:
+        for _ in range(times):
+            begun = time.perf_counter()
+            file.write(bytes(8192))
+            os.fsync(file.fileno())
+            took.append(time.perf_counter() - begun)
+    return round(1000 * median(took), 2)
+
+
 def summarise(of: dict[int, list[Round]]) -> list[dict[str, Any]]:
     """A row per number of products; the ratios are what a product costs by what it costs among the fewest."""
     rows = []
@@ -122,15 +135,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the stores are made: on the disk that is to be measured")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        disk = disk_ms(Path(folder))
         of = {n: rounds(Path(folder), n, args.repeat, replaying=args.replaying) for n in args.products}
     rows, each = summarise(of), per_product(args.products[-1], of[args.products[-1]][-1])
     print_rows(rows, Output.text)
-    out.print(f"each product, each round: {each['calls']}\n{each['statements']}\n"
+    out.print(f"each product, each round: {each['calls']}\n{each['statements']}; the disk takes {disk} ms\n"
               f"{each['answers']:.0f} answers waited for: {each['seconds_of_answers']} s at "
               f"{1000 * CALL_SECONDS:.0f} ms each", markup=False)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**machine(), "replaying": args.replaying, "rows": rows, "per_product": each},
-                                  indent=1) + "\n")
+    found = {**machine(), "replaying": args.replaying, "disk_ms": disk, "rows": rows, "per_product": each}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
