@@ -77,8 +77,8 @@ class Context:
     """Keeps the lease during a long effect."""
     new_job_id: Callable[[], str] = lambda: uuid.uuid4().hex
 
-    def save(self, *attempts: Attempt) -> None:
-        self.store.save(self.lease, *attempts)
+    def save(self, *attempts: Attempt, durable: bool = True) -> None:
+        self.store.save(self.lease, *attempts, durable=durable)
 
     def note(self, what: str, detail: str, attempt: Attempt) -> None:
         """Save an attempt, and put into the history what became of it."""
@@ -133,7 +133,7 @@ def perform(c: Context, what: step.Step) -> None:
             if note:
                 c.note("disturbed", note, _recorded(what, c.now()))
             else:
-                c.save(_recorded(what, c.now()))
+                c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
         case step.Examine(attempt, checkpoint):
             _examine(c, attempt, checkpoint)
         case step.Publish(attempt, checkpoint, covered, before, kind):

@@ -319,7 +319,7 @@ def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Collec
     made it anew from the head of `main`, or somebody moved it.
     """
     jobs = frozenset(job_ids)
-    tables = current_metadata(catalog, product)
+    tables = current_metadata(catalog, product, at) if (at := pointers(catalog, product.name)) else {}
     for name, metadata in tables.items():
         _refuse_strange(metadata, name, branch, jobs)
     found = {name: _checkpoints(m, branch, jobs) for name, m in tables.items()}
@@ -340,9 +340,9 @@ def published(catalog: Catalog, product: Product) -> Published:
     return Published({name: s.snapshot_id for name, s in heads.items()}, job_id, checkpoint)
 
 
-def current_metadata(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
+def current_metadata(catalog: Catalog, product: Product, at: dict[str, str] | None = None) -> dict[str, TableMetadata]:
     """The metadata of the product's tables, all of one instant; ConfigError when a table does not exist."""
-    locations = pointers(catalog, product.name)
+    locations = at or pointers(catalog, product.name)
     if missing := [t for t in product.outputs if t not in locations]:
         raise no_tables(product.name, f"no table {', '.join(missing)}")
     return {name: read_metadata(catalog, locations[name]) for name in product.outputs}

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 import fastavro
@@ -73,8 +74,14 @@ class LogProblem:
 
 
 def admin(settings: Settings) -> AdminClient:
-    """A client for questions and topics."""
-    return AdminClient({**settings.kafka, "log_level": 0})
+    """The process's client for questions and topics: a new one spends up to 50 ms on its connections."""
+    return _admin(tuple(sorted(settings.kafka.items())))
+
+
+@cache
+def _admin(properties: tuple[tuple[str, str], ...]) -> AdminClient:
+    # A broker that was away is looked for every second, not every ten: questions wait for no longer than TIMEOUT.
+    return AdminClient({"reconnect.backoff.max.ms": "1000", **dict(properties), "log_level": 0})
 
 
 def _broker(settings: Settings, error: Exception) -> RetryableError:
@@ -213,8 +220,7 @@ def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
     """The topics whose records the broker dates when it appends them."""
     try:
         resources = [ConfigResource(ResourceType.TOPIC, t) for t in topics]
-        client = admin(settings)  # held until its futures have answered
-        futures = client.describe_configs(resources, request_timeout=TIMEOUT)
+        futures = admin(settings).describe_configs(resources, request_timeout=TIMEOUT)
         return [resource.name for resource, future in futures.items()
                 if future.result(TIMEOUT)["message.timestamp.type"].value == "LogAppendTime"]
     except (KafkaException, TimeoutError) as e:

@@ -8,8 +8,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,9 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from replay.act import Context, Hands, perform
 from replay.decide import decide
 from replay.errors import KappaError, RetryableError
-from replay.model import ProductState
+from replay.model import Move, ProductState
 from replay.observe import Eyes, Observation, observe
-from replay.steps import Blocked, Cancel, Step, Wait
+from replay.steps import Blocked, Cancel, Publish, Record, Step, Wait
 from replay.store import Lease, StaleLeaseError, Store
 
 LEASE_SECONDS = 20.0
@@ -37,6 +37,9 @@ class Pass:
     state: ProductState
     seen: Observation
     step: Step
+    """The last one."""
+    before: tuple[Step, ...] = ()
+    """Those that came before it, from the same look."""
 
     @property
     def notable(self) -> str:
@@ -62,27 +65,49 @@ class Loop:
         """Product and attempt whose last step failed, the latest last: the others' come first until it succeeds."""
 
     def run_once(self, product: str) -> Pass:
-        """One pass. Looks without the lease, and takes it only to act on what is still so."""
+        """One look, and what follows from it. Looks without the lease, takes it only to act on what is still so."""
         state = self.store.load(product)
         seen = observe(self.world, state)
-        step = decide(state, seen, self.now(), [name for of, name in self._troubled if of == product])
+        step = self._decide(state, seen)
         if isinstance(step, Blocked) and self.store.load(product) != state:
             # It was no stranger who moved main, but another controller, since the journal was read.
             return Pass(state, seen, Wait("another controller was faster"))
         if isinstance(step, Wait | Blocked):
             return Pass(state, seen, step)
+        done: list[Step] = []
         try:
             with self.leased(product) as lease:
                 if lease is None:
                     return Pass(state, seen, Wait("another controller is at work"))
-                if self.store.load(product) != state:
+                if self.store.held(lease) != state:
                     return Pass(state, seen, Wait("another controller was faster"))
-                context = self._context(lease, state)
-                with heartbeat(context.keepalive), self._noting_trouble(product, step):
-                    perform(context, step)
+                last = self._follow(lease, state, seen, step, done)
         except StaleLeaseError:
-            return Pass(state, seen, Wait("another controller took over"))
-        return Pass(state, seen, step)
+            last = Wait("another controller took over")
+        return Pass(state, seen, last, tuple(done))
+
+    def _follow(self, lease: Lease, state: ProductState, seen: Observation, step: Step, done: list[Step]) -> Step:
+        """Act, and go on for as long as the same look tells what is next; the last step, those before it in `done`."""
+        while True:
+            self._act(lease, state, step)
+            if (known := still_known(seen, step)) is None:
+                return step
+            done.append(step)
+            state, seen = self.store.held(lease), known
+            step = self._decide(state, seen)
+            if isinstance(step, Wait):
+                return step
+            if still_known(seen, step) is None:  # what is next is worth a look of its own
+                return done.pop()
+
+    def _decide(self, state: ProductState, seen: Observation) -> Step:
+        return decide(state, seen, self.now(), [name for of, name in self._troubled if of == state.product])
+
+    def _act(self, lease: Lease, state: ProductState, step: Step) -> None:
+        context = self._context(lease, state)
+        beating = nullcontext() if isinstance(step, Record) else heartbeat(context.keepalive)
+        with beating, self._noting_trouble(state.product, step):
+            perform(context, step)
 
     @contextmanager
     def _noting_trouble(self, product: str, step: Step) -> Iterator[None]:
@@ -106,6 +131,16 @@ class Loop:
     def _context(self, lease: Lease, state: ProductState) -> Context:
         return Context(hands=self.world, store=self.store, lease=lease, state=state, now=self.now,
                        keepalive=lambda: self.store.renew(lease, self.now(), LEASE_SECONDS))
+
+
+def still_known(seen: Observation, step: Step) -> Observation | None:
+    """What a look says once a step is done that changed no more of the world than is known; None: look again."""
+    match step:
+        case Record():  # that was our own memory
+            return seen
+        case Publish(checkpoint=shown, kind=Move.publish):
+            return replace(seen, main=shown.snapshots, main_is_genesis=False)
+    return None
 
 
 @contextmanager
@@ -168,6 +203,8 @@ class Diary:
 
     def step(self, product: str, done: Pass) -> bool:
         """Note a pass; whether it left nothing to do."""
+        for step in done.before:
+            self.write(f"{product}: {describe(step)}")
         if isinstance(done.step, Blocked):
             self.complaint(product, f"{done.step.message}; expected {done.step.expected}; found {done.step.found}")
             return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 from replay import offsets
@@ -91,6 +92,11 @@ class Position:
     """When it was seen."""
     ends: Offsets = field(default_factory=dict)
     """Ends of the topics that grow, at that time."""
+
+    @cached_property
+    def as_json(self) -> list[Any]:
+        """Made once: an attempt is stored with all of its positions when it gets another one."""
+        return [self.checkpoint, offsets.to_json(self.offsets), self.at, offsets.to_json(self.ends)]
 
 
 @dataclass(frozen=True)
@@ -206,9 +212,10 @@ class Attempt:
         return older[-1] if older else None
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(replace(self, positions=()))
-        data["positions"] = [[p.checkpoint, offsets.to_json(p.offsets), p.at, offsets.to_json(p.ends)]
-                             for p in self.positions]
+        data = dict(vars(self))  # asdict() copies deeply, and there is little to copy
+        data["tip"] = asdict(self.tip) if self.tip else None
+        data["checks"] = [asdict(c) for c in self.checks]
+        data["positions"] = [p.as_json for p in self.positions]
         return data
 
     @classmethod
@@ -295,6 +302,16 @@ class ProductState:
     @property
     def unfinished(self) -> Publication | None:
         return next((p for p in self.publications if p.finished is None), None)
+
+    def with_attempts(self, *changed: Attempt) -> ProductState:
+        """With these in the place of those of the same name, or new."""
+        attempts = {a.name: a for a in (*self.attempts, *changed)}
+        return replace(self, attempts=tuple(sorted(attempts.values(), key=lambda a: (a.created, a.release, a.number))))
+
+    def with_publication(self, changed: Publication) -> ProductState:
+        """With one that was begun or finished now."""
+        before = () if changed.finished is not None else (p for p in self.publications if p.finished is not None)
+        return replace(self, publications=(*before, changed))
 
     def release(self, number: int) -> Release:
         return next(r for r in self.releases if r.number == number)

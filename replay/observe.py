@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from jobs.product import LagLimit, Product
+from jobs.product import LagLimit, Product, Role
 from replay import offsets
 from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
@@ -120,16 +120,33 @@ def observe(eyes: Eyes, state: ProductState) -> Observation:
     # Nothing else is worth waiting for; unless it has to wait itself, as main is not where it should be.
     expected = state.published is None or dict(state.published.after) == dict(main)
     urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
-    return Observation({a.name: _look(eyes, a, state) for a in urgent or state.live}, main, genesis)
+    # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
+    asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
+    ends = _Ends(eyes)
+    return Observation({a.name: _look(eyes, a, state, seen, ends) for a, seen in asked}, main, genesis)
 
 
-def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
+class _Ends:
+    """Ends of topics, asked for once: attempts of a product read the same ones."""
+
+    def __init__(self, eyes: Eyes) -> None:
+        self._eyes = eyes
+        self._known: dict[frozenset[tuple[str, Role]], Offsets] = {}
+
+    def __call__(self, product: Product) -> Offsets:
+        topics = frozenset((name, topic.role) for name, topic in product.settings.topics.items())
+        if topics not in self._known:
+            self._known[topics] = self._eyes.ends(product)
+        return self._known[topics]
+
+
+def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
+    """What Flink says of an attempt's job, and what its consumer group had committed before."""
     product = eyes.product(attempt, state)
     settings = product.settings
     policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys)
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
-        commits, tampered = _commits(eyes, product, attempt)
-        return Seen(policy, publishable=commits, tampered=tampered)
+        return Seen(policy)
     # The order matters: offsets first, the checkpoint after, so that the checkpoint covers at least these offsets.
     committed = eyes.committed(attempt.group, product) if attempt.confirmed else {}
     client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
@@ -137,22 +154,33 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
         job = eyes.job(attempt)
     except FlinkDownError as e:
         return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt), client=client)
-    failing = job is not None and attempt.state in CANDIDATE and job.restarts - attempt.restarts > policy.max_restarts
+    return Seen(policy, job=job, client=client, committed=committed)
+
+
+def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends) -> Seen:
+    """The rest, as far as it matters by what Flink says."""
+    product = eyes.product(attempt, state)
+    if attempt.promote is Move.rollback:
+        commits, tampered = _commits(eyes, product, attempt)
+        return replace(seen, publishable=commits, tampered=tampered)
+    if seen.unreachable:
+        return seen
+    job = seen.job
+    failing = (job is not None and attempt.state in CANDIDATE
+               and job.restarts - attempt.restarts > seen.policy.max_restarts)
     reference = state.release(attempt.release).reference_offsets
     # A bounded source may end without committing its last offsets; a finished task is in every later checkpoint.
     ended = offsets.only(reference, job.finished_sources) if job else {}
     running = job is not None and not job.ended
     advanced = job is not None and job.checkpoint > attempt.checkpoint
     asked = running and _to_readers(attempt, advanced)
-    ends = eyes.ends(product) if running else {}
+    ends = log_ends(product) if running else {}
     looked = _commits(eyes, product, attempt) if _may_publish(attempt, state, job) or advanced else None
     problems, lost = eyes.log_problems(product) if asked else ((), False)
-    return Seen(
-        policy=policy,
+    return replace(
+        seen,
         death=eyes.death(attempt) if failing else "",
-        job=job,
-        client=client,
-        committed=offsets.replaced(committed, ended),
+        committed=offsets.replaced(seen.committed, ended),
         ends=ends,
         reference=reference,
         standing_clocks=eyes.standing_clocks(attempt) if running and advanced else (),

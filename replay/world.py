@@ -93,14 +93,13 @@ class World:
         return log.end_offsets(self.settings, topics) if topics else {}
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        if not lake.pointers(self.catalog, product.name):
-            return ()
         return tuple(lake.publishable(self.catalog, product, attempt.name, attempt.job_ids))
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
-        if set(product.outputs) - set(lake.pointers(self.catalog, product.name)):
+        locations = lake.pointers(self.catalog, product.name)
+        if set(product.outputs) - set(locations):
             return {}, True
-        tables = lake.current_metadata(self.catalog, product)
+        tables = lake.current_metadata(self.catalog, product, locations)
         refs = {name: (m.refs.get(lake.MAIN), m.refs.get(lake.GENESIS)) for name, m in tables.items()}
         shown = {name: main.snapshot_id for name, (main, _) in refs.items() if main}
         return shown, all(main and genesis and main.snapshot_id == genesis.snapshot_id

@@ -448,9 +448,9 @@ class MortalStore:
         if name not in self.WRITES:
             return method
 
-        def write(*args: Any) -> Any:
+        def write(*args: Any, **options: Any) -> Any:
             self._gate(f"before {name}")
-            result = method(*args)
+            result = method(*args, **options)
             self._gate(f"after {name}")
             return result
 

@@ -67,6 +67,9 @@ class MemoryStore:
             attempts=tuple(sorted(self.attempts.values(), key=lambda a: (a.created, a.release, a.number))),
             publications=tuple(p for i, p in sorted(self.journal.items()) if p.finished is None or i == done))
 
+    def held(self, lease: Lease) -> ProductState:
+        return self.load(lease.product)
+
     def events(self, product: str) -> list[Event]:
         return list(self.history)
 
@@ -77,7 +80,7 @@ class MemoryStore:
         assert release.number not in self.releases
         self.releases[release.number] = release
 
-    def save(self, lease: Lease, *attempts: Attempt) -> None:
+    def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
         self._fence(lease)
         self._put(attempts)
 

@@ -47,6 +47,12 @@ def value(identity: int = 7, **fields: Any) -> bytes:
     return b"\0" + identity.to_bytes(4, "big") + body.getvalue()
 
 
+def test_questions_share_a_connection() -> None:
+    here, there = (cast(Any, SimpleNamespace(kafka={"bootstrap.servers": f"127.0.0.1:{port}"})) for port in (1, 2))
+    assert log.admin(here) is log.admin(here)
+    assert log.admin(here) is not log.admin(there)
+
+
 def test_a_schema_is_asked_for_once(registry: Registry) -> None:
     decoder = log.Decoder(SETTINGS)
     assert [decoder.decode(value(a="x", b=n)) for n in range(3)] == [{"a": "x", "b": n} for n in range(3)]

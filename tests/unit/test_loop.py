@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import count
+from pathlib import Path
 from threading import Event
 from typing import cast
 
 import pytest
 from control_steps import begin, published_to_the_end, turn, want
-from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, OneProcess
+from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, MortalStore, OneProcess
 from fake_lake import TABLES
 
 from jobs.product import LagLimit, Product
 from replay import intents
-from replay.decide import LOST_ANSWER_SECONDS, decide
+from replay.decide import LOST_ANSWER_SECONDS
 from replay.errors import ConflictError, RefusedError
 from replay.loop import LEASE_SECONDS, Diary, Loop, WorldLike, describe, heartbeat, serve
 from replay.model import Check, State
-from replay.observe import observe
 from replay.steps import Blocked, Publish, Submit, Wait
 from replay.store import Store
 from replay.submit import Answer
@@ -209,13 +209,15 @@ def test_another_controllers_publication_is_not_taken_for_a_strangers(
     begin(loop, world)
     turn(loop, world, clock, 30)
     world.complete_checkpoint()
+    died_there = MortalStore(loop.store, lambda where: where == "before begin_publication")
+    with pytest.raises(DiedError):
+        Loop(world, cast(Store, died_there), clock, holder="dead").run_once("flights")
+    clock.time += LEASE_SECONDS + 1
     other, look = Loop(world, loop.store, clock, holder="other"), world.main
-    while not isinstance(decide(state := loop.store.load("flights"), observe(world, state), clock()), Publish):
-        loop.run_once("flights")
 
     def late(product: Product) -> tuple[Mapping[str, int], bool]:
         monkeypatch.undo()
-        assert isinstance(other.run_once("flights").step, Publish)
+        assert [type(s) for s in other.run_once("flights").before] == [Publish]
         return look(product)
 
     monkeypatch.setattr(world, "main", late)
@@ -319,6 +321,20 @@ def test_the_service_writes_steps_and_complaints_once(loop: Loop, world: FakeWor
     ]
 
 
+def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
+        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.complete_checkpoint()
+    looks, look = count(1), world.main
+    monkeypatch.setattr(world, "main", lambda product: (next(looks), look(product))[1])
+    written: list[str] = []
+    assert Diary(written.append).step("flights", loop.run_once("flights"))
+    newest = world.jobs["job-1-0"].checkpoint
+    assert written == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
+    assert next(looks) == 2
+
+
 def test_describe_names_attempt_and_checkpoint(loop: Loop, world: FakeWorld) -> None:
     assert describe(Submit(begin(loop, world))) == "submit r1-a1"
 
@@ -350,6 +366,26 @@ def test_a_rollback_and_a_switch_forward_may_be_repeated(switched: Loop, world: 
         want(switched, lambda s: intents.switch(s, None))
         turn(switched, world, clock, 6)
         assert states(switched) == {"r1-a1": State.standby, "r2-a1": State.active}
+
+
+def test_what_the_store_knows_of_its_own_writes_is_what_another_process_reads(
+        world: FakeWorld, clock: Clock, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store, other = Store(url), Store(url)
+    loop = Loop(world, store, clock, holder="me")
+    begin(loop, world)
+    for i in range(40):
+        if i == 10:
+            begin(loop, world, release=2)
+        if i == 20:
+            world.complaints = [Check("checks/x.sql", False, 2, "2 rows", ({"a": 1},))]
+            begin(loop, world, release=3, own_cluster=True)
+        if i == 30:
+            want(loop, lambda s: intents.rollback(s, None))
+        assert turn(loop, world, clock, 3) == other.load("flights")
+    assert states(loop) == {"r1-a1": State.retired, "r2-a1": State.active, "r3-a1": State.standby}
+    store.close()
+    other.close()
 
 
 def test_nothing_goes_back_by_itself_to_a_release_that_was_lost_as_its_successor_came(

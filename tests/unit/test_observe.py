@@ -60,6 +60,15 @@ def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> No
     assert "publishable" not in world.__dict__["asked"]
 
 
+def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None:
+    """A checkpoint holds no more than its ends say: of an attempt that is to overtake another, this is the proof."""
+    world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)})
+    second = replace(ATTEMPT, number=2, job_ids=("k",))
+    seen = observe(world, ProductState("flights", (RELEASE,), (ATTEMPT, second))).attempts
+    assert world.__dict__["asked"] == ["committed", "job", "committed", "job", "ends", "publishable", "publishable"]
+    assert seen["r1-a1"].ends == seen["r1-a2"].ends == world.ends_now
+
+
 def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
     world = FakeWorld(Clock(), down=True)
     seen = observe(world, state(ATTEMPT))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from memory_store import MemoryStore
 
 from replay.errors import RetryableError
@@ -129,6 +130,59 @@ def test_a_stale_lease_writes_nothing(store: Store, write: object) -> None:
         "  found:    token 2\n"
         "  next:     kappa deploy flights  (shows what the other one does)")
     assert store.load("flights") == before
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+    """The same database, as two processes have it."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    opened = Store(url), Store(url)
+    yield opened
+    for store in opened:
+        store.close()
+
+
+def test_what_another_process_writes_is_seen_at_once(two: tuple[Store, Store]) -> None:
+    ours, theirs = two
+    mine = lease(ours)
+    ours.save(mine, ATTEMPT)
+    ours.give_back(mine)
+    assert ours.load("flights").attempts == (ATTEMPT,)
+    their = lease(theirs, "they")
+    for near in range(3, 6):
+        theirs.save(their, replace(ATTEMPT, near=near))
+        assert ours.load("flights").attempts == (replace(ATTEMPT, near=near),)
+    theirs.add_release(their, RELEASE)
+    assert ours.load("flights").releases == (RELEASE,)
+    theirs.give_back(their)
+    assert ours.load("flights") == theirs.load("flights")
+
+
+def test_the_holder_of_an_expired_lease_may_still_write_and_is_seen(two: tuple[Store, Store]) -> None:
+    ours, theirs = two
+    their = lease(theirs, "they", now=0, ttl=10)
+    theirs.save(their, ATTEMPT)
+    assert ours.load("flights").attempts == (ATTEMPT,)
+    theirs.save(their, replace(ATTEMPT, near=7))
+    mine = lease(ours, now=20)
+    assert ours.load("flights").attempts == (replace(ATTEMPT, near=7),)
+    ours.save(mine, replace(ATTEMPT, near=8))
+    with pytest.raises(StaleLeaseError):
+        theirs.save(their, ATTEMPT)
+    assert theirs.load("flights").attempts == (replace(ATTEMPT, near=8),)
+
+
+def test_after_a_write_that_failed_the_store_reads_again(
+        two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = two
+    mine = lease(ours)
+    ours.save(mine, ATTEMPT)
+    with monkeypatch.context() as m:
+        m.setattr(sa.Connection, "_commit_impl", lambda c: c.exec_driver_sql("no SQL"))
+        with pytest.raises(sa.exc.OperationalError):
+            ours.save(mine, replace(ATTEMPT, near=7))
+    assert ours.load("flights") == theirs.load("flights")
+    assert ours.load("flights").attempts == (ATTEMPT,)
 
 
 def test_a_store_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
