@@ -30,7 +30,8 @@ AIRLINE_JOIN = "LEFT JOIN LATERAL TABLE(airlines_at(f.event_time, f.carrier)) AS
 WEATHER_LOOKUP = "LEFT JOIN LATERAL TABLE(weather_at(f.event_time, f.origin))   AS w ON TRUE"
 WEATHER_JOIN = "LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.event_time AS w ON f.origin = w.origin"
 WEATHER_ON_TIME = "SELECT * FROM weather WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR"
-WEATHER_IN_ORDER = f"""SELECT *, window_time AS valid_from FROM (
+WEATHER_IN_ORDER = f"""SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, temp, wind_speed, precip,
+  visib, window_time AS valid_from FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, origin ORDER BY log_offset DESC) AS n
   FROM TABLE(TUMBLE(({WEATHER_ON_TIME}), DESCRIPTOR(observed_at), INTERVAL '1' MINUTE))
 ) WHERE n = 1"""
