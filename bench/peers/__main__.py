@@ -27,12 +27,18 @@ from replay.settings import Settings, load_settings
 
 Turn = dict[str, Any]
 RESULTS = ROOT / "bench" / "results" / "peers.json"
-BATCH = ("live", "restart", "exactly once", "Iceberg", "event-time joins", "branches")
+BATCH = ("live", "restart", "exactly once", "Iceberg", "event-time joins")
 PEERS = (
     Peer("Python + DuckDB", "duckdb_batch", BATCH),
     Peer("Python + DuckDB, 2 processes", "duckdb_batch", BATCH, processes=2),
-    Peer("Spark Structured Streaming", "spark_streaming", (
-        "watermarks per partition", "event-time joins to versions", "tables at one checkpoint")),
+    Peer("Spark Structured Streaming", "spark_streaming",
+         ("watermarks per partition", "joins to a version as of event time", "several tables at one checkpoint")),
+    Peer("Bytewax", "bytewax_windows",
+         ("exactly once", "Iceberg", "watermarks per partition", "joins to a version as of event time")),
+    Peer("Quix Streams", "quix_windows",
+         ("exactly once into tables", "several tables at one checkpoint", "windows that close at the log's end")),
+    Peer("Pathway", "pathway_tables",
+         ("exactly once (needs a licence)", "Iceberg (needs a licence)", "bounded state")),
 )
 
 

@@ -21,11 +21,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 def repeats_of(records: int) -> int:
     """How many repeats of the year a log of flights with so many records holds."""
-    each = sum(r.topic == "flights" for r in plan(0))
+    each = records_of_a_year()
     if not records or records % each:
         raise KappaError("the log does not end with a year", expected=f"a multiple of {each:,} records of flights",
                          found=f"{records:,}", next="kappa load flights --scale N, to its end")
     return records // each
+
+
+def records_of_a_year() -> int:
+    """In the topic flights, as the loader plans them: every repeat has as many."""
+    return sum(r.topic == "flights" for r in plan(0))
 
 
 def expected(repeats: int, folder: Path) -> pa.Table:
