@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from bench.peers import kappa
 from bench.peers.expected import ROOT, expected, repeats_of
-from bench.peers.peer import Limits, Peer, install, run
+from bench.peers.peer import Limits, Peer, drop_topics, install, run
 from bench.peers.results import compare, failed, measured, shown, table
 from bench.results import machine
 from jobs.product import Product, load_product
@@ -79,7 +79,10 @@ def _peer(peer: Peer, settings: Settings, ends: dict[int, int], limits: Limits, 
     events = sum(ends.values())
     try:
         python, environment = install(peer)
-        done = run(peer, python, environment, settings, ends, limits)
+        try:
+            done = run(peer, python, environment, settings, ends, limits)
+        finally:
+            drop_topics(settings)
         compared = compare(want, done.rows)
     except Exception as e:  # noqa: BLE001 - whatever one peer brings, the others run
         yield failed(peer.name, events, _why(e))

@@ -19,11 +19,14 @@ from pyiceberg.table import StaticTable
 
 from bench.measure import Meter
 from local import jars
+from replay import log
 from replay.errors import KappaError
 from replay.settings import Settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+TOPICS = "kappa-peer-"
+"""In the names of consumer groups, and so of topics that peers make."""
 SECONDS = 0.25
 """Between samples of the memory."""
 
@@ -144,6 +147,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass
     process.wait()
+
+
+def drop_topics(settings: Settings) -> None:
+    """Topics that a peer made for its state."""
+    client = log.admin(settings)
+    names = [name for name in client.list_topics(timeout=log.TIMEOUT).topics if TOPICS in name]
+    for future in client.delete_topics(names).values() if names else ():
+        future.result(log.TIMEOUT)
 
 
 def read_output(output: Path) -> pa.Table:
