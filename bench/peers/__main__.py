@@ -17,7 +17,7 @@ import pyarrow as pa
 from bench.peers import kappa
 from bench.peers.expected import ROOT, expected, repeats_of
 from bench.peers.peer import Limits, Peer, drop_topics, install, run
-from bench.peers.results import compare, failed, measured, shown, table
+from bench.peers.results import compare, failed, measured, remarks, shown, table
 from bench.results import machine
 from jobs.product import Product, load_product
 from replay import log
@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     document = {**machine(), "turns": args.repeat, "rows": rows}
     args.results.write_text(json.dumps(document, indent=1) + "\n")
     print_rows(shown(rows), Output.text)
+    sys.stdout.write("\n".join(remarks(rows)) + "\n")
 
 
 def _peer(peer: Peer, settings: Settings, ends: dict[int, int], limits: Limits, want: pa.Table) -> Iterator[Turn]:

@@ -65,7 +65,8 @@ def main() -> None:
 
 def count(work: Work, partitions: list[int]) -> pa.Table:
     """Counts and sums of some partitions, each flight once."""
-    db = duckdb.connect(config={"threads": max(1, 2 // work.processes), "TimeZone": "UTC"})
+    db = duckdb.connect()
+    db.execute(f"SET threads = {max(1, 2 // work.processes)}; SET TimeZone = 'UTC'")
     command = ON_TIME
     for batch in batches(work, partitions):
         db.register("batch", batch)

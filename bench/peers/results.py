@@ -15,9 +15,8 @@ from bench.results import summarise
 KEY = ("origin", "carrier", "hour")
 TYPES = pa.schema({"origin": pa.string(), "carrier": pa.string(), "hour": pa.timestamp("us"), "flights": pa.int64(),
                    "cancelled": pa.int64(), "mean_dep_delay": pa.float64(), "worst_dep_delay": pa.int32()})
-SHORT = {"name": "name", "seconds": "s", "spread_seconds": "±", "start_seconds": "of it start", "cpu_seconds": "CPU s",
-         "events_per_second": "events/s", "events_per_cpu_second": "per CPU s", "peak_memory_mb": "MB",
-         "verdict": "output", "lacks": "lacks"}
+SHORT = {"name": "name", "seconds": "s", "spread_seconds": "±", "start_seconds": "start", "cpu_seconds": "CPU s",
+         "events_per_second": "events/s", "events_per_cpu_second": "per CPU s", "peak_memory_mb": "MB"}
 SUMS = ("start_seconds", "start_cpu_seconds")
 
 
@@ -97,10 +96,16 @@ def _verdict(turns: list[dict[str, Any]], problems: list[str]) -> dict[str, Any]
     compared = [t["compared"] for t in turns if t.get("compared")]
     worst = max(compared, key=lambda c: c.missing + c.surplus + c.wrong, default=None)
     exact = None if not compared and not problems else not problems and all(c.exact for c in compared)
-    said = [f"could not run: {problems[0]}"] if problems else [str(worst)] if worst else ["-"]
-    return {"exact": exact, "verdict": "; ".join(said), "compared": asdict(worst) if worst else None}
+    said = f"could not run: {problems[0]}" if problems else str(worst or "nothing to write")
+    return {"exact": exact, "verdict": said, "compared": asdict(worst) if worst else None}
 
 
 def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows as a person reads them."""
-    return [{short: ", ".join(row[k]) if k == "lacks" else row.get(k) for k, short in SHORT.items()} for row in rows]
+    return [{short: row.get(k) for k, short in SHORT.items()} for row in rows]
+
+
+def remarks(rows: list[dict[str, Any]]) -> list[str]:
+    """A line per row: what it wrote, or the last words of why not; and what it lacks."""
+    return [f"{row['name']}: {row['verdict'].splitlines()[-1].strip()}"
+            + (f"; lacks {', '.join(row['lacks'])}" if row["lacks"] else "") for row in rows]

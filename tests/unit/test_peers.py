@@ -16,7 +16,7 @@ from bench.peers.common import HOUR_MS, happened_ms, header, local_hour
 from bench.peers.counting import Hour, table_of
 from bench.peers.decoding import decoder
 from bench.peers.peer import read_output
-from bench.peers.results import TYPES, Comparison, compare, failed, measured, shown, table
+from bench.peers.results import TYPES, Comparison, compare, failed, measured, remarks, shown, table
 from replay.errors import KappaError
 
 NINE, TEN = datetime(2013, 1, 1, 9), datetime(2013, 1, 1, 10)
@@ -63,12 +63,13 @@ def test_a_row_has_the_median_of_its_turns_and_the_worst_of_its_outputs() -> Non
 
 
 def test_a_peer_that_cannot_run_is_a_row_that_says_why_beside_the_others() -> None:
-    fine, broken = table([ended("a", 1), failed("b", 1000, "no such package")], {})
+    fine, broken = table([ended("a", 1), failed("b", 1000, "no such package")], {"b": ["Iceberg", "restart"]})
     assert (fine["exact"], fine["verdict"]) == (True, "exact")
     assert (broken["exact"], broken["verdict"], "seconds" in broken) == (
         False, "could not run: no such package", False)
     assert json.dumps([fine, broken])
-    assert [r["output"] for r in shown([fine, broken])] == ["exact", "could not run: no such package"]
+    assert [r["events/s"] for r in shown([fine, broken])] == [1000, None]
+    assert remarks([fine, broken]) == ["a: exact", "b: could not run: no such package; lacks Iceberg, restart"]
 
 
 def test_one_failed_turn_of_several_is_not_passed_over() -> None:
@@ -78,7 +79,8 @@ def test_one_failed_turn_of_several_is_not_passed_over() -> None:
 
 def test_reading_alone_writes_nothing_to_compare() -> None:
     (row,) = table([measured("pass_through", 1000, None, seconds=1, cpu_seconds=1, peak_memory_mb=1)], {})
-    assert (row["exact"], row["verdict"], row["ratio_to_pass_through"]) == (None, "-", 1)
+    assert (row["exact"], row["verdict"], row["ratio_to_pass_through"]) == (
+        None, "nothing to write", 1)
 
 
 FLIGHT = {"flight": 1, "flight_date": date(2013, 7, 1), "sched_dep_time": 2359, "dep_time": 9, "dep_delay": 10,
