@@ -79,15 +79,18 @@ def header(identity: int) -> bytes:
 
 
 def happened_ms(flight: Mapping[str, Any]) -> int:
-    """When it left, or should have: the scheduled time on New York's clock plus the delay; ms since 1970."""
+    """When it left, or should have: the scheduled time on New York's clock plus the delay; ms since 1970.
+
+    Its date in days since 1970.
+    """
     hours, minutes = divmod(flight["sched_dep_time"], 100)
     after: int = minutes + (flight["dep_delay"] or 0)
-    return _instant_ms(flight["flight_date"].toordinal(), hours) + after * 60_000
+    return _instant_ms(flight["flight_date"], hours) + after * 60_000
 
 
 @lru_cache(100_000)
-def _instant_ms(ordinal: int, hour: int) -> int:
-    wall = datetime.fromordinal(ordinal) + timedelta(hours=hour)  # hour 24 is the next day's first
+def _instant_ms(day: int, hour: int) -> int:
+    wall = _DAY_0 + timedelta(days=day, hours=hour)  # hour 24 is the next day's first
     return round(wall.replace(tzinfo=ZONE).timestamp() * 1000)
 
 

@@ -23,14 +23,14 @@ from bench.peers.common import Work, command_line, schemas
 from bench.peers.decoding import decoder
 
 BATCH = 50_000
-SCHEMA = pa.schema({"appended": pa.int64(), "flight_date": pa.date32(), "sched_dep_time": pa.int32(),
+SCHEMA = pa.schema({"appended": pa.int64(), "flight_date": pa.int32(), "sched_dep_time": pa.int32(),
                     "dep_time": pa.int32(), "dep_delay": pa.int32(), "carrier": pa.string(), "flight": pa.int32(),
                     "origin": pa.string()})
 FIELDS = SCHEMA.names[1:]
 ON_TIME = """
 CREATE TABLE on_time AS SELECT * FROM (
   SELECT *, timezone('America/New_York',
-                     flight_date + to_minutes(sched_dep_time // 100 * 60 + sched_dep_time % 100))
+                     DATE '1970-01-01' + flight_date + to_minutes(sched_dep_time // 100 * 60 + sched_dep_time % 100))
             + to_minutes(coalesce(dep_delay, 0)) AS happened
   FROM batch)
 WHERE happened >= make_timestamptz(appended * 1000) - INTERVAL 6 HOURS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def test_reading_alone_writes_nothing_to_compare() -> None:
         None, "nothing to write", 1)
 
 
-FLIGHT = {"flight": 1, "flight_date": date(2013, 7, 1), "sched_dep_time": 2359, "dep_time": 9, "dep_delay": 10,
+FLIGHT = {"flight": 1, "flight_date": 15887, "sched_dep_time": 2359, "dep_time": 9, "dep_delay": 10,
           "origin": "EWR", "carrier": "UA"}
 
 
@@ -105,7 +105,8 @@ def test_an_hour_counts_each_flight_once_in_both_its_halves() -> None:
 @pytest.mark.parametrize("value", [None, b"", b"text", header(8) + b"\x02", header(7), b"\1" + header(7)[1:] + b"\x02"],
                          ids=["heartbeat", "empty", "text", "unknown schema", "cut short", "wrong first byte"])
 def test_what_is_no_flight_is_none(value: bytes | None) -> None:
-    schema = '{"type": "record", "name": "F", "fields": [{"name": "n", "type": "int"}]}'
+    schema = '{"type": "record", "name": "F", ' \
+             '"fields": [{"name": "n", "type": {"type": "int", "logicalType": "date"}}]}'
     decode = decoder({7: schema})
     assert decode(value) is None
     assert decode(header(7) + b"\x02") == {"n": 1}
