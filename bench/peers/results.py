@@ -16,8 +16,10 @@ KEY = ("origin", "carrier", "hour")
 TYPES = pa.schema({"origin": pa.string(), "carrier": pa.string(), "hour": pa.timestamp("us"), "flights": pa.int64(),
                    "cancelled": pa.int64(), "mean_dep_delay": pa.float64(), "worst_dep_delay": pa.int32()})
 SHORT = {"name": "name", "seconds": "s", "spread_seconds": "±", "start_seconds": "start", "cpu_seconds": "CPU s",
-         "events_per_second": "events/s", "events_per_cpu_second": "per CPU s", "peak_memory_mb": "MB"}
+         "events_per_second": "events/s", "events_per_cpu_second": "per CPU s",
+         "events_per_cpu_second_after_start": "after start", "peak_memory_mb": "MB"}
 SUMS = ("start_seconds", "start_cpu_seconds")
+AFTER_START = (("second", "seconds", "start_seconds"), ("cpu_second", "cpu_seconds", "start_cpu_seconds"))
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def table(turns: list[dict[str, Any]], lacks: dict[str, list[str]]) -> list[dict
         if name in summaries:
             ended = [t for t in mine if not t["problem"]]
             row |= summaries[name] | {k: round(median(t[k] for t in ended), 2) for k in SUMS if k in ended[0]}
+            row |= {f"events_per_{what}_after_start": round(row["events"] / (row[total] - row.get(start, 0)))
+                    for what, total, start in AFTER_START}
         rows.append(row | _verdict(mine, problems) | {"lacks": lacks.get(name, [])})
     return rows
 

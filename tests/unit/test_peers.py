@@ -55,10 +55,12 @@ def ended(name: str, seconds: float, wrong: int = 0, **more: float) -> dict[str,
 
 
 def test_a_row_has_the_median_of_its_turns_and_the_worst_of_its_outputs() -> None:
-    (row,) = table([ended("a", 1, start_seconds=3), ended("a", 10, wrong=1, start_seconds=5),
-                    ended("a", 4, start_seconds=1)], {"a": ["restart"]})
+    starts = {"start_seconds": 2, "start_cpu_seconds": 3}
+    (row,) = table([ended("a", 3, **starts), ended("a", 10, wrong=1, **starts), ended("a", 4, **starts)],
+                   {"a": ["restart"]})
     assert (row["seconds"], row["events_per_second"], row["events_per_cpu_second"], row["start_seconds"]) == (
-        4, 250, 125, 3)
+        4, 250, 125, 2)
+    assert (row["events_per_second_after_start"], row["events_per_cpu_second_after_start"]) == (500, 200)
     assert (row["exact"], row["verdict"], row["lacks"]) == (False, "1 rows wrong of 3; 7 of 7 flights", ["restart"])
 
 
