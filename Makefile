@@ -51,6 +51,10 @@ bench-quick: install ## the same in three minutes: three rungs, and what got slo
 	$(VENV)/bin/python -m bench.ladder --compare bench/results/latest.json \
 	  --results "$${KAPPA_BENCH_OUT:-$${TMPDIR:-/tmp}/kappa-bench.json}" pass_through gold product_iceberg
 
+.PHONY: bench-peers
+bench-peers: install ## other engines at the same work on the stack that is up, their output checked row by row
+	UV=$(UV) $(VENV)/bin/python -m bench.peers
+
 .PHONY: up
 up: install ## start the embedded stack
 	@$(KAPPA) up

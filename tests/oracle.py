@@ -110,12 +110,12 @@ def _instant(wall: pd.Series[Any], zone: str, *, first: bool = True) -> pd.Serie
 
 
 @cache
-def _flights(scale: int) -> pd.DataFrame:
-    """Every flight of every repeat with its instants under both rules."""
+def _flights(scale: int, first: int = 0) -> pd.DataFrame:
+    """Every flight of every repeat, from the first on, with its instants under both rules."""
     year = raw("flights")
     date = pd.to_datetime(year[["year", "month", "day"]])
     repeats = []
-    for repeat in range(scale):
+    for repeat in range(first, scale):
         shifted = date + repeat * REPEAT
         scheduled = _instant(shifted + _minutes(year["sched_dep_time"]), NEW_YORK)
         delay = pd.to_timedelta(year["dep_delay"].fillna(0), unit="min")
@@ -168,21 +168,34 @@ def _arrivals(found: Iterable[tuple[str | None, int, int, int]]) -> pd.DataFrame
 
 def expected(scale: int, arrivals: pd.DataFrame, key: bytes, rule: Rule = RIGHT) -> Expected:
     """The product's tables once every window is closed. `key` is the pseudonyms' secret."""
-    flights = _flights(scale)
-    named = flights.assign(identity=_identity(flights))
-    events = arrivals.merge(named, on="identity", how="left", validate="many_to_one")
-    assert events["carrier"].notna().all(), "the log holds a flight that the data set does not"
-    happened = events[rule]
-    late = happened < events["appended"] - LATE
-    rejected = set(events.loc[late, ["log_partition", "log_offset"]].itertuples(index=False, name=None))
-    kept = events[~late].sort_values(["log_partition", "log_offset"]).drop_duplicates("identity")
-    kept = kept.assign(happened=_utc(kept[rule])).reset_index(drop=True)
-    local = kept["happened"].dt.tz_convert(NEW_YORK).dt.tz_localize(None)
+    late, kept, local = _judged(_flights(scale), arrivals, rule)
+    rejected = set(late[["log_partition", "log_offset"]].itertuples(index=False, name=None))
     return Expected(late=rejected, tables={
         "departures": _departures(kept, local, scale, key),
         "hourly_departures": _hourly(kept, local),
         "daily_routes": _daily(kept, local),
     })
+
+
+def hourly_departures(repeat: int) -> pa.Table:
+    """What the loader's repeat of the year, counted from 0, gives in that table: no window holds flights of two."""
+    from demo.flights import plan
+
+    arrivals = _arrivals((r.key, r.partition, r.offset, r.timestamp) for r in plan(repeat) if r.key is not None)
+    _, kept, local = _judged(_flights.__wrapped__(repeat + 1, repeat), arrivals, RIGHT)
+    return _hourly(kept, local)
+
+
+def _judged(flights: pd.DataFrame, arrivals: pd.DataFrame,
+            rule: Rule) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series[Any]]:
+    """The events that are late; the flights kept, each once; and when those happened on New York's clock."""
+    named = flights.assign(identity=_identity(flights))
+    events = arrivals.merge(named, on="identity", how="left", validate="many_to_one")
+    assert events["carrier"].notna().all(), "the log holds a flight that the data set does not"
+    late = events[rule] < events["appended"] - LATE
+    kept = events[~late].sort_values(["log_partition", "log_offset"]).drop_duplicates("identity")
+    kept = kept.assign(happened=_utc(kept[rule])).reset_index(drop=True)
+    return events[late], kept, kept["happened"].dt.tz_convert(NEW_YORK).dt.tz_localize(None)
 
 
 def _identity(flights: pd.DataFrame) -> pd.Series[Any]:
