@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,12 @@ class Compacted:
 
     def row(self, dry_run: bool = False) -> dict[str, Any]:
         """For people; with `dry_run` only how it is."""
-        now = {"table": self.table, "files": len(self.before), "mean MB": mean_mb(self.before),
-               "MB": megabytes(sum(self.before.values())), "too small": len(self.small)}
-        return now if dry_run else {**now, "files after": len(self.after), "mean MB after": mean_mb(self.after),
-                                    "MB after": megabytes(sum(self.after.values()))}
+        def both(figure: Callable[[Sizes], str]) -> str:
+            return figure(self.before) if dry_run else f"{figure(self.before)} → {figure(self.after)}"
+
+        return {"table": self.table, "files": both(lambda s: f"{len(s):,}"),
+                "mean MB": both(lambda s: megabytes(sum(s.values()) / max(1, len(s)))),
+                "MB": both(lambda s: megabytes(sum(s.values()))), "too small": len(self.small)}
 
 
 def sentence(compacted: Sequence[Compacted], branch: str, dry_run: bool) -> str:
@@ -88,13 +90,9 @@ def sentence(compacted: Sequence[Compacted], branch: str, dry_run: bool) -> str:
            "the next checkpoint"
 
 
-def mean_mb(sizes: Sizes) -> float:
-    """Of a table without files: 0."""
-    return megabytes(sum(sizes.values()) / max(1, len(sizes)))
-
-
-def megabytes(size: float) -> float:
-    return round(size / 2**20, 1 if size >= 2**20 else 3)
+def megabytes(size: float) -> str:
+    """To three digits, more or less."""
+    return f"{size / 2**20:.{3 if size < 2**20 else 1}f}"
 
 
 def sizes(catalog: Catalog, product_name: str, tables: Collection[str], branch: str) -> dict[str, Sizes]:

@@ -77,9 +77,9 @@ def test_what_became_of_a_table(one: Compacted, failed: bool, said: str) -> None
 
 def test_what_is_shown_of_a_table() -> None:
     one = compacted({"new": 8 * MB, "appended": MB // 2})
-    assert one.row() == {"table": "orders", "files": 10, "mean MB": 1.0, "MB": 10.0, "too small": 10,
-                         "files after": 2, "mean MB after": 4.2, "MB after": 8.5}
-    assert one.row(dry_run=True) == {"table": "orders", "files": 10, "mean MB": 1.0, "MB": 10.0, "too small": 10}
+    assert one.row() == {"table": "orders", "files": "10 → 2", "mean MB": "1.0 → 4.2", "MB": "10.0 → 8.5",
+                         "too small": 10}
+    assert one.row(dry_run=True) == {"table": "orders", "files": "10", "mean MB": "1.0", "MB": "10.0", "too small": 10}
     assert one.as_dict() == {"table": "orders", "files_before": 10, "files_after": 2, "small": 10, "rewritten": 10,
                              "bytes_before": 10 * MB, "bytes_after": 8 * MB + MB // 2}
 

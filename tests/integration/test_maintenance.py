@@ -1,0 +1,128 @@
+"""The small files of a live job are put together while it goes on: fewer files, the same rows, and nobody is disturbed.
+
+Runs on the home that the story of the flights product leaves, or on an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+from flights_product import KEYS, NAME, Product, Reader, readers_were_never_deceived
+from pyiceberg.table.metadata import TableMetadata
+from running import RunningStack, wait_until
+
+from replay import lake, log, maintenance, offsets, query
+
+pytestmark = pytest.mark.timeout(600)
+
+MB = 2**20
+
+
+@pytest.fixture(scope="module")
+def product(stack: RunningStack) -> Iterator[Product]:
+    """The product with an attempt on standby, and a reader that never rests."""
+    stack.kappa("load", NAME, "--until", "2014-01-01")
+    reader = Reader(stack)
+    made = Product(stack, reader)
+    if not made.state.active:
+        made.deploy()
+    if not made.state.standbys:
+        made.deploy("--again", "--auto-switch")
+    reader.start()
+    try:
+        yield made
+    finally:
+        reader.stop()
+
+
+def test_small_files_are_put_together_beside_the_live_job(product: Product) -> None:
+    stack, branch = product.stack, product.active.name
+    standby = product.state.standbys[-1].name
+    product.reader.only_job = True
+    traffic = stack.kappa.start("load", NAME, "--scale", "2", "--until", "2014-02-10", "--rate", "900")
+    wait_until(lambda: min(map(len, sizes(product, branch).values())) >= 8, 120, "many small files in every table")
+    answer = stack.kappa.json("maintain", NAME)
+    assert traffic.poll() is None, "the log grew all the while"
+
+    assert (answer["attempt"], answer["target_file_size"], answer["dry_run"]) == (branch, 128 * MB, False)
+    for table in answer["tables"]:
+        assert table["rewritten"] == table["small"] == table["files_before"] >= 8
+        assert table["files_after"] < table["files_before"]
+    for name, metadata in tables(product).items():
+        compacted = compactions(metadata, branch)
+        assert len(compacted) == 1, f"one commit to the live branch of {name}"
+        assert compactions(metadata, standby) == []
+        assert not set(compacted) & {entry.snapshot_id for entry in metadata.snapshot_log}, "main never was there"
+        parent = metadata.snapshot_by_id(compacted[0]).parent_snapshot_id  # type: ignore[union-attr]
+        assert parent and rows(product, name, parent).equals(rows(product, name, compacted[0]))
+        assert checksum(product, name, parent) == checksum(product, name, compacted[0])
+
+    product.wait_published_beyond(product.active.checkpoint, "after the compaction")
+    for name, metadata in tables(product).items():
+        shown = [s.snapshot_id for s in lake.ancestors(metadata, lake.MAIN)]
+        assert compactions(metadata, branch)[0] in shown, f"readers have the larger files of {name}"
+    said, _ = traffic.communicate(timeout=120)
+    assert traffic.returncode == 0, said
+
+
+def test_the_job_goes_on_from_its_checkpoint(product: Product) -> None:
+    stack, attempt = product.stack, product.active
+    program = f"taskmanager-{attempt.cluster}" if attempt.cluster else "taskmanager"
+    newest = attempt.checkpoint
+    stack.wait_restarted(program, stack.kill(program))
+    product.wait_published_beyond(newest + 1, "after the TaskManager was killed")
+    stack.kappa("load", NAME, "--scale", "2", "--until", "2014-02-20")
+    ends = log.end_offsets(stack.settings, ["flights", "weather"])
+    wait_until(lambda: offsets.covers(product.published.covered, ends), 120, "the rest is published")
+
+    assert product.active.name == attempt.name and product.active.job_ids == attempt.job_ids
+    assert restarts(product) > 0
+    stack.kappa("audit", NAME)
+    readers_were_never_deceived(product)
+
+
+def test_another_attempt_has_the_same_rows(product: Product) -> None:
+    """The one on standby was not compacted; its job goes on too."""
+    stack, standby = product.stack, product.state.standbys[-1].name
+    ends = log.end_offsets(stack.settings, ["flights", "weather"])
+    wait_until(lambda: any(offsets.covers(p.offsets, ends) for p in product.state.attempt(standby).positions), 120,
+               "the attempt on standby has read the log to its end")
+    report = stack.kappa.json("diff", NAME, "--new", standby)
+    assert [t["table"] for t in report["tables"] if t["only_old"] or t["only_new"] or t["changed"]] == []
+    assert sum(t["rows"] for t in report["tables"]) > 300_000
+
+
+def sizes(product: Product, branch: str) -> dict[str, maintenance.Sizes]:
+    catalog = lake.open_catalog(product.stack.settings)
+    return maintenance.sizes(catalog, NAME, list(KEYS), branch)
+
+
+def tables(product: Product) -> dict[str, TableMetadata]:
+    catalog = lake.open_catalog(product.stack.settings)
+    return {name: catalog.load_table((NAME, name)).metadata for name in KEYS}
+
+
+def compactions(metadata: TableMetadata, branch: str) -> list[int]:
+    return [s.snapshot_id for s in lake.ancestors(metadata, branch) if lake.same_rows(s)]
+
+
+def rows(product: Product, table: str, snapshot: int) -> pa.Table:
+    """Every row of a snapshot as pyiceberg reads it, in order of its key."""
+    found = lake.open_catalog(product.stack.settings).load_table((NAME, table)).scan(snapshot_id=snapshot).to_arrow()
+    return found.sort_by([(k, "ascending") for k in KEYS[table]])
+
+
+def checksum(product: Product, table: str, snapshot: int) -> list[dict[str, Any]]:
+    """The same as DuckDB reads it: number of rows, and a sum over all their values."""
+    sql = f"SELECT count(*) AS n, sum(hash(t)::HUGEINT) AS sum FROM {table} t"
+    return query.query(product.stack.settings, NAME, sql, snapshots={table: snapshot}).rows
+
+
+def restarts(product: Product) -> int:
+    rest = product.active.rest or product.stack.settings.flink.rest
+    metrics = httpx.get(f"{rest}/jobs/{product.active.job_id}/metrics", params={"get": "numRestarts"}, trust_env=False)
+    return int(float(metrics.json()[0]["value"]))
