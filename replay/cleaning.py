@@ -182,7 +182,9 @@ def expirable(metadata: TableMetadata, branch: str, keep_from: int, job_ids: Col
     line = list(lake.ancestors(metadata, branch))
     recent = [i for i, s in enumerate(line) if _is_from(s, keep_from, job_ids)]
     # Not one at or above the oldest checkpoint that matters: its commit is still to come.
-    old = {s.snapshot_id for s in line[max(recent) + 2:]} if recent else set()
+    older = line[max(recent) + 1:] if recent else []
+    before = next((i for i, s in enumerate(older) if not lake.same_rows(s)), len(older))
+    old = {s.snapshot_id for s in older[before + 1:]}
     reached = _reached(metadata, metadata.refs)
     adrift = {s.snapshot_id for s in metadata.snapshots if s.snapshot_id not in reached and lake.written_by(s)[0]}
     young = {s.snapshot_id for s in metadata.snapshots if s.timestamp_ms >= older_than}

@@ -24,8 +24,8 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, attempts, history,
-                    prepare, controller):
+    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, maintain,
+                    attempts, history, prepare, controller):
         app.command()(command)
 
 
@@ -159,6 +159,21 @@ def verify(
     from replay import run_verify
 
     run_verify.run(name, parallelism, dry_run, output)
+
+
+def maintain(
+    name: Name,
+    target_file_size: Annotated[str, typer.Option(help="of the files that it writes")] = "128MB",
+    dry_run: DryRun = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Put the small data files of what readers see together, while its job goes on; no row changes.
+
+    Iceberg's own compaction, on Flink's session cluster. Readers get the larger files with the next checkpoint.
+    """
+    from replay import run_maintain
+
+    run_maintain.maintain(name, target_file_size, dry_run, output)
 
 
 def attempts(name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,

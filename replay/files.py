@@ -47,8 +47,14 @@ def manifests_of(io: FileIO, manifest_list: str) -> list[str]:
 
 def files_of(io: FileIO, manifest: str) -> list[str]:
     """The data and delete files that belong to a table through this manifest: all but those it names as removed."""
+    return list(sizes_of(io, manifest))
+
+
+def sizes_of(io: FileIO, manifest: str) -> dict[str, int]:
+    """The same with their sizes in bytes."""
     with io.new_input(manifest).open() as stream:
-        return [record["data_file"]["file_path"] for record in _records(stream) if record["status"] != _REMOVED]
+        return {record["data_file"]["file_path"]: record["data_file"]["file_size_in_bytes"]
+                for record in _records(stream) if record["status"] != _REMOVED}
 
 
 def _records(stream: object) -> Iterator[Any]:

@@ -70,6 +70,11 @@ class Flink:
         overview = self._get("/overview") or {}
         return Slots(int(overview.get("slots-available", 0)), int(overview.get("slots-total", 0)))
 
+    def running(self, name: str) -> list[str]:
+        """Ids of the jobs of this name that have not ended."""
+        jobs = (self._get("/jobs/overview") or {}).get("jobs", ())
+        return [j["jid"] for j in jobs if j["name"] == name and j["state"] not in ENDED]
+
     def job(self, job_id: str) -> Job | None:
         """The job, or None if this cluster does not know it."""
         details = self._get(f"/jobs/{job_id}")

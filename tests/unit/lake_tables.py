@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.io.pyarrow import _dataframe_to_data_files, schema_to_pyarrow
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update.snapshot import _OverwriteFiles
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Column, Product, ProductSettings
@@ -78,6 +80,27 @@ def sink(catalog: Catalog, table: str, branch: str, checkpoint: int, rows: Seque
 def sink_all(catalog: Catalog, product: Product, branch: str, checkpoint: int, *, job_id: str = JOB) -> dict[str, int]:
     """One checkpoint with no rows in every table."""
     return {t: sink(catalog, t, branch, checkpoint, job_id=job_id) for t in product.outputs}
+
+
+class _Replace(_OverwriteFiles):
+    """The commit of a compaction, which pyiceberg cannot make by itself."""
+
+    def _summary(self, snapshot_properties: dict[str, str] = {}) -> Summary:  # noqa: B006
+        return Summary(Operation.REPLACE, **super()._summary(snapshot_properties).additional_properties)
+
+
+def compact(catalog: Catalog, table: str, branch: str, *, lose: int = 0) -> int:
+    """Put all rows of a branch, but for some to be lost, into one file as Iceberg's compaction does."""
+    loaded = catalog.load_table(("shop", table))
+    scan = loaded.scan(snapshot_id=loaded.metadata.refs[branch].snapshot_id)
+    rows = scan.to_arrow()
+    with loaded.transaction() as transaction, _Replace(
+            Operation.OVERWRITE, transaction, loaded.io, branch=branch) as update:
+        for task in scan.plan_files():
+            update.delete_data_file(task.file)
+        for file in _dataframe_to_data_files(loaded.metadata, rows.slice(lose), loaded.io):
+            update.append_data_file(file)
+    return loaded.metadata.refs[branch].snapshot_id
 
 
 def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int]) -> None:
