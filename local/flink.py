@@ -169,7 +169,9 @@ def write(layout: Layout, format_jar: Path) -> None:
     for script in scripts.iterdir():
         if script.suffix != ".jar":
             script.chmod(0o755)  # wheels carry no run bits
-    _link(layout.flink / "lib", [*wheel_jars(), *jars.paths("flink"), format_jar])
+    # Flink's side of Python too: loaded with each job anew, its buffers outside of the heap would outlive the job.
+    python = sorted((wheel / "opt").glob("flink-python-*.jar"))
+    _link(layout.flink / "lib", [*wheel_jars(), *python, *jars.paths("flink"), format_jar])
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
     (layout.flink / "plugins").mkdir(exist_ok=True)
     write_conf(layout, session(layout))
