@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,10 @@ def start() -> Iterator[Start]:
     def sleep(home: Path, program: str) -> subprocess.Popen[bytes]:
         environment = {"KAPPA_HOME": str(home), "KAPPA_PROGRAM": program}
         started.append(subprocess.Popen(["/bin/sleep", "60"], env=environment))
+        # Popen returns while the kernel is still about to replace the process: for an instant it has no environment.
+        deadline = time.monotonic() + 10
+        while not Path(f"/proc/{started[-1].pid}/environ").read_bytes() and time.monotonic() < deadline:
+            os.sched_yield()
         return started[-1]
 
     yield sleep
