@@ -181,7 +181,7 @@ def declare(env: TableEnvironment, product: Product, bindings: Bindings | None) 
 
 
 def declare_versions(env: TableEnvironment, topic: str, product: Product) -> None:
-    """Declare a reference topic's table function, where it has a key."""
+    """Declare the table function of a topic of versions, where it has a key."""
     if key := product.settings.topics[topic].key:
         jvm = get_gateway().jvm
         versions = jvm.kappa.log.Versions

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from enum import StrEnum
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,7 @@ class ProductSettings(_Model):
             raise ValueError("max_drift is longer than every allowed_lateness, or topics wait for each other for ever")
         events = {n for n, t in self.topics.items() if t.role is Role.events}
         looked_up = [n for n, t in self.topics.items() if t.role is Role.dimension and t.key]
-        for name, event in product(looked_up, sorted(events)):
+        for name, event in itertools.product(looked_up, sorted(events)):
             if self.lateness(name) > self.lateness(event):
                 raise ValueError(f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would "
                                  f"always wait for it: leave out the key and write an event-time temporal join")

@@ -56,3 +56,9 @@ class ConflictError(KappaError):
 
 class OutcomeUnknownError(KappaError):
     """An answer was lost: look before repeating."""
+
+
+def not_deployed(product: str, found: str = "no publication") -> ConfigError:
+    """A command for what readers see, of a product of which they see nothing yet."""
+    return ConfigError(f"nothing of '{product}' is published", expected="a product that was deployed", found=found,
+                       next=f"kappa deploy {product}")

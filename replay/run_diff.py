@@ -14,7 +14,7 @@ from replay import diff as differing
 from replay import offsets
 from replay.changes import Change, DiffReport, Row, TableDiff, plain
 from replay.diff import Side
-from replay.errors import ConfigError, RefusedError, RetryableError
+from replay.errors import RefusedError, RetryableError, not_deployed
 from replay.intents import resolve
 from replay.matching import BEYOND, OPEN
 from replay.model import Attempt, Checkpoint, ProductState
@@ -62,8 +62,7 @@ def choose(eyes: Eyes, state: ProductState, old: str | None, new: str | None) ->
     """
     published = state.published
     if old is None and published is None:
-        raise ConfigError(f"nothing of '{state.product}' is published", expected="a product that was deployed",
-                          found="no publication", next=f"kappa deploy {state.product}")
+        raise not_deployed(state.product)
     one = resolve(state, old or (published.attempt_name if published else ""))
     others = [a for a in state.live if a.name != one.name]
     other = resolve(state, new) if new else state.candidate or (others[-1] if others else None)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 
 from replay import maintenance
-from replay.errors import ConfigError, KappaError, RetryableError
+from replay.errors import KappaError, RetryableError, not_deployed
 from replay.flink import Flink
 from replay.maintenance import Compacted
 from replay.model import Attempt
@@ -33,8 +33,7 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
     state = Store(settings.store).load(name)
     attempt = state.active
     if attempt is None:
-        raise ConfigError(f"nothing of '{name}' is published", expected="a product that was deployed",
-                          found="no attempt that readers see", next=f"kappa deploy {name}")
+        raise not_deployed(name, found="no attempt that readers see")
     tables = world.product(attempt, state).outputs
     begun = time.monotonic()
     before = maintenance.sizes(world.catalog, name, tables, attempt.name)

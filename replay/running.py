@@ -18,7 +18,7 @@ from replay import audit as auditing
 from replay import deploy as deploying
 from replay import gate, lake, offsets
 from replay import query as querying
-from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError, not_deployed
 from replay.loop import Diary, Loop, serve
 from replay.model import ProductState
 from replay.output import Output, out, print_json, print_rows
@@ -101,7 +101,7 @@ def attempts(name: str | None, output: Output) -> None:
     store = Store(load_settings().store)
     rows = [row for product in ([name] if name else store.products()) for row in attempt_rows(store.load(product))]
     if name and not rows:
-        raise _not_deployed(name)
+        raise not_deployed(name)
     if output is Output.json:
         print_json(rows)
         return
@@ -117,7 +117,7 @@ def history(name: str, output: Output) -> None:
     rows = [{"at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}", "attempt": e.attempt, "what": e.what,
              "detail": e.detail} for e in store.events(name)]
     if not rows:
-        raise _not_deployed(name)
+        raise not_deployed(name)
     if output is Output.json:
         releases = [{"release": r.name, "fingerprint": r.fingerprint, "git_commit": r.git_commit}
                     for r in store.load(name).releases]
@@ -173,7 +173,7 @@ def audit(name: str, output: Output) -> None:
     state = store.load(name)
     published = state.published
     if published is None:
-        raise _not_deployed(name)
+        raise not_deployed(name)
     product = World(settings).product(state.attempt(published.attempt_name), state)
     report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
     if output is Output.json:
@@ -206,8 +206,3 @@ def _audit_faults(report: auditing.AuditReport) -> str:
                 some = ", ".join(str(o) for o in p.samples.get(kind, ())[:5])
                 faults.append(f"{p.topic}-{p.partition}: {count} {kind}, such as at offsets {some}")
     return "; ".join(faults)
-
-
-def _not_deployed(name: str) -> KappaError:
-    return ConfigError(f"nothing of '{name}' is published", expected="a product that was deployed",
-                       found="no publication", next=f"kappa deploy {name}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from replay import offsets
 from replay.act import new_attempt
 from replay.changes import DiffReport, TableDiff
-from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
+from replay.errors import ConflictError, KappaError, RefusedError, RetryableError, not_deployed
 from replay.model import Attempt, Checkpoint, ProductState, Publication, State
 from replay.offsets import Offsets
 from replay.store import Event
@@ -47,8 +47,7 @@ def plan(state: ProductState, terms: Terms, now: float, job_id: str) -> Plan:
     """Pick up the shadow that runs, or begin one of the release that readers see."""
     name = state.product
     if state.published is None:
-        raise ConfigError(f"nothing of '{name}' is published", expected="a product that was deployed",
-                          found="no publication", next=f"kappa deploy {name}")
+        raise not_deployed(name)
     shown = state.attempt(state.published.attempt_name)
     if other := state.candidate:
         raise RefusedError(f"a candidate of {name} is under way", expected="one replay of a product at a time",

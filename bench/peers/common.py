@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 ZONE = ZoneInfo("America/New_York")
 HEADER = 5
 """Bytes of Confluent's wire format before the Avro body."""
-LATE_MS = 6 * 3_600_000
 HOUR_MS = 3_600_000
+LATE_MS = 6 * HOUR_MS
 COLUMNS = ("origin", "carrier", "hour", "flights", "cancelled", "mean_dep_delay", "worst_dep_delay")
 _DAY_0 = datetime(1970, 1, 1)
 

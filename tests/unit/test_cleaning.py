@@ -25,11 +25,6 @@ MOMENTS = timedelta(seconds=1)
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
-    return lake.open_catalog(make_settings(tmp_path))
-
-
-@pytest.fixture
 def product(tmp_path: Path, catalog: Catalog) -> Product:
     """Two tables; attempts r1-a1 and r2-a1."""
     made = make_product(tmp_path, columns={t: COLUMNS[t] for t in ("orders", "totals")})

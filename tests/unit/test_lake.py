@@ -11,12 +11,7 @@ from pyiceberg.types import DecimalType, LongType, TimestamptzType
 from jobs.product import Product
 from replay import lake
 from replay.errors import ConfigError, ConflictError, RefusedError
-from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, publish, sink, sink_all
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
-    return lake.open_catalog(make_settings(tmp_path))
+from tests.unit.lake_tables import COLUMNS, JOB, make_product, publish, sink, sink_all
 
 
 @pytest.fixture

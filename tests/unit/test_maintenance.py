@@ -22,7 +22,7 @@ from replay.settings import Settings
 from replay.store import Store
 from replay.submit import maintain_command
 from replay.world import World
-from tests.unit.lake_tables import COLUMNS, JOB, compact, make_product, make_settings, needed, on_disk, publish, sink
+from tests.unit.lake_tables import COLUMNS, JOB, compact, make_product, needed, on_disk, publish, sink
 
 MB = 2**20
 BRANCH = "r1-a1"
@@ -85,16 +85,6 @@ def test_what_is_shown_of_a_table() -> None:
 
 
 # The controller's view of a compacted branch, on real tables
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return make_settings(tmp_path)
-
-
-@pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    return lake.open_catalog(settings)
-
 
 @pytest.fixture
 def product(tmp_path: Path, catalog: Catalog) -> Product:

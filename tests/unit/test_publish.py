@@ -19,11 +19,6 @@ from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
-    return lake.open_catalog(make_settings(tmp_path))
-
-
-@pytest.fixture
 def product(tmp_path: Path, catalog: Catalog) -> Product:
     made = make_product(tmp_path)
     lake.ensure_tables(catalog, made)

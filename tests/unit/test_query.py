@@ -13,17 +13,7 @@ from replay.errors import ConfigError, RefusedError
 from replay.publish import publish
 from replay.query import query
 from replay.settings import Settings
-from tests.unit.lake_tables import make_product, make_settings, sink, sink_all
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return make_settings(tmp_path)
-
-
-@pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    return lake.open_catalog(settings)
+from tests.unit.lake_tables import make_product, sink, sink_all
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ class VersionReader implements Runnable {
     }
 
     /** Puts the versions of records into the table and moves the clocks. */
-    void take(Iterable<ConsumerRecord<byte[], byte[]>> records) throws IOException {
+    private void take(Iterable<ConsumerRecord<byte[], byte[]>> records) throws IOException {
         for (ConsumerRecord<byte[], byte[]> record : records) {
             TopicPartition partition = new TopicPartition(record.topic(), record.partition());
             if (record.offset() < ends.getOrDefault(partition, Long.MAX_VALUE)) {
