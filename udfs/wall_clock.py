@@ -19,20 +19,14 @@ _STEPS = 3 * 4
 _zone = lru_cache(maxsize=None)(ZoneInfo)
 
 
-def local_time(instant: int | None, zone: str | None) -> int | None:
-    """What the clocks of an IANA zone show at an instant; None for None."""
-    if instant is None or zone is None:
-        return None
-    offset = _steady_offset(zone, instant // DAY)
-    return instant + offset if offset is not None else _shown(instant, _zone(zone))
+def next_wall_clock(after: int | None, hhmm: int | None, zone: str | None) -> tuple[int, int] | None:
+    """The first instant after `after` at which the clocks of an IANA zone show hhmm, and what they show then.
 
-
-def next_wall_clock(after: int | None, hhmm: int | None, zone: str | None) -> int | None:
-    """The first instant after `after` at which the clocks of `zone` show hhmm; None for None.
+    None for None.
 
     hhmm is hours * 100 + minutes, 2400 being the midnight that ends a day; ValueError when it is no time of day.
-    A time that a clock change skips is taken as if the change had not happened yet (PEP 495, fold=0); one that occurs
-    twice is its first occurrence after `after`.
+    A time that a clock change skips is taken as if the change had not happened yet (PEP 495, fold=0), when clocks show
+    a later one; a time that occurs twice is its first occurrence after `after`.
     """
     if after is None or hhmm is None or zone is None:
         return None
@@ -42,8 +36,10 @@ def next_wall_clock(after: int | None, hhmm: int | None, zone: str | None) -> in
     time_of_day = hours % 24 * 60 + minutes
     offset = _steady_offset(zone, after // DAY)
     if offset is None:
-        return _next_shown(after, time_of_day, _zone(zone))
-    return after + ((time_of_day - after - offset) % DAY or DAY)
+        instant = _next_shown(after, time_of_day, _zone(zone))
+        return instant, _shown(instant, _zone(zone))
+    instant = after + ((time_of_day - after - offset) % DAY or DAY)
+    return instant, instant + offset
 
 
 @lru_cache(maxsize=100_000)

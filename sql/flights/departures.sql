@@ -38,13 +38,13 @@ SELECT
   flight_date, carrier, airline, flight, pseudonym(tailnum), plane_year, plane_manufacturer, plane_model, plane_seats,
   origin, dest, dest_name, dest_time_zone, sched_dep_time,
   scheduled, CAST(scheduled AS TIMESTAMP(3)), departed_at, CAST(departed_at AS TIMESTAMP(3)),
-  TO_TIMESTAMP_LTZ(arrived_minute * 60000, 3),
-  TIMESTAMPADD(MINUTE, local_time(arrived_minute, dest_time_zone), TIMESTAMP '1970-01-01 00:00:00'),
+  TO_TIMESTAMP_LTZ(arrived.instant * 60000, 3),
+  TIMESTAMPADD(MINUTE, arrived.shown, TIMESTAMP '1970-01-01 00:00:00'),
   dep_delay, arr_delay, cancelled, air_time, distance,
   weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset
 FROM (
   -- Python reckons in minutes since 1970: a TIMESTAMP_LTZ is slow to hand over.
-  SELECT *, next_wall_clock(TIMESTAMPDIFF(MINUTE, TO_TIMESTAMP_LTZ(0, 3), departed_at), arr_time, dest_time_zone) AS arrived_minute
+  SELECT *, next_wall_clock(TIMESTAMPDIFF(MINUTE, TO_TIMESTAMP_LTZ(0, 3), departed_at), arr_time, dest_time_zone) AS arrived
   FROM (
     SELECT *, happened - COALESCE(dep_delay, 0) * INTERVAL '1' MINUTE AS scheduled,
            CASE WHEN cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE happened END AS departed_at

@@ -99,7 +99,7 @@ BY_PLAN = {
         "the watermark of orders is not the log's clock less the allowed lateness"),
     "watermark outside of the source": (
         FLIGHTS, "sources.sql", FLIGHTS_WATERMARK,
-        "seen AS TO_TIMESTAMP_LTZ(local_time(sched_dep_time, 'UTC') * 60000, 3),\n"
+        "seen AS TO_TIMESTAMP_LTZ(next_wall_clock(0, sched_dep_time, 'UTC').instant * 60000, 3),\n"
         "  WATERMARK FOR happened AS seen - INTERVAL '6' HOUR",
         "the watermark of flights is not taken inside the source, per partition"),
     "no late filter": (
