@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Meter, wait_finished
+from bench.measure import Meter, largest_state, wait_finished
 from bench.results import machine, slower, summarise
 from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
@@ -24,6 +24,7 @@ from jobs.product import Product, load_product
 from local import stack
 from replay import lake, log, release
 from replay.output import Output, print_rows
+from replay.query import open_tables
 from replay.settings import Settings, kappa_home, load_settings
 from replay.submit import submit_env
 from replay.world import World
@@ -101,15 +102,35 @@ class Runner:
         with self._branch(rung) as branch:
             bindings = Bindings.model_validate(
                 self.world.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
-            job = build(rung, self.product, bindings, {**self.flink, "pipeline.name": f"bench {rung.name}"})
+            settings = {**self.flink, "pipeline.name": f"bench {rung.name}", **rung.settings}
+            job = build(rung, self.product, bindings, settings)
             meter = Meter(self.pids)
             client = job.execute().get_job_client()
             assert client
-            seconds = wait_finished(self.settings.flink.rest, str(client.get_job_id()), meter, self.timeout)
+            job_id = str(client.get_job_id())
+            seconds = wait_finished(self.settings.flink.rest, job_id, meter, self.timeout)
             time.sleep(0.5)  # Python workers are reaped, and their time is counted, a moment later
-            cpu = meter.cpu_seconds()
-        return {"name": rung.name, "events": self.events, "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
-                "peak_memory_mb": meter.peak >> 20}
+            return {"name": rung.name, "events": self.events, "seconds": round(seconds, 2),
+                    "cpu_seconds": round(meter.cpu_seconds(), 2), "peak_memory_mb": meter.peak >> 20,
+                    "largest_state_mb": round(largest_state(self.settings.flink.rest, job_id) / 2**20, 1),
+                    **({"tables": self._written(branch, rung)} if rung.sink == ICEBERG else {})}
+
+    def _written(self, branch: str, rung: Rung) -> dict[str, dict[str, Any]]:
+        """Per table what the job left behind, and what it takes DuckDB to read all of it, every column."""
+        catalog, name = self.world.catalog, self.product.name
+        tables = lake.load_tables(catalog, name, rung.outputs)
+        heads = {table: snapshot for table in rung.outputs if (snapshot := tables[table].snapshot_by_name(branch))}
+        found = {}
+        with open_tables(self.settings, name, {table: head.snapshot_id for table, head in heads.items()}) as connection:
+            for table, head in heads.items():
+                began = time.monotonic()
+                (row,) = connection.execute(f'SELECT count(h) FROM (SELECT hash(t) AS h FROM "{table}" t)').fetchall()
+                seconds = time.monotonic() - began
+                assert head.summary
+                files, size = (int(head.summary[key] or 0) for key in ("total-data-files", "total-files-size"))
+                found[table] = {"rows": row[0], "files": files, "mb": round(size / 2**20, 1),
+                                "read_seconds": round(seconds, 2)}
+        return found
 
     @contextmanager
     def _branch(self, rung: Rung) -> Iterator[str]:

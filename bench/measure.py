@@ -93,3 +93,9 @@ def wait_finished(rest: str, job_id: str, meter: Meter, timeout: float) -> float
                          next="kappa logs taskmanager")
     began, ended = (int(job["timestamps"][state]) for state in ("RUNNING", "FINISHED"))
     return (ended - began) / 1000
+
+
+def largest_state(rest: str, job_id: str) -> int:
+    """Bytes of the largest checkpoint of a job: how much state it held at most, as far as checkpoints tell."""
+    answer = httpx.get(f"{rest}/jobs/{job_id}/checkpoints", trust_env=False, timeout=10).raise_for_status().json()
+    return int(answer["summary"]["state_size"]["max"])

@@ -32,7 +32,9 @@ def _summary(name: str, turns: list[dict[str, Any]], passed: list[dict[str, Any]
             "spread_seconds": round(max(r["seconds"] for r in turns) - min(r["seconds"] for r in turns), 2),
             "cpu_seconds": cpu, "events_per_second": round(events / seconds),
             "events_per_cpu_second": round(events / cpu), **ratios,
-            "peak_memory_mb": max(row["peak_memory_mb"] for row in turns)}
+            "peak_memory_mb": max(row["peak_memory_mb"] for row in turns),
+            "largest_state_mb": max(row["largest_state_mb"] for row in turns),
+            **{key: turns[-1][key] for key in ("tables",) if key in turns[-1]}}
 
 
 def slower(rows: list[dict[str, Any]], stored: list[dict[str, Any]], tolerance: float = 0.15) -> list[str]:

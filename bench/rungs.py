@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyflink.table import Schema, StatementSet, TableDescriptor, TableEnvironment
@@ -32,6 +32,8 @@ class Rung:
     query: str = ""
     outputs: tuple[str, ...] = ()
     sink: str = BLACKHOLE
+    settings: dict[str, str] = field(default_factory=dict)
+    """Flink's, of this job alone."""
 
 
 def ladder(product: Product) -> tuple[Rung, ...]:
@@ -41,6 +43,8 @@ def ladder(product: Product) -> tuple[Rung, ...]:
     no_joins = tuple(t for t in full if t != "departures")
     return (
         *(Rung(name, query=name) for name in queries),
+        Rung("once_rocksdb", query="once", settings={"state.backend.type": "rocksdb"}),
+        Rung("silver_without_python", query="silver_without_python"),
         Rung("silver", outputs=("departures",)),
         Rung("gold", outputs=no_joins),
         Rung("product", outputs=full),

@@ -13,7 +13,8 @@ from bench.results import slower, summarise
 
 
 def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
-    return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory}
+    return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory,
+            "largest_state_mb": 1.5}
 
 
 def test_ratios_are_to_the_pass_through_of_the_same_run() -> None:
