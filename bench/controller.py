@@ -8,7 +8,6 @@ publishes of the active release.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from bench.results import machine
+from bench.results import keep
 from bench.simulated import SimulatedWorld, settle
 from replay.loop import Diary, Loop, WorldLike, serve
 from replay.output import Output, out, print_rows
@@ -143,8 +142,7 @@ def main() -> None:
               f"{each['answers']:.0f} answers waited for: {each['seconds_of_answers']} s at "
               f"{1000 * CALL_SECONDS:.0f} ms each", markup=False)
     RESULTS.parent.mkdir(exist_ok=True)
-    found = {**machine(), "replaying": args.replaying, "disk_ms": disk, "rows": rows, "per_product": each}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    keep(RESULTS, rows, replaying=args.replaying, disk_ms=disk, per_product=each)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Meter, largest_state, wait_finished
-from bench.results import machine, slower, summarise
+from bench.results import keep, slower, summarise
 from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
@@ -60,9 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stderr.write(json.dumps({"turn": turn, **rows[-1]}) + "\n")
     summary = summarise(rows)
     stored = json.loads(args.compare.read_text())["rows"] if args.compare else []
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    document = {**machine(), "parallelism": args.parallelism, "turns": args.repeat, "rows": summary}
-    args.results.write_text(json.dumps(document, indent=1) + "\n")
+    keep(args.results, summary, parallelism=args.parallelism, turns=args.repeat)
     print_rows([{SHORT[k]: v for k, v in row.items() if k in SHORT} for row in summary], Output.text)
     for sentence in slower(summary, stored):
         sys.stdout.write(sentence + "\n")

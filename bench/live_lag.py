@@ -1,7 +1,8 @@
 """`python -m bench.live_lag NAME [--rate R] [--before SECONDS]`: what a replay costs the release that is live.
 
 On the stack of $KAPPA_HOME with the product deployed and events left to load: loads at a steady rate, samples how far
-readers are behind the log's end, first with the live release alone, then during `kappa deploy NAME --again`.
+readers are behind the log's end and how long each publication takes from its intent in the journal to its end there,
+first with the live release alone, then during `kappa deploy NAME --again`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import quantiles
 
+from bench.results import keep
 from jobs.product import Role
 from replay import log, offsets
 from replay.output import Output, print_rows
@@ -22,8 +26,25 @@ from replay.settings import load_settings
 from replay.store import Store
 from replay.world import World
 
+RESULTS = Path(__file__).parent / "results" / "live_lag.json"
 SECONDS = 0.5
 """Between samples."""
+
+
+@dataclass
+class Samples:
+    """What was seen over some time."""
+
+    lags: list[int] = field(default_factory=list)
+    """Records between what readers see and the log's end, at every sample."""
+    publications: dict[int, float] = field(default_factory=dict)
+    """Milliseconds that each publication took."""
+
+    def row(self, name: str) -> dict[str, object]:
+        """Percentiles of both."""
+        lags, took = percentiles(self.lags), percentiles(list(self.publications.values()))
+        return {"readers": name, "samples": len(self.lags), **{f"{k}_records_behind": v for k, v in lags.items()},
+                "publications": len(self.publications), **{f"{k}_publication_ms": v for k, v in took.items()}}
 
 
 def main() -> None:
@@ -33,6 +54,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--rate", type=int, default=500, help="events a second")
     parser.add_argument("--before", type=float, default=60, help="seconds to sample before the replay")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     with running("load", args.name, "--rate", str(args.rate)) as load:
         time.sleep(10)  # the first of them are on their way
@@ -44,23 +66,25 @@ def main() -> None:
         if deploy.returncode or load.poll() is not None:
             raise SystemExit(f"deploy ended with {deploy.returncode}; load "
                              + ("came to its end before: no lag to measure" if load.poll() is not None else "runs"))
-    before, during = percentiles(alone), percentiles(beside)
-    print_rows([{"records behind": "alone", **before}, {"records behind": "beside a replay", **during}], Output.text)
-    sys.stdout.write(f"p99 beside a replay is {during['p99'] / max(1, before['p99']):.2f} of p99 alone\n")
+    rows = [alone.row("alone"), beside.row("beside a replay")]
+    keep(args.results, rows, events_per_second=args.rate)
+    print_rows(rows, Output.text)
+    ratio = percentiles(beside.lags)["p99"] / max(1, percentiles(alone.lags)["p99"])
+    sys.stdout.write(f"p99 beside a replay is {ratio:.2f} of p99 alone\n")
 
 
-def percentiles(lags: list[int]) -> dict[str, int]:
-    """Of lags in records."""
-    cuts = quantiles(lags, n=100, method="inclusive")
-    return {"samples": len(lags), "p50": round(cuts[49]), "p99": round(cuts[98]), "max": max(lags)}
+def percentiles(values: Sequence[float]) -> dict[str, int]:
+    """The middle one, the 99th percentile and the greatest, rounded."""
+    cuts = quantiles(values, n=100, method="inclusive")
+    return {"p50": round(cuts[49]), "p99": round(cuts[98]), "max": round(max(values))}
 
 
 @contextmanager
-def sampling(name: str) -> Iterator[list[int]]:
-    """Records between what readers see and the log's end, again and again until the block ends."""
+def sampling(name: str) -> Iterator[Samples]:
+    """Look again and again until the block ends."""
     settings = load_settings()
     store, world, over = Store(settings.store), World(settings), threading.Event()
-    found: list[int] = []
+    found = Samples()
     state = store.load(name)
     assert state.published, f"kappa deploy {name} first"
     product = world.product(state.attempt(state.published.attempt_name), state)
@@ -70,7 +94,9 @@ def sampling(name: str) -> Iterator[list[int]]:
         while not over.wait(SECONDS):
             ends, shown = log.end_offsets(settings, growing), store.load(name).published
             assert shown
-            found.append(offsets.lag(shown.covered, ends))
+            found.lags.append(offsets.lag(shown.covered, ends))
+            if shown.finished:
+                found.publications[shown.id] = 1000 * (shown.finished - shown.started)
 
     thread = threading.Thread(target=sample, name="sampling")
     thread.start()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -33,8 +35,7 @@ def _summary(name: str, turns: list[dict[str, Any]], passed: list[dict[str, Any]
             "cpu_seconds": cpu, "events_per_second": round(events / seconds),
             "events_per_cpu_second": round(events / cpu), **ratios,
             "peak_memory_mb": max(row["peak_memory_mb"] for row in turns),
-            "largest_state_mb": max(row["largest_state_mb"] for row in turns),
-            **{key: turns[-1][key] for key in ("tables",) if key in turns[-1]}}
+            **{key: turns[-1][key] for key in ("largest_state_mb", "tables") if key in turns[-1]}}
 
 
 def slower(rows: list[dict[str, Any]], stored: list[dict[str, Any]], tolerance: float = 0.15) -> list[str]:
@@ -51,6 +52,12 @@ def slower(rows: list[dict[str, Any]], stored: list[dict[str, Any]], tolerance: 
             found.append(f"{row['name']} got slower: " + ", ".join(
                 f"{key} {then} → {new}" for key, (new, then) in zip(RATIOS, pairs, strict=True)))
     return found
+
+
+def keep(file: Path, rows: list[dict[str, Any]], **more: Any) -> None:
+    """Write rows as JSON, with the machine that they were measured on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**machine(), **more, "rows": rows}, indent=1) + "\n")
 
 
 def machine() -> dict[str, Any]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyflink.table import Schema, StatementSet, TableDescriptor, TableEnvironment
+from pyflink.table import StatementSet, TableDescriptor
 
 from bench.results import PASS_THROUGH
 from jobs.bindings import (
     Bindings,
-    _function,
     configure_run,
-    declare_versions,
+    declare_outputs,
+    declare_sources,
     environment,
-    sink_options,
-    source_options,
+    inserts,
+    set_options,
 )
-from jobs.product import Product
-from jobs.sql import read_statements
+from jobs.product import Product, Role
 
 HERE = Path(__file__).parent / "rungs"
 BLACKHOLE, ICEBERG = "blackhole", "iceberg"
@@ -61,40 +60,13 @@ def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, 
     settings = {"execution.checkpointing.interval": product.settings.backlog_checkpoint_interval, **settings}
     for key, value in settings.items():
         env.get_config().set(key, value)
-    for name, function in product.settings.functions.items():
-        env.create_temporary_system_function(name, _function(function))
-    _sinks(env, product, bindings, rung)
-    inserts = env.create_statement_set()
-    for file in (product.sources_sql, *product.output_sql):
-        for statement in read_statements(file):
-            if statement.verb != "INSERT":
-                env.execute_sql(statement.text)
-            elif statement.tokens[2].text.strip("`") in rung.outputs:
-                inserts.add_insert_sql(statement.text)
-            if (topic := statement.created_table) is not None:
-                options = source_options(topic, product, bindings)
-                _alter(env, topic, options)
-                declare_versions(env, topic, product)  # a dimension's as in a replay, without an end
-                options.pop("scan.bounded.specific-offsets", None)
-                _alter(env, topic, {**options, "scan.bounded.mode": "latest-offset"})
+    declare_sources(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
+    for topic, rule in product.settings.topics.items():
+        if rule.role is not Role.reference:
+            set_options(env, topic, {"scan.bounded.mode": "latest-offset"})
+    declare_outputs(env, product, bindings if rung.sink == ICEBERG else None)
+    job = inserts(env, product, only=rung.outputs)
     if rung.query:
-        inserts.add_insert(TableDescriptor.for_connector(BLACKHOLE).build(),
-                           env.sql_query((HERE / f"{rung.query}.sql").read_text()))
-    return inserts
-
-
-def _sinks(env: TableEnvironment, product: Product, bindings: Bindings, rung: Rung) -> None:
-    for table in rung.outputs:
-        schema = Schema.new_builder()
-        for column in product.columns[table]:
-            schema = schema.column(column.name, column.type)
-        sink = TableDescriptor.for_connector(rung.sink).schema(schema.build())
-        if rung.sink == ICEBERG:
-            for key, value in sink_options(table, bindings).items():
-                sink = sink.option(key, value) if key != "connector" else sink
-        env.create_temporary_table(table, sink.build())
-
-
-def _alter(env: TableEnvironment, topic: str, options: dict[str, str]) -> None:
-    pairs = ", ".join(f"'{key}' = '{value}'" for key, value in options.items())
-    env.execute_sql(f"ALTER TABLE `{topic}` SET ({pairs})")
+        job.add_insert(TableDescriptor.for_connector(BLACKHOLE).build(),
+                       env.sql_query((HERE / f"{rung.query}.sql").read_text()))
+    return job

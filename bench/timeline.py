@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from bench.results import keep
 from replay.output import Output, print_rows
+
+RESULTS = Path(__file__).parent / "results" / "timeline.json"
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def main() -> None:
     for step, seconds in sorted(seen.items(), key=lambda item: item[1]):
         rows.append({"seconds": round(seconds, 1), "step": step, "took": round(seconds - before, 1)})
         before = seconds
+    keep(RESULTS, rows, command=f"kappa deploy {' '.join(sys.argv[1:])}")
     print_rows(rows, Output.text)
 
 

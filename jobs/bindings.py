@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -160,24 +160,46 @@ def declare(env: TableEnvironment, product: Product, bindings: Bindings | None) 
 
     Without bindings (a check) sources and outputs have the same columns and no addresses.
     """
+    declare_sources(env, product, bindings or _NOWHERE)
+    declare_outputs(env, product, bindings)
+    return inserts(env, product)
+
+
+def declare_sources(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
+    """Declare the product's functions, its topics as tables, and the look-ups of those with versions."""
     for name, function in product.settings.functions.items():
         env.create_temporary_system_function(name, _function(function))
+    for statement in read_statements(product.sources_sql):
+        _run(statement, env.execute_sql)
+        if (topic := statement.created_table) is not None:
+            set_options(env, topic, source_options(topic, product, bindings))
+            declare_versions(env, topic, product)
+
+
+def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings | None) -> None:
+    """Declare the outputs as Iceberg tables, without bindings as tables that keep nothing."""
     for table in product.outputs:
         options = sink_options(table, bindings) if bindings else {"connector": "blackhole"}
         wider = bindings.wider_types.get(table, {}) if bindings else {}
         columns = ",\n  ".join(f"`{c.name}` {wider.get(c.name, c.type)}" for c in product.columns[table])
         env.execute_sql(f"CREATE TEMPORARY TABLE `{table}` (\n  {columns}\n) WITH ({_options(options)})")
-    for statement in read_statements(product.sources_sql):
-        _run(statement, env.execute_sql)
-        if (topic := statement.created_table) is not None:
-            options = source_options(topic, product, bindings or _NOWHERE)
-            env.execute_sql(f"ALTER TABLE `{topic}` SET ({_options(options)})")
-            declare_versions(env, topic, product)
-    inserts = env.create_statement_set()
+
+
+def inserts(env: TableEnvironment, product: Product, only: Collection[str] | None = None) -> StatementSet:
+    """Declare the views; the statement set of all inserts, or of those into some outputs only."""
+    found = env.create_statement_set()
     for file in product.output_sql:
         for statement in read_statements(file):
-            _run(statement, inserts.add_insert_sql if statement.verb == "INSERT" else env.execute_sql)
-    return inserts
+            if (table := statement.inserted_table) is None:
+                _run(statement, env.execute_sql)
+            elif only is None or table in only:
+                _run(statement, found.add_insert_sql)
+    return found
+
+
+def set_options(env: TableEnvironment, table: str, options: dict[str, str]) -> None:
+    """Give a declared table further options."""
+    env.execute_sql(f"ALTER TABLE `{table}` SET ({_options(options)})")
 
 
 def declare_versions(env: TableEnvironment, topic: str, product: Product) -> None:

@@ -53,6 +53,11 @@ class Statement:
         is_table = [t.text.upper() for t in self.tokens[:2]] == ["CREATE", "TABLE"]
         return self.tokens[2].text.strip("`") if is_table else None
 
+    @property
+    def inserted_table(self) -> str | None:
+        """The name in INSERT INTO name …, None for every other statement."""
+        return self.tokens[2].text.strip("`") if self.verb == "INSERT" else None
+
 
 def _tokens(line: int, kind: Any, value: str) -> Iterator[Token]:
     """What a lexical token counts as: nothing for space and comments, all that it says for a hint (`/*+ … */`)."""

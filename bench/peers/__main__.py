@@ -18,7 +18,7 @@ from bench.peers import kappa
 from bench.peers.expected import ROOT, expected, repeats_of
 from bench.peers.peer import Limits, Peer, drop_topics, install, run
 from bench.peers.results import compare, failed, measured, remarks, shown, table
-from bench.results import machine
+from bench.results import keep
 from jobs.product import Product, load_product
 from replay import log
 from replay.errors import KappaError
@@ -69,9 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
                 turns.append(row)
                 sys.stderr.write(json.dumps({"turn": turn, **row}, default=str) + "\n")
     rows = table(turns, {p.name: list(p.lacks) for p in PEERS} | kappa.LACKS)
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    document = {**machine(), "turns": args.repeat, "rows": rows}
-    args.results.write_text(json.dumps(document, indent=1) + "\n")
+    keep(args.results, rows, turns=args.repeat)
     print_rows(shown(rows), Output.text)
     sys.stdout.write("\n".join(remarks(rows)) + "\n")
 

@@ -13,8 +13,7 @@ from bench.results import slower, summarise
 
 
 def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
-    return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory,
-            "largest_state_mb": 1.5}
+    return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory}
 
 
 def test_ratios_are_to_the_pass_through_of_the_same_run() -> None:
@@ -28,6 +27,11 @@ def test_several_turns_give_medians_with_their_spread_and_the_highest_memory() -
     turns = [row("pass_through", s, s, m) for s, m in ((2, 900), (3, 1100), (10, 1000))]
     (summary,) = summarise(turns)
     assert (summary["seconds"], summary["spread_seconds"], summary["peak_memory_mb"]) == (3, 8, 1100)
+
+
+def test_state_and_tables_are_those_of_the_last_turn() -> None:
+    (summary,) = summarise([row("once", 8, 12) | {"largest_state_mb": mb, "tables": {"t": {"mb": mb}}} for mb in (3, 2)])
+    assert (summary["largest_state_mb"], summary["tables"]) == (2, {"t": {"mb": 2}})
 
 
 def test_without_a_pass_through_there_is_no_ratio() -> None:

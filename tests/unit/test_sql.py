@@ -67,6 +67,15 @@ def test_created_table(file: Path, text: str, table: str | None) -> None:
     assert statement.created_table == table
 
 
+@pytest.mark.parametrize(("text", "table"), [
+    ("INSERT INTO orders (a) SELECT 1", "orders"), ("insert into `orders` SELECT 1", "orders"),
+    ("CREATE TABLE orders (a INT)", None), ("SELECT 1", None),
+])
+def test_inserted_table(file: Path, text: str, table: str | None) -> None:
+    (statement,) = read(file, text)
+    assert statement.inserted_table == table
+
+
 def test_a_refused_statement_is_named(file: Path) -> None:
     (statement,) = read(file, "\nINSERT INTO a SELECT b;")
     assert str(StatementError(statement)) == f"{file}:2: INSERT was refused"
