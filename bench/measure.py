@@ -23,7 +23,7 @@ class Process:
     pid: int
     parent: int
     cpu_seconds: float
-    """Its own and that of children that have ended."""
+    """Its own."""
     memory: int
     """Resident bytes."""
 
@@ -39,7 +39,7 @@ def processes() -> dict[int, Process]:
             except OSError:
                 continue
             pid = int(folder.name)
-            found[pid] = Process(pid, int(fields[1]), sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE)
+            found[pid] = Process(pid, int(fields[1]), sum(map(int, fields[11:13])) / _TICKS, int(fields[21]) * _PAGE)
     return found
 
 
@@ -49,26 +49,24 @@ def tree(root: int, of: dict[int, Process]) -> list[Process]:
     return [of[root], *(d for child in below for d in tree(child.pid, of))] if root in of else []
 
 
-@dataclass
 class Meter:
-    """CPU time since it was made, and peak memory, of some processes and their children."""
+    """CPU time since it was made, and peak memory, of some processes and all below them, as samples show them.
 
-    roots: tuple[int, ...]
-    began: float = 0.0
-    peak: int = 0
+    A child counts as it was last seen: Python workers end with their job, killed and waited for by nobody.
+    """
 
-    def __post_init__(self) -> None:
-        self.began = self._now()
+    def __init__(self, roots: tuple[int, ...]) -> None:
+        self.roots, self.peak, self._before = roots, 0, 0.0
+        self._seen: dict[int, float] = {}
+        self._before = self.sample()
 
-    def cpu_seconds(self) -> float:
-        """Seconds of CPU until now; takes a sample of the memory as well."""
-        return self._now() - self.began
-
-    def _now(self) -> float:
+    def sample(self) -> float:
+        """Look again; seconds of CPU until now."""
         of = processes()
-        all_of_them = [p for root in self.roots for p in tree(root, of)]
-        self.peak = max(self.peak, sum(p.memory for p in all_of_them))
-        return sum(p.cpu_seconds for p in all_of_them)
+        found = [p for root in self.roots for p in tree(root, of)]
+        self.peak = max(self.peak, sum(p.memory for p in found))
+        self._seen.update((p.pid, p.cpu_seconds) for p in found)
+        return sum(self._seen.values()) - self._before
 
 
 def wait_finished(rest: str, job_id: str, meter: Meter, timeout: float) -> float:
@@ -80,7 +78,7 @@ def wait_finished(rest: str, job_id: str, meter: Meter, timeout: float) -> float
     with httpx.Client(base_url=rest, trust_env=False, timeout=10) as client:
         while True:
             job = client.get(f"/jobs/{job_id}").json()
-            meter.cpu_seconds()
+            meter.sample()
             if job["state"] in ENDED:
                 break
             if time.monotonic() > deadline:

@@ -69,6 +69,7 @@ def environment(product: Product) -> TableEnvironment:
         # A task waits while Python works off a bundle: large ones let both work. A checkpoint ends a bundle, so no row
         # waits longer than for that, and none longer than a second.
         "python.fn-execution.bundle.size": "100000",
+        "python.fn-execution.arrow.batch.size": "10000",
         "python.metric.enabled": "false",
         **settings.flink,
     }.items():

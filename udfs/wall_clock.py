@@ -1,7 +1,7 @@
 """Instants and wall clocks, in minutes.
 
 An instant is the number of minutes since 1970-01-01 00:00 UTC; what clocks show is the number of minutes since they
-showed 1970-01-01 00:00. Plain integers, because PyFlink localises every TIMESTAMP_LTZ that it hands to Python, which
+showed 1970-01-01 00:00. Plain numbers, because PyFlink localises every TIMESTAMP_LTZ that it hands to Python, which
 costs more than all that is done here. Far from any clock change, which is on most days, the rest is arithmetic too.
 """
 
@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
 
 DAY = 24 * 60
 _EPOCH = datetime(1970, 1, 1)
@@ -19,27 +23,37 @@ _STEPS = 3 * 4
 _zone = lru_cache(maxsize=None)(ZoneInfo)
 
 
-def next_wall_clock(after: int | None, hhmm: int | None, zone: str | None) -> tuple[int, int] | None:
+def next_wall_clock(after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series[Any]) -> pd.DataFrame:
     """The first instant after `after` at which the clocks of an IANA zone show hhmm, and what they show then.
 
-    None for None.
-
+    Columns `instant` and `shown` of as many rows as there are arguments, NaN where one of these is missing.
     hhmm is hours * 100 + minutes, 2400 being the midnight that ends a day; ValueError when it is no time of day.
     A time that a clock change skips is taken as if the change had not happened yet (PEP 495, fold=0), when clocks show
     a later one; a time that occurs twice is its first occurrence after `after`.
     """
-    if after is None or hhmm is None or zone is None:
-        return None
-    hours, minutes = divmod(hhmm, 100)
-    if not (0 <= hours <= 24 and 0 <= minutes < 60 and hhmm <= 2400):
-        raise ValueError(f"expected a time of day as HHMM, found {hhmm}")
-    time_of_day = hours % 24 * 60 + minutes
-    offset = _steady_offset(zone, after // DAY)
-    if offset is None:
-        instant = _next_shown(after, time_of_day, _zone(zone))
-        return instant, _shown(instant, _zone(zone))
-    instant = after + ((time_of_day - after - offset) % DAY or DAY)
-    return instant, instant + offset
+    given = (after.notna() & hhmm.notna() & zone.notna()).to_numpy()
+    start, minutes = after[given].to_numpy(np.int64), _minutes_of_day(hhmm[given].to_numpy(np.int64))
+    codes, zones = pd.factorize(zone[given])
+    days, which = np.unique(start // DAY * len(zones) + codes, return_inverse=True)
+    steady = [_steady_offset(zones[day % len(zones)], int(day // len(zones))) for day in days]
+    offset = np.array([np.nan if minute is None else minute for minute in steady])[which]
+    # The wait is 1 to DAY minutes. What is NaN, near a clock change, is looked up instead.
+    instant = start + DAY - (start + offset - minutes) % DAY
+    shown = instant + offset
+    for i in np.flatnonzero(np.isnan(offset)):
+        tz = _zone(zones[codes[i]])
+        instant[i] = _next_shown(int(start[i]), int(minutes[i]), tz)
+        shown[i] = _shown(int(instant[i]), tz)
+    found = np.full((len(given), 2), np.nan)
+    found[given] = np.column_stack((instant, shown))
+    return pd.DataFrame(found, columns=["instant", "shown"])
+
+
+def _minutes_of_day(hhmm: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    wrong = (hhmm < 0) | (hhmm > 2400) | (hhmm % 100 >= 60)
+    if wrong.any():
+        raise ValueError(f"expected a time of day as HHMM, found {hhmm[wrong][0]}")
+    return hhmm // 100 % 24 * 60 + hhmm % 100
 
 
 @lru_cache(maxsize=100_000)

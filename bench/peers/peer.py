@@ -128,7 +128,7 @@ def _watch(process: subprocess.Popen[bytes], ready: Path, limits: Limits) -> tup
     while True:
         # A process that has ended keeps its times until it is waited for.
         ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        cpu = meter.cpu_seconds()
+        cpu = meter.sample()
         if not at_start and ready.exists():
             at_start = cpu
         if ended:

@@ -37,7 +37,8 @@ INSERT INTO departures (
 SELECT
   flight_date, carrier, airline, flight, pseudonym(tailnum), plane_year, plane_manufacturer, plane_model, plane_seats,
   origin, dest, dest_name, dest_time_zone, sched_dep_time,
-  scheduled, CAST(scheduled AS TIMESTAMP(3)), departed_at, CAST(departed_at AS TIMESTAMP(3)),
+  scheduled, TIMESTAMPADD(MINUTE, sched_dep_time / 100 * 60 + MOD(sched_dep_time, 100), CAST(flight_date AS TIMESTAMP(3))),
+  departed_at, CAST(departed_at AS TIMESTAMP(3)),
   TO_TIMESTAMP_LTZ(arrived.instant * 60000, 3),
   TIMESTAMPADD(MINUTE, arrived.shown, TIMESTAMP '1970-01-01 00:00:00'),
   dep_delay, arr_delay, cancelled, air_time, distance,

@@ -224,6 +224,7 @@ def test_every_topic_is_read_by_the_connector_that_keeps_the_clock() -> None:
              for topic in ("flights", "weather", "planes")}
     assert found == {"flights": ("kappa-log", "6h", None, None), "weather": ("kappa-log", "1h", "true", None),
                      "planes": ("kappa-log", "0s", None, "latest-offset")}
-    drift = {topic: source_options(topic, flights, bindings).get("scan.watermark.alignment.max-drift")
+    in_step = flights.model_copy(update={"settings": flights.settings.model_copy(update={"max_drift": "30d"})})
+    drift = {topic: source_options(topic, in_step, bindings).get("scan.watermark.alignment.max-drift")
              for topic in ("flights", "weather", "planes")}
     assert drift == {"flights": "2592000 s", "weather": "2592000 s", "planes": None}

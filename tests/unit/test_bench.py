@@ -30,7 +30,8 @@ def test_several_turns_give_medians_with_their_spread_and_the_highest_memory() -
 
 
 def test_state_and_tables_are_those_of_the_last_turn() -> None:
-    (summary,) = summarise([row("once", 8, 12) | {"largest_state_mb": mb, "tables": {"t": {"mb": mb}}} for mb in (3, 2)])
+    turns = [row("once", 8, 12) | {"largest_state_mb": mb, "tables": {"t": {"mb": mb}}} for mb in (3, 2)]
+    (summary,) = summarise(turns)
     assert (summary["largest_state_mb"], summary["tables"]) == (2, {"t": {"mb": 2}})
 
 

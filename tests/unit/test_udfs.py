@@ -9,20 +9,38 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs import privacy, wall_clock
-from udfs.privacy import pseudonym
-from udfs.wall_clock import DAY, next_wall_clock
+from udfs.wall_clock import DAY
 
 NEW_YORK, CHICAGO, PHOENIX, CHONGQING = "America/New_York", "America/Chicago", "America/Phoenix", "Asia/Chongqing"
+ODD = ("Pacific/Apia", "Australia/Lord_Howe", "Africa/Casablanca")
 
 
 def minute(text: str) -> int:
     """Minutes since 1970 of what a calendar and a clock show."""
     return (datetime.fromisoformat(text) - datetime(1970, 1, 1)) // timedelta(minutes=1)
+
+
+Arguments = tuple[int | None, int | None, str | None]
+
+
+def next_wall_clocks(*rows: Arguments) -> list[tuple[int, int] | None]:
+    """The function's answer to some rows at once, as PyFlink asks: numbers with a missing one among them are floats."""
+    after, hhmm, zone = zip(*rows, strict=True)
+    found = wall_clock.next_wall_clock(pd.Series(after, dtype=float), pd.Series(hhmm, dtype=float),
+                                       pd.Series(zone, dtype=object))
+    assert list(found.columns) == ["instant", "shown"] and len(found) == len(rows)
+    return [None if pd.isna(row.instant) else (int(row.instant), int(row.shown)) for row in found.itertuples()]
+
+
+def next_wall_clock(after: int | None, hhmm: int | None, zone: str | None) -> tuple[int, int] | None:
+    (found,) = next_wall_clocks((after, hhmm, zone))
+    return found
 
 
 @pytest.mark.parametrize(("after", "hhmm", "zone", "expected"), [
@@ -63,17 +81,22 @@ def test_next_wall_clock_refuses_what_is_no_time_of_day(hhmm: int) -> None:
 def test_every_minute_of_the_days_around_a_change_is_found_again() -> None:
     """What a clock shows some time later is where next_wall_clock ends, unless the clock shows it sooner."""
     for day in ("2013-03-10", "2013-11-03", "2013-07-01"):
-        for after in range(minute(day), minute(day) + DAY, 7):
-            for hhmm in (0, 59, 130, 230, 330, 1200, 2359):
-                found = next_wall_clock(after, hhmm, NEW_YORK)
-                assert found is not None
-                instant, shown = found
-                assert instant > after and shown == wall_clock._shown(instant, ZoneInfo(NEW_YORK))
-                skipped = hhmm == 230 and shown == minute("2013-03-10T03:30")
-                assert skipped or shown % DAY == hhmm // 100 * 60 + hhmm % 100
+        asked = [(after, hhmm, NEW_YORK) for after in range(minute(day), minute(day) + DAY, 7)
+                 for hhmm in (0, 59, 130, 230, 330, 1200, 2359)]
+        for (after, hhmm, _), found in zip(asked, next_wall_clocks(*asked), strict=True):
+            assert found is not None
+            instant, shown = found
+            assert instant > after and shown == wall_clock._shown(instant, ZoneInfo(NEW_YORK))
+            skipped = hhmm == 230 and shown == minute("2013-03-10T03:30")
+            assert skipped or shown % DAY == hhmm // 100 * 60 + hhmm % 100
 
 
-ODD = ("Pacific/Apia", "Australia/Lord_Howe", "Africa/Casablanca")
+def test_rows_of_many_zones_and_days_do_not_mix() -> None:
+    zones = (NEW_YORK, None, CHICAGO, PHOENIX, CHONGQING, *ODD)
+    start = minute("2013-03-09")
+    rows: list[Arguments] = [(start + 61 * i if i % 7 else None, i % 24 * 100 + i % 60 if i % 5 else None,
+                              zones[i % len(zones)]) for i in range(400)]
+    assert next_wall_clocks(*rows) == [next_wall_clock(*row) for row in rows]
 
 
 @given(st.sampled_from((NEW_YORK, CHICAGO, PHOENIX, CHONGQING, *ODD)),
@@ -121,7 +144,12 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def _forget() -> None:
     privacy._key.cache_clear()
-    pseudonym.cache_clear()
+    privacy._pseudonym.cache_clear()
+
+
+def pseudonym(value: str | None) -> str | None:
+    (found,) = privacy.pseudonym(pd.Series([value], dtype=object))
+    return found
 
 
 def test_a_pseudonym_is_hmac_sha256_cut_to_128_bits(secrets: Path) -> None:
