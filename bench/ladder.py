@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("rungs", nargs="*", help="only these, in this order [default: all]")
     parser.add_argument("--product", type=Path, default=ROOT / "sql" / "flights", help="its folder")
     parser.add_argument("--parallelism", type=int, default=2)
+    parser.add_argument("--until", type=datetime.fromisoformat, metavar="DATE",
+                        help="read records appended before it [default: all]")
     parser.add_argument("--repeat", type=int, default=1, help="turns of all rungs; the table has medians")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a Flink setting of every job")
     parser.add_argument("--results", type=Path, default=Path(os.environ.get("KAPPA_BENCH_OUT") or RESULTS))
@@ -51,7 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.update({k: v for k, v in submit_env(settings).items() if k != "PYTHONPATH"})
     # Workers of their own, as under `flink run`: PyFlink takes this for a local test, and would run its Python in here.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
-    runner = Runner(settings, product, args.parallelism, dict(s.split("=", 1) for s in args.set), args.timeout)
+    extra = dict(s.split("=", 1) for s in args.set)
+    runner = Runner(settings, product, args.parallelism, extra, args.timeout, args.until)
     rungs = {rung.name: rung for rung in ladder(product)}
     rows = []
     for turn in range(args.repeat):
@@ -77,7 +81,7 @@ class Runner:
     """Runs rungs one after the other on the stack."""
 
     def __init__(self, settings: Settings, product: Product, parallelism: int, extra: dict[str, str],
-                 timeout: float) -> None:
+                 timeout: float, until: datetime | None = None) -> None:
         self.settings, self.product, self.parallelism, self.timeout = settings, product, parallelism, timeout
         self.world = World(settings)
         lake.ensure_tables(self.world.catalog, product)
@@ -92,8 +96,11 @@ class Runner:
         }
         self.pids = tuple(row.pid for row in stack.status(stack.layout_of(kappa_home()))
                           if row.pid and row.program in ("jobmanager", "taskmanager"))
-        ends = log.end_offsets(settings, list(product.settings.topics))
-        self.events = sum(sum(partitions.values()) for partitions in ends.values())
+        self.ends = log.end_offsets(settings, list(product.settings.topics))
+        if until:
+            at = log.offsets_at(settings, self.ends, int(until.replace(tzinfo=UTC).timestamp() * 1000))
+            self.ends = {topic: {**partitions, **at[topic]} for topic, partitions in self.ends.items()}
+        self.events = sum(sum(partitions.values()) for partitions in self.ends.values())
 
     def run(self, rung: Rung) -> dict[str, Any]:
         """One job from its submission to its end, as a row of the results."""
@@ -101,7 +108,7 @@ class Runner:
             bindings = Bindings.model_validate(
                 self.world.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
             settings = {**self.flink, "pipeline.name": f"bench {rung.name}", **rung.settings}
-            job = build(rung, self.product, bindings, settings)
+            job = build(rung, self.product, bindings, settings, self.ends)
             meter = Meter(self.pids)
             client = job.execute().get_job_client()
             assert client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jobs.bindings import (
     configure_run,
     declare_outputs,
     declare_sources,
+    end_options,
     environment,
     inserts,
     set_options,
@@ -52,8 +54,9 @@ def ladder(product: Product) -> tuple[Rung, ...]:
     )
 
 
-def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, str]) -> StatementSet:
-    """The rung's job: as the product has it, but for the sinks, and that it ends at the log's end."""
+def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, str],
+          ends: Mapping[str, Mapping[int, int]]) -> StatementSet:
+    """The rung's job: as the product has it, but for the sinks, and up to `ends`: topic → partition → offset."""
     env = environment(product)
     configure_run(env, product, bindings)
     # To Flink, a job that reads to an end works off no backlog; a replay does.
@@ -63,7 +66,7 @@ def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, 
     declare_sources(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
     for topic, rule in product.settings.topics.items():
         if rule.role is not Role.reference:
-            set_options(env, topic, {"scan.bounded.mode": "latest-offset"})
+            set_options(env, topic, end_options(ends[topic]))
     declare_outputs(env, product, bindings if rung.sink == ICEBERG else None)
     job = inserts(env, product, only=rung.outputs)
     if rung.query:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -123,12 +123,7 @@ def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str
     if rule.role is Role.reference:
         ends = bindings.reference_offsets.get(topic)
         options["allowed-lateness"] = "0s"
-        options["scan.bounded.mode"] = "specific-offsets" if ends else "latest-offset"
-        if ends:
-            options["scan.bounded.specific-offsets"] = ";".join(
-                f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items())
-            )
-        return options
+        return {**options, **(end_options(ends) if ends else {"scan.bounded.mode": "latest-offset"})}
     options["allowed-lateness"] = rule.allowed_lateness or "0s"
     options["scan.topic-partition-discovery.interval"] = _DISCOVERY
     if product.settings.max_drift:
@@ -142,6 +137,12 @@ def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str
         # Records are handed round to the subtasks behind: the safety check asks for versions ordered by a window.
         options["scan.parallelism"] = str(partitions)
     return options
+
+
+def end_options(ends: Mapping[int, int]) -> dict[str, str]:
+    """Options of a topic that is read up to fixed offsets, one per partition."""
+    offsets = ";".join(f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items()))
+    return {"scan.bounded.mode": "specific-offsets", "scan.bounded.specific-offsets": offsets}
 
 
 def sink_options(table: str, bindings: Bindings) -> dict[str, str]:

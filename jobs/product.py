@@ -144,7 +144,7 @@ class ProductSettings(_Model):
     parallelism: int = Field(default=2, ge=1)
     checkpoint_interval: str = "10s"
     """Of a job near the end of the log: also how often its tables commit."""
-    backlog_checkpoint_interval: str = "30s"
+    backlog_checkpoint_interval: str = "1min"
     """Of a job that works off a backlog, as a replay does: fewer commits, larger files; never less than the other."""
     longest_wait: str = "1h"
     """The longest window, on the log's clock, in which an accepted record waits before its row is written."""
