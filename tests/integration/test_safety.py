@@ -85,8 +85,8 @@ BY_TEXT = {
         FLIGHTS, "sources.sql", "WITH ('topic' = 'weather')", "WITH ('topic' = 'weather', 'scan.parallelism' = '4')",
         "sources.sql", "option 'scan.parallelism'"),
     "function not deterministic": (
-        FLIGHTS, "product.yaml", "udfs.privacy:pseudonym\n    returns: STRING\n    deterministic: true",
-        "udfs.privacy:pseudonym\n    returns: STRING",
+        FLIGHTS, "product.yaml", "udfs.privacy:pseudonym\n    returns: STRING\n    vectorised: true\n    deterministic: true",
+        "udfs.privacy:pseudonym\n    returns: STRING\n    vectorised: true",
         "product.yaml", "function pseudonym is not declared deterministic"),
 }
 
@@ -99,7 +99,7 @@ BY_PLAN = {
         "the watermark of orders is not the log's clock less the allowed lateness"),
     "watermark outside of the source": (
         FLIGHTS, "sources.sql", FLIGHTS_WATERMARK,
-        "seen AS TO_TIMESTAMP_LTZ(next_wall_clock(0, sched_dep_time, 'UTC').instant * 60000, 3),\n"
+        "seen AS TO_TIMESTAMP_LTZ(CAST(pseudonym(carrier) AS BIGINT), 3),\n"
         "  WATERMARK FOR happened AS seen - INTERVAL '6' HOUR",
         "the watermark of flights is not taken inside the source, per partition"),
     "no late filter": (
