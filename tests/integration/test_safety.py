@@ -85,8 +85,8 @@ BY_TEXT = {
         FLIGHTS, "sources.sql", "WITH ('topic' = 'weather')", "WITH ('topic' = 'weather', 'scan.parallelism' = '4')",
         "sources.sql", "option 'scan.parallelism'"),
     "function not deterministic": (
-        FLIGHTS, "product.yaml", "udfs.privacy:pseudonym\n    returns: STRING\n    vectorised: true\n    deterministic: true",
-        "udfs.privacy:pseudonym\n    returns: STRING\n    vectorised: true",
+        FLIGHTS, "product.yaml", "returns: STRING\n    vectorised: true\n    deterministic: true",
+        "returns: STRING\n    vectorised: true",
         "product.yaml", "function pseudonym is not declared deterministic"),
 }
 
