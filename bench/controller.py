@@ -141,7 +141,6 @@ def main() -> None:
     out.print(f"each product, each round: {each['calls']}\n{each['statements']}; the disk takes {disk} ms\n"
               f"{each['answers']:.0f} answers waited for: {each['seconds_of_answers']} s at "
               f"{1000 * CALL_SECONDS:.0f} ms each", markup=False)
-    RESULTS.parent.mkdir(exist_ok=True)
     keep(RESULTS, rows, replaying=args.replaying, disk_ms=disk, per_product=each)
 
 

@@ -175,7 +175,7 @@ def declare_sources(env: TableEnvironment, product: Product, bindings: Bindings)
         _run(statement, env.execute_sql)
         if (topic := statement.created_table) is not None:
             set_options(env, topic, source_options(topic, product, bindings))
-            declare_versions(env, topic, product)
+            _declare_versions(env, topic, product)
 
 
 def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings | None) -> None:
@@ -204,7 +204,7 @@ def set_options(env: TableEnvironment, table: str, options: dict[str, str]) -> N
     env.execute_sql(f"ALTER TABLE `{table}` SET ({_options(options)})")
 
 
-def declare_versions(env: TableEnvironment, topic: str, product: Product) -> None:
+def _declare_versions(env: TableEnvironment, topic: str, product: Product) -> None:
     """Declare the table function of a topic of versions, where it has a key."""
     if key := product.settings.topics[topic].key:
         jvm = get_gateway().jvm
