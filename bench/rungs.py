@@ -33,21 +33,24 @@ class Rung:
     query: str = ""
     outputs: tuple[str, ...] = ()
     sink: str = BLACKHOLE
+    as_they_come: bool = False
+    """Records are neither held nor de-duplicated by the source."""
     settings: dict[str, str] = field(default_factory=dict)
     """Flink's, of this job alone."""
 
 
 def ladder(product: Product) -> tuple[Rung, ...]:
     """From reading to the full product."""
-    queries = (PASS_THROUGH, "reject_late", "once", "one_join", "four_joins")
+    queries = ("once", "one_join", "four_joins")
     full = tuple(product.outputs)
     no_joins = tuple(t for t in full if t != "departures")
     return (
+        *(Rung(name, query=name, as_they_come=True) for name in (PASS_THROUGH, "reject_late")),
         *(Rung(name, query=name) for name in queries),
-        Rung("once_rocksdb", query="once", settings={"state.backend.type": "rocksdb"}),
         Rung("silver_without_python", query="silver_without_python"),
         Rung("silver", outputs=("departures",)),
         Rung("gold", outputs=no_joins),
+        Rung("gold_rocksdb", outputs=no_joins, settings={"state.backend.type": "rocksdb"}),
         Rung("product", outputs=full),
         Rung("silver_iceberg", outputs=("departures",), sink=ICEBERG),
         Rung("product_iceberg", outputs=full, sink=ICEBERG),
@@ -67,6 +70,8 @@ def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, 
     for topic, rule in product.settings.topics.items():
         if rule.role is not Role.reference:
             set_options(env, topic, end_options(ends[topic]))
+        if rule.once and rung.as_they_come:
+            env.execute_sql(f"ALTER TABLE `{topic}` RESET ('once')")
     declare_outputs(env, product, bindings if rung.sink == ICEBERG else None)
     job = inserts(env, product, only=rung.outputs)
     if rung.query:

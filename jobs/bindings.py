@@ -130,6 +130,8 @@ def source_options(topic: str, product: Product, bindings: Bindings) -> dict[str
         options["scan.watermark.alignment.group"] = product.name
         options["scan.watermark.alignment.max-drift"] = f"{seconds(product.settings.max_drift)} s"
         options["scan.watermark.alignment.update-interval"] = "50 ms"
+    if rule.once:
+        options["once"] = ";".join(rule.identity)
     if topic in bindings.broker_time:
         options["broker-time"] = "true"
     if rule.role is Role.dimension and partitions < bindings.parallelism:

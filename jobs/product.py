@@ -55,6 +55,10 @@ class Topic(_Model):
     """L: a record is late when it was appended more than this after it happened. Events and dimensions need one."""
     identity: tuple[str, ...] = ()
     """Columns of an event that make two records the same event; the row table has columns of the same names."""
+    once: bool = False
+    """The source hands on each event once, by `identity` and time, when its partition's clock has passed it and in
+    order of time; SQL declares WATERMARK FOR t AS t. An event is sent again to the same partition, and a TaskManager
+    holds in memory what is younger than `allowed_lateness`."""
     key: tuple[str, ...] = ()
     """Of a reference or a dimension T: columns of which its versions are. SQL has them as the table function
     T_at(time, key…); a TaskManager holds the versions in memory, of a dimension those of the times being looked up."""
@@ -183,6 +187,8 @@ class ProductSettings(_Model):
         for name, topic in self.topics.items():
             if topic.role is not Role.reference and topic.allowed_lateness is None:
                 raise ValueError(f"topic {name} ({topic.role.value}) needs allowed_lateness")
+            if topic.once and not (topic.role is Role.events and topic.identity):
+                raise ValueError(f"topic {name} is read once, which takes role events and an identity")
             if topic.role is Role.events and topic.key:
                 raise ValueError(f"topic {name} (events) has a key, and only references and dimensions do")
         widest = max(map(self.lateness, self.topics), default=0)

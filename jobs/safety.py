@@ -63,6 +63,7 @@ def check_text(product: Product, statements: Iterable[Statement]) -> Iterator[Pr
     for statement in statements:
         yield from _words(statement)
         yield from _options(product, statement)
+        yield from _time_of_events(product, statement)
     yaml = str(product.folder / "product.yaml")
     for name, function in product.settings.functions.items():
         if not function.deterministic:
@@ -100,6 +101,20 @@ def _options(product: Product, statement: Statement) -> Iterator[Problem]:
     if (table := statement.created_table) is not None and table not in product.settings.topics:
         yield Problem(str(statement.file), statement.line, f"table {table}",
                       "the name of a topic of product.yaml: " + ", ".join(product.settings.topics))
+
+
+def _time_of_events(product: Product, statement: Statement) -> Iterator[Problem]:
+    """The source of a topic that is read once learns the time of an event from the declared watermark."""
+    rule = product.settings.topics.get(statement.created_table or "")
+    if rule is None or not rule.once:
+        return
+    words = statement.words
+    found = [i for i in range(len(words)) if words[i : i + 2] == ("WATERMARK", "FOR")]
+    line = statement.tokens[found[0]].line if found else statement.line
+    if not any(words[i + 3] == "AS" and words[i + 4] == words[i + 2] and words[i + 5] in (")", ",") for i in found):
+        construct = f"{statement.created_table} is read once, by another time than its own"
+        yield Problem(str(statement.file), line, construct,
+                      "WATERMARK FOR t AS t, with t the time of the event; the source adds the allowed lateness")
 
 
 def _is_option(statement: Statement, index: int) -> bool:
@@ -220,12 +235,14 @@ def _check_watermark(topic: str, rule: Topic, scan: Node, nodes: tuple[Node, ...
     if any(n.name == "WatermarkAssigner" for n in nodes if topic in {scanned_topic(m) for m in n.walk()}):
         yield Problem(file, 0, f"the watermark of {topic} is not taken inside the source, per partition",
                       "a watermark on the metadata column alone: " + wanted)
-    elif rule.role is Role.reference:
+    elif rule.role is Role.reference or rule.once:
         if "watermark=[" not in scan.text:
-            yield Problem(file, 0, f"{topic} has no watermark", "WATERMARK FOR appended AS appended")
+            yield Problem(file, 0, f"{topic} has no watermark",
+                          "WATERMARK FOR t AS t" if rule.once else "WATERMARK FOR appended AS appended")
     elif not re.search(expected, scan.text):
         yield Problem(file, 0, f"the watermark of {topic} is not the log's clock less the allowed lateness", wanted)
-    elif milliseconds and not (rule.key and not _held(scan, nodes)):  # the lookup leaves late versions out by itself
+    if rule.role is not Role.reference and milliseconds and not (rule.key and not _held(scan, nodes)):
+        # (A lookup leaves late versions out by itself.)
         late = re.compile(rf">= \(?(?:-\()?{clock}[,\- ]+{interval}")
         readers = [n for n in nodes if n.name == "Calc" and late.search(n.text) and scan in tuple(n.walk())]
         if not readers:
@@ -247,6 +264,12 @@ def _check_sink(product: Product, sink: Node) -> Iterator[Problem]:
         file = str(product.folder / f"{name}.sql")
         yield Problem(file, 0, f"an update stream ({changes[1]}) into append-only table {name}",
                       "a window: GROUP BY window_start, window_end, or a de-duplication in a window")
+
+
+def _waited(product: Product, node: Node) -> bool:
+    """Whether rows come to an operator when the watermark has passed them: from a window, or a topic read once."""
+    topics = [product.settings.topics[topic] for n in node.walk() if (topic := scanned_topic(n)) is not None]
+    return any(n.name.startswith("Window") for n in node.walk()) or all(topic.once for topic in topics)
 
 
 _REFUSED_NODES = {
@@ -281,9 +304,9 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
                 yield Problem(where, 0, "the latest version of records that are not in order of time",
                               "a de-duplication in a window of the version's time first")
         looked_up = re.search(r"invocation=\[(\w+)_at\(", node.text) if node.name == "Correlate" else None
-        if looked_up and looked_up[1] in dimensions and not any(n.name.startswith("Window") for n in node.walk()):
+        if looked_up and looked_up[1] in dimensions and not _waited(product, node):
             yield Problem(where, 0, f"{looked_up[1]}_at() of events that no window has held back",
                           "the lookup behind a window of the events, such as that of the de-duplication, at whose end "
-                          f"{looked_up[1]} is there")
+                          f"{looked_up[1]} is there; or once: true for the events")
         if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
             yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key's session never ends")

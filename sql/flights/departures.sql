@@ -3,19 +3,11 @@ SELECT * FROM flights
 WHERE error IS NULL AND payload IS NOT NULL   -- a record without a value is a heartbeat: it carries only the log's clock
   AND happened >= appended - INTERVAL '6' HOUR;
 
--- One row per flight. A repeated event has the same time, so it falls into the same one-minute window;
--- window_time, the last millisecond of the departure's minute, stays the rows' event time from here on.
-
+-- One row per flight: the source hands on each of them once.
 CREATE VIEW flights_once AS
 SELECT flight_date, sched_dep_time, dep_delay, arr_time, arr_delay, carrier, flight, tailnum, origin, dest,
-       air_time, distance, dep_time IS NULL AS cancelled, happened, log_partition, log_offset, window_time AS event_time
-FROM (
-  SELECT *, ROW_NUMBER() OVER (
-    PARTITION BY window_start, window_end, carrier, flight, origin, flight_date, sched_dep_time
-    ORDER BY happened) AS n
-  FROM TABLE(TUMBLE(TABLE flights_on_time, DESCRIPTOR(happened), INTERVAL '1' MINUTE))
-)
-WHERE n = 1;
+       air_time, distance, dep_time IS NULL AS cancelled, happened, log_partition, log_offset
+FROM flights_on_time;
 
 -- With airline, plane, destination and weather as they were when it left: what the log says of that time.
 CREATE VIEW departed AS
@@ -23,10 +15,10 @@ SELECT f.*, a.name AS airline, p.`year` AS plane_year, p.manufacturer AS plane_m
        p.seats AS plane_seats, d.name AS dest_name, d.tzone AS dest_time_zone,
        w.observed_at AS weather_observed_at, w.temp, w.wind_speed, w.precip, w.visib
 FROM flights_once AS f
-LEFT JOIN LATERAL TABLE(airlines_at(f.event_time, f.carrier)) AS a ON TRUE
-LEFT JOIN LATERAL TABLE(airports_at(f.event_time, f.dest))    AS d ON TRUE
-LEFT JOIN LATERAL TABLE(planes_at(f.event_time, f.tailnum))   AS p ON TRUE
-LEFT JOIN LATERAL TABLE(weather_at(f.event_time, f.origin))   AS w ON TRUE;
+LEFT JOIN LATERAL TABLE(airlines_at(f.happened, f.carrier)) AS a ON TRUE
+LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest))    AS d ON TRUE
+LEFT JOIN LATERAL TABLE(planes_at(f.happened, f.tailnum))   AS p ON TRUE
+LEFT JOIN LATERAL TABLE(weather_at(f.happened, f.origin))   AS w ON TRUE;
 
 INSERT INTO departures (
   flight_date, carrier, airline, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,
@@ -35,7 +27,7 @@ INSERT INTO departures (
   dep_delay, arr_delay, cancelled, air_time, distance,
   weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset)
 SELECT
-  flight_date, carrier, airline, flight, pseudonym(tailnum), plane_year, plane_manufacturer, plane_model, plane_seats,
+  flight_date, carrier, airline, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,
   origin, dest, dest_name, dest_time_zone, sched_dep_time,
   scheduled, TIMESTAMPADD(MINUTE, sched_dep_time / 100 * 60 + MOD(sched_dep_time, 100), CAST(flight_date AS TIMESTAMP(3))),
   departed_at, CAST(departed_at AS TIMESTAMP(3)),
@@ -45,7 +37,8 @@ SELECT
   weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset
 FROM (
   -- Python reckons in minutes since 1970: a TIMESTAMP_LTZ is slow to hand over.
-  SELECT *, next_wall_clock(TIMESTAMPDIFF(MINUTE, TO_TIMESTAMP_LTZ(0, 3), departed_at), arr_time, dest_time_zone) AS arrived
+  SELECT *, pseudonym(tailnum) AS tail_id,
+         next_wall_clock(TIMESTAMPDIFF(MINUTE, TO_TIMESTAMP_LTZ(0, 3), departed_at), arr_time, dest_time_zone) AS arrived
   FROM (
     SELECT *, happened - COALESCE(dep_delay, 0) * INTERVAL '1' MINUTE AS scheduled,
            CASE WHEN cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE happened END AS departed_at

@@ -1,5 +1,6 @@
 -- What the job reads. Every table ends with the record's bytes and, where they could not be decoded, the reason.
--- The watermark is the log's own clock less the allowed lateness: what is late is a property of the record.
+-- The watermark is the log's own clock less the allowed lateness: what is late is a property of the record. Of flights,
+-- which are read once (product.yaml), the source sees to it.
 
 CREATE TABLE flights (
   flight_date    DATE,
@@ -24,7 +25,7 @@ CREATE TABLE flights (
   -- When it left, or should have: the scheduled time plus the delay. (Date plus dep_time would be a day early after midnight.)
   happened AS CAST(TIMESTAMPADD(MINUTE, sched_dep_time / 100 * 60 + MOD(sched_dep_time, 100), CAST(flight_date AS TIMESTAMP(3))) AS TIMESTAMP_LTZ(3))
               + COALESCE(dep_delay, 0) * INTERVAL '1' MINUTE,
-  WATERMARK FOR happened AS appended - INTERVAL '6' HOUR
+  WATERMARK FOR happened AS happened   -- once: the source puts events in order of time
 ) WITH ('topic' = 'flights');
 
 CREATE TABLE weather (

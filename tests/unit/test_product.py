@@ -86,10 +86,12 @@ def test_files_are_sorted_relative_and_without_caches(folder: Path) -> None:
     ("    allowed_lateness: 1h\n",
      "    allowed_lateness: 1h\n  shops:\n    role: dimension\n    allowed_lateness: 2h\n    key: [shop]\n",
      "dimension shops has a key, and a longer allowed_lateness than orders"),
+    ("    identity: [order_id]\n", "    once: true\n",
+     "topic orders is read once, which takes role events and an identity"),
     ("of: orders", "of: parcels", "output order_rows of kind rows needs 'of': one of ['orders']"),
     ("role: events", "role: facts", "expected topics.orders.role: Input should be 'events'"),
-], ids=["name", "range", "unknown field", "duration", "lateness", "drift", "key", "slow dimension", "topic of rows",
-        "role"])
+], ids=["name", "range", "unknown field", "duration", "lateness", "drift", "key", "slow dimension",
+        "once without identity", "topic of rows", "role"])
 def test_a_wrong_field_is_named(folder: Path, old: str, new: str, message: str) -> None:
     change(folder / "product.yaml", old, new)
     with pytest.raises(ProductError) as e:

@@ -132,6 +132,31 @@ def test_a_folder_that_is_no_product(tmp_path: Path) -> None:
     assert found == (Problem(str(tmp_path / "product.yaml"), 0, "none", "a file"),)
 
 
+OF_THE_LOG = "WATERMARK FOR ordered_at AS appended - INTERVAL '1' HOUR"
+
+
+def read_once(folder: Path, watermark: str) -> None:
+    change(folder / "product.yaml", "    identity: [order_id]\n", "    identity: [order_id]\n    once: true\n")
+    change(folder / "sources.sql", OF_THE_LOG, watermark)
+
+
+@pytest.mark.parametrize("time", ["ordered_at", "`ordered_at`"])
+def test_the_time_of_events_that_are_read_once_is_their_own(folder: Path, time: str) -> None:
+    read_once(folder, f"WATERMARK FOR {time} AS ordered_at")
+    assert problems(folder) == []
+
+
+@pytest.mark.parametrize("watermark", [
+    OF_THE_LOG, "WATERMARK FOR ordered_at AS ordered_at - INTERVAL '1' HOUR", "WATERMARK FOR ordered_at AS appended",
+    "PRIMARY KEY (order_id) NOT ENFORCED"])
+def test_any_other_time_of_events_that_are_read_once_is_refused(folder: Path, watermark: str) -> None:
+    read_once(folder, watermark)
+    (problem,) = problems(folder)
+    assert problem.construct == "orders is read once, by another time than its own"
+    text = (folder / "sources.sql").read_text().splitlines()
+    assert text[problem.line - 1].strip().startswith(("WATERMARK", "CREATE TABLE orders"))
+
+
 # --- plans, as Flink prints them ---
 
 SCAN = ("TableSourceScan(table=[[default_catalog, default_database, orders, "
@@ -167,6 +192,17 @@ def test_refused_operators(operator: str) -> None:
 
 def test_lookup_joins_are_refused() -> None:
     assert "LookupJoin" in safety._REFUSED_NODES
+
+
+def test_events_that_are_read_once_have_a_watermark_and_a_late_filter(folder: Path) -> None:
+    read_once(folder, "WATERMARK FOR ordered_at AS ordered_at")
+    product = load_product(folder)
+    plan = PLAN.replace("{operator}", "Calc").replace("-(appended, 3600000:INTERVAL HOUR)", "ordered_at", 1)
+    assert list(check_plan(product, plan)) == []
+    found = [p.construct for p in check_plan(product, plan.replace(", watermark=[ordered_at]", ""))]
+    assert found == ["orders has no watermark"]
+    found = [p.construct for p in check_plan(product, plan.replace("3600000", "60000"))]
+    assert found == ["nothing sets the late records of orders apart: a window would drop them unseen"]
 
 
 def test_a_topic_read_twice() -> None:

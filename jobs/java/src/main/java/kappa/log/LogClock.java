@@ -32,6 +32,11 @@ record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements 
      * timestamp, so what the rule calls on time is not below {@code askedAt - margin - L}.
      */
     Watermark atEnd(long askedAt) {
-        return after(askedAt - brokerTimeMargin.toMillis());
+        return after(timestampAtEnd(askedAt));
+    }
+
+    /** No record behind that end has an earlier timestamp. */
+    long timestampAtEnd(long askedAt) {
+        return askedAt - brokerTimeMargin.toMillis();
     }
 }

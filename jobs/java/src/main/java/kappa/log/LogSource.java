@@ -14,13 +14,11 @@ import org.apache.flink.api.connector.source.SplitEnumeratorContext;
 import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.base.source.reader.splitreader.SplitReader;
-import org.apache.flink.connector.base.source.reader.synchronization.FutureCompletingBlockingQueue;
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.KafkaSourceEnumState;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
 import org.apache.flink.connector.kafka.source.reader.PositionedSplitReader;
 import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
-import org.apache.flink.connector.kafka.source.reader.fetcher.KafkaSourceFetcherManager;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -38,17 +36,23 @@ final class LogSource
     private final KafkaRecordDeserializationSchema<RowData> rows;
     private final Properties consumer;
     private final LogClock clock;
+    private final Once once;
 
-    /** {@code consumer}: whole, as KafkaSourceBuilder would complete it. */
+    /**
+     * @param consumer whole, as KafkaSourceBuilder would complete it
+     * @param once null for records as they come
+     */
     LogSource(
             KafkaSource<RowData> kafka,
             KafkaRecordDeserializationSchema<RowData> rows,
             Properties consumer,
-            LogClock clock) {
+            LogClock clock,
+            Once once) {
         this.kafka = kafka;
         this.rows = rows;
         this.consumer = consumer;
         this.clock = clock;
+        this.once = once;
     }
 
     @Override
@@ -80,8 +84,10 @@ final class LogSource
         Configuration configuration = new Configuration();
         consumer.stringPropertyNames().forEach(key -> configuration.setString(key, consumer.getProperty(key)));
         return new LogSourceReader(
-                new KafkaSourceFetcherManager(new FutureCompletingBlockingQueue<>(), splitReader, finished -> {}),
-                new LogRecordEmitter(rows, clock),
+                new LogFetcherManager(splitReader),
+                once == null
+                        ? new LogRecordEmitter(rows, clock)
+                        : new OnceEmitter(rows, clock, once, once.time(context.metricGroup())),
                 configuration,
                 context,
                 metrics,

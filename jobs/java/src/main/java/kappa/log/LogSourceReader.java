@@ -1,5 +1,6 @@
 package kappa.log;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -7,6 +8,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.flink.api.connector.source.ReaderOutput;
 import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.connector.base.source.reader.RecordEmitter;
 import org.apache.flink.connector.base.source.reader.synchronization.FutureCompletingBlockingQueue;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
 import org.apache.flink.connector.kafka.source.reader.KafkaSourceReader;
@@ -14,6 +16,7 @@ import org.apache.flink.connector.kafka.source.reader.fetcher.KafkaSourceFetcher
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplitState;
 import org.apache.flink.core.io.InputStatus;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.table.data.RowData;
 
 /**
@@ -24,14 +27,22 @@ import org.apache.flink.table.data.RowData;
  */
 final class LogSourceReader extends KafkaSourceReader<RowData> {
 
+    private static final int SOME_RECORDS = 1_000;
+    private static final long WATERMARK_INTERVAL = 200_000_000; // ns; Flink's own default
+
     private final LogClock clock;
+    private final boolean once;
     private final Map<String, Long> restored = new LinkedHashMap<>();
+    private final Map<String, LogSplitState> partitions = new LinkedHashMap<>();
+    private final List<LogSplitState> finished = new ArrayList<>();
+    private long polled;
+    private long emittedAt = System.nanoTime();
     private final AtomicBoolean caughtUp;
     private boolean told;
 
     LogSourceReader(
             KafkaSourceFetcherManager fetchers,
-            LogRecordEmitter emitter,
+            RecordEmitter<ConsumerRecord<byte[], byte[]>, RowData, KafkaPartitionSplitState> emitter,
             Configuration configuration,
             SourceReaderContext context,
             KafkaSourceReaderMetrics metrics,
@@ -39,6 +50,7 @@ final class LogSourceReader extends KafkaSourceReader<RowData> {
             AtomicBoolean caughtUp) {
         super(new FutureCompletingBlockingQueue<>(), fetchers, emitter, configuration, context, metrics);
         this.clock = clock;
+        this.once = emitter instanceof OnceEmitter;
         this.caughtUp = caughtUp;
     }
 
@@ -64,11 +76,46 @@ final class LogSourceReader extends KafkaSourceReader<RowData> {
             told = true;
             context.sendSourceEventToCoordinator(new CaughtUp());
         }
-        return super.pollNext(output);
+        InputStatus status = super.pollNext(output);
+        if (once) {
+            for (LogSplitState partition : finished) {
+                OnceEmitter.release(partition, Long.MAX_VALUE, output.createOutputForSplit(partition.splitId()));
+                output.releaseOutputForSplit(partition.splitId());
+            }
+            finished.clear();
+            // Before the task waits for records, or it would have no reason to look at the time again.
+            if (status == InputStatus.NOTHING_AVAILABLE || (++polled % SOME_RECORDS == 0 && isTime())) {
+                emitWatermarks(output);
+            }
+        }
+        return status;
+    }
+
+    private boolean isTime() {
+        return System.nanoTime() - emittedAt >= WATERMARK_INTERVAL;
+    }
+
+    /** Below what is held: which no generator of watermarks knows, as it sees rows when they are released. */
+    private void emitWatermarks(ReaderOutput<RowData> output) {
+        emittedAt = System.nanoTime();
+        partitions.forEach(
+                (id, partition) -> {
+                    if (partition.clock() != LogSplit.NO_CLOCK) {
+                        output.createOutputForSplit(id).emitWatermark(clock.after(partition.clock()));
+                    }
+                });
+    }
+
+    @Override
+    protected void onSplitFinished(Map<String, KafkaPartitionSplitState> states) {
+        super.onSplitFinished(states);
+        states.keySet().forEach(id -> finished.add(partitions.remove(id)));
     }
 
     @Override
     protected KafkaPartitionSplitState initializedState(KafkaPartitionSplit split) {
-        return new LogSplitState(split);
+        LogSplitState partition = new LogSplitState(split);
+        partitions.put(split.splitId(), partition);
+        return partition;
     }
 }

@@ -9,17 +9,36 @@ final class LogSplit extends KafkaPartitionSplit {
     static final long NO_CLOCK = Long.MIN_VALUE;
 
     private final long clock;
+    private final long heldFrom;
 
-    LogSplit(KafkaPartitionSplit split, long clock) {
+    /** {@code heldFrom}: see {@link #heldFrom}. */
+    LogSplit(KafkaPartitionSplit split, long clock, long heldFrom) {
         super(
                 split.getTopicPartition(),
                 split.getStartingOffset(),
                 split.getStoppingOffset().orElse(NO_STOPPING_OFFSET));
         this.clock = clock;
+        this.heldFrom = heldFrom;
     }
 
     /** The clock of any split; one fresh from the enumerator has none. */
     static long clockOf(KafkaPartitionSplit split) {
         return split instanceof LogSplit read ? read.clock : NO_CLOCK;
+    }
+
+    /**
+     * The offset of the first record of which a row was held, the starting offset if none was.
+     *
+     * <p>From there a restored partition is read again. What happened at or before the watermark of its clock was
+     * emitted; what happened later was not, and is held again. So the rows themselves need not be kept.
+     */
+    static long heldFrom(KafkaPartitionSplit split) {
+        return split instanceof LogSplit read ? read.heldFrom : split.getStartingOffset();
+    }
+
+    /** The partition to read from there. */
+    static KafkaPartitionSplit fromFirstHeld(KafkaPartitionSplit split) {
+        return new KafkaPartitionSplit(
+                split.getTopicPartition(), heldFrom(split), split.getStoppingOffset().orElse(NO_STOPPING_OFFSET));
     }
 }

@@ -35,11 +35,13 @@ import org.apache.flink.table.types.DataType;
  *   <li>Watermarks are a millisecond behind what the SQL declares: see {@link StrictWatermarks}.
  *   <li>Until every reader is near the ends of its partitions the source says that it works off a backlog: see {@link
  *       LogEnumerator}.
+ *   <li>With {@code once}, each event of a partition is read once, and in order of time: see {@link OnceEmitter}. The
+ *       watermark is declared as the event's time itself, {@code WATERMARK FOR t AS t}.
  *   <li>A table that is read to an end can also be a function of time and key: see {@link Versions}.
  * </ul>
  *
- * <p>It has the options of {@code kafka} and those below. The watermark declared in SQL must be the record's timestamp
- * less {@code allowed-lateness}.
+ * <p>It has the options of {@code kafka} and those below. Without {@code once} the watermark declared in SQL must be the record's
+ * timestamp less {@code allowed-lateness}.
  */
 public final class LogTableFactory implements DynamicTableSourceFactory {
 
@@ -65,6 +67,13 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                             "How much older than now a record may be dated that becomes visible now: the brokers' "
                                     + "replica.lag.time.max.ms and half as much, and what clocks differ by.");
 
+    static final ConfigOption<List<String>> ONCE =
+            ConfigOptions.key("once")
+                    .stringType()
+                    .asList()
+                    .defaultValues()
+                    .withDescription("The columns that make two records the same event, of which each is read once.");
+
     @Override
     public String factoryIdentifier() {
         return IDENTIFIER;
@@ -72,28 +81,31 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
-        return new Kafka(null).requiredOptions();
+        return new Kafka(null, List.of()).requiredOptions();
     }
 
     @Override
     public Set<ConfigOption<?>> optionalOptions() {
-        return new Kafka(null).optionalOptions();
+        return new Kafka(null, List.of()).optionalOptions();
     }
 
     @Override
     public DynamicTableSource createDynamicTableSource(Context context) {
         Configuration options = Configuration.fromMap(context.getCatalogTable().getOptions());
         Duration margin = options.get(BROKER_TIME) ? options.get(BROKER_TIME_MARGIN) : null;
-        return new Kafka(new LogClock(options.get(ALLOWED_LATENESS), margin)).createDynamicTableSource(context);
+        LogClock clock = new LogClock(options.get(ALLOWED_LATENESS), margin);
+        return new Kafka(clock, options.get(ONCE)).createDynamicTableSource(context);
     }
 
     /** The connector's factory: it validates and parses the options, and this one makes of them a source of ours. */
     private static final class Kafka extends KafkaDynamicTableFactory {
 
         private final LogClock clock;
+        private final List<String> identity;
 
-        Kafka(LogClock clock) {
+        Kafka(LogClock clock, List<String> identity) {
             this.clock = clock;
+            this.identity = identity;
         }
 
         @Override
@@ -115,6 +127,7 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
             options.remove(KafkaConnectorOptions.PROPS_GROUP_ID);
             options.add(BROKER_TIME);
             options.add(BROKER_TIME_MARGIN);
+            options.add(ONCE);
             return options;
         }
 
@@ -158,7 +171,8 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                     boundedTimestamp,
                     tableIdentifier,
                     parallelism,
-                    clock);
+                    clock,
+                    identity);
         }
     }
 }

@@ -13,6 +13,10 @@ import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import kappa.log.RowDeserializer.Metadata;
+import org.apache.flink.api.common.eventtime.NoWatermarksGenerator;
+import org.apache.flink.api.common.eventtime.WatermarkAlignmentParams;
+import org.apache.flink.api.common.eventtime.WatermarkGenerator;
+import org.apache.flink.api.common.eventtime.WatermarkGeneratorSupplier;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -46,6 +50,7 @@ final class LogTableSource extends KafkaDynamicSource {
                     .collect(Collectors.toUnmodifiableSet());
 
     private final LogClock clock;
+    private final List<String> identity;
 
     LogTableSource(
             DataType physicalDataType,
@@ -62,7 +67,8 @@ final class LogTableSource extends KafkaDynamicSource {
             long boundedTimestamp,
             String tableIdentifier,
             Integer parallelism,
-            LogClock clock) {
+            LogClock clock,
+            List<String> identity) {
         super(
                 physicalDataType,
                 null,
@@ -83,6 +89,7 @@ final class LogTableSource extends KafkaDynamicSource {
                 tableIdentifier,
                 parallelism);
         this.clock = clock;
+        this.identity = identity;
     }
 
     @Override
@@ -97,11 +104,9 @@ final class LogTableSource extends KafkaDynamicSource {
                         createKafkaSource(null, value, produced),
                         new RowDeserializer(value, new ArrayList<>(metadata), produced),
                         consumerProperties(),
-                        clock);
-        WatermarkStrategy<RowData> watermarks =
-                watermarkStrategy == null
-                        ? WatermarkStrategy.noWatermarks()
-                        : new StrictWatermarks(watermarkStrategy);
+                        clock,
+                        identity.isEmpty() ? null : once(DataType.getFieldNames(values)));
+        WatermarkStrategy<RowData> watermarks = watermarks();
         return new DataStreamScanProvider() {
             @Override
             public DataStream<RowData> produceDataStream(ProviderContext provider, StreamExecutionEnvironment env) {
@@ -120,6 +125,43 @@ final class LogTableSource extends KafkaDynamicSource {
                 return Optional.ofNullable(parallelism);
             }
         };
+    }
+
+    private Once once(List<String> columns) {
+        if (watermarkStrategy == null) {
+            throw new ValidationException(
+                    String.format("%s with 'once' needs WATERMARK FOR t AS t, t the event's time", tableIdentifier));
+        }
+        if (!columns.containsAll(identity)) {
+            throw new ValidationException(
+                    String.format("'once' of %s is some of its columns %s. Found: %s", tableIdentifier, columns, identity));
+        }
+        return new Once(identity.stream().mapToInt(columns::indexOf).toArray(), watermarkStrategy);
+    }
+
+    private WatermarkStrategy<RowData> watermarks() {
+        if (watermarkStrategy == null) {
+            return WatermarkStrategy.noWatermarks();
+        }
+        return identity.isEmpty()
+                ? new StrictWatermarks(watermarkStrategy)
+                : new OwnWatermarks(watermarkStrategy.getAlignmentParameters());
+    }
+
+    /** The reader emits them itself: see {@link LogSourceReader}. */
+    private record OwnWatermarks(WatermarkAlignmentParams alignment) implements WatermarkStrategy<RowData> {
+
+        private static final long serialVersionUID = 1L;
+
+        @Override
+        public WatermarkGenerator<RowData> createWatermarkGenerator(WatermarkGeneratorSupplier.Context context) {
+            return new NoWatermarksGenerator<>();
+        }
+
+        @Override
+        public WatermarkAlignmentParams getAlignmentParameters() {
+            return alignment;
+        }
     }
 
     /**
@@ -193,7 +235,8 @@ final class LogTableSource extends KafkaDynamicSource {
                         boundedTimestampMillis,
                         tableIdentifier,
                         parallelism,
-                        clock);
+                        clock,
+                        identity);
         copy.producedDataType = producedDataType;
         copy.metadataKeys = metadataKeys;
         copy.watermarkStrategy = watermarkStrategy;
@@ -207,11 +250,14 @@ final class LogTableSource extends KafkaDynamicSource {
 
     @Override
     public boolean equals(Object other) {
-        return super.equals(other) && clock.equals(((LogTableSource) other).clock);
+        return super.equals(other)
+                && other instanceof LogTableSource source
+                && clock.equals(source.clock)
+                && identity.equals(source.identity);
     }
 
     @Override
     public int hashCode() {
-        return Objects.hash(super.hashCode(), clock);
+        return Objects.hash(super.hashCode(), clock, identity);
     }
 }

@@ -40,6 +40,7 @@ class VersionReader implements Runnable {
     private static final Duration DISCOVERY = Duration.ofSeconds(10);
     private static final Duration ASK_FOR_ENDS = Duration.ofSeconds(1);
     private static final String RECORDS_AT_ONCE = "2000";
+    private static final int REMEMBERED = 10_000; // keys, of each subtask
 
     /** Takes the versions out of a record. */
     interface Decoder {
@@ -86,21 +87,40 @@ class VersionReader implements Runnable {
     final class Lookup implements Closeable {
 
         private final AtomicLong low = new AtomicLong(Long.MAX_VALUE);
+        private final Map<Object, VersionTable.Valid> found = new HashMap<>();
 
         /** What is valid for a key at a time; null for nothing. Waits until the topic is read that far. */
         RowData at(Object key, long time) {
             if (time < low.get()) {
                 low.accumulateAndGet(time, Math::min);
             }
+            VersionTable.Valid last = found.get(key);
+            if (last != null && last.isAt(time)) {
+                return last.row();
+            }
             if (time > complete) {
                 await(time);
             }
-            RowData row = table.at(key, time);
+            long known = complete; // read first: what is put from now on is valid later than this
+            VersionTable.Valid valid = table.at(key, time);
             if (!table.holds(time)) {
                 awaitAll();
-                return table.at(key, time);
+                valid = table.at(key, time);
             }
-            return row;
+            if (valid == null) {
+                return null;
+            }
+            remember(valid, known);
+            return valid.row();
+        }
+
+        /** Rows come in order of time, so what is asked next is mostly the same version. */
+        private void remember(VersionTable.Valid valid, long known) {
+            if (found.size() >= REMEMBERED) {
+                found.clear();
+            }
+            long until = Math.min(valid.until(), known == Long.MAX_VALUE ? known : known + 1);
+            found.put(valid.key(), new VersionTable.Valid(valid.key(), valid.row(), valid.from(), until));
         }
 
         /** Waits until everything of a topic that ends is read. */

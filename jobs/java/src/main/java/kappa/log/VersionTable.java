@@ -18,25 +18,44 @@ final class VersionTable {
         }
     }
 
-    private final Map<Object, ConcurrentNavigableMap<Long, Version>> versions = new ConcurrentHashMap<>();
+    /** All versions of a key; the key is one that does not change. */
+    private record OfKey(Object key, ConcurrentNavigableMap<Long, Version> byTime) {
+
+        OfKey(Object key) {
+            this(key, new ConcurrentSkipListMap<>());
+        }
+    }
+
+    /** What is valid for a key from a time on until before another; to say until when takes what is still to come. */
+    record Valid(Object key, RowData row, long from, long until) {
+
+        boolean isAt(long time) {
+            return from <= time && time < until;
+        }
+    }
+
+    private final Map<Object, OfKey> versions = new ConcurrentHashMap<>();
     private volatile long heldFrom = Long.MIN_VALUE;
     private int size;
 
     /** Adds what is valid for a key from a time on; neither key nor row changes any more. */
     void put(Object key, long time, RowData row, int partition, long offset) {
         Version version = new Version(row, partition, offset);
-        Version merged =
-                versions.computeIfAbsent(key, k -> new ConcurrentSkipListMap<>()).merge(time, version, Version::later);
+        Version merged = versions.computeIfAbsent(key, OfKey::new).byTime.merge(time, version, Version::later);
         if (merged == version) {
             size++;
         }
     }
 
     /** What is valid for a key at a time, null for nothing; look whether it is still {@link #holds held} afterwards. */
-    RowData at(Object key, long time) {
-        ConcurrentNavigableMap<Long, Version> all = versions.get(key);
-        Map.Entry<Long, Version> valid = all == null ? null : all.floorEntry(time);
-        return valid == null ? null : valid.getValue().row;
+    Valid at(Object key, long time) {
+        OfKey all = versions.get(key);
+        Map.Entry<Long, Version> valid = all == null ? null : all.byTime.floorEntry(time);
+        if (valid == null) {
+            return null;
+        }
+        Long next = all.byTime.higherKey(time);
+        return new Valid(all.key, valid.getValue().row, valid.getKey(), next == null ? Long.MAX_VALUE : next);
     }
 
     /** Whether what is valid at that time has not been forgotten. */
@@ -55,7 +74,8 @@ final class VersionTable {
             return;
         }
         heldFrom = time; // before anything is gone: whoever has looked up looks at this afterwards
-        for (ConcurrentNavigableMap<Long, Version> all : versions.values()) {
+        for (OfKey of : versions.values()) {
+            ConcurrentNavigableMap<Long, Version> all = of.byTime;
             Long valid = all.floorKey(time);
             while (valid != null && all.firstKey() < valid) {
                 all.pollFirstEntry();

@@ -175,8 +175,13 @@ public final class Versions extends TableFunction<RowData> {
 
     /** Called by the planner's code. */
     public void eval(TimestampData at, Object... values) {
-        if (at == null || Arrays.stream(values).anyMatch(Objects::isNull)) {
+        if (at == null) {
             return;
+        }
+        for (Object value : values) {
+            if (value == null) {
+                return;
+            }
         }
         RowData valid = lookup.at(keyOf(values), at.getMillisecond());
         if (valid != null) {

@@ -46,7 +46,7 @@ final class Fixtures {
                 0,
                 0,
                 null,
-                value.getBytes(),
+                value == null ? null : value.getBytes(),
                 new RecordHeaders(),
                 Optional.empty());
     }
@@ -56,6 +56,15 @@ final class Fixtures {
         RowDeserializer rows = new RowDeserializer(new Text(), List.of(metadata), TypeInformation.of(RowData.class));
         rows.open(null);
         return rows;
+    }
+
+    /** The value's first word is the event, the second its time. */
+    static Once once() {
+        return new Once(new int[] {0}, null);
+    }
+
+    static Long timeOf(RowData row) {
+        return row.isNullAt(0) ? null : Long.valueOf(row.getString(0).toString().split(" ")[1]);
     }
 
     static final class Text extends AbstractDeserializationSchema<RowData> {
@@ -99,7 +108,7 @@ final class Fixtures {
 
         @Override
         public void collect(RowData row, long timestamp) {
-            taken.add(split + row.getString(0) + " @ " + timestamp);
+            taken.add(split + (row.isNullAt(0) ? null : row.getString(0)) + " @ " + timestamp);
         }
 
         @Override

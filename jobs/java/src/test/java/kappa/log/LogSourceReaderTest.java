@@ -17,6 +17,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -24,18 +25,19 @@ import kappa.log.Fixtures.Notes;
 import org.apache.flink.api.connector.source.SourceEvent;
 import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.connector.base.source.reader.RecordEmitter;
 import org.apache.flink.connector.base.source.reader.RecordsBySplits;
 import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
 import org.apache.flink.connector.base.source.reader.splitreader.SplitReader;
 import org.apache.flink.connector.base.source.reader.splitreader.SplitsChange;
-import org.apache.flink.connector.base.source.reader.synchronization.FutureCompletingBlockingQueue;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
-import org.apache.flink.connector.kafka.source.reader.fetcher.KafkaSourceFetcherManager;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
+import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplitState;
 import org.apache.flink.core.io.InputStatus;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.metrics.groups.SourceReaderMetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
+import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.SimpleUserCodeClassLoader;
 import org.apache.flink.util.UserCodeClassLoader;
 import org.junit.jupiter.api.Test;
@@ -67,7 +69,7 @@ class LogSourceReaderTest {
     @Test
     void aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR)) {
-            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON), new LogSplit(from(ONE, 3), NOON + 5)));
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON, 7), new LogSplit(from(ONE, 3), NOON + 5, 3)));
             reader.isAvailable().get();
             assertEquals(InputStatus.NOTHING_AVAILABLE, reader.pollNext(output));
             assertEquals(
@@ -81,7 +83,7 @@ class LogSourceReaderTest {
     void aPartitionThatWasNeverReadHasNoWatermark() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR)) {
             KafkaPartitionSplit never = from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET);
-            reader.addSplits(List.of(new LogSplit(never, LogSplit.NO_CLOCK), from(ONE, 4)));
+            reader.addSplits(List.of(new LogSplit(never, LogSplit.NO_CLOCK, never.getStartingOffset()), from(ONE, 4)));
             reader.pollNext(output);
             assertEquals(List.of(), output.taken);
         }
@@ -91,7 +93,7 @@ class LogSourceReaderTest {
     void aSecondRestoreBeforeReadingOnIsTheSameAsTheFirst() throws Exception {
         List<KafkaPartitionSplit> kept;
         try (LogSourceReader reader = reader(AN_HOUR)) {
-            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON)));
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON, 7)));
             reader.pollNext(output);
             kept = reader.snapshotState(1);
         }
@@ -148,7 +150,7 @@ class LogSourceReaderTest {
     @Test
     void aRestoredBoundedPartitionFinishes() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR)) {
-            reader.addSplits(List.of(new LogSplit(new KafkaPartitionSplit(ZERO, 7, 8), NOON)));
+            reader.addSplits(List.of(new LogSplit(new KafkaPartitionSplit(ZERO, 7, 8), NOON, 7)));
             reader.notifyNoMoreSplits();
             broker.answers(records(Set.of("log-0"), record(ZERO, 7, NOON, "last")));
             InputStatus status;
@@ -162,6 +164,58 @@ class LogSourceReaderTest {
         }
     }
 
+    @Test
+    void ofEventsReadOnceTheWatermarkComesBehindTheRowsBeforeItWaits() throws Exception {
+        try (LogSourceReader reader = readerOfOnce()) {
+            reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
+            broker.answers(
+                    records(record(ZERO, 0, NOON, "a " + NOON), record(ZERO, 1, NOON + 2 * HOUR, "b " + (NOON + 2 * HOUR))));
+            pollUntil(reader, 2);
+            assertEquals(
+                    List.of("log-0: a " + NOON + " @ " + NOON, "log-0: watermark " + (NOON + HOUR - 1)),
+                    output.taken.subList(0, 2));
+        }
+    }
+
+    @Test
+    void whatIsHeldIsReadAgainAfterARestartAndWhatWasEmittedIsNot() throws Exception {
+        try (LogSourceReader reader = readerOfOnce()) {
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 3), NOON + HOUR, 1)));
+            broker.answers(
+                    records(
+                            record(ZERO, 1, NOON, "held " + NOON),
+                            record(ZERO, 2, NOON + HOUR, "late " + (NOON - 1)),
+                            record(ZERO, 3, NOON + 2 * HOUR, null)));
+            String restored = "log-0: watermark " + (NOON - 1);
+            String held = "log-0: held " + NOON + " @ " + NOON;
+            while (!output.taken.contains(held)) {
+                reader.isAvailable().get();
+                reader.pollNext(output);
+            }
+            assertEquals(
+                    List.of(restored, "log-0: null @ " + (NOON + 2 * HOUR), held),
+                    output.taken.stream().distinct().limit(3).toList());
+            assertEquals(from(ZERO, 1), broker.added.get(0));
+        }
+    }
+
+    @Test
+    void atTheEndOfABoundedPartitionNothingIsHeldAnyMore() throws Exception {
+        try (LogSourceReader reader = readerOfOnce()) {
+            reader.addSplits(List.of(new KafkaPartitionSplit(ZERO, 0, 1)));
+            reader.notifyNoMoreSplits();
+            broker.answers(records(Set.of("log-0"), record(ZERO, 0, NOON, "a " + NOON)));
+            InputStatus status;
+            do {
+                reader.isAvailable().get();
+                status = reader.pollNext(output);
+            } while (status != InputStatus.END_OF_INPUT);
+            List<String> rows = output.taken.stream().filter(noted -> noted.contains("@")).toList();
+            assertEquals(List.of("log-0: a " + NOON + " @ " + NOON), rows);
+            assertEquals("log-0: finished", output.taken.get(output.taken.size() - 1));
+        }
+    }
+
     private void pollUntil(LogSourceReader reader, int taken) throws Exception {
         while (output.taken.size() < taken) {
             reader.isAvailable().get();
@@ -169,12 +223,20 @@ class LogSourceReaderTest {
         }
     }
 
+    private LogSourceReader readerOfOnce() throws Exception {
+        return reader(AN_HOUR, new OnceEmitter(Fixtures.rows(), AN_HOUR, Fixtures.once(), Fixtures::timeOf));
+    }
+
     private LogSourceReader reader(LogClock clock) throws Exception {
-        KafkaSourceFetcherManager fetchers =
-                new KafkaSourceFetcherManager(new FutureCompletingBlockingQueue<>(), () -> broker, finished -> {});
+        return reader(clock, new LogRecordEmitter(Fixtures.rows(), clock));
+    }
+
+    private LogSourceReader reader(
+            LogClock clock,
+            RecordEmitter<ConsumerRecord<byte[], byte[]>, RowData, KafkaPartitionSplitState> emitter) {
         return new LogSourceReader(
-                fetchers,
-                new LogRecordEmitter(Fixtures.rows(), clock),
+                new LogFetcherManager(() -> broker),
+                emitter,
                 new Configuration(),
                 context,
                 new KafkaSourceReaderMetrics(context.metricGroup()),
@@ -200,6 +262,7 @@ class LogSourceReaderTest {
     /** Answers what it is told to, and nothing otherwise. */
     private static final class Broker implements SplitReader<ConsumerRecord<byte[], byte[]>, KafkaPartitionSplit> {
 
+        private final List<KafkaPartitionSplit> added = new CopyOnWriteArrayList<>();
         private final BlockingQueue<RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>>> answers =
                 new LinkedBlockingQueue<>();
 
@@ -219,7 +282,9 @@ class LogSourceReaderTest {
         }
 
         @Override
-        public void handleSplitsChanges(SplitsChange<KafkaPartitionSplit> change) {}
+        public void handleSplitsChanges(SplitsChange<KafkaPartitionSplit> change) {
+            added.addAll(change.splits());
+        }
 
         @Override
         public void wakeUp() {}

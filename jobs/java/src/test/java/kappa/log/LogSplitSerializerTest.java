@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplitSerializer;
 import org.junit.jupiter.api.Test;
@@ -15,12 +16,13 @@ class LogSplitSerializerTest {
     private final LogSplitSerializer serializer = new LogSplitSerializer();
 
     @Test
-    void aSplitKeepsItsPositionAndItsClock() throws Exception {
+    void aSplitKeepsItsPositionItsClockAndTheFirstOffsetHeld() throws Exception {
         KafkaPartitionSplit bounded = new KafkaPartitionSplit(ZERO, 7, 20);
         for (KafkaPartitionSplit position : new KafkaPartitionSplit[] {from(ZERO, 7), bounded}) {
-            KafkaPartitionSplit read = again(new LogSplit(position, 1_357_000_000_123L));
+            KafkaPartitionSplit read = again(new LogSplit(position, 1_357_000_000_123L, 5));
             assertEquals(position, read);
             assertEquals(1_357_000_000_123L, LogSplit.clockOf(read));
+            assertEquals(5, LogSplit.heldFrom(read));
         }
     }
 
@@ -40,10 +42,19 @@ class LogSplitSerializerTest {
     }
 
     @Test
+    void aCheckpointWithAClockAloneIsRead() throws Exception {
+        byte[] position = new KafkaPartitionSplitSerializer().serialize(from(ZERO, 7));
+        byte[] bytes = ByteBuffer.allocate(position.length + Long.BYTES).put(position).putLong(1_357_000_000_123L).array();
+        KafkaPartitionSplit read = serializer.deserialize(1, bytes);
+        assertEquals(1_357_000_000_123L, LogSplit.clockOf(read));
+        assertEquals(7, LogSplit.heldFrom(read));
+    }
+
+    @Test
     void aLaterVersionIsRefused() throws Exception {
         byte[] bytes = serializer.serialize(from(ZERO, 7));
-        IOException e = assertThrows(IOException.class, () -> serializer.deserialize(2, bytes));
-        assertEquals("A split of version 2; this connector reads 0 and 1", e.getMessage());
+        IOException e = assertThrows(IOException.class, () -> serializer.deserialize(3, bytes));
+        assertEquals("A split of version 3; this connector reads 0 to 2", e.getMessage());
     }
 
     private KafkaPartitionSplit again(KafkaPartitionSplit split) throws IOException {

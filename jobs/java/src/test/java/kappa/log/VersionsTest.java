@@ -100,7 +100,7 @@ class VersionsTest {
 
     @Test
     void theRowHasNeitherPayloadNorError() throws Exception {
-        RowData row = ofRecords(record(ZERO, 0, 10, "a,x,5,1")).at(StringData.fromString("a"), 10);
+        RowData row = ofRecords(record(ZERO, 0, 10, "a,x,5,1")).at(StringData.fromString("a"), 10).row();
         assertEquals(4, row.getArity());
         assertEquals("x", row.getString(1).toString());
         assertEquals(5, row.getTimestamp(2, 3).getMillisecond());
@@ -130,8 +130,8 @@ class VersionsTest {
     /** The seats of what is valid. */
     private static String at(VersionTable versions, long time, String... key) {
         StringData[] values = Arrays.stream(key).map(StringData::fromString).toArray(StringData[]::new);
-        RowData row = versions.at(values.length == 1 ? values[0] : List.of((Object[]) values), time);
-        return row == null ? null : row.getString(3).toString();
+        VersionTable.Valid valid = versions.at(values.length == 1 ? values[0] : List.of((Object[]) values), time);
+        return valid == null ? null : valid.row().getString(3).toString();
     }
 
     /** Text of up to five columns, maker, model, built, seats and error; an empty one is NULL. */

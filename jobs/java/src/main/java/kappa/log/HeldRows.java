@@ -1,0 +1,36 @@
+package kappa.log;
+
+import java.util.ArrayDeque;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.TreeMap;
+import org.apache.flink.table.data.RowData;
+
+/** Rows of one partition that its clock has not passed: by their time and, of one time, in the order of the log. */
+final class HeldRows {
+
+    /** A row, and where its record stands. */
+    record Held(RowData row, long offset, long timestamp) {}
+
+    private final TreeMap<Long, Map<RowData, Held>> byTime = new TreeMap<>();
+    private final ArrayDeque<Held> released = new ArrayDeque<>();
+
+    /** Keeps a row, unless one of the same identity and time is kept already. */
+    void hold(long time, RowData identity, Held row) {
+        byTime.computeIfAbsent(time, t -> new LinkedHashMap<>(4)).putIfAbsent(identity, row);
+    }
+
+    /** The next row of that time or before, no longer held; null when there is none. */
+    Held releaseUpTo(long time) {
+        if (released.isEmpty() && !byTime.isEmpty() && byTime.firstKey() <= time) {
+            released.addAll(byTime.pollFirstEntry().getValue().values());
+        }
+        return released.poll();
+    }
+
+    /** The offset of the first record in the log of which a row is held. */
+    OptionalLong firstOffset() {
+        return byTime.values().stream().flatMap(rows -> rows.values().stream()).mapToLong(Held::offset).min();
+    }
+}
