@@ -62,11 +62,12 @@ class VersionReaderTest {
 
     @Test
     void whatWasFoundStaysSoOnlyAsFarAsTheClockHadCome() throws Exception {
-        log.has(record(ZERO, 0, 5 * HOUR, "a,x," + HOUR + ",1"), record(ONE, 0, 5 * HOUR, "b,x,0,1"));
+        log.has(record(ZERO, 0, 2 * HOUR, "a,x," + HOUR + ",1"), record(ZERO, 1, 5 * HOUR, "b,x,,"));
+        log.has(record(ONE, 0, 5 * HOUR, "b,x,,"));
         start(reader(false, Map.of(), 0, LONG));
         assertEquals("1", at(2 * HOUR));
-        log.has(record(ZERO, 1, 6 * HOUR, "a,x," + 5 * HOUR + ",2"), record(ONE, 1, 9 * HOUR, "b,x," + 9 * HOUR + ",1"));
-        log.has(record(ZERO, 2, 9 * HOUR, "b,x," + 9 * HOUR + ",1"));
+        log.has(record(ZERO, 2, 6 * HOUR, "a,x," + 5 * HOUR + ",2"), record(ZERO, 3, 9 * HOUR, "b,x,,"));
+        log.has(record(ONE, 1, 9 * HOUR, "b,x,,"));
         assertEquals("1", at(5 * HOUR - 1));
         assertEquals("2", at(5 * HOUR));
         assertEquals("1", at(3 * HOUR)); // of another partition, perhaps
