@@ -9,7 +9,14 @@ SELECT
   dep_delay, arr_delay, cancelled, air_time, distance,
   weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset
 FROM (
-  SELECT *, happened - COALESCE(dep_delay, 0) * INTERVAL '1' MINUTE AS scheduled,
-         CASE WHEN cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE happened END AS departed_at
-  FROM departed
+  SELECT f.*, a.name AS airline, p.`year` AS plane_year, p.manufacturer AS plane_manufacturer, p.model AS plane_model,
+         p.seats AS plane_seats, d.name AS dest_name, d.tzone AS dest_time_zone,
+         w.observed_at AS weather_observed_at, w.temp, w.wind_speed, w.precip, w.visib,
+         f.happened - COALESCE(f.dep_delay, 0) * INTERVAL '1' MINUTE AS scheduled,
+         CASE WHEN f.cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE f.happened END AS departed_at
+  FROM flights_once AS f
+  LEFT JOIN LATERAL TABLE(airlines_at(f.happened, f.carrier)) AS a ON TRUE
+  LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest))    AS d ON TRUE
+  LEFT JOIN LATERAL TABLE(planes_at(f.happened, f.tailnum))   AS p ON TRUE
+  LEFT JOIN LATERAL TABLE(weather_at(f.happened, f.origin))   AS w ON TRUE
 )
