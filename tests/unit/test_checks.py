@@ -40,7 +40,7 @@ def offending(connection: duckdb.DuckDBPyConnection, file: Path) -> list[tuple[A
 
 def departure(left: str, delay: int = 0, **fields: Any) -> dict[str, Any]:
     return {"origin": "JFK", "dest": "LAX", "carrier": "B6", "departure_local": f"2013-{left}", "dep_delay": delay,
-            "arr_delay": delay, "cancelled": False, **fields}
+            "arr_delay": delay, "cancelled": False, "log_partition": 0, **fields}
 
 
 def cancelled(at: str) -> dict[str, Any]:
@@ -60,23 +60,29 @@ def day(at: str, flights: int, delay: float | None, worst: int | None, cancelled
 
 SEVEN = (departure("05-01 07:10", 4), departure("05-01 07:50", 7), cancelled("05-01 07:55"))
 EIGHT = departure("05-01 08:00", 1)
+BEHIND = departure("05-01 07:00", log_partition=1)
+AT_EIGHT = hour("05-01 08", 9, 5.5, 7)   # whatever it says: of eight o'clock there may be departures to come
 
 
 @pytest.mark.parametrize(("departed", "hours", "expected"), [
     pytest.param((), (), 0, id="nothing yet"),
-    pytest.param((), (hour("05-01 07", 3, 5.5, 7, 1),), 0, id="departures behind"),
+    pytest.param((), (hour("05-01 07", 3, 5.5, 7, 1), AT_EIGHT), 0, id="departures behind"),
     pytest.param(SEVEN, (), 0, id="an open hour"),
-    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.5, 7, 1),), 0, id="a closed hour and an open one"),
-    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.5, 7, 1), hour("05-01 08", 9, 5.5, 7)), 0,
-                 id="the hour before its departures"),
-    pytest.param((*SEVEN, EIGHT), (), 1, id="an hour is missing"),
-    pytest.param((EIGHT,), (hour("05-01 07", 3, 5.5, 7, 1),), 1, id="departures are missing"),
-    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 2, 5.5, 7),), 1, id="too few"),
-    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.0, 7, 1),), 1, id="another mean"),
-    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.5, 8, 1),), 1, id="another worst"),
-    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 2, 4.0, 4, 1), hour("05-01 07", 1, 7.0, 7)), 0,
+    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.5, 7, 1), AT_EIGHT), 0, id="a closed hour and an open one"),
+    pytest.param((*SEVEN, EIGHT), (hour("05-01 06", 1, 0.0, 0), hour("05-01 07", 3, 5.5, 7, 1), AT_EIGHT), 1,
+                 id="an hour without departures"),
+    pytest.param((departure("05-01 06:00"), *SEVEN, EIGHT), (hour("05-01 06", 1, 0.0, 0),), 0,
+                 id="a window behind its departures"),
+    pytest.param((BEHIND, *SEVEN, EIGHT), (hour("05-01 07", 9, 5.5, 7, 1), AT_EIGHT), 0, id="a partition behind"),
+    pytest.param((*SEVEN, EIGHT), (), 1, id="no hours at all"),
+    pytest.param((*SEVEN, EIGHT), (AT_EIGHT,), 1, id="an hour is missing"),
+    pytest.param((EIGHT,), (hour("05-01 07", 3, 5.5, 7, 1), AT_EIGHT), 1, id="departures are missing"),
+    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 2, 5.5, 7), AT_EIGHT), 1, id="too few"),
+    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.0, 7, 1), AT_EIGHT), 1, id="another mean"),
+    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 3, 5.5, 8, 1), AT_EIGHT), 1, id="another worst"),
+    pytest.param((*SEVEN, EIGHT), (hour("05-01 07", 2, 4.0, 4, 1), hour("05-01 07", 1, 7.0, 7), AT_EIGHT), 0,
                  id="an hour of the wall clock that there is twice"),
-    pytest.param((cancelled("05-01 07:10"), EIGHT), (hour("05-01 07", 1, None, None, 1),), 0, id="none left"),
+    pytest.param((cancelled("05-01 07:10"), EIGHT), (hour("05-01 07", 1, None, None, 1), AT_EIGHT), 0, id="none left"),
 ])
 def test_hours_add_up(flights: duckdb.DuckDBPyConnection, departed: tuple[dict[str, Any], ...],
                       hours: tuple[dict[str, Any], ...], expected: int) -> None:
@@ -85,11 +91,15 @@ def test_hours_add_up(flights: duckdb.DuckDBPyConnection, departed: tuple[dict[s
     assert len(offending(flights, FLIGHTS / "checks" / "hours_add_up.sql")) == expected
 
 
+THE_SECOND = day("05-02", 9, 0.0, 0)
+
+
 @pytest.mark.parametrize(("days", "expected"), [
-    pytest.param((day("05-01", 3, 5.5, 7, 1),), 0, id="equal"),
-    pytest.param((day("05-01", 3, 5.5, 7, 1), day("05-02", 9, 0.0, 0)), 0, id="the open day"),
-    pytest.param((), 1, id="missing"),
-    pytest.param((day("05-01", 4, 5.5, 7, 1),), 1, id="too many"),
+    pytest.param((day("05-01", 3, 5.5, 7, 1), THE_SECOND), 0, id="equal"),
+    pytest.param((), 1, id="no days at all"),
+    pytest.param((THE_SECOND,), 1, id="missing"),
+    pytest.param((day("05-01", 4, 5.5, 7, 1), THE_SECOND), 1, id="too many"),
+    pytest.param((day("05-01", 4, 5.5, 7, 1),), 0, id="a window behind its departures"),
 ])
 def test_days_add_up(flights: duckdb.DuckDBPyConnection, days: tuple[dict[str, Any], ...], expected: int) -> None:
     insert(flights, "departures", *SEVEN, departure("05-02 00:01"))

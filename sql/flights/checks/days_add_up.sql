@@ -1,10 +1,15 @@
--- A day's flights on a route are the departures of that day, once a departure of a later day is there.
+-- A day's flights on a route are the departures of that day, once each partition has written a departure of a later day
+-- and a later window has closed.
 WITH departed AS (
   SELECT origin, dest, CAST(coalesce(departure_local, scheduled_departure_local) AS DATE) AS day,
-         dep_delay, arr_delay, cancelled
+         dep_delay, arr_delay, cancelled, log_partition
   FROM departures
 ),
-closed AS (SELECT max(day) AS until FROM departed),
+closed AS (
+  SELECT least(min(reached), (SELECT max(day) FROM daily_routes)) AS until
+  FROM (SELECT max(day) AS reached FROM departed GROUP BY log_partition)
+  HAVING count(*) > 0
+),
 counted AS (
   SELECT origin, dest, day, count(*) AS flights, count(*) FILTER (WHERE cancelled) AS cancelled,
          sum(dep_delay) AS delay, max(arr_delay) AS worst

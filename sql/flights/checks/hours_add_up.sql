@@ -1,11 +1,15 @@
--- An hour's flights are the departures of that hour. An hour is compared once a departure of a later one is there: both
--- tables follow the same watermark, departures behind their joins last, so by then neither has anything more to come.
+-- An hour's flights are the departures of that hour. An hour is compared once neither table has more of it to come: each
+-- partition has written a departure of a later one, for it writes them in order of time; and a later window has closed.
 WITH departed AS (
   SELECT origin, carrier, date_trunc('hour', coalesce(departure_local, scheduled_departure_local)) AS hour,
-         dep_delay, cancelled
+         dep_delay, cancelled, log_partition
   FROM departures
 ),
-closed AS (SELECT max(hour) AS until FROM departed),
+closed AS (
+  SELECT least(min(reached), (SELECT max(hour) FROM hourly_departures)) AS until
+  FROM (SELECT max(hour) AS reached FROM departed GROUP BY log_partition)
+  HAVING count(*) > 0
+),
 counted AS (
   SELECT origin, carrier, hour, count(*) AS flights, count(*) FILTER (WHERE cancelled) AS cancelled,
          sum(dep_delay) AS delay, max(dep_delay) AS worst

@@ -1,7 +1,8 @@
 package kappa.log;
 
-import java.util.ArrayDeque;
+import java.util.Collection;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.TreeMap;
@@ -14,19 +15,15 @@ final class HeldRows {
     record Held(RowData row, long offset, long timestamp) {}
 
     private final TreeMap<Long, Map<RowData, Held>> byTime = new TreeMap<>();
-    private final ArrayDeque<Held> released = new ArrayDeque<>();
 
     /** Keeps a row, unless one of the same identity and time is kept already. */
     void hold(long time, RowData identity, Held row) {
         byTime.computeIfAbsent(time, t -> new LinkedHashMap<>(4)).putIfAbsent(identity, row);
     }
 
-    /** The next row of that time or before, no longer held; null when there is none. */
-    Held releaseUpTo(long time) {
-        if (released.isEmpty() && !byTime.isEmpty() && byTime.firstKey() <= time) {
-            released.addAll(byTime.pollFirstEntry().getValue().values());
-        }
-        return released.poll();
+    /** The rows of the earliest time, no longer held; none when that is later than {@code time}. */
+    Collection<Held> releaseUpTo(long time) {
+        return byTime.isEmpty() || byTime.firstKey() > time ? List.of() : byTime.pollFirstEntry().getValue().values();
     }
 
     /** The offset of the first record in the log of which a row is held. */

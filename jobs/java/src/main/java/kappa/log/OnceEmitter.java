@@ -1,5 +1,6 @@
 package kappa.log;
 
+import java.util.Collection;
 import org.apache.flink.api.connector.source.SourceOutput;
 import org.apache.flink.connector.base.source.reader.RecordEmitter;
 import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
@@ -37,27 +38,27 @@ final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>,
             ConsumerRecord<byte[], byte[]> record, SourceOutput<RowData> output, KafkaPartitionSplitState state)
             throws Exception {
         LogSplitState partition = (LogSplitState) state;
-        if (record instanceof EndOfLog end) {
-            // Kept in the state, for rows are released by it. Later records have later timestamps than this.
-            partition.advance(clock.timestampAtEnd(end.askedAt()));
-        } else {
-            partition.advance(record.timestamp());
+        // The end is kept in the state, for rows are released by it: no later record has an earlier timestamp.
+        boolean isEnd = record instanceof EndOfLog;
+        partition.advance(isEnd ? clock.timestampAtEnd(((EndOfLog) record).askedAt()) : record.timestamp());
+        long watermark = clock.after(partition.clock()).getTimestamp();
+        if (!isEnd) {
             taker.output = output;
             taker.partition = partition;
             taker.record = record;
-            taker.watermark = clock.after(partition.clock()).getTimestamp();
+            taker.watermark = watermark;
             taker.isRead = record.offset() < partition.getCurrentOffset();
             rows.deserialize(record, taker);
             partition.setCurrentOffset(record.offset() + 1);
         }
-        release(partition, clock.after(partition.clock()).getTimestamp(), output);
+        release(partition, watermark, output);
     }
 
     /** Emits what is held of that time and before. */
     static void release(LogSplitState partition, long upTo, SourceOutput<RowData> output) {
-        HeldRows.Held held;
-        while ((held = partition.held().releaseUpTo(upTo)) != null) {
-            output.collect(held.row(), held.timestamp());
+        Collection<HeldRows.Held> rows;
+        while (!(rows = partition.held().releaseUpTo(upTo)).isEmpty()) {
+            rows.forEach(held -> output.collect(held.row(), held.timestamp()));
         }
     }
 
