@@ -66,9 +66,10 @@ def environment(product: Product) -> TableEnvironment:
         # Rows of one event time keep the order of the log through every shuffle of a key.
         "table.exec.mini-batch.enabled": "false",
         "pipeline.object-reuse": "true",
-        # A task waits while Python works off a bundle: large ones let both work. A checkpoint ends a bundle, so no row
-        # waits longer than for that, and none longer than a second.
-        "python.fn-execution.bundle.size": "100000",
+        # A task waits while Python works off a bundle: with two batches in one, both work. Their rows wait in the heap:
+        # with ten, collecting garbage costs twice as much. A checkpoint ends a bundle, so no row waits longer than for
+        # that, and none longer than a second.
+        "python.fn-execution.bundle.size": "20000",
         "python.fn-execution.arrow.batch.size": "10000",
         "python.metric.enabled": "false",
         **settings.flink,

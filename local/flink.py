@@ -146,9 +146,13 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "env.java.opts.all": java_options,
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError {scratch}",
+        # Tier4…: a job's classes are made for it and compiled anew. Only what is truly hot is worth the optimising
+        # compiler: four times the JVM's own thresholds take a quarter of its time away.
         # A TaskManager out of heap collects garbage for minutes instead of dying. With these limits it fails an
         # allocation once 90 % of the time goes to collections that free less than 5 %, and that ends the process.
-        "env.java.opts.taskmanager": "-XX:+UseParallelGC -XX:+UseGCOverheadLimit -XX:GCTimeLimit=90 "
+        "env.java.opts.taskmanager": "-XX:Tier4InvocationThreshold=20000 -XX:Tier4MinInvocationThreshold=2400 "
+                                     "-XX:Tier4CompileThreshold=60000 -XX:Tier4BackEdgeThreshold=160000 "
+                                     "-XX:+UseParallelGC -XX:+UseGCOverheadLimit -XX:GCTimeLimit=90 "
                                      f"-XX:GCHeapFreeLimit=5 -XX:+ExitOnOutOfMemoryError {scratch}",
         "taskmanager.jvm-exit-on-oom": True,
     }

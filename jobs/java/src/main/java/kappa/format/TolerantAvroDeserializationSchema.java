@@ -12,7 +12,6 @@ import org.apache.flink.avro.shaded.org.apache.avro.Schema;
 import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericDatumReader;
 import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericRecord;
 import org.apache.flink.avro.shaded.org.apache.avro.io.DatumReader;
-import org.apache.flink.formats.avro.AvroToRowDataConverters.AvroToRowDataConverter;
 import org.apache.flink.metrics.Counter;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
@@ -31,7 +30,7 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
     private static final int HEADER = 1 + Integer.BYTES;
 
     private final String readerSchema;
-    private final AvroToRowDataConverter converter;
+    private final RecordConverter converter;
     private final int width;
     private final WriterSchemas.Settings registry;
     private final TypeInformation<RowData> producedType;
@@ -44,7 +43,7 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
 
     TolerantAvroDeserializationSchema(
             String readerSchema,
-            AvroToRowDataConverter converter,
+            RecordConverter converter,
             int width,
             WriterSchemas.Settings registry,
             TypeInformation<RowData> producedType) {
@@ -73,27 +72,27 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
         }
         row.setField(width, message);
         try {
-            GenericRowData record = decode(message);
-            for (int i = 0; i < width; i++) {
-                row.setField(i, record.getField(i));
-            }
+            decode(message, row);
         } catch (UndecodableException e) {
+            for (int i = 0; i < width; i++) {
+                row.setField(i, null);
+            }
             row.setField(width + 1, StringData.fromString(e.getMessage()));
             undecodable.inc();
         }
         return row;
     }
 
-    private GenericRowData decode(byte[] message) throws IOException {
+    private void decode(byte[] message, GenericRowData row) throws IOException {
         int id = schemaId(message);
         DatumReader<GenericRecord> datumReader = reader(id);
         try {
             decoder.reset(message, HEADER);
-            GenericRowData row = (GenericRowData) converter.convert(datumReader.read(null, decoder));
+            GenericRecord record = datumReader.read(null, decoder);
             if (!decoder.isEnd()) {
                 throw new UndecodableException("body goes on after the end of a record of schema id " + id);
             }
-            return row;
+            converter.convert(record, row);
         } catch (UndecodableException e) {
             throw e;
         } catch (EOFException e) {

@@ -11,7 +11,6 @@ import org.apache.flink.avro.shaded.org.apache.avro.Schema;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.ReadableConfig;
-import org.apache.flink.formats.avro.AvroToRowDataConverters;
 import org.apache.flink.formats.avro.registry.confluent.AvroConfluentFormatOptions;
 import org.apache.flink.formats.avro.registry.confluent.RegistryAvroFormatFactory;
 import org.apache.flink.formats.avro.typeutils.AvroSchemaConverter;
@@ -99,7 +98,7 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
                 RowType columns = recordColumns((RowType) physicalType.getLogicalType());
                 return new TolerantAvroDeserializationSchema(
                         readerSchema(columns, options).toString(),
-                        AvroToRowDataConverters.createRowConverter(columns, false),
+                        new RecordConverter(columns),
                         columns.getFieldCount(),
                         registry(options),
                         context.createTypeInformation(physicalType));

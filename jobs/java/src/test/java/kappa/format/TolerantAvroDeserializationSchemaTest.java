@@ -67,6 +67,17 @@ class TolerantAvroDeserializationSchemaTest {
     }
 
     @Test
+    void textIsReadAsUtf8AndWhatIsNoUtf8IsReplaced() throws IOException {
+        assertGood(decoder.deserialize(flight(1, "Z\u00fcrich", 1)), "Z\u00fcrich", 1);
+        byte[] bytes = flight(1, "UA", 1);
+        int at = new String(bytes, StandardCharsets.ISO_8859_1).indexOf("UA");
+        bytes[at] = (byte) 0xff;
+        RowData row = decoder.deserialize(bytes);
+        assertGood(row, "\ufffdA", 1);
+        assertEquals(4, row.getString(0).toBytes().length, "what is written is UTF-8");
+    }
+
+    @Test
     void aNullOfTheRecordIsANullOfTheRow() throws IOException {
         RowData row = decoder.deserialize(flight(1, "UA", null));
         assertTrue(row.isNullAt(3));
