@@ -14,6 +14,7 @@ from replay.flink import ENDED
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")
+_FORKNOEXEC = 0x40  # of the flags in /proc/PID/stat (the kernel's PF_FORKNOEXEC): runs its parent's program
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,16 @@ class Process:
     cpu_seconds: float
     """Its own."""
     memory: int
-    """Resident bytes."""
+    """Resident bytes; none while its parent's memory is shown as its own, which is so until it runs its own program."""
+
+
+def process(pid: int, stat: str, uptime: float) -> Process:
+    """What /proc/PID/stat says, at so many seconds after the machine's start."""
+    # The name, in parentheses, may hold anything: fields are counted from behind it.
+    fields = stat.rpartition(")")[2].split()
+    just_forked = int(fields[6]) & _FORKNOEXEC and uptime - int(fields[19]) / _TICKS < 1
+    memory = 0 if just_forked else int(fields[21]) * _PAGE
+    return Process(pid, int(fields[1]), sum(map(int, fields[11:13])) / _TICKS, memory)
 
 
 def processes() -> dict[int, Process]:
@@ -34,12 +44,11 @@ def processes() -> dict[int, Process]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                # The name, in parentheses, may hold anything: fields are counted from behind it.
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                stat = (folder / "stat").read_text()
             except OSError:
                 continue
             pid = int(folder.name)
-            found[pid] = Process(pid, int(fields[1]), sum(map(int, fields[11:13])) / _TICKS, int(fields[21]) * _PAGE)
+            found[pid] = process(pid, stat, time.clock_gettime(time.CLOCK_BOOTTIME))
     return found
 
 

@@ -8,12 +8,23 @@ import sys
 
 import pytest
 
-from bench.measure import Process, processes, tree
+from bench.measure import Process, process, processes, tree
 from bench.results import slower, summarise
 
 
 def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
     return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory}
+
+
+@pytest.mark.parametrize(("flags", "uptime", "pages"), [
+    pytest.param(0x400000, 1000.1, 413, id="a program of its own"),
+    pytest.param(0x400040, 1000.1, 0, id="its parent's still, a tenth of a second after the fork"),
+    pytest.param(0x400040, 1002.0, 413, id="a fork that means to stay one"),
+])
+def test_a_child_does_not_show_its_parents_memory(flags: int, uptime: float, pages: int) -> None:
+    started = 1000 * os.sysconf("SC_CLK_TCK")
+    stat = f"7 (a) b) R 6 7 7 0 -1 {flags} 98 0 0 0 0 0 0 0 20 0 1 0 {started} 3133440 413 18446744073709551615"
+    assert process(7, stat, uptime).memory == pages * os.sysconf("SC_PAGESIZE")
 
 
 def test_ratios_are_to_the_pass_through_of_the_same_run() -> None:
