@@ -26,13 +26,14 @@ class Process:
     cpu_seconds: float
     """Its own."""
     memory: int
-    """Resident bytes; none while its parent's memory is shown as its own, which is so until it runs its own program."""
+    """Resident bytes; none for a child on its way to a program of its own: its parent's are shown as its."""
 
 
 def process(pid: int, stat: str, uptime: float) -> Process:
     """What /proc/PID/stat says, at so many seconds after the machine's start."""
     # The name, in parentheses, may hold anything: fields are counted from behind it.
     fields = stat.rpartition(")")[2].split()
+    # Longer than a second it means to stay a fork, as workers of multiprocessing do.
     just_forked = int(fields[6]) & _FORKNOEXEC and uptime - int(fields[19]) / _TICKS < 1
     memory = 0 if just_forked else int(fields[21]) * _PAGE
     return Process(pid, int(fields[1]), sum(map(int, fields[11:13])) / _TICKS, memory)
@@ -41,6 +42,7 @@ def process(pid: int, stat: str, uptime: float) -> Process:
 def processes() -> dict[int, Process]:
     """Every process of this machine."""
     found = {}
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -48,7 +50,7 @@ def processes() -> dict[int, Process]:
             except OSError:
                 continue
             pid = int(folder.name)
-            found[pid] = process(pid, stat, time.clock_gettime(time.CLOCK_BOOTTIME))
+            found[pid] = process(pid, stat, uptime)
     return found
 
 

@@ -111,11 +111,17 @@ def _time_of_events(product: Product, statement: Statement) -> Iterator[Problem]
     words = statement.words
     found = [i for i in range(len(words)) if words[i : i + 2] == ("WATERMARK", "FOR")]
     line = statement.tokens[found[0]].line if found else statement.line
-    if not any(words[i + 3 : i + 5] == ("AS", *words[i + 2 : i + 3]) and words[i + 5 : i + 6] in ((")",), (",",))
-               for i in found):
+    if not any(_is_the_time_itself(words[i + 2 : i + 6]) for i in found):
         construct = f"{statement.created_table} is read once, by another time than its own"
         yield Problem(str(statement.file), line, construct,
                       "WATERMARK FOR t AS t, with t the time of the event; the source adds the allowed lateness")
+
+
+def _is_the_time_itself(behind_watermark_for: tuple[str, ...]) -> bool:
+    match behind_watermark_for:
+        case (time, "AS", watermark, ")" | ","):
+            return time == watermark
+    return False
 
 
 def _is_option(statement: Statement, index: int) -> bool:

@@ -8,7 +8,7 @@ WITH departed AS (
 closed AS (
   SELECT least(min(reached), (SELECT max(day) FROM daily_routes)) AS until
   FROM (SELECT max(day) AS reached FROM departed GROUP BY log_partition)
-  HAVING count(*) > 0
+  HAVING count(*) > 0   -- without a departure nothing: least() passes over a NULL
 ),
 counted AS (
   SELECT origin, dest, day, count(*) AS flights, count(*) FILTER (WHERE cancelled) AS cancelled,

@@ -8,7 +8,7 @@ WITH departed AS (
 closed AS (
   SELECT least(min(reached), (SELECT max(hour) FROM hourly_departures)) AS until
   FROM (SELECT max(hour) AS reached FROM departed GROUP BY log_partition)
-  HAVING count(*) > 0
+  HAVING count(*) > 0   -- without a departure nothing: least() passes over a NULL
 ),
 counted AS (
   SELECT origin, carrier, hour, count(*) AS flights, count(*) FILTER (WHERE cancelled) AS cancelled,

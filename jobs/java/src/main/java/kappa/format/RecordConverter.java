@@ -39,12 +39,12 @@ final class RecordConverter implements Serializable {
         ofOthers = AvroToRowDataConverters.createRowConverter(new RowType(false, fields), false);
     }
 
-    /** Sets a row's first columns. */
+    /** Sets a row's first columns; none of them when a value cannot be converted. */
     void convert(IndexedRecord record, GenericRowData row) {
+        GenericRowData found = (GenericRowData) ofOthers.convert(new Fields(record, others));
         for (int column : strings) {
             row.setField(column, string(record.get(column)));
         }
-        GenericRowData found = (GenericRowData) ofOthers.convert(new Fields(record, others));
         for (int i = 0; i < others.length; i++) {
             row.setField(others[i], found.getField(i));
         }

@@ -74,9 +74,6 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
         try {
             decode(message, row);
         } catch (UndecodableException e) {
-            for (int i = 0; i < width; i++) {
-                row.setField(i, null);
-            }
             row.setField(width + 1, StringData.fromString(e.getMessage()));
             undecodable.inc();
         }

@@ -39,10 +39,10 @@ final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>,
             throws Exception {
         LogSplitState partition = (LogSplitState) state;
         // The end is kept in the state, for rows are released by it: no later record has an earlier timestamp.
-        boolean isEnd = record instanceof EndOfLog;
-        partition.advance(isEnd ? clock.timestampAtEnd(((EndOfLog) record).askedAt()) : record.timestamp());
+        partition.advance(
+                record instanceof EndOfLog end ? clock.timestampAtEnd(end.askedAt()) : record.timestamp());
         long watermark = clock.after(partition.clock()).getTimestamp();
-        if (!isEnd) {
+        if (!(record instanceof EndOfLog)) {
             taker.output = output;
             taker.partition = partition;
             taker.record = record;
