@@ -70,8 +70,9 @@ clean: down ## stop the stack and remove its data, the virtual environment and c
 .PHONY: install
 install: $(VENV)/.installed
 
+# Bytecode now: where PYTHONDONTWRITEBYTECODE is set, every client and Python worker would compile for seconds.
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet --python $(PYTHON)
+	$(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON)
 	@touch $@
 
 .uv/bin/uv:
