@@ -43,14 +43,15 @@ def ladder(product: Product) -> tuple[Rung, ...]:
     """From reading to the full product."""
     queries = ("once", "one_join", "four_joins")
     full = tuple(product.outputs)
-    no_joins = tuple(t for t in full if t != "departures")
+    aggregates = tuple(t for t in full if t != "departures")
     return (
         *(Rung(name, query=name, as_they_come=True) for name in (PASS_THROUGH, "reject_late")),
         *(Rung(name, query=name) for name in queries),
         Rung("silver_without_python", query="silver_without_python"),
         Rung("silver", outputs=("departures",)),
-        Rung("gold", outputs=no_joins),
-        Rung("gold_rocksdb", outputs=no_joins, settings={"state.backend.type": "rocksdb"}),
+        Rung("no_joins", query="once", outputs=("hourly_departures",)),
+        Rung("gold", outputs=aggregates),
+        Rung("gold_rocksdb", outputs=aggregates, settings={"state.backend.type": "rocksdb"}),
         Rung("product", outputs=full),
         Rung("silver_iceberg", outputs=("departures",), sink=ICEBERG),
         Rung("product_iceberg", outputs=full, sink=ICEBERG),

@@ -51,6 +51,8 @@ class Compacted:
     after: Sizes
     small: frozenset[str]
     """Of `before`, those that were to be rewritten."""
+    larger: int
+    """How many files the compaction wrote instead. The others that are new in `after` are the job's."""
 
     @property
     def rewritten(self) -> int:
@@ -65,7 +67,7 @@ class Compacted:
     def as_dict(self) -> dict[str, Any]:
         """For programs. What the job appended meanwhile is in the figures of after."""
         return {"table": self.table, "files_before": len(self.before), "files_after": len(self.after),
-                "small": len(self.small), "rewritten": self.rewritten,
+                "small": len(self.small), "rewritten": self.rewritten, "larger": self.larger,
                 "bytes_before": sum(self.before.values()), "bytes_after": sum(self.after.values())}
 
     def row(self, dry_run: bool = False) -> dict[str, Any]:
@@ -73,9 +75,11 @@ class Compacted:
         def both(figure: Callable[[Sizes], str]) -> str:
             return figure(self.before) if dry_run else f"{figure(self.before)} → {figure(self.after)}"
 
+        done = f"{self.rewritten:,} → {self.larger:,}"
         return {"table": self.table, "files": both(lambda s: f"{len(s):,}"),
                 "mean MB": both(lambda s: megabytes(sum(s.values()) / max(1, len(s)))),
-                "MB": both(lambda s: megabytes(sum(s.values()))), "too small": len(self.small)}
+                "MB": both(lambda s: megabytes(sum(s.values()))),
+                **({"too small": len(self.small)} if dry_run else {"put together": done})}
 
 
 def sentence(compacted: Sequence[Compacted], branch: str, dry_run: bool) -> str:
@@ -99,6 +103,13 @@ def sizes(catalog: Catalog, product_name: str, tables: Collection[str], branch: 
     """Table → data files at the head of the branch, all of one instant."""
     return {name: _sizes(table.io, next(iter(lake.ancestors(table.metadata, branch))).manifest_list)
             for name, table in lake.load_tables(catalog, product_name, tables).items() if branch in table.metadata.refs}
+
+
+def compactions(catalog: Catalog, product_name: str, tables: Collection[str], branch: str) -> dict[str, dict[int, int]]:
+    """Table → compaction's snapshot on the branch → how many data files it wrote."""
+    return {name: {s.snapshot_id: int((s.summary and s.summary["added-data-files"]) or 0)
+                   for s in lake.ancestors(table.metadata, branch) if lake.same_rows(s)}
+            for name, table in lake.load_tables(catalog, product_name, tables).items()}
 
 
 def _sizes(io: FileIO, manifest_list: str) -> Sizes:

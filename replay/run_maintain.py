@@ -37,13 +37,16 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
     tables = world.product(attempt, state).outputs
     begun = time.monotonic()
     before = maintenance.sizes(world.catalog, name, tables, attempt.name)
+    earlier = maintenance.compactions(world.catalog, name, tables, attempt.name)
     small = {table: maintenance.too_small(sizes, target) for table, sizes in before.items()}
     wanted = [table for table, files in small.items() if files]
     said = ""
     if wanted and not dry_run:
         said = run(settings, attempt, wanted, target)
     after = maintenance.sizes(world.catalog, name, tables, attempt.name)
-    compacted = [Compacted(t, before[t], after.get(t, {}), small[t]) for t in before]
+    commits = maintenance.compactions(world.catalog, name, tables, attempt.name)
+    larger = {t: sum(files for commit, files in commits[t].items() if commit not in earlier[t]) for t in before}
+    compacted = [Compacted(t, before[t], after.get(t, {}), small[t], larger[t]) for t in before]
     if output is Output.json:
         print_json({"product": name, "attempt": attempt.name, "target_file_size": target, "dry_run": dry_run,
                     "seconds": round(time.monotonic() - begun, 1), "tables": [c.as_dict() for c in compacted]})

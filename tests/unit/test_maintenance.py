@@ -57,7 +57,7 @@ BEFORE = {f"f{i}": MB for i in range(10)}
 
 
 def compacted(after: dict[str, int], small: frozenset[str] = frozenset(BEFORE)) -> Compacted:
-    return Compacted("orders", BEFORE, after, small)
+    return Compacted("orders", BEFORE, after, small, larger=1)
 
 
 @pytest.mark.parametrize(("one", "failed", "said"), [
@@ -78,10 +78,10 @@ def test_what_became_of_a_table(one: Compacted, failed: bool, said: str) -> None
 def test_what_is_shown_of_a_table() -> None:
     one = compacted({"new": 8 * MB, "appended": MB // 2})
     assert one.row() == {"table": "orders", "files": "10 → 2", "mean MB": "1.0 → 4.2", "MB": "10.0 → 8.5",
-                         "too small": 10}
+                         "put together": "10 → 1"}
     assert one.row(dry_run=True) == {"table": "orders", "files": "10", "mean MB": "1.0", "MB": "10.0", "too small": 10}
     assert one.as_dict() == {"table": "orders", "files_before": 10, "files_after": 2, "small": 10, "rewritten": 10,
-                             "bytes_before": 10 * MB, "bytes_after": 8 * MB + MB // 2}
+                             "larger": 1, "bytes_before": 10 * MB, "bytes_after": 8 * MB + MB // 2}
 
 
 # The controller's view of a compacted branch, on real tables
@@ -189,7 +189,8 @@ def test_what_was_done_is_read_from_the_tables(catalog: Catalog, monkeypatch: py
                                                capsys: pytest.CaptureFixture[str]) -> None:
     for checkpoint in (4, 5):
         sink(catalog, "orders", BRANCH, checkpoint, [{"id": checkpoint}])
-    assert maintained(capsys, dry_run=True)["tables"][0]["files_after"] == 5
+    table = maintained(capsys, dry_run=True)["tables"][0]
+    assert (table["files_after"], table["larger"]) == (5, 0)
 
     monkeypatch.setattr(run_maintain, "run", lambda *_: "no answer")
     with pytest.raises(KappaError) as e:
@@ -201,13 +202,15 @@ def test_what_was_done_is_read_from_the_tables(catalog: Catalog, monkeypatch: py
     def run(_: Settings, attempt: Attempt, tables: list[str], target: int) -> str:
         assert (attempt, tables, target) == (ATTEMPT, ["orders"], 128 * MB)
         compact(catalog, "orders", BRANCH)
+        sink(catalog, "orders", BRANCH, 6, [{"id": 6}])  # the job goes on
         return "no answer"
 
     monkeypatch.setattr(run_maintain, "run", run)
     capsys.readouterr()
     answer = maintained(capsys)
     assert (answer["attempt"], answer["target_file_size"]) == (BRANCH, 128 * MB)
-    assert [(t["files_before"], t["files_after"], t["rewritten"]) for t in answer["tables"]] == [(5, 1, 5)]
+    assert [(t["files_before"], t["files_after"], t["rewritten"], t["larger"]) for t in answer["tables"]] == [
+        (5, 2, 5, 1)]
 
 
 def test_a_product_that_was_never_deployed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
