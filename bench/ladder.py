@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--product", type=Path, default=ROOT / "sql" / "flights", help="its folder")
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--until", type=datetime.fromisoformat, metavar="DATE",
-                        help="read records appended before it [default: all]")
+                        help="read records appended before it, in UTC unless it says otherwise [default: all]")
     parser.add_argument("--repeat", type=int, default=1, help="turns of all rungs; the table has medians")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a Flink setting of every job")
     parser.add_argument("--results", type=Path, default=Path(os.environ.get("KAPPA_BENCH_OUT") or RESULTS))
@@ -98,7 +98,8 @@ class Runner:
                           if row.pid and row.program in ("jobmanager", "taskmanager"))
         self.ends = log.end_offsets(settings, list(product.settings.topics))
         if until:
-            at = log.offsets_at(settings, self.ends, int(until.replace(tzinfo=UTC).timestamp() * 1000))
+            until = until if until.tzinfo else until.replace(tzinfo=UTC)
+            at = log.offsets_at(settings, self.ends, int(until.timestamp() * 1000))
             self.ends = {topic: {**partitions, **at[topic]} for topic, partitions in self.ends.items()}
         self.events = sum(sum(partitions.values()) for partitions in self.ends.values())
 

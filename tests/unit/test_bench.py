@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from bench.live_lag import Samples
 from bench.measure import Process, process, processes, tree
 from bench.results import slower, summarise
 
@@ -71,3 +72,10 @@ def test_what_got_slower_in_time_and_in_cpu_time_is_named(seconds: float, cpu: f
     now = summarise([row("pass_through", 1, 1), row("gold", seconds, cpu), row("new", 9, 9)])
     expected = ["gold got slower: ratio_to_pass_through 0.25 → 0.125, cpu_ratio_to_pass_through 0.25 → 0.125"]
     assert slower(now, stored) == (expected if named else [])
+
+
+def test_lags_without_a_publication() -> None:
+    row = Samples([10, 20, 30], {}).row("alone")
+    assert row == {"readers": "alone", "samples": 3, "p50_records_behind": 20, "p99_records_behind": 30,
+                   "max_records_behind": 30, "publications": 0}
+    assert Samples([10], {7: 12.3}).row("alone")["p99_publication_ms"] == 12
