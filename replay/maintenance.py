@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyiceberg.catalog import Catalog
 from pyiceberg.io import FileIO
+from pyiceberg.table import Table
 
 from replay import files, lake
 from replay.errors import ConfigError
@@ -99,17 +99,16 @@ def megabytes(size: float) -> str:
     return f"{size / 2**20:.{3 if size < 2**20 else 1}f}"
 
 
-def sizes(catalog: Catalog, product_name: str, tables: Collection[str], branch: str) -> dict[str, Sizes]:
-    """Table → data files at the head of the branch, all of one instant."""
+def sizes(tables: Mapping[str, Table], branch: str) -> dict[str, Sizes]:
+    """Table → data files at the head of the branch."""
     return {name: _sizes(table.io, next(iter(lake.ancestors(table.metadata, branch))).manifest_list)
-            for name, table in lake.load_tables(catalog, product_name, tables).items() if branch in table.metadata.refs}
+            for name, table in tables.items() if branch in table.metadata.refs}
 
 
-def compactions(catalog: Catalog, product_name: str, tables: Collection[str], branch: str) -> dict[str, dict[int, int]]:
-    """Table → compaction's snapshot on the branch → how many data files it wrote."""
-    return {name: {s.snapshot_id: int((s.summary and s.summary["added-data-files"]) or 0)
-                   for s in lake.ancestors(table.metadata, branch) if lake.same_rows(s)}
-            for name, table in lake.load_tables(catalog, product_name, tables).items()}
+def compactions(table: Table, branch: str) -> dict[int, int]:
+    """Compaction's snapshot on the branch → how many data files it wrote."""
+    return {s.snapshot_id: int((s.summary and s.summary["added-data-files"]) or 0)
+            for s in lake.ancestors(table.metadata, branch) if lake.same_rows(s)}
 
 
 def _sizes(io: FileIO, manifest_list: str) -> Sizes:

@@ -7,7 +7,9 @@ import subprocess
 import time
 from collections.abc import Collection
 
-from replay import maintenance
+from pyiceberg.table import Table
+
+from replay import lake, maintenance
 from replay.errors import KappaError, RetryableError, not_deployed
 from replay.flink import Flink
 from replay.maintenance import Compacted
@@ -34,19 +36,19 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
     attempt = state.active
     if attempt is None:
         raise not_deployed(name, found="no attempt that readers see")
-    tables = world.product(attempt, state).outputs
+    outputs = world.product(attempt, state).outputs
     begun = time.monotonic()
-    before = maintenance.sizes(world.catalog, name, tables, attempt.name)
-    earlier = maintenance.compactions(world.catalog, name, tables, attempt.name)
+    was = lake.load_tables(world.catalog, name, outputs)
+    before = maintenance.sizes(was, attempt.name)
     small = {table: maintenance.too_small(sizes, target) for table, sizes in before.items()}
     wanted = [table for table, files in small.items() if files]
     said = ""
     if wanted and not dry_run:
         said = run(settings, attempt, wanted, target)
-    after = maintenance.sizes(world.catalog, name, tables, attempt.name)
-    commits = maintenance.compactions(world.catalog, name, tables, attempt.name)
-    larger = {t: sum(files for commit, files in commits[t].items() if commit not in earlier[t]) for t in before}
-    compacted = [Compacted(t, before[t], after.get(t, {}), small[t], larger[t]) for t in before]
+    now = lake.load_tables(world.catalog, name, before)
+    after = maintenance.sizes(now, attempt.name)
+    compacted = [Compacted(t, before[t], after[t], small[t], larger=_written(was[t], now[t], attempt.name))
+                 for t in before]
     if output is Output.json:
         print_json({"product": name, "attempt": attempt.name, "target_file_size": target, "dry_run": dry_run,
                     "seconds": round(time.monotonic() - begun, 1), "tables": [c.as_dict() for c in compacted]})
@@ -57,6 +59,12 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
         raise KappaError(f"the small files of {', '.join(failed)} are still there", expected="larger ones instead",
                          found=said or "no commit of the compaction; the TaskManager's log tells why",
                          next=f"kappa logs taskmanager; then: kappa maintain {name}")
+
+
+def _written(was: Table, now: Table, branch: str) -> int:
+    """How many data files compactions wrote in between."""
+    earlier = maintenance.compactions(was, branch)
+    return sum(files for commit, files in maintenance.compactions(now, branch).items() if commit not in earlier)
 
 
 def run(settings: Settings, attempt: Attempt, tables: Collection[str], target: int) -> str:

@@ -96,7 +96,7 @@ def test_another_attempt_has_the_same_rows(product: Product) -> None:
 
 def sizes(product: Product, branch: str) -> dict[str, maintenance.Sizes]:
     catalog = lake.open_catalog(product.stack.settings)
-    return maintenance.sizes(catalog, NAME, list(KEYS), branch)
+    return maintenance.sizes(lake.load_tables(catalog, NAME, KEYS), branch)
 
 
 def tables(product: Product) -> dict[str, TableMetadata]:

@@ -128,7 +128,7 @@ def test_rows_that_somebody_appended_stop_publishing(catalog: Catalog, product: 
 
 def test_the_small_files_go_with_the_snapshots_that_name_them(catalog: Catalog, product: Product,
                                                               tmp_path: Path) -> None:
-    small = set(sizes(catalog, "shop", ["orders"], BRANCH)["orders"])
+    small = set(sizes(lake.load_tables(catalog, "shop", ["orders"]), BRANCH)["orders"])
     compact(catalog, "orders", BRANCH)
     for checkpoint in (4, 5):
         sink(catalog, "orders", BRANCH, checkpoint)
