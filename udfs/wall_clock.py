@@ -17,8 +17,7 @@ import pandas as pd
 
 DAY = 24 * 60
 _EPOCH = datetime(1970, 1, 1)
-_STEP = timedelta(hours=6)
-_STEPS = 3 * 4
+_STEPS = tuple(timedelta(hours=hours) for hours in range(0, 25, 6))
 
 _zone = lru_cache(maxsize=None)(ZoneInfo)
 
@@ -56,18 +55,23 @@ def _minutes_of_day(hhmm: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any
     return hhmm // 100 % 24 * 60 + hhmm % 100
 
 
-@lru_cache(maxsize=100_000)
 def _steady_offset(zone: str, day: int) -> int | None:
     """Minutes that a zone is ahead of UTC, if that is the same from the UTC day before `day` to the end of the next.
 
     None where it changes, or is no whole number of minutes. No zone has changed its clocks twice in six hours.
     """
-    tz, start = _zone(zone), _EPOCH.replace(tzinfo=UTC) + timedelta(days=day - 1)
-    offsets = {(start + step * _STEP).astimezone(tz).utcoffset() for step in range(_STEPS + 1)}
+    offsets = _offsets(zone, day - 1) | _offsets(zone, day) | _offsets(zone, day + 1)
     if len(offsets) > 1:
         return None
-    offset, rest = divmod(offsets.pop() or timedelta(), timedelta(minutes=1))
-    return None if rest else offset
+    minutes, rest = divmod(next(iter(offsets)), timedelta(minutes=1))
+    return None if rest else minutes
+
+
+@lru_cache(maxsize=100_000)
+def _offsets(zone: str, day: int) -> frozenset[timedelta]:
+    """What a zone is ahead of UTC at the start of a UTC day, every six hours of it, and at its end."""
+    tz, start = _zone(zone), _EPOCH.replace(tzinfo=UTC) + timedelta(days=day)
+    return frozenset((start + step).astimezone(tz).utcoffset() or timedelta() for step in _STEPS)
 
 
 def _shown(instant: int, tz: ZoneInfo) -> int:
