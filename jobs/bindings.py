@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -12,7 +12,6 @@ from pyflink.common import Configuration
 from pyflink.java_gateway import get_gateway
 from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 from pyflink.table.udf import udf
-from pyflink.util.java_utils import to_jarray
 
 from jobs.product import Function, Product, Role, seconds
 from jobs.sql import Statement, StatementError, read_statements
@@ -178,7 +177,11 @@ def declare_sources(env: TableEnvironment, product: Product, bindings: Bindings)
         _run(statement, env.execute_sql)
         if (topic := statement.created_table) is not None:
             set_options(env, topic, source_options(topic, product, bindings))
-            _declare_versions(env, topic, product)
+            if key := product.settings.topics[topic].key:
+                _java("Versions").declare(env._j_tenv, topic, _list(key))
+    for name, topics in product.settings.lookups.items():
+        keys = _list(_list(product.settings.topics[topic].key) for topic in topics.values())
+        _java("VersionsOfSeveral").declare(env._j_tenv, name, _list(topics), _list(topics.values()), keys)
 
 
 def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings | None) -> None:
@@ -207,14 +210,20 @@ def set_options(env: TableEnvironment, table: str, options: dict[str, str]) -> N
     env.execute_sql(f"ALTER TABLE `{table}` SET ({_options(options)})")
 
 
-def _declare_versions(env: TableEnvironment, topic: str, product: Product) -> None:
-    """Declare the table function of a topic of versions, where it has a key."""
-    if key := product.settings.topics[topic].key:
-        jvm = get_gateway().jvm
-        versions = jvm.kappa.log.Versions
-        if isinstance(versions, JavaPackage):  # as Py4J takes what is no class
-            raise LookupError("Could not find any factory for identifier 'kappa-log' in the classpath")
-        versions.declare(env._j_tenv, topic, to_jarray(jvm.String, key))
+def _java(name: str) -> Any:
+    """A class of the format's jar; LookupError where that is missing, in Flink's own words."""
+    found = getattr(get_gateway().jvm.kappa.log, name)
+    if isinstance(found, JavaPackage):  # as Py4J takes what is no class
+        raise LookupError("Could not find any factory for identifier 'kappa-log' in the classpath")
+    return found
+
+
+def _list(values: Iterable[Any]) -> Any:
+    """A java.util.List."""
+    found = get_gateway().jvm.java.util.ArrayList()
+    for value in values:
+        found.add(value)
+    return found
 
 
 # What a check binds to: the plan is the same, and nothing is connected to.

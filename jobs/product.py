@@ -156,6 +156,9 @@ class ProductSettings(_Model):
     """How far one partition is read ahead of another on the log's clock. What is read ahead is held in state, so this
     bounds it; choose what a replay reads in a second or more, for partitions are told to wait twenty times a second."""
     topics: dict[str, Topic]
+    lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Per name N, topics with a key, by what they are looked up as: N_at(time, key…, key…) gives in one row, for less,
+    what T_at() gives of each. Column c of what is looked up as n is n_c, NULL where nothing is valid."""
     outputs: dict[str, Output]
     functions: dict[str, Function] = Field(default_factory=dict)
     flink: dict[str, str] = Field(default_factory=dict)
@@ -200,6 +203,14 @@ class ProductSettings(_Model):
             if self.lateness(name) > self.lateness(event):
                 raise ValueError(f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would "
                                  f"always wait for it: leave out the key and write an event-time temporal join")
+        for name, found in self.lookups.items():
+            if name in self.topics:
+                raise ValueError(f"lookups {name} has the name of a topic, which has a {name}_at() of its own")
+            if wrong := [n for n in (name, *found) if not re.match(_NAME, n)]:
+                raise ValueError(f"lookups {name} needs names of small letters, digits and _, found {wrong}")
+            keyed = sorted(t for t, topic in self.topics.items() if topic.key)
+            if not found or not set(keyed).issuperset(found.values()):
+                raise ValueError(f"lookups {name} is of topics with a key: {keyed}, found {sorted(found.values())}")
         for name, output in self.outputs.items():
             if output.kind is Kind.rows and output.of not in events:
                 raise ValueError(f"output {name} of kind rows needs 'of': one of {sorted(events)}")

@@ -310,10 +310,12 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
             if dimensions & {scanned_topic(n) or "" for n in below} and not in_order:
                 yield Problem(where, 0, "the latest version of records that are not in order of time",
                               "a de-duplication in a window of the version's time first")
-        looked_up = re.search(r"invocation=\[(\w+)_at\(", node.text) if node.name == "Correlate" else None
-        if looked_up and looked_up[1] in dimensions and not _waited(product, node):
-            yield Problem(where, 0, f"{looked_up[1]}_at() of events that no window has held back",
-                          "the lookup behind a window of the events, such as that of the de-duplication, at whose end "
-                          f"{looked_up[1]} is there; or once: true for the events")
-        if node.name == "GlobalWindowAggregate" and re.search(r"SESSION\(", node.text):
+        function = re.search(r"invocation=\[(\w+)_at\(", node.text) if node.name == "Correlate" else None
+        if function and not _waited(product, node):
+            looked_up = product.settings.lookups.get(function[1], {"": function[1]}).values()
+            for dimension in sorted(dimensions.intersection(looked_up)):
+                yield Problem(where, 0, f"{function[1]}_at() of events that no window has held back",
+                              "the lookup behind a window of the events, such as that of the de-duplication, at whose "
+                              f"end {dimension} is there; or once: true for the events")
+        if node.name in ("GlobalWindowAggregate", "WindowAggregate") and re.search(r"SESSION\(", node.text):
             yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key's session never ends")

@@ -6,30 +6,22 @@ WHERE error IS NULL AND payload IS NOT NULL   -- a record without a value is a h
 -- One row per flight: the source hands on each of them once.
 CREATE VIEW flights_once AS
 SELECT flight_date, sched_dep_time, dep_delay, arr_time, arr_delay, carrier, flight, tailnum, origin, dest,
-       air_time, distance, dep_time IS NULL AS cancelled, happened, log_partition, log_offset
+       air_time, distance, dep_time IS NULL AS cancelled, happened, log_partition, log_offset,
+       -- Python reckons in minutes since 1970: a TIMESTAMP_LTZ is slow to hand over.
+       CASE WHEN dep_time IS NOT NULL THEN TIMESTAMPDIFF(MINUTE, TO_TIMESTAMP_LTZ(0, 3), happened) END AS left_minute
 FROM flights_on_time;
 
--- With its destination, and when it left and arrived by the clocks there. Python comes before the other look-ups, as
--- every column that is there already has to wait for it.
+-- With its destination, and when it arrived by the clocks there.
 CREATE VIEW flown AS
-SELECT *, pseudonym(tailnum) AS tail_id,
-       -- Python reckons in minutes since 1970: a TIMESTAMP_LTZ is slow to hand over.
-       next_wall_clock(TIMESTAMPDIFF(MINUTE, TO_TIMESTAMP_LTZ(0, 3), departed_at), arr_time, dest_time_zone) AS arrived
-FROM (
-  SELECT f.*, d.name AS dest_name, d.tzone AS dest_time_zone,
-         CASE WHEN f.cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE f.happened END AS departed_at
-  FROM flights_once AS f
-  LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest)) AS d ON TRUE
-);
+SELECT f.*, d.name AS dest_name, d.tzone AS dest_time_zone,
+       pseudonym(tailnum) AS tail_id, next_wall_clock(left_minute, arr_time, d.tzone) AS arrived
+FROM flights_once AS f
+LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest)) AS d ON TRUE;
 
 -- With airline, plane and weather as they were when it left: what the log says of that time.
 CREATE VIEW departed AS
-SELECT f.*, a.name AS airline, p.`year` AS plane_year, p.manufacturer AS plane_manufacturer, p.model AS plane_model,
-       p.seats AS plane_seats, w.observed_at AS weather_observed_at, w.temp, w.wind_speed, w.precip, w.visib
-FROM flown AS f
-LEFT JOIN LATERAL TABLE(airlines_at(f.happened, f.carrier)) AS a ON TRUE
-LEFT JOIN LATERAL TABLE(planes_at(f.happened, f.tailnum))   AS p ON TRUE
-LEFT JOIN LATERAL TABLE(weather_at(f.happened, f.origin))   AS w ON TRUE;
+SELECT *
+FROM flown AS f, LATERAL TABLE(surroundings_at(f.happened, f.carrier, f.tailnum, f.origin));
 
 INSERT INTO departures (
   flight_date, carrier, airline, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,
@@ -38,13 +30,13 @@ INSERT INTO departures (
   dep_delay, arr_delay, cancelled, air_time, distance,
   weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset)
 SELECT
-  flight_date, carrier, airline, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,
+  flight_date, carrier, airline_name, flight, tail_id, plane_year, plane_manufacturer, plane_model, plane_seats,
   origin, dest, dest_name, dest_time_zone, sched_dep_time,
   happened - COALESCE(dep_delay, 0) * INTERVAL '1' MINUTE,
   TIMESTAMPADD(MINUTE, sched_dep_time / 100 * 60 + MOD(sched_dep_time, 100), CAST(flight_date AS TIMESTAMP(3))),
-  departed_at, CAST(departed_at AS TIMESTAMP(3)),
+  CASE WHEN NOT cancelled THEN happened END, CASE WHEN NOT cancelled THEN CAST(happened AS TIMESTAMP(3)) END,
   TO_TIMESTAMP_LTZ(arrived.instant * 60000, 3),
   TIMESTAMPADD(MINUTE, arrived.shown, TIMESTAMP '1970-01-01 00:00:00'),
   dep_delay, arr_delay, cancelled, air_time, distance,
-  weather_observed_at, temp, wind_speed, precip, visib, log_partition, log_offset
+  weather_observed_at, weather_temp, weather_wind_speed, weather_precip, weather_visib, log_partition, log_offset
 FROM departed;

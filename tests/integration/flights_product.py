@@ -27,7 +27,7 @@ KEYS = {**oracle.KEYS, "rejects": ["log_topic", "log_partition", "log_offset"]}
 FLIGHTS_A_YEAR, CANCELLED_A_YEAR = 336_776, 8_255
 AFTER_MIDNIGHT = 1_207
 """Flights of 2013 that left on the day after the one they were scheduled for: a figure of the data set."""
-WINDOW_OPERATOR = "GlobalWindowAggregate"
+WINDOW_OPERATOR = "WindowAggregate"
 REFERENCE = ("airlines", "airports", "planes")
 
 

@@ -28,8 +28,7 @@ ORDERS_WINDOW = "FROM TABLE(TUMBLE(TABLE orders_once, DESCRIPTOR(window_time), I
 FLIGHTS_WATERMARK = "WATERMARK FOR happened AS happened "
 FLIGHTS_ON_TIME = "  AND happened >= appended - INTERVAL '6' HOUR;"
 WEATHER_WATERMARK = "WATERMARK FOR observed_at AS appended - INTERVAL '1' HOUR"
-AIRLINE_JOIN = "LEFT JOIN LATERAL TABLE(airlines_at(f.happened, f.carrier)) AS a ON TRUE"
-WEATHER_LOOKUP = "LEFT JOIN LATERAL TABLE(weather_at(f.happened, f.origin))   AS w ON TRUE"
+AIRPORT_JOIN = "LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest)) AS d ON TRUE"
 WEATHER_JOIN = "LEFT JOIN weather_versions FOR SYSTEM_TIME AS OF f.happened AS w ON f.origin = w.origin"
 WEATHER_ON_TIME = "SELECT * FROM weather WHERE error IS NULL AND observed_at >= appended - INTERVAL '1' HOUR"
 WEATHER_IN_ORDER = f"""SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, temp, wind_speed, precip,
@@ -39,6 +38,14 @@ WEATHER_IN_ORDER = f"""SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS o
 ) WHERE n = 1"""
 DEPARTURES = (FLIGHTS / "departures.sql").read_text()
 DEPARTED = DEPARTURES[DEPARTURES.index("CREATE VIEW departed"):DEPARTURES.index("INSERT INTO departures")]
+LOOKED_UP = "SELECT *\nFROM flown AS f, LATERAL TABLE(surroundings_at(f.happened, f.carrier, f.tailnum, f.origin));"
+ONE_BY_ONE = f"""SELECT f.*, a.name AS airline_name, p.`year` AS plane_year, p.manufacturer AS plane_manufacturer,
+  p.model AS plane_model, p.seats AS plane_seats, w.observed_at AS weather_observed_at, w.temp AS weather_temp,
+  w.wind_speed AS weather_wind_speed, w.precip AS weather_precip, w.visib AS weather_visib
+FROM flown AS f
+LEFT JOIN LATERAL TABLE(airlines_at(f.happened, f.carrier)) AS a ON TRUE
+LEFT JOIN LATERAL TABLE(planes_at(f.happened, f.tailnum)) AS p ON TRUE
+{WEATHER_JOIN};"""
 MANUAL_SWITCH = "switch: auto"
 
 
@@ -49,7 +56,7 @@ SELECT origin, observed_at, temp, wind_speed, precip, visib, valid_from FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY origin ORDER BY valid_from DESC) AS newest FROM ({versions})
 ) WHERE newest = 1;
 """
-    return view + DEPARTED.replace(WEATHER_LOOKUP, WEATHER_JOIN)
+    return view + DEPARTED.replace(LOOKED_UP, ONE_BY_ONE)
 
 
 BY_TEXT = {
@@ -65,8 +72,9 @@ BY_TEXT = {
              ORDERS_INSERT.replace("SELECT order_id", "SELECT CAST(RAND() AS STRING)"), "order_rows.sql", "RAND"),
     "UUID": (ORDERS, "order_rows.sql", ORDERS_INSERT, ORDERS_INSERT.replace("SELECT order_id", "SELECT UUID()"),
              "order_rows.sql", "UUID"),
-    "lookup join": (FLIGHTS, "departures.sql", WEATHER_LOOKUP, WEATHER_JOIN.replace("f.happened", "PROCTIME()"),
-                    "departures.sql", "PROCTIME"),
+    "lookup join": (
+        FLIGHTS, "departures.sql", AIRPORT_JOIN, AIRPORT_JOIN.replace("f.happened", "PROCTIME()"),
+        "departures.sql", "PROCTIME"),
     "state time to live": (ORDERS, "product.yaml", MANUAL_SWITCH, "flink: {table.exec.state.ttl: 1 d}",
                            "product.yaml", "flink setting table.exec.state.ttl"),
     "state time to live in a hint": (
@@ -133,7 +141,7 @@ BY_PLAN = {
         ORDERS, "order_rows.sql", "PARTITION BY window_start, window_end, order_id", "PARTITION BY order_id",
         "Deduplicate of events without a window"),
     "regular join": (
-        FLIGHTS, "departures.sql", AIRLINE_JOIN, "LEFT JOIN airlines AS a ON f.carrier = a.carrier", "Join"),
+        FLIGHTS, "departures.sql", AIRPORT_JOIN, "LEFT JOIN airports AS d ON f.dest = d.faa", "Join"),
     "versions that are not in order": (
         FLIGHTS, "departures.sql", DEPARTED, temporal_join(
             f"SELECT origin, CAST(observed_at AS TIMESTAMP_LTZ(3)) AS observed_at, temp, wind_speed, precip, visib, "
@@ -141,7 +149,13 @@ BY_PLAN = {
         "the latest version of records that are not in order of time"),
     "a lookup that may wait long": (
         FLIGHTS, "product.yaml", "    once: true", "    once: false",
-        "weather_at() of events that no window has held back"),
+        "surroundings_at() of events that no window has held back"),
+    "session windows": (
+        ORDERS, "hourly_orders.sql", "TUMBLE(TABLE orders_once,", "SESSION(TABLE orders_once PARTITION BY shop,",
+        "a session window"),
+    "session windows in one phase": (
+        FLIGHTS, "hourly_departures.sql", "TUMBLE(TABLE flights_once,",
+        "SESSION(TABLE flights_once PARTITION BY (origin, carrier),", "a session window"),
     "first rows": (
         ORDERS, "order_rows.sql", "log_offset FROM orders_once", "log_offset FROM orders_once LIMIT 5", "Limit"),
 }

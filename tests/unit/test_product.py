@@ -88,10 +88,18 @@ def test_files_are_sorted_relative_and_without_caches(folder: Path) -> None:
      "dimension shops has a key, and a longer allowed_lateness than orders"),
     ("    identity: [order_id]\n", "    once: true\n",
      "topic orders is read once, which takes role events and an identity"),
+    ("switch: auto", "lookups: {orders: {shop: shops}}",
+     "lookups orders has the name of a topic, which has a orders_at() of its own"),
+    ("switch: auto", "lookups: {around: {Shop: shops}}",
+     "lookups around needs names of small letters, digits and _, found ['Shop']"),
+    ("switch: auto", "lookups: {around: {order: orders}}",
+     "lookups around is of topics with a key: [], found ['orders']"),
+    ("switch: auto", "lookups: {around: {}}", "lookups around is of topics with a key: [], found []"),
     ("of: orders", "of: parcels", "output order_rows of kind rows needs 'of': one of ['orders']"),
     ("role: events", "role: facts", "expected topics.orders.role: Input should be 'events'"),
 ], ids=["name", "range", "unknown field", "duration", "lateness", "drift", "key", "slow dimension",
-        "once without identity", "topic of rows", "role"])
+        "once without identity", "lookups like a topic", "name of a lookup", "lookup without a key", "no lookup",
+        "topic of rows", "role"])
 def test_a_wrong_field_is_named(folder: Path, old: str, new: str, message: str) -> None:
     change(folder / "product.yaml", old, new)
     with pytest.raises(ProductError) as e:

@@ -22,7 +22,7 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerR
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
-import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.GenericRowData;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -90,7 +90,7 @@ class VersionReader implements Runnable {
         private final Map<Object, VersionTable.Valid> found = new HashMap<>();
 
         /** What is valid for a key at a time; null for nothing. Waits until the topic is read that far. */
-        RowData at(Object key, long time) {
+        GenericRowData at(Object key, long time) {
             if (time < low.get()) {
                 low.accumulateAndGet(time, Math::min);
             }

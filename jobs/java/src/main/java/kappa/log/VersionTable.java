@@ -4,12 +4,12 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentNavigableMap;
 import java.util.concurrent.ConcurrentSkipListMap;
-import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.GenericRowData;
 
 /** Rows by key and time. One thread puts and forgets, others look up. */
 final class VersionTable {
 
-    private record Version(RowData row, int partition, long offset) {
+    private record Version(GenericRowData row, int partition, long offset) {
 
         /** Of two versions of one time, the one later in the log. */
         Version later(Version other) {
@@ -27,7 +27,7 @@ final class VersionTable {
     }
 
     /** What is valid for a key from a time on until before another; to say until when takes what is still to come. */
-    record Valid(Object key, RowData row, long from, long until) {
+    record Valid(Object key, GenericRowData row, long from, long until) {
 
         boolean isAt(long time) {
             return from <= time && time < until;
@@ -39,7 +39,7 @@ final class VersionTable {
     private int size;
 
     /** Adds what is valid for a key from a time on; neither key nor row changes any more. */
-    void put(Object key, long time, RowData row, int partition, long offset) {
+    void put(Object key, long time, GenericRowData row, int partition, long offset) {
         Version version = new Version(row, partition, offset);
         Version merged = versions.computeIfAbsent(key, OfKey::new).byTime.merge(time, version, Version::later);
         if (merged == version) {

@@ -67,7 +67,7 @@ import org.apache.flink.util.UserCodeClassLoader;
  * <p>Of versions of one time the last counts, by partition and offset. Undecodable records, and those without a key or a
  * time, are left out. The columns {@code payload} and {@code error} are not in the row.
  */
-public final class Versions extends TableFunction<RowData> {
+public class Versions extends TableFunction<RowData> {
 
     private static final long serialVersionUID = 2L;
     private static final Set<String> OF_THE_FORMAT = Set.of("payload", "error");
@@ -104,7 +104,12 @@ public final class Versions extends TableFunction<RowData> {
     }
 
     /** Declares {@code table_at} for a table of the connector {@code kappa-log}; called from Python. */
-    public static void declare(TableEnvironment env, String table, String[] key) {
+    public static void declare(TableEnvironment env, String table, List<String> key) {
+        env.createTemporarySystemFunction(table + "_at", of(env, table, key));
+    }
+
+    /** The versions of a declared table of the connector {@code kappa-log}. */
+    static Versions of(TableEnvironment env, String table, List<String> key) {
         CatalogManager catalogs = ((TableEnvironmentInternal) env).getCatalogManager();
         ObjectIdentifier name = catalogs.qualifyIdentifier(UnresolvedIdentifier.of(table));
         ContextResolvedTable declared = catalogs.getTableOrError(name);
@@ -118,7 +123,7 @@ public final class Versions extends TableFunction<RowData> {
                         Thread.currentThread().getContextClassLoader(),
                         declared.isTemporary());
         String time = timeOf(declared.getResolvedSchema(), table);
-        env.createTemporarySystemFunction(table + "_at", ((LogTableSource) source).versions(List.of(key), time));
+        return ((LogTableSource) source).versions(key, time);
     }
 
     /** The physical column of the watermark, or null when that is the record's timestamp. */
@@ -143,16 +148,39 @@ public final class Versions extends TableFunction<RowData> {
 
     @Override
     public TypeInference getTypeInference(DataTypeFactory types) {
-        List<DataType> all = DataType.getFieldDataTypes(columns);
-        Stream<DataType> instant = Stream.of(DataTypes.TIMESTAMP_LTZ(3).bridgedTo(TimestampData.class));
+        return inference(keyTypes().stream(), row);
+    }
+
+    /** That of a function of a time and keys. */
+    static TypeInference inference(Stream<DataType> keys, DataType row) {
+        DataType time = DataTypes.TIMESTAMP_LTZ(3).bridgedTo(TimestampData.class);
         ArgumentTypeStrategy[] arguments =
-                Stream.concat(instant, Arrays.stream(key).mapToObj(all::get))
+                Stream.concat(Stream.of(time), keys)
                         .map(InputTypeStrategies::explicit)
                         .toArray(ArgumentTypeStrategy[]::new);
         return TypeInference.newBuilder()
                 .inputTypeStrategy(InputTypeStrategies.sequence(arguments))
                 .outputTypeStrategy(TypeStrategies.explicit(row))
                 .build();
+    }
+
+    List<DataType> keyTypes() {
+        List<DataType> all = DataType.getFieldDataTypes(columns);
+        return Arrays.stream(key).mapToObj(all::get).toList();
+    }
+
+    /** So many arguments follow the time. */
+    int keyArity() {
+        return key.length;
+    }
+
+    int arity() {
+        return shown.length;
+    }
+
+    /** The type of the rows that are found, in internal data structures. */
+    DataType row() {
+        return row;
     }
 
     @Override
@@ -175,18 +203,23 @@ public final class Versions extends TableFunction<RowData> {
 
     /** Called by the planner's code. */
     public void eval(TimestampData at, Object... values) {
-        if (at == null) {
-            return;
-        }
-        for (Object value : values) {
-            if (value == null) {
-                return;
-            }
-        }
-        RowData valid = lookup.at(keyOf(values), at.getMillisecond());
+        GenericRowData valid = at(at, values);
         if (valid != null) {
             collect(valid);
         }
+    }
+
+    /** What is valid for a key at a time; null for nothing, and where the time or a column of the key is NULL. */
+    GenericRowData at(TimestampData at, Object... values) {
+        if (at == null) {
+            return null;
+        }
+        for (Object value : values) {
+            if (value == null) {
+                return null;
+            }
+        }
+        return lookup.at(keyOf(values), at.getMillisecond());
     }
 
     @Override
@@ -221,21 +254,23 @@ public final class Versions extends TableFunction<RowData> {
         List<LogicalType> types = DataType.getFieldDataTypes(columns).stream().map(DataType::getLogicalType).toList();
         RowData.FieldGetter[] keys = getters(types, key);
         RowData.FieldGetter[] kept = getters(types, shown);
-        RowDataSerializer serializer = new RowDataSerializer((RowType) row.getLogicalType());
+        RowType shownTypes = (RowType) row.getLogicalType();
+        RowDataSerializer serializer = new RowDataSerializer(shownTypes);
+        RowData.FieldGetter[] copied = getters(shownTypes.getChildren(), IntStream.range(0, shown.length).toArray());
         return (record, table) -> {
             List<RowData> rows = new ArrayList<>();
             value.deserialize(record.value(), new ListCollector<>(rows));
             for (RowData decoded : rows) {
-                Object[] values = Arrays.stream(keys).map(getter -> getter.getFieldOrNull(decoded)).toArray();
+                Object[] values = fields(keys, decoded);
                 boolean whole = (error < 0 || decoded.isNullAt(error)) && (time < 0 || !decoded.isNullAt(time));
                 if (!whole || Arrays.stream(values).anyMatch(Objects::isNull)) {
                     continue;
                 }
                 long valid = time < 0 ? record.timestamp() : decoded.getTimestamp(time, 3).getMillisecond();
                 if (log.bounded() || valid > log.clock().after(record.timestamp()).getTimestamp()) {
-                    Object[] fields = Arrays.stream(kept).map(getter -> getter.getFieldOrNull(decoded)).toArray();
-                    // As bytes: many threads read it, and strings would be encoded when the first of them does.
-                    RowData copy = serializer.toBinaryRow(GenericRowData.of(fields)).copy();
+                    // Through bytes: many threads read it, and strings would be encoded when the first of them does.
+                    RowData bytes = serializer.toBinaryRow(GenericRowData.of(fields(kept, decoded))).copy();
+                    GenericRowData copy = GenericRowData.of(fields(copied, bytes));
                     table.put(keyOf(values), valid, copy, record.partition(), record.offset());
                 }
             }
@@ -246,6 +281,10 @@ public final class Versions extends TableFunction<RowData> {
         return Arrays.stream(positions)
                 .mapToObj(position -> RowData.createFieldGetter(types.get(position), position))
                 .toArray(RowData.FieldGetter[]::new);
+    }
+
+    private static Object[] fields(RowData.FieldGetter[] getters, RowData row) {
+        return Arrays.stream(getters).map(getter -> getter.getFieldOrNull(row)).toArray();
     }
 
     private static Object keyOf(Object[] values) {
