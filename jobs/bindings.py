@@ -12,6 +12,7 @@ from pyflink.common import Configuration
 from pyflink.java_gateway import get_gateway
 from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 from pyflink.table.udf import udf
+from pyflink.util.java_utils import to_jarray
 
 from jobs.product import Function, Product, Role, seconds
 from jobs.sql import Statement, StatementError, read_statements
@@ -178,7 +179,7 @@ def declare_sources(env: TableEnvironment, product: Product, bindings: Bindings)
         if (topic := statement.created_table) is not None:
             set_options(env, topic, source_options(topic, product, bindings))
             if key := product.settings.topics[topic].key:
-                _java("Versions").declare(env._j_tenv, topic, _list(key))
+                _java("Versions").declare(env._j_tenv, topic, to_jarray(get_gateway().jvm.String, key))
     for name, topics in product.settings.lookups.items():
         keys = _list(_list(product.settings.topics[topic].key) for topic in topics.values())
         _java("VersionsOfSeveral").declare(env._j_tenv, name, _list(topics), _list(topics.values()), keys)

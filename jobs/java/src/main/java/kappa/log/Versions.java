@@ -104,8 +104,8 @@ public class Versions extends TableFunction<RowData> {
     }
 
     /** Declares {@code table_at} for a table of the connector {@code kappa-log}; called from Python. */
-    public static void declare(TableEnvironment env, String table, List<String> key) {
-        env.createTemporarySystemFunction(table + "_at", of(env, table, key));
+    public static void declare(TableEnvironment env, String table, String[] key) {
+        env.createTemporarySystemFunction(table + "_at", of(env, table, List.of(key)));
     }
 
     /** The versions of a declared table of the connector {@code kappa-log}. */
