@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -105,6 +106,8 @@ class Runner:
 
     def run(self, rung: Rung) -> dict[str, Any]:
         """One job from its submission to its end, as a row of the results."""
+        if not (rung.query or rung.outputs):
+            return {"name": rung.name, "events": self.events, **self._raw(), "largest_state_mb": 0.0}
         with self._branch(rung) as branch:
             bindings = Bindings.model_validate(
                 self.world.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
@@ -119,6 +122,12 @@ class Runner:
                     "cpu_seconds": round(meter.sample(), 2), "peak_memory_mb": meter.peak >> 20,
                     "largest_state_mb": round(largest_state(self.settings.flink.rest, job_id) / 2**20, 1),
                     **({"tables": self._written(branch, rung)} if rung.sink == ICEBERG else {})}
+
+    def _raw(self) -> dict[str, Any]:
+        asked = {"kafka": self.settings.kafka, "ends": self.ends}
+        done = subprocess.run([sys.executable, "-m", "bench.raw"], input=json.dumps(asked), text=True, cwd=ROOT,
+                              stdout=subprocess.PIPE, check=True, timeout=self.timeout)
+        return dict(json.loads(done.stdout))
 
     def _written(self, branch: str, rung: Rung) -> dict[str, dict[str, Any]]:
         """Per table what the job left behind, and what it takes DuckDB to read all of it, every column."""

@@ -27,7 +27,10 @@ BLACKHOLE, ICEBERG = "blackhole", "iceberg"
 
 @dataclass(frozen=True)
 class Rung:
-    """One job of the ladder: a query of bench/rungs into nothing, or some of the product's own outputs."""
+    """One job of the ladder: a query of bench/rungs into nothing, or some of the product's own outputs.
+
+    Without either it is no job, but a plain consumer (bench/raw.py).
+    """
 
     name: str
     query: str = ""
@@ -45,6 +48,7 @@ def ladder(product: Product) -> tuple[Rung, ...]:
     full = tuple(product.outputs)
     aggregates = tuple(t for t in full if t != "departures")
     return (
+        Rung("raw_consumer"),
         *(Rung(name, query=name, as_they_come=True) for name in (PASS_THROUGH, "reject_late")),
         *(Rung(name, query=name) for name in queries),
         Rung("silver_without_python", query="silver_without_python"),

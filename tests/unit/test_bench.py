@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from bench import raw
 from bench.live_lag import Samples
 from bench.measure import Process, process, processes, tree
 from bench.results import slower, summarise
@@ -45,6 +48,71 @@ def test_state_and_tables_are_those_of_the_last_turn() -> None:
     turns = [row("once", 8, 12) | {"largest_state_mb": mb, "tables": {"t": {"mb": mb}}} for mb in (3, 2)]
     (summary,) = summarise(turns)
     assert (summary["largest_state_mb"], summary["tables"]) == (2, {"t": {"mb": 2}})
+
+
+class Log:
+    """A consumer of a log with so many records in each partition of topic t, which come in turns."""
+
+    def __init__(self, *records: int) -> None:
+        self.records = records
+        self.assigned: dict[int, int] = {}
+        self.closed = False
+
+    def __call__(self, properties: dict[str, object]) -> Log:
+        assert properties["bootstrap.servers"] == "here" and not properties["enable.auto.commit"]
+        return self
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        assert {p.offset for p in partitions} == {OFFSET_BEGINNING}
+        self.assigned = {p.partition: 0 for p in partitions}
+
+    def consume(self, count: int, timeout: float) -> list[Record]:
+        found = []
+        for partition, position in self.assigned.items():
+            if position < self.records[partition]:
+                found.append(Record(partition, position))
+                self.assigned[partition] += 1
+        return found
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        for p in partitions:
+            del self.assigned[p.partition]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Record(NamedTuple):
+    number: int
+    at: int
+
+    def error(self) -> None:
+        return None
+
+    def topic(self) -> str:
+        return "t"
+
+    def partition(self) -> int:
+        return self.number
+
+    def offset(self) -> int:
+        return self.at
+
+
+def test_a_plain_consumer_reads_each_partition_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(5, 9, 0)
+    monkeypatch.setattr(raw, "Consumer", log)
+    raw.read({"bootstrap.servers": "here"}, {"t": {0: 5, 1: 3, 2: 0}})
+    assert log.assigned == {} and log.closed
+
+
+def test_a_plain_consumer_gives_up_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(2)
+    monkeypatch.setattr(raw, "Consumer", log)
+    monkeypatch.setattr(raw, "_SILENCE", -1.0)
+    with pytest.raises(TimeoutError, match=r"nothing came for .* of \[\('t', 0\)\]"):
+        raw.read({"bootstrap.servers": "here"}, {"t": {0: 3}})
+    assert log.closed
 
 
 def test_without_a_pass_through_there_is_no_ratio() -> None:
