@@ -29,7 +29,8 @@ def main() -> None:
 
 def read(kafka: dict[str, Any], ends: dict[str, dict[int, int]]) -> None:
     """All records up to the ends; KafkaException for what the broker refuses, TimeoutError when nothing comes."""
-    consumer = Consumer({**kafka, "group.id": "kappa-bench", "enable.auto.commit": False})
+    # By default it rests for a second whenever its queue is full.
+    consumer = Consumer({**kafka, "group.id": "kappa-bench", "enable.auto.commit": False, "fetch.queue.backoff.ms": 5})
     left = {(topic, p): end for topic, of in ends.items() for p, end in of.items() if end > 0}
     try:
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for topic, p in left])

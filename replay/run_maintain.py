@@ -47,7 +47,7 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
         said = run(settings, attempt, wanted, target)
     now = lake.load_tables(world.catalog, name, before)
     after = maintenance.sizes(now, attempt.name)
-    compacted = [Compacted(t, before[t], after[t], small[t], larger=_written(was[t], now[t], attempt.name))
+    compacted = [Compacted(t, before[t], after.get(t, {}), small[t], larger=_written(was[t], now[t], attempt.name))
                  for t in before]
     if output is Output.json:
         print_json({"product": name, "attempt": attempt.name, "target_file_size": target, "dry_run": dry_run,
