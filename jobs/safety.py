@@ -312,7 +312,8 @@ def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Prob
                               "a de-duplication in a window of the version's time first")
         function = re.search(r"invocation=\[(\w+)_at\(", node.text) if node.name == "Correlate" else None
         if function and not _waited(product, node):
-            looked_up = product.settings.lookups.get(function[1], {"": function[1]}).values()
+            lookups = product.settings.lookups
+            looked_up = lookups[function[1]].values() if function[1] in lookups else (function[1],)
             for dimension in sorted(dimensions.intersection(looked_up)):
                 yield Problem(where, 0, f"{function[1]}_at() of events that no window has held back",
                               "the lookup behind a window of the events, such as that of the de-duplication, at whose "

@@ -105,7 +105,13 @@ def sizes(tables: Mapping[str, Table], branch: str) -> dict[str, Sizes]:
             for name, table in tables.items() if branch in table.metadata.refs}
 
 
-def compactions(table: Table, branch: str) -> dict[int, int]:
+def written(was: Table, now: Table, branch: str) -> int:
+    """How many data files compactions wrote to the branch in between."""
+    earlier = _compactions(was, branch)
+    return sum(files for commit, files in _compactions(now, branch).items() if commit not in earlier)
+
+
+def _compactions(table: Table, branch: str) -> dict[int, int]:
     """Compaction's snapshot on the branch → how many data files it wrote."""
     return {s.snapshot_id: int((s.summary and s.summary["added-data-files"]) or 0)
             for s in lake.ancestors(table.metadata, branch) if lake.same_rows(s)}

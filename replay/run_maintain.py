@@ -7,8 +7,6 @@ import subprocess
 import time
 from collections.abc import Collection
 
-from pyiceberg.table import Table
-
 from replay import lake, maintenance
 from replay.errors import KappaError, RetryableError, not_deployed
 from replay.flink import Flink
@@ -47,7 +45,7 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
         said = run(settings, attempt, wanted, target)
     now = lake.load_tables(world.catalog, name, before)
     after = maintenance.sizes(now, attempt.name)
-    compacted = [Compacted(t, before[t], after.get(t, {}), small[t], larger=_written(was[t], now[t], attempt.name))
+    compacted = [Compacted(t, before[t], after.get(t, {}), small[t], maintenance.written(was[t], now[t], attempt.name))
                  for t in before]
     if output is Output.json:
         print_json({"product": name, "attempt": attempt.name, "target_file_size": target, "dry_run": dry_run,
@@ -59,12 +57,6 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
         raise KappaError(f"the small files of {', '.join(failed)} are still there", expected="larger ones instead",
                          found=said or "no commit of the compaction; the TaskManager's log tells why",
                          next=f"kappa logs taskmanager; then: kappa maintain {name}")
-
-
-def _written(was: Table, now: Table, branch: str) -> int:
-    """How many data files compactions wrote in between."""
-    earlier = maintenance.compactions(was, branch)
-    return sum(files for commit, files in maintenance.compactions(now, branch).items() if commit not in earlier)
 
 
 def run(settings: Settings, attempt: Attempt, tables: Collection[str], target: int) -> str:

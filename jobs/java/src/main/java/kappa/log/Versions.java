@@ -103,7 +103,10 @@ public class Versions extends TableFunction<RowData> {
         this.error = names.indexOf("error");
     }
 
-    /** Declares {@code table_at} for a table of the connector {@code kappa-log}; called from Python. */
+    /**
+     * Declares {@code table_at} for a table of the connector {@code kappa-log}; called from Python, also by releases that
+     * were built before.
+     */
     public static void declare(TableEnvironment env, String table, String[] key) {
         env.createTemporarySystemFunction(table + "_at", of(env, table, List.of(key)));
     }
