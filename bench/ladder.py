@@ -97,7 +97,7 @@ class Runner:
         }
         self.pids = tuple(row.pid for row in stack.status(stack.layout_of(kappa_home()))
                           if row.pid and row.program in ("jobmanager", "taskmanager"))
-        self.ends = log.end_offsets(settings, list(product.settings.topics))
+        self.ends = log.end_offsets(settings, list(product.topics))
         if until:
             until = until if until.tzinfo else until.replace(tzinfo=UTC)
             at = log.offsets_at(settings, self.ends, int(until.timestamp() * 1000))

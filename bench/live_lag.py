@@ -90,7 +90,7 @@ def sampling(name: str) -> Iterator[Samples]:
     state = store.load(name)
     assert state.published, f"kappa deploy {name} first"
     product = world.product(state.attempt(state.published.attempt_name), state)
-    growing = [t for t, topic in product.settings.topics.items() if topic.role is not Role.reference]
+    growing = [t for t, topic in product.topics.items() if topic.role is not Role.reference]
 
     def sample() -> None:
         while not over.wait(SECONDS):

@@ -9,16 +9,9 @@ from pathlib import Path
 from pyflink.table import StatementSet, TableDescriptor
 
 from bench.results import PASS_THROUGH
-from jobs.bindings import (
-    Bindings,
-    configure_run,
-    declare_outputs,
-    declare_sources,
-    end_options,
-    environment,
-    inserts,
-    set_options,
-)
+from jobs import wiring
+from jobs.bindings import Bindings, end_options
+from jobs.generate import log_table
 from jobs.product import Product, Role
 
 HERE = Path(__file__).parent / "rungs"
@@ -62,24 +55,33 @@ def ladder(product: Product) -> tuple[Rung, ...]:
     )
 
 
-def build(rung: Rung, product: Product, bindings: Bindings, settings: dict[str, str],
-          ends: Mapping[str, Mapping[int, int]]) -> StatementSet:
+def build(
+    rung: Rung, product: Product, bindings: Bindings, settings: dict[str, str], ends: Mapping[str, Mapping[int, int]]
+) -> StatementSet:
     """The rung's job: as the product has it, but for the sinks, and up to `ends`: topic → partition → offset."""
-    env = environment(product)
-    configure_run(env, product, bindings)
+    env = wiring.environment(product)
+    wiring.configure_run(env, product, bindings)
     # To Flink, a job that reads to an end works off no backlog; a replay does.
     settings = {"execution.checkpointing.interval": product.settings.backlog_checkpoint_interval, **settings}
     for key, value in settings.items():
         env.get_config().set(key, value)
-    declare_sources(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
-    for topic, rule in product.settings.topics.items():
+    wiring.declare_inputs(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
+    for name, rule in product.settings.topics.items():
+        table = f"`{log_table(name)}`"
         if rule.role is not Role.reference:
-            set_options(env, topic, end_options(ends[topic]))
-        if rule.once and rung.as_they_come:
-            env.execute_sql(f"ALTER TABLE `{topic}` RESET ('once')")
-    declare_outputs(env, product, bindings if rung.sink == ICEBERG else None)
-    job = inserts(env, product, only=rung.outputs)
+            options = ", ".join(
+                f"'{key}' = '{value}'" for key, value in end_options(ends[product.settings.kafka_name(name)]).items()
+            )
+            env.execute_sql(f"ALTER TABLE {table} SET ({options})")
+        if rule.held_by_source and rung.as_they_come:
+            env.execute_sql(f"ALTER TABLE {table} RESET ('once', 'max-ahead')")
+    if rung.sink == ICEBERG:
+        wiring.declare_outputs(env, product, bindings)
+    else:
+        wiring.declare_nowhere(env, product.outputs)
+    job = wiring.inserts(env, product, only=rung.outputs)
     if rung.query:
-        job.add_insert(TableDescriptor.for_connector(BLACKHOLE).build(),
-                       env.sql_query((HERE / f"{rung.query}.sql").read_text()))
+        job.add_insert(
+            TableDescriptor.for_connector(BLACKHOLE).build(), env.sql_query((HERE / f"{rung.query}.sql").read_text())
+        )
     return job

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jobs.product import Kind, LagLimit, Output, Product, ProductSettings, Role, Topic
+from jobs.product import (
+    Kind,
+    LagLimit,
+    Output,
+    OutputSettings,
+    Product,
+    ProductSettings,
+    Resolved,
+    Role,
+    Topic,
+)
 from replay.flink import Job
 from replay.model import KEPT_POSITIONS, Attempt, Checkpoint, Position, ProductState, Publication, Release, State
 from replay.offsets import Offsets
@@ -32,13 +42,14 @@ REPLAYING = 9
 
 def product(name: str) -> Product:
     """As large as the demo's: five topics, four tables."""
-    topics = {"flights": Topic(role=Role.events, allowed_lateness="6h"),
-              "weather": Topic(role=Role.dimension, allowed_lateness="1h"),
+    topics = {"flights": Topic(role=Role.events, time="happened", allowed_lateness="6h"),
+              "weather": Topic(role=Role.dimension, time="observed_at", allowed_lateness="1h"),
               **{topic: Topic(role=Role.reference) for topic in REFERENCE}}
-    outputs = {table: Output(kind=Kind.aggregate) for table in TABLES}
-    outputs |= {"departures": Output(kind=Kind.rows, of="flights"), "rejects": Output(kind=Kind.rejects)}
-    settings = ProductSettings(name=name, topics=topics, outputs=outputs, lag_limit=LagLimit(checkpoints=2))
-    return Product(folder=Path("/nowhere"), settings=settings, contract={}, columns={})
+    kinds = dict.fromkeys(TABLES, Kind.aggregate) | {"departures": Kind.rows, "rejects": Kind.rejects}
+    outputs = {table: Output(kind=kind, columns=(), select="") for table, kind in kinds.items()}
+    said = {table: OutputSettings() for table in TABLES if table != "rejects"}
+    settings = ProductSettings(name=name, topics=topics, outputs=said, lag_limit=LagLimit(checkpoints=2))
+    return Product(folder=Path("/nowhere"), settings=settings, resolved=Resolved(outputs=outputs))
 
 
 def ends(checkpoint: int) -> Offsets:

@@ -1,62 +1,38 @@
-"""Check a product with Flink's own planner: `python -m jobs.check FOLDER --json`. Connects to nothing."""
+"""Ask Flink's own planner about a product: `python -m jobs.check FOLDER --json`. Connects to nothing."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.product import Product, ProductError, load_product
-from jobs.safety import Problem, check_plan, check_text
-from jobs.sql import Statement, StatementError, read_statements
+from jobs.problem import Problem
+from jobs.product import ProductError, load_product
 
 
-def check(folder: Path) -> tuple[tuple[Problem, ...], str]:
-    """Problems, and the plan where the planner could make one."""
+def check(folder: Path) -> dict[str, Any]:
+    """{"ok", "problems", "resolved", "plan"}: what is refused, else what is known of the outputs."""
     try:
         product = load_product(folder)
+        from jobs.resolve import resolve  # a JVM starts: only for a folder that can be read
+
+        answer = resolve(product)
     except ProductError as e:
-        return (Problem(str(e.file), 0, e.found, e.expected),), ""
-    statements = product_statements(product)
-    problems = tuple(check_text(product, statements))
-    if problems:
-        return problems, ""
-    try:
-        plan = explain(product)
-    except Exception as e:  # noqa: BLE001 - whatever the planner or the import of a function says is the answer
-        return (_planner_problem(product, e),), ""
-    return tuple(check_plan(product, plan)), plan
+        return _refused(Problem(str(e.file), 0, e.found, e.expected))
+    except Exception as e:  # noqa: BLE001 - whatever Flink or the import of a function says is the answer
+        return _refused(Problem(str(folder), 0, f"{type(e).__name__}: {e}", "SQL that Flink's planner accepts"))
+    return {
+        "ok": not answer.problems,
+        "problems": [p.as_dict() for p in answer.problems],
+        "resolved": answer.resolved.model_dump(mode="json") if answer.resolved else None,
+        "plan": answer.plan,
+    }
 
 
-def product_statements(product: Product) -> tuple[Statement, ...]:
-    """Every statement of the product, in the order in which the job runs them."""
-    return tuple(s for file in (product.sources_sql, *product.output_sql) for s in read_statements(file))
-
-
-def explain(product: Product) -> str:
-    """Flink's plan of the whole statement set, with changelog modes."""
-    from pyflink.table import ExplainDetail  # a JVM starts: only where a plan is asked for
-
-    from jobs.bindings import declare, environment
-
-    return str(declare(environment(product), product, None).explain(ExplainDetail.CHANGELOG_MODE))
-
-
-def _planner_problem(product: Product, error: Exception) -> Problem:
-    """What the planner refused, at the line of its statement where that is known."""
-    statement = error.statement if isinstance(error, StatementError) else None
-    text = str(error.__cause__ if statement and error.__cause__ else error)
-    causes = re.findall(r"^(?:Caused by: )?[\w.:$ ]*(?:Exception|Error): (.*\S)", text, re.MULTILINE)
-    reason = causes[-1] if causes else text.strip().splitlines()[-1]
-    if statement is None:
-        return Problem(str(product.folder), 0, reason, "SQL that Flink's planner accepts")
-    position = re.search(r"(?:[Ff]rom|[Aa]t) line (\d+), column", text)
-    first = statement.line - statement.text[: statement.text.find(statement.tokens[0].text)].count("\n")
-    line = first + int(position[1]) - 1 if position else statement.line
-    return Problem(str(statement.file), line, reason, "SQL that Flink's planner accepts")
+def _refused(problem: Problem) -> dict[str, Any]:
+    return {"ok": False, "problems": [problem.as_dict()], "resolved": None, "plan": ""}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,14 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
-    problems, plan = check(args.folder)
+    answer = check(args.folder)
     if args.json:
-        result: dict[str, Any] = {"ok": not problems, "problems": [p.as_dict() for p in problems], "plan": plan}
-        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.write(json.dumps(answer) + "\n")
     else:
-        for p in problems:
-            sys.stdout.write(f"{p.file}:{p.line}: {p.construct}\n  write instead: {p.instead}\n")
-    return 1 if problems else 0
+        for p in answer["problems"]:
+            sys.stdout.write(f"{p['file']}:{p['line']}: {p['construct']}\n  write instead: {p['instead']}\n")
+    return 0 if answer["ok"] else 1
 
 
 if __name__ == "__main__":

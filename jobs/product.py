@@ -1,9 +1,10 @@
-"""The model of a product's folder: product.yaml, contract.yaml and the SQL beside them."""
+"""The model of a product's folder: what people write in it, and what is known once Flink's planner has read its SQL."""
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 _NAME = r"^[a-z][a-z0-9_]*$"
+_IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 _DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h|d)$")
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+
+REJECTS = "rejects"
+"""The table that every product has, for records that no other table can hold."""
+LOG_COLUMNS = ("log_topic", "log_partition", "log_offset", "log_appended", "log_key", "log_headers")
+"""Columns that every topic has in SQL, besides those of its schema and the computed ones."""
+_INTERNAL_COLUMNS = ("log_value", "log_error", "log_clock")
 
 
 class ProductError(Exception):
@@ -47,39 +55,65 @@ class Role(StrEnum):
     """Versions of things, read up to the end offsets fixed when a release is built; changes need a new release."""
 
 
-class Topic(_Model):
-    """One input topic."""
+class Once(StrEnum):
+    """Where a repeated event is looked for."""
 
-    role: Role
+    in_partition = "partition"
+    """In its partition: an event is sent again to the same one, as by producers that choose partitions by key. The
+    source sees to it, and a TaskManager holds in memory what is younger than `allowed_lateness`."""
+    in_topic = "topic"
+    """In all partitions, in Flink's state."""
+
+
+class Topic(_Model):
+    """One input topic. Its name in product.yaml is its table's in SQL, and that of its schema: schemas/NAME.avsc."""
+
+    topic: str | None = None
+    """Its name in Kafka, where that is another."""
+    role: Role = Role.events
+    time: str | None = None
+    """The column that says when it happened, a TIMESTAMP_LTZ(3). Events and dimensions need one; without it a version
+    of a reference is of its record's timestamp."""
     allowed_lateness: str | None = None
-    """L: a record is late when it was appended more than this after it happened. Events and dimensions need one."""
+    """L: a record is late when it happened more than this before the log's clock. Events and dimensions need one."""
+    max_ahead: str = "1d"
+    """A record that happened more than this after it was appended is rejected: its clock is wrong."""
     identity: tuple[str, ...] = ()
-    """Columns of an event that make two records the same event; the row table has columns of the same names."""
-    once: bool = False
-    """The source hands on each event once, by `identity` and time, when its partition's clock has passed it and in
-    order of time; SQL declares WATERMARK FOR t AS t. An event is sent again to the same partition, and a TaskManager
-    holds in memory what is younger than `allowed_lateness`."""
+    """Columns that make two records of one time the same event: SQL sees each event once."""
+    once: Once = Once.in_partition
+    """Of events with an identity: where repeated ones are looked for."""
     key: tuple[str, ...] = ()
     """Of a reference or a dimension T: columns of which its versions are. SQL has them as the table function
     T_at(time, key…); a TaskManager holds the versions in memory, of a dimension those of the times being looked up."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Computed columns: name → expression over the schema's columns and those of the log."""
 
-    @field_validator("allowed_lateness")
+    @field_validator("allowed_lateness", "max_ahead")
     @classmethod
     def _duration(cls, value: str | None) -> str | None:
         if value is not None:
             seconds(value)
         return value
 
+    @property
+    def is_event(self) -> bool:
+        return self.role is Role.events
+
+    @property
+    def held_by_source(self) -> bool:
+        """Whether the source holds events until the log's clock passes them, and hands on each once, in order."""
+        return bool(self.identity) and self.once is Once.in_partition
+
 
 class Kind(StrEnum):
     """What an output is to the accounting."""
 
     rows = "rows"
-    """One row per event, with `log_partition` and `log_offset` of the topic `of`."""
+    """One row per event, with `log_partition` and `log_offset`, and `log_topic` if it is of several topics."""
     aggregate = "aggregate"
     """Windows over rows."""
     rejects = "rejects"
-    """Late and undecodable records, with `log_topic`, `log_partition`, `log_offset`, `reason`, `payload`."""
+    """Records that no other table can hold: `log_topic`, `log_partition`, `log_offset`, `reason`, `payload`."""
 
 
 class Window(_Model):
@@ -96,17 +130,65 @@ class Window(_Model):
         return value
 
 
-class Output(_Model):
-    """One output table."""
+class OutputSettings(_Model):
+    """What product.yaml says of one output table. It may say nothing: kind, key and window follow from the SELECT."""
 
-    kind: Kind
-    of: str | None = None
-    """The event topic that a table of kind `rows` accounts for."""
+    kind: Kind | None = None
+    of: tuple[str, ...] = ()
+    """The event topics that a table of kind `rows` accounts for."""
     key: tuple[str, ...] = ()
     """Columns that make two rows of two releases the same row. By default of a table of kind `rows` the identity of its
-    topic, of rejects their place in the log, of an aggregate all columns."""
+    topic, of an aggregate what it groups by."""
     window: Window | None = None
     """Of an aggregate: which windows are closed in both releases can only be told with it."""
+    where: str | None = None
+    """Only records for which this holds are in the table, a condition over the topic's columns; the others are the
+    class `filtered` of the audit."""
+    partition: tuple[str, ...] = ()
+    """How the table is partitioned, such as day(hour), bucket(16, id), shop."""
+    sort: tuple[str, ...] = ()
+    """By what the rows of a data file are sorted, such as shop, hour desc."""
+
+    @field_validator("of", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Column(_Model):
+    """A column of an output table."""
+
+    name: str
+    type: str
+    """Flink SQL type, e.g. STRING, TIMESTAMP_LTZ(6)."""
+    required: bool = False
+    description: str = ""
+    classification: str = ""
+
+
+class Output(_Model):
+    """One output table, as its SELECT makes it."""
+
+    kind: Kind
+    of: tuple[str, ...] = ()
+    """Of rows: the event topics that it accounts for, by their names in Kafka."""
+    key: tuple[str, ...] = ()
+    window: Window | None = None
+    where: str | None = None
+    partition: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    columns: tuple[Column, ...]
+    select: str
+    """The SELECT that the job runs; its columns are `columns`, in their order."""
+
+
+class Resolved(_Model):
+    """What Flink's planner says of a product's SQL. It belongs to a release, and is archived with it."""
+
+    outputs: dict[str, Output]
+    """All tables, `rejects` last."""
+    longest_wait: float = 0
+    """Seconds on the log's clock: the longest window in which an accepted record waits before its row is written."""
 
 
 class Function(_Model):
@@ -150,8 +232,6 @@ class ProductSettings(_Model):
     """Of a job near the end of the log: also how often its tables commit."""
     backlog_checkpoint_interval: str = "1min"
     """Of a job that works off a backlog, as a replay does: fewer commits, larger files; never less than the other."""
-    longest_wait: str = "1h"
-    """The longest window, on the log's clock, in which an accepted record waits before its row is written."""
     max_drift: str | None = None
     """How far one partition is read ahead of another on the log's clock. What is read ahead is held in state, so this
     bounds it; choose what a replay reads in a second or more, for partitions are told to wait twenty times a second."""
@@ -159,7 +239,7 @@ class ProductSettings(_Model):
     lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Per name N, topics with a key, by what they are looked up as: N_at(time, key…, key…) gives in one row, for less,
     what T_at() gives of each. Column c of what is looked up as n is n_c, NULL where nothing is valid."""
-    outputs: dict[str, Output]
+    outputs: dict[str, OutputSettings]
     functions: dict[str, Function] = Field(default_factory=dict)
     flink: dict[str, str] = Field(default_factory=dict)
     """Further Flink settings of the job, such as state.backend.type."""
@@ -174,60 +254,107 @@ class ProductSettings(_Model):
     warnings: tuple[str, ...] = ()
     """Checks, by name, that are shown and do not block a switch."""
 
-    @field_validator("checkpoint_interval", "backlog_checkpoint_interval", "longest_wait", "deadline", "max_drift")
+    @field_validator("checkpoint_interval", "backlog_checkpoint_interval", "deadline", "max_drift")
     @classmethod
     def _durations(cls, value: str | None) -> str | None:
         if value is not None:
             seconds(value)
         return value
 
-    def lateness(self, topic: str) -> float:
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _nothing_said(cls, value: Any) -> Any:
+        """`NAME:` alone says nothing of an output, and so does a list of names."""
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        return {name: said or {} for name, said in value.items()} if isinstance(value, dict) else value
+
+    def lateness(self, name: str) -> float:
         """Allowed lateness in seconds; 0 of a reference."""
-        return seconds(self.topics[topic].allowed_lateness or "0s")
+        return seconds(self.topics[name].allowed_lateness or "0s")
+
+    def kafka_name(self, name: str) -> str:
+        """What a topic of product.yaml is called in Kafka."""
+        return self.topics[name].topic or name
 
     @model_validator(mode="after")
     def _consistent(self) -> ProductSettings:
-        for name, topic in self.topics.items():
-            if topic.role is not Role.reference and topic.allowed_lateness is None:
-                raise ValueError(f"topic {name} ({topic.role.value}) needs allowed_lateness")
-            if topic.once and not (topic.role is Role.events and topic.identity):
-                raise ValueError(f"topic {name} is read once, which takes role events and an identity")
-            if topic.role is Role.events and topic.key:
-                raise ValueError(f"topic {name} (events) has a key, and only references and dimensions do")
-        widest = max(map(self.lateness, self.topics), default=0)
-        if self.max_drift and seconds(self.max_drift) <= widest:
-            raise ValueError("max_drift is longer than every allowed_lateness, or topics wait for each other for ever")
-        events = {n for n, t in self.topics.items() if t.role is Role.events}
-        looked_up = [n for n, t in self.topics.items() if t.role is Role.dimension and t.key]
-        for name, event in itertools.product(looked_up, sorted(events)):
-            if self.lateness(name) > self.lateness(event):
-                raise ValueError(f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would "
-                                 f"always wait for it: leave out the key and write an event-time temporal join")
-        for name, found in self.lookups.items():
-            if name in self.topics:
-                raise ValueError(f"lookups {name} has the name of a topic, which has a {name}_at() of its own")
-            if wrong := [n for n in (name, *found) if not re.match(_NAME, n)]:
-                raise ValueError(f"lookups {name} needs names of small letters, digits and _, found {wrong}")
-            keyed = sorted(t for t, topic in self.topics.items() if topic.key)
-            if not found or not set(keyed).issuperset(found.values()):
-                raise ValueError(f"lookups {name} is of topics with a key: {keyed}, found {sorted(found.values())}")
-        for name, output in self.outputs.items():
-            if output.kind is Kind.rows and output.of not in events:
-                raise ValueError(f"output {name} of kind rows needs 'of': one of {sorted(events)}")
-            if output.kind is not Kind.aggregate and output.window:
-                raise ValueError(f"output {name} has a window, and only aggregates do")
+        for problem in itertools.chain(_name_problems(self), _topic_problems(self), _lookup_problems(self),
+                                       _output_problems(self)):
+            raise ValueError(problem)
         return self
 
 
-class Column(_Model):
-    """A column of an output table."""
+def _name_problems(settings: ProductSettings) -> Iterable[str]:
+    if not settings.topics:
+        yield "topics is empty, and a product reads at least one"
+    for name in settings.topics:
+        if not _IDENTIFIER.match(name) or "__" in name:
+            good = re.sub(r"_+", "_", re.sub(r"\W", "_", name)).strip("_") or "orders"
+            yield (f"topic {name} is no identifier of SQL (letters, digits, _, and no __): "
+                   f"call it {good}, with topic: {name}")
+    for name in settings.outputs:
+        if not re.match(_NAME, name) or "__" in name:
+            yield f"output {name} needs a name of small letters, digits and _, and no __"
+        if name == REJECTS:
+            yield f"output {REJECTS} is made by itself: leave it out"
+        if name in settings.topics:
+            yield f"{name} is a topic and an output, and in SQL a name has one meaning"
+    kafka = [settings.kafka_name(n) for n in settings.topics]
+    if twice := sorted({n for n in kafka if kafka.count(n) > 1}):
+        yield f"topic {twice[0]} of Kafka is read under several names, and each topic is read once"
+    every = [*settings.topics, *settings.outputs, REJECTS]
+    if alike := sorted(n for n in every if [o.lower() for o in every].count(n.lower()) > 1):
+        yield f"{' and '.join(alike)} differ only by case"
 
-    name: str
-    type: str
-    """Flink SQL type, e.g. STRING, TIMESTAMP_LTZ(6)."""
-    required: bool = False
-    description: str = ""
-    classification: str = ""
+
+def _topic_problems(settings: ProductSettings) -> Iterable[str]:
+    for name, topic in settings.topics.items():
+        said = f"topic {name} ({topic.role.value})"
+        if topic.role is not Role.reference:
+            if topic.time is None:
+                yield f"{said} needs time: the column that says when it happened"
+            if topic.allowed_lateness is None:
+                yield f"{said} needs allowed_lateness"
+        if topic.is_event and topic.key:
+            yield f"{said} has a key, and only references and dimensions do"
+        if not topic.is_event and topic.identity:
+            yield f"{said} has an identity, and only events do; versions have a key"
+        if "once" in topic.model_fields_set and not topic.identity:
+            yield f"{said} has once: {topic.once.value}, which takes an identity"
+        if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *_INTERNAL_COLUMNS)]:
+            yield f"{said} computes {wrong[0]}, which every topic has by itself"
+    widest = max(map(settings.lateness, settings.topics), default=0)
+    if settings.max_drift and seconds(settings.max_drift) <= widest:
+        yield "max_drift is longer than every allowed_lateness, or topics wait for each other for ever"
+    events = sorted(n for n, t in settings.topics.items() if t.is_event)
+    looked_up = [n for n, t in settings.topics.items() if t.role is Role.dimension and t.key]
+    for name, event in itertools.product(looked_up, events):
+        if settings.lateness(name) > settings.lateness(event):
+            yield (f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would always wait "
+                   "for it: leave out the key and write an event-time temporal join")
+
+
+def _lookup_problems(settings: ProductSettings) -> Iterable[str]:
+    keyed = sorted(t for t, topic in settings.topics.items() if topic.key)
+    for name, found in settings.lookups.items():
+        if name in settings.topics:
+            yield f"lookups {name} has the name of a topic, which has a {name}_at() of its own"
+        if wrong := [n for n in (name, *found) if not re.match(_NAME, n)]:
+            yield f"lookups {name} needs names of small letters, digits and _, found {wrong}"
+        if not found or not set(keyed).issuperset(found.values()):
+            yield f"lookups {name} is of topics with a key: {keyed}, found {sorted(found.values())}"
+
+
+def _output_problems(settings: ProductSettings) -> Iterable[str]:
+    events = sorted(n for n, t in settings.topics.items() if t.is_event)
+    for name, output in settings.outputs.items():
+        if unknown := sorted(set(output.of) - set(events)):
+            yield f"output {name} is of {', '.join(unknown)}, and the topics with events are {events}"
+        if output.kind is Kind.rejects:
+            yield f"output {name} is of kind rejects, and the table {REJECTS} is made by itself"
+        if output.window and output.kind is Kind.rows:
+            yield f"output {name} has a window, and only aggregates do"
 
 
 class Product(_Model):
@@ -235,28 +362,55 @@ class Product(_Model):
 
     folder: Path
     settings: ProductSettings
-    contract: dict[str, Any]
-    """contract.yaml (Open Data Contract Standard v3.1) as read."""
-    columns: dict[str, tuple[Column, ...]]
-    """Per output table, from the contract's schema."""
+    contract: dict[str, Any] = Field(default_factory=dict)
+    """contract.yaml (Open Data Contract Standard v3.1) as read; empty without one."""
+    resolved: Resolved | None = None
+    """None: Flink's planner was not asked."""
 
     @property
     def name(self) -> str:
         return self.settings.name
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the output tables."""
-        return tuple(self.settings.outputs)
+    def topics(self) -> dict[str, Topic]:
+        """The input topics by their names in Kafka."""
+        return {self.settings.kafka_name(name): topic for name, topic in self.settings.topics.items()}
+
+    def sql_name(self, kafka_topic: str) -> str:
+        """What a topic of Kafka is called in product.yaml and SQL."""
+        return next(name for name in self.settings.topics if self.settings.kafka_name(name) == kafka_topic)
 
     @property
-    def sources_sql(self) -> Path:
-        return self.folder / "sources.sql"
+    def outputs(self) -> dict[str, Output]:
+        """The output tables, `rejects` last; ProductError when the planner was not asked."""
+        if self.resolved is None:
+            raise ProductError(self.folder, "SQL that Flink's planner has read", "none: kappa check was not run")
+        return self.resolved.outputs
+
+    def identity(self, output: Output) -> tuple[str, ...]:
+        """Of rows of one topic: the columns that make two records the same event, if the table has them all."""
+        names = {c.name for c in output.columns}
+        found = self.topics[output.of[0]].identity if len(output.of) == 1 else ()
+        return found if found and names.issuperset(found) else ()
 
     @property
-    def output_sql(self) -> tuple[Path, ...]:
-        """One SQL file per output, in the order of product.yaml: a later one may use the views of an earlier one."""
-        return tuple(self.folder / f"{name}.sql" for name in self.settings.outputs)
+    def columns(self) -> dict[str, tuple[Column, ...]]:
+        """Per output table."""
+        return {name: output.columns for name, output in self.outputs.items()}
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds on the log's clock that a record may wait for its row."""
+        return self.resolved.longest_wait if self.resolved else 0
+
+    @property
+    def views_sql(self) -> Path:
+        """Views that outputs share; the file may be missing."""
+        return self.folder / "views.sql"
+
+    def select_sql(self, output: str) -> Path:
+        """The SELECT of an output."""
+        return self.folder / f"{output}.sql"
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -264,12 +418,12 @@ class Product(_Model):
         return tuple(sorted(p.relative_to(self.folder) for p in self.folder.rglob("*")
                             if p.is_file() and "__pycache__" not in p.parts))
 
-    def schema_file(self, topic: str) -> Path:
-        """The Avro schema of a topic's values."""
-        return self.folder / "schemas" / f"{topic}.avsc"
+    def schema_file(self, kafka_topic: str) -> Path:
+        """The Avro schema by which a topic's values are read."""
+        return self.folder / "schemas" / f"{self.sql_name(kafka_topic)}.avsc"
 
 
-def load_product(folder: Path) -> Product:
+def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
     """Read a product's folder; ProductError names the file and the field that is wrong."""
     folder = folder.absolute()
     settings_file, contract_file = folder / "product.yaml", folder / "contract.yaml"
@@ -279,32 +433,56 @@ def load_product(folder: Path) -> Product:
         first = e.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "top level"
         raise ProductError(settings_file, f"{where}: {first['msg']}", repr(first.get("input"))[:200]) from e
-    contract = _read_yaml(contract_file)
-    columns = _columns(contract_file, contract)
-    if missing := set(settings.outputs) - set(columns):
-        raise ProductError(contract_file, f"a schema for every output of product.yaml: {sorted(settings.outputs)}",
-                           f"none for {sorted(missing)}")
-    sql = [folder / f"{name}.sql" for name in ("sources", *settings.outputs)]
-    for file in (*sql, *(folder / "schemas" / f"{topic}.avsc" for topic in settings.topics)):
+    contract = _read_yaml(contract_file) if contract_file.exists() else {}
+    product = Product(folder=folder, settings=settings, contract=contract)
+    _check_files(product)
+    return with_resolved(product, resolved) if resolved else product
+
+
+def load_release(folder: Path) -> Product:
+    """The product of an archived release, with what the planner said of it when it was built."""
+    file = folder / "resolved.json"
+    try:
+        resolved = Resolved.model_validate_json(file.read_text())
+    except (OSError, ValidationError) as e:
+        raise ProductError(file, "what Flink's planner said of the release", str(e).splitlines()[0]) from e
+    return load_product(folder / "product", resolved)
+
+
+def with_resolved(product: Product, resolved: Resolved) -> Product:
+    """The product with its outputs, whose columns have what the contract says of them besides their types."""
+    said = {str(t.get("name")): {p.get("name"): p for p in t.get("properties") or ()}
+            for t in product.contract.get("schema") or ()}
+    outputs = {
+        name: output.model_copy(update={"columns": tuple(_described(c, said.get(name, {}).get(c.name, {}))
+                                                         for c in output.columns)})
+        for name, output in resolved.outputs.items()}
+    return product.model_copy(update={"resolved": resolved.model_copy(update={"outputs": outputs})})
+
+
+def _described(column: Column, said: Mapping[str, Any]) -> Column:
+    return column.model_copy(update={
+        "required": bool(said.get("required")), "description": str(said.get("description", "")),
+        "classification": str(said.get("classification", ""))})
+
+
+def _check_files(product: Product) -> None:
+    """There is a SELECT per output and a schema per topic, and no SQL that nothing runs."""
+    settings, folder = product.settings, product.folder
+    wanted = [product.select_sql(name) for name in settings.outputs]
+    for file in (*wanted, *map(product.schema_file, product.topics)):
         if not file.is_file():
             raise ProductError(file, "a file", "none")
-    for name, output in settings.outputs.items():
-        _check_named_columns(settings_file, name, output, columns[name])
-    return Product(folder=folder, settings=settings, contract=contract,
-                   columns={name: columns[name] for name in settings.outputs})
-
-
-def _check_named_columns(file: Path, name: str, output: Output, columns: tuple[Column, ...]) -> None:
-    """The columns that product.yaml names are in the contract, and a window begins on the wall clock."""
-    types = {c.name: c.type for c in columns}
-    if unknown := [c for c in output.key if c not in types]:
-        raise ProductError(file, f"outputs.{name}.key: columns of the contract ({', '.join(types)})",
-                           ", ".join(unknown))
-    if output.window:
-        column, found = output.window.column, types.get(output.window.column, "none")
-        if not re.match(r"(DATE|TIMESTAMP)\b(?!.*ZONE)", found):
-            raise ProductError(file, f"outputs.{name}.window.column: a TIMESTAMP or DATE of the contract",
-                               f"{column}: {found}")
+    if not settings.outputs:
+        raise ProductError(folder / "product.yaml", "at least one output", "none")
+    for file in sorted(folder.glob("*.sql")):
+        if file not in (*wanted, product.views_sql):
+            raise ProductError(file, f"the SELECT of an output of product.yaml ({', '.join(settings.outputs)}), or "
+                               "views.sql", "a file that nothing runs")
+    for file in sorted((folder / "schemas").glob("*.avsc")):
+        if file.stem not in settings.topics:
+            raise ProductError(file, f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",
+                               "a schema that nothing reads")
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -317,19 +495,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ProductError(file, "a mapping", type(data).__name__)
     return data
-
-
-def _columns(file: Path, contract: dict[str, Any]) -> dict[str, tuple[Column, ...]]:
-    """The tables of an Open Data Contract: schema[].name and properties[].{name, physicalType, required, …}."""
-    tables: dict[str, tuple[Column, ...]] = {}
-    for table in contract.get("schema") or ():
-        columns = []
-        for p in table.get("properties") or ():
-            if not p.get("name") or not p.get("physicalType"):
-                wanted = f"name and physicalType (a Flink SQL type) of every property of {table.get('name')}"
-                raise ProductError(file, wanted, repr(p)[:200])
-            columns.append(Column(
-                name=p["name"], type=str(p["physicalType"]).upper(), required=bool(p.get("required")),
-                description=str(p.get("description", "")), classification=str(p.get("classification", ""))))
-        tables[str(table.get("name"))] = tuple(columns)
-    return tables

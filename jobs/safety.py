@@ -1,322 +1,423 @@
 """The replay-safety check: what would make a replay differ from the live run, or grow without bound, is refused.
 
-Pure: statements and Flink's own plan in, problems out. Two kinds of rules:
-
-- rules of text name file and line: processing time, randomness, options that are the job's to set;
-- rules of the plan (EXPLAIN with changelog modes) hold whatever the text looks like: one scan per topic, the
-  watermark taken from the log's clock and pushed into the source, late rows filtered on that same rule before any
-  window could drop them unseen, no update stream into an append-only table, no state without bound.
+Pure: statements and Flink's compiled plan in, problems out. Statements are read for what only they can tell: hints,
+tables that are not theirs to read, views that nothing uses. Everything else is read off the plan, whatever the text
+looks like: operators by their types, of which those that are known to be safe are listed and every other is refused by
+name, and calls by the function that Flink resolved.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from jobs.product import Product, Role, Topic, seconds
-from jobs.sql import Statement
+from jobs.generate import log_table
+from jobs.plan import Node, distinct
+from jobs.problem import Problem
+from jobs.product import Product, Role
+from jobs.sql import Statement, read_statements
 
-
-@dataclass(frozen=True)
-class Problem:
-    """One refused construct, and what to write instead."""
-
-    file: str
-    line: int
-    construct: str
-    instead: str
-
-    def as_dict(self) -> dict[str, str | int]:
-        return asdict(self)
-
-
-_LOG_CLOCK = ("the event's own time, or the record's timestamp: "
-              "appended TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL")
-_IDLE = "nothing: a slow partition would be taken for an idle one and its rows for late ones"
-_WORDS = {
+LOG_CLOCK = "the event's own time, or log_appended, when its record was appended"
+_DERIVED = "a value derived from the record, such as a hash of its key"
+_TIME_OF_RUN = {
     **dict.fromkeys(
-        ("PROCTIME", "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_ROW_TIMESTAMP", "CURRENT_WATERMARK",
-         "LOCALTIME", "LOCALTIMESTAMP", "NOW"), _LOG_CLOCK),
-    **dict.fromkeys(("RAND", "RAND_INTEGER", "UUID"), "a value derived from the record, such as a hash of its key"),
-    "STATE_TTL": "a window or a temporal join, whose state is bounded in event time",
+        (
+            "PROCTIME",
+            "PROCTIME_MATERIALIZE",
+            "CURRENT_TIMESTAMP",
+            "CURRENT_DATE",
+            "CURRENT_TIME",
+            "CURRENT_ROW_TIMESTAMP",
+            "CURRENT_WATERMARK",
+            "LOCALTIME",
+            "LOCALTIMESTAMP",
+            "NOW",
+        ),
+        LOG_CLOCK,
+    ),
+    **dict.fromkeys(("RAND", "RAND_INTEGER", "UUID"), _DERIVED),
+    **dict.fromkeys(("CURRENT_DATABASE", "CURRENT_USER", "SESSION_USER", "USER"), "a constant"),
 }
-_OPTIONS = {
-    "scan.watermark.idle-timeout": _IDLE,
-    "scan.startup": "nothing: the job starts at offset zero",
-    "scan.bounded": "role: reference in product.yaml, which fixes the end with the release",
-    "scan.parallelism": "nothing: the job never gives a source more subtasks than the topic has partitions",
-    "scan.watermark": "nothing: the job emits watermarks",
+_ORDER_OF_ARRIVAL = frozenset(
+    {
+        "FIRST_VALUE",
+        "LAST_VALUE",
+        "LISTAGG",
+        "ARRAY_AGG",
+        "COLLECT",
+        "STRING_AGG",
+        "JSON_ARRAYAGG_NULL_ON_NULL",
+        "JSON_ARRAYAGG_ABSENT_ON_NULL",
+        "JSON_OBJECTAGG_NULL_ON_NULL",
+        "JSON_OBJECTAGG_ABSENT_ON_NULL",
+        "SINGLE_VALUE",
+    }
+)
+_ROUNDED = frozenset(
+    {"SUM", "SUM0", "$SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "STDDEV", "VAR_POP", "VAR_SAMP", "VARIANCE"}
+)
+_SETTINGS = (
+    "state.backend",
+    "state.checkpoints",
+    "execution.checkpointing.timeout",
+    "execution.checkpointing.min-pause",
+    "execution.checkpointing.unaligned",
+    "pipeline.max-parallelism",
+    "python.fn-execution",
+    "restart-strategy",
+    "table.optimizer.agg-phase-strategy",
+    "table.optimizer.distinct-agg",
+    "table.exec.async-state",
+    "taskmanager.network",
+)
+_KEYWORDS = {
+    "group-aggregate": frozenset({"GROUP", "DISTINCT"}),
+    "join": frozenset({"JOIN", "IN", "EXISTS"}),
+    "lookup-join": frozenset({"JOIN"}),
+    "limit": frozenset({"LIMIT", "FETCH"}),
+    "sort-limit": frozenset({"LIMIT", "FETCH"}),
+    "over-aggregate": frozenset({"OVER"}),
+    "rank": frozenset({"ROW_NUMBER"}),
+    "window-rank": frozenset({"ROW_NUMBER"}),
+    "deduplicate": frozenset({"ROW_NUMBER"}),
+    "match": frozenset({"MATCH_RECOGNIZE"}),
 }
-_SETTINGS = {
-    "table.exec.state.ttl": "nothing: a time to live is wall-clock time, and a replay passes years in a minute",
-    "table.exec.source.idle-timeout": _IDLE,
-    "table.exec.mini-batch": "nothing: it flushes on wall-clock time",
-    "table.local-time-zone": "time_zone in product.yaml",
-    "execution.runtime-mode": "nothing: the job decides",
-    "table.exec.async-lookup": "an event-time temporal join",
+"""Words of SQL that make an operator."""
+_WINDOW = "a window: its state is bounded in event time"
+_INSTEAD = {
+    "watermark-assigner": "a time from the schema's columns and the log's, without Python: then the watermark is taken "
+    "in the source, per partition",
+    "lookup-join": "JOIN LATERAL TABLE(T_at(<event time>, <key>)), or JOIN … FOR SYSTEM_TIME AS OF <event time>",
+    "group-aggregate": _WINDOW,
+    "local-group-aggregate": _WINDOW,
+    "global-group-aggregate": _WINDOW,
+    "incremental-group-aggregate": _WINDOW,
+    "group-table-aggregate": _WINDOW,
+    "join": "a window join, an interval join (a.t BETWEEN b.t - INTERVAL … AND b.t + INTERVAL …), or the look-up "
+    "LATERAL TABLE(T_at(<event time>, <key>)): a regular join keeps every row for ever",
+    "changelog-normalize": "an append-only topic and a versioned view: ROW_NUMBER() … ORDER BY <time> DESC = 1",
+    "limit": "a window Top-N: which rows are first depends on the run",
+    "sort-limit": "a window Top-N: which rows are first depends on the run",
+    "rank": "a window Top-N: ROW_NUMBER() OVER (PARTITION BY window_start, window_end, …)",
+    "sort": "no ORDER BY: a table has no order; sort: in product.yaml orders the rows of its files",
+    "temporal-sort": "no ORDER BY: a table has no order; sort: in product.yaml orders the rows of its files",
+    "match": "windows: a pattern keeps partial matches for ever",
+    "process-table-function": "a look-up T_at(), or a function of product.yaml",
 }
 
 
-def check_text(product: Product, statements: Iterable[Statement]) -> Iterator[Problem]:
-    """Rules that can name a line."""
-    for statement in statements:
-        yield from _words(statement)
-        yield from _options(product, statement)
-        yield from _time_of_events(product, statement)
+def check_statements(product: Product) -> Iterator[Problem]:
+    """Rules of the text, and of product.yaml."""
     yaml = str(product.folder / "product.yaml")
+    views = read_statements(product.views_sql) if product.views_sql.is_file() else ()
+    selects = tuple(s for name in product.settings.outputs for s in read_statements(product.select_sql(name)))
+    yield from _views(product, views, selects)
+    for statement in (*views, *selects):
+        yield from _text(product, statement)
     for name, function in product.settings.functions.items():
         if not function.deterministic:
-            yield Problem(yaml, 0, f"function {name} is not declared deterministic",
-                          "deterministic: true, once equal arguments give equal results in every run")
+            yield Problem(
+                yaml,
+                0,
+                f"function {name} is not declared deterministic",
+                "deterministic: true, once equal arguments give equal results in every run",
+            )
     for key in product.settings.flink:
-        for refused, instead in _SETTINGS.items():
-            if key.startswith(refused):
-                yield Problem(yaml, 0, f"flink setting {key}", instead)
+        if not key.startswith(_SETTINGS):
+            yield Problem(
+                yaml,
+                0,
+                f"flink setting {key}",
+                f"nothing, or one that decides no row: those that begin with {', '.join(_SETTINGS)}",
+            )
 
 
-def _words(statement: Statement) -> Iterator[Problem]:
-    words = statement.words
-    for i, (token, word) in enumerate(zip(statement.tokens, words, strict=True)):
-        following = words[i + 1 : i + 3]
-        # A quoted name may be a column of that name; with a parenthesis behind it, it is the function all the same.
-        named = token.text[0] not in "`'\"" or (token.text[0] == "`" and following[:1] == ("(",))
-        if word in _WORDS and named:
-            yield Problem(str(statement.file), token.line, word, _WORDS[word])
-        elif word == "UNIX_TIMESTAMP" and following == ("(", ")"):
-            yield Problem(str(statement.file), token.line, "UNIX_TIMESTAMP()", _LOG_CLOCK)
+def _views(product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]) -> Iterator[Problem]:
+    """views.sql creates views, each of which something uses: what nothing uses, the planner does not look into."""
+    taken = {*product.settings.topics, *product.settings.outputs, "rejects"}
+    for i, statement in enumerate(views):
+        file, name = str(statement.file), statement.created_view
+        if name is None:
+            yield Problem(file, statement.line, " ".join(statement.words[:3]), "CREATE VIEW name AS SELECT …")
+        elif name in taken or "__" in name:
+            yield Problem(file, statement.line, f"view {name}", "a name of its own, without __")
+        elif not any(other.mentions(name) for other in (*views[i + 1 :], *selects)):
+            yield Problem(file, statement.line, f"view {name} is used by nothing", "a use of it, or its removal")
 
 
-def _options(product: Product, statement: Statement) -> Iterator[Problem]:
-    """A source's WITH holds its topic and nothing else; no other statement sets options."""
-    if statement.verb == "SET":
-        yield Problem(str(statement.file), statement.line, "SET", "flink: in product.yaml")
-    for i, token in enumerate(statement.tokens):
-        if token.text.startswith("'") and statement.words[i + 1 : i + 2] == ("=",):
-            key = token.text.strip("'")
-            if key != "topic" and _is_option(statement, i):
-                instead = next((v for k, v in _OPTIONS.items() if key.startswith(k)), None)
-                yield Problem(str(statement.file), token.line, f"option '{key}'",
-                              instead or "nothing: addresses, formats and positions are bound by the job")
-    if (table := statement.created_table) is not None and table not in product.settings.topics:
-        yield Problem(str(statement.file), statement.line, f"table {table}",
-                      "the name of a topic of product.yaml: " + ", ".join(product.settings.topics))
+def _text(product: Product, statement: Statement) -> Iterator[Problem]:
+    tables = {log_table(name): name for name in product.settings.topics}
+    depth = 0
+    for token in statement.tokens:
+        name = token.text.strip("`")
+        if token.text == "/*+":
+            yield Problem(
+                str(statement.file),
+                token.line,
+                "a hint",
+                "product.yaml: what a job reads, keeps and how it joins is the same in every run",
+            )
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and token.word == "ORDER" and not token.text.startswith("`"):
+            yield Problem(str(statement.file), token.line, "ORDER BY", _INSTEAD["sort"])
+        if token.is_name and name in tables:
+            yield Problem(
+                str(statement.file),
+                token.line,
+                name,
+                f"{tables[name]}: its records that could be decoded and are on time; the others are in rejects",
+            )
 
 
-def _time_of_events(product: Product, statement: Statement) -> Iterator[Problem]:
-    """The source of a topic that is read once learns the time of an event from the declared watermark."""
-    rule = product.settings.topics.get(statement.created_table or "")
-    if rule is None or not rule.once:
-        return
-    words = statement.words
-    found = [i for i in range(len(words)) if words[i : i + 2] == ("WATERMARK", "FOR")]
-    line = statement.tokens[found[0]].line if found else statement.line
-    if not any(_is_the_time_itself(words[i + 2 : i + 6]) for i in found):
-        construct = f"{statement.created_table} is read once, by another time than its own"
-        yield Problem(str(statement.file), line, construct,
-                      "WATERMARK FOR t AS t, with t the time of the event; the source adds the allowed lateness")
+# --- the plan ----------------------------------------------------------------------------------------------------
 
 
-def _is_the_time_itself(behind_watermark_for: tuple[str, ...]) -> bool:
-    match behind_watermark_for:
-        case (time, "AS", watermark, ")" | ","):
-            return time == watermark
-    return False
-
-
-def _is_option(statement: Statement, index: int) -> bool:
-    before = statement.words[:index]
-    return "WITH" in before or "OPTIONS" in before
-
-
-# --- the plan ---------------------------------------------------------------------------------------------------
-
-_NODE = re.compile(r"^([ :|]*[+:]- )?(\w+)\((.*)$")
-_REUSE_ID = re.compile(r"\(reuse_id=\[(\d+)\]\)")
-_REUSED = re.compile(r"reference_id=\[(\d+)\]")
-_TABLE = re.compile(r"table=\[\[?\w+[., ]+default_database[., ]+(\w+)")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operator of the optimised plan."""
-
-    name: str
-    text: str
-    inputs: tuple[Node, ...]
-
-    def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
-        yield self
-        for node in self.inputs:
-            yield from node.walk()
-
-
-EXECUTION, PHYSICAL = "Optimized Execution Plan", "Optimized Physical Plan"
-
-
-def parse_plan(explained: str, section: str = EXECUTION) -> tuple[Node, ...]:
-    """The sinks of one section of EXPLAIN's text, shared parts resolved.
-
-    The execution plan shows what runs once and is shared; the physical plan shows changelog modes.
-    """
-    body = re.split(r"^== .* ==$", explained.partition(f"== {section} ==")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    shared: dict[str, Node] = {}
-    roots = []
-    for block in re.split(r"\n\s*\n", body.strip()):
-        lines = [line for line in block.splitlines() if _NODE.match(line)]
-        if not lines:
-            continue
-        node = _tree(lines, shared)
-        if match := _REUSE_ID.search(lines[0]):
-            shared[match[1]] = node
-        roots.append(node)
-    return tuple(n for n in roots if n.name in ("Sink", "LegacySink"))
-
-
-def _tree(lines: list[str], shared: dict[str, Node]) -> Node:
-    depths = [len(m[1] or "") for line in lines if (m := _NODE.match(line))]
-
-    def build(index: int) -> Node:
-        match = _NODE.match(lines[index])
-        assert match
-        if match[2] == "Reused" and (reference := _REUSED.search(lines[index])) and reference[1] in shared:
-            return shared[reference[1]]
-        children, i = [], index + 1
-        while i < len(lines) and depths[i] > depths[index]:
-            if depths[i] == depths[index] + 3:
-                children.append(build(i))
-            i += 1
-        node = Node(match[2], lines[index].strip(), tuple(children))
-        if identity := _REUSE_ID.search(lines[index]):
-            shared[identity[1]] = node
-        return node
-
-    return build(0)
-
-
-def scanned_topic(node: Node) -> str | None:
-    """The topic of a TableSourceScan, None for any other node."""
-    if node.name != "TableSourceScan":
-        return None
-    match = _TABLE.search(node.text)
-    return match[1] if match else None
-
-
-def distinct(sinks: Iterable[Node]) -> tuple[Node, ...]:
-    """Every operator of the job once: shared parts are one object."""
-    seen: dict[int, Node] = {}
-    for sink in sinks:
-        for node in sink.walk():
-            seen.setdefault(id(node), node)
-    return tuple(seen.values())
-
-
-def check_plan(product: Product, explained: str) -> Iterator[Problem]:
-    """Rules of the plan; the file named is the one that holds the construct, as far as the plan tells."""
-    sinks = parse_plan(explained)
+def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
+    """Rules of the plan; the file named is that of the output, or of product.yaml where several share a construct."""
+    sinks = tuple(sinks)
     nodes = distinct(sinks)
-    sources = str(product.sources_sql)
-    if not sinks:
-        yield Problem(str(product.folder), 0, "a plan without a sink", "one INSERT INTO per output")
-    for topic, rule in product.settings.topics.items():
-        scans = [n for n in nodes if scanned_topic(n) == topic]
-        if not scans:
-            yield Problem(sources, 0, f"topic {topic} is not read", "a use of it, or its removal from product.yaml")
+    yaml = str(product.folder / "product.yaml")
+    for name in product.settings.topics:
+        scans = [n for n in nodes if n.topic == name]
+        read = {id(n) for sink in sinks if sink.table != "rejects" for n in sink.walk()}
+        if not any(id(n) in read for n in scans) and not _looked_up(product, name, nodes):
+            yield Problem(yaml, 0, f"topic {name} is not read", "a use of it, or its removal from product.yaml")
         if len(scans) > 1:
-            yield Problem(sources, 0, f"topic {topic} is read {len(scans)} times",
-                          "one view that all outputs read, selecting the columns they all need")
+            yield Problem(
+                yaml,
+                0,
+                f"topic {name} is read {len(scans)} times",
+                "one view in views.sql that all outputs read, with the columns that they all need",
+            )
         for scan in scans:
-            yield from _check_watermark(topic, rule, scan, nodes, sources)
-    for sink in parse_plan(explained, PHYSICAL):
-        yield from _check_sink(product, sink)
-    yield from _check_operators(product, nodes)
+            if not _pushed_down(scan):
+                yield Problem(
+                    yaml,
+                    0,
+                    f"the watermark of {name} is not taken inside the source, per partition",
+                    _INSTEAD["watermark-assigner"],
+                )
+    for node in nodes:
+        files = _files(product, node, sinks)
+        for construct, instead in (*_operator(product, node), *_calls(product, node)):
+            yield _located(files, node, construct, instead)
 
 
-def _check_watermark(topic: str, rule: Topic, scan: Node, nodes: tuple[Node, ...], file: str) -> Iterator[Problem]:
-    clock = r"(?:CAST\()*appended(?: AS [^)]*\(3\)(?: \*ROWTIME\*)?\))*"
-    milliseconds = round(seconds(rule.allowed_lateness or "0s") * 1000)
-    interval = rf"{milliseconds}:INTERVAL [A-Z ]+"
-    expected = rf"watermark=\[-\({clock}, {interval}\)" if milliseconds else rf"watermark=\[{clock}\]"
-    wanted = f"WATERMARK FOR … AS appended - INTERVAL …, the allowed_lateness of product.yaml ({rule.allowed_lateness})"
-    if any(n.name == "WatermarkAssigner" for n in nodes if topic in {scanned_topic(m) for m in n.walk()}):
-        yield Problem(file, 0, f"the watermark of {topic} is not taken inside the source, per partition",
-                      "a watermark on the metadata column alone: " + wanted)
-    elif rule.role is Role.reference or rule.once:
-        if "watermark=[" not in scan.text:
-            yield Problem(file, 0, f"{topic} has no watermark",
-                          "WATERMARK FOR t AS t" if rule.once else "WATERMARK FOR appended AS appended")
-    elif not re.search(expected, scan.text):
-        yield Problem(file, 0, f"the watermark of {topic} is not the log's clock less the allowed lateness", wanted)
-    if rule.role is not Role.reference and milliseconds and not (rule.key and not _held(scan, nodes)):
-        # (A lookup leaves late versions out by itself.)
-        late = re.compile(rf">= \(?(?:-\()?{clock}[,\- ]+{interval}")
-        readers = [n for n in nodes if n.name == "Calc" and late.search(n.text) and scan in tuple(n.walk())]
-        if not readers:
-            yield Problem(file, 0, f"nothing sets the late records of {topic} apart: a window would drop them unseen",
-                          "WHERE <event time> >= appended - INTERVAL … in a view, and the rest in rejects")
+def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path, ...]:
+    """The files that may hold an operator's construct, the likeliest first."""
+    outputs = [sink.table for sink in sinks if any(n is node for n in sink.walk())]
+    selects = [product.select_sql(name) for name in outputs if name in product.settings.outputs]
+    views = [product.views_sql] if product.views_sql.is_file() else []
+    yaml = product.folder / "product.yaml"
+    return (*selects, *views, yaml) if len(selects) == 1 else (*views, *selects, yaml)
 
 
-def _held(scan: Node, nodes: tuple[Node, ...]) -> bool:
-    """Whether an operator with a watermark's view of time works on a topic: what is late, it drops or misplaces."""
-    return any(scan in tuple(n.walk()) for n in nodes
-               if re.match("Window|GlobalWindow|LocalWindow|TemporalJoin|Deduplicate|Rank|IntervalJoin", n.name))
+def _located(files: tuple[Path, ...], node: Node, construct: str, instead: str) -> Problem:
+    """At the first word of SQL that makes such an operator or call; without one, in the likeliest file."""
+    words = _KEYWORDS.get(node.type, frozenset()) | {construct.partition("(")[0].split()[0].rstrip(",")}
+    for file in files:
+        for statement in read_statements(file) if file.suffix == ".sql" else ():
+            for token in statement.tokens:
+                if token.word in words:
+                    return Problem(str(file), token.line, construct, instead)
+    return Problem(str(files[0]), 0, construct, instead)
 
 
-def _check_sink(product: Product, sink: Node) -> Iterator[Problem]:
-    match = _TABLE.search(sink.text)
-    name = match[1] if match else "?"
-    changes = re.search(r"changelogMode=\[([A-Z,]*)\]", sink.inputs[0].text if sink.inputs else "")
-    if changes and changes[1] != "I":
-        file = str(product.folder / f"{name}.sql")
-        yield Problem(file, 0, f"an update stream ({changes[1]}) into append-only table {name}",
-                      "a window: GROUP BY window_start, window_end, or a de-duplication in a window")
+def _looked_up(product: Product, name: str, nodes: tuple[Node, ...]) -> bool:
+    return any(name in _versions(product, node) for node in nodes)
+
+
+def _versions(product: Product, node: Node) -> tuple[str, ...]:
+    """The topics whose versions a look-up reads; none of any other operator."""
+    if node.type not in ("correlate", "python-correlate"):
+        return ()
+    function = str((node.body.get("functionCall") or {}).get("systemName", "")).removesuffix("_at")
+    lookups = product.settings.lookups
+    return tuple(lookups[function].values()) if function in lookups else (function,)
+
+
+def _pushed_down(scan: Node) -> bool:
+    abilities = (scan.body.get("scanTableSource") or {}).get("abilities") or ()
+    return any(a.get("type") == "WatermarkPushDown" for a in abilities)
+
+
+Found = Iterator[tuple[str, str]]
+
+
+def _safe(product: Product, node: Node) -> Found:
+    yield from ()
+
+
+def _sink(product: Product, node: Node) -> Found:
+    changes = node.body.get("inputChangelogMode") or ["INSERT"]
+    if changes != ["INSERT"]:
+        yield (
+            f"an update stream ({', '.join(changes)}) into append-only table {node.table}",
+            "a window: GROUP BY window_start, window_end, or a de-duplication in a window",
+        )
+
+
+def _windowed(product: Product, node: Node) -> Found:
+    windowing = node.body.get("windowing") or {}
+    if windowing.get("isRowtime") is False:
+        yield f"{node.type} in processing time", LOG_CLOCK
+    if node.window.get("type") == "SessionWindow":
+        yield "a session window", "a tumbling or hopping window: a busy key's session never ends"
+
+
+def _legacy_window(product: Product, node: Node) -> Found:
+    window = node.window
+    if window.get("isRowtime") is False or "PROCTIME" in str(window.get("timeField", "")):
+        yield "group-window-aggregate in processing time", LOG_CLOCK
+    if str(window.get("kind") or window.get("type", "")).upper().startswith("SESSION"):
+        yield "a session window", "a tumbling or hopping window: a busy key's session never ends"
+
+
+def _over(product: Product, node: Node) -> Found:
+    groups = (node.body.get("overSpec") or {}).get("groups") or ()
+    for group in groups:
+        lower = group.get("lowerBound") or {}
+        if group.get("isRows"):
+            yield (
+                "OVER (… ROWS …)",
+                "RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW: rows of one time have no order",
+            )
+        elif "UNBOUNDED" in str(lower.get("kind", "")).upper() or not lower:
+            yield (
+                "OVER without a lower bound",
+                "RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW: its state is bounded",
+            )
+
+
+def _interval_join(product: Product, node: Node) -> Found:
+    bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
+    if bounds.get("isEventTime") is False:
+        yield "an interval join in processing time", LOG_CLOCK
+
+
+def _correlate(product: Product, node: Node) -> Found:
+    dimensions = {n for n, t in product.settings.topics.items() if t.role is Role.dimension}
+    found = dimensions.intersection(_versions(product, node))
+    if found and not _waited(product, node):
+        yield (
+            f"a look-up in {', '.join(sorted(found))} of events that no window has held back",
+            "identity for the events, which the source then holds for their lateness; or the look-up behind a window",
+        )
+    single = [n for n in _versions(product, node) if n in product.settings.topics]
+    name = str((node.body.get("functionCall") or {}).get("systemName", ""))
+    if name.removesuffix("_at") in product.settings.topics and single and node.body.get("joinType") != "LEFT":
+        yield f"{name} that leaves out rows without a version", f"LEFT JOIN LATERAL TABLE({name}(…)) AS … ON TRUE"
 
 
 def _waited(product: Product, node: Node) -> bool:
-    """Whether rows come to an operator when the watermark has passed them: from a window, or a topic read once."""
-    topics = [product.settings.topics[topic] for n in node.walk() if (topic := scanned_topic(n)) is not None]
-    return any(n.name.startswith("Window") for n in node.walk()) or all(topic.once for topic in topics)
+    """Whether rows come to an operator when the watermark has passed them: from a window, or held by the source."""
+    before = tuple(node.walk())
+    topics = [product.settings.topics[n.topic] for n in before if n.topic]
+    held = {"window-aggregate", "global-window-aggregate", "window-deduplicate", "window-rank", "over-aggregate"}
+    return any(n.type in held for n in before) or all(t.held_by_source or t.role is Role.reference for t in topics)
 
 
-_REFUSED_NODES = {
-    "LookupJoin": "an event-time temporal join: JOIN … FOR SYSTEM_TIME AS OF <event time>",
-    "GroupAggregate": "a window: its state is bounded in event time",
-    "GlobalGroupAggregate": "a window: its state is bounded in event time",
-    "Join": "an event-time temporal join or a window join: a regular join keeps every row for ever",
-    "OverAggregate": "a window: an unbounded OVER keeps every row for ever",
-    "ChangelogNormalize": "an append-only source and a versioned view: ROW_NUMBER() … ORDER BY <time> DESC = 1",
-    "Limit": "a window Top-N: which rows are first depends on the run",
-    "SortLimit": "a window Top-N",
-    "Match": "windows: a pattern keeps partial matches for ever",
+def _deduplicate(product: Product, node: Node) -> Found:
+    before = tuple(node.walk())
+    roles = {product.settings.topics[n.topic].role for n in before if n.topic}
+    if Role.events in roles:
+        yield (
+            "a de-duplication of events without a window",
+            "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, …) on a TUMBLE",
+        )
+    elif Role.dimension in roles and not any(n.type.startswith("window") for n in before):
+        yield (
+            "the latest version of records that are not in order of time",
+            "a de-duplication in a window of the version's time first",
+        )
+
+
+def _rank(product: Product, node: Node) -> Found:
+    yield from _windowed(product, node)
+    if _ties(node):
+        yield (
+            "a Top-N whose rows may be equal in its order",
+            "further columns in ORDER BY, up to log_partition, "
+            "log_offset: of equal rows, which come first depends on the run",
+        )
+
+
+def _ties(node: Node) -> bool:
+    """Whether two rows can be equal in what a Top-N sorts by: unless a row's place in the log is part of it."""
+    fields = (node.body.get("orderBy") or node.body.get("sortSpec") or {}).get("fields") or ()
+    names = {node.inputs[0].columns[int(f["index"])] for f in fields}
+    return not {"log_partition", "log_offset"} <= names
+
+
+_OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
+    **dict.fromkeys(
+        (
+            "table-source-scan",
+            "calc",
+            "python-calc",
+            "exchange",
+            "union",
+            "values",
+            "expand",
+            "drop-update-before",
+            "temporal-join",
+        ),
+        _safe,
+    ),
+    **dict.fromkeys(
+        (
+            "window-table-function",
+            "window-aggregate",
+            "local-window-aggregate",
+            "global-window-aggregate",
+            "window-deduplicate",
+            "window-join",
+        ),
+        _windowed,
+    ),
+    "group-window-aggregate": _legacy_window,
+    "window-rank": _rank,
+    "over-aggregate": _over,
+    "interval-join": _interval_join,
+    "correlate": _correlate,
+    "python-correlate": _correlate,
+    "deduplicate": _deduplicate,
+    "sink": _sink,
 }
 
 
-def _check_operators(product: Product, nodes: tuple[Node, ...]) -> Iterator[Problem]:
-    events = {t for t, rule in product.settings.topics.items() if rule.role is Role.events}
-    dimensions = {t for t, rule in product.settings.topics.items() if rule.role is Role.dimension}
-    for node in nodes:
-        where = str(product.folder)
-        if node.name in _REFUSED_NODES:
-            yield Problem(where, 0, node.name, _REFUSED_NODES[node.name])
-        if "PROCTIME" in node.text.upper() and node.name != "Sink":
-            yield Problem(where, 0, f"{node.name} in processing time", _LOG_CLOCK)
-        if node.name in ("Deduplicate", "Rank") and events & {scanned_topic(n) or "" for n in node.walk()}:
-            yield Problem(where, 0, f"{node.name} of events without a window",
-                          "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ) on a TUMBLE window")
-        if node.name == "Deduplicate":
-            below = tuple(node.walk())
-            in_order = any(n.name.startswith("Window") for n in below)
-            if dimensions & {scanned_topic(n) or "" for n in below} and not in_order:
-                yield Problem(where, 0, "the latest version of records that are not in order of time",
-                              "a de-duplication in a window of the version's time first")
-        function = re.search(r"invocation=\[(\w+)_at\(", node.text) if node.name == "Correlate" else None
-        if function and not _waited(product, node):
-            lookups = product.settings.lookups
-            looked_up = lookups[function[1]].values() if function[1] in lookups else (function[1],)
-            for dimension in sorted(dimensions.intersection(looked_up)):
-                yield Problem(where, 0, f"{function[1]}_at() of events that no window has held back",
-                              "the lookup behind a window of the events, such as that of the de-duplication, at whose "
-                              f"end {dimension} is there; or once: true for the events")
-        if node.name in ("GlobalWindowAggregate", "WindowAggregate") and re.search(r"SESSION\(", node.text):
-            yield Problem(where, 0, "a session window", "a tumbling or hopping window: a busy key's session never ends")
+def _operator(product: Product, node: Node) -> Found:
+    behind_window = any(n.type == "window-table-function" for i in node.inputs for n in i.walk())
+    if node.type.endswith("group-aggregate") and behind_window:
+        yield node.type, "GROUP BY window_start, window_end: with only one of them the groups never close"
+    elif (rule := _OPERATORS.get(node.type)) is None:
+        yield node.type, _INSTEAD.get(node.type, "another form: nobody has shown this operator to be safe to replay")
+    else:
+        yield from rule(product, node)
+
+
+def _calls(product: Product, node: Node) -> Found:
+    for call in node.calls():
+        name = _function(call)
+        if name in _TIME_OF_RUN:
+            yield name, _TIME_OF_RUN[name]
+        elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
+            yield "UNIX_TIMESTAMP()", LOG_CLOCK
+        elif "argList" in call and name in _ORDER_OF_ARRIVAL:
+            yield f"{name}, which depends on the order of arrival", "MIN, MAX, or a Top-N in the order of a column"
+        elif "argList" in call and name in _ROUNDED and _is_rounded(call, node):
+            yield (
+                f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
+                f"{name} of a DECIMAL: CAST(x AS DECIMAL(p, s)); or of integers, divided afterwards",
+            )
+
+
+def _function(call: dict[str, Any]) -> str:
+    """The name by which Flink resolved a call: 'SUM' of '$SUM$1', the name of product.yaml of its functions."""
+    internal = str(call.get("internalName", ""))
+    return internal.strip("$").rpartition("$")[0] if internal.startswith("$") else str(call.get("systemName", internal))
+
+
+def _is_rounded(call: dict[str, Any], node: Node) -> bool:
+    return str(call.get("type", "")).startswith(("DOUBLE", "FLOAT"))

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 Offsets = NDArray[np.int64]
 
-CLASSES = ("rows", "duplicates", "late", "undecodable", "heartbeats", "open_windows", "versions", "markers")
-"""rows: in a table of kind rows. duplicates: the same event as a row. late, undecodable: in rejects with that reason.
-heartbeats: no value, only the log's clock. open_windows: still waiting for its window to close. versions: read into a
-dimension or reference. markers: offsets without a record (ends of transactions)."""
+REJECTED = ("undecodable", "late", "out_of_order", "ahead", "no_time", "no_key")
+CLASSES = ("rows", "duplicates", "filtered", *REJECTED, "heartbeats", "open_windows", "may_be_ahead", "versions",
+           "markers")
+"""rows: in a table of kind rows. duplicates: the same event as a row. filtered: the `where` of its table does not hold.
+REJECTED: in rejects with that reason. heartbeats: no value, only the log's clock. open_windows: still waiting for its
+time, or for its window to close. may_be_ahead: the same, if its computed time is later than its record, as far as
+`max_ahead` allows. versions: read into a dimension or reference. markers: offsets without a record (ends of
+transactions, aborted records)."""
 
 _SAMPLE = 10
 _READ_THROUGH = 50_000
@@ -34,7 +38,7 @@ class PartitionAudit:
     unaccounted: int
     violations: Mapping[str, int] = field(default_factory=dict)
     """What else is wrong. offsets_twice: in two rows, or in two classes. events_twice: rows of one event.
-    wrong_rejects: rejected as undecodable and fastavro decodes it, as late and it does not, or with another payload."""
+    wrong_rejects: rejected as undecodable and fastavro decodes it, as late and it is not, or with another payload."""
     samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Some offsets of `unaccounted` and of each violation."""
 

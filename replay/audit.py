@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+from uuid import UUID
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from jobs.product import Kind, Product, Role, seconds
+from jobs.product import Kind, Product, Role
 from replay import clock, log, query
 from replay.accounting import (
+    REJECTED,
     AuditReport,
     Offsets,
     PartitionAudit,
@@ -23,6 +26,7 @@ from replay.accounting import (
     reconcile,
 )
 from replay.errors import RefusedError
+from replay.judging import Reject, rightly_rejected, waits_until
 from replay.settings import Settings
 
 __all__ = ["AuditReport", "LogReader", "PartitionAudit", "Subject", "audit"]
@@ -55,7 +59,7 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
     heartbeat, or may still be in an open window (`may_wait`). Dimensions and references: every undecodable record is in
     `rejects`; the others were read. Rejects are decoded again, by fastavro.
     """
-    if unknown := set(product.settings.topics) - set(subject.covered):
+    if unknown := set(product.topics) - set(subject.covered):
         raise RefusedError(f"the position of product {product.name} is not known",
                            expected="covered offsets of every topic", found=f"none of {', '.join(sorted(unknown))}",
                            next="kappa status")
@@ -64,7 +68,7 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
         tables = _Tables(connection, product)
         work = _Audit(product, subject, reader, tables, clock.at_position(product, subject.covered, reader))
         partitions: list[PartitionAudit] = []
-        for topic, settings_of in product.settings.topics.items():
+        for topic, settings_of in product.topics.items():
             one = work.events if settings_of.role is Role.events else work.versions
             partitions += one(topic)
         return AuditReport(product.name, tuple(partitions), tables.stray_rows(subject.covered))
@@ -84,7 +88,8 @@ class _Audit:
         rows = self.tables.rows(topic)
         if not rows:
             raise RefusedError(f"topic {topic} cannot be accounted for", next="add one to product.yaml",
-                               expected=f"an output of kind rows with 'of: {topic}'", found="none")
+                               expected=f"an output with a row for each of its records: SELECT … FROM "
+                                        f"{self.product.sql_name(topic)}", found="none")
         rejects = self.tables.rejects(topic)
         events_twice = self.tables.events_twice(topic)
         for partition, covered in sorted(self.subject.covered[topic].items()):
@@ -97,32 +102,34 @@ class _Audit:
                             {"wrong_rejects": wrong, "events_twice": array(events_twice.get(partition, ()))})
 
     def _look(self, topic: str, partition: int, lost: Offsets,
-              rejected: Mapping[int, list[_Reject]]) -> tuple[dict[str, list[Offsets]], Offsets]:
+              rejected: Mapping[int, list[Reject]]) -> tuple[dict[str, list[Offsets]], Offsets]:
         """Read the missing and the rejected records: the classes of the former, the wrong ones of the latter."""
-        wanted, wrong = set(lost.tolist()), []
-        identity = self.product.settings.topics[topic].identity
-        classes: dict[str, list[int]] = {name: [] for name in ("duplicates", "heartbeats", "open_windows")}
-        events: list[tuple[int, tuple[Any, ...]]] = []
-        waiting: set[int] = set()
+        wanted, rule, wrong = set(lost.tolist()), self.product.topics[topic], []
+        heartbeats: list[int] = []
+        records: dict[int, dict[str, Any]] = {}
+        until: dict[int, tuple[int, int]] = {}
         absent = set(wanted)
         for start, end in ranges(np.union1d(lost, array(rejected))):
             for offset, appended, value in self.reader.read(topic, partition, start, end):
                 absent.discard(offset)
                 if offset in rejected:
-                    if not self._rightly_rejected(topic, rejected[offset], value):
+                    if not self._rightly_rejected(topic, rejected[offset], appended, value):
                         wrong.append(offset)
                 elif offset not in wanted:
                     continue
                 elif value is None:
-                    classes["heartbeats"].append(offset)
+                    heartbeats.append(offset)
                 elif (record := self.reader.decode(topic, value)) is not None:
-                    events.append((offset, tuple(record[c] for c in identity)))
-                    if clock.may_wait(appended, seconds(self.product.settings.longest_wait), self.watermark):
-                        waiting.add(offset)
-        duplicates = self.tables.having(topic, identity, events)
-        classes["duplicates"] = sorted(duplicates)
-        classes["open_windows"] = sorted(waiting - duplicates)
-        classes["markers"] = sorted(absent)
+                    records[offset] = record
+                    until[offset] = waits_until(rule, appended, record, self.product.longest_wait)
+        filtered = self.tables.filtered(topic, records)
+        duplicates = self.tables.having(topic, rule.identity, records) - filtered
+        left = set(records) - filtered - duplicates
+        classes = {
+            "heartbeats": heartbeats, "filtered": sorted(filtered), "duplicates": sorted(duplicates),
+            "open_windows": sorted(o for o in left if until[o][0] > self.watermark),
+            "may_be_ahead": sorted(o for o in left if until[o][0] <= self.watermark < until[o][1]),
+            "markers": sorted(absent)}
         return {name: [array(offsets)] for name, offsets in classes.items()}, array(wrong)
 
     def versions(self, topic: str) -> Iterator[PartitionAudit]:
@@ -131,10 +138,10 @@ class _Audit:
             rejected = _of_partition(rejects, partition, covered)
             classes: dict[str, list[int]] = {"versions": [], "heartbeats": []}
             absent, wrong = np.ones(covered, dtype=np.bool_), []
-            for offset, _, value in self.reader.read(topic, partition, 0, covered):
+            for offset, appended, value in self.reader.read(topic, partition, 0, covered):
                 absent[offset] = False
                 if offset in rejected:
-                    if not self._rightly_rejected(topic, rejected[offset], value):
+                    if not self._rightly_rejected(topic, rejected[offset], appended, value):
                         wrong.append(offset)
                 elif value is None:
                     classes["heartbeats"].append(offset)
@@ -145,22 +152,9 @@ class _Audit:
             yield reconcile(topic, partition, covered, {**_by_reason(rejected), **found},
                             {"wrong_rejects": array(wrong)})
 
-    def _rightly_rejected(self, topic: str, rejects: list[_Reject], value: bytes | None) -> bool:
-        """The payload is the record's, and it is undecodable or decodable just as the reason says."""
-        if value is None:
-            return False
-        undecodable = self.reader.decode(topic, value) is None
-        return all(r.payload == value and r.late != undecodable for r in rejects)
-
-
-@dataclass(frozen=True)
-class _Reject:
-    """One row of the rejects table."""
-
-    partition: int
-    offset: int
-    late: bool
-    payload: bytes
+    def _rightly_rejected(self, topic: str, rejects: list[Reject], appended: int, value: bytes | None) -> bool:
+        record = None if value is None else self.reader.decode(topic, value)
+        return all(rightly_rejected(self.product.topics[topic], r, appended, value, record) for r in rejects)
 
 
 @dataclass(frozen=True)
@@ -171,7 +165,7 @@ class _Tables:
     product: Product
 
     def _named(self, kind: Kind, of: str | None = None) -> list[str]:
-        return [n for n, o in self.product.settings.outputs.items() if o.kind is kind and (of is None or o.of == of)]
+        return [n for n, o in self.product.outputs.items() if o.kind is kind and (of is None or of in o.of)]
 
     def rows(self, topic: str) -> list[tuple[Offsets, Offsets]]:
         """Per table of the topic: partitions and offsets of its rows."""
@@ -179,12 +173,20 @@ class _Tables:
         for table in self._named(Kind.rows, topic):
             columns = self.connection.execute(
                 f'SELECT log_partition, log_offset FROM "{table}"'
-                " WHERE log_partition IS NOT NULL AND log_offset IS NOT NULL").fetchnumpy()
+                f" WHERE log_partition IS NOT NULL AND log_offset IS NOT NULL{self._of(table)}",
+                self._topic_of(table, topic)).fetchnumpy()
             found.append((np.asarray(columns["log_partition"]), np.asarray(columns["log_offset"], dtype=np.int64)))
         return found
 
-    def rejects(self, topic: str) -> list[_Reject]:
-        return [_Reject(partition, offset, str(reason).startswith("late"), payload or b"")
+    def _of(self, table: str) -> str:
+        """A condition on the rows of a table of several topics."""
+        return " AND log_topic = $topic" if len(self.product.outputs[table].of) > 1 else ""
+
+    def _topic_of(self, table: str, topic: str) -> dict[str, str]:
+        return {"topic": topic} if self._of(table) else {}
+
+    def rejects(self, topic: str) -> list[Reject]:
+        return [Reject(partition, offset, str(reason), payload or b"")
                 for table in self._named(Kind.rejects)
                 for partition, offset, reason, payload in self.connection.execute(
                     f'SELECT log_partition, log_offset, reason, payload FROM "{table}" WHERE log_topic = $topic'
@@ -192,7 +194,7 @@ class _Tables:
 
     def events_twice(self, topic: str) -> dict[int, list[int]]:
         """Partition → offsets of rows whose event is in the table at another offset too; the last of each event."""
-        identity = self.product.settings.topics[topic].identity
+        identity = self.product.topics[topic].identity
         found: dict[int, list[int]] = {}
         for table in self._named(Kind.rows, topic) if identity else ():
             for partition, offset in self.connection.execute(
@@ -202,27 +204,45 @@ class _Tables:
                 found.setdefault(partition, []).append(offset)
         return {partition: sorted(offsets) for partition, offsets in found.items()}
 
-    def having(self, topic: str, identity: Sequence[str], events: Sequence[tuple[int, tuple[Any, ...]]]) -> set[int]:
-        """Of the events (offset, values of the identity columns), the offsets of those with a row in a table."""
-        if not events or not identity:
+    def having(self, topic: str, identity: Sequence[str], records: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """Of missing records (offset → fields), the offsets of those whose event has a row in a table."""
+        if not records or not identity:
             return set()
-        names = [f"c{i}" for i in range(len(identity))]
-        values = [pa.array([_plain(event[i]) for _, event in events]) for i in range(len(identity))]
-        self.connection.register("lost_events", pa.Table.from_arrays(
-            [pa.array([offset for offset, _ in events], pa.int64()), *values], names=["lost_offset", *names]))
-        same = " AND ".join(f'r."{c}" IS NOT DISTINCT FROM l.{n}' for c, n in zip(identity, names, strict=True))
-        try:
+        values = {c: pa.array([_plain(r[c]) for r in records.values()]) for c in identity}
+        names = {c: f"c{i}" for i, c in enumerate(identity)}
+        lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **{names[c]: values[c] for c in identity}})
+        same = " AND ".join(f'r."{c}" IS NOT DISTINCT FROM l.{names[c]}' for c in identity)
+        with self._registered("lost_events", lost):
             return {offset for table in self._named(Kind.rows, topic) for (offset,) in self.connection.execute(
                 f'SELECT l.lost_offset FROM lost_events l SEMI JOIN "{table}" r ON {same}').fetchall()}
+
+    def filtered(self, topic: str, records: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """Of missing records, the offsets of those of which the `where` of a table does not hold."""
+        outputs = [self.product.outputs[name] for name in self._named(Kind.rows, topic)]
+        conditions = {o.where for o in outputs if o.where}
+        if not records or not conditions:
+            return set()
+        columns = {name: pa.array([_plain(r[name]) for r in records.values()]) for name in next(iter(records.values()))}
+        lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **columns})
+        with self._registered("lost_records", lost):
+            return {offset for where in conditions for (offset,) in self.connection.execute(
+                f"SELECT lost_offset FROM lost_records WHERE ({where}) IS NOT TRUE").fetchall()}
+
+    @contextmanager
+    def _registered(self, name: str, rows: pa.Table) -> Iterator[None]:
+        self.connection.register(name, rows)
+        try:
+            yield
         finally:
-            self.connection.unregister("lost_events")
+            self.connection.unregister(name)
 
     def stray_rows(self, covered: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
         """Per table: rows that come from no place in the log."""
         found = {}
-        outputs = self.product.settings.outputs
+        outputs = self.product.outputs
         for table in (*self._named(Kind.rows), *self._named(Kind.rejects)):
-            topic = f"'{outputs[table].of}'" if outputs[table].kind is Kind.rows else "log_topic"
+            of = outputs[table].of
+            topic = "'{}'".format(of[0].replace("'", "''")) if len(of) == 1 else "log_topic"
             places = self.connection.execute(
                 f'SELECT {topic}, log_partition, count(*), count(log_offset), min(log_offset) FROM "{table}"'
                 " GROUP BY ALL").fetchall()
@@ -249,18 +269,18 @@ class _Kafka:
             return None
 
 
-def _of_partition(rejects: Iterable[_Reject], partition: int, covered: int) -> dict[int, list[_Reject]]:
-    found: dict[int, list[_Reject]] = {}
+def _of_partition(rejects: Iterable[Reject], partition: int, covered: int) -> dict[int, list[Reject]]:
+    found: dict[int, list[Reject]] = {}
     for reject in rejects:
         if reject.partition == partition and 0 <= reject.offset < covered:
             found.setdefault(reject.offset, []).append(reject)
     return found
 
 
-def _by_reason(rejected: Mapping[int, list[_Reject]]) -> dict[str, list[Offsets]]:
+def _by_reason(rejected: Mapping[int, list[Reject]]) -> dict[str, list[Offsets]]:
     """Offsets of the rejects as classes, repeated when there are several rows of one offset."""
-    return {name: [array(r.offset for rejects in rejected.values() for r in rejects if r.late is late)]
-            for name, late in (("late", True), ("undecodable", False))}
+    return {name: [array(r.offset for rejects in rejected.values() for r in rejects if r.kind == name)]
+            for name in REJECTED}
 
 
 def _columns(names: Iterable[str]) -> str:
@@ -268,5 +288,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value of fastavro that Arrow takes: instants all in one zone."""
+    """A value of fastavro that Arrow takes, as the tables have it: instants all in one zone, UUIDs as text."""
+    if isinstance(value, UUID):
+        return str(value)
     return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.tzinfo else value

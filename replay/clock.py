@@ -25,7 +25,7 @@ class Records(Protocol):
 
 def at_position(product: Product, covered: Offsets, log: Records) -> float:
     """The watermark in ms at the covered position; references end, so they hold nothing back."""
-    lateness = {n: seconds(t.allowed_lateness) for n, t in product.settings.topics.items() if t.allowed_lateness}
+    lateness = {n: seconds(t.allowed_lateness) for n, t in product.topics.items() if t.allowed_lateness}
     clocks: dict[tuple[str, int], int | None] = {}
     for topic in lateness:
         for partition, end in covered[topic].items():

@@ -24,7 +24,7 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (check, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, maintain,
+    for command in (check, explain, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, maintain,
                     attempts, history, prepare, controller):
         app.command()(command)
 
@@ -42,6 +42,15 @@ def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such 
     from replay import running
 
     running.check(folder, output)
+
+
+def explain(product: Annotated[str, typer.Argument(help="a product's folder, or the name of one below sql/")],
+            output: OutputOption = Output.text) -> None:
+    """Everything that is generated for a product, as the SQL that Flink runs: sources, views, rejects, inserts."""
+    from replay import running
+    from replay.release import find_folder
+
+    running.explain(Path(product) if Path(product).is_dir() else find_folder(product, None), output)
 
 
 def plan(name: Name, source: Source = None, output: OutputOption = Output.text) -> None:

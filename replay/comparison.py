@@ -53,7 +53,7 @@ def common_position(old: Offsets, new: Offsets) -> dict[str, dict[int, int]]:
 
 
 def _comparison(table: str, old: Product, new: Product) -> Comparison:
-    one, other = (p.settings.outputs.get(table) for p in (old, new))
+    one, other = (p.outputs.get(table) for p in (old, new))
     if one is None or other is None:
         columns = [tuple(c.name for c in p.columns.get(table, ())) for p in (old, new)]
         [kind] = [o.kind for o in (one, other) if o]
@@ -80,10 +80,12 @@ def _comparison(table: str, old: Product, new: Product) -> Comparison:
 
 def _rows(common: Comparison, named: tuple[str, ...], old: Output, new: Output, product: Product) -> Comparison:
     if old.of != new.of:
-        return replace(common, not_compared=f"its rows were of topic {old.of} and are of topic {new.of}")
-    identity = product.settings.topics[new.of or ""].identity
-    key = named or (identity if identity and set(identity) <= set(common.columns) else PLACE)
-    return _placed(replace(common, key=key, topic=new.of), *PLACE)
+        return replace(common, not_compared=f"its rows were of {', '.join(old.of)} and are of {', '.join(new.of)}")
+    several = len(new.of) > 1
+    place = ("log_topic", *PLACE) if several else PLACE
+    identity = product.identity(new)
+    key = named or (identity if identity and set(identity) <= set(common.columns) else place)
+    return _placed(replace(common, key=key, topic=None if several else new.of[0]), *place)
 
 
 def _placed(common: Comparison, *place: str) -> Comparison:
@@ -96,7 +98,7 @@ def _aggregate(common: Comparison, named: tuple[str, ...], old: Output, new: Out
                columns: Sequence[Column]) -> Comparison:
     windows = [o.window for o in (new, old) if o.window]
     if not windows:
-        return replace(common, not_compared="product.yaml names no window of it: which of its rows are final?")
+        return replace(common, not_compared="its SELECT shows no window: which of its rows are final?")
     if len({w.column for w in windows}) > 1 or windows[0].column not in common.columns:
         return replace(common, not_compared=f"its window does not begin in column {windows[0].column} of both releases")
     return replace(

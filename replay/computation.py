@@ -15,8 +15,8 @@ Parts = Mapping[str, bytes]
 """File, as it is called in the product's folder, or below jobs/ and udfs/ → what of it decides rows."""
 
 CODE = ("jobs", "udfs")
-DECIDES = ("time_zone", "longest_wait", "topics", "functions", "flink")
-"""Fields of product.yaml, besides what outputs there are and of what kind."""
+DECIDES = ("time_zone", "topics", "lookups", "functions", "flink")
+"""Fields of product.yaml, besides which outputs there are, and which records they leave out."""
 
 
 def parts(product: Product, code: Mapping[str, bytes]) -> Parts:
@@ -26,11 +26,10 @@ def parts(product: Product, code: Mapping[str, bytes]) -> Parts:
     rows do not depend on, and comments and layout of SQL.
     """
     return {
-        **{file.name: _sql(file) for file in (product.sources_sql, *product.output_sql)},
-        **{f"schemas/{topic}.avsc": _schema(product.schema_file(topic)) for topic in product.settings.topics},
+        **{file.name: _sql(file) for file in _sql_files(product)},
+        **{f"schemas/{name}.avsc": _schema(product.schema_file(kafka)) for kafka in product.topics
+           if (name := product.sql_name(kafka))},
         "product.yaml": _canonical(settings(product)),
-        "contract.yaml": _canonical({table: sorted((c.name, c.type) for c in columns)
-                                     for table, columns in product.columns.items()}),
         **{path: content for path, content in code.items() if path.split("/")[0] in CODE and path.endswith(".py")},
     }
 
@@ -46,16 +45,18 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
 
 
 def settings(product: Product) -> dict[str, Any]:
-    """The fields of product.yaml that decide rows. The order of the outputs does: one may use the views of another."""
+    """The fields of product.yaml that decide rows."""
     fields = product.settings.model_dump(mode="json", include={"name", *DECIDES})
-    return {**fields, "outputs": [[name, output.kind.value] for name, output in product.settings.outputs.items()]}
+    return {**fields, "outputs": {name: output.where for name, output in product.settings.outputs.items()}}
+
+
+def _sql_files(product: Product) -> tuple[Path, ...]:
+    views = (product.views_sql,) if product.views_sql.is_file() else ()
+    return (*views, *map(product.select_sql, product.settings.outputs))
 
 
 def _sql(file: Path) -> bytes:
     """The tokens of its statements, without comments and spaces."""
-    text = file.read_text()
-    if "\\'" in text:  # ends a string in Flink's SQL and not for the lexer: what looks like a comment may be none
-        return text.encode()
     return _canonical([[token.text for token in statement.tokens] for statement in read_statements(file)])
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from jobs.product import Product, Switch, seconds
-from replay import offsets
+from replay import offsets, resolved
 from replay.act import new_attempt
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import Slots
 from replay.loop import Loop, Pass, Patience
 from replay.model import Attempt, ProductState, Release, State
 from replay.offsets import Offsets
-from replay.preflight import preflight
-from replay.release import Build, build, find_folder, is_built, next_release
+from replay.preflight import preflight, preflight_log
+from replay.release import Build, build, find_folder, next_release
 from replay.settings import Settings
 from replay.steps import Blocked
-from replay.submit import submit_env
 from replay.world import World, read_product
 
 
@@ -124,11 +118,12 @@ class Deploy:
                               found=f"name: {product.name}",
                               next=f"kappa deploy {product.name} --from {product.folder}")
         slots = self.world.slots()  # the cheapest question first: is the stack up?
+        preflight_log(self.settings, product)
+        if not resolved.is_resolved(self.settings, product):
+            say("checking the SQL with Flink's planner")
+        product = resolved.resolve(self.settings, product)
         preflight(self.settings, self.world, product, self.loop.store.load(product.name))
         reference = self._reference(product)
-        if not is_built(self.settings, product):
-            say("checking the SQL with Flink's planner")
-            refuse_problems(check(product.folder, self.settings))
         built = build(self.settings, product)
         with self._leased(product.name) as lease:
             store = self.loop.store
@@ -190,30 +185,6 @@ def refuse_blocked(done: Pass) -> None:
     if isinstance(done.step, Blocked):
         b = done.step
         raise ConflictError(b.message, expected=b.expected, found=b.found, next=b.next)
-
-
-def check(folder: Path, settings: Settings | None) -> dict[str, Any]:
-    """Flink's own planner on a product, in a process of its own: {"ok", "problems", "plan"}."""
-    env = {**os.environ, **(submit_env(settings) if settings else {})}
-    env.pop("PYTHONPATH", None)
-    result = subprocess.run([sys.executable, "-m", "jobs.check", str(folder), "--json"], capture_output=True, text=True,
-                            env=env)
-    for line in reversed(result.stdout.splitlines()):
-        if line.startswith("{"):
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-    raise KappaError("the check did not finish", expected="an answer of `python -m jobs.check`",
-                     found=(result.stderr or result.stdout).strip()[-800:], next="kappa doctor")
-
-
-def refuse_problems(answer: dict[str, Any]) -> None:
-    """RefusedError that lists every construct that must not be deployed."""
-    if answer["ok"]:
-        return
-    lines = [f"{p['file']}:{p['line']}: {p['construct']}\n      write instead: {p['instead']}"
-             for p in answer["problems"]]
-    raise RefusedError("this product cannot be deployed:\n    " + "\n    ".join(lines),
-                       next="mend these, then: kappa check FOLDER")
 
 
 def terms_of(request: Request, product: Product, state: ProductState, now: float, *, own_cluster: bool) -> Terms:

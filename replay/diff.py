@@ -25,7 +25,7 @@ from typing import Protocol
 
 import duckdb
 
-from jobs.product import Product, seconds
+from jobs.product import Product
 from replay import clock, log, query
 from replay.changes import Change, DiffReport, TableDiff
 from replay.comparison import Comparison, common_position, comparisons
@@ -61,7 +61,7 @@ def diff(settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: 
     """Compare the final rows of both sides, with so many samples of each sort of difference."""
     reader = reader or _Kafka(settings)
     for side in (old, new):
-        if unknown := set(side.product.settings.topics) - set(side.covered):
+        if unknown := set(side.product.topics) - set(side.covered):
             raise RefusedError(f"the position of {side.name} is not known", expected="covered offsets of every topic",
                                found=f"none of {', '.join(sorted(unknown))}", next="kappa status")
     position = common_position(old.covered, new.covered)
@@ -102,7 +102,7 @@ class _Kafka:
 
 def _settled(old: Side, new: Side, position: Offsets, now: float, reader: LogReader) -> Offsets:
     """Per partition the first offset whose record may wait in an open window on either side."""
-    last = min(clock.last_settled(seconds(side.product.settings.longest_wait), now) for side in (old, new))
+    last = min(clock.last_settled(side.product.longest_wait, now) for side in (old, new))
     if last < 0:  # nothing was read yet; Kafka knows no time before 1970
         return {}
     waiting = reader.offsets_at(position, math.floor(last) + 1)

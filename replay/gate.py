@@ -10,8 +10,12 @@ from typing import Any
 
 import duckdb
 from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.schema import Schema
+from pyiceberg.types import NestedField
 
-from jobs.product import Product
+from jobs import generate
+from jobs.column_types import column_type
+from jobs.product import Output, Product
 from replay import lake, query
 from replay.errors import ConfigError, RetryableError
 from replay.model import Check
@@ -76,6 +80,27 @@ def validate(product: Product) -> None:
     with empty_tables(product) as connection:
         for check in wanted:
             _run(connection, product, check)
+    for name, output in product.outputs.items():
+        if output.where is not None:
+            _validate_where(product, name, output)
+
+
+def _validate_where(product: Product, name: str, output: Output) -> None:
+    """The audit decides `where` again in DuckDB, of a record's own fields: it must be able to."""
+    for topic in output.of:
+        fields = generate.schema_fields(product, product.sql_name(topic))
+        columns = [NestedField(i, f.name, lake.iceberg_type(column_type(f.type), f.name), required=False)
+                   for i, f in enumerate(fields, start=1)]
+        with query.connect() as connection:
+            record = schema_to_pyarrow(Schema(*columns), include_field_ids=False).empty_table()
+            connection.register("record", record)
+            try:
+                connection.execute(f"SELECT 1 FROM record WHERE ({output.where}) IS NOT TRUE")
+            except duckdb.Error as e:
+                file = product.folder / "product.yaml"
+                raise ConfigError(f"the audit cannot decide outputs.{name}.where",
+                                  expected=f"a condition over the columns of {', '.join(f.name for f in fields)} that "
+                                           "DuckDB's SQL has too", found=_reason(e), next=f"fix {file}") from e
 
 
 def _run(connection: duckdb.DuckDBPyConnection, product: Product, check: Wanted) -> Check:

@@ -195,7 +195,7 @@ def delete_group(settings: Settings, group: str) -> None:
 
 def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     """Why a replay from offset zero would miss something: topics, records or schemas that are not there, retention."""
-    topics = list(product.settings.topics)
+    topics = list(product.topics)
     try:
         client = admin(settings)
         existing = client.list_topics(timeout=TIMEOUT).topics
@@ -253,7 +253,7 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
     """Register every topic's schema under BACKWARD compatibility; ids per topic. RefusedError when incompatible."""
     ids: dict[str, int] = {}
     with registry(settings) as client:
-        for topic in product.settings.topics:
+        for topic in product.topics:
             file = product.schema_file(topic)
             try:
                 ids[topic] = client.register_schema(subject(topic), Schema(file.read_text(), "AVRO"))

@@ -134,7 +134,7 @@ class _Ends:
         self._known: dict[frozenset[tuple[str, Role]], Offsets] = {}
 
     def __call__(self, product: Product) -> Offsets:
-        topics = frozenset((name, topic.role) for name, topic in product.settings.topics.items())
+        topics = frozenset((name, topic.role) for name, topic in product.topics.items())
         if topics not in self._known:
             self._known[topics] = self._eyes.ends(product)
         return self._known[topics]

@@ -118,12 +118,12 @@ def _outputs(old: Product, new: Product) -> Iterator[Reason]:
         if name not in old.outputs:
             yield Reason(Kind.replay, f"table {name}", "new, made before the replay")
             continue
-        before, after = old.settings.outputs[name], new.settings.outputs[name]
+        before, after = old.outputs[name], new.outputs[name]
         other = _new_output(name, {*old.outputs, *new.outputs})
         if (before.kind, before.of) != (after.kind, after.of):
             yield Reason(Kind.breaking, f"table {name}", f"of another kind: {_kind(before)} → {_kind(after)}",
                          f"leave {name} as it was, and {_write_to(other)}")
-        was, key = _key(old.settings, before), _key(new.settings, after)
+        was, key = _key(old, before), _key(new, after)
         if was and was != key:
             yield Reason(Kind.breaking, f"table {name}",
                          f"another key: {', '.join(was)} → {', '.join(key) or 'none'}",
@@ -176,18 +176,16 @@ def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
     """product.yaml, but for what is said of its outputs."""
     before, after = (_flat(s.model_dump(mode="json")) for s in (old, new))
     decides = {key for s in (old, new) for key in _flat(s.model_dump(mode="json", include=set(computation.DECIDES)))}
+    decides |= {key for key in {*before, *after} if re.fullmatch(r"outputs\.\w+\.where", key)}
     for key in sorted({*before, *after}):
-        if before.get(key) == after.get(key) or (key.startswith("outputs.") and ".window" not in key):
+        if before.get(key) == after.get(key) or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*))?", key):
             continue
         yield Reason(Kind.replay if key in decides else Kind.metadata, f"product.yaml: {key}",
                      f"{_word(before.get(key))} → {_word(after.get(key))}")
-    common = [[name for name in s.outputs if name in old.outputs and name in new.outputs] for s in (old, new)]
-    if common[0] != common[1]:
-        yield Reason(Kind.replay, "product.yaml: outputs", "in another order: one may use the views of another")
 
 
 def _contract(old: Product, new: Product) -> Iterator[Reason]:
-    """contract.yaml, but for names and types of columns."""
+    """contract.yaml: what it says, of columns that are there or not."""
     before, after = old.contract, new.contract
     for key in sorted({*before, *after} - {"schema"}):
         if before.get(key) != after.get(key):
@@ -199,7 +197,7 @@ def _contract(old: Product, new: Product) -> Iterator[Reason]:
             yield Reason(Kind.metadata, f"contract.yaml: {name}", f"{keys} changed")
         columns = [{p["name"]: p for p in table.get("properties") or ()} for table in (was, is_)]
         for column in (c for c in columns[1] if c in columns[0]):
-            if keys := _differing(columns[0][column], columns[1][column], but={"physicalType"}):
+            if keys := _differing(columns[0][column], columns[1][column], but=set()):
                 yield Reason(Kind.metadata, f"contract.yaml: {name}.{column}", f"{keys} changed")
 
 
@@ -224,7 +222,7 @@ def _layout(old: Version, new: Version, told: set[str]) -> Iterator[Reason]:
 def _told_of(reason: Reason) -> tuple[str, ...]:
     """The files that it is from."""
     subject = reason.where.partition(" ")[0]
-    return {"table": ("product.yaml", "contract.yaml"), "column": ("contract.yaml",)}.get(
+    return {"table": ("product.yaml", "contract.yaml"), "column": ()}.get(
         subject, (reason.where.partition(":")[0],))
 
 
@@ -236,13 +234,13 @@ def _reference(old: Version, new: Version) -> Iterator[Reason]:
                          "release reads what is there when it is built")
 
 
-def _key(settings: ProductSettings, output: Output) -> tuple[str, ...]:
-    """The key that is stated; empty when rows are told apart by all columns."""
-    return output.key or (settings.topics[output.of].identity if output.of in settings.topics else ())
+def _key(product: Product, output: Output) -> tuple[str, ...]:
+    """What tells rows apart; empty when it is all columns."""
+    return output.key or product.identity(output)
 
 
 def _kind(output: Output) -> str:
-    return f"{output.kind.value} of {output.of}" if output.of else output.kind.value
+    return f"{output.kind.value} of {', '.join(output.of)}" if output.of else output.kind.value
 
 
 def _new_output(name: str, taken: set[str]) -> str:
@@ -254,7 +252,7 @@ def _new_output(name: str, taken: set[str]) -> str:
 
 
 def _write_to(output: str) -> str:
-    return f"write the new rows to a new output {output} (product.yaml, contract.yaml, {output}.sql)"
+    return f"write the new rows to a new output {output} (product.yaml, {output}.sql)"
 
 
 def _happened(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> str:

@@ -16,7 +16,6 @@ def preflight(settings: Settings, world: Sights, product: Product, state: Produc
 
     A candidate that is under way has its disk already: it may be followed.
     """
-    preflight_log(settings, product)
     gate.validate(product)
     reviewed = review(settings, world, product, state)
     refuse_breaking(product.name, reviewed.change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from replay.model import Release
 from replay.settings import Settings
 
 MANIFEST = "release.json"
+RESOLVED = "resolved.json"
+"""What Flink's planner said of the product: not part of its identity, as it follows from it."""
 MAINTENANCE = Path(jobs.__file__).parent / "maintenance.py"
 """A job beside those of releases, for the tables of all of them: no release has it, and a change of it asks for no
 replay."""
@@ -68,14 +71,15 @@ def is_built(settings: Settings, product: Product) -> bool:
 
 
 def build(settings: Settings, product: Product) -> Build:
-    """Copy product, jobs and udfs into the archive; the same content again is the same folder."""
-    files = dict(_sources(product))
+    """Copy product, jobs and udfs into the archive, with what the planner said; the same content is the same folder."""
+    assert product.resolved is not None
+    files, resolved = dict(_sources(product)), product.resolved.model_dump_json(indent=1) + "\n"
     named = fingerprint_of(product)
     folder = release_folder(settings, product.name, named)
     commit, computation = git_commit(product.folder), fingerprint(computation_parts(product))
     if not folder.exists():
         _write(folder, files, {"product": product.name, "fingerprint": named, "computation": computation,
-                               "git_commit": commit})
+                               "git_commit": commit, "resolved": _digest(resolved.encode())}, resolved)
     verify(folder, named)
     return Build(named, folder, commit, computation)
 
@@ -83,8 +87,12 @@ def build(settings: Settings, product: Product) -> Build:
 def verify(folder: Path, named: str) -> None:
     """RefusedError when an archived release is not what it was: a replay of it would mean nothing."""
     content = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*")
-               if p.is_file() and p.name != MANIFEST and "__pycache__" not in p.parts}
-    if (found := fingerprint(content)) != named:
+               if p.is_file() and "__pycache__" not in p.parts}
+    manifest, resolved = (content.pop(name, b"{}") for name in (MANIFEST, RESOLVED))
+    found = fingerprint(content)
+    if found == named and _digest(resolved) != json.loads(manifest).get("resolved"):
+        found = f"another {RESOLVED} than it was built with"
+    if found != named:
         raise RefusedError(f"the archived release {folder} was changed", expected=named, found=found,
                            next=f"delete that folder and deploy again: kappa deploy {folder.parent.name}")
 
@@ -135,13 +143,18 @@ def _code() -> Iterator[tuple[str, Path]]:
                 yield f"{root.name}/{file.relative_to(root).as_posix()}", file
 
 
-def _write(folder: Path, files: dict[str, Path], manifest: dict[str, str | None]) -> None:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(folder: Path, files: dict[str, Path], manifest: dict[str, str | None], resolved: str) -> None:
     building = folder.parent / f".building-{uuid.uuid4().hex}"
     try:
         for path, source in files.items():
             (building / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, building / path)
         (building / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (building / RESOLVED).write_text(resolved)
         for file in building.rglob("*"):
             if file.is_file():
                 file.chmod(0o444)

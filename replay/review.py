@@ -20,7 +20,7 @@ from replay.offsets import Offsets
 from replay.plan import Change, Version, compare
 from replay.release import archived_parts, computation_parts, release_folder
 from replay.settings import Settings
-from replay.world import read_product
+from replay.world import read_release
 
 FILES_FACTOR = 1.5
 """Disk that a replay takes, per byte of the files that readers' tables have: it writes as many rows once more, in the
@@ -151,7 +151,7 @@ def disks(settings: Settings, tables: Mapping[str, TableMetadata], state: Produc
 
 def _archived(settings: Settings, release: Release) -> Version:
     folder = release_folder(settings, release.product, release.fingerprint)
-    product = read_product(folder / "product")
+    product = read_release(folder)
     parts = archived_parts(folder, product)
     return Version(product, _with_udfs(product, parts), parts, release.reference_offsets)
 

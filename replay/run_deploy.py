@@ -148,7 +148,7 @@ def _show_published(settings: Settings, state: ProductState, attempt: Attempt, o
     print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
     if attempt.checks:
         out.print(checked(attempt), markup=False)
-    out.print(f"next:  kappa query {product.name} \"SELECT * FROM {product.outputs[0]} LIMIT 5\"\n"
+    out.print(f"next:  kappa query {product.name} \"SELECT * FROM {next(iter(product.outputs))} LIMIT 5\"\n"
               f"       kappa audit {product.name}", markup=False)
 
 

@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.text import Text
 
-from replay import gate
+from replay import gate, resolved
 from replay.errors import ConfigError, RefusedError
 from replay.flink import FlinkDownError
 from replay.model import ProductState
@@ -57,6 +57,7 @@ def plan(name: str, source: Path | None, output: Output) -> None:
     if product.name != name:
         raise ConfigError("the folder holds another product", expected=f"name: {name}", found=f"name: {product.name}",
                           next=f"kappa plan {product.name} --from {product.folder}")
+    product = resolved.resolve(settings, product)
     gate.validate(product)
     reviewed = review(settings, world, product, state)
     where = look(world, reviewed, own=world.clusters is not None and bool(store.on_session_cluster()))

@@ -14,40 +14,74 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from jobs import explain as explaining
+from jobs.bindings import Bindings
+from jobs.bindings import Catalog as BoundCatalog
+from jobs.product import Product, Resolved, with_resolved
 from replay import audit as auditing
-from replay import deploy as deploying
-from replay import gate, lake, offsets
+from replay import gate, lake, offsets, resolved
 from replay import query as querying
-from replay.errors import ConfigError, KappaError, RefusedError, RetryableError, not_deployed
+from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
 from replay.loop import Diary, Loop, serve
 from replay.model import ProductState
 from replay.output import Output, out, print_json, print_rows
 from replay.preflight import preflight_log
 from replay.release import bindings_file, build, find_folder
-from replay.settings import kappa_home, load_settings
+from replay.settings import Settings, kappa_home, load_settings
 from replay.store import Store
 from replay.submit import Submission, submit_command, submit_env
 from replay.world import World, read_product, write_bindings
 
 CONTROLLER_SECONDS = 2.0
-_NO_CONNECTOR = "Could not find any factory for identifier"
-"""What Flink says where only PyFlink's own jars are; the SQL's own connectors and formats are the job's to bind."""
 
 
 def check(folder: Path, output: Output) -> None:
-    """Print what the planner says; exit code 1 if the product must not be deployed."""
-    gate.validate(read_product(folder))
+    """Print what the planner says, and what follows from the SQL; exit code 1 if it must not be deployed."""
     settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
-    answer = deploying.check(folder, settings)
-    if any(_NO_CONNECTOR in p["construct"] for p in answer["problems"]):
-        raise ConfigError("the SQL could not be planned: there is no Flink with Kafka's connector",
-                          expected=f"a stack in {kappa_home()}, running or not", found="none",
-                          next="kappa up, once; then the same again")
+    product = read_product(folder)
     if output is Output.json:
+        answer = resolved.ask(settings, folder)
+        if answer["ok"]:
+            gate.validate(with_resolved(product, Resolved.model_validate(answer["resolved"])))
         print_json(answer)
         raise typer.Exit(0 if answer["ok"] else 1)
-    deploying.refuse_problems(answer)
-    out.print(f"{folder}: safe to replay")
+    product = resolved.resolve(settings, product)
+    gate.validate(product)
+    print_rows(output_rows(product), output, title=f"{folder}: safe to replay")
+    if product.longest_wait:
+        out.print(f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock", markup=False)
+
+
+def explain(folder: Path, output: Output) -> None:
+    """Print the SQL that is generated for a product, bound to the log and the catalog of the settings."""
+    settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
+    product = resolved.resolve(settings, read_product(folder))
+    text = explaining.explain(product, explained_bindings(settings, product))
+    if output is Output.json:
+        print_json({"product": product.name, "sql": text,
+                    "outputs": {n: o.model_dump(mode="json") for n, o in product.outputs.items()}})
+        return
+    out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+
+
+def explained_bindings(settings: Settings | None, product: Product) -> Bindings:
+    """What an attempt would be bound to, as far as it is known without asking anybody."""
+    kafka = {**settings.kafka, **settings.kafka_java} if settings else {"bootstrap.servers": "127.0.0.1:9092"}
+    registry = settings.registry if settings else "http://127.0.0.1:8081"
+    catalog = BoundCatalog(name=settings.catalog.name, options=settings.catalog.flink) if settings else BoundCatalog(
+        name="lake", options={})
+    return Bindings(
+        attempt=f"{product.name}-explain", branch="explain", group=f"kappa-{product.name}-explain", kafka=kafka,
+        registry=registry, catalog=catalog, namespace=product.name, parallelism=product.settings.parallelism,
+        checkpoint_interval=product.settings.checkpoint_interval, checkpoint_dir="")
+
+
+def output_rows(product: Product) -> list[dict[str, Any]]:
+    """What is known of each output: kind, key, window."""
+    return [{"table": name, "kind": output.kind.value,
+             "of": ", ".join(output.of), "key": ", ".join(output.key or product.identity(output)),
+             "window": f"{output.window.size} from {output.window.column}" if output.window else "",
+             "columns": len(output.columns)} for name, output in product.outputs.items()]
 
 
 def controller() -> None:
@@ -81,6 +115,7 @@ def prepare(name: str, branch: str, source: Path | None, parallelism: int | None
     world = World(settings)
     product = read_product(find_folder(name, source))
     preflight_log(settings, product)
+    product = resolved.resolve(settings, product)
     built = build(settings, product)
     lake.ensure_tables(world.catalog, product)
     lake.create_branch(world.catalog, product, branch)

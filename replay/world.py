@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product, ProductError, Role, load_product
+from jobs.product import Product, ProductError, Role, load_product, load_release
 from replay import cleaning, gate, lake, log, publish
 from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError, KappaError
@@ -48,9 +49,9 @@ class World:
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         """The model of the attempt's release, read once: of the later one that changed no row of it, if there is."""
         release = state.release(attempt.metadata or attempt.release)
-        folder = release_folder(self.settings, release.product, release.fingerprint) / "product"
+        folder = release_folder(self.settings, release.product, release.fingerprint)
         if folder not in self._products:
-            self._products[folder] = read_product(folder)
+            self._products[folder] = read_release(folder)
         return self._products[folder]
 
     # Eyes
@@ -82,7 +83,7 @@ class World:
         return self.flink().slots()
 
     def committed(self, group: str, product: Product) -> Offsets:
-        return log.committed_offsets(self.settings, group, list(product.settings.topics))
+        return log.committed_offsets(self.settings, group, list(product.topics))
 
     def ends(self, product: Product) -> Offsets:
         return log.end_offsets(self.settings, _topics(product, growing=True))
@@ -196,7 +197,7 @@ class World:
                  parallelism: int) -> dict[str, object]:
         """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
         s = self.settings
-        ends = log.end_offsets(s, list(product.settings.topics))
+        ends = log.end_offsets(s, list(product.topics))
         wider = lake.wider_types(self.catalog, product)
         return {
             "attempt": f"{product.name}-{name}",
@@ -220,11 +221,24 @@ class World:
 
 
 def read_product(folder: Path) -> Product:
-    """Read a product's folder; ConfigError says which file to mend."""
-    try:
+    """Read a product's folder; ConfigError says which file to fix."""
+    with product_errors():
         return load_product(folder)
+
+
+def read_release(folder: Path) -> Product:
+    """Read an archived release; ConfigError says which file is wrong."""
+    with product_errors():
+        return load_release(folder)
+
+
+@contextmanager
+def product_errors() -> Iterator[None]:
+    """Turn a folder that is wrong into ConfigError."""
+    try:
+        yield
     except ProductError as e:
-        raise ConfigError(f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"mend {e.file}") from e
+        raise ConfigError(f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"fix {e.file}") from e
 
 
 def write_bindings(file: Path, bindings: Mapping[str, object]) -> None:
@@ -237,4 +251,4 @@ def write_bindings(file: Path, bindings: Mapping[str, object]) -> None:
 
 
 def _topics(product: Product, *, growing: bool) -> list[str]:
-    return [name for name, topic in product.settings.topics.items() if (topic.role is not Role.reference) == growing]
+    return [name for name, topic in product.topics.items() if (topic.role is not Role.reference) == growing]

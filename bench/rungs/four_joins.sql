@@ -1,6 +1,6 @@
 SELECT f.flight_date, f.sched_dep_time, f.dep_delay, f.arr_time, f.arr_delay, f.carrier, f.flight, f.tailnum, f.origin, f.dest,
        f.air_time, f.distance, f.cancelled, CAST(f.happened AS TIMESTAMP_LTZ(3)) AS happened, f.log_partition, f.log_offset,
        d.name AS dest_name, d.tzone AS dest_time_zone, s.*
-FROM flights_once AS f
+FROM flown_from AS f
 LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest)) AS d ON TRUE,
 LATERAL TABLE(surroundings_at(f.happened, f.carrier, f.tailnum, f.origin)) AS s

@@ -12,7 +12,7 @@ FROM (
   SELECT f.*, d.name AS dest_name, d.tzone AS dest_time_zone, s.*,
          f.happened - COALESCE(f.dep_delay, 0) * INTERVAL '1' MINUTE AS scheduled,
          CASE WHEN f.cancelled THEN CAST(NULL AS TIMESTAMP_LTZ(3)) ELSE f.happened END AS departed_at
-  FROM flights_once AS f
+  FROM flown_from AS f
   LEFT JOIN LATERAL TABLE(airports_at(f.happened, f.dest)) AS d ON TRUE,
   LATERAL TABLE(surroundings_at(f.happened, f.carrier, f.tailnum, f.origin)) AS s
 )

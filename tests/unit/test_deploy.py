@@ -10,7 +10,7 @@ import pytest
 
 from replay import deploy as deploying
 from replay import run_deploy
-from replay.deploy import Plan, Terms, finished, follow, need_slots, plan, refuse_problems
+from replay.deploy import Plan, Terms, finished, follow, need_slots, plan
 from replay.errors import ConflictError, KappaError, RefusedError
 from replay.flink import Slots
 from replay.model import Attempt, Check, ProductState, Publication, Release, State

@@ -1,4 +1,3 @@
-INSERT INTO hourly_orders (shop, `hour`, orders, cents)
-SELECT shop, window_start, COUNT(*), SUM(cents)
-FROM TABLE(TUMBLE(TABLE orders_once, DESCRIPTOR(window_time), INTERVAL '1' HOUR))
-GROUP BY window_start, window_end, shop;
+SELECT shop, window_start AS `hour`, COUNT(*) AS orders, SUM(cents) AS cents
+FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ordered_at), INTERVAL '1' HOUR))
+GROUP BY window_start, window_end, shop

@@ -31,11 +31,11 @@ import org.apache.flink.table.types.logical.RowType.RowField;
  * The table format {@code avro-confluent-tolerant}: Flink's {@code avro-confluent}, for reading, which turns a record
  * that cannot be decoded into a row instead of failing the job.
  *
- * <p>The table's physical columns end with {@code payload BYTES, error STRING}:
+ * <p>The table's physical columns end with {@code log_value BYTES, log_error STRING}:
  *
  * <ul>
- *   <li>a good record: its columns, its bytes in {@code payload}, {@code error} NULL;
- *   <li>an undecodable one: its bytes in {@code payload}, the reason in {@code error}, every other column NULL;
+ *   <li>a good record: its columns, its bytes in {@code log_value}, {@code log_error} NULL;
+ *   <li>an undecodable one: its bytes in {@code log_value}, the reason in {@code log_error}, every other column NULL;
  *   <li>a tombstone (no value): every column NULL. It is emitted, so its timestamp moves the watermark.
  * </ul>
  *
@@ -64,8 +64,8 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
 
     private static final List<RowField> ENVELOPE =
             List.of(
-                    new RowField("payload", DataTypes.BYTES().getLogicalType()),
-                    new RowField("error", DataTypes.STRING().getLogicalType()));
+                    new RowField("log_value", DataTypes.BYTES().getLogicalType()),
+                    new RowField("log_error", DataTypes.STRING().getLogicalType()));
 
     private final RegistryAvroFormatFactory strict = new RegistryAvroFormatFactory();
 
@@ -117,7 +117,7 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
         if (width < 1 || !sameFields(table.getFields().subList(width, table.getFieldCount()), ENVELOPE)) {
             throw new ValidationException(
                     String.format(
-                            "A table in the format '%s' ends with the columns 'payload BYTES, error STRING'. Found: %s",
+                            "A table in the format '%s' ends with the columns 'log_value BYTES, log_error STRING'. Found: %s",
                             IDENTIFIER, table.asSummaryString()));
         }
         for (RowField field : table.getFields()) {
@@ -154,13 +154,6 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
                                 IDENTIFIER, columns.asSummaryString()));
             }
             return derived;
-        }
-        if (!AvroSchemaConverter.convertToDataType(given, false).getLogicalType().copy(false).equals(columns)) {
-            throw new ValidationException(
-                    String.format(
-                            "The option 'schema' of the format '%s' does not match the table's columns without "
-                                    + "payload and error: %s",
-                            IDENTIFIER, columns.asSummaryString()));
         }
         return new Schema.Parser().parse(given);
     }

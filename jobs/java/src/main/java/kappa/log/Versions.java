@@ -65,12 +65,12 @@ import org.apache.flink.util.UserCodeClassLoader;
  * </ul>
  *
  * <p>Of versions of one time the last counts, by partition and offset. Undecodable records, and those without a key or a
- * time, are left out. The columns {@code payload} and {@code error} are not in the row.
+ * time, are left out. The columns {@code log_value} and {@code log_error} are not in the row.
  */
 public class Versions extends TableFunction<RowData> {
 
     private static final long serialVersionUID = 2L;
-    private static final Set<String> OF_THE_FORMAT = Set.of("payload", "error");
+    private static final Set<String> OF_THE_FORMAT = Set.of("log_value", "log_error");
     private static final int KEPT = 100_000;
     private static final Duration PATIENCE = Duration.ofMinutes(5);
     private static final Map<String, VersionReader> READERS = new HashMap<>();
@@ -100,15 +100,14 @@ public class Versions extends TableFunction<RowData> {
         this.row = Projection.of(shown).project(this.columns);
         this.key = key;
         this.time = time;
-        this.error = names.indexOf("error");
+        this.error = names.indexOf("log_error");
     }
 
     /**
-     * Declares {@code table_at} for a table of the connector {@code kappa-log}; called from Python, also by releases that
-     * were built before.
+     * Declares the function {@code name} over a table of the connector {@code kappa-log}; called from Python.
      */
-    public static void declare(TableEnvironment env, String table, String[] key) {
-        env.createTemporarySystemFunction(table + "_at", of(env, table, List.of(key)));
+    public static void declare(TableEnvironment env, String name, String table, List<String> key) {
+        env.createTemporarySystemFunction(name, of(env, table, key));
     }
 
     /** The versions of a declared table of the connector {@code kappa-log}. */

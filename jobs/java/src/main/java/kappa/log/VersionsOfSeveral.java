@@ -47,7 +47,7 @@ public final class VersionsOfSeveral extends TableFunction<RowData> {
         this.arity = columns.size();
     }
 
-    /** Declares {@code name_at} for tables of the connector {@code kappa-log}, with the key of each; called from Python. */
+    /** Declares the function {@code name} over tables of the connector {@code kappa-log}, with the key of each; called from Python. */
     public static void declare(
             TableEnvironment env, String name, List<String> names, List<String> tables, List<List<String>> keys) {
         Map<String, Versions> read = new HashMap<>(); // once, whatever it is looked up as
@@ -55,7 +55,7 @@ public final class VersionsOfSeveral extends TableFunction<RowData> {
             read.putIfAbsent(tables.get(i), Versions.of(env, tables.get(i), keys.get(i)));
         }
         List<Versions> found = tables.stream().map(read::get).toList();
-        env.createTemporarySystemFunction(name + "_at", new VersionsOfSeveral(names, found));
+        env.createTemporarySystemFunction(name, new VersionsOfSeveral(names, found));
     }
 
     @Override

@@ -1,0 +1,336 @@
+"""Flink's compiled plan (JSON): typed operators, and what an output's own operators say of it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.column_types import Row, parse
+from jobs.generate import INTERNAL
+from jobs.product import Kind, Window
+
+_TYPE = re.compile(r"^stream-exec-(.+)_\d+$")
+_DURATION = re.compile(r"^PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3}))?S)?$")
+_LOG = "__log"
+_WINDOWS = frozenset({"window-aggregate", "global-window-aggregate", "group-window-aggregate"})
+_KEEPS_COLUMNS = frozenset(
+    {
+        "exchange",
+        "union",
+        "watermark-assigner",
+        "drop-update-before",
+        "window-deduplicate",
+        "deduplicate",
+        "mini-batch-assigner",
+        "sink",
+    }
+)
+_FIRST_INPUT_FIRST = frozenset(
+    {
+        "correlate",
+        "python-correlate",
+        "over-aggregate",
+        "window-table-function",
+        "window-rank",
+        "rank",
+        "temporal-join",
+        "interval-join",
+        "window-join",
+        "join",
+    }
+)
+# One row for each row of the input, whatever columns are added to it.
+_ROW_BY_ROW = frozenset(
+    {
+        "calc",
+        "python-calc",
+        "exchange",
+        "union",
+        "sink",
+        "over-aggregate",
+        "table-source-scan",
+        "window-table-function",
+        "window-deduplicate",
+        "match",
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator: parts that several outputs share are one object."""
+
+    type: str
+    """Such as calc, table-source-scan, window-aggregate."""
+    body: dict[str, Any]
+    inputs: tuple[Node, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        """This operator and all in front of it, each once."""
+        seen: dict[int, Node] = {}
+        waiting: list[Node] = [self]
+        while waiting:
+            node = waiting.pop()
+            if id(node) not in seen:
+                seen[id(node)] = node
+                waiting += reversed(node.inputs)
+        return iter(seen.values())
+
+    @property
+    def table(self) -> str:
+        """The table that it scans or fills; empty of any other operator."""
+        source = self.body.get("scanTableSource") or self.body.get("dynamicTableSink") or {}
+        name = str((source.get("table") or {}).get("identifier", ""))
+        return name.rpartition(".")[2].strip("`")
+
+    @property
+    def topic(self) -> str:
+        """The topic that it reads, by its name in SQL; empty of any other operator."""
+        return self.table.removesuffix(_LOG) if self.type == "table-source-scan" else ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what it hands on."""
+        found = self.body.get("outputType")
+        if isinstance(found, dict):
+            return tuple(f["name"] for f in found.get("fields", ()))
+        row = parse(str(found))
+        return tuple(f.name for f in row.fields) if isinstance(row, Row) else ()
+
+    @property
+    def window(self) -> dict[str, Any]:
+        """The window of a window operator, as the plan says it; empty of any other."""
+        return (self.body.get("windowing") or {}).get("window") or self.body.get("window") or {}
+
+    def calls(self) -> Iterator[dict[str, Any]]:
+        """Every call in its expressions, and those of its aggregates."""
+        body = {k: v for k, v in self.body.items() if k not in ("outputType", "description", "dynamicTableSink")}
+        yield from _calls(body)
+
+
+def _calls(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if value.get("kind") == "CALL" or "argList" in value:
+            yield value
+        for inner in value.values():
+            yield from _calls(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _calls(inner)
+
+
+def parse_plan(compiled: str) -> tuple[Node, ...]:
+    """The sinks of a compiled plan."""
+    plan = json.loads(compiled)
+    inputs: dict[int, list[int]] = {}
+    for edge in plan["edges"]:
+        inputs.setdefault(edge["target"], []).append(edge["source"])
+    nodes: dict[int, Node] = {}
+    for body in sorted(plan["nodes"], key=lambda n: int(n["id"])):  # inputs come before what reads them
+        match = _TYPE.match(body["type"])
+        before = tuple(nodes[i] for i in inputs.get(body["id"], ()))
+        nodes[body["id"]] = Node(match[1] if match else body["type"], body, before)
+    return tuple(n for n in nodes.values() if n.type == "sink")
+
+
+def distinct(sinks: Iterable[Node]) -> tuple[Node, ...]:
+    """Every operator of the job once."""
+    return tuple({id(node): node for sink in sinks for node in sink.walk()}.values())
+
+
+# --- where a column comes from -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the values of a column come from."""
+
+    kind: str
+    """`field` of a topic, `group` of an aggregate, `window_start`, `window_end`, or `other`: a computed one."""
+    name: str = ""
+    """Of a field."""
+    index: int = 0
+    """Of a group."""
+    node: Node | None = field(default=None, compare=False)
+    """The window's operator."""
+    as_date: bool = False
+    """Cut to the day."""
+
+
+_OTHER = Origin("other")
+
+
+def origin(node: Node, index: int) -> Origin:
+    """Where column `index` of what an operator hands on comes from, through casts that keep the value."""
+    if node.type in ("calc", "python-calc"):
+        return _of_expression(node, node.body["projection"][index])
+    if node.type == "table-source-scan":
+        return Origin("field", node.columns[index])
+    if node.type in _KEEPS_COLUMNS:
+        return origin(node.inputs[0], index)
+    if node.type in _WINDOWS:
+        return _of_window(node, index)
+    if node.type in _FIRST_INPUT_FIRST:
+        before = len(node.inputs[0].columns)
+        if index < before:
+            return origin(node.inputs[0], index)
+        if node.type == "window-table-function":
+            return Origin(("window_start", "window_end", "other")[index - before], node=node)
+        if len(node.inputs) > 1:
+            return origin(node.inputs[1], index - before)
+    return _OTHER
+
+
+def _of_expression(node: Node, expression: dict[str, Any]) -> Origin:
+    if expression.get("kind") == "INPUT_REF":
+        return origin(node.inputs[0], int(expression["inputIndex"]))
+    if expression.get("kind") == "CALL" and expression.get("internalName") in ("$CAST$1", "$Reinterpret$1"):
+        found = _of_expression(node, expression["operands"][0])
+        to = str(expression.get("type", ""))
+        if found.kind in ("window_start", "window_end") and to.startswith("DATE"):
+            return Origin(found.kind, node=found.node, as_date=True)
+        if to.startswith(("TIMESTAMP", "DATE")) or found.kind == "field" or found.kind == "group":
+            return found
+    return _OTHER
+
+
+def _of_window(node: Node, index: int) -> Origin:
+    groups, calls = node.body["grouping"], node.body["aggCalls"]
+    if index < len(groups):
+        return Origin("group", node=node, index=index)
+    named = node.body.get("namedWindowProperties") or ()
+    behind = index - len(groups) - len(calls)
+    kind = (named[behind].get("property") or {}).get("kind", "") if 0 <= behind < len(named) else ""
+    return {"WindowStart": Origin("window_start", node=node), "WindowEnd": Origin("window_end", node=node)}.get(
+        kind, _OTHER
+    )
+
+
+# --- what an output is -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What an output's operators say of it."""
+
+    kind: Kind
+    topics: tuple[str, ...]
+    """The topics with events that its rows are of, by their names in SQL."""
+    key: tuple[str, ...] = ()
+    window: Window | None = None
+    wait: float = 0
+    """Seconds on the log's clock that a record may wait for its row."""
+    filters: int = 0
+    """Conditions on its way that no generated SQL has."""
+
+
+def infer(sink: Node, names: tuple[str, ...], events: frozenset[str]) -> Inferred:
+    """What the table that a sink fills is; `names` are its columns, `events` the topics with events."""
+    nodes = tuple(sink.walk())
+    topics = tuple(sorted({n.topic for n in nodes} & events))
+    wait, filters = _wait(sink), sum(_own_filters(n) for n in nodes)
+    if all(n.type in _ROW_BY_ROW or _looks_up(n, events) for n in nodes if events & {m.topic for m in n.walk()}):
+        return Inferred(Kind.rows, topics, wait=wait, filters=filters)
+    origins = [origin(sink, i) for i in range(len(names))]
+    return Inferred(Kind.aggregate, topics, _key(names, origins), _window(names, origins), wait, filters)
+
+
+def _looks_up(node: Node, events: frozenset[str]) -> bool:
+    """Whether it adds columns of versions to each row, and leaves none out."""
+    if node.type == "correlate":
+        name = str((node.body.get("functionCall") or {}).get("systemName", ""))
+        return name.endswith("_at")
+    if node.type == "temporal-join":
+        return not events & {n.topic for n in node.inputs[1].walk()}
+    return False
+
+
+def _own_filters(node: Node) -> int:
+    condition = node.body.get("condition") if node.type in ("calc", "python-calc") else None
+    return sum(not _is_generated(node, part) for part in _conjuncts(condition)) if condition else 0
+
+
+def _conjuncts(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if condition.get("kind") == "CALL" and condition.get("internalName") == "$AND$1":
+        for operand in condition["operands"]:
+            yield from _conjuncts(operand)
+    else:
+        yield condition
+
+
+def _is_generated(node: Node, condition: dict[str, Any]) -> bool:
+    """Whether it asks for what only generated SQL can: columns that a topic does not show."""
+    return any(origin(node.inputs[0], index).name in INTERNAL for index in _references(condition))
+
+
+def _references(value: Any) -> Iterator[int]:
+    if isinstance(value, dict):
+        if value.get("kind") == "INPUT_REF":
+            yield int(value["inputIndex"])
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+
+
+def _wait(node: Node) -> float:
+    before = max(map(_wait, node.inputs), default=0.0)
+    if node.type in ("window-deduplicate", "window-rank", "window-join"):
+        return before + window_seconds(node.window)
+    if node.type == "interval-join":
+        bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
+        return before + max(abs(int(bounds.get(b, 0))) for b in ("leftLowerBound", "leftUpperBound")) / 1000
+    return before
+
+
+def window_seconds(window: dict[str, Any]) -> float:
+    """The longest that a window lasts; 0 of one that has no size, such as a session."""
+    return iso_seconds(str(window.get("maxSize") or window.get("size") or "PT0S"))
+
+
+def iso_seconds(duration: str) -> float:
+    """A duration as Java prints it, PT1H30M or PT0.5S, in seconds."""
+    match = _DURATION.match(duration)
+    if not match:
+        raise ValueError(f"a duration such as PT1H, not {duration!r}")
+    hours, minutes, whole, fraction = match.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(f"{whole or 0}.{fraction or 0}")
+
+
+def _key(names: tuple[str, ...], origins: list[Origin]) -> tuple[str, ...]:
+    """Columns with everything that the last window groups by; empty when one is not among them, or it has no window."""
+    windows = {id(o.node): o.node for o in origins if o.node is not None}
+    if len(windows) != 1:
+        return ()
+    [node] = windows.values()
+    groups = {o.index: name for name, o in reversed(list(zip(names, origins, strict=True))) if o.kind == "group"}
+    wanted = range(len(node.body["grouping"])) if node.type in _WINDOWS else range(0)
+    begins = [n for n, o in zip(names, origins, strict=True) if o.kind in ("window_start", "window_end")]
+    if node.type not in _WINDOWS or set(wanted) - set(groups) or not begins:
+        return ()
+    return (*(groups[i] for i in wanted), *begins)
+
+
+def _window(names: tuple[str, ...], origins: list[Origin]) -> Window | None:
+    """The column where its windows begin and their size; of one that shows only ends, the end and no size."""
+    for kind in ("window_start", "window_end"):
+        for name, found in zip(names, origins, strict=True):
+            if found.kind != kind or found.node is None:
+                continue
+            size = window_seconds(found.node.window)
+            if kind == "window_end" and not found.as_date:
+                return Window(column=name, size="0s")
+            if kind == "window_start" and size and (not found.as_date or size % 86_400 == 0):
+                return Window(column=name, size=_duration(size))
+    return None
+
+
+def _duration(size: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if size % length == 0:
+            return f"{round(size / length)}{unit}"
+    return f"{round(size * 1000)}ms"

@@ -1,0 +1,83 @@
+"""What Flink's planner refused, as a problem with file, line and expression, and what was probably meant. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from jobs.generate import did_you_mean
+from jobs.problem import Problem
+from jobs.sql import Statement
+
+_POSITION = re.compile(r"(?:From|At|at) line (\d+), column (\d+)(?: to line (\d+), column (\d+))?")
+_CAUSE = re.compile(r"^(?:Caused by: )?[\w.:$ ]*(?:Exception|Error): (.*\S)", re.MULTILINE)
+_COLUMN = re.compile(r"Column '([^']+)' not found in (?:any table|table '([^']+)')")
+_OBJECT = re.compile(r"Object '([^']+)' not found")
+_FUNCTION = re.compile(r"(?:No match found for function signature |Invalid function call:\n?)(\w+)\(")
+_ENCOUNTERED = re.compile(r'Encountered "(\w+)"')
+_GROUPED = re.compile(r"Expression '([^']+)' is not being grouped")
+
+
+def planner_problem(error: str, statement: Statement, known: Known, output: str = "") -> Problem:
+    """The planner's words about one statement; `output` is the table that it fills."""
+    causes = _CAUSE.findall(error)
+    reason = (causes[-1] if causes else error.strip().splitlines()[-1]).strip()
+    if "SQL validation failed" in reason or "SQL parse failed" in reason:
+        reason = re.sub(r"^SQL (?:validation|parse) failed\.? ?", "", reason)
+    position = _POSITION.search(error)
+    line, expression = _place(statement, position) if position else (statement.line, "")
+    reason = re.sub(r"^From line \d+, column \d+ to line \d+, column \d+: ", "", reason)
+    said = f"{output}: {reason}" if output else reason
+    if expression and expression not in said:
+        said += f"  in: {expression}"
+    return Problem(str(statement.file), line, said, _advice(error, reason, statement, known))
+
+
+class Known:
+    """Names that SQL may use: of topics and views with their columns, and of functions with their signatures."""
+
+    def __init__(self, tables: Mapping[str, Sequence[str]], functions: Mapping[str, str]) -> None:
+        self.tables, self.functions = tables, functions
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(c for columns in self.tables.values() for c in columns))
+
+    def columns_for(self, statement: Statement) -> tuple[str, ...]:
+        """Columns of the tables that a statement mentions; of all where it mentions none."""
+        mentioned = [c for name, columns in self.tables.items() if statement.mentions(name) for c in columns]
+        return tuple(dict.fromkeys(mentioned)) or self.columns
+
+
+def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
+    if match := _COLUMN.search(reason):
+        columns = known.columns_for(statement)
+        return did_you_mean(match[1], columns) or f"one of {', '.join(columns)}"
+    if match := _OBJECT.search(reason):
+        names = tuple(known.tables)
+        return did_you_mean(match[1], names) or f"a topic or a view: {', '.join(names)}"
+    if match := _FUNCTION.search(error):
+        name = match[1]
+        if name in known.functions:
+            return f"its arguments are {known.functions[name]}"
+        return did_you_mean(name, tuple(known.functions)) or "a function of Flink, or one of product.yaml's functions:"
+    if match := _GROUPED.search(reason):
+        return f"add {match[1]} to GROUP BY, or aggregate it"
+    if match := _ENCOUNTERED.search(error):
+        return f"`{match[1]}` in backticks, if it is a name: Flink's SQL reserves the word"
+    if "time attribute" in reason.lower() or "timecol" in reason.lower():
+        return "DESCRIPTOR of the topic's time, as product.yaml names it; behind a window, of window_time"
+    return "SQL that Flink's planner accepts"
+
+
+def _place(statement: Statement, position: re.Match[str]) -> tuple[int, str]:
+    """The line in the file, and the expression there."""
+    line, column = int(position[1]), int(position[2])
+    lines = statement.text.splitlines()
+    first = statement.line + line - 1
+    if position[3] is None or not 1 <= line <= len(lines):
+        return first, ""
+    to_line, to_column = int(position[3]), int(position[4])
+    if to_line != line:
+        return first, lines[line - 1][column - 1 :].strip()
+    return first, lines[line - 1][column - 1 : to_column].strip()

@@ -1,0 +1,325 @@
+"""Ask Flink's planner what a product's SQL gives: the types, kinds, keys and windows that nobody has to write down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pyflink.table import TableEnvironment
+
+from jobs import generate, wiring
+from jobs.column_types import ColumnTypeError, column_type
+from jobs.plan import Inferred, Node, infer, parse_plan
+from jobs.planner_errors import Known, planner_problem
+from jobs.problem import Problem
+from jobs.product import REJECTS, Column, Kind, Output, OutputSettings, Product, Resolved
+from jobs.safety import LOG_CLOCK, check_plan, check_statements
+from jobs.sql import Statement, StatementError, read_statements, with_first_columns
+
+_PLACE = ("log_partition", "log_offset")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the planner says of a product."""
+
+    problems: tuple[Problem, ...] = ()
+    resolved: Resolved | None = None
+    """None when there are problems."""
+    plan: str = ""
+    """Flink's compiled plan, JSON."""
+
+
+class ProblemError(Exception):
+    """What stops the planner."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(problems[0].construct)
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class _Query:
+    """One output's SELECT: as it is written, and as it is run."""
+
+    statement: Statement
+    written: tuple[Column, ...]
+    placed: tuple[Column, ...] = ()
+    """The columns of the log that it is given; empty when it has them, or cannot have them."""
+    hidden: str = ""
+    """Expressions put in front of its columns."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (*self.written, *self.placed)
+
+    @property
+    def sql(self) -> str:
+        if not self.hidden:
+            return self.statement.text
+        inner = with_first_columns(self.statement, self.hidden)
+        names = [c.name for c in self.columns]
+        if generate.KEPT in self.hidden:
+            return generate.filtered(inner, names)
+        return f"SELECT {', '.join(f'`{n}`' for n in names)}\nFROM (\n{inner}\n)"
+
+
+def resolve(product: Product) -> Answer:
+    """Problems, or what is known of the outputs, and the plan. Connects to nothing."""
+    try:
+        return _resolve(product)
+    except ProblemError as e:
+        return Answer(e.problems)
+
+
+def _resolve(product: Product) -> Answer:
+    if problems := tuple(check_statements(product)):
+        return Answer(problems)
+    env = wiring.environment(product)
+    known = _known(product)
+    try:
+        wiring.declare_inputs(env, product, wiring.NOWHERE)
+    except StatementError as e:
+        raise ProblemError(planner_problem(str(e.__cause__), e.statement, known)) from e
+    queries = {name: _query(env, product, name, known) for name in product.settings.outputs}
+    compiled, inferred = _plan(env, product, queries)
+    if undone := {n for n, q in queries.items() if q.placed and inferred[n].kind is not Kind.rows}:
+        queries = {n: _query(env, product, n, known, placed=n not in undone) for n in queries}
+        compiled, inferred = _plan(env, product, queries)
+    outputs = {name: _output(product, name, queries[name], inferred[name]) for name in queries}
+    found = [*_output_problems(product, queries, inferred), *check_plan(product, parse_plan(compiled))]
+    if found:
+        return Answer(tuple(dict.fromkeys(found)), plan=compiled)
+    wait = max((i.wait for i in inferred.values() if i.kind is Kind.rows), default=0.0)
+    rejects = generate.rejects_output(product)
+    return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait), compiled)
+
+
+def _known(product: Product) -> Known:
+    settings = product.settings
+    tables = {name: generate.column_names(product, name) for name in settings.topics}
+    keys = {f"{name}_at": ("time", *topic.key) for name, topic in settings.topics.items() if topic.key}
+    several = {
+        f"{name}_at": ("time", *(key for topic in found.values() for key in settings.topics[topic].key))
+        for name, found in settings.lookups.items()
+    }
+    signatures = {name: f"({', '.join(arguments)})" for name, arguments in {**keys, **several}.items()}
+    return Known(tables, {**signatures, **dict.fromkeys(settings.functions, "those of its Python function")})
+
+
+def _query(env: TableEnvironment, product: Product, name: str, known: Known, *, placed: bool = True) -> _Query:
+    """An output's SELECT with the columns that it gets by itself, as far as it can have them."""
+    statement = _only_select(env, product, name, known)
+    said = product.settings.outputs[name]
+    written = _columns(env, statement, statement.text, name, known)
+    query = _Query(statement, written)
+    if placed and said.kind is not Kind.aggregate:
+        query = _placed(env, query, name, known) or query
+    if said.where is not None:
+        hidden = f"{generate.condition(product, name)} AS `{generate.KEPT}`"
+        query = replace(query, hidden=", ".join(filter(None, (hidden, query.hidden))))
+        _columns(env, statement, with_first_columns(statement, query.hidden), f"{name}, where", known)
+    return query
+
+
+def _placed(env: TableEnvironment, query: _Query, name: str, known: Known) -> _Query | None:
+    """The query with the columns that say where a row's record stands; None when it has them, or no such columns."""
+    place = ("log_topic", *_PLACE) if len(query.statement.words) and query.statement.words.count("UNION") else _PLACE
+    missing = [c for c in place if c not in {w.name for w in query.written}]
+    if not missing:
+        return None
+    hidden = ", ".join(f"`{c}`" for c in missing)
+    try:
+        found = _columns(env, query.statement, with_first_columns(query.statement, hidden), name, known)
+    except ProblemError:
+        return None
+    return replace(query, placed=found[: len(missing)], hidden=hidden)
+
+
+def _only_select(env: TableEnvironment, product: Product, name: str, known: Known) -> Statement:
+    file = product.select_sql(name)
+    statements = read_statements(file)
+    if len(statements) != 1:
+        raise ProblemError(
+            Problem(
+                str(file),
+                statements[1].line if statements else 0,
+                f"{len(statements)} statements",
+                f"one SELECT, which fills {name}; views go to views.sql",
+            )
+        )
+    [statement] = statements
+    if statement.verb not in ("SELECT", "WITH", "VALUES", "("):
+        raise ProblemError(Problem(str(file), statement.line, statement.verb, f"one SELECT, which fills {name}"))
+    if (kind := _operation(env, statement, known, name)) != "PlannerQueryOperation":
+        raise ProblemError(
+            Problem(str(file), statement.line, f"{statement.verb} ({kind})", f"one SELECT, which fills {name}")
+        )
+    return statement
+
+
+def _operation(env: TableEnvironment, statement: Statement, known: Known, output: str = "") -> str:
+    """What Flink's own parser takes a statement for."""
+    try:
+        return str(env._j_tenv.getParser().parse(statement.text).get(0).getClass().getSimpleName())
+    except Exception as e:  # what of Java PyFlink knows, it raises as its own
+        raise ProblemError(planner_problem(str(e), statement, known, output)) from e
+
+
+def _columns(env: TableEnvironment, statement: Statement, sql: str, output: str, known: Known) -> tuple[Column, ...]:
+    """Names and types of what a query gives."""
+    try:
+        found = env._j_tenv.getParser().parse(sql).get(0).getResolvedSchema().getColumns()
+    except Exception as e:  # what of Java PyFlink knows, it raises as its own
+        raise ProblemError(planner_problem(str(e), statement, known, output)) from e
+    names: list[str] = []
+    columns: list[Column] = []
+    for number in range(found.size()):
+        column = found.get(number)
+        name, type_ = str(column.getName()), str(column.getDataType().getLogicalType().asSummaryString())
+        columns.append(_column(statement, output, number + 1, name, type_))
+        if alike := [n for n in names if n.lower() == name.lower()]:
+            raise ProblemError(
+                Problem(
+                    str(statement.file),
+                    statement.line,
+                    f"{output}: columns {alike[0]} and {name}",
+                    "names that differ by more than case: most readers of tables fold it",
+                )
+            )
+        names.append(name)
+    return tuple(columns)
+
+
+def _column(statement: Statement, output: str, number: int, name: str, type_: str) -> Column:
+    if name.startswith("EXPR$"):
+        raise ProblemError(
+            Problem(
+                str(statement.file),
+                statement.line,
+                f"{output}: column {number} has no name",
+                "a name for it: … AS name",
+            )
+        )
+    if "PROCTIME" in type_:
+        problem = Problem(
+            str(statement.file), statement.line, f"{output}: column {name} is the time of the run", LOG_CLOCK
+        )
+        raise ProblemError(problem)
+    if "EXPR$" in type_:
+        said = f"{output}: a field of column {name} has no name"
+        raise ProblemError(Problem(str(statement.file), statement.line, said, "CAST(ROW(…) AS ROW<name TYPE, …>)"))
+    if name == generate.KEPT:
+        return Column(name=name, type="BOOLEAN")
+    try:
+        return Column(name=name, type=column_type(type_))
+    except ColumnTypeError as e:
+        raise ProblemError(
+            Problem(str(statement.file), statement.line, f"{output}: column {name} is {e.found}", e.instead)
+        ) from e
+
+
+def _plan(env: TableEnvironment, product: Product, queries: Mapping[str, _Query]) -> tuple[str, dict[str, Inferred]]:
+    """The compiled plan of all outputs, and what it says of each."""
+    selects = {name: query.sql for name, query in queries.items()}
+    outputs = {
+        **{
+            name: Output(kind=Kind.rows, columns=query.columns, select=selects[name]) for name, query in queries.items()
+        },
+        REJECTS: generate.rejects_output(product),
+    }
+    wiring.declare_nowhere(env, outputs)
+    statements = env.create_statement_set()
+    for name, output in outputs.items():
+        file = product.select_sql(name) if name in queries else product.folder / "product.yaml"
+        line = queries[name].statement.line if name in queries else 0
+        wiring.add_insert(statements, Statement(file, line, generate.insert(name, output), ()))
+    try:
+        compiled = str(statements._j_statement_set.compilePlan().asJsonString())
+    except Exception as e:  # what of Java PyFlink knows, it raises as its own
+        whole = Statement(product.folder / "product.yaml", 0, "", ())
+        raise ProblemError(planner_problem(str(e), whole, _known(product))) from e
+    events = frozenset(n for n, t in product.settings.topics.items() if t.is_event)
+    sinks = {sink.table: sink for sink in parse_plan(compiled)}
+    return compiled, {name: _inferred(product, sinks[name], query, events) for name, query in queries.items()}
+
+
+def _inferred(product: Product, sink: Node, query: _Query, events: frozenset[str]) -> Inferred:
+    found = infer(sink, tuple(c.name for c in query.columns), events)
+    each_once = sum(
+        product.settings.topics[t].is_event
+        and bool(product.settings.topics[t].identity)
+        and not product.settings.topics[t].held_by_source
+        for t in found.topics
+    )
+    return replace(found, filters=found.filters - each_once)
+
+
+def _output(product: Product, name: str, query: _Query, inferred: Inferred) -> Output:
+    said = product.settings.outputs[name]
+    kind = said.kind or inferred.kind
+    of = said.of or (inferred.topics if kind is Kind.rows else ())
+    return Output(
+        kind=kind,
+        of=tuple(product.settings.kafka_name(t) for t in of),
+        where=said.where,
+        key=said.key or (inferred.key if kind is Kind.aggregate else ()),
+        window=said.window or (inferred.window if kind is Kind.aggregate else None),
+        partition=said.partition,
+        sort=said.sort,
+        columns=query.columns,
+        select=query.sql,
+    )
+
+
+def _output_problems(
+    product: Product, queries: Mapping[str, _Query], inferred: Mapping[str, Inferred]
+) -> Iterator[Problem]:
+    yaml = str(product.folder / "product.yaml")
+    for name, query in queries.items():
+        said, found, names = product.settings.outputs[name], inferred[name], {c.name for c in query.columns}
+        if unknown := [c for c in said.key if c not in names]:
+            yield Problem(
+                yaml,
+                0,
+                f"outputs.{name}.key: {', '.join(unknown)}",
+                f"columns of the SELECT: {', '.join(c.name for c in query.columns)}",
+            )
+        yield from _window_problems(yaml, name, said, query)
+        if (said.kind or found.kind) is Kind.rows:
+            yield from _row_problems(name, said, query, found)
+
+
+def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) -> Iterator[Problem]:
+    if said.window is None:
+        return
+    types = {c.name: c.type for c in query.columns}
+    found = types.get(said.window.column, "no column")
+    if not found.startswith(("DATE", "TIMESTAMP(")):
+        yield Problem(
+            yaml,
+            0,
+            f"outputs.{name}.window.column: {said.window.column} is {found}",
+            "a TIMESTAMP or DATE column, where the window begins",
+        )
+
+
+def _row_problems(name: str, said: OutputSettings, query: _Query, found: Inferred) -> Iterator[Problem]:
+    file, line = str(query.statement.file), query.statement.line
+    names = {c.name for c in query.columns}
+    place = ("log_topic", *_PLACE) if len(found.topics) > 1 else _PLACE
+    if missing := [c for c in place if c not in names]:
+        yield Problem(
+            file,
+            line,
+            f"{name} does not say where the records of its rows stand",
+            f"{', '.join(missing)} in the SELECT, and in the views that it reads",
+        )
+    if found.filters > (1 if said.where is not None else 0):
+        yield Problem(
+            file,
+            line,
+            f"{name} leaves records out, and the audit would miss them",
+            f"outputs.{name}.where in product.yaml, which the audit decides again by itself; "
+            f"or kind: aggregate, for a table that does not account for records",
+        )

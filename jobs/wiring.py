@@ -1,0 +1,176 @@
+"""Declares a product to Flink: its functions, its topics, its views and its outputs, bound to a log and a branch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from py4j.java_gateway import JavaPackage
+from pyflink.common import Configuration
+from pyflink.java_gateway import get_gateway
+from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
+from pyflink.table.udf import udf
+
+from jobs import generate
+from jobs.bindings import Bindings, Catalog, sink_options, source_options
+from jobs.product import Function, Output, Product, seconds
+from jobs.sql import Statement, StatementError, quoted, read_statements
+
+NOWHERE = Bindings(
+    attempt="check",
+    branch="check",
+    group="check",
+    kafka={"bootstrap.servers": "127.0.0.1:9"},
+    registry="http://127.0.0.1:9",
+    catalog=Catalog(name="check", options={}),
+    namespace="check",
+    parallelism=1,
+    checkpoint_interval="10s",
+    checkpoint_dir="file:///dev/null",
+)
+"""What a check binds to: the plan is the same, and nothing is connected to."""
+
+
+def environment(product: Product) -> TableEnvironment:
+    """A streaming table environment with everything that decides a plan, and nothing of an attempt."""
+    settings = product.settings
+    config = Configuration()
+    for key, value in {
+        "table.local-time-zone": settings.time_zone,
+        # One block per view that several outputs read: without it projections are pushed into each reader's own
+        # copy, and the de-duplication runs once per output.
+        "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
+        # Rows of one event time keep the order of the log through every shuffle of a key.
+        "table.exec.mini-batch.enabled": "false",
+        "pipeline.object-reuse": "true",
+        # A task waits while Python works off a bundle: with two batches in one, both work. Their rows wait in the heap:
+        # with ten, collecting garbage costs twice as much. A checkpoint ends a bundle, so no row waits longer than for
+        # that, and none longer than a second.
+        "python.fn-execution.bundle.size": "20000",
+        "python.fn-execution.arrow.batch.size": "10000",
+        "python.metric.enabled": "false",
+        # No OPTIONS hint: where and how a table is read is not the SQL's to say.
+        "table.dynamic-table-options.enabled": "false",
+        **settings.flink,
+    }.items():
+        config.set_string(key, value)
+    streaming = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build()
+    return TableEnvironment.create(streaming)
+
+
+def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
+    """Settings of an attempt: its checkpoints and its parallelism.
+
+    The job has no more subtasks than an event topic has partitions. A subtask without a partition would hold the
+    watermark for ever; a source with fewer subtasks than the job hands its records round, and those of one key
+    overtake each other, so that another of two repeated events would be kept in every run.
+    """
+    events = [t for t, topic in product.topics.items() if topic.is_event]
+    parallelism = min([bindings.parallelism, *(bindings.partitions[t] for t in events if t in bindings.partitions)])
+    backlog = max(bindings.checkpoint_interval, product.settings.backlog_checkpoint_interval, key=seconds)
+    config = env.get_config()
+    for key, value in {
+        "execution.checkpointing.interval": bindings.checkpoint_interval,
+        "execution.checkpointing.interval-during-backlog": backlog,
+        "execution.checkpointing.dir": bindings.checkpoint_dir,
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.num-retained": "3",
+        "execution.checkpointing.tolerable-failed-checkpoints": "10",
+        "parallelism.default": str(parallelism),
+    }.items():
+        config.set(key, value)
+
+
+def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
+    """Declare the product's functions, its topics as tables, the look-ups of those with versions, and its views."""
+    settings = product.settings
+    for name, function in settings.functions.items():
+        env.create_temporary_system_function(name, _function(function))
+    for name, topic in settings.topics.items():
+        _run(env, product, generate.source_table(product, name, source_options(name, product, bindings)))
+        _run(env, product, generate.topic_view(product, name))
+        if topic.key:
+            _java("Versions").declare(env._j_tenv, f"{name}_at", generate.log_table(name), _list(topic.key))
+    for name, topics in settings.lookups.items():
+        keys = _list(_list(settings.topics[topic].key) for topic in topics.values())
+        tables = _list(generate.log_table(topic) for topic in topics.values())
+        _java("VersionsOfSeveral").declare(env._j_tenv, f"{name}_at", _list(topics), tables, keys)
+    if product.views_sql.is_file():
+        for statement in read_statements(product.views_sql):
+            _execute(env, statement)
+
+
+def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
+    """Declare the outputs as branches of Iceberg tables."""
+    for table, output in product.outputs.items():
+        wider = bindings.wider_types.get(table, {})
+        columns = {c.name: wider.get(c.name, c.type) for c in output.columns}
+        _run(env, product, generate.sink_table(table, columns, sink_options(table, bindings)))
+
+
+def declare_nowhere(env: TableEnvironment, outputs: Mapping[str, Output]) -> None:
+    """Declare outputs as tables that keep nothing, in place of those of that name."""
+    for table, output in outputs.items():
+        env.execute_sql(f"DROP TEMPORARY TABLE IF EXISTS {quoted(table)}")
+        env.execute_sql(
+            generate.sink_table(table, {c.name: c.type for c in output.columns}, {"connector": "blackhole"})
+        )
+
+
+def inserts(env: TableEnvironment, product: Product, only: Collection[str] | None = None) -> StatementSet:
+    """The statement set of all inserts, or of those into some outputs only."""
+    found = env.create_statement_set()
+    for table, output in product.outputs.items():
+        if only is None or table in only:
+            add_insert(found, Statement(product.select_sql(table), 1, generate.insert(table, output), ()))
+    return found
+
+
+def add_insert(statements: StatementSet, statement: Statement) -> None:
+    """Add an INSERT; StatementError when the planner refuses it."""
+    try:
+        statements.add_insert_sql(statement.text)
+    except Exception as e:
+        raise StatementError(statement) from e
+
+
+def _run(env: TableEnvironment, product: Product, generated: str) -> None:
+    """What was generated from product.yaml and the schemas."""
+    _execute(env, Statement(product.folder / "product.yaml", 0, generated, ()))
+
+
+def _execute(env: TableEnvironment, statement: Statement) -> None:
+    try:
+        env.execute_sql(statement.text)
+    except Exception as e:
+        raise StatementError(statement) from e
+
+
+def _java(name: str) -> Any:
+    """A class of the connector's jar; LookupError where that is missing, in Flink's own words."""
+    found = getattr(get_gateway().jvm.kappa.log, name)
+    if isinstance(found, JavaPackage):  # as Py4J takes what is no class
+        raise LookupError("Could not find any factory for identifier 'kappa-log' in the classpath")
+    return found
+
+
+def _list(values: Iterable[Any]) -> Any:
+    """A java.util.List."""
+    found = get_gateway().jvm.java.util.ArrayList()
+    for value in values:
+        found.add(value)
+    return found
+
+
+def _function(function: Function) -> Any:
+    """A PyFlink function around plain Python, called with values or, vectorised, with pandas Series."""
+    module, _, attribute = function.python.partition(":")
+    call: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return udf(
+        call,
+        result_type=function.returns,
+        deterministic=function.deterministic,
+        func_type="pandas" if function.vectorised else "general",
+    )
