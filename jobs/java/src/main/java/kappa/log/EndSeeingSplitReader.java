@@ -14,7 +14,6 @@ import org.apache.flink.api.connector.source.SourceReaderContext;
 import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
 import org.apache.flink.connector.kafka.source.KafkaSourceOptions;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
-import org.apache.flink.connector.kafka.source.reader.PositionedSplitReader;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.Admin;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.ListOffsetsResult.ListOffsetsResultInfo;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.admin.OffsetSpec;
@@ -31,7 +30,7 @@ import org.slf4j.LoggerFactory;
  * <p>The end is the high watermark, not the last stable offset: records of an open transaction have their timestamps
  * already, so the clock waits for them to be committed or aborted.
  */
-final class EndSeeingSplitReader extends PositionedSplitReader {
+final class EndSeeingSplitReader extends LogSplitReader {
 
     private static final Logger LOG = LoggerFactory.getLogger(EndSeeingSplitReader.class);
     private static final long PAUSE = 1_000;
@@ -62,14 +61,17 @@ final class EndSeeingSplitReader extends PositionedSplitReader {
             assigned().forEach(partition -> questions.put(partition, OffsetSpec.latest()));
             answer = admin.listOffsets(questions).all();
         }
-        RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records = super.fetch();
+        return super.fetch();
+    }
+
+    @Override
+    List<EndOfLog> reached() {
         if (answer == null || !answer.isDone()) {
-            return records;
+            return List.of();
         }
         Map<TopicPartition, Long> ends = ends();
         ends.keySet().retainAll(assigned()); // one that is bounded may have been finished since
-        List<EndOfLog> reached = reached(ends, askedAt, this::position);
-        return reached.isEmpty() ? records : new RecordsThenEnds(records, reached);
+        return reached(ends, askedAt, this::position);
     }
 
     /** Takes the answer; empty if the broker could not give one. */

@@ -26,6 +26,10 @@ final class HeldRows {
         return byTime.isEmpty() || byTime.firstKey() > time ? List.of() : byTime.pollFirstEntry().getValue().values();
     }
 
+    boolean isEmpty() {
+        return byTime.isEmpty();
+    }
+
     /** The offset of the first record in the log of which a row is held. */
     OptionalLong firstOffset() {
         return byTime.values().stream().flatMap(rows -> rows.values().stream()).mapToLong(Held::offset).min();

@@ -12,9 +12,16 @@ import org.apache.flink.api.common.eventtime.Watermark;
  */
 record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements Serializable {
 
-    /** The watermark behind a record: below its timestamp - L. */
+    /**
+     * The watermark behind a record: a millisecond below its timestamp - L.
+     *
+     * <p>A record is on time if it happened at its timestamp - L or later. To a window, watermark t says that nothing of
+     * t or before comes any more. So with timestamp - L itself a record that is late by exactly L, and behind another one
+     * of the same timestamp, would be dropped by the window that ends there: in one run, and in another, with the
+     * watermark not emitted in between, not.
+     */
     Watermark after(long recordTimestamp) {
-        return StrictWatermarks.before(recordTimestamp - allowedLateness.toMillis());
+        return new Watermark(recordTimestamp - allowedLateness.toMillis() - 1);
     }
 
     boolean brokerDatesRecords() {

@@ -1,45 +1,90 @@
 package kappa.log;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.apache.flink.api.connector.source.SourceEvent;
 import org.apache.flink.api.connector.source.SplitEnumerator;
 import org.apache.flink.api.connector.source.SplitEnumeratorContext;
 import org.apache.flink.connector.kafka.source.enumerator.KafkaSourceEnumState;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Kafka's enumerator, which also says that the source works off a backlog until every reader has caught up (FLIP-309).
+ * Kafka's enumerator, which also writes the position of each checkpoint beside it, and says that the source works off a
+ * backlog until every reader has caught up (FLIP-309).
  *
- * <p>Meanwhile Flink takes checkpoints at {@code execution.checkpointing.interval-during-backlog}: a replay commits a few
- * large files instead of many small ones. A job that is restored begins with a backlog again.
+ * <p>Positions: a reader says with each checkpoint where it stands, and the file is written when the checkpoint is
+ * complete. A position that is not written, as the JobManager was lost in between, is not claimed: the next one is.
+ *
+ * <p>Backlog: meanwhile Flink takes checkpoints at {@code execution.checkpointing.interval-during-backlog}: a replay
+ * commits a few large files instead of many small ones. A job that is restored begins with a backlog again.
  */
 final class LogEnumerator implements SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> {
 
+    private static final Logger LOG = LoggerFactory.getLogger(LogEnumerator.class);
+
     private final SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka;
     private final SplitEnumeratorContext<KafkaPartitionSplit> context;
+    private final boolean bounded;
+    private final CheckpointPositions positions;
+    private final PositionFiles files;
     private final Set<Integer> caughtUp = new HashSet<>();
 
+    /**
+     * @param bounded what is read to an end is soon over, or a reference: it says nothing of how far the job is
+     * @param files null where nobody said where checkpoints are
+     */
     LogEnumerator(
             SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka,
-            SplitEnumeratorContext<KafkaPartitionSplit> context) {
+            SplitEnumeratorContext<KafkaPartitionSplit> context,
+            boolean bounded,
+            Map<TopicPartition, Long> bounds,
+            PositionFiles files) {
         this.kafka = kafka;
         this.context = context;
+        this.bounded = bounded;
+        this.positions = new CheckpointPositions(bounded, bounds);
+        this.files = files;
     }
 
     @Override
     public void start() {
-        context.setIsProcessingBacklog(true);
+        if (!bounded) {
+            context.setIsProcessingBacklog(true);
+        }
+        if (files != null) {
+            try {
+                files.announce();
+            } catch (IOException e) {
+                throw new UncheckedIOException("The positions of checkpoints cannot be written", e);
+            }
+        }
         kafka.start();
     }
 
     @Override
     public void handleSourceEvent(int subtask, SourceEvent event) {
-        if (!(event instanceof CaughtUp)) {
+        if (event instanceof Positions told) {
+            positions.tell(subtask, told);
+            write();
+        } else if (event instanceof Ended end) {
+            positions.end(subtask, end);
+            write();
+        } else if (event instanceof CaughtUp) {
+            catchUp(subtask);
+        } else {
             kafka.handleSourceEvent(subtask, event);
-        } else if (caughtUp.add(subtask) && caughtUp.size() == context.currentParallelism()) {
+        }
+    }
+
+    private void catchUp(int subtask) {
+        if (caughtUp.add(subtask) && caughtUp.size() == context.currentParallelism() && !bounded) {
             context.setIsProcessingBacklog(false);
         }
     }
@@ -56,22 +101,50 @@ final class LogEnumerator implements SplitEnumerator<KafkaPartitionSplit, KafkaS
 
     @Override
     public void addReader(int subtask) {
+        positions.restart(subtask);
         kafka.addReader(subtask);
     }
 
     @Override
     public KafkaSourceEnumState snapshotState(long checkpoint) throws Exception {
-        return kafka.snapshotState(checkpoint);
+        KafkaSourceEnumState state = kafka.snapshotState(checkpoint);
+        positions.begin(checkpoint, state);
+        return state;
     }
 
     @Override
     public void notifyCheckpointComplete(long checkpoint) throws Exception {
         kafka.notifyCheckpointComplete(checkpoint);
+        positions.complete(checkpoint);
+        write();
     }
 
     @Override
     public void notifyCheckpointAborted(long checkpoint) throws Exception {
         kafka.notifyCheckpointAborted(checkpoint);
+        positions.abort(checkpoint);
+    }
+
+    /** Writes the positions that have become whole, apart from the coordinator's thread. */
+    private void write() {
+        positions
+                .whole(context.registeredReaders().keySet())
+                .forEach((checkpoint, stands) -> {
+                    if (files != null) {
+                        context.callAsync(() -> written(checkpoint, stands), (done, error) -> judge(checkpoint, error));
+                    }
+                });
+    }
+
+    private Void written(long checkpoint, Map<TopicPartition, Stand> stands) throws IOException {
+        files.write(checkpoint, stands);
+        return null;
+    }
+
+    private static void judge(long checkpoint, Throwable error) {
+        if (error != null) {
+            LOG.warn("The position of checkpoint {} could not be written: the next one will do", checkpoint, error);
+        }
     }
 
     @Override

@@ -1,5 +1,7 @@
 package kappa.log;
 
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
@@ -17,42 +19,53 @@ import org.apache.flink.connector.base.source.reader.splitreader.SplitReader;
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.KafkaSourceEnumState;
 import org.apache.flink.connector.kafka.source.metrics.KafkaSourceReaderMetrics;
-import org.apache.flink.connector.kafka.source.reader.PositionedSplitReader;
-import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.UserCodeClassLoader;
 
-/** A KafkaSource whose partitions keep their clocks; Kafka's own enumerator finds and assigns them. */
+/** A KafkaSource whose partitions keep their clocks and tell where they stand; Kafka's own enumerator assigns them. */
 final class LogSource
         implements Source<RowData, KafkaPartitionSplit, KafkaSourceEnumState>, ResultTypeQueryable<RowData> {
 
     private static final long serialVersionUID = 1L;
 
     private final KafkaSource<RowData> kafka;
-    private final KafkaRecordDeserializationSchema<RowData> rows;
+    private final RowDeserializer rows;
     private final Properties consumer;
     private final LogClock clock;
+    private final boolean watermarks;
     private final Once once;
+    private final Map<TopicPartition, Long> bounds;
+    private final String checkpoints;
 
     /**
      * @param consumer whole, as KafkaSourceBuilder would complete it
+     * @param watermarks whether the table has any
      * @param once null for records as they come
+     * @param bounds where the partitions of a source that ends, end
+     * @param checkpoints where the job's checkpoints are, and their positions go; null for no positions
      */
     LogSource(
             KafkaSource<RowData> kafka,
-            KafkaRecordDeserializationSchema<RowData> rows,
+            RowDeserializer rows,
             Properties consumer,
             LogClock clock,
-            Once once) {
+            boolean watermarks,
+            Once once,
+            Map<TopicPartition, Long> bounds,
+            String checkpoints) {
         this.kafka = kafka;
         this.rows = rows;
         this.consumer = consumer;
         this.clock = clock;
+        this.watermarks = watermarks;
         this.once = once;
+        this.bounds = new HashMap<>(bounds);
+        this.checkpoints = checkpoints;
     }
 
     @Override
@@ -80,7 +93,7 @@ final class LogSource
                 () ->
                         clock.brokerDatesRecords()
                                 ? new EndSeeingSplitReader(consumer, context, metrics, caughtUp)
-                                : new PositionedSplitReader(consumer, context, metrics, caughtUp);
+                                : new LogSplitReader(consumer, context, metrics, caughtUp);
         Configuration configuration = new Configuration();
         consumer.stringPropertyNames().forEach(key -> configuration.setString(key, consumer.getProperty(key)));
         return new LogSourceReader(
@@ -92,26 +105,36 @@ final class LogSource
                 context,
                 metrics,
                 clock,
+                watermarks,
                 caughtUp);
     }
 
     @Override
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> createEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context) {
-        return withBacklog(kafka.createEnumerator(context), context);
+        return withPositions(kafka.createEnumerator(context), context);
     }
 
     @Override
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> restoreEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context, KafkaSourceEnumState checkpoint) throws Exception {
-        return withBacklog(kafka.restoreEnumerator(context, checkpoint), context);
+        return withPositions(kafka.restoreEnumerator(context, checkpoint), context);
     }
 
-    /** What is read to an end is soon over, or a reference: it says nothing of how far the job is. */
-    private SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> withBacklog(
+    private LogEnumerator withPositions(
             SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> enumerator,
             SplitEnumeratorContext<KafkaPartitionSplit> context) {
-        return getBoundedness() == Boundedness.BOUNDED ? enumerator : new LogEnumerator(enumerator, context);
+        boolean bounded = getBoundedness() == Boundedness.BOUNDED;
+        return new LogEnumerator(enumerator, context, bounded, bounds, files(context));
+    }
+
+    private PositionFiles files(SplitEnumeratorContext<KafkaPartitionSplit> context) {
+        Map<String, String> names = context.metricGroup().getAllVariables();
+        String job = names.get("<job_id>");
+        String operator = names.get("<operator_id>");
+        return checkpoints == null || job == null || operator == null
+                ? null
+                : new PositionFiles(checkpoints, job, operator);
     }
 
     @Override

@@ -2,28 +2,38 @@ package kappa.log;
 
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 
-/** A partition to read from its starting offset, with the partition's clock: the latest timestamp below that offset. */
+/** A partition to read from its starting offset, with what is known of the records below that offset. */
 final class LogSplit extends KafkaPartitionSplit {
 
     /** Of a partition from which no record was read, or none since its clock is remembered. */
     static final long NO_CLOCK = Long.MIN_VALUE;
 
     private final long clock;
+    private final long logClock;
     private final long heldFrom;
 
-    /** {@code heldFrom}: see {@link #heldFrom}. */
-    LogSplit(KafkaPartitionSplit split, long clock, long heldFrom) {
+    /** {@code clock}, {@code logClock}, {@code heldFrom}: see the methods that tell them. */
+    LogSplit(KafkaPartitionSplit split, long clock, long logClock, long heldFrom) {
         super(
                 split.getTopicPartition(),
                 split.getStartingOffset(),
                 split.getStoppingOffset().orElse(NO_STOPPING_OFFSET));
         this.clock = clock;
+        this.logClock = logClock;
         this.heldFrom = heldFrom;
     }
 
-    /** The clock of any split; one fresh from the enumerator has none. */
+    /**
+     * What the partition's watermark follows from: the greatest timestamp below the starting offset, and with 'once'
+     * also the time of an end that was reached. A split fresh from the enumerator has none.
+     */
     static long clockOf(KafkaPartitionSplit split) {
         return split instanceof LogSplit read ? read.clock : NO_CLOCK;
+    }
+
+    /** The greatest timestamp below the starting offset: a property of the log alone. */
+    static long logClockOf(KafkaPartitionSplit split) {
+        return split instanceof LogSplit read ? read.logClock : NO_CLOCK;
     }
 
     /**

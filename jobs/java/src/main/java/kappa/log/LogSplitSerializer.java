@@ -8,14 +8,15 @@ import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplitSerializ
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 
 /**
- * The connector's own bytes, version 0, behind them the clock and the first offset held: older checkpoints, and those of
- * the connector 'kafka', are readable.
+ * The connector's own bytes, version 0, behind them what a {@link LogSplit} adds: the clock (from version 1 on), the first
+ * offset held (2), the log's clock (3). Older checkpoints, and those of the connector 'kafka', are readable.
  */
 final class LogSplitSerializer implements SimpleVersionedSerializer<KafkaPartitionSplit> {
 
     private static final int WITHOUT_CLOCK = 0;
     private static final int WITH_CLOCK = 1;
     private static final int WITH_FIRST_HELD = 2;
+    private static final int WITH_LOG_CLOCK = 3;
 
     private final KafkaPartitionSplitSerializer kafka = new KafkaPartitionSplitSerializer();
 
@@ -29,16 +30,17 @@ final class LogSplitSerializer implements SimpleVersionedSerializer<KafkaPartiti
 
     @Override
     public int getVersion() {
-        return WITH_FIRST_HELD;
+        return WITH_LOG_CLOCK;
     }
 
     @Override
     public byte[] serialize(KafkaPartitionSplit split) throws IOException {
         byte[] position = kafka.serialize(split);
-        return ByteBuffer.allocate(position.length + 2 * Long.BYTES)
+        return ByteBuffer.allocate(position.length + WITH_LOG_CLOCK * Long.BYTES)
                 .put(position)
                 .putLong(LogSplit.clockOf(split))
                 .putLong(LogSplit.heldFrom(split))
+                .putLong(LogSplit.logClockOf(split))
                 .array();
     }
 
@@ -46,14 +48,16 @@ final class LogSplitSerializer implements SimpleVersionedSerializer<KafkaPartiti
     public KafkaPartitionSplit deserialize(int version, byte[] serialized) throws IOException {
         return switch (version) {
             case WITHOUT_CLOCK -> kafka.deserialize(WITHOUT_CLOCK, serialized);
-            case WITH_CLOCK, WITH_FIRST_HELD -> {
-                int end = serialized.length - (version == WITH_CLOCK ? 1 : 2) * Long.BYTES;
+            case WITH_CLOCK, WITH_FIRST_HELD, WITH_LOG_CLOCK -> {
+                int end = serialized.length - version * Long.BYTES; // each version added a number
                 KafkaPartitionSplit position = kafka.deserialize(WITHOUT_CLOCK, Arrays.copyOf(serialized, end));
                 ByteBuffer behind = ByteBuffer.wrap(serialized, end, serialized.length - end);
                 long clock = behind.getLong();
-                yield new LogSplit(position, clock, behind.hasRemaining() ? behind.getLong() : position.getStartingOffset());
+                long heldFrom = behind.hasRemaining() ? behind.getLong() : position.getStartingOffset();
+                long logClock = behind.hasRemaining() ? behind.getLong() : clock;
+                yield new LogSplit(position, clock, logClock, heldFrom);
             }
-            default -> throw new IOException("A split of version " + version + "; this connector reads 0 to 2");
+            default -> throw new IOException("A split of version " + version + "; this connector reads 0 to 3");
         };
     }
 }

@@ -8,6 +8,7 @@ import java.util.Properties;
 import java.util.Set;
 import java.util.regex.Pattern;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
+import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.Configuration;
@@ -32,11 +33,14 @@ import org.apache.flink.table.types.DataType;
  *       watermark that its last record left, and not with none until a further record comes.
  *   <li>With {@code broker-time}, for a topic with {@code message.timestamp.type=LogAppendTime}, the clock of a
  *       partition that is read to its end, or was always empty, goes on with the wall clock.
- *   <li>Watermarks are a millisecond behind what the SQL declares: see {@link StrictWatermarks}.
+ *   <li>The source emits its watermarks itself, a millisecond behind what the SQL declares: see {@link LogClock#after}.
+ *   <li>Where it stands at each checkpoint is written beside the checkpoint: see {@link PositionFiles}.
  *   <li>Until every reader is near the ends of its partitions the source says that it works off a backlog: see {@link
  *       LogEnumerator}.
  *   <li>With {@code once}, each event of a partition is read once, and in order of time: see {@link OnceEmitter}. The
- *       watermark is declared as the event's time itself, {@code WATERMARK FOR t AS t}.
+ *       watermark is declared as the event's time itself, {@code WATERMARK FOR t AS t}. An event that is later than its
+ *       record by more than {@code max-ahead} is read as it comes.
+ *   <li>There are metadata columns {@code key}, {@code headers} and {@code clock}: see {@link RowDeserializer.Metadata}.
  *   <li>A table that is read to an end can also be a function of time and key: see {@link Versions}.
  * </ul>
  *
@@ -74,6 +78,14 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                     .defaultValues()
                     .withDescription("The columns that make two records the same event, of which each is read once.");
 
+    static final ConfigOption<Duration> MAX_AHEAD =
+            ConfigOptions.key("max-ahead")
+                    .durationType()
+                    .noDefaultValue()
+                    .withDescription(
+                            "With 'once': how much later than its record's timestamp an event may be to be held. One that "
+                                    + "is later is read as it comes.");
+
     @Override
     public String factoryIdentifier() {
         return IDENTIFIER;
@@ -81,31 +93,34 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
-        return new Kafka(null, List.of()).requiredOptions();
+        return new Kafka(null).requiredOptions();
     }
 
     @Override
     public Set<ConfigOption<?>> optionalOptions() {
-        return new Kafka(null, List.of()).optionalOptions();
+        return new Kafka(null).optionalOptions();
     }
 
     @Override
     public DynamicTableSource createDynamicTableSource(Context context) {
         Configuration options = Configuration.fromMap(context.getCatalogTable().getOptions());
         Duration margin = options.get(BROKER_TIME) ? options.get(BROKER_TIME_MARGIN) : null;
-        LogClock clock = new LogClock(options.get(ALLOWED_LATENESS), margin);
-        return new Kafka(clock, options.get(ONCE)).createDynamicTableSource(context);
+        LogOptions read =
+                new LogOptions(
+                        new LogClock(options.get(ALLOWED_LATENESS), margin),
+                        options.get(ONCE),
+                        options.get(MAX_AHEAD),
+                        context.getConfiguration().get(CheckpointingOptions.CHECKPOINTS_DIRECTORY));
+        return new Kafka(read).createDynamicTableSource(context);
     }
 
     /** The connector's factory: it validates and parses the options, and this one makes of them a source of ours. */
     private static final class Kafka extends KafkaDynamicTableFactory {
 
-        private final LogClock clock;
-        private final List<String> identity;
+        private final LogOptions options;
 
-        Kafka(LogClock clock, List<String> identity) {
-            this.clock = clock;
-            this.identity = identity;
+        Kafka(LogOptions options) {
+            this.options = options;
         }
 
         @Override
@@ -128,6 +143,7 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
             options.add(BROKER_TIME);
             options.add(BROKER_TIME_MARGIN);
             options.add(ONCE);
+            options.add(MAX_AHEAD);
             return options;
         }
 
@@ -153,7 +169,8 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
             if (keyFormat != null) {
                 throw new ValidationException(
                         String.format(
-                                "The connector '%s' reads values only. Remove 'key.format'.",
+                                "The connector '%s' decodes values only. Remove 'key.format'; a record's key is the metadata "
+                                        + "column 'key'.",
                                 LogTableFactory.IDENTIFIER));
             }
             return new LogTableSource(
@@ -171,8 +188,7 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                     boundedTimestamp,
                     tableIdentifier,
                     parallelism,
-                    clock,
-                    identity);
+                    options);
         }
     }
 }

@@ -1,17 +1,13 @@
 package kappa.log;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Properties;
-import java.util.Set;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import kappa.log.RowDeserializer.Metadata;
 import org.apache.flink.api.common.eventtime.NoWatermarksGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkAlignmentParams;
@@ -44,13 +40,10 @@ import org.apache.flink.table.types.DataType;
 /** The connector's table source around a {@link LogSource}. */
 final class LogTableSource extends KafkaDynamicSource {
 
-    private static final Set<String> METADATA =
-            Arrays.stream(Metadata.values())
-                    .map(column -> column.name().toLowerCase(Locale.ROOT))
-                    .collect(Collectors.toUnmodifiableSet());
+    private static final String OF_THE_FORMAT = "value.";
 
-    private final LogClock clock;
-    private final List<String> identity;
+    private final LogOptions options;
+    private List<String> metadata = List.of();
 
     LogTableSource(
             DataType physicalDataType,
@@ -67,8 +60,7 @@ final class LogTableSource extends KafkaDynamicSource {
             long boundedTimestamp,
             String tableIdentifier,
             Integer parallelism,
-            LogClock clock,
-            List<String> identity) {
+            LogOptions options) {
         super(
                 physicalDataType,
                 null,
@@ -88,8 +80,7 @@ final class LogTableSource extends KafkaDynamicSource {
                 false,
                 tableIdentifier,
                 parallelism);
-        this.clock = clock;
-        this.identity = identity;
+        this.options = options;
     }
 
     @Override
@@ -97,15 +88,17 @@ final class LogTableSource extends KafkaDynamicSource {
         DataType values = Projection.of(valueProjection).project(physicalDataType);
         DeserializationSchema<RowData> value = valueDecodingFormat.createRuntimeDecoder(context, values);
         TypeInformation<RowData> produced = context.createTypeInformation(producedDataType);
-        List<Metadata> metadata =
-                metadataKeys.stream().map(key -> Metadata.valueOf(key.toUpperCase(Locale.ROOT))).toList();
+        List<Metadata> columns = metadata.stream().map(Metadata::ofKey).toList();
         LogSource source =
                 new LogSource(
                         createKafkaSource(null, value, produced),
-                        new RowDeserializer(value, new ArrayList<>(metadata), produced),
+                        new RowDeserializer(value, new ArrayList<>(columns), produced),
                         consumerProperties(),
-                        clock,
-                        identity.isEmpty() ? null : once(DataType.getFieldNames(values)));
+                        options.clock(),
+                        watermarkStrategy != null,
+                        options.once().isEmpty() ? null : once(DataType.getFieldNames(values)),
+                        specificBoundedOffsets,
+                        options.checkpoints());
         WatermarkStrategy<RowData> watermarks = watermarks();
         return new DataStreamScanProvider() {
             @Override
@@ -132,20 +125,20 @@ final class LogTableSource extends KafkaDynamicSource {
             throw new ValidationException(
                     String.format("%s with 'once' needs WATERMARK FOR t AS t, t the event's time", tableIdentifier));
         }
+        List<String> identity = options.once();
         if (!columns.containsAll(identity)) {
             throw new ValidationException(
                     String.format("'once' of %s is some of its columns %s. Found: %s", tableIdentifier, columns, identity));
         }
-        return new Once(identity.stream().mapToInt(columns::indexOf).toArray(), watermarkStrategy);
+        return new Once(
+                identity.stream().mapToInt(columns::indexOf).toArray(), watermarkStrategy, options.maxAhead());
     }
 
     private WatermarkStrategy<RowData> watermarks() {
         if (watermarkStrategy == null) {
             return WatermarkStrategy.noWatermarks();
         }
-        return identity.isEmpty()
-                ? new StrictWatermarks(watermarkStrategy)
-                : new OwnWatermarks(watermarkStrategy.getAlignmentParameters());
+        return new OwnWatermarks(watermarkStrategy.getAlignmentParameters());
     }
 
     /** The reader emits them itself: see {@link LogSourceReader}. */
@@ -184,7 +177,7 @@ final class LogTableSource extends KafkaDynamicSource {
                 new VersionReader.Log(
                         topics.get(0),
                         consumerProperties(),
-                        clock,
+                        options.clock(),
                         boundedMode != BoundedMode.UNBOUNDED,
                         new HashMap<>(specificBoundedOffsets));
         return new Versions(
@@ -213,8 +206,18 @@ final class LogTableSource extends KafkaDynamicSource {
     @Override
     public Map<String, DataType> listReadableMetadata() {
         Map<String, DataType> readable = super.listReadableMetadata();
-        readable.keySet().removeIf(key -> !key.startsWith("value.") && !METADATA.contains(key));
+        readable.keySet().removeIf(key -> !key.startsWith(OF_THE_FORMAT));
+        for (Metadata column : Metadata.values()) {
+            readable.put(column.key(), column.type());
+        }
         return readable;
+    }
+
+    /** The connector is told of none but the format's: it knows not all of ours, and does not read them. */
+    @Override
+    public void applyReadableMetadata(List<String> keys, DataType produced) {
+        metadata = keys.stream().filter(key -> !key.startsWith(OF_THE_FORMAT)).toList();
+        super.applyReadableMetadata(keys.stream().filter(key -> key.startsWith(OF_THE_FORMAT)).toList(), produced);
     }
 
     @Override
@@ -235,10 +238,10 @@ final class LogTableSource extends KafkaDynamicSource {
                         boundedTimestampMillis,
                         tableIdentifier,
                         parallelism,
-                        clock,
-                        identity);
+                        options);
         copy.producedDataType = producedDataType;
         copy.metadataKeys = metadataKeys;
+        copy.metadata = metadata;
         copy.watermarkStrategy = watermarkStrategy;
         return copy;
     }
@@ -252,12 +255,12 @@ final class LogTableSource extends KafkaDynamicSource {
     public boolean equals(Object other) {
         return super.equals(other)
                 && other instanceof LogTableSource source
-                && clock.equals(source.clock)
-                && identity.equals(source.identity);
+                && options.equals(source.options)
+                && metadata.equals(source.metadata);
     }
 
     @Override
     public int hashCode() {
-        return Objects.hash(super.hashCode(), clock, identity);
+        return Objects.hash(super.hashCode(), options, metadata);
     }
 }

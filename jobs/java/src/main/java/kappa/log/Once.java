@@ -1,6 +1,7 @@
 package kappa.log;
 
 import java.io.Serializable;
+import java.time.Duration;
 import org.apache.flink.api.common.eventtime.WatermarkGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkGeneratorSupplier;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
@@ -17,8 +18,9 @@ import org.apache.flink.util.clock.SystemClock;
  *
  * @param identity positions of columns
  * @param declared the watermarks of {@code WATERMARK FOR t AS t}
+ * @param maxAhead how much later than its record's timestamp an event may be to be held; null for any time
  */
-record Once(int[] identity, WatermarkStrategy<RowData> declared) implements Serializable {
+record Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhead) implements Serializable {
 
     /** The value of a computed column, as the planner's own code computes it. */
     @FunctionalInterface
@@ -35,6 +37,15 @@ record Once(int[] identity, WatermarkStrategy<RowData> declared) implements Seri
             found.setField(i, columns.getField(identity[i]));
         }
         return found;
+    }
+
+    /** The latest time of an event that is held, of a record of this timestamp. */
+    long latest(long recordTimestamp) {
+        if (maxAhead == null) {
+            return Long.MAX_VALUE;
+        }
+        long ahead = maxAhead.toMillis();
+        return recordTimestamp > Long.MAX_VALUE - ahead ? Long.MAX_VALUE : recordTimestamp + ahead;
     }
 
     /**

@@ -3,7 +3,6 @@ package kappa.log;
 import java.util.Collection;
 import org.apache.flink.api.connector.source.SourceOutput;
 import org.apache.flink.connector.base.source.reader.RecordEmitter;
-import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplitState;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.table.data.RowData;
@@ -12,21 +11,22 @@ import org.apache.flink.util.Collector;
 /**
  * Emits each event of a partition once and in order of time, as the partition's clock passes it.
  *
- * <p>A row that happened at or before the partition's watermark is late, or has no time: it is emitted as it comes. Any
- * other is held until the watermark reaches it, unless a row of its identity and time is held already. All that repeats
- * an event and is not late comes while that event is held: so what is held is all there is to remember.
+ * <p>A row that happened at or before the partition's watermark is late, or has no time: it is emitted as it comes. So
+ * is one that claims to happen too far behind its record's timestamp, as it would be held for too long, if not for ever.
+ * Any other is held until the watermark reaches it, unless a row of its identity and time is held already. All that
+ * repeats an event and is not late comes while that event is held: so what is held is all there is to remember.
  *
  * <p>A checkpoint has no rows, only offsets: see {@link LogSplit#heldFrom}.
  */
 final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>, RowData, KafkaPartitionSplitState> {
 
-    private final KafkaRecordDeserializationSchema<RowData> rows;
+    private final RowDeserializer rows;
     private final LogClock clock;
     private final Once once;
     private final Once.Time time;
     private final Taker taker = new Taker();
 
-    OnceEmitter(KafkaRecordDeserializationSchema<RowData> rows, LogClock clock, Once once, Once.Time time) {
+    OnceEmitter(RowDeserializer rows, LogClock clock, Once once, Once.Time time) {
         this.rows = rows;
         this.clock = clock;
         this.once = once;
@@ -38,20 +38,31 @@ final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>,
             ConsumerRecord<byte[], byte[]> record, SourceOutput<RowData> output, KafkaPartitionSplitState state)
             throws Exception {
         LogSplitState partition = (LogSplitState) state;
-        // The end is kept in the state, for rows are released by it: no later record has an earlier timestamp.
-        partition.advance(
-                record instanceof EndOfLog end ? clock.timestampAtEnd(end.askedAt()) : record.timestamp());
-        long watermark = clock.after(partition.clock()).getTimestamp();
-        if (!(record instanceof EndOfLog)) {
-            taker.output = output;
-            taker.partition = partition;
-            taker.record = record;
-            taker.watermark = watermark;
-            taker.isRead = record.offset() < partition.getCurrentOffset();
-            rows.deserialize(record, taker);
-            partition.setCurrentOffset(record.offset() + 1);
+        if (record instanceof Passed) {
+            partition.setCurrentOffset(record.offset());
+            return;
         }
-        release(partition, watermark, output);
+        if (record instanceof EndOfLog end) {
+            // The end is kept in the state, for rows are released by it: no later record has an earlier timestamp.
+            partition.advanceAtEnd(clock.timestampAtEnd(end.askedAt()));
+        } else {
+            partition.advance(record.timestamp());
+            take(record, output, partition);
+        }
+        release(partition, clock.after(partition.clock()).getTimestamp(), output);
+    }
+
+    private void take(ConsumerRecord<byte[], byte[]> record, SourceOutput<RowData> output, LogSplitState partition)
+            throws Exception {
+        taker.output = output;
+        taker.partition = partition;
+        taker.record = record;
+        taker.watermark = clock.after(partition.clock()).getTimestamp();
+        taker.latest = once.latest(record.timestamp());
+        taker.isRead = record.offset() < partition.getCurrentOffset();
+        rows.setClock(partition.logClock());
+        rows.deserialize(record, taker);
+        partition.setCurrentOffset(record.offset() + 1);
     }
 
     /** Emits what is held of that time and before. */
@@ -68,12 +79,13 @@ final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>,
         private LogSplitState partition;
         private ConsumerRecord<byte[], byte[]> record;
         private long watermark;
+        private long latest;
         private boolean isRead;
 
         @Override
         public void collect(RowData row) {
             Long happened = timeOf(row);
-            if (happened != null && happened > watermark) {
+            if (happened != null && happened > watermark && happened <= latest) {
                 HeldRows.Held held = new HeldRows.Held(row, record.offset(), record.timestamp());
                 partition.held().hold(happened, once.identityOf(row), held);
             } else if (!isRead) { // what was read before a restart and is not held was emitted

@@ -1,50 +1,98 @@
 package kappa.log;
 
 import java.io.IOException;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.table.api.DataTypes;
+import org.apache.flink.table.data.GenericMapData;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
+import org.apache.flink.table.types.DataType;
 import org.apache.flink.util.Collector;
 
-/** The rows of a record's value, followed by metadata of the record. The connector keeps its own to itself. */
+/** The rows of a record's value, followed by metadata of the record. */
 final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData> {
 
     private static final long serialVersionUID = 1L;
 
     /** Metadata columns by their keys in SQL, upper case. */
     enum Metadata {
-        TOPIC {
+        TOPIC(DataTypes.STRING().notNull()) {
             @Override
-            Object of(ConsumerRecord<?, ?> record) {
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
                 return StringData.fromString(record.topic());
             }
         },
-        PARTITION {
+        PARTITION(DataTypes.INT().notNull()) {
             @Override
-            Object of(ConsumerRecord<?, ?> record) {
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
                 return record.partition();
             }
         },
-        OFFSET {
+        OFFSET(DataTypes.BIGINT().notNull()) {
             @Override
-            Object of(ConsumerRecord<?, ?> record) {
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
                 return record.offset();
             }
         },
-        TIMESTAMP {
+        TIMESTAMP(DataTypes.TIMESTAMP_LTZ(3).notNull()) {
             @Override
-            Object of(ConsumerRecord<?, ?> record) {
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
                 return TimestampData.fromEpochMillis(record.timestamp());
+            }
+        },
+        KEY(DataTypes.BYTES().nullable()) {
+            @Override
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
+                return record.key();
+            }
+        },
+        /** Of headers of one name the last counts. */
+        HEADERS(DataTypes.MAP(DataTypes.STRING().notNull(), DataTypes.BYTES().nullable()).notNull()) {
+            @Override
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
+                Map<StringData, byte[]> headers = new HashMap<>();
+                record.headers().forEach(header -> headers.put(StringData.fromString(header.key()), header.value()));
+                return new GenericMapData(headers);
+            }
+        },
+        /** The greatest timestamp of the partition, up to and including this record's. */
+        CLOCK(DataTypes.TIMESTAMP_LTZ(3).notNull()) {
+            @Override
+            Object of(ConsumerRecord<byte[], byte[]> record, long clock) {
+                return TimestampData.fromEpochMillis(clock);
             }
         };
 
-        abstract Object of(ConsumerRecord<?, ?> record);
+        private final DataType type;
+
+        Metadata(DataType type) {
+            this.type = type;
+        }
+
+        String key() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+
+        DataType type() {
+            return type;
+        }
+
+        abstract Object of(ConsumerRecord<byte[], byte[]> record, long clock);
+
+        /** Null for a key that is none. */
+        static Metadata ofKey(String key) {
+            return Arrays.stream(values()).filter(column -> column.key().equals(key)).findFirst().orElse(null);
+        }
     }
 
     private final DeserializationSchema<RowData> value;
@@ -63,6 +111,11 @@ final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData>
     public void open(DeserializationSchema.InitializationContext context) throws Exception {
         value.open(context);
         collector = new WithMetadata(metadata.toArray(new Metadata[0]));
+    }
+
+    /** The clock of the partition of the records that follow. */
+    void setClock(long clock) {
+        collector.clock = clock;
     }
 
     @Override
@@ -84,7 +137,8 @@ final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData>
     private static final class WithMetadata implements Collector<RowData> {
 
         private final Metadata[] metadata;
-        private ConsumerRecord<?, ?> record;
+        private ConsumerRecord<byte[], byte[]> record;
+        private long clock;
         private Collector<RowData> out;
 
         WithMetadata(Metadata[] metadata) {
@@ -100,7 +154,7 @@ final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData>
                 produced.setField(i, columns.getField(i));
             }
             for (int i = 0; i < metadata.length; i++) {
-                produced.setField(width + i, metadata[i].of(record));
+                produced.setField(width + i, metadata[i].of(record, clock));
             }
             out.collect(produced);
         }

@@ -3,7 +3,9 @@ package kappa.log;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.apache.flink.api.common.eventtime.Watermark;
 import org.apache.flink.api.common.serialization.AbstractDeserializationSchema;
@@ -60,7 +62,7 @@ final class Fixtures {
 
     /** The value's first word is the event, the second its time. */
     static Once once() {
-        return new Once(new int[] {0}, null);
+        return new Once(new int[] {0}, null, null);
     }
 
     static Long timeOf(RowData row) {
@@ -76,24 +78,26 @@ final class Fixtures {
         }
     }
 
-    /** Notes 'partition: row @ timestamp' and 'partition: watermark', in order. */
-    static final class Notes implements ReaderOutput<RowData> {
+    /** Notes 'partition: row @ timestamp' and 'partition: watermark', in order; of watermarks, as Flink, those that go on. */
+    static class Notes implements ReaderOutput<RowData> {
 
         final List<String> taken;
+        private final Map<String, Long> watermarks;
         private final String split;
 
         Notes() {
-            this(new ArrayList<>(), "");
+            this(new ArrayList<>(), new HashMap<>(), "");
         }
 
-        private Notes(List<String> taken, String split) {
+        private Notes(List<String> taken, Map<String, Long> watermarks, String split) {
             this.taken = taken;
+            this.watermarks = watermarks;
             this.split = split;
         }
 
         @Override
         public SourceOutput<RowData> createOutputForSplit(String id) {
-            return new Notes(taken, id + ": ");
+            return new Notes(taken, watermarks, id + ": ");
         }
 
         @Override
@@ -113,7 +117,11 @@ final class Fixtures {
 
         @Override
         public void emitWatermark(Watermark watermark) {
-            taken.add(split + "watermark " + watermark.getTimestamp());
+            Long before = watermarks.get(split);
+            if (before == null || before < watermark.getTimestamp()) {
+                watermarks.put(split, watermark.getTimestamp());
+                taken.add(split + "watermark " + watermark.getTimestamp());
+            }
         }
 
         @Override

@@ -1,21 +1,34 @@
 package kappa.log;
 
+import static kappa.log.Fixtures.ZERO;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import java.io.UncheckedIOException;
 import java.lang.reflect.Proxy;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.function.BiConsumer;
 import org.apache.flink.api.connector.source.SourceEvent;
 import org.apache.flink.api.connector.source.SplitEnumerator;
 import org.apache.flink.api.connector.source.SplitEnumeratorContext;
 import org.apache.flink.connector.kafka.source.enumerator.KafkaSourceEnumState;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class LogEnumeratorTest {
 
     private final List<String> called = new ArrayList<>();
     private final List<Boolean> backlog = new ArrayList<>();
+
+    @TempDir private Path checkpoints;
 
     @Test
     void aBacklogIsWorkedOffUntilEveryReaderHasCaughtUp() {
@@ -36,6 +49,48 @@ class LogEnumeratorTest {
         enumerator.addReader(0);
         enumerator.handleSourceEvent(0, new CaughtUp());
         assertEquals(List.of(true, false), backlog);
+    }
+
+    @Test
+    void whatEndsSaysNothingOfABacklog() {
+        LogEnumerator enumerator = enumerator(1, true, null);
+        enumerator.start();
+        enumerator.handleSourceEvent(0, new CaughtUp());
+        assertEquals(List.of(), backlog);
+    }
+
+    @Test
+    void thePositionOfACheckpointIsWrittenOnceItIsComplete() throws Exception {
+        LogEnumerator enumerator = enumerator(1, false, new PositionFiles(checkpoints.toUri().toString(), "job", "op"));
+        Path folder = checkpoints.resolve("job/positions/op");
+        enumerator.start();
+        assertEquals(true, Files.exists(folder.resolve("source")));
+        enumerator.snapshotState(7);
+        enumerator.handleSourceEvent(0, new Positions(7, Map.of(ZERO, new Stand(5, 6))));
+        assertFalse(Files.exists(folder.resolve("7")));
+        enumerator.notifyCheckpointComplete(7);
+        assertEquals("{\"log\": {\"0\": [5, 6]}}\n", Files.readString(folder.resolve("7")));
+    }
+
+    @Test
+    void aPositionThatCannotBeWrittenDoesNotDisturbTheJob() throws Exception {
+        LogEnumerator enumerator = enumerator(1, false, new PositionFiles(checkpoints.toUri().toString(), "job", "op"));
+        enumerator.start();
+        Files.createDirectory(checkpoints.resolve("job/positions/op/7")); // in its place
+        enumerator.snapshotState(7);
+        enumerator.handleSourceEvent(0, new Positions(7, Map.of(ZERO, new Stand(5, 6))));
+        enumerator.notifyCheckpointComplete(7);
+        enumerator.snapshotState(8);
+        enumerator.handleSourceEvent(0, new Positions(8, Map.of(ZERO, new Stand(7, 7))));
+        enumerator.notifyCheckpointComplete(8);
+        assertEquals(true, Files.exists(checkpoints.resolve("job/positions/op/8")));
+    }
+
+    @Test
+    void withoutAPlaceForPositionsAJobDoesNotBegin() throws Exception {
+        Files.createFile(checkpoints.resolve("job")); // no folder
+        LogEnumerator enumerator = enumerator(1, false, new PositionFiles(checkpoints.toUri().toString(), "job", "op"));
+        assertThrows(UncheckedIOException.class, enumerator::start);
     }
 
     @Test
@@ -62,8 +117,12 @@ class LogEnumeratorTest {
         private static final long serialVersionUID = 1L;
     }
 
-    @SuppressWarnings("unchecked")
     private LogEnumerator enumerator(int readers) {
+        return enumerator(readers, false, null);
+    }
+
+    @SuppressWarnings("unchecked")
+    private LogEnumerator enumerator(int readers, boolean bounded, PositionFiles files) {
         SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka =
                 (SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState>)
                         Proxy.newProxyInstance(
@@ -71,7 +130,9 @@ class LogEnumeratorTest {
                                 new Class<?>[] {SplitEnumerator.class},
                                 (proxy, method, arguments) -> {
                                     called.add(method.getName());
-                                    return null;
+                                    return method.getName().equals("snapshotState")
+                                            ? new KafkaSourceEnumState(Set.of(ZERO), Set.of(), true)
+                                            : null;
                                 });
         SplitEnumeratorContext<KafkaPartitionSplit> context =
                 (SplitEnumeratorContext<KafkaPartitionSplit>)
@@ -81,12 +142,28 @@ class LogEnumeratorTest {
                                 (proxy, method, arguments) ->
                                         switch (method.getName()) {
                                             case "currentParallelism" -> readers;
+                                            case "registeredReaders" -> Map.of(0, "reader");
                                             case "setIsProcessingBacklog" -> {
                                                 backlog.add((Boolean) arguments[0]);
                                                 yield null;
                                             }
+                                            case "callAsync" -> {
+                                                call((Callable<Object>) arguments[0], (BiConsumer<Object, Throwable>) arguments[1]);
+                                                yield null;
+                                            }
                                             default -> throw new AssertionError(method.getName());
                                         });
-        return new LogEnumerator(kafka, context);
+        return new LogEnumerator(kafka, context, bounded, Map.of(), files);
+    }
+
+    private static void call(Callable<Object> work, BiConsumer<Object, Throwable> then) {
+        Object done = null;
+        Throwable failure = null;
+        try {
+            done = work.call();
+        } catch (Exception e) {
+            failure = e;
+        }
+        then.accept(done, failure);
     }
 }

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -35,6 +36,9 @@ import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplitState;
 import org.apache.flink.core.io.InputStatus;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.OffsetCommitCallback;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 import org.apache.flink.metrics.groups.SourceReaderMetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.table.data.RowData;
@@ -52,6 +56,7 @@ class LogSourceReaderTest {
     private final Notes output = new Notes();
     private final Context context = new Context();
     private final AtomicBoolean caughtUp = new AtomicBoolean();
+    private boolean watermarks = true;
 
     @Test
     void itTellsOnceThatItHasCaughtUp() throws Exception {
@@ -69,7 +74,7 @@ class LogSourceReaderTest {
     @Test
     void aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR)) {
-            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON, 7), new LogSplit(from(ONE, 3), NOON + 5, 3)));
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON, NOON, 7), new LogSplit(from(ONE, 3), NOON + 5, NOON + 5, 3)));
             reader.isAvailable().get();
             assertEquals(InputStatus.NOTHING_AVAILABLE, reader.pollNext(output));
             assertEquals(
@@ -83,7 +88,7 @@ class LogSourceReaderTest {
     void aPartitionThatWasNeverReadHasNoWatermark() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR)) {
             KafkaPartitionSplit never = from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET);
-            reader.addSplits(List.of(new LogSplit(never, LogSplit.NO_CLOCK, never.getStartingOffset()), from(ONE, 4)));
+            reader.addSplits(List.of(new LogSplit(never, LogSplit.NO_CLOCK, LogSplit.NO_CLOCK, never.getStartingOffset()), from(ONE, 4)));
             reader.pollNext(output);
             assertEquals(List.of(), output.taken);
         }
@@ -93,19 +98,21 @@ class LogSourceReaderTest {
     void aSecondRestoreBeforeReadingOnIsTheSameAsTheFirst() throws Exception {
         List<KafkaPartitionSplit> kept;
         try (LogSourceReader reader = reader(AN_HOUR)) {
-            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON, 7)));
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 7), NOON, NOON, 7)));
             reader.pollNext(output);
             kept = reader.snapshotState(1);
         }
         assertEquals(List.of(from(ZERO, 7)), kept);
         try (LogSourceReader reader = reader(AN_HOUR)) {
+            Notes again = new Notes();
             reader.addSplits(kept);
-            reader.pollNext(output);
+            reader.pollNext(again);
             broker.answers(records(record(ZERO, 7, NOON + MINUTE, "seven")));
-            pollUntil(reader, 3);
+            pollUntil(reader, again, 2);
+            String restored = "log-0: watermark " + (NOON - HOUR - 1);
+            assertEquals(List.of(restored), output.taken);
+            assertEquals(List.of(restored, "log-0: seven @ " + (NOON + MINUTE)), again.taken.subList(0, 2));
         }
-        String restored = "log-0: watermark " + (NOON - HOUR - 1);
-        assertEquals(List.of(restored, restored, "log-0: seven @ " + (NOON + MINUTE)), output.taken);
     }
 
     @Test
@@ -126,7 +133,7 @@ class LogSourceReaderTest {
             reader.addSplits(List.of(from(ZERO, 0), from(ONE, KafkaPartitionSplit.EARLIEST_OFFSET)));
             long askedAt = NOON + 10 * MINUTE;
             List<EndOfLog> ends = List.of(new EndOfLog(ZERO, 1, askedAt), new EndOfLog(ONE, 0, askedAt));
-            broker.answers(new RecordsThenEnds(records(record(ZERO, 0, NOON, "a")), ends));
+            broker.answers(new RecordsThenMarks(records(record(ZERO, 0, NOON, "a")), ends));
             pollUntil(reader, 3);
             String atEnd = "watermark " + (askedAt - MINUTE - HOUR - 1);
             assertEquals(List.of("log-0: a @ " + NOON, "log-0: " + atEnd, "log-1: " + atEnd), output.taken);
@@ -141,16 +148,77 @@ class LogSourceReaderTest {
     void anEndWithoutAnyRecordIsSeenToo() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR_BY_THE_BROKER)) {
             reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
-            broker.answers(new RecordsThenEnds(records(), List.of(new EndOfLog(ZERO, 0, NOON))));
+            broker.answers(new RecordsThenMarks(records(), List.of(new EndOfLog(ZERO, 0, NOON))));
             pollUntil(reader, 1);
             assertEquals(List.of("log-0: watermark " + (NOON - MINUTE - HOUR - 1)), output.taken);
         }
     }
 
     @Test
+    void aPositionIsCoveredOnceTheWatermarkOfItsRecordsIsEmitted() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(from(ZERO, 0), from(ONE, KafkaPartitionSplit.EARLIEST_OFFSET)));
+            broker.answers(
+                    new RecordsThenMarks(
+                            records(record(ZERO, 0, NOON, "a"), record(ZERO, 1, NOON, "b")), List.of(new Passed(ZERO, 5))));
+            pollUntil(reader, 2);
+            assertEquals(Map.of(ZERO, new Stand(0, 2), ONE, new Stand(0, 0)), stands(reader, 1));
+            assertEquals(List.of("log-0: a @ " + NOON, "log-0: b @ " + NOON), output.taken);
+            pollUntil(reader, 3);
+            assertEquals("log-0: watermark " + (NOON - HOUR - 1), output.taken.get(2));
+            // Three offsets without a record behind the last one, and the checkpoint is behind them too.
+            assertEquals(Map.of(ZERO, new Stand(5, 5), ONE, new Stand(0, 0)), stands(reader, 2));
+            assertTrue(reader.snapshotState(3).contains(from(ZERO, 5)));
+        }
+    }
+
+    @Test
+    void aTableWithoutAWatermarkHasNoneAndPositionsAllTheSame() throws Exception {
+        watermarks = false;
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(from(ZERO, 0)));
+            broker.answers(records(record(ZERO, 0, NOON, "a")));
+            pollUntil(reader, 1);
+            while (stands(reader, 1).get(ZERO).covered() == 0) {
+                reader.pollNext(output);
+            }
+            assertEquals(List.of("log-0: a @ " + NOON), output.taken);
+        }
+    }
+
+    @Test
+    void aReaderThatHasReadAllItsPartitionsSaysSoOnce() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(new KafkaPartitionSplit(ZERO, 0, 1)));
+            reader.snapshotState(4);
+            reader.notifyNoMoreSplits();
+            broker.answers(records(Set.of("log-0"), record(ZERO, 0, NOON, "a")));
+            while (reader.pollNext(output) != InputStatus.END_OF_INPUT) {
+                reader.isAvailable().get();
+            }
+            assertEquals(new Ended(4), context.sent.get(context.sent.size() - 1));
+            assertEquals(Map.of(), stands(reader, 5));
+            assertEquals(InputStatus.END_OF_INPUT, reader.pollNext(output));
+            assertEquals(1, context.sent.stream().filter(Ended.class::isInstance).count());
+        }
+    }
+
+    @Test
+    void committedOffsetsAreSigned() throws Exception {
+        try (LogSourceReader reader = reader(AN_HOUR)) {
+            reader.addSplits(List.of(from(ZERO, 7)));
+            reader.pollNext(output);
+            reader.snapshotState(3);
+            reader.notifyCheckpointComplete(3);
+            String signed = broker.committed.take();
+            assertEquals("log-0: 7 kappa job  checkpoint 3", signed); // the job has no id in this test
+        }
+    }
+
+    @Test
     void aRestoredBoundedPartitionFinishes() throws Exception {
         try (LogSourceReader reader = reader(AN_HOUR)) {
-            reader.addSplits(List.of(new LogSplit(new KafkaPartitionSplit(ZERO, 7, 8), NOON, 7)));
+            reader.addSplits(List.of(new LogSplit(new KafkaPartitionSplit(ZERO, 7, 8), NOON, NOON, 7)));
             reader.notifyNoMoreSplits();
             broker.answers(records(Set.of("log-0"), record(ZERO, 7, NOON, "last")));
             InputStatus status;
@@ -180,7 +248,7 @@ class LogSourceReaderTest {
     @Test
     void whatIsHeldIsReadAgainAfterARestartAndWhatWasEmittedIsNot() throws Exception {
         try (LogSourceReader reader = readerOfOnce()) {
-            reader.addSplits(List.of(new LogSplit(from(ZERO, 3), NOON + HOUR, 1)));
+            reader.addSplits(List.of(new LogSplit(from(ZERO, 3), NOON + HOUR, NOON + HOUR, 1)));
             broker.answers(
                     records(
                             record(ZERO, 1, NOON, "held " + NOON),
@@ -217,10 +285,21 @@ class LogSourceReaderTest {
     }
 
     private void pollUntil(LogSourceReader reader, int taken) throws Exception {
+        pollUntil(reader, output, taken);
+    }
+
+    private static void pollUntil(LogSourceReader reader, Notes output, int taken) throws Exception {
         while (output.taken.size() < taken) {
             reader.isAvailable().get();
             reader.pollNext(output);
         }
+    }
+
+    private Map<TopicPartition, Stand> stands(LogSourceReader reader, long checkpoint) {
+        reader.snapshotState(checkpoint);
+        Positions told = (Positions) context.sent.get(context.sent.size() - 1);
+        assertEquals(checkpoint, told.checkpoint());
+        return told.stands();
     }
 
     private LogSourceReader readerOfOnce() throws Exception {
@@ -235,12 +314,18 @@ class LogSourceReaderTest {
             LogClock clock,
             RecordEmitter<ConsumerRecord<byte[], byte[]>, RowData, KafkaPartitionSplitState> emitter) {
         return new LogSourceReader(
-                new LogFetcherManager(() -> broker),
+                new LogFetcherManager(() -> broker) {
+                    @Override
+                    void commit(Map<TopicPartition, OffsetAndMetadata> offsets, OffsetCommitCallback callback) {
+                        offsets.forEach((p, o) -> broker.committed.add(p + ": " + o.offset() + " " + o.metadata()));
+                    }
+                },
                 emitter,
                 new Configuration(),
                 context,
                 new KafkaSourceReaderMetrics(context.metricGroup()),
                 clock,
+                watermarks,
                 caughtUp);
     }
 
@@ -265,6 +350,8 @@ class LogSourceReaderTest {
         private final List<KafkaPartitionSplit> added = new CopyOnWriteArrayList<>();
         private final BlockingQueue<RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>>> answers =
                 new LinkedBlockingQueue<>();
+
+        private final BlockingQueue<String> committed = new LinkedBlockingQueue<>();
 
         void answers(RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> batch) {
             answers.add(batch);

@@ -19,9 +19,10 @@ class LogSplitSerializerTest {
     void aSplitKeepsItsPositionItsClockAndTheFirstOffsetHeld() throws Exception {
         KafkaPartitionSplit bounded = new KafkaPartitionSplit(ZERO, 7, 20);
         for (KafkaPartitionSplit position : new KafkaPartitionSplit[] {from(ZERO, 7), bounded}) {
-            KafkaPartitionSplit read = again(new LogSplit(position, 1_357_000_000_123L, 5));
+            KafkaPartitionSplit read = again(new LogSplit(position, 1_357_000_000_123L, 77, 5));
             assertEquals(position, read);
             assertEquals(1_357_000_000_123L, LogSplit.clockOf(read));
+            assertEquals(77, LogSplit.logClockOf(read));
             assertEquals(5, LogSplit.heldFrom(read));
         }
     }
@@ -51,10 +52,21 @@ class LogSplitSerializerTest {
     }
 
     @Test
+    void aCheckpointWithoutTheLogsClockHasItFromTheClock() throws Exception {
+        byte[] position = new KafkaPartitionSplitSerializer().serialize(from(ZERO, 7));
+        byte[] bytes = ByteBuffer.allocate(position.length + 2 * Long.BYTES).put(position).putLong(99).putLong(5).array();
+        KafkaPartitionSplit read = serializer.deserialize(2, bytes);
+        assertEquals(from(ZERO, 7), read);
+        assertEquals(99, LogSplit.clockOf(read));
+        assertEquals(99, LogSplit.logClockOf(read));
+        assertEquals(5, LogSplit.heldFrom(read));
+    }
+
+    @Test
     void aLaterVersionIsRefused() throws Exception {
         byte[] bytes = serializer.serialize(from(ZERO, 7));
-        IOException e = assertThrows(IOException.class, () -> serializer.deserialize(3, bytes));
-        assertEquals("A split of version 3; this connector reads 0 to 2", e.getMessage());
+        IOException e = assertThrows(IOException.class, () -> serializer.deserialize(4, bytes));
+        assertEquals("A split of version 4; this connector reads 0 to 3", e.getMessage());
     }
 
     private KafkaPartitionSplit again(KafkaPartitionSplit split) throws IOException {

@@ -23,6 +23,7 @@ import org.apache.flink.table.connector.source.DynamicTableSource;
 import org.apache.flink.table.connector.source.ScanTableSource;
 import org.apache.flink.table.factories.FactoryUtil;
 import org.apache.flink.table.runtime.connector.source.ScanRuntimeProviderContext;
+import org.apache.flink.table.types.DataType;
 import org.junit.jupiter.api.Test;
 
 class LogTableFactoryTest {
@@ -39,7 +40,7 @@ class LogTableFactoryTest {
         assertInstanceOf(LogTableSource.class, source);
         assertEquals(false, bounded(source));
         assertEquals(
-                Set.of("topic", "partition", "offset", "timestamp"),
+                Set.of("topic", "partition", "offset", "timestamp", "key", "headers", "clock"),
                 ((LogTableSource) source).listReadableMetadata().keySet());
     }
 
@@ -61,7 +62,11 @@ class LogTableFactoryTest {
         assertEquals(source, source.copy());
         assertEquals(source.hashCode(), source.copy().hashCode());
         for (Map<String, String> other :
-                List.of(Map.of("allowed-lateness", "2h"), Map.of("broker-time", "true"))) {
+                List.of(
+                        Map.of("allowed-lateness", "2h"),
+                        Map.of("broker-time", "true"),
+                        Map.of("once", "a"),
+                        Map.of("max-ahead", "1d"))) {
             assertNotEquals(source, source(other));
         }
         Map<String, String> wide = Map.of("broker-time", "true", "broker-time.margin", "2min");
@@ -83,7 +88,24 @@ class LogTableFactoryTest {
         options.put("value.fields-include", "EXCEPT_KEY");
         options.put("value.format", options.remove("format"));
         options.put("value.avro-confluent-tolerant.url", options.remove("avro-confluent-tolerant.url"));
-        assertEquals("The connector 'kappa-log' reads values only. Remove 'key.format'.", refusal(options));
+        assertEquals("The connector 'kappa-log' decodes values only. Remove 'key.format'; a record's key is the metadata column 'key'.",
+                refusal(options));
+    }
+
+    @Test
+    void metadataThatTheConnectorKafkaHasNotIsProduced() {
+        LogTableSource source = (LogTableSource) source(Map.of());
+        DataType row =
+                DataTypes.ROW(
+                        DataTypes.FIELD("a", DataTypes.STRING()),
+                        DataTypes.FIELD("payload", DataTypes.BYTES()),
+                        DataTypes.FIELD("error", DataTypes.STRING()),
+                        DataTypes.FIELD("k", DataTypes.BYTES()),
+                        DataTypes.FIELD("c", DataTypes.TIMESTAMP_LTZ(3)));
+        source.applyReadableMetadata(List.of("key", "clock"), row);
+        assertEquals(false, bounded(source));
+        assertEquals(source, source.copy());
+        assertNotEquals(source, source(Map.of()));
     }
 
     @Test

@@ -12,12 +12,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import kappa.log.Fixtures.Notes;
 import org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.table.data.RowData;
 import org.junit.jupiter.api.Test;
 
 class OnceEmitterTest {
@@ -75,6 +77,53 @@ class OnceEmitterTest {
     }
 
     @Test
+    void whatClaimsToHappenTooFarAheadIsEmittedAsItComes() throws Exception {
+        Once upToAnHour = new Once(new int[] {0}, null, Duration.ofHours(1));
+        OnceEmitter emitter = new OnceEmitter(Fixtures.rows(), AN_HOUR, upToAnHour, Fixtures::timeOf);
+        emitter.emitRecord(record(ZERO, 0, NOON, "a " + (NOON + HOUR)), output, state);
+        emitter.emitRecord(record(ZERO, 1, NOON, "ahead " + (NOON + HOUR + 1)), output, state);
+        emitter.emitRecord(record(ZERO, 2, NOON, "never " + Long.MAX_VALUE), output, state);
+        emitter.emitRecord(record(ZERO, 3, -1, "undated " + Long.MAX_VALUE), output, state);
+        assertEquals(List.of("ahead " + (NOON + HOUR + 1), "never " + Long.MAX_VALUE, "undated " + Long.MAX_VALUE), rows());
+        assertEquals(0, LogSplit.heldFrom(state.toKafkaPartitionSplit()));
+    }
+
+    @Test
+    void theLogsClockIsTheGreatestTimestampSoFarAndNoEndOfTheLogMovesIt() throws Exception {
+        RowDeserializer rows = Fixtures.rows(RowDeserializer.Metadata.CLOCK);
+        OnceEmitter emitter = new OnceEmitter(rows, AN_HOUR_BY_THE_BROKER, once(), row -> null);
+        List<Long> clocks = new ArrayList<>();
+        Notes clocked = new Notes() {
+            @Override
+            public void collect(RowData row, long timestamp) {
+                clocks.add(row.getTimestamp(1, 3).getMillisecond());
+            }
+        };
+        emitter.emitRecord(record(ZERO, 0, NOON, "a"), clocked, state);
+        emitter.emitRecord(record(ZERO, 1, NOON - MINUTE, "b"), clocked, state);
+        emitter.emitRecord(new EndOfLog(ZERO, 2, NOON + HOUR), clocked, state);
+        emitter.emitRecord(record(ZERO, 2, NOON + 1, "c"), clocked, state);
+        assertEquals(List.of(NOON, NOON, NOON + 1), clocks);
+        assertEquals(NOON + 1, LogSplit.logClockOf(state.toKafkaPartitionSplit()));
+    }
+
+    @Test
+    void thePositionPassesWhatHoldsNoRecordAndTheFirstHeldStays() throws Exception {
+        OnceEmitter emitter = new OnceEmitter(Fixtures.rows(), AN_HOUR, once(), Fixtures::timeOf);
+        emitter.emitRecord(record(ZERO, 0, NOON, "a " + NOON), output, state);
+        emitter.emitRecord(new Passed(ZERO, 9), output, state);
+        KafkaPartitionSplit kept = state.toKafkaPartitionSplit();
+        assertEquals(9, kept.getStartingOffset());
+        assertEquals(0, LogSplit.heldFrom(kept));
+        state = new LogSplitState(kept); // read again from there, it is not taken back
+        emitter.emitRecord(record(ZERO, 0, NOON, "a " + NOON), output, state);
+        assertEquals(new Stand(0, 9), state.stand());
+        emitter.emitRecord(new Passed(ZERO, 12), output, state);
+        state.settle();
+        assertEquals(new Stand(12, 12), state.stand());
+    }
+
+    @Test
     void theEndOfALogThatTheBrokerDatesReleasesRowsForGood() throws Exception {
         OnceEmitter emitter = new OnceEmitter(Fixtures.rows(), AN_HOUR_BY_THE_BROKER, once(), Fixtures::timeOf);
         emitter.emitRecord(record(ZERO, 0, NOON, "a " + NOON), output, state);
@@ -114,7 +163,7 @@ class OnceEmitterTest {
                 emit(log.subList(next, ++next));
                 if (random.nextInt(10) == 0) {
                     LogSplitSerializer serializer = new LogSplitSerializer();
-                    KafkaPartitionSplit kept = serializer.deserialize(2, serializer.serialize(state.toKafkaPartitionSplit()));
+                    KafkaPartitionSplit kept = serializer.deserialize(3, serializer.serialize(state.toKafkaPartitionSplit()));
                     state = new LogSplitState(kept);
                     next = (int) LogSplit.heldFrom(kept); // a log without gaps
                     restarts++;
@@ -124,6 +173,53 @@ class OnceEmitterTest {
             assertNotEquals(List.of(), whole);
         }
         assertTrue(restarts > 1_000, () -> "too few restarts to say anything");
+    }
+
+    /** Timestamps go back, and what is read again sees a later clock: yet the same rows pass, and in order of time. */
+    @Test
+    void restartsChangeNothingOfWhatIsOnTimeByTheLogsClock() throws Exception {
+        Random random = new Random(11);
+        for (int run = 0; run < 200; run++) {
+            List<ConsumerRecord<byte[], byte[]>> log = new ArrayList<>();
+            for (ConsumerRecord<byte[], byte[]> one : log(random)) {
+                long back = random.nextInt(5) == 0 ? random.nextInt(90) * MINUTE : 0;
+                String value = one.value() == null ? null : new String(one.value());
+                log.add(record(ZERO, one.offset(), one.timestamp() - back, value));
+            }
+            List<Long> whole = onTime(log, random, false);
+            assertEquals(whole, onTime(log, random, true), "run " + run);
+            assertEquals(whole.stream().sorted().toList(), whole, "run " + run);
+            assertNotEquals(List.of(), whole);
+        }
+    }
+
+    /** The times of the rows that pass {@code time >= clock - 1 hour}, in the order in which they come. */
+    private List<Long> onTime(List<ConsumerRecord<byte[], byte[]>> log, Random random, boolean restarts) throws Exception {
+        List<Long> times = new ArrayList<>();
+        Notes passing = new Notes() {
+            @Override
+            public void collect(RowData row, long timestamp) {
+                Long time = Fixtures.timeOf(row);
+                if (time != null && time >= row.getTimestamp(1, 3).getMillisecond() - HOUR) {
+                    times.add(time);
+                }
+            }
+        };
+        RowDeserializer rows = Fixtures.rows(RowDeserializer.Metadata.CLOCK);
+        OnceEmitter emitter = new OnceEmitter(rows, AN_HOUR, once(), Fixtures::timeOf);
+        LogSplitSerializer serializer = new LogSplitSerializer();
+        state = new LogSplitState(from(ZERO, 0));
+        int next = 0;
+        while (next < log.size()) {
+            emitter.emitRecord(log.get(next++), passing, state);
+            if (restarts && random.nextInt(10) == 0) {
+                KafkaPartitionSplit kept = serializer.deserialize(3, serializer.serialize(state.toKafkaPartitionSplit()));
+                state = new LogSplitState(kept);
+                next = (int) LogSplit.heldFrom(kept);
+            }
+        }
+        OnceEmitter.release(state, Long.MAX_VALUE, passing);
+        return times;
     }
 
     private static List<ConsumerRecord<byte[], byte[]>> log(Random random) {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.time.Duration;
 import org.apache.flink.api.common.eventtime.NoWatermarksGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.configuration.Configuration;
@@ -44,7 +45,8 @@ class OnceTest {
                 new Once(
                         new int[] {0},
                         WatermarkStrategy.forGenerator(
-                                new GeneratedWatermarkGeneratorSupplier(minutes, periodic)));
+                                new GeneratedWatermarkGeneratorSupplier(minutes, periodic)),
+                        null);
         Once.Time time = InstantiationUtil.clone(once).time(UnregisteredMetricsGroup.createSourceReaderMetricGroup());
         assertEquals(120_000, time.of(row("a", 2L)));
         assertEquals(60_000, time.of(row("a", 1L)));
@@ -53,7 +55,7 @@ class OnceTest {
 
     @Test
     void anyOtherWatermarkIsRefused() {
-        Once once = new Once(new int[] {0}, WatermarkStrategy.forGenerator(c -> new NoWatermarksGenerator<>()));
+        Once once = new Once(new int[] {0}, WatermarkStrategy.forGenerator(c -> new NoWatermarksGenerator<>()), null);
         ValidationException e =
                 assertThrows(
                         ValidationException.class,
@@ -63,9 +65,18 @@ class OnceTest {
 
     @Test
     void theIdentityIsSomeColumnsAndComparesByValue() {
-        Once once = new Once(new int[] {0}, null);
+        Once once = new Once(new int[] {0}, null, null);
         assertEquals(once.identityOf(row("a", 1L)), once.identityOf(row("a", 2L)));
         assertEquals(GenericRowData.of(StringData.fromString("a")), once.identityOf(row("a", 1L)));
+    }
+
+    @Test
+    void theLatestTimeDoesNotOverflow() {
+        Once aDay = new Once(new int[] {0}, null, Duration.ofDays(1));
+        assertEquals(86_400_000 + 7, aDay.latest(7));
+        assertEquals(Long.MAX_VALUE, aDay.latest(Long.MAX_VALUE - 7));
+        assertEquals(Long.MAX_VALUE, new Once(new int[] {0}, null, Duration.ofMillis(Long.MAX_VALUE)).latest(7));
+        assertEquals(Long.MAX_VALUE, new Once(new int[] {0}, null, null).latest(7));
     }
 
     private static RowData row(String id, Long minute) {

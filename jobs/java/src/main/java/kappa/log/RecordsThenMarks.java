@@ -6,38 +6,39 @@ import java.util.Set;
 import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 
-/** A batch of records, and behind them the partitions whose ends they reach: a clock never overtakes a record. */
-final class RecordsThenEnds implements RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> {
+/** A batch of records, and behind them what is true once they are emitted: no mark overtakes a record. */
+final class RecordsThenMarks implements RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> {
 
     private final RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records;
-    private final Iterator<EndOfLog> ends;
-    private boolean atEnds;
-    private EndOfLog next;
+    private final Iterator<? extends Mark> marks;
+    private boolean atMarks;
+    private Mark next;
 
-    RecordsThenEnds(RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records, Collection<EndOfLog> ends) {
+    RecordsThenMarks(
+            RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records, Collection<? extends Mark> marks) {
         this.records = records;
-        this.ends = ends.iterator();
+        this.marks = marks.iterator();
     }
 
     @Override
     public String nextSplit() {
-        String split = atEnds ? null : records.nextSplit();
+        String split = atMarks ? null : records.nextSplit();
         if (split != null) {
             return split;
         }
-        atEnds = true;
-        next = ends.hasNext() ? ends.next() : null;
+        atMarks = true;
+        next = marks.hasNext() ? marks.next() : null;
         return next == null ? null : next.splitId();
     }
 
     @Override
     public ConsumerRecord<byte[], byte[]> nextRecordFromSplit() {
-        if (!atEnds) {
+        if (!atMarks) {
             return records.nextRecordFromSplit();
         }
-        EndOfLog end = next;
+        Mark mark = next;
         next = null;
-        return end;
+        return mark;
     }
 
     @Override

@@ -1,0 +1,13 @@
+package kappa.log;
+
+import java.time.Duration;
+import java.util.List;
+
+/**
+ * What the connector knows beyond the options of {@code kafka}.
+ *
+ * @param once the columns that make two records the same event; none for records as they come
+ * @param maxAhead see {@link Once#maxAhead}
+ * @param checkpoints where the job's checkpoints are; null if that is not known
+ */
+record LogOptions(LogClock clock, List<String> once, Duration maxAhead, String checkpoints) {}
