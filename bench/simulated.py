@@ -19,7 +19,18 @@ from jobs.product import (
     Topic,
 )
 from replay.flink import Job
-from replay.model import KEPT_POSITIONS, Attempt, Checkpoint, Position, ProductState, Publication, Release, State
+from replay.model import (
+    KEPT_POSITIONS,
+    Attempt,
+    Checkpoint,
+    Committed,
+    Position,
+    ProductState,
+    Publication,
+    Reached,
+    Release,
+    State,
+)
 from replay.offsets import Offsets
 from replay.store import Store
 from replay.submit import Answer
@@ -96,15 +107,20 @@ class SimulatedWorld:
 
     def job(self, attempt: Attempt) -> Job:
         self.asked["job"] += 1
-        return Job(attempt.job_id, "RUNNING", checkpoint=self.checkpoint, finished_sources=frozenset(REFERENCE))
+        return Job(attempt.job_id, "RUNNING", checkpoint=self.checkpoint)
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         self.asked["standing_clocks"] += 1
         return ()
 
-    def committed(self, group: str, product: Product) -> Offsets:
+    def position(self, attempt: Attempt, product: Product) -> Reached:
+        self.asked["position"] += 1
+        read = {**ends(_reached(self.checkpoint, attempt.release)), **_reference()}
+        return Reached(self.checkpoint, read, read)
+
+    def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
         self.asked["committed"] += 1
-        return ends(self.checkpoint // 10 if group.endswith(f"-r{REPLAYING}-a1") else self.checkpoint)
+        return {}
 
     def ends(self, product: Product) -> Offsets:
         self.asked["ends"] += 1
@@ -166,7 +182,7 @@ def _attempt(world: SimulatedWorld, name: str, release: int, state: State) -> At
     bare = Attempt(name, release, 1, created=float(release), parallelism=2, job_ids=(f"{name}-{release}",),
                    state=state, submitted_at=0.0, confirmed=True)
     positions = tuple(
-        Position(c, {**ends(_reached(c, release)), **_reference()}, c * ROUND_SECONDS, ends(c))
+        Position(c, read := {**ends(_reached(c, release)), **_reference()}, c * ROUND_SECONDS, ends(c), read)
         for c in range(world.checkpoint - KEPT_POSITIONS + 1, world.checkpoint + 1))
     tip = Checkpoint(world.checkpoint, snapshots(bare, world.checkpoint))
     return replace(bare, positions=positions, tip=tip, expired_at=world.clock(), cleaned=bare.ended)

@@ -129,11 +129,13 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Favour(attempt):
             c.hands.give_priority(attempt)
             c.save(replace(attempt, favoured=True))
-        case step.Record(note=note):
+        case step.Record():
+            c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
+        case step.NoteForeignOffsets(attempt, note):
             if note:
-                c.note("disturbed", note, _recorded(what, c.now()))
+                c.note("disturbed", note, replace(attempt, foreign_offsets=note))
             else:
-                c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
+                c.save(replace(attempt, foreign_offsets=""), durable=False)
         case step.Examine(attempt, checkpoint):
             _examine(c, attempt, checkpoint)
         case step.Publish(attempt, checkpoint, covered, before, kind):
@@ -186,6 +188,7 @@ def _recorded(what: step.Record, now: float) -> Attempt:
     first = what.caught_up and a.caught_up_at is None
     return replace(
         a, positions=(*a.positions, what.position)[-KEPT_POSITIONS:], near=what.near, restarts=what.restarts,
+        committed=a.committed or what.committed,
         resumes=0, tip=what.tip, caught_up_at=now if first else a.caught_up_at,
         state=State.caught_up if what.caught_up and a.state is State.replaying else a.state)
 

@@ -34,14 +34,12 @@ __all__ = ["AuditReport", "LogReader", "PartitionAudit", "Subject", "audit"]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is audited: the snapshots, and the offsets that they are known to cover.
-
-    `covered` (topic → partition → first offset not covered) must have been read before the checkpoint of the snapshots
-    was taken, e.g. at the checkpoint before: the source emits its watermark a moment after the records behind it.
-    """
+    """What is audited."""
 
     snapshots: Mapping[str, int]
     covered: Mapping[str, Mapping[int, int]]
+    """Topic → partition → the offset that the checkpoint of the snapshots covers (Attempt.position_of): windows that
+    the records below it close are closed."""
 
 
 class LogReader(clock.Records, Protocol):

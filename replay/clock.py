@@ -12,7 +12,8 @@ from jobs.product import Product, seconds
 from replay.offsets import Offsets
 
 _TAIL = 10
-"""Records read at the end of a partition: the last offsets may be markers without a record."""
+"""Offsets read at the end of a partition; ten times as many, and so on, while they hold no record: a log may end in
+transaction markers and any number of aborted records."""
 
 
 class Records(Protocol):
@@ -29,9 +30,19 @@ def at_position(product: Product, covered: Offsets, log: Records) -> float:
     clocks: dict[tuple[str, int], int | None] = {}
     for topic in lateness:
         for partition, end in covered[topic].items():
-            times = [time for _, time, _ in log.read(topic, partition, max(0, end - _TAIL), end)]
-            clocks[topic, partition] = max(times, default=None)
+            clocks[topic, partition] = _clock(topic, partition, end, log)
     return watermark(clocks, lateness)
+
+
+def _clock(topic: str, partition: int, end: int, log: Records) -> int | None:
+    """The latest timestamp of the last records below `end`; None when there are none."""
+    tail, start = _TAIL, end
+    while start > 0:
+        start = max(0, end - tail)
+        if times := [time for _, time, _ in log.read(topic, partition, start, end)]:
+            return max(times)
+        tail *= 10
+    return None
 
 
 def watermark(clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[str, float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from replay import offsets
+from replay.committed import foreign_offsets
 from replay.model import (
     CANDIDATE,
     KEPT_POSITIONS,
@@ -14,6 +15,7 @@ from replay.model import (
     Position,
     ProductState,
     Publication,
+    Reached,
     State,
 )
 from replay.observe import Observation, Seen
@@ -28,6 +30,7 @@ from replay.steps import (
     Favour,
     FinishPublish,
     GiveUp,
+    NoteForeignOffsets,
     NoteMissing,
     NoteSubmitting,
     Publish,
@@ -46,6 +49,8 @@ EXPIRY_SECONDS = 600.0
 """How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
 LOST_ANSWER_SECONDS = 60.0
 """How long a submitted job id may be unknown to Flink before the submission counts as never arrived."""
+UNKNOWN_CHECKPOINTS = 3
+"""A source writes its position a moment after a checkpoint; so many without one are odd."""
 MISSING_SECONDS = 5.0
 """How long a job that ran may be unknown to Flink before it counts as lost with its JobManager."""
 
@@ -128,9 +133,14 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return _ended(attempt, seen)
     if attempt.missing_since is not None:
         return NoteMissing(attempt, missing=False)
-    if seen.job.checkpoint > attempt.checkpoint:
-        return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, now)
-    return _publish(state, attempt, observation, seen)
+    if seen.position and seen.position.checkpoint > attempt.checkpoint:
+        return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, seen.position, now)
+    if (note := foreign_offsets(attempt, seen.committed, seen.ends)) != attempt.foreign_offsets:
+        return NoteForeignOffsets(attempt, note)
+    step = _publish(state, attempt, observation, seen)
+    if isinstance(step, Wait) and seen.job.checkpoint - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
+        return _position_unknown(attempt, seen.job.checkpoint)
+    return step
 
 
 def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
@@ -252,24 +262,28 @@ def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
     return GiveUp(attempt, State.failed, error)
 
 
+def _position_unknown(attempt: Attempt, checkpoint: int) -> Wait:
+    since = f"since checkpoint {attempt.checkpoint}" if attempt.checkpoint else "so far"
+    return Wait(f"checkpoint {checkpoint} is complete, and its sources have not written where they stood, {since}: the "
+                "JobManager's log says why, unless its connector is of an earlier version", notable=True)
+
+
 def _clock_stands(seen: Seen) -> Wait:
     """No claim about what a checkpoint covers: while a partition has not told the log's time, windows and joins hold
-    back even rows of records below the committed offsets."""
+    back even rows of records below its position."""
     return Wait(f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
                 "results wait until every partition of every topic that grows has a record", notable=True)
 
 
-def _record(attempt: Attempt, seen: Seen, now: float) -> Record:
+def _record(attempt: Attempt, seen: Seen, reached: Reached, now: float) -> Record:
     assert seen.job is not None
+    # What an earlier checkpoint covers, a later one does too: a source that was just restored claims less.
     before = attempt.positions[-1].offsets if attempt.positions else {}
-    # What an earlier checkpoint covers, a later one does too, whatever became of the consumer group.
-    back = not offsets.covers(seen.committed, before)
-    position = Position(seen.job.checkpoint, offsets.latest(seen.committed, before), now, seen.ends)
+    position = Position(reached.checkpoint, offsets.latest(reached.covered, before), now, seen.ends, reached.read)
     near = attempt.near + 1 if is_near(attempt, position, seen) else 0
     tip = seen.commits[0] if seen.commits else attempt.tip
-    note = f"committed offsets of group {attempt.group} went back: somebody deleted or reset them" if back else ""
     return Record(attempt, position, near, seen.job.restarts, tip,
-                  caught_up=near >= seen.policy.lag_limit.checkpoints, note=note)
+                  caught_up=near >= seen.policy.lag_limit.checkpoints, committed=any(seen.committed.values()))
 
 
 def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
@@ -298,8 +312,8 @@ def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, 
     if tampered := _tampered(attempt, seen):
         return tampered
     for checkpoint in seen.commits:
-        if below := attempt.position_below(checkpoint.id):
-            return Publish(attempt, checkpoint, below.offsets, observation.main, Move.rollback)
+        if position := attempt.position_of(checkpoint.id):
+            return Publish(attempt, checkpoint, position.offsets, observation.main, Move.rollback)
     return GiveUp(attempt, State.failed, "it has no checkpoint in every table to roll back to")
 
 
@@ -329,30 +343,30 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
         chosen = next((c for c in fit if c.id == attempt.audited_checkpoint), None)
     if chosen is None:
         return Examine(attempt, fit[0])
-    below = attempt.position_below(chosen.id)
-    assert below is not None
-    return Publish(attempt, chosen, below.offsets, observation.main, Move.publish if active else Move.switch)
+    position = attempt.position_of(chosen.id)
+    assert position is not None
+    return Publish(attempt, chosen, position.offsets, observation.main, Move.publish if active else Move.switch)
 
 
 def _covers(attempt: Attempt, checkpoint: int, floor: offsets.Offsets) -> bool:
     """Whether a checkpoint surely covers what readers already see."""
-    below = attempt.position_below(checkpoint)
-    return below is not None and offsets.covers(below.offsets, floor)
+    position = attempt.position_of(checkpoint)
+    return position is not None and offsets.covers(position.offsets, floor)
 
 
 def _surpasses(state: ProductState, attempt: Attempt, checkpoint: int) -> bool:
     """Whether a checkpoint surely holds every record that readers see of another attempt.
 
-    What a publication covers is what it holds at least: after a pause of the controller, or with a commit of offsets
-    that came late, it may hold much more. At most it holds what was in the log when it was first seen.
+    What a publication covers is what it holds at least. At most it holds what the sources had read at its checkpoint;
+    if nobody saw that, as the job was lost before, what the log held when somebody looked next.
     """
     published = state.published
     if published is None or published.attempt_name == attempt.name:
         return True
-    later = [p for p in state.attempt(published.attempt_name).positions if p.checkpoint >= published.checkpoint]
-    later += [p for p in attempt.positions if p.at >= (published.finished or 0.0)]
-    held = [p for p in attempt.positions if p.checkpoint <= checkpoint]
-    return bool(later and held) and offsets.covers(held[-1].offsets, min(later, key=lambda p: p.at).ends)
+    position = attempt.position_of(checkpoint)
+    later = [p.ends for p in attempt.positions if p.at >= (published.finished or 0.0)]
+    shown = state.attempt(published.attempt_name).held_at_most(published.checkpoint) or next(iter(later), None)
+    return position is not None and shown is not None and offsets.covers(position.offsets, shown)
 
 
 def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked | None:

@@ -46,7 +46,7 @@ class Side:
     """The model of the attempt's release."""
     snapshots: Mapping[str, int]
     covered: Offsets
-    """Offsets that the snapshots cover at least, known before their checkpoint was taken (Attempt.position_below)."""
+    """Offsets that the checkpoint of the snapshots covers (Attempt.position_of)."""
 
 
 class LogReader(clock.Records, Protocol):

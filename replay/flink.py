@@ -17,7 +17,6 @@ ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 
 NO_WATERMARK = -(2**63)
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
-_SOURCE = re.compile(r"^Source: (\w+)\[")
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
 
 
@@ -36,8 +35,6 @@ class Job:
     """Newest checkpoint completed by this job id, 0 for none."""
     error: str = ""
     """Root cause of the newest failure."""
-    finished_sources: frozenset[str] = frozenset()
-    """Tables that were read to their bounded end before `checkpoint` was looked up."""
 
     @property
     def ended(self) -> bool:
@@ -87,7 +84,7 @@ class Flink:
         restarts = self._restarts(job_id)
         failing = details["state"] in {"FAILED", "FAILING", "RESTARTING"} or restarts > 0
         return Job(id=job_id, status=details["state"], checkpoint=int(completed.get("id", 0)), restarts=restarts,
-                   error=self._error(job_id) if failing else "", finished_sources=_finished_sources(details))
+                   error=self._error(job_id) if failing else "")
 
     def standing_clocks(self, job_id: str) -> tuple[str, ...]:
         """Running operators to which no watermark has come since the job was last started or restarted."""
@@ -140,12 +137,6 @@ class Flink:
         except httpx.HTTPError as e:
             raise FlinkDownError("Flink's JobManager does not answer", expected=f"REST at {self._rest}",
                                  found=str(e) or type(e).__name__, next="kappa up  (or: kappa status)") from e
-
-
-def _finished_sources(details: dict[str, Any]) -> frozenset[str]:
-    names = {v.get("name", ""): v.get("status") for v in details.get("vertices", ())}
-    return frozenset(match[1] for name, status in names.items()
-                     if status == "FINISHED" and (match := _SOURCE.match(name)))
 
 
 def root_cause(stack: str, lines: int = 3) -> str:

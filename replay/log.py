@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import fastavro
 from confluent_kafka import (
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -29,6 +30,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.product import Product
 from replay.errors import RefusedError, RetryableError
+from replay.model import Committed
 from replay.settings import Settings
 
 TIMEOUT = 15.0
@@ -115,8 +117,21 @@ def create_topics(settings: Settings, partitions: Mapping[str, int]) -> list[str
 
 
 def end_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
-    """The offset behind the last readable record of every partition; RefusedError for a missing topic."""
+    """Where the readable part of every partition ends: its last stable offset; RefusedError for a missing topic.
+
+    A record behind the first open transaction is not read before that transaction is committed or aborted. So it is no
+    lag, and nothing that is fixed to this end waits for it.
+    """
     return _offsets(settings, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def open_transactions(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+    """The offsets that open transactions keep from being read; partitions without any are absent."""
+    topics = list(topics)
+    ends = _offsets(settings, topics, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]
+    stable = end_offsets(settings, topics)
+    waiting = {t: {p: end - stable[t].get(p, end) for p, end in partitions.items()} for t, partitions in ends.items()}
+    return {t: found for t, of in waiting.items() if (found := {p: n for p, n in of.items() if n > 0})}
 
 
 def first_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
@@ -130,11 +145,12 @@ def offsets_at(settings: Settings, topics: Iterable[str], timestamp_ms: int) -> 
     return {t: {p: offset for p, offset in ps.items() if offset >= 0} for t, ps in found.items()}
 
 
-def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec) -> dict[str, dict[int, int]]:
+def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
+             isolation: IsolationLevel = IsolationLevel.READ_COMMITTED) -> dict[str, dict[int, int]]:
     topics, deadline = list(topics), time.monotonic() + TIMEOUT
     while True:
         try:
-            return _offsets_now(settings, topics, spec)
+            return _offsets_now(settings, topics, spec, isolation)
         except (KafkaException, TimeoutError) as e:
             # A partition just created, or whose broker just came back, has no leader for a moment.
             if not any(_is(e, code) for code in _NO_LEADER_YET) or time.monotonic() > deadline:
@@ -142,12 +158,15 @@ def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec) -> dic
             time.sleep(0.2)
 
 
-def _offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec) -> dict[str, dict[int, int]]:
+def _offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec,
+                 isolation: IsolationLevel) -> dict[str, dict[int, int]]:
     client = admin(settings)
     partitions = [TopicPartition(t, p) for t in topics for p in _partitions(client, t)]
     found: dict[str, dict[int, int]] = {t: {} for t in topics}
     if partitions:
-        for tp, future in client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT).items():
+        answers = client.list_offsets(dict.fromkeys(partitions, spec), isolation_level=isolation,
+                                      request_timeout=TIMEOUT)
+        for tp, future in answers.items():
             found[tp.topic][tp.partition] = future.result(TIMEOUT).offset
     return found
 
@@ -161,9 +180,12 @@ def _partitions(client: AdminClient, topic: str) -> list[int]:
     return sorted(metadata.partitions)
 
 
-def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> dict[str, dict[int, int]]:
-    """What a consumer group has committed; partitions without a commit are absent."""
-    found: dict[str, dict[int, int]] = {t: {} for t in topics}
+def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> dict[str, dict[int, Committed]]:
+    """What a consumer group has committed; partitions without a commit are absent.
+
+    For display, and to name who meddles with it: what a checkpoint covers is in replay/positions.py.
+    """
+    found: dict[str, dict[int, Committed]] = {t: {} for t in topics}
     # A consumer that never subscribes does not join the group. The admin client's question for a group's offsets ended
     # the process with a segmentation fault (librdkafka 2.16, a broker that was still creating its offsets topic).
     consumer = Consumer({**settings.kafka, "group.id": group, "enable.auto.commit": False, "log_level": 0})
@@ -172,7 +194,7 @@ def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> 
         partitions = [TopicPartition(t, p) for t in found if t in known for p in known[t].partitions]
         for tp in consumer.committed(partitions, timeout=TIMEOUT) if partitions else ():
             if tp.offset >= 0:
-                found[tp.topic][tp.partition] = tp.offset
+                found[tp.topic][tp.partition] = Committed(tp.offset, tp.metadata or "")
         return found
     except (KafkaException, TimeoutError) as e:
         raise _broker(settings, e) from e

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -12,8 +12,8 @@ from replay import offsets
 from replay.offsets import Offsets
 
 KEPT_POSITIONS = 32
-"""Positions kept per attempt: enough to find one below any checkpoint that the tables are late to commit, and to tell
-the lag in seconds up to so many checkpoint intervals."""
+"""Positions kept per attempt: enough to know that of any checkpoint that the tables are late to commit, and to tell the
+lag in seconds up to so many checkpoint intervals."""
 
 
 class State(StrEnum):
@@ -83,20 +83,62 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """The position of one checkpoint of one job."""
+
+    checkpoint: int
+    covered: Offsets
+    """Every record below was emitted or is held in the checkpoint, and so was the watermark that follows from it."""
+    read: Offsets
+    """No record from here on is in the checkpoint."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """An offset that a consumer group has committed."""
+
+    offset: int
+    by: str
+    """What was said beside it: a job says its id and the checkpoint, tools say nothing."""
+
+
+@dataclass(frozen=True)
 class Position:
-    """Offsets that every checkpoint from `checkpoint` on covers."""
+    """Where the sources of a job stood at a checkpoint."""
 
     checkpoint: int
     offsets: Offsets
+    """Offsets that the checkpoint covers: the rows of all records below, and those of all windows that these close, are
+    in it."""
     at: float = 0.0
     """When it was seen."""
     ends: Offsets = field(default_factory=dict)
     """Ends of the topics that grow, at that time."""
+    read: Offsets = field(default_factory=dict)
+    """Offsets from which on the checkpoint holds no record. Empty for a position by the offsets of a consumer group, as
+    earlier versions had them: it holds only of later checkpoints, as the watermark behind its records came a moment
+    after them."""
 
     @cached_property
     def as_json(self) -> list[Any]:
         """Made once: an attempt is stored with all of its positions when it gets another one."""
-        return [self.checkpoint, offsets.to_json(self.offsets), self.at, offsets.to_json(self.ends)]
+        return [self.checkpoint, offsets.to_json(self.offsets), self.at, offsets.to_json(self.ends),
+                offsets.to_json(self.read)]
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Self:
+        """The reverse; positions of earlier versions have no `read`."""
+        checkpoint, covered, at, ends, *read = data
+        return cls(checkpoint, offsets.from_json(covered), at, offsets.from_json(ends), *map(offsets.from_json, read))
+
+    def is_below(self, checkpoint: int) -> bool:
+        """Whether a checkpoint of the same attempt surely covers it."""
+        return self.checkpoint < checkpoint or (self.checkpoint == checkpoint and bool(self.read))
+
+    @property
+    def held_at_most(self) -> Offsets:
+        """Offsets from which on neither this checkpoint nor an earlier one holds a record."""
+        return self.read or self.ends
 
 
 @dataclass(frozen=True)
@@ -144,6 +186,10 @@ class Attempt:
     """Since when a confirmed job is unknown to Flink."""
     positions: tuple[Position, ...] = ()
     """Newest last."""
+    committed: bool = False
+    """Its consumer group has had offsets."""
+    foreign_offsets: str = ""
+    """What somebody did to them, for display: nothing depends on them."""
     near: int = 0
     """Positions in a row that were within the lag limit."""
     caught_up_at: float | None = None
@@ -199,17 +245,17 @@ class Attempt:
 
     @property
     def checkpoint(self) -> int:
-        """The newest checkpoint that was seen completed, 0 for none."""
+        """The newest checkpoint whose position is known, 0 for none."""
         return self.positions[-1].checkpoint if self.positions else 0
 
-    def position_below(self, checkpoint: int) -> Position | None:
-        """The newest position whose records, and the watermarks behind them, a checkpoint surely contains.
+    def position_of(self, checkpoint: int) -> Position | None:
+        """The position of a checkpoint; if nobody saw it, the newest of an earlier one, which it covers too."""
+        covered = [p for p in self.positions if p.is_below(checkpoint)]
+        return covered[-1] if covered else None
 
-        The position of the checkpoint itself would not do: the source emits a watermark a moment after the records
-        that it follows from, so windows that these records close may still have been open in that checkpoint.
-        """
-        older = [p for p in self.positions if p.checkpoint < checkpoint]
-        return older[-1] if older else None
+    def held_at_most(self, checkpoint: int) -> Offsets | None:
+        """Offsets from which on a checkpoint surely holds no record; None if nobody saw it or a later one."""
+        return next((p.held_at_most for p in self.positions if p.checkpoint >= checkpoint), None)
 
     def to_json(self) -> dict[str, Any]:
         data = dict(vars(self))  # asdict() copies deeply, and there is little to copy
@@ -225,8 +271,7 @@ class Attempt:
         values["state"] = State(values["state"])
         values["stop"] = State(values["stop"]) if values["stop"] else None
         values["promote"] = Move(values["promote"]) if values["promote"] else None
-        values["positions"] = tuple(Position(c, offsets.from_json(o), at, offsets.from_json(e))
-                                    for c, o, at, e in values["positions"])
+        values["positions"] = tuple(map(Position.from_json, values["positions"]))
         values["tip"] = Checkpoint(**values["tip"]) if values["tip"] else None
         values["checks"] = tuple(Check(**{**c, "sample": tuple(c["sample"])}) for c in values["checks"])
         values["garbage"] = None if values["garbage"] is None else tuple(values["garbage"])

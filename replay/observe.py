@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from jobs.product import LagLimit, Product, Role
-from replay import offsets
 from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
-from replay.model import CANDIDATE, Attempt, Checkpoint, Move, ProductState, State
+from replay.model import CANDIDATE, Attempt, Checkpoint, Committed, Move, ProductState, Reached, State
 from replay.offsets import Offsets
 from replay.submit import Answer
 
@@ -39,10 +38,12 @@ class Seen:
     """None: Flink answered, and does not know the current job id."""
     client: Answer = field(default_factory=Answer)
     """What the `flink run` said that this process started, if it did."""
-    committed: Offsets = field(default_factory=dict)
-    """Offsets that a checkpoint from `job` on covers at least: read before it."""
+    position: Reached | None = None
+    """The position of its newest checkpoint, if it is not remembered already; looked for only when there is one."""
+    committed: Mapping[str, Mapping[int, Committed]] = field(default_factory=dict)
+    """What its consumer group has committed: for display, nothing depends on it."""
     ends: Offsets = field(default_factory=dict)
-    """Ends of the topics that grow."""
+    """Readable ends of the topics that grow."""
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
     standing_clocks: tuple[str, ...] = ()
@@ -95,10 +96,13 @@ class Eyes(Protocol):
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
 
-    def committed(self, group: str, product: Product) -> Offsets: ...
+    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+        """The position of the newest checkpoint of its current job, None if none is known beyond the attempt's own."""
+
+    def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]: ...
 
     def ends(self, product: Product) -> Offsets:
-        """Ends of the topics that grow: all but reference data."""
+        """Readable ends of the topics that grow: all but reference data."""
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
@@ -141,20 +145,25 @@ class _Ends:
 
 
 def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
-    """What Flink says of an attempt's job, and what its consumer group had committed before."""
+    """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
     product = eyes.product(attempt, state)
     settings = product.settings
     policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys)
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
         return Seen(policy)
-    # The order matters: offsets first, the checkpoint after, so that the checkpoint covers at least these offsets.
-    committed = eyes.committed(attempt.group, product) if attempt.confirmed else {}
     client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
     try:
         job = eyes.job(attempt)
     except FlinkDownError as e:
         return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt), client=client)
-    return Seen(policy, job=job, client=client, committed=committed)
+    if job is None or job.ended or not attempt.confirmed:
+        return Seen(policy, job=job, client=client)
+    position = eyes.position(attempt, product) if _advanced(attempt, job) else None
+    return Seen(policy, job=job, client=client, position=position, committed=eyes.committed(attempt.group, product))
+
+
+def _advanced(attempt: Attempt, job: Job | None) -> bool:
+    return job is not None and job.checkpoint > attempt.checkpoint
 
 
 def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends) -> Seen:
@@ -168,11 +177,8 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
     job = seen.job
     failing = (job is not None and attempt.state in CANDIDATE
                and job.restarts - attempt.restarts > seen.policy.max_restarts)
-    reference = state.release(attempt.release).reference_offsets
-    # A bounded source may end without committing its last offsets; a finished task is in every later checkpoint.
-    ended = offsets.only(reference, job.finished_sources) if job else {}
     running = job is not None and not job.ended
-    advanced = job is not None and job.checkpoint > attempt.checkpoint
+    advanced = _advanced(attempt, job)
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
     looked = _commits(eyes, product, attempt) if _may_publish(attempt, state, job) or advanced else None
@@ -180,10 +186,9 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
     return replace(
         seen,
         death=eyes.death(attempt) if failing else "",
-        committed=offsets.replaced(seen.committed, ended),
         ends=ends,
-        reference=reference,
-        standing_clocks=eyes.standing_clocks(attempt) if running and advanced else (),
+        reference=state.release(attempt.release).reference_offsets,
+        standing_clocks=eyes.standing_clocks(attempt) if running and seen.position else (),
         publishable=looked[0] if looked else None,
         tampered=looked[1] if looked else "",
         retained={} if running else eyes.retained(attempt),

@@ -78,12 +78,13 @@ def _chosen(eyes: Eyes, state: ProductState, attempt: Attempt) -> Chosen:
     if shown and shown.attempt_name == attempt.name:
         return Chosen(Side(attempt.name, product, shown.after, shown.covered), shown.checkpoint)
     for checkpoint in eyes.publishable(product, attempt):
-        if below := attempt.position_below(checkpoint.id):
-            return Chosen(Side(attempt.name, product, checkpoint.snapshots, below.offsets), checkpoint.id)
+        if position := attempt.position_of(checkpoint.id):
+            return Chosen(Side(attempt.name, product, checkpoint.snapshots, position.offsets), checkpoint.id)
     if attempt.ended:
         raise RefusedError(f"nothing is left of {attempt.name} to compare", expected="an attempt whose branch is there",
                            found=attempt.state.value, next=f"kappa attempts {state.product}")
-    raise RetryableError(f"{attempt.name} has no checkpoint to compare yet", expected="two checkpoints in every table",
+    raise RetryableError(f"{attempt.name} has no checkpoint to compare yet",
+                         expected="a checkpoint in every table, and its position",
                          found=f"checkpoint {attempt.checkpoint}" if attempt.checkpoint else "none",
                          next="repeat the command in a minute")
 

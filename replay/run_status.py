@@ -66,7 +66,8 @@ def _sight(world: World, state: ProductState, now: float) -> Sight:
     read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
-    return Sight(seen, moved or decide(state, seen, now), read)
+    unreadable = world.open_transactions(world.product(state.live[-1], state)) if state.live else {}
+    return Sight(seen, moved or decide(state, seen, now), read, unreadable)
 
 
 def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
@@ -109,9 +110,16 @@ def _block(p: ProductStatus) -> RenderableType:
         parts += [_indented(4, f"{key}: {p.blocked[key]}") for key in ("expected", "found", "next")]
     if p.waits:
         parts.append(_indented(2, p.waits, style="yellow" if p.odd else "dim"))
+    if p.open_transactions:
+        parts.append(_indented(2, _open(p), style="dim"))
     if p.trouble:
         parts.append(_indented(2, p.trouble, style="yellow"))
     return Group(*parts)
+
+
+def _open(p: ProductStatus) -> str:
+    of = ", ".join(f"{n:,} offsets of {partition}" for partition, n in p.open_transactions.items())
+    return f"not readable before open transactions end: {of}"
 
 
 def _indented(by: int, text: str, style: str = "") -> Padding:
@@ -139,6 +147,8 @@ def _attempt(a: AttemptStatus) -> Iterator[str]:
         yield progress
     if checks := _checks(a):
         yield checks
+    if a.foreign_offsets:
+        yield a.foreign_offsets
     if a.error:
         yield a.error
 
@@ -190,6 +200,11 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
         yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
     if p.blocked:
         yield "blocked", f"{p.product}: stopped: {p.blocked['message']}; next: {p.blocked['next']}"
+    if p.open_transactions:
+        yield "transactions", f"{p.product}: {_open(p)}"
+    for a in p.attempts:
+        if a.foreign_offsets:
+            yield f"{a.attempt} offsets", f"{p.product}: {a.attempt} {a.foreign_offsets}"
     if p.odd:
         yield "waits", f"{p.product}: {p.waits}"
     if p.trouble:

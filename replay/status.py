@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from replay import offsets
@@ -73,6 +73,8 @@ class AttemptStatus:
     audited_checkpoint: int | None
     checks: tuple[Check, ...]
     error: str
+    foreign_offsets: str
+    """What somebody else did to its committed offsets."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class ProductStatus:
     """Why a person has to look: message, expected, found, next."""
     trouble: str
     """Why the world could not be looked at; the rest is what is remembered then."""
+    open_transactions: Mapping[str, int]
+    """TOPIC-PARTITION → offsets that are not readable yet, as a transaction there is open: they are no lag."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ class Sight:
     observation: Observation
     step: Step
     read: Mapping[str, Offsets]
+    open_transactions: Offsets = field(default_factory=dict)
+    """Offsets that are not readable yet."""
 
 
 def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, now: float,
@@ -122,7 +128,8 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
         if isinstance(step, Blocked) else None
     waits = "" if step is None or blocked else step.reason if isinstance(step, Wait) else f"next: {describe(step)}"
     return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
-                         isinstance(step, Wait) and step.notable, blocked, trouble)
+                         isinstance(step, Wait) and step.notable, blocked, trouble,
+                         {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {})
 
 
 def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float) -> Readers | None:
@@ -153,7 +160,7 @@ def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, 
         restarts=job.restarts if job else a.restarts,
         progress=_progress(state, a, seen, read, ends) if a.state in CANDIDATE and not a.stop else None,
         audited_checkpoint=a.audited_checkpoint, checks=a.checks,
-        error=a.error or (job.error if job and job.status != "RUNNING" else ""))
+        error=a.error or (job.error if job and job.status != "RUNNING" else ""), foreign_offsets=a.foreign_offsets)
 
 
 def _progress(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, ends: Offsets) -> Progress:

@@ -137,8 +137,16 @@ class Record:
     restarts: int
     tip: Checkpoint | None
     caught_up: bool
-    note: str = ""
-    """What is odd about it."""
+    committed: bool = False
+    """Its consumer group has offsets."""
+
+
+@dataclass(frozen=True)
+class NoteForeignOffsets:
+    """Somebody changed what the consumer group of an attempt has committed; empty: it is as the job left it again."""
+
+    attempt: Attempt
+    note: str
 
 
 @dataclass(frozen=True)
@@ -169,4 +177,4 @@ class FinishPublish:
 
 
 Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | Confirm | NoteMissing | Resume | StartOver | GiveUp
-        | Cancel | End | Clean | Expire | Favour | Record | Examine | Publish | FinishPublish)
+        | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | Examine | Publish | FinishPublish)

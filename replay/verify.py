@@ -79,20 +79,20 @@ def comparable(target: Offsets) -> Callable[[Attempt, ProductState], bool]:
             raise ConflictError(f"readers of {name} were switched over while r{shadow.release} was being verified",
                                 expected=f"r{shadow.release}", found=shown.attempt_name if shown else "nothing",
                                 next=f"kappa verify {name}")
-        return offsets.covers(_below_tip(shadow)[1], target)
+        return offsets.covers(_tip(shadow)[1], target)
     return done
 
 
 def taken(shadow: Attempt) -> tuple[Checkpoint, Offsets]:
     """The newest checkpoint in every table, and the offsets that it covers at least."""
-    checkpoint, covered = _below_tip(shadow)
+    checkpoint, covered = _tip(shadow)
     assert checkpoint is not None, "asked before it was comparable"
     return checkpoint, covered
 
 
-def _below_tip(shadow: Attempt) -> tuple[Checkpoint | None, Offsets]:
-    below = shadow.position_below(shadow.tip.id) if shadow.tip else None
-    return (shadow.tip, below.offsets) if below else (None, {})
+def _tip(shadow: Attempt) -> tuple[Checkpoint | None, Offsets]:
+    position = shadow.position_of(shadow.tip.id) if shadow.tip else None
+    return (shadow.tip, position.offsets) if position else (None, {})
 
 
 @dataclass(frozen=True)

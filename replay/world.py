@@ -12,11 +12,11 @@ from pathlib import Path
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product, ProductError, Role, load_product, load_release
-from replay import cleaning, gate, lake, log, publish
+from replay import cleaning, gate, lake, log, positions, publish
 from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
-from replay.model import Attempt, Check, Checkpoint, ProductState, Release
+from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release
 from replay.offsets import Offsets
 from replay.release import bindings_file, release_folder, verify
 from replay.settings import Settings
@@ -79,10 +79,18 @@ class World:
         """Between checkpoints, for display only."""
         return self.flink(attempt).read_positions(attempt.job_id)
 
+    def open_transactions(self, product: Product) -> Offsets:
+        """Offsets that cannot be read yet, by partition: for display only."""
+        return log.open_transactions(self.settings, _topics(product, growing=True))
+
     def slots(self) -> Slots:
         return self.flink().slots()
 
-    def committed(self, group: str, product: Product) -> Offsets:
+    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+        folder = self._checkpoints(attempt.product, attempt.name)
+        return positions.newest(folder, attempt.job_id, product.topics, attempt.checkpoint)
+
+    def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
         return log.committed_offsets(self.settings, group, list(product.topics))
 
     def ends(self, product: Product) -> Offsets:

@@ -12,7 +12,7 @@ from fake_lake import TABLES, FakeLake
 from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
 from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
-from replay.model import Attempt, Check, Checkpoint, ProductState, Release
+from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release
 from replay.offsets import Offsets
 from replay.submit import Answer
 
@@ -67,6 +67,8 @@ class FakeJob:
     restarts: int = 0
     read: dict[int, int] = field(default_factory=dict)
     """Partition → offset, as of the last checkpoint."""
+    position: Reached | None = None
+    """Of the newest checkpoint of which its sources have written it."""
     committed: dict[str, dict[int, int]] = field(default_factory=dict)
     """Table → up to where its commits have come."""
 
@@ -127,7 +129,7 @@ class FakeWorld:
     down: bool = False
     """The session cluster does not answer; its jobs go on."""
     kept: list[Retained] = field(default_factory=list)
-    positions: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
+    groups: dict[str, dict[str, dict[int, Committed]]] = field(default_factory=dict)
     """Group → committed offsets."""
     members_until: dict[str, float] = field(default_factory=dict)
     """Group → until when Kafka takes consumers that were killed for alive."""
@@ -192,7 +194,8 @@ class FakeWorld:
             if job.status == "RUNNING":
                 self.checkpoint_of(job_id)
 
-    def checkpoint_of(self, job_id: str, *, late: tuple[str, ...] = (), commit_offsets: bool = True) -> None:
+    def checkpoint_of(self, job_id: str, *, late: tuple[str, ...] = (), commit_offsets: bool = True,
+                      write_position: bool = True) -> None:
         """One job's next checkpoint; tables in `late` commit it together with a later one."""
         job = self.jobs[job_id]
         job.read = {p: min(end, job.read.get(p, 0) + self.speed) for p, end in self.ends_now["flights"].items()}
@@ -202,8 +205,13 @@ class FakeWorld:
         mine = [k for k in self.kept if k.job == job_id]
         for old in mine[:-KEPT_CHECKPOINTS]:
             self.kept.remove(old)
+        if write_position:
+            # Reference data is read to its end by the first checkpoint.
+            read = {"flights": dict(job.read), **self.reference}
+            job.position = Reached(job.number, read, read)
         if commit_offsets:
-            self.positions[job.group] = {"flights": dict(job.read)}
+            by = f"kappa job {job_id} checkpoint {job.number}"
+            self.groups[job.group] = {"flights": {p: Committed(offset, by) for p, offset in job.read.items()}}
         for table in TABLES:
             if table not in late:
                 self._commit(table, job.branch, job_id, job, job.read)
@@ -253,9 +261,7 @@ class FakeWorld:
         job = self.jobs.get(job_id)
         if job is None:
             return None
-        # Reference data is read to its end by the first checkpoint, and no offset of it is ever committed.
-        finished = frozenset(self.reference if job.checkpoint else ())
-        return Job(job_id, job.status, checkpoint=job.checkpoint, finished_sources=finished, restarts=job.restarts,
+        return Job(job_id, job.status, checkpoint=job.checkpoint, restarts=job.restarts,
                    error="boom" if job.status == "FAILED" else "")
 
     def submission(self, attempt: Attempt) -> Answer:
@@ -276,8 +282,12 @@ class FakeWorld:
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         return tuple(self.problems), self.log_lost
 
-    def committed(self, group: str, product: Product) -> Offsets:
-        return {t: dict(p) for t, p in self.positions.get(group, {}).items()}
+    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+        found = self.jobs[attempt.job_id].position
+        return found if found and found.checkpoint > attempt.checkpoint else None
+
+    def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
+        return {t: dict(p) for t, p in self.groups.get(group, {}).items()}
 
     def ends(self, product: Product) -> Offsets:
         return {t: dict(p) for t, p in self.ends_now.items()}
@@ -399,7 +409,7 @@ class FakeWorld:
         self._gate("during clean")
         if self.clock() < self.members_until.get(attempt.group, 0.0):
             raise RetryableError(f"consumer group {attempt.group} still has members")
-        self.positions.pop(attempt.group, None)
+        self.groups.pop(attempt.group, None)
         self.bindings.discard(attempt.name)
         self.cleaned.append(attempt.name)
         fence()

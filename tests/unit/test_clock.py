@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from replay.clock import local, may_wait, watermark
+from jobs.product import Output, Product, ProductSettings, Topic
+from replay.clock import at_position, local, may_wait, watermark
 
 HOUR = 3_600_000
 
@@ -18,6 +20,34 @@ def test_the_watermark_is_that_of_the_slowest_partition() -> None:
         ("orders", 0): 10 * HOUR, ("orders", 1): 9 * HOUR, ("shops", 0): 7 * HOUR}
     assert watermark(clocks, lateness) == 7 * HOUR - 600_000
     assert watermark({**clocks, ("shops", 0): None}, lateness) == -math.inf
+
+
+class Aborted:
+    """A log with one record at offset 3 and, behind it, aborted ones only."""
+
+    def __init__(self) -> None:
+        self.read_from: list[int] = []
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> list[tuple[int, int, bytes | None]]:
+        self.read_from.append(start)
+        return [(3, 7 * HOUR, b"x")] if start <= 3 < end else []
+
+
+@pytest.mark.parametrize(("end", "expected", "read_from"), [
+    pytest.param(4, 7 * HOUR, [0], id="the last record"),
+    pytest.param(154, 7 * HOUR, [144, 54, 0], id="150 aborted records behind it"),
+    pytest.param(3, None, [0], id="nothing yet"),
+    pytest.param(0, None, [], id="an empty partition"),
+])
+def test_the_clock_at_a_position_is_that_of_the_last_record_however_much_was_aborted(
+        end: int, expected: int | None, read_from: list[int]) -> None:
+    log = Aborted()
+    settings = ProductSettings(name="orders", topics={"orders": Topic(role="events", allowed_lateness="1h")},
+                               outputs={"rows": Output(kind="rows", of="orders")})
+    product = Product(folder=Path("/nowhere"), settings=settings, contract={}, columns={})
+    found = at_position(product, {"orders": {0: end}}, log)
+    assert found == (-math.inf if expected is None else expected - HOUR)
+    assert log.read_from == read_from
 
 
 def test_a_row_may_wait_until_the_watermark_passed_its_window() -> None:

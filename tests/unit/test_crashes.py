@@ -76,7 +76,7 @@ class Scene:
             "clusters": sorted(world.clusters),
             "prioritised": sorted(world.prioritised),
             "branches": sorted({b for _, b in lake.refs}),
-            "groups": sorted(world.positions),
+            "groups": sorted(world.groups),
             "checkpoints": sorted({k.branch for k in world.kept}),
             "bindings": sorted(world.bindings),
             "files": sorted({f.split("/")[0] for f in lake.files}),

@@ -11,7 +11,18 @@ import pytest
 from jobs.product import LagLimit
 from replay.decide import EXPIRY_SECONDS, LOST_ANSWER_SECONDS, MISSING_SECONDS, decide, lag_seconds
 from replay.flink import Job
-from replay.model import Attempt, Checkpoint, Move, Position, ProductState, Publication, Release, State
+from replay.model import (
+    Attempt,
+    Checkpoint,
+    Committed,
+    Move,
+    Position,
+    ProductState,
+    Publication,
+    Reached,
+    Release,
+    State,
+)
 from replay.observe import Observation, Policy, Seen
 from replay.offsets import latest
 from replay.steps import (
@@ -25,6 +36,7 @@ from replay.steps import (
     Favour,
     FinishPublish,
     GiveUp,
+    NoteForeignOffsets,
     NoteMissing,
     NoteSubmitting,
     Publish,
@@ -57,9 +69,12 @@ def running(**fields: Any) -> Attempt:
     return attempt(**{"state": State.replaying, "submitted_at": NOW - 100, "confirmed": True, **fields})
 
 
-def seen(checkpoint: int = 0, status: str = "RUNNING", **fields: Any) -> Seen:
-    return Seen(**{"job": Job("a", status, checkpoint=checkpoint, error="boom" if status == "FAILED" else ""),
-                   "ends": ENDS, "reference": REFERENCE, "policy": POLICY, **fields})
+def seen(checkpoint: int = 0, status: str = "RUNNING", *, reached: Mapping[str, Mapping[int, int]] | None = None,
+         **fields: Any) -> Seen:
+    """`reached`: the sources stood there at this checkpoint, and have said so."""
+    position = None if reached is None else Reached(checkpoint, reached, reached)
+    job = Job("a", status, checkpoint=checkpoint, error="boom" if status == "FAILED" else "")
+    return Seen(**{"position": position, "job": job, "ends": ENDS, "reference": REFERENCE, "policy": POLICY, **fields})
 
 
 def snapshot(checkpoint: int) -> Checkpoint:
@@ -67,7 +82,7 @@ def snapshot(checkpoint: int) -> Checkpoint:
 
 
 def positions(*checkpoints: int, offsets: Mapping[str, Mapping[int, int]] = WHOLE) -> tuple[Position, ...]:
-    return tuple(Position(c, offsets) for c in checkpoints)
+    return tuple(Position(c, offsets, read=offsets) for c in checkpoints)
 
 
 def publication(checkpoint: int, finished: float | None = 1.0, attempt: int = 1, **fields: Any) -> Publication:
@@ -181,29 +196,44 @@ ONCE_NEAR = running(positions=(Position(1, EARLIER, NOW - 5, EARLIER),), near=1)
 
 
 @pytest.mark.parametrize(("a", "s", "near", "caught_up"), [
-    pytest.param(FRESH, seen(1, committed=WHOLE), 1, False, id="near once"),
-    pytest.param(ONCE_NEAR, seen(2, committed=WHOLE), 2, True, id="near for long enough"),
-    pytest.param(ONCE_NEAR, seen(2, committed=HALF), 0, False, id="one partition behind: from the start"),
-    pytest.param(ONCE_NEAR, seen(2, committed={"flights": {0: 90, 1: 90}, **REFERENCE}), 2, True, id="at the limit"),
-    pytest.param(ONCE_NEAR, seen(2, committed={"flights": {0: 89, 1: 100}, **REFERENCE}), 0, False, id="over it"),
-    pytest.param(running(near=1), seen(2, committed={**ENDS, "airlines": {0: 15}}), 0, False,
+    pytest.param(FRESH, seen(1, reached=WHOLE), 1, False, id="near once"),
+    pytest.param(ONCE_NEAR, seen(2, reached=WHOLE), 2, True, id="near for long enough"),
+    pytest.param(ONCE_NEAR, seen(2, reached=HALF), 0, False, id="one partition behind: from the start"),
+    pytest.param(ONCE_NEAR, seen(2, reached={"flights": {0: 90, 1: 90}, **REFERENCE}), 2, True, id="at the limit"),
+    pytest.param(ONCE_NEAR, seen(2, reached={"flights": {0: 89, 1: 100}, **REFERENCE}), 0, False, id="over it"),
+    pytest.param(running(near=1), seen(2, reached={**ENDS, "airlines": {0: 15}}), 0, False,
                  id="reference data not whole"),
-    pytest.param(ONCE_NEAR, seen(2, committed={}), 0, False, id="nothing committed"),
+    pytest.param(ONCE_NEAR, seen(2, reached={}), 0, False, id="nothing read"),
 ])
 def test_positions(a: Attempt, s: Seen, near: int, caught_up: bool) -> None:
-    assert s.job is not None
-    offsets = latest(s.committed, a.positions[-1].offsets if a.positions else {})
+    assert s.position is not None
+    covered = latest(s.position.covered, a.positions[-1].offsets if a.positions else {})
     got = step(a, s)
     assert isinstance(got, Record)
-    assert (got.position, got.near, got.caught_up) == (Position(s.job.checkpoint, offsets, NOW, ENDS), near, caught_up)
+    position = Position(s.position.checkpoint, covered, NOW, ENDS, s.position.read)
+    assert (got.position, got.near, got.caught_up) == (position, near, caught_up)
 
 
 def test_an_old_checkpoint_is_no_new_position() -> None:
-    assert step(ONCE_NEAR, seen(1, committed=WHOLE)) == Wait("r1-a1: replaying")
+    assert step(ONCE_NEAR, seen(1, reached=WHOLE)) == Wait("r1-a1: replaying")
+
+
+def test_a_position_is_that_of_its_checkpoint_whatever_completed_since() -> None:
+    got = step(ONCE_NEAR, seen(3, position=Reached(2, WHOLE, WHOLE)))
+    assert isinstance(got, Record)
+    assert got.position.checkpoint == 2
+
+
+def test_a_checkpoint_without_a_position_is_waited_for_and_then_told_of() -> None:
+    assert step(ONCE_NEAR, seen(3)) == Wait("r1-a1: replaying")
+    told = ("r1-a1: checkpoint 4 is complete, and its sources have not written where they stood, {}: the JobManager's "
+            "log says why, unless its connector is of an earlier version")
+    assert step(ONCE_NEAR, seen(4)) == Wait(told.format("since checkpoint 1"), notable=True)
+    assert step(FRESH, seen(4)) == Wait(told.format("so far"), notable=True)
 
 
 def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
-    got = step(ONCE_NEAR, seen(2, committed=WHOLE, standing_clocks=("TemporalJoin[112]",)))
+    got = step(ONCE_NEAR, seen(2, reached=WHOLE, standing_clocks=("TemporalJoin[112]",)))
     assert got == Wait("r1-a1: the log's clock has not come to 1 operators since the job was (re)started: results wait "
                        "until every partition of every topic that grows has a record", notable=True)
 
@@ -217,7 +247,8 @@ SHOWN = {"rows": 104}
 
 @pytest.mark.parametrize(("a", "publishable", "expected"), [
     pytest.param(CAUGHT_UP, (), "wait", id="no table has committed"),
-    pytest.param(CAUGHT_UP, (4,), "wait", id="only a checkpoint of which no offsets are sure"),
+    pytest.param(CAUGHT_UP, (3,), "wait", id="only a checkpoint whose position nobody saw"),
+    pytest.param(CAUGHT_UP, (4,), Examine(CAUGHT_UP, snapshot(4)), id="a checkpoint at whose position it was near"),
     pytest.param(CAUGHT_UP, (5, 4), Examine(CAUGHT_UP, snapshot(5)), id="checked before readers see it"),
     pytest.param(AUDITED, (6, 5, 4), Publish(AUDITED, snapshot(5), WHOLE, MAIN, Move.switch),
                  id="exactly what was checked"),
@@ -322,7 +353,7 @@ def test_the_attempt_that_readers_depend_on_comes_first() -> None:
     candidate, active = running(number=2), running(state=State.active)
     releases = (Release("flights", 1, "f", 0.0, REFERENCE),)
     state = ProductState("flights", releases, (active, candidate), (publication(4),))
-    looks = Observation({"r1-a1": seen(3, committed=WHOLE), "r1-a2": seen(3, committed=WHOLE)}, {"rows": 104}, False)
+    looks = Observation({"r1-a1": seen(3, reached=WHOLE), "r1-a2": seen(3, reached=WHOLE)}, {"rows": 104}, False)
     got = decide(state, looks, NOW)
     assert isinstance(got, Record)
     assert got.attempt == active
@@ -350,7 +381,7 @@ def second(base: Attempt, **fields: Any) -> Attempt:
 MANUAL = second(AUDITED, auto_switch=False)
 WANTED = replace(MANUAL, promote=Move.switch)
 BACK = second(STANDBY, promote=Move.rollback, positions=positions(2, 3, offsets=HALF))
-FRESH_CHECKPOINT = seen(8, committed=WHOLE, publishable=(snapshot(8),))
+FRESH_CHECKPOINT = seen(8, reached=WHOLE, publishable=(snapshot(8),))
 READY = seen(5, publishable=(snapshot(5),))
 
 
@@ -397,27 +428,37 @@ def test_a_switch_back_to_a_standby_never_shows_an_older_position() -> None:
     assert "r2-a1: waiting for the next checkpoint in every table" in got.reason
 
 
-@pytest.mark.parametrize(("at", "seen_live", "fits"), [
-    pytest.param(60, {4: 60}, True, id="all that was in the log when the shown one was first seen"),
+@pytest.mark.parametrize(("at", "live", "fits"), [
+    pytest.param(60, {4: 60}, True, id="all that the sources had read at its checkpoint"),
     pytest.param(59, {4: 60}, False, id="a record fewer"),
-    pytest.param(60, {3: 60, 7: 70}, False, id="it was first seen later"),
-    pytest.param(60, {3: 70}, False, id="nobody has looked since"),
-    pytest.param(70, {3: 70}, True, id="nobody but the successor has looked since"),
+    pytest.param(60, {3: 50, 5: 60}, True, id="nobody saw that one: what they had read at a later one"),
+    pytest.param(59, {3: 50, 5: 60}, False, id="a record fewer than that"),
+    pytest.param(69, {3: 50}, False, id="it was lost before anybody saw one: what the log held soon after"),
+    pytest.param(70, {3: 50}, True, id="that is covered"),
 ])
-def test_a_successor_holds_at_least_what_the_shown_one_may_hold(at: int, seen_live: Mapping[int, int],
-                                                                fits: bool) -> None:
-    """A controller that comes back finds a checkpoint that covers, for sure, only what was read long ago."""
+def test_a_successor_holds_at_least_what_the_shown_one_may_hold(at: int, live: Mapping[int, int], fits: bool) -> None:
+    """What is shown may hold more than it covers: records whose watermark had not come yet."""
     def log(offset: int) -> Mapping[str, Mapping[int, int]]:
         return {**REFERENCE, "flights": {0: offset, 1: 100}}
 
-    live = replace(LIVE, positions=tuple(Position(c, log(20), NOW - 50 + c, log(end)) for c, end in seen_live.items()))
-    mine = (Position(4, log(50), NOW - 100), Position(5, log(at), NOW - 10, log(70)))
+    shown = replace(LIVE, positions=tuple(Position(c, log(20), NOW - 50 + c, log(90), log(read))
+                                          for c, read in live.items()))
+    mine = (Position(4, log(50), NOW - 100, log(90), log(50)), Position(5, log(at), NOW - 10, log(70), log(at)))
     candidate = second(AUDITED, positions=mine)
     releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
-    state = ProductState("flights", releases, (live, candidate), (publication(4, covered=log(20), finished=NOW - 40),))
-    looks = {"r1-a1": seen(7, publishable=(snapshot(4),)), "r2-a1": READY}
+    state = ProductState("flights", releases, (shown, candidate), (publication(4, covered=log(20), finished=NOW - 40),))
+    looks = {"r1-a1": seen(5, publishable=(snapshot(4),)), "r2-a1": READY}
     got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
-    assert isinstance(got, Publish if fits else Wait | Record)
+    assert isinstance(got, Publish if fits else Wait)
+
+
+def test_a_position_by_committed_offsets_is_covered_by_later_checkpoints_only() -> None:
+    """As earlier versions remember them: the offsets were read before the checkpoint, the watermark may follow it."""
+    old = replace(CAUGHT_UP, positions=(Position(4, WHOLE), Position(5, WHOLE)))
+    assert old.position_of(4) is None
+    assert old.position_of(5) == Position(4, WHOLE)
+    assert CAUGHT_UP.position_of(5) == Position(5, WHOLE, read=WHOLE)
+    assert CAUGHT_UP.position_of(9) == Position(5, WHOLE, read=WHOLE)
 
 
 def test_a_log_that_is_not_whole_any_more_keeps_the_candidate_from_readers() -> None:
@@ -437,7 +478,7 @@ def test_a_deadline_aborts_only_what_has_not_caught_up() -> None:
 
 def test_a_branch_that_lost_a_checkpoint_was_tampered_with() -> None:
     gone = second(running(), positions=positions(5), tip=snapshot(5))
-    look = seen(6, committed=WHOLE, publishable=(snapshot(6),))
+    look = seen(6, reached=WHOLE, publishable=(snapshot(6),))
     error = ("somebody else dropped or moved branch {}: checkpoint 5 was in every table (rows=105) and no longer is")
     assert beside(gone, look) == GiveUp(gone, State.failed, error.format("r2-a1"))
     live = replace(LIVE, tip=snapshot(5))
@@ -474,12 +515,45 @@ def test_what_failed_just_now_comes_last() -> None:
     assert decide(over, Observation(), NOW, ("r1-a1",)) == Clean(replace(other, state=State.failed))
 
 
-def test_a_deleted_consumer_group_takes_no_position_back() -> None:
-    a = second(running(), positions=positions(5))
-    got = beside(a, seen(6, committed={}, publishable=(snapshot(6),)))
+def committed(by: str, *partitions: int) -> Mapping[str, Mapping[int, Committed]]:
+    return {"flights": {p: Committed(100, by) for p in partitions}}
+
+
+@pytest.mark.parametrize(("found", "said"), [
+    pytest.param(committed("kappa job a checkpoint 4", 0, 1), "", id="its own, of an earlier checkpoint"),
+    pytest.param({**committed("kappa job a checkpoint 4", 0), "flights": {
+        0: Committed(100, "kappa job a checkpoint 4"), 1: Committed(7, "")}}, "set flights-1 to 7", id="one was set"),
+    pytest.param(committed("", 0, 1), "set flights-0 to 100, flights-1 to 100", id="all were set"),
+    pytest.param(committed("kappa job other checkpoint 4", 0, 1), "set flights-0 to 100, flights-1 to 100",
+                 id="by another job"),
+    pytest.param(committed("kappa job a checkpoint 4", 1), "deleted those of flights-0", id="one was deleted"),
+    pytest.param({}, "deleted those of flights-0, flights-1", id="all were deleted"),
+    pytest.param(committed("", 0), "set flights-0 to 100; deleted those of flights-1", id="both"),
+])
+def test_who_changes_committed_offsets_is_named_and_nothing_else_changes(
+        found: Mapping[str, Mapping[int, Committed]], said: str) -> None:
+    """Reference topics are read to an end, which may never be committed."""
+    a = running(positions=positions(5), committed=True)
+    look = seen(5, committed=found)
+    note = (f"somebody changed the committed offsets of group kappa-flights-r1-a1: {said}. Nothing depends on them, "
+            "and the job commits its own at its next checkpoint")
+    assert step(a, look) == (NoteForeignOffsets(a, note) if said else Wait("r1-a1: replaying"))
+    if said:
+        told = replace(a, foreign_offsets=note)
+        assert step(told, look) == Wait("r1-a1: replaying")
+        ours = seen(5, committed=committed("kappa job a checkpoint 5", 0, 1))
+        assert step(told, ours) == NoteForeignOffsets(told, "")
+    got = step(a, replace(look, position=Reached(6, WHOLE, WHOLE), job=Job("a", "RUNNING", checkpoint=6)))
     assert isinstance(got, Record)
     assert got.position.offsets == WHOLE
-    assert got.note == "committed offsets of group kappa-flights-r2-a1 went back: somebody deleted or reset them"
+
+
+@pytest.mark.parametrize("a", [
+    pytest.param(running(positions=positions(5)), id="nothing was committed yet"),
+    pytest.param(running(positions=(Position(5, WHOLE),), committed=True), id="by a connector that does not sign"),
+])
+def test_nobody_is_blamed_without_cause(a: Attempt) -> None:
+    assert step(a, seen(5, committed=committed("", 0))) == Wait("r1-a1: replaying")
 
 
 @pytest.mark.parametrize(("before", "seconds", "near"), [
@@ -491,7 +565,7 @@ def test_the_lag_in_seconds_is_how_long_ago_the_log_ended_here(
         before: tuple[tuple[float, int], ...], seconds: float | None, near: int) -> None:
     past = tuple(Position(i, {"flights": {0: 1}}, at, {"flights": {0: end}}) for i, (at, end) in enumerate(before))
     a = running(positions=past)
-    look = seen(9, committed={"flights": {0: 50}}, ends={"flights": {0: 55}}, reference={})
+    look = seen(9, reached={"flights": {0: 50}}, ends={"flights": {0: 55}}, reference={})
     got = step(a, look)
     assert isinstance(got, Record)
     assert lag_seconds((*past, got.position)) == seconds

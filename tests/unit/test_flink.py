@@ -35,7 +35,6 @@ more words
 VERTICES = [{"id": "v1", "name": "Source: flights[70] -> Calc[71]", "status": "RUNNING"},
             {"id": "v2", "name": "Source: airlines[79]", "status": "FINISHED"},
             {"id": "v3", "name": "Deduplicate[83]", "status": "FINISHED"}]
-READ = frozenset({"airlines"})
 
 
 def settings(home: Path) -> Settings:
@@ -68,10 +67,10 @@ def job_answers(state: str = "RUNNING", restarts: int = 0, completed: int | None
 
 
 @pytest.mark.parametrize(("answers", "expected"), [
-    pytest.param(job_answers(), Job("j", "RUNNING", checkpoint=7, finished_sources=READ), id="well"),
-    pytest.param(job_answers(completed=None), Job("j", "RUNNING", finished_sources=READ), id="restored only"),
-    pytest.param(job_answers(restarts=2), Job("j", "RUNNING", 2, 7, DISK_FULL, READ), id="restarted"),
-    pytest.param(job_answers("FAILED"), Job("j", "FAILED", 0, 7, DISK_FULL, READ), id="failed"),
+    pytest.param(job_answers(), Job("j", "RUNNING", checkpoint=7), id="well"),
+    pytest.param(job_answers(completed=None), Job("j", "RUNNING"), id="restored only"),
+    pytest.param(job_answers(restarts=2), Job("j", "RUNNING", 2, 7, DISK_FULL), id="restarted"),
+    pytest.param(job_answers("FAILED"), Job("j", "FAILED", 0, 7, DISK_FULL), id="failed"),
     pytest.param({"/jobs/j": {"state": "INITIALIZING"}}, Job("j", "INITIALIZING"), id="no job master to ask yet"),
     pytest.param({}, None, id="unknown"),
 ])

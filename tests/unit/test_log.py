@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import fastavro
 import pytest
+from confluent_kafka import IsolationLevel
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from replay import log
@@ -98,10 +99,20 @@ def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | N
     assert all("--add-config" in p.next and "topic flights" in str(p) for p in problems)
 
 
+def test_the_end_is_the_last_stable_offset_and_what_lies_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {IsolationLevel.READ_COMMITTED: {0: 5, 1: 9}, IsolationLevel.READ_UNCOMMITTED: {0: 17, 1: 9}}
+    monkeypatch.setattr(log, "_offsets_now", lambda settings, topics, spec, isolation: {
+        topic: dict(ends[isolation]) for topic in topics})
+    assert log.end_offsets(SETTINGS, ["flights"]) == {"flights": {0: 5, 1: 9}}
+    assert log.open_transactions(SETTINGS, ["flights"]) == {"flights": {0: 12}}
+    ends[IsolationLevel.READ_UNCOMMITTED] = ends[IsolationLevel.READ_COMMITTED]
+    assert log.open_transactions(SETTINGS, ["flights"]) == {}
+
+
 def test_partitions_without_a_record_so_late_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def answer(settings: Any, topics: list[str], spec: Any) -> dict[str, dict[int, int]]:
+    def answer(settings: Any, topics: list[str], spec: Any, isolation: Any) -> dict[str, dict[int, int]]:
         asked.append(spec)
         return {topic: {0: 5, 1: -1} for topic in topics}
 

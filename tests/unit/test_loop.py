@@ -18,7 +18,7 @@ from replay import intents
 from replay.decide import LOST_ANSWER_SECONDS
 from replay.errors import ConflictError, RefusedError
 from replay.loop import LEASE_SECONDS, Diary, Loop, WorldLike, describe, heartbeat, serve
-from replay.model import Check, State
+from replay.model import Check, Committed, State
 from replay.steps import Blocked, Publish, Submit, Wait
 from replay.store import Store
 from replay.submit import Answer
@@ -121,15 +121,26 @@ def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
     assert (lost.attempt, lost.detail) == ("r1-a1", "its job became CANCELED, and not by this controller")
 
 
-def test_offsets_that_stay_deleted_are_told_of_once(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    group = begin(loop, world).group
-    turn(loop, world, clock, 30)
+def test_offsets_that_somebody_sets_to_the_end_change_nothing_and_are_told_of_once(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    """The group of a source that assigns partitions has no members: anybody may set its offsets at any time."""
+    world.speed = 1
+    attempt = begin(loop, world)
+    group, state = attempt.group, turn(loop, world, clock, 12)
     for _ in range(5):
-        world.checkpoint_of("job-1-0", commit_offsets=False)
-        world.positions.pop(group, None)
-        turn(loop, world, clock, 1)
+        world.checkpoint_of("job-1-0")
+        world.groups[group] = {"flights": {0: Committed(100, ""), 1: Committed(90, "")}}
+        clock.time += 1
+        loop.run_once("flights")
+        state = loop.store.load("flights")
+        assert state.attempts[0].positions[-1].offsets["flights"] == world.jobs["job-1-0"].read
+    assert state.published is None
+    assert state.attempts[0].state is State.replaying
     told = [e.detail for e in loop.store.events("flights") if e.what == "disturbed"]
-    assert told == [f"committed offsets of group {group} went back: somebody deleted or reset them"]
+    assert told == [f"somebody changed the committed offsets of group {group}: set flights-0 to 100, flights-1 to 90. "
+                    "Nothing depends on them, and the job commits its own at its next checkpoint"]
+    state = turn(loop, world, clock, 3)  # its own offsets are there again
+    assert state.attempts[0].foreign_offsets == ""
 
 
 def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(

@@ -24,7 +24,7 @@ from replay import intents, offsets
 from replay.decide import LOST_ANSWER_SECONDS
 from replay.errors import KappaError
 from replay.loop import LEASE_SECONDS, Loop, WorldLike
-from replay.model import Attempt, Check, Move, ProductState, Publication, State
+from replay.model import Attempt, Check, Committed, Move, ProductState, Publication, State
 from replay.steps import Blocked
 from replay.store import Lease, Store
 
@@ -111,12 +111,13 @@ class Controller(RuleBasedStateMachine):
         self.world.settle()
 
     @rule(which=st.integers(0, 5), late=st.sets(st.sampled_from(TABLES)), committed=st.booleans(),
-          more=st.integers(0, 60))
-    def checkpoint(self, which: int, late: set[str], committed: bool, more: int) -> None:
+          written=st.booleans(), more=st.integers(0, 60))
+    def checkpoint(self, which: int, late: set[str], committed: bool, written: bool, more: int) -> None:
         self.world.settle()
         self.world.ends_now["flights"][1] += more
         if jobs := self.running():
-            self.world.checkpoint_of(jobs[which % len(jobs)], late=tuple(late), commit_offsets=committed)
+            self.world.checkpoint_of(jobs[which % len(jobs)], late=tuple(late), commit_offsets=committed,
+                                     write_position=written)
 
     # Controllers
 
@@ -237,11 +238,11 @@ class Controller(RuleBasedStateMachine):
     # What fails, and people who should not be there
 
     @rule(what=st.sampled_from(["down", "jobs", "silent", "cluster", "FAILED", "CANCELED", "RESTARTING", "room",
-                                "checks", "clocks", "retention", "group"]), which=st.integers(0, 5))
+                                "checks", "clocks", "retention", "group", "offsets"]), which=st.integers(0, 5))
     def trouble(self, what: str, which: int) -> None:
         world = self.world
         self.troubled = True
-        clusters, groups, jobs = sorted(world.clusters), sorted(world.positions), self.running()
+        clusters, groups, jobs = sorted(world.clusters), sorted(world.groups), self.running()
         match what:
             case "down":
                 world.down = True
@@ -264,7 +265,10 @@ class Controller(RuleBasedStateMachine):
             case "retention":
                 world.problems = ["topic flights: retention.ms=1000"]
             case "group" if groups:
-                del world.positions[groups[which % len(groups)]]
+                del world.groups[groups[which % len(groups)]]
+            case "offsets" if groups:  # somebody sets them to the end of the log
+                ends = world.ends_now["flights"]
+                world.groups[groups[which % len(groups)]] = {"flights": {p: Committed(o, "") for p, o in ends.items()}}
 
     @precondition(lambda self: self.troubled)
     @rule()
@@ -434,7 +438,7 @@ def leftovers(world: FakeWorld, a: Attempt, *, adrift: bool) -> list[str]:
         *(f"branch of {t}" for t, b in lake.refs if b == a.name),
         *(f for f in lake.files if f.startswith(f"{a.name}/") and f not in named),
         *(k.path for k in world.kept if k.branch == a.name),
-        *(g for g in world.positions if g == a.group),
+        *(g for g in world.groups if g == a.group),
         *(b for b in world.bindings if b == a.name),
         *(c for c in world.clusters if c == a.cluster),
         *(i for i, j in world.jobs.items() if j.branch == a.name and j.runs),

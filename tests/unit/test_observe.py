@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from control_world import Clock, FakeJob, FakeWorld
 
-from replay.model import Attempt, Position, ProductState, Publication, Release, State
+from replay.model import Attempt, Position, ProductState, Publication, Reached, Release, State
 from replay.observe import observe
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
@@ -19,7 +19,7 @@ class RecordingWorld(FakeWorld):
     """Remembers the order of questions."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("committed", "job", "publishable", "retained", "ends"):
+        if name in ("position", "committed", "job", "publishable", "retained", "ends"):
             object.__getattribute__(self, "__dict__").setdefault("asked", []).append(name)
         return object.__getattribute__(self, name)
 
@@ -30,27 +30,29 @@ def state(attempt: Attempt, *publications: Publication) -> ProductState:
 
 @pytest.mark.parametrize(("attempt", "job", "asked"), [
     pytest.param(replace(ATTEMPT, positions=(Position(3, {}),)), FakeJob("r1-a1", checkpoint=3),
-                 ["committed", "job", "ends"], id="replaying"),
-    pytest.param(ATTEMPT, FakeJob("r1-a1", checkpoint=3), ["committed", "job", "ends", "publishable"],
+                 ["job", "committed", "ends"], id="replaying"),
+    pytest.param(ATTEMPT, FakeJob("r1-a1", checkpoint=3), ["job", "position", "committed", "ends", "publishable"],
                  id="a new checkpoint"),
     pytest.param(replace(ATTEMPT, state=State.active), FakeJob("r1-a1", checkpoint=3),
-                 ["committed", "job", "ends", "publishable"], id="may be published"),
-    pytest.param(ATTEMPT, None, ["committed", "job", "publishable", "retained"], id="lost"),
+                 ["job", "position", "committed", "ends", "publishable"], id="may be published"),
+    pytest.param(ATTEMPT, None, ["job", "publishable", "retained"], id="lost"),
+    pytest.param(ATTEMPT, FakeJob("r1-a1", status="FAILED", checkpoint=3), ["job", "publishable", "retained"],
+                 id="ended"),
     pytest.param(replace(ATTEMPT, confirmed=False), FakeJob("r1-a1"), ["job", "ends"], id="not confirmed"),
 ])
-def test_offsets_are_read_before_the_checkpoint_that_is_to_cover_them(
+def test_no_more_is_asked_than_what_flink_says_makes_worth_it(
         attempt: Attempt, job: FakeJob | None, asked: list[str]) -> None:
     world = RecordingWorld(Clock(), jobs={"j": job} if job else {})
     observe(world, state(attempt))
     assert world.__dict__["asked"] == asked
 
 
-def test_reference_data_counts_as_read_once_its_source_has_ended() -> None:
-    positions = {"kappa-flights-r1-a1": {"flights": {0: 5}}}
-    begun = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1")}, positions=positions)
-    assert observe(begun, state(ATTEMPT)).attempts["r1-a1"].committed == {"flights": {0: 5}}
-    ended = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=1)}, positions=positions)
-    assert observe(ended, state(ATTEMPT)).attempts["r1-a1"].committed == {"flights": {0: 5}, "airlines": {0: 16}}
+def test_the_position_is_that_of_the_job_that_runs_now() -> None:
+    reached = Reached(4, {"flights": {0: 5}}, {"flights": {0: 6}})
+    jobs = {"i": FakeJob("r1-a1", checkpoint=9, position=replace(reached, checkpoint=9)),
+            "j": FakeJob("r1-a1", checkpoint=4, position=reached)}
+    seen = observe(FakeWorld(Clock(), jobs=jobs), state(replace(ATTEMPT, job_ids=("i", "j"))))
+    assert seen.attempts["r1-a1"].position == reached
 
 
 def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> None:
@@ -65,7 +67,8 @@ def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None
     world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)})
     second = replace(ATTEMPT, number=2, job_ids=("k",))
     seen = observe(world, ProductState("flights", (RELEASE,), (ATTEMPT, second))).attempts
-    assert world.__dict__["asked"] == ["committed", "job", "committed", "job", "ends", "publishable", "publishable"]
+    assert world.__dict__["asked"] == [
+        "job", "position", "committed", "job", "position", "committed", "ends", "publishable", "publishable"]
     assert seen["r1-a1"].ends == seen["r1-a2"].ends == world.ends_now
 
 

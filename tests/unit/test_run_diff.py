@@ -35,7 +35,7 @@ class Lake:
 
 def attempt(release: int, state: State, *positions: int, number: int = 1) -> Attempt:
     return Attempt("orders", release, number, 0.0, 1, ("j",), state=state, positions=tuple(
-        Position(c, {"orders": {0: 10 * c}}) for c in positions))
+        Position(c, read := {"orders": {0: 10 * c}}, read=read) for c in positions))
 
 
 def product_state(*attempts: Attempt, published: bool = True) -> ProductState:
@@ -63,13 +63,14 @@ def test_without_a_candidate_the_newest_attempt_that_runs() -> None:
     assert choose(Lake({"r2-a1": (3,), "r3-a1": (3,)}), state, None, None) == (SHOWN, at("r2-a1", 3, 20))
 
 
-def test_a_checkpoint_without_a_position_below_it_is_passed_over() -> None:
+def test_a_checkpoint_without_a_position_is_passed_over() -> None:
     state = product_state(ACTIVE, attempt(2, State.replaying, 7, 8))
-    assert choose(Lake({"r2-a1": (8, 7)}), state, None, None)[1] == at("r2-a1", 8, 70)
+    assert choose(Lake({"r2-a1": (8, 7)}), state, None, None)[1] == at("r2-a1", 8, 80)
+    assert choose(Lake({"r2-a1": (7, 6)}), state, None, None)[1] == at("r2-a1", 7, 70)
     with pytest.raises(RetryableError) as e:
-        choose(Lake({"r2-a1": (7, 6)}), state, None, None)
+        choose(Lake({"r2-a1": (6, 5)}), state, None, None)
     assert str(e.value).splitlines() == [
-        "r2-a1 has no checkpoint to compare yet", "  expected: two checkpoints in every table",
+        "r2-a1 has no checkpoint to compare yet", "  expected: a checkpoint in every table, and its position",
         "  found:    checkpoint 8", "  next:     repeat the command in a minute"]
 
 

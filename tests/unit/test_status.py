@@ -54,6 +54,19 @@ def told(*attempts: Attempt, step: Wait | Blocked = Wait("r1-a1: waiting for the
     return status(product(*attempts), EVENTS, Sight(Observation(sights), step, {"r2-a1": {"flights": {0: 700}}}), NOW)
 
 
+def test_what_open_transactions_keep_from_being_read_is_named_and_is_no_lag() -> None:
+    found = status(product(LIVE), EVENTS, Sight(
+        Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, {"flights": {0: 1_500, 3: 2}}), NOW)
+    assert found.open_transactions == {"flights-0": 1_500, "flights-3": 2}
+    assert "  not readable before open transactions end: 1,500 offsets of flights-0, 2" in text(found)
+
+
+def test_who_changed_committed_offsets_is_told() -> None:
+    found = told(replace(LIVE, foreign_offsets="somebody changed the committed offsets"))
+    assert "         somebody changed the committed offsets" in text(found)
+    assert "flights: r1-a1 somebody changed the committed offsets" in view([found]).lines.values()
+
+
 def text(*products: ProductStatus) -> list[str]:
     console = Console(file=io.StringIO(), width=80, color_system=None)
     console.print(view(list(products)).text)
