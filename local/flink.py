@@ -163,8 +163,8 @@ def wheel_jars() -> list[Path]:
     return sorted((_wheel() / "lib").glob("*.jar"))
 
 
-def write(layout: Layout, format_jar: Path) -> None:
-    """Make FLINK_HOME: scripts, configuration, and a `lib` linked to the wheel's and the pinned jars."""
+def write(layout: Layout, own: list[Path]) -> None:
+    """Make FLINK_HOME: scripts, configuration, and a `lib` linked to the wheel's, the pinned and our own jars."""
     wheel = _wheel()
     for folder in (layout.flink, layout.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def write(layout: Layout, format_jar: Path) -> None:
             script.chmod(0o755)  # wheels carry no run bits
     # Flink's side of Python too: loaded with each job anew, its buffers outside of the heap would outlive the job.
     python = sorted((wheel / "opt").glob("flink-python-*.jar"))
-    _link(layout.flink / "lib", [*wheel_jars(), *python, *jars.paths("flink"), format_jar])
+    _link(layout.flink / "lib", [*wheel_jars(), *python, *jars.paths("flink"), *own])
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
     (layout.flink / "plugins").mkdir(exist_ok=True)
     write_conf(layout, session(layout))

@@ -40,12 +40,13 @@ def build_format_jar(java: Path, ecj: Path, classpath: Sequence[Path], out: Path
     return out
 
 
-def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, classpath: Sequence[Path]) -> str:
+def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, classpath: Sequence[Path],
+                     sources: Sequence[Path] = (TEST / "java",)) -> str:
     """Compile their JUnit tests and run them against the jar; the report, or KappaError with it."""
     with tempfile.TemporaryDirectory(prefix="format-tests-") as scratch:
         classes = Path(scratch) / "classes"
         libraries = (format_jar, *classpath, junit)
-        compile_java(java, ecj, libraries, [TEST / "java"], classes)
+        compile_java(java, ecj, libraries, sources, classes)
         run = subprocess.run(
             [java, "-cp", joined((classes, *libraries)), "org.junit.platform.console.ConsoleLauncher", "execute",
              f"--scan-classpath={classes}", "--disable-banner", "--disable-ansi-colors", "--details=tree",

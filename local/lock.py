@@ -22,7 +22,8 @@ FILES = {
         "org.apache.hadoop:hadoop-client-runtime:3.4.2",
         "org.xerial:sqlite-jdbc:3.54.1.0",
     ],
-    "build": ["org.eclipse.jdt:ecj:3.40.0"],
+    # ASM changes compiled classes of Flink's: see local/patches.py.
+    "build": ["org.eclipse.jdt:ecj:3.40.0", "org.ow2.asm:asm:9.8"],
     "test": ["org.junit.platform:junit-platform-console-standalone:1.13.4"],
 }
 HEADER = """\

@@ -18,6 +18,7 @@ import yaml
 from local import clusters, flink, jars, kafka, preflight, registry
 from local.format_jar import build_format_jar
 from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
+from local.patches import JAR_NAME, build_patches_jar
 from local.supervise import DEAD, Program, State, Supervisor, configuration, end_orphans, resident_mb
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 
@@ -199,7 +200,7 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     write_secret(layout.secrets / "pseudonym.key")
     kafka.write(layout)
     registry.write(layout)
-    flink.write(layout, _format_jar(layout, cache))
+    flink.write(layout, _own_jars(layout, cache))
     clusters.write_all(layout)
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
     layout.stack_file.write_text(yaml.safe_dump({"port_base": layout.ports.base}))
@@ -207,10 +208,12 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
         progress(f"kept {layout.settings}: it is not one that kappa up wrote")
 
 
-def _format_jar(layout: Layout, cache: Path) -> Path:
+def _own_jars(layout: Layout, cache: Path) -> list[Path]:
     """The home's own, as two homes of different versions may share the cache."""
+    ecj, asm, folder = jars.path_of("ecj", cache), jars.path_of("asm", cache), layout.home / "format"
     libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
-    return build_format_jar(java(), jars.path_of("ecj", cache), libraries, layout.home / "format" / "kappa-format.jar")
+    return [build_format_jar(java(), ecj, libraries, folder / "kappa-format.jar"),
+            build_patches_jar(java(), ecj, asm, libraries, folder / JAR_NAME)]
 
 
 def write_secret(file: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from local import flink, jars
-from local.format_jar import build_format_jar, run_format_tests
+from local import flink, jars, patches
+from local.format_jar import TEST, build_format_jar, run_format_tests
 from local.layout import java
 
 
@@ -14,10 +14,15 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     needed = [jar for part in ("build", "flink", "test") for jar in jars.read_lock(part)]
     jars.ensure(needed, cache, lambda message: None)
     ecj = jars.path_of("ecj", cache)
-    libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
+    asm, wheel = jars.path_of("asm", cache), flink.wheel_jars()
+    patched = patches.build_patches_jar(java(), ecj, asm, wheel, tmp_path / patches.JAR_NAME)
+    libraries = [patched, *wheel, *jars.paths("flink", cache), asm]
     format_jar = build_format_jar(java(), ecj, libraries, tmp_path / "kappa-format.jar")
     junit = jars.path_of("junit-platform-console-standalone", cache)
-    report = run_format_tests(java(), ecj, junit, format_jar, libraries)
+    report = run_format_tests(java(), ecj, junit, format_jar, libraries,
+                              [TEST / "java", patches.PATCHER / "java"])
     assert "0 tests failed" in report
+    assert "noInstantOfAWindowComesAfterItsEnd(String)" in report
+    assert "callsOfAnotherClassBecomeCallsOfOurs" in report
     assert "aTombstoneIsEmittedWithNothingInIt" in report
     assert "aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow" in report
