@@ -16,6 +16,7 @@ from replay.errors import ConfigError, KappaError
 JAVA_FOLDER = Path(__file__).parent.parent / "jobs" / "java"
 MAIN = JAVA_FOLDER / "src" / "main"
 TEST = JAVA_FOLDER / "src" / "test"
+VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 # Flink 2.1 supports Java 17; `--release 17` would need a JDK's signature files.
 COMPILE = ("-source", "17", "-target", "17", "-proc:none", "-encoding", "UTF-8", "-Xlint", "-failOnWarning")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -48,7 +49,8 @@ def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, class
         libraries = (format_jar, *classpath, junit)
         compile_java(java, ecj, libraries, sources, classes)
         run = subprocess.run(
-            [java, "-cp", joined((classes, *libraries)), "org.junit.platform.console.ConsoleLauncher", "execute",
+            [java, f"-Dkappa.vectors={VECTORS}", "-cp", joined((classes, *libraries)),
+             "org.junit.platform.console.ConsoleLauncher", "execute",
              f"--scan-classpath={classes}", "--disable-banner", "--disable-ansi-colors", "--details=tree",
              "--fail-if-no-tests"],
             capture_output=True, text=True, check=False, timeout=300,

@@ -38,7 +38,7 @@ class PartitionAudit:
     unaccounted: int
     violations: Mapping[str, int] = field(default_factory=dict)
     """What else is wrong. offsets_twice: in two rows, or in two classes. events_twice: rows of one event.
-    wrong_rejects: rejected as undecodable and fastavro decodes it, as late and it is not, or with another payload."""
+    wrong_rejects: rejected for a reason that is not true of it, or with another payload."""
     samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Some offsets of `unaccounted` and of each violation."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from uuid import UUID
 
 import duckdb
 import numpy as np
@@ -25,6 +24,7 @@ from replay.accounting import (
     ranges,
     reconcile,
 )
+from replay.decoding import Decoder, UndecodableError
 from replay.errors import RefusedError
 from replay.judging import Reject, rightly_rejected, waits_until
 from replay.settings import Settings
@@ -46,7 +46,7 @@ class LogReader(clock.Records, Protocol):
     """The log as the audit sees it."""
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any] | None:
-        """The record's fields by fastavro, None when it is undecodable; raises when the registry is down."""
+        """The record's fields, apart from Flink, None when it is undecodable; raises when the registry is down."""
         ...
 
 
@@ -55,14 +55,17 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
 
     Events: below the covered offset every record is in a table, a duplicate of a row in a table, in `rejects`, a
     heartbeat, or may still be in an open window (`may_wait`). Dimensions and references: every undecodable record is in
-    `rejects`; the others were read. Rejects are decoded again, by fastavro.
+    `rejects`; the others were read. Rejects are decoded again, apart from Flink.
     """
     if unknown := set(product.topics) - set(subject.covered):
         raise RefusedError(f"the position of product {product.name} is not known",
                            expected="covered offsets of every topic", found=f"none of {', '.join(sorted(unknown))}",
                            next="kappa status")
-    with log.Decoder(settings) as decoder, query.open_tables(settings, product.name, subject.snapshots) as connection:
-        reader = reader or _Kafka(settings, decoder)
+    with ExitStack() as stack:
+        connection = stack.enter_context(query.open_tables(settings, product.name, subject.snapshots))
+        if reader is None:
+            schemas = {topic: product.schema_file(topic).read_text() for topic in product.topics}
+            reader = _Kafka(settings, stack.enter_context(Decoder(settings, schemas)))
         tables = _Tables(connection, product)
         work = _Audit(product, subject, reader, tables, clock.at_position(product, subject.covered, reader))
         partitions: list[PartitionAudit] = []
@@ -253,7 +256,7 @@ class _Tables:
 class _Kafka:
     """The real log and registry."""
 
-    def __init__(self, settings: Settings, decoder: log.Decoder) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder) -> None:
         self._settings, self._decoder = settings, decoder
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
@@ -262,8 +265,8 @@ class _Kafka:
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any] | None:
         try:
-            return self._decoder.decode(value)
-        except log.UndecodableError:
+            return self._decoder.decode(topic, value)
+        except UndecodableError:
             return None
 
 
@@ -286,7 +289,5 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value of fastavro that Arrow takes, as the tables have it: instants all in one zone, UUIDs as text."""
-    if isinstance(value, UUID):
-        return str(value)
+    """A decoded value that Arrow takes: instants all in one zone."""
     return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.tzinfo else value

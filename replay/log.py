@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
-import fastavro
 from confluent_kafka import (
     Consumer,
     IsolationLevel,
@@ -47,7 +44,6 @@ TOPIC_CONFIG = {
 _WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _DEMO = " (the demo's loader does: kappa load flights)"
-_HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
 
 
 class Record(NamedTuple):
@@ -261,7 +257,7 @@ def registry(settings: Settings) -> SchemaRegistryClient:
     return SchemaRegistryClient({"url": settings.registry, "timeout": 10, "max.retries": 1})
 
 
-def _registry_down(settings: Settings, error: Exception) -> RetryableError:
+def registry_down(settings: Settings, error: Exception) -> RetryableError:
     return RetryableError("the schema registry does not answer", expected=settings.registry,
                           found=f"{type(error).__name__}: {error}"[:300], next="kappa status, then kappa up")
 
@@ -286,9 +282,9 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
                                        expected="a change that readers of old records survive (BACKWARD)",
                                        found=str(e.error_message)[:400],
                                        next="add fields with a default, or write to a new topic") from e
-                raise _registry_down(settings, e) from e
+                raise registry_down(settings, e) from e
             except Exception as e:  # httpx and its kin: the client passes on whatever its transport raises
-                raise _registry_down(settings, e) from e
+                raise registry_down(settings, e) from e
     return ids
 
 
@@ -301,12 +297,12 @@ def _schema_problems(settings: Settings, product: Product, topics: Iterable[str]
                 compatible = client.test_compatibility(subject(topic), schema)
             except SchemaRegistryError as e:
                 if e.http_status_code != 404:
-                    raise _registry_down(settings, e) from e
+                    raise registry_down(settings, e) from e
                 problems.append(LogProblem(topic, f"a schema {subject(topic)} in the registry", "none",
                                            f"register {product.schema_file(topic)}{_DEMO}"))
                 continue
             except Exception as e:
-                raise _registry_down(settings, e) from e
+                raise registry_down(settings, e) from e
             if not compatible:
                 problems.append(LogProblem(topic, "a schema compatible with the registered one",
                                            f"an incompatible change in {product.schema_file(topic).name}",
@@ -349,50 +345,3 @@ def read_range(settings: Settings, topic: str, partition: int, start: int, end: 
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
-
-
-class UndecodableError(Exception):
-    """A value that is not Confluent-framed Avro of a registered schema."""
-
-
-class Decoder:
-    """Decodes values with fastavro, apart from Flink: an independent witness."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._registry = registry(settings)
-        self._schemas: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._registry.__exit__(*error)  # type: ignore[no-untyped-call]
-
-    def decode(self, value: bytes) -> dict[str, Any]:
-        """A record's fields; UndecodableError says why not, RetryableError when the registry is down."""
-        if len(value) < _HEADER or value[0] != 0:
-            raise UndecodableError("not in Confluent's wire format")
-        schema = self._schema(int.from_bytes(value[1:_HEADER], "big"))
-        stream = io.BytesIO(value)
-        stream.seek(_HEADER)
-        try:
-            record = fastavro.schemaless_reader(stream, schema, None)
-        except Exception as e:  # fastavro raises whatever the garbage leads it to
-            raise UndecodableError(f"{type(e).__name__}: {e}") from e
-        if not isinstance(record, dict):
-            raise UndecodableError("not a record")
-        return record
-
-    def _schema(self, identity: int) -> Any:
-        if identity not in self._schemas:
-            try:
-                text = self._registry.get_schema(identity).schema_str
-            except SchemaRegistryError as e:
-                if e.http_status_code == 404:
-                    raise UndecodableError(f"schema id {identity} is not in the registry") from e
-                raise _registry_down(self._settings, e) from e
-            except Exception as e:
-                raise _registry_down(self._settings, e) from e
-            self._schemas[identity] = fastavro.parse_schema(json.loads(text or "null"))
-        return self._schemas[identity]

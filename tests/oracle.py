@@ -144,18 +144,19 @@ def arrivals_from_plan(scale: int) -> pd.DataFrame:
 
 
 def arrivals_from_log(settings: Any) -> pd.DataFrame:
-    """Where each flight event stands in the log, decoded with fastavro: identity, partition, offset, appended."""
-    from replay import log
+    """Where each flight event stands in the log, decoded apart from Flink: identity, partition, offset, appended."""
+    from replay import decoding, log
 
     found = []
-    with log.Decoder(settings) as decoder:
+    schema = (Path(__file__).parents[1] / "sql" / "flights" / "schemas" / "flights.avsc").read_text()
+    with decoding.Decoder(settings, {"flights": schema}) as decoder:
         for partition, end in log.end_offsets(settings, ["flights"])["flights"].items():
             for record in log.read_range(settings, "flights", partition, 0, end):
                 if record.value is None:
                     continue
                 try:
-                    fields = decoder.decode(record.value)
-                except log.UndecodableError:
+                    fields = decoder.decode("flights", record.value)
+                except decoding.UndecodableError:
                     continue
                 found.append(("|".join(str(fields[c]) for c in IDENTITY), partition, record.offset, record.timestamp))
     return _arrivals(found)

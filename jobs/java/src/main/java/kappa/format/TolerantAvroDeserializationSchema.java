@@ -7,11 +7,6 @@ import java.util.HashMap;
 import java.util.Map;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
-import org.apache.flink.avro.shaded.org.apache.avro.AvroRuntimeException;
-import org.apache.flink.avro.shaded.org.apache.avro.Schema;
-import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericDatumReader;
-import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericRecord;
-import org.apache.flink.avro.shaded.org.apache.avro.io.DatumReader;
 import org.apache.flink.metrics.Counter;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
@@ -20,8 +15,9 @@ import org.apache.flink.table.data.StringData;
 /**
  * Decodes one record, or says why it cannot be decoded.
  *
- * <p>Flink's RegistryAvroDeserializationSchema is not used: its decoder buffers the stream it reads from, so what a bad
- * record leaves unread is taken for the beginning of the next, good one. Here every record gets the decoder reset.
+ * <p>Nothing of Flink's Avro formats is used. Their decoder buffers the stream it reads from, so what a bad record leaves
+ * unread is taken for the beginning of the next, good one; their converters take every long for milliseconds, know no
+ * decimals or enums on fixed, and lose the reader schema's defaults and aliases.
  */
 final class TolerantAvroDeserializationSchema implements DeserializationSchema<RowData> {
 
@@ -30,25 +26,22 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
     private static final int HEADER = 1 + Integer.BYTES;
 
     private final String readerSchema;
-    private final RecordConverter converter;
     private final int width;
     private final WriterSchemas.Settings registry;
     private final TypeInformation<RowData> producedType;
 
-    private transient Schema reader;
+    private transient ReaderSchema reader;
     private transient WriterSchemas writers;
-    private transient Map<Integer, DatumReader<GenericRecord>> readers;
-    private transient MessageDecoder decoder;
+    private transient Map<Integer, RecordReader> readers;
+    private transient Body body;
     private transient Counter undecodable;
 
     TolerantAvroDeserializationSchema(
             String readerSchema,
-            RecordConverter converter,
             int width,
             WriterSchemas.Settings registry,
             TypeInformation<RowData> producedType) {
         this.readerSchema = readerSchema;
-        this.converter = converter;
         this.width = width;
         this.registry = registry;
         this.producedType = producedType;
@@ -56,48 +49,51 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
 
     @Override
     public void open(InitializationContext context) {
-        reader = new Schema.Parser().parse(readerSchema);
+        reader = ReaderSchema.parse(readerSchema);
         writers = new WriterSchemas(registry);
         readers = new HashMap<>();
-        decoder = new MessageDecoder();
+        body = new Body();
         undecodable = context.getMetricGroup().counter("undecodableRecords");
     }
 
     /** A row for every record; fails only when the registry cannot be asked. */
     @Override
     public RowData deserialize(byte[] message) throws IOException {
-        GenericRowData row = new GenericRowData(width + 2);
         if (message == null) {
+            return new GenericRowData(width + 2);
+        }
+        try {
+            GenericRowData row = new GenericRowData(width + 2);
+            int id = schemaId(message);
+            read(message, reader(id), id, row, body);
+            row.setField(width, message);
+            return row;
+        } catch (UndecodableException e) {
+            undecodable.inc();
+            GenericRowData row = new GenericRowData(width + 2); // another: columns may be set before one is rejected
+            row.setField(width, message);
+            row.setField(width + 1, StringData.fromString(e.getMessage()));
             return row;
         }
-        row.setField(width, message);
-        try {
-            decode(message, row);
-        } catch (UndecodableException e) {
-            row.setField(width + 1, StringData.fromString(e.getMessage()));
-            undecodable.inc();
-        }
-        return row;
     }
 
-    private void decode(byte[] message, GenericRowData row) throws IOException {
-        int id = schemaId(message);
-        DatumReader<GenericRecord> datumReader = reader(id);
+    /** Sets a row's first columns from what follows a message's header. */
+    static void read(byte[] message, RecordReader reader, int id, GenericRowData row, Body body)
+            throws UndecodableException {
         try {
-            decoder.reset(message, HEADER);
-            GenericRecord record = datumReader.read(null, decoder);
-            if (!decoder.isEnd()) {
-                throw new UndecodableException("body goes on after the end of a record of schema id " + id);
-            }
-            converter.convert(record, row);
+            body.reset(message, HEADER);
+            reader.readInto(row, body);
         } catch (UndecodableException e) {
             throw e;
         } catch (EOFException e) {
             throw new UndecodableException("body ends before the end of a record of schema id " + id);
-        } catch (IOException | RuntimeException e) {
-            // The JVM drops the message of its own exceptions once the code is hot; a replay must give the same reason.
-            String why = e instanceof AvroRuntimeException ? e.getMessage() : e.getClass().getSimpleName();
-            throw new UndecodableException("body is not a record of schema id " + id + ": " + why);
+        } catch (IOException | RuntimeException | StackOverflowError e) {
+            // No value is known to come here. The JVM drops the message of its own exceptions once the code is hot, and a
+            // replay must give the same reason.
+            throw new UndecodableException("body is not a record of schema id " + id + ": " + e.getClass().getSimpleName());
+        }
+        if (!body.isEnd()) {
+            throw new UndecodableException("body goes on after the end of a record of schema id " + id);
         }
     }
 
@@ -114,10 +110,10 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
         return ByteBuffer.wrap(message).getInt(1);
     }
 
-    private DatumReader<GenericRecord> reader(int id) throws IOException {
-        DatumReader<GenericRecord> known = readers.get(id);
+    private RecordReader reader(int id) throws IOException {
+        RecordReader known = readers.get(id);
         if (known == null) {
-            known = new GenericDatumReader<>(writers.get(id), reader);
+            known = Resolution.of(writers.get(id), reader, id);
             readers.put(id, known);
         }
         return known;

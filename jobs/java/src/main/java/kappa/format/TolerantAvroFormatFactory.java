@@ -7,13 +7,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
-import org.apache.flink.avro.shaded.org.apache.avro.Schema;
+import org.apache.flink.avro.shaded.org.apache.avro.AvroRuntimeException;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.formats.avro.registry.confluent.AvroConfluentFormatOptions;
 import org.apache.flink.formats.avro.registry.confluent.RegistryAvroFormatFactory;
-import org.apache.flink.formats.avro.typeutils.AvroSchemaConverter;
 import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.connector.ChangelogMode;
@@ -31,7 +30,8 @@ import org.apache.flink.table.types.logical.RowType.RowField;
  * The table format {@code avro-confluent-tolerant}: Flink's {@code avro-confluent}, for reading, which turns a record
  * that cannot be decoded into a row instead of failing the job.
  *
- * <p>The table's physical columns end with {@code log_value BYTES, log_error STRING}:
+ * <p>The option {@code schema} is the reader schema, to which Avro resolves what a record was written with. The table's
+ * physical columns are its fields, of the types of {@link AvroType}, followed by {@code log_value BYTES, log_error STRING}:
  *
  * <ul>
  *   <li>a good record: its columns, its bytes in {@code log_value}, {@code log_error} NULL;
@@ -39,8 +39,7 @@ import org.apache.flink.table.types.logical.RowType.RowField;
  *   <li>a tombstone (no value): every column NULL. It is emitted, so its timestamp moves the watermark.
  * </ul>
  *
- * <p>Every column must therefore be nullable; NOT NULL is refused. The Avro reader schema is made from the other
- * columns as Flink does it, except that TIMESTAMP_LTZ(3) reads Avro's timestamp-millis, an instant as well.
+ * <p>Every column must therefore be nullable; NOT NULL is refused.
  *
  * <p>A registry that is down is not the record's fault: look-ups are repeated, and then the job fails and restarts.
  */
@@ -76,7 +75,9 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
-        return strict.requiredOptions();
+        Set<ConfigOption<?>> options = new HashSet<>(strict.requiredOptions());
+        options.add(AvroConfluentFormatOptions.SCHEMA);
+        return options;
     }
 
     @Override
@@ -84,6 +85,7 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
         Set<ConfigOption<?>> options = new HashSet<>(strict.optionalOptions());
         options.add(UNKNOWN_ID_TTL);
         options.add(REGISTRY_TIMEOUT);
+        options.remove(AvroConfluentFormatOptions.SCHEMA);
         return options;
     }
 
@@ -96,9 +98,10 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
             public DeserializationSchema<RowData> createRuntimeDecoder(
                     DynamicTableSource.Context context, DataType physicalType) {
                 RowType columns = recordColumns((RowType) physicalType.getLogicalType());
+                String schema = options.get(AvroConfluentFormatOptions.SCHEMA);
+                checkColumns(columns, schema);
                 return new TolerantAvroDeserializationSchema(
-                        readerSchema(columns, options).toString(),
-                        new RecordConverter(columns),
+                        schema,
                         columns.getFieldCount(),
                         registry(options),
                         context.createTypeInformation(physicalType));
@@ -142,20 +145,22 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
         return true;
     }
 
-    private static Schema readerSchema(RowType columns, ReadableConfig options) {
-        Schema derived = AvroSchemaConverter.convertToSchema(columns, false);
-        String given = options.getOptional(AvroConfluentFormatOptions.SCHEMA).orElse(null);
-        if (given == null) {
-            // Flink's converters take every long for milliseconds; no column or field name can contain a '-'.
-            if (derived.toString().contains("timestamp-micros")) {
-                throw new ValidationException(
-                        String.format(
-                                "The format '%s' reads timestamps of precision 3 or less. Found: %s",
-                                IDENTIFIER, columns.asSummaryString()));
-            }
-            return derived;
+    /** A column that is not what the schema says would be NULL in every row, or another value. */
+    private static void checkColumns(RowType columns, String schema) {
+        RowType expected;
+        try {
+            expected = AvroType.columns(ReaderSchema.parse(schema).schema());
+        } catch (AvroRuntimeException e) {
+            throw new ValidationException(
+                    String.format("The option 'schema' of the format '%s' is no Avro schema: %s", IDENTIFIER, e.getMessage()));
         }
-        return new Schema.Parser().parse(given);
+        if (!columns.equals(expected)) {
+            throw new ValidationException(
+                    String.format(
+                            "The columns of a table in the format '%s' are the fields of the option 'schema'.\n"
+                                    + "Expected: %s\nFound:    %s",
+                            IDENTIFIER, expected.asSummaryString(), columns.asSummaryString()));
+        }
     }
 
     private static WriterSchemas.Settings registry(ReadableConfig options) {

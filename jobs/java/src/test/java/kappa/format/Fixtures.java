@@ -44,8 +44,8 @@ final class Fixtures {
                             DataTypes.FIELD("day", DataTypes.DATE()),
                             DataTypes.FIELD("seen", DataTypes.TIMESTAMP_LTZ(3)),
                             DataTypes.FIELD("delay", DataTypes.INT()),
-                            DataTypes.FIELD("payload", DataTypes.BYTES()),
-                            DataTypes.FIELD("error", DataTypes.STRING()))
+                            DataTypes.FIELD("log_value", DataTypes.BYTES()),
+                            DataTypes.FIELD("log_error", DataTypes.STRING()))
                     .notNull();
 
     static final int PAYLOAD = 4;
@@ -91,6 +91,7 @@ final class Fixtures {
     static DeserializationSchema<RowData> create(DataType table, String url, String... options) {
         Configuration configuration = new Configuration();
         configuration.setString("url", url);
+        configuration.setString("schema", FLIGHT);
         for (int i = 0; i < options.length; i += 2) {
             configuration.setString(options[i], options[i + 1]);
         }

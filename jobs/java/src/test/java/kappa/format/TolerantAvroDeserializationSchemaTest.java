@@ -67,14 +67,28 @@ class TolerantAvroDeserializationSchemaTest {
     }
 
     @Test
-    void textIsReadAsUtf8AndWhatIsNoUtf8IsReplaced() throws IOException {
+    void textIsReadAsUtf8AndWhatIsNoUtf8IsAReject() throws IOException {
         assertGood(decoder.deserialize(flight(1, "Z\u00fcrich", 1)), "Z\u00fcrich", 1);
         byte[] bytes = flight(1, "UA", 1);
         int at = new String(bytes, StandardCharsets.ISO_8859_1).indexOf("UA");
         bytes[at] = (byte) 0xff;
-        RowData row = decoder.deserialize(bytes);
-        assertGood(row, "\ufffdA", 1);
-        assertEquals(4, row.getString(0).toBytes().length, "what is written is UTF-8");
+        String error = decoder.deserialize(bytes).getString(ERROR).toString();
+        assertEquals("field carrier: bytes that are no UTF-8 (schema id 1)", error);
+    }
+
+    @Test
+    void whatIsRejectedInItsLastFieldLeavesTheFirstOnesNull() throws IOException {
+        byte[] bytes = flight(1, "UA", 5);
+        RowData row = decoder.deserialize(Arrays.copyOf(bytes, bytes.length - 1));
+        assertTrue(row.isNullAt(0));
+        assertFalse(row.isNullAt(ERROR));
+    }
+
+    @Test
+    void aTextOfMegabytesIsReadWhole() throws IOException {
+        String long6Mb = "\u00fc".repeat(3 << 20);
+        RowData row = decoder.deserialize(flight(1, long6Mb, 5));
+        assertGood(row, long6Mb, 5);
     }
 
     @Test
@@ -107,15 +121,15 @@ class TolerantAvroDeserializationSchemaTest {
                 Arguments.of(
                         "a text of 2 GB",
                         longText,
-                        "body is not a record of schema id 1: a length of 2147483647 in 10 bytes"),
+                        "field carrier: a length of 2147483647 in 10 bytes (schema id 1)"),
                 Arguments.of(
                         "a text of negative length",
                         join(header(1), new byte[] {3, 0}),
-                        "body is not a record of schema id 1: a length of -2 in 7 bytes"),
+                        "field carrier: a length of -2 in 7 bytes (schema id 1)"),
                 Arguments.of(
                         "no such branch of a union",
                         with(good, good.length - 2, 40),
-                        "body is not a record of schema id 1: ArrayIndexOutOfBoundsException"));
+                        "field delay: no branch 20 of the union (schema id 1)"));
     }
 
     @ParameterizedTest(name = "{0}")
@@ -273,7 +287,7 @@ class TolerantAvroDeserializationSchemaTest {
         registry.knows(2, text);
         Map<String, Object> fields = Map.of("carrier", "AA", "day", 1, "seen", 2L, "delay", "late");
         String error = decoder.deserialize(message(2, text, fields, null)).getString(ERROR).toString();
-        assertTrue(error.startsWith("body is not a record of schema id 2: Found string, expecting union"), error);
+        assertEquals("field delay: written as string, read as null or int (schema id 2)", error);
     }
 
     @Test
@@ -286,14 +300,14 @@ class TolerantAvroDeserializationSchemaTest {
         registry.knows(3, arrays);
         var table =
                 DataTypes.ROW(
-                                DataTypes.FIELD("stops", DataTypes.ARRAY(DataTypes.STRING().notNull())),
-                                DataTypes.FIELD("payload", DataTypes.BYTES()),
-                                DataTypes.FIELD("error", DataTypes.STRING()))
+                                DataTypes.FIELD("stops", DataTypes.ARRAY(DataTypes.STRING())),
+                                DataTypes.FIELD("log_value", DataTypes.BYTES()),
+                                DataTypes.FIELD("log_error", DataTypes.STRING()))
                         .notNull();
-        DeserializationSchema<RowData> lists = open(create(table, registry.url()), new SimpleCounter());
+        DeserializationSchema<RowData> lists = open(create(table, registry.url(), "schema", arrays), new SimpleCounter());
         byte[] many = join(header(3), new byte[] {(byte) 0x80, (byte) 0xa8, (byte) 0xd6, (byte) 0xb9, 0x07, 0});
         assertEquals(
-                "body is not a record of schema id 3: a length of 1000000000 in 11 bytes",
+                "field stops: a count of 1000000000 items in 11 bytes (schema id 3)",
                 lists.deserialize(many).getString(2).toString());
         RowData row = lists.deserialize(message(3, arrays, Map.of("stops", List.of("EWR", "ORD")), null));
         assertEquals("ORD", row.getArray(0).getString(1).toString());

@@ -22,8 +22,8 @@ class TolerantAvroFormatFactoryTest {
 
     private static final String URL = "http://127.0.0.1:1"; // planning asks nothing of the registry
     private static final Field CARRIER = DataTypes.FIELD("carrier", DataTypes.STRING());
-    private static final Field PAYLOAD = DataTypes.FIELD("payload", DataTypes.BYTES());
-    private static final Field ERROR = DataTypes.FIELD("error", DataTypes.STRING());
+    private static final Field PAYLOAD = DataTypes.FIELD("log_value", DataTypes.BYTES());
+    private static final Field ERROR = DataTypes.FIELD("log_error", DataTypes.STRING());
 
     @Test
     void flinkFindsTheFormatByItsName() {
@@ -38,6 +38,7 @@ class TolerantAvroFormatFactoryTest {
         assertEquals(InternalTypeInfo.of(TABLE.getLogicalType()), create(TABLE, URL).getProducedType());
         Configuration options = new Configuration();
         options.setString("url", URL);
+        options.setString("schema", record(""));
         assertEquals(
                 ChangelogMode.insertOnly(),
                 new TolerantAvroFormatFactory().createDecodingFormat(null, options).getChangelogMode());
@@ -53,9 +54,9 @@ class TolerantAvroFormatFactoryTest {
     }
 
     @Test
-    void payloadAndErrorMustEndTheTable() {
+    void theEnvelopeMustEndTheTable() {
         String expected =
-                "A table in the format 'avro-confluent-tolerant' ends with the columns 'payload BYTES, error STRING'. "
+                "A table in the format 'avro-confluent-tolerant' ends with the columns 'log_value BYTES, log_error STRING'. "
                         + "Found: ROW<`carrier` STRING> NOT NULL";
         assertEquals(expected, refusal(CARRIER));
         for (Field[] wrong :
@@ -64,8 +65,8 @@ class TolerantAvroFormatFactoryTest {
                     {PAYLOAD, ERROR, CARRIER},
                     {PAYLOAD, ERROR},
                     {CARRIER, PAYLOAD},
-                    {CARRIER, DataTypes.FIELD("payload", DataTypes.STRING()), ERROR},
-                    {CARRIER, PAYLOAD, DataTypes.FIELD("error", DataTypes.INT())},
+                    {CARRIER, DataTypes.FIELD("log_value", DataTypes.STRING()), ERROR},
+                    {CARRIER, PAYLOAD, DataTypes.FIELD("log_error", DataTypes.INT())},
                 }) {
             assertTrue(refusal(wrong).contains("ends with the columns"));
         }
@@ -80,25 +81,46 @@ class TolerantAvroFormatFactoryTest {
     }
 
     @Test
-    void timestampsFinerThanAvroReadsThemAreRefused() {
-        for (DataType type : new DataType[] {DataTypes.TIMESTAMP_LTZ(6), DataTypes.TIMESTAMP(6)}) {
-            assertTrue(refusal(DataTypes.FIELD("t", type), PAYLOAD, ERROR).contains("precision 3 or less"));
+    void theColumnsMustBeTheFieldsOfTheSchema() {
+        String schema = record("{'name': 'carrier', 'type': ['null', 'string']}");
+        create(DataTypes.ROW(CARRIER, PAYLOAD, ERROR).notNull(), URL, "schema", schema);
+        for (Field[] wrong :
+                new Field[][] {
+                    {DataTypes.FIELD("carier", DataTypes.STRING()), PAYLOAD, ERROR},
+                    {DataTypes.FIELD("carrier", DataTypes.INT()), PAYLOAD, ERROR},
+                    {CARRIER, DataTypes.FIELD("more", DataTypes.INT()), PAYLOAD, ERROR},
+                }) {
+            ValidationException e =
+                    assertThrows(
+                            ValidationException.class,
+                            () -> create(DataTypes.ROW(wrong).notNull(), URL, "schema", schema));
+            assertTrue(e.getMessage().contains("Expected: ROW<`carrier` STRING> NOT NULL\nFound:    ROW<"), e.getMessage());
         }
     }
 
     @Test
-    void aGivenReaderSchemaMustMatchTheTable() {
-        DataType table = DataTypes.ROW(CARRIER, PAYLOAD, ERROR).notNull();
-        String schema = "{'type': 'record', 'name': 'R', 'fields': [{'name': 'carrier', 'type': ['null', 'string']}]}";
-        create(table, URL, "schema", schema.replace('\'', '"'));
-        ValidationException e =
-                assertThrows(
-                        ValidationException.class,
-                        () -> create(table, URL, "schema", schema.replace("string", "int").replace('\'', '"')));
-        assertEquals(
-                "The option 'schema' of the format 'avro-confluent-tolerant' does not match the table's columns without "
-                        + "payload and error: ROW<`carrier` STRING> NOT NULL",
-                e.getMessage());
+    void aSchemaThatNoTableCanBeMadeOfIsRefused() {
+        for (String[] wrong :
+                new String[][] {
+                    {"{", "is no Avro schema"},
+                    {"'int'", "is a record. Found: int"},
+                    {record("{'name': 'r', 'type': ['null', 'R']}"), "contains itself: R"},
+                    {
+                        record(
+                                "{'name': 'd', 'type': {'type': 'bytes', 'logicalType': 'decimal', 'precision': 39}}"),
+                        "decimal(39, 0), of more than 38 digits"
+                    },
+                }) {
+            DataType table = DataTypes.ROW(CARRIER, PAYLOAD, ERROR).notNull();
+            String schema = wrong[0].replace('\'', '"');
+            ValidationException e =
+                    assertThrows(ValidationException.class, () -> create(table, URL, "schema", schema));
+            assertTrue(e.getMessage().contains(wrong[1]), e.getMessage());
+        }
+    }
+
+    private static String record(String fields) {
+        return "{'type': 'record', 'name': 'R', 'fields': [#]}".replace("#", fields).replace('\'', '"');
     }
 
     private static String refusal(Field... fields) {

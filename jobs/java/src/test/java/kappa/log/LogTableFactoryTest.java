@@ -31,8 +31,8 @@ class LogTableFactoryTest {
     private static final ResolvedSchema COLUMNS =
             ResolvedSchema.of(
                     Column.physical("a", DataTypes.STRING()),
-                    Column.physical("payload", DataTypes.BYTES()),
-                    Column.physical("error", DataTypes.STRING()));
+                    Column.physical("log_value", DataTypes.BYTES()),
+                    Column.physical("log_error", DataTypes.STRING()));
 
     @Test
     void itIsFoundByItsNameAndReadsWithoutEnd() {
@@ -87,7 +87,10 @@ class LogTableFactoryTest {
         options.put("key.fields", "a");
         options.put("value.fields-include", "EXCEPT_KEY");
         options.put("value.format", options.remove("format"));
-        options.put("value.avro-confluent-tolerant.url", options.remove("avro-confluent-tolerant.url"));
+        for (String option : List.of("url", "schema")) {
+            options.put(
+                    "value.avro-confluent-tolerant." + option, options.remove("avro-confluent-tolerant." + option));
+        }
         assertEquals("The connector 'kappa-log' decodes values only. Remove 'key.format'; a record's key is the metadata column 'key'.",
                 refusal(options));
     }
@@ -98,8 +101,8 @@ class LogTableFactoryTest {
         DataType row =
                 DataTypes.ROW(
                         DataTypes.FIELD("a", DataTypes.STRING()),
-                        DataTypes.FIELD("payload", DataTypes.BYTES()),
-                        DataTypes.FIELD("error", DataTypes.STRING()),
+                        DataTypes.FIELD("log_value", DataTypes.BYTES()),
+                        DataTypes.FIELD("log_error", DataTypes.STRING()),
                         DataTypes.FIELD("k", DataTypes.BYTES()),
                         DataTypes.FIELD("c", DataTypes.TIMESTAMP_LTZ(3)));
         source.applyReadableMetadata(List.of("key", "clock"), row);
@@ -127,6 +130,8 @@ class LogTableFactoryTest {
                 "scan.startup.mode", "earliest-offset",
                 "format", "avro-confluent-tolerant",
                 "avro-confluent-tolerant.url", "http://127.0.0.1:9",
+                "avro-confluent-tolerant.schema",
+                        "{\"type\": \"record\", \"name\": \"R\", \"fields\": [{\"name\": \"a\", \"type\": \"string\"}]}",
                 "allowed-lateness", "1h");
     }
 

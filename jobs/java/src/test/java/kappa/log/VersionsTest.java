@@ -30,8 +30,8 @@ class VersionsTest {
                     DataTypes.FIELD("maker", DataTypes.STRING()),
                     DataTypes.FIELD("model", DataTypes.STRING()),
                     DataTypes.FIELD("built", DataTypes.TIMESTAMP_LTZ(3)),
-                    DataTypes.FIELD("payload", DataTypes.BYTES()),
-                    DataTypes.FIELD("error", DataTypes.STRING()),
+                    DataTypes.FIELD("log_value", DataTypes.BYTES()),
+                    DataTypes.FIELD("log_error", DataTypes.STRING()),
                     DataTypes.FIELD("seats", DataTypes.STRING()));
 
     private static final int[] MAKER = {0};
@@ -99,7 +99,7 @@ class VersionsTest {
     }
 
     @Test
-    void theRowHasNeitherPayloadNorError() throws Exception {
+    void theRowHasNeitherTheRecordsBytesNorTheReason() throws Exception {
         RowData row = ofRecords(record(ZERO, 0, 10, "a,x,5,1")).at(StringData.fromString("a"), 10).row();
         assertEquals(4, row.getArity());
         assertEquals("x", row.getString(1).toString());

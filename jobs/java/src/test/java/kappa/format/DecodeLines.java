@@ -1,0 +1,69 @@
+package kappa.format;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.HexFormat;
+import org.apache.flink.avro.shaded.org.apache.avro.AvroRuntimeException;
+import org.apache.flink.avro.shaded.org.apache.avro.Schema;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ArrayNode;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
+import org.apache.flink.table.api.ValidationException;
+import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.types.logical.RowType;
+
+/**
+ * Decodes what it is given in lines of JSON, {@code {"writer": …, "reader": …, "bodies": [hex…]}}, and answers each with a
+ * line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
+ */
+final class DecodeLines {
+
+    static final int SCHEMA_ID = 7;
+    private static final byte[] HEADER = {0, 0, 0, 0, SCHEMA_ID};
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private DecodeLines() {}
+
+    public static void main(String[] arguments) throws IOException {
+        PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            out.println(JSON.writeValueAsString(answer(JSON.readTree(line))));
+            out.flush();
+        }
+    }
+
+    private static ObjectNode answer(JsonNode asked) {
+        ObjectNode answer = JSON.createObjectNode();
+        try {
+            ReaderSchema reader = ReaderSchema.parse(asked.get("reader").asText());
+            Schema writer = new Schema.Parser().setValidateDefaults(false).parse(asked.get("writer").asText());
+            answer.put("type", AvroType.columns(reader.schema()).asSerializableString());
+            ArrayNode results = answer.putArray("results");
+            for (JsonNode body : asked.get("bodies")) {
+                results.add(decode(writer, reader, HexFormat.of().parseHex(body.asText())));
+            }
+        } catch (ValidationException | AvroRuntimeException e) {
+            answer.put("refused", e.getMessage());
+        }
+        return answer;
+    }
+
+    static ObjectNode decode(Schema writer, ReaderSchema reader, byte[] body) {
+        RowType columns = AvroType.columns(reader.schema());
+        GenericRowData row = new GenericRowData(columns.getFieldCount());
+        ObjectNode result = JSON.createObjectNode();
+        try {
+            RecordReader records = Resolution.of(writer, reader, SCHEMA_ID);
+            TolerantAvroDeserializationSchema.read(Fixtures.join(HEADER, body), records, SCHEMA_ID, row, new Body());
+            result.set("value", Rendered.row(row, columns));
+        } catch (UndecodableException e) {
+            result.put("reason", e.getMessage());
+        }
+        return result;
+    }
+}
