@@ -24,7 +24,7 @@ from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
 from local import stack
-from replay import lake, log, release
+from replay import lake, log, release, table_changes
 from replay.output import Output, print_rows
 from replay.query import open_tables
 from replay.settings import Settings, kappa_home, load_settings
@@ -85,7 +85,7 @@ class Runner:
                  timeout: float, until: datetime | None = None) -> None:
         self.settings, self.product, self.parallelism, self.timeout = settings, product, parallelism, timeout
         self.world = World(settings)
-        lake.ensure_tables(self.world.catalog, product)
+        table_changes.ensure(self.world.catalog, product)
         rest = settings.flink.rest.removeprefix("http://").split(":")
         self.flink = {
             "execution.target": "remote", "rest.address": rest[0], "rest.port": rest[1],

@@ -105,8 +105,7 @@ def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) 
 def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
     """Declare the outputs as branches of Iceberg tables."""
     for table, output in product.outputs.items():
-        wider = bindings.wider_types.get(table, {})
-        columns = {c.name: wider.get(c.name, c.type) for c in output.columns}
+        columns = {c.name: c.type for c in output.columns}
         _run(env, product, generate.sink_table(table, columns, sink_options(table, bindings)))
 
 

@@ -1,4 +1,4 @@
-"""Freeing what nothing needs any more: branches of ended attempts, old snapshots of live ones, dropped columns.
+"""Freeing what nothing needs any more: branches of ended attempts, old snapshots of live ones.
 
 A file is deleted only after a commit that took away the last snapshot which names it, and only if no snapshot of the
 table, as it is then, names it. So readers, jobs and people's tags never miss a file, whatever happens in between.
@@ -241,32 +241,6 @@ def _sweep(catalog: Catalog, table: Table) -> None:
         named = {path(f) for f in (now.metadata_location, *(entry.metadata_file for entry in past),
                                    *(s.manifest_list for s in snapshots), *_manifests(now.io, snapshots))}
         files.delete(now.io, [f for f in left if path(f) not in named])
-
-
-# Columns
-
-def drop_columns(catalog: Catalog, product_name: str,
-                 wanted: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
-    """Drop the columns of each table that are not wanted; table → those dropped.
-
-    To be called with all columns that any live release writes. Iceberg forgets only the name: no file is rewritten,
-    older snapshots still show them, and a column of the same name added later begins empty.
-    """
-    dropped: dict[str, tuple[str, ...]] = {}
-
-    def drop(table: Table) -> None:
-        name = table.name()[-1]
-        unwanted = tuple(f.name for f in table.schema().fields if f.name not in wanted[name])
-        if unwanted:
-            with table.update_schema() as update:
-                for column in unwanted:
-                    update.delete_column(column)
-            dropped[name] = unwanted
-
-    for name in lake.pointers(catalog, product_name).keys() & wanted.keys():
-        with lake.catalog_errors():
-            lake.commit(catalog, (product_name, name), drop)
-    return dropped
 
 
 # Outside of the tables

@@ -47,6 +47,10 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
 def settings(product: Product) -> dict[str, Any]:
     """The fields of product.yaml that decide rows."""
     fields = product.settings.model_dump(mode="json", include={"name", *DECIDES})
+    laid_out = {name: [output.partition, output.sort] for name, output in product.settings.outputs.items()
+                if output.partition or output.sort}
+    if laid_out:  # the same rows, in other files: those are written by a replay
+        fields["layout"] = laid_out
     return {**fields, "outputs": {name: output.where for name, output in product.settings.outputs.items()}}
 
 

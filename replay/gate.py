@@ -16,11 +16,12 @@ from pyiceberg.types import NestedField
 from jobs import generate
 from jobs.column_types import column_type
 from jobs.product import Output, Product
-from replay import lake, query
+from replay import query
 from replay.errors import ConfigError, RetryableError
 from replay.model import Check
 from replay.quality import Rule, rules
 from replay.settings import Settings
+from replay.table_types import iceberg_schema, iceberg_type
 
 _SAMPLE = 5
 _LONGEST = 200
@@ -89,7 +90,7 @@ def _validate_where(product: Product, name: str, output: Output) -> None:
     """The audit decides `where` again in DuckDB, of a record's own fields: it must be able to."""
     for topic in output.of:
         fields = generate.schema_fields(product, product.sql_name(topic))
-        columns = [NestedField(i, f.name, lake.iceberg_type(column_type(f.type), f.name), required=False)
+        columns = [NestedField(i, f.name, iceberg_type(column_type(f.type), f.name), required=False)
                    for i, f in enumerate(fields, start=1)]
         with query.connect() as connection:
             record = schema_to_pyarrow(Schema(*columns), include_field_ids=False).empty_table()
@@ -153,7 +154,7 @@ def empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with the tables of the contract, without rows; it reads no files."""
     with query.connect() as connection:
         for table in product.outputs:
-            schema = schema_to_pyarrow(lake.iceberg_schema(product, table), include_field_ids=False)
+            schema = schema_to_pyarrow(iceberg_schema(product, table), include_field_ids=False)
             connection.register("no_rows", schema.empty_table())
             connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM no_rows')
             connection.unregister("no_rows")

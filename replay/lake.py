@@ -1,48 +1,26 @@
-"""The product's Iceberg tables: creating them, their branches, and which checkpoints are whole in all of them."""
+"""The product's Iceberg tables: their branches, and which checkpoints are whole in all of them."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
-    NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
     NoSuchTableError,
-    TableAlreadyExistsError,
 )
 from pyiceberg.io import load_file_io
-from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
-from pyiceberg.types import (
-    BinaryType,
-    BooleanType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IcebergType,
-    IntegerType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestampType,
-    TimestamptzType,
-    TimeType,
-)
 
 from jobs.product import Product
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
@@ -56,26 +34,6 @@ GENESIS = "genesis"
 JOB_ID = "flink.job-id"
 CHECKPOINT_ID = "flink.max-committed-checkpoint-id"
 
-TABLE_PROPERTIES = {
-    "format-version": "2",
-    # A snapshot at every checkpoint, also an empty one: else the tables of one job cannot be aligned.
-    "flink.max-continuous-empty-commits": "1",
-    # The publisher and several jobs commit to one table; with the default of 4 retries a job's commit may fail.
-    "commit.retry.num-retries": "20",
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "100",
-    "write.parquet.compression-codec": "zstd",
-}
-
-_TYPES: dict[str, IcebergType] = {
-    "STRING": StringType(), "VARCHAR": StringType(), "CHAR": StringType(), "BOOLEAN": BooleanType(),
-    "TINYINT": IntegerType(), "SMALLINT": IntegerType(), "INT": IntegerType(), "INTEGER": IntegerType(),
-    "BIGINT": LongType(), "FLOAT": FloatType(), "DOUBLE": DoubleType(), "DATE": DateType(), "TIME": TimeType(),
-    "TIMESTAMP": TimestampType(), "TIMESTAMP_LTZ": TimestamptzType(),
-    "BYTES": BinaryType(), "VARBINARY": BinaryType(), "BINARY": BinaryType(),
-}
-_TYPE = re.compile(r"^(\w+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?$")
-_WIDER = {(IntegerType(), LongType()), (FloatType(), DoubleType())}
 _COMMIT_ATTEMPTS = 20
 # A table's metadata lists every snapshot: reading a thousand takes 10 ms.
 _known: WeakKeyDictionary[Catalog, dict[str, tuple[str, TableMetadata]]] = WeakKeyDictionary()
@@ -113,109 +71,6 @@ def catalog_errors() -> Iterator[None]:
     except (sa.exc.OperationalError, sa.exc.InterfaceError, ConnectionError, TimeoutError) as e:
         raise RetryableError("the Iceberg catalog does not answer", expected="an answer from the catalog",
                              found=str(e).splitlines()[0], next="kappa status") from e
-
-
-def iceberg_type(flink_type: str, where: str = "a column") -> IcebergType:
-    """The Iceberg type of a Flink SQL type; ConfigError for one that Iceberg tables of format 2 cannot hold."""
-    name = re.sub(r"\s+NOT\s+NULL$", "", flink_type.strip().upper())
-    match = _TYPE.match(name)
-    base, first, second = match.groups() if match else (None, None, None)
-    if base in ("DECIMAL", "NUMERIC"):
-        return DecimalType(int(first or 10), int(second or 0))
-    if base in ("TIMESTAMP", "TIMESTAMP_LTZ") and int(first or 6) > 6:
-        base = None
-    if base not in _TYPES:
-        raise ConfigError(f"{where} has a type that the tables cannot hold",
-                          expected=f"one of {', '.join(sorted(_TYPES))}, DECIMAL(p, s); at most TIMESTAMP(6)",
-                          found=flink_type, next="mend physicalType in contract.yaml")
-    return _TYPES[base]
-
-
-def iceberg_schema(product: Product, table: str) -> Schema:
-    """The table's schema from the contract.
-
-    Every column is optional: one null must not stop a job for good. What the contract requires is checked before a
-    switch instead (replay/gate.py).
-    """
-    return Schema(*(
-        NestedField(i, c.name, iceberg_type(c.type, f"{table}.{c.name}"), required=False, doc=c.description or None)
-        for i, c in enumerate(product.columns[table], start=1)
-    ))
-
-
-def ensure_tables(catalog: Catalog, product: Product) -> None:
-    """Create what is missing: namespace, tables, the empty snapshot tagged `genesis`; add new nullable columns."""
-    schemas = {table: iceberg_schema(product, table) for table in product.outputs}
-    with catalog_errors():
-        with suppress(NamespaceAlreadyExistsError):
-            catalog.create_namespace(product.name)
-        existing = pointers(catalog, product.name)
-        for name, schema in schemas.items():
-            if name not in existing:  # asked first: a refused creation leaves its metadata file behind
-                with suppress(TableAlreadyExistsError):
-                    catalog.create_table((product.name, name), schema, properties=TABLE_PROPERTIES)
-            commit(catalog, (product.name, name), _begin)
-            commit(catalog, (product.name, name), lambda t, s=schema: _expand(t, s))  # type: ignore[misc]
-
-
-def _begin(table: Table) -> None:
-    """Give a new table its empty first snapshot and the tag; a crash between the two is made good here."""
-    if GENESIS in table.metadata.refs:
-        return
-    current = table.current_snapshot()
-    if current is None:
-        schema = schema_to_pyarrow(table.schema(), include_field_ids=False)
-        table.append(pa.Table.from_batches([], schema=schema))
-        current = table.current_snapshot()
-    assert current is not None
-    rows = current.summary.additional_properties.get("total-records") if current.summary else None
-    if rows != "0":
-        raise RefusedError(f"table {'.'.join(table.name())} was not made by kappa and holds rows",
-                           expected=f"an empty table, or one with the tag {GENESIS}", found=f"{rows} rows on main",
-                           next="name the product or the output differently, or drop that table")
-    table.manage_snapshots().create_tag(current.snapshot_id, GENESIS).commit()
-
-
-def _expand(table: Table, wanted: Schema) -> None:
-    """Add new columns and widen types; whatever a running older release could not bear is refused.
-
-    A type that a later release has widened stays: an older one writes its values into the wider column.
-    """
-    have = {f.name: f for f in table.schema().fields}
-    with table.update_schema() as update:
-        for field in wanted.fields:
-            if field.name not in have:
-                update.add_column(field.name, field.field_type, doc=field.doc)
-            elif (old := have[field.name].field_type) != field.field_type and not widens(field.field_type, old):
-                if not widens(old, field.field_type):
-                    raise RefusedError(
-                        f"column {field.name} of table {'.'.join(table.name())} cannot change its type",
-                        expected=f"{old}, or a wider type", found=str(field.field_type),
-                        next="give the column, or the output, a new name in contract.yaml and SQL")
-                update.update_column(field.name, field.field_type)
-
-
-def wider_types(catalog: Catalog, product: Product) -> dict[str, dict[str, str]]:
-    """Columns that the tables have in a wider type than the contract, in the words of Flink's SQL."""
-    found: dict[str, dict[str, str]] = {}
-    for table, metadata in current_metadata(catalog, product).items():
-        have = {f.name: f.field_type for f in metadata.schema().fields}
-        for c in product.columns[table]:
-            if c.name in have and widens(iceberg_type(c.type), have[c.name]):
-                found.setdefault(table, {})[c.name] = _flink_type(have[c.name])
-    return found
-
-
-def _flink_type(wide: IcebergType) -> str:
-    if isinstance(wide, DecimalType):
-        return f"DECIMAL({wide.precision}, {wide.scale})"
-    return "BIGINT" if isinstance(wide, LongType) else "DOUBLE"
-
-
-def widens(old: IcebergType, new: IcebergType) -> bool:
-    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
-        return old.scale == new.scale and new.precision > old.precision
-    return (old, new) in _WIDER
 
 
 def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False,

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pyiceberg.types import IcebergType
-
+from jobs.column_types import Row
 from jobs.product import Output, Product, ProductSettings
 from replay import computation, offsets
 from replay.computation import Parts
-from replay.lake import iceberg_type, widens
 from replay.offsets import Offsets
+from replay.table_types import column_type, product_type
+from replay.type_changes import Change as TypeChange
+from replay.type_changes import differences, words
 
 
 class Kind(StrEnum):
@@ -73,8 +74,8 @@ class Version:
     """Ends of the reference data that it reads."""
 
 
-Tables = Mapping[str, Mapping[str, IcebergType]]
-"""Table → column → type, as in the lake: also the columns that a release before left there."""
+Tables = Mapping[str, Row]
+"""Table → its columns as one ROW, as in the lake: also the columns that a release before left there."""
 
 
 def compare(old: Version | None, new: Version, tables: Tables | None = None) -> Change:
@@ -131,6 +132,18 @@ def _outputs(old: Product, new: Product) -> Iterator[Reason]:
         elif was != key:
             yield Reason(Kind.metadata, f"table {name}", f"a key: {', '.join(key)}")
         yield from _columns(name, old, new, other)
+        yield from _laid_out(name, before, after)
+
+
+def _laid_out(table: str, old: Output, new: Output) -> Iterator[Reason]:
+    """Where rows lie: old files stay as they are, so the whole table has it only after a replay."""
+    for word, was, is_ in (("partition", old.partition, new.partition), ("sort", old.sort, new.sort)):
+        if was != is_:
+            yield Reason(Kind.replay, f"table {table}", f"{word}: {_word(list(was))} → {_word(list(is_))}, set before "
+                         "the replay; jobs that run, and files that are there, keep theirs")
+
+
+_REMOVED = "removed: it stays in the table until the last release that writes it is retired"
 
 
 def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:
@@ -139,37 +152,43 @@ def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Rea
     for name in before:
         where = f"column {table}.{name}"
         if name not in after:
-            yield Reason(Kind.replay, where, "removed: it stays in the table until the last release that writes it is "
-                         "retired")
+            yield Reason(Kind.replay, where, _REMOVED)
         elif before[name] != after[name]:
-            yield _type_change(where, before[name], after[name], f"leave {table}.{name} as it was, and "
-                               f"{_write_to(other)}")
+            yield from _type_change(where, before[name], after[name], f"leave {table}.{name} as it was, and "
+                                    f"{_write_to(other)}")
     for name in after:
         if name not in before:
             yield Reason(Kind.replay, f"column {table}.{name}", f"new, {after[name]}: added to the table before the "
                          "replay")
 
 
-def _type_change(where: str, old: str, new: str, instead: str) -> Reason:
-    was, is_ = iceberg_type(old, where), iceberg_type(new, where)
-    if was == is_:
-        return Reason(Kind.replay, where, f"{old} → {new}: the same type in the table")
-    if widens(was, is_):
-        return Reason(Kind.replay, where, f"{old} → {new}: widened in the table before the replay")
-    return Reason(Kind.breaking, where, f"{old} → {new}: its readers could not go on", instead)
+def _type_change(where: str, old: str, new: str, instead: str) -> Iterator[Reason]:
+    found = list(differences(column_type(old, where), column_type(new, where)))
+    if not found:
+        yield Reason(Kind.replay, where, f"{old} → {new}: the same type in the table")
+    for part in found:
+        at = words((where, *part.path))
+        match part.change:
+            case TypeChange.added:
+                yield Reason(Kind.replay, at, f"new, {part.new}: added to the table before the replay")
+            case TypeChange.removed:
+                yield Reason(Kind.replay, at, _REMOVED)
+            case TypeChange.widened:
+                yield Reason(Kind.replay, at, f"{part.old} → {part.new}: widened in the table before the replay")
+            case _:
+                yield Reason(Kind.breaking, at, f"{part.old} → {part.new}: its readers could not go on", instead)
 
 
 def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[Reason]:
     """Columns that the lake has of another release than the one readers see, of a type that does not fit."""
-    for table, columns in new.columns.items():
+    for table in new.outputs:
         known = {c.name for c in old.columns.get(table, ())} if old else set()
-        for c in columns:
-            kept, wanted = tables.get(table, {}).get(c.name), iceberg_type(c.type, f"{table}.{c.name}")
-            if c.name in known or kept is None or kept == wanted or widens(kept, wanted) or widens(wanted, kept):
+        for part in differences(tables.get(table, Row(())), product_type(new, table)):
+            if part.path[0] in known or not part.breaks:
                 continue
-            yield Reason(Kind.breaking, f"column {table}.{c.name}",
-                         f"the table has it as {kept}, from another release, and {wanted} does not fit",
-                         f"give {table}.{c.name} another name, or a type that holds {kept}")
+            yield Reason(Kind.breaking, f"column {table}.{words(part.path)}",
+                         f"the table has it as {part.old}, from another release, and {part.new} does not fit",
+                         f"give {table}.{words(part.path)} another name, or a type that holds {part.old}")
 
 
 def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:

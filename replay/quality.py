@@ -13,7 +13,7 @@ from pyiceberg.types import DecimalType, DoubleType, FloatType, IntegerType, Lon
 
 from jobs.product import Column, Product
 from replay.errors import ConfigError
-from replay.lake import iceberg_type
+from replay.table_types import iceberg_type
 
 Number = int | float | Decimal
 

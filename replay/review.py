@@ -11,8 +11,8 @@ from typing import Protocol
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.types import IcebergType
 
+from jobs.column_types import Row
 from jobs.product import Product
 from replay import lake, offsets
 from replay.model import Attempt, ProductState, Release
@@ -20,6 +20,7 @@ from replay.offsets import Offsets
 from replay.plan import Change, Version, compare
 from replay.release import archived_parts, computation_parts, release_folder
 from replay.settings import Settings
+from replay.table_types import table_type
 from replay.world import read_release
 
 FILES_FACTOR = 1.5
@@ -166,8 +167,8 @@ def _tables(catalog: Catalog, product: str) -> dict[str, TableMetadata]:
     return {name: lake.read_metadata(catalog, location) for name, location in lake.pointers(catalog, product).items()}
 
 
-def _columns(tables: Mapping[str, TableMetadata]) -> dict[str, dict[str, IcebergType]]:
-    return {name: {f.name: f.field_type for f in m.schema().fields} for name, m in tables.items()}
+def _columns(tables: Mapping[str, TableMetadata]) -> dict[str, Row]:
+    return {name: table_type(m.schema()) for name, m in tables.items()}
 
 
 def _size(table: TableMetadata, snapshot_id: int) -> int:

@@ -19,7 +19,7 @@ from jobs.bindings import Bindings
 from jobs.bindings import Catalog as BoundCatalog
 from jobs.product import Product, Resolved, with_resolved
 from replay import audit as auditing
-from replay import gate, lake, offsets, resolved
+from replay import gate, lake, offsets, resolved, table_changes
 from replay import query as querying
 from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
 from replay.loop import Diary, Loop, serve
@@ -117,7 +117,7 @@ def prepare(name: str, branch: str, source: Path | None, parallelism: int | None
     preflight_log(settings, product)
     product = resolved.resolve(settings, product)
     built = build(settings, product)
-    lake.ensure_tables(world.catalog, product)
+    table_changes.ensure(world.catalog, product)
     lake.create_branch(world.catalog, product, branch)
     file = bindings_file(settings, product.name, branch)
     group, parallelism = f"kappa-{product.name}-{branch}", parallelism or product.settings.parallelism

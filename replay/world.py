@@ -12,7 +12,7 @@ from pathlib import Path
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product, ProductError, Role, load_product, load_release
-from replay import cleaning, gate, lake, log, positions, publish
+from replay import cleaning, gate, lake, log, positions, publish, table_changes, type_changes
 from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
@@ -21,6 +21,7 @@ from replay.offsets import Offsets
 from replay.release import bindings_file, release_folder, verify
 from replay.settings import Settings
 from replay.submit import Answer, Client, Submission
+from replay.table_types import product_type
 
 
 class World:
@@ -135,7 +136,7 @@ class World:
         self._own_clusters.live(attempt.cluster)
 
     def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
-        lake.ensure_tables(self.catalog, product)
+        table_changes.ensure(self.catalog, product, resume=attempt.restore is not None)
         lake.create_branch(self.catalog, product, attempt.name, resume=attempt.restore is not None, fence=fence)
         bindings = self.bindings(product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism)
         fence()
@@ -174,7 +175,7 @@ class World:
         cleaning.forget(self.settings, product.name, attempt.name, attempt.group,
                         self._checkpoints(attempt.product, attempt.name))
         fence()
-        cleaning.drop_columns(self.catalog, product.name, self._columns_in_use(state))
+        table_changes.drop_columns(self.catalog, product.name, self._written(state))
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         assert attempt.tip is not None
@@ -184,15 +185,16 @@ class World:
                         published=published.after if published else {},
                         older_than=datetime.now(UTC) - cleaning.READER_GRACE)
 
-    def _columns_in_use(self, state: ProductState) -> dict[str, set[str]]:
-        """Columns that a live release writes, or that readers may still ask for."""
+    def _written(self, state: ProductState) -> dict[str, set[type_changes.Path]]:
+        """Columns, and fields of them, that a live release writes or that readers may still ask for."""
         shown = state.published.attempt_name if state.published else None
-        used: dict[str, set[str]] = {}
+        written: dict[str, set[type_changes.Path]] = {}
         for attempt in state.attempts:
             if not attempt.ended or attempt.name == shown:
-                for table, columns in self.product(attempt, state).columns.items():
-                    used.setdefault(table, set()).update(c.name for c in columns)
-        return used
+                product = self.product(attempt, state)
+                for table in product.outputs:
+                    written.setdefault(table, set()).update(type_changes.parts(product_type(product, table)))
+        return written
 
     @property
     def _own_clusters(self) -> Clusters:
@@ -206,7 +208,6 @@ class World:
         """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
         s = self.settings
         ends = log.end_offsets(s, list(product.topics))
-        wider = lake.wider_types(self.catalog, product)
         return {
             "attempt": f"{product.name}-{name}",
             "branch": name,
@@ -221,7 +222,6 @@ class World:
             "parallelism": parallelism,
             "checkpoint_interval": product.settings.checkpoint_interval,
             "checkpoint_dir": self._checkpoints(product.name, name),
-            **({"wider_types": wider} if wider else {}),
         }
 
     def _checkpoints(self, product: str, name: str) -> str:

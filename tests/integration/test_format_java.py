@@ -26,3 +26,4 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     assert "callsOfAnotherClassBecomeCallsOfOurs" in report
     assert "aTombstoneIsEmittedWithNothingInIt" in report
     assert "aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow" in report
+    assert "fieldsInsideOfArraysAndMapsAreFoundByNameToo" in report

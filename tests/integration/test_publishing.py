@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from running import wait_until
 
-from replay import lake
+from replay import lake, table_changes
 from replay.model import Move
 from replay.store import Store
 from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product_of
@@ -115,7 +115,7 @@ def test_what_is_wrong_with_a_read_is_seen(reads: list[tuple[float, Any]], compl
 def test_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings, product = make_settings(tmp_path), product_of(tmp_path)
     catalog = lake.open_catalog(settings)
-    lake.ensure_tables(catalog, product)
+    table_changes.ensure(catalog, product)
     for branch in JOBS:
         lake.create_branch(catalog, product, branch)
         (tmp_path / f"pace-{branch}").write_text(str(SLOW))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jobs.product import Product
-from replay import lake
+from replay import lake, table_changes
 from replay.accounting import array, missing, ranges, reconcile
 from replay.audit import AuditReport, Subject, audit
 from replay.errors import RefusedError
@@ -134,7 +134,7 @@ def case(tmp_path: Path) -> Case:
     """Orders 0, 1, 2 with their rows; order 1 sent twice; a late one, garbage, heartbeats; the clock far ahead."""
     settings, product = make_settings(tmp_path), make_product(tmp_path)
     catalog = lake.open_catalog(settings)
-    lake.ensure_tables(catalog, product)
+    table_changes.ensure(catalog, product)
     lake.create_branch(catalog, product, "r1-a1")
     made = Case(settings, product)
     for number in (0, 1, 2, 1):

@@ -15,7 +15,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import EqualTo
 
 from jobs.product import Product
-from replay import cleaning, commits, files, lake, log
+from replay import cleaning, commits, files, lake, log, table_changes
 from replay.errors import RefusedError, RetryableError
 from replay.query import connect
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
@@ -28,7 +28,7 @@ MOMENTS = timedelta(seconds=1)
 def product(tmp_path: Path, catalog: Catalog) -> Product:
     """Two tables; attempts r1-a1 and r2-a1."""
     made = make_product(tmp_path, columns={t: COLUMNS[t] for t in ("orders", "totals")})
-    lake.ensure_tables(catalog, made)
+    table_changes.ensure(catalog, made)
     for branch in ("r1-a1", "r2-a1"):
         lake.create_branch(catalog, made, branch)
     return made
@@ -442,22 +442,7 @@ def test_a_commit_while_old_snapshots_go_is_kept(
     assert rows(catalog, product)["orders", late[0]] == 6
 
 
-# Columns, and what is outside of the tables
-
-def test_columns_that_no_release_writes_are_dropped(catalog: Catalog, product: Product) -> None:
-    write(catalog, product, "r1-a1", 1)
-    wanted = {"orders": {"id", "day", "log_partition", "log_offset"}, "totals": {"day", "amount"}, "absent": {"x"}}
-    assert cleaning.drop_columns(catalog, "shop", wanted) == {"orders": ("amount",)}
-    assert cleaning.drop_columns(catalog, "shop", wanted) == {}
-    assert "amount" not in catalog.load_table("shop.orders").schema().column_names
-    assert set(rows(catalog, product).values()) == {0, 1}
-    table = catalog.load_table("shop.orders")
-    with table.update_schema() as update:
-        update.add_column("amount", table.schema().find_type("log_offset"))
-    head = sink(catalog, "orders", "r1-a1", 2, [{"id": 2, "amount": 7}])
-    assert sorted(catalog.load_table("shop.orders").scan(snapshot_id=head).to_arrow()["amount"].to_pylist(),
-                  key=str) == [7, None]
-
+# What is outside of the tables
 
 @pytest.fixture
 def attempt_files(tmp_path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobs.product import Output, Product, Window
-from replay import lake
+from replay import lake, table_changes
 from replay.diff import Change, DiffReport, Side, TableDiff, diff
 from replay.errors import RefusedError
 from replay.settings import Settings
@@ -73,7 +73,7 @@ class Case:
         sides = []
         for name, product, rows, covered in (("r1-a1", self.old_product, self.old, old or {}),
                                              ("r2-a1", self.new_product, self.new, new or {})):
-            lake.ensure_tables(catalog, product)
+            table_changes.ensure(catalog, product)
             lake.create_branch(catalog, product, name)
             snapshots = {t: sink(catalog, t, name, 1, rows.get(t, [])) for t in product.outputs}
             ends: dict[str, dict[int, int]] = {t: {} for t in product.settings.topics}

@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product, load_product
-from replay import gate, lake
+from replay import gate, lake, table_changes
 from replay.errors import ConfigError
 from replay.model import Check
 from replay.settings import Settings
@@ -38,7 +38,7 @@ def catalog(settings: Settings) -> Catalog:
     """Tables of the small product, with a branch: made once, tests only add to them."""
     catalog = lake.open_catalog(settings)
     made = make_product(settings.home)
-    lake.ensure_tables(catalog, made)
+    table_changes.ensure(catalog, made)
     lake.create_branch(catalog, made, "r1-a1")
     return catalog
 

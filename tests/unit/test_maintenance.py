@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import cleaning, lake, run_maintain
+from replay import cleaning, lake, run_maintain, table_changes
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 from replay.flink import Flink, Slots
 from replay.maintenance import Compacted, sentence, size_in_bytes, sizes, too_small
@@ -89,7 +89,7 @@ def test_what_is_shown_of_a_table() -> None:
 @pytest.fixture
 def product(tmp_path: Path, catalog: Catalog) -> Product:
     made = make_product(tmp_path, columns={"orders": COLUMNS["orders"]})
-    lake.ensure_tables(catalog, made)
+    table_changes.ensure(catalog, made)
     lake.create_branch(catalog, made, BRANCH)
     for checkpoint in (1, 2, 3):
         sink(catalog, "orders", BRANCH, checkpoint, [{"id": checkpoint}])

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyiceberg.types import IntegerType, LongType, StringType
 
+from jobs.column_types import Row, parse, stored
 from jobs.product import load_product
+from replay import computation
 from replay.computation import parts
-from replay.plan import Kind, Reason, Tables, Version, compare
+from replay.plan import Kind, Reason, Version, compare
 from tests.unit.folders import CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 
 CODE = {"jobs/bindings.py": b"1\n", "udfs/x.py": b"2\n"}
@@ -28,6 +29,12 @@ def version(folder: Path, code: dict[str, bytes] = CODE, reference: dict[str, di
     files = {p.as_posix(): (folder / p).read_bytes() for p in product.files}
     return Version(product, {**files, **{p: c for p, c in code.items() if p.startswith("udfs/")}},
                    parts(product, code), reference or {})
+
+
+def row(fields: str) -> Row:
+    found = stored(parse(f"ROW<{fields}>"))
+    assert isinstance(found, Row)
+    return found
 
 
 def column(index: int, **fields: Any) -> dict[str, Any]:
@@ -136,16 +143,41 @@ def test_the_new_output_has_a_name_that_is_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("tables", "change", "expected"), [
-    pytest.param({"rows": {"a": IntegerType()}}, MORE_COLUMNS, "", id="as readers see it"),
-    pytest.param({"rows": {"c": StringType()}}, MORE_COLUMNS, "column rows.c", id="a column of an aborted release"),
-    pytest.param({"rows": {"a": LongType()}}, MORE_COLUMNS, "", id="widened by an aborted release"),
-    pytest.param({"rows": {"a": LongType()}}, column(0, physicalType="BIGINT"), "", id="widened the same way"),
-    pytest.param({"rows": {"c": StringType()}}, {}, "", id="nothing is replayed"),
+    pytest.param("a INT", MORE_COLUMNS, "", id="as readers see it"),
+    pytest.param("c STRING", MORE_COLUMNS, "column rows.c", id="a column of an aborted release"),
+    pytest.param("a BIGINT", MORE_COLUMNS, "", id="widened by an aborted release"),
+    pytest.param("a BIGINT", column(0, physicalType="BIGINT"), "", id="widened the same way"),
+    pytest.param("c STRING", {}, "", id="nothing is replayed"),
 ])
-def test_what_another_release_left_in_the_table(tmp_path: Path, tables: Tables, change: dict[str, Any],
+def test_what_another_release_left_in_the_table(tmp_path: Path, tables: str, change: dict[str, Any],
                                                 expected: str) -> None:
-    found = compare(version(tmp_path / "old"), version(tmp_path / "new", **change), tables)
+    found = compare(version(tmp_path / "old"), version(tmp_path / "new", **change), {"rows": row(tables)})
     assert (found.reasons[0].where if found.kind is BREAKING else "") == expected
+
+
+def test_fields_inside_of_a_column(tmp_path: Path) -> None:
+    """Readers go on where fields come and go or get wider, and not where one becomes narrower or something else."""
+    old, new = (version(tmp_path / name, **column(1, physicalType=type_)) for name, type_ in (
+        ("old", "ROW<X INT, Y ARRAY<ROW<Z INT, GONE DATE>>, M MAP<STRING, BIGINT>>"),
+        ("new", "ROW<X STRING, Y ARRAY<ROW<Z BIGINT, MORE DATE>>, M MAP<STRING, INT>>")))
+    assert compare(old, new).reasons == (
+        Reason(BREAKING, "column rows.b.X", "INT → STRING: its readers could not go on",
+               f"leave rows.b as it was, and {NEW_ROWS}"),
+        Reason(BREAKING, "column rows.b.M.value", "BIGINT → INT: its readers could not go on",
+               f"leave rows.b as it was, and {NEW_ROWS}"),
+        Reason(REPLAY, "column rows.b.Y[].Z", "INT → BIGINT: widened in the table before the replay"),
+        Reason(REPLAY, "column rows.b.Y[].GONE",
+               "removed: it stays in the table until the last release that writes it is retired"),
+        Reason(REPLAY, "column rows.b.Y[].MORE", "new, DATE: added to the table before the replay"))
+
+
+def test_another_layout_asks_for_a_replay(tmp_path: Path) -> None:
+    new = version(tmp_path / "new", **output(partition=["b", "bucket(4, a)"], sort=["a desc"]))
+    keep = "set before the replay; jobs that run, and files that are there, keep theirs"
+    assert compare(version(tmp_path / "old"), new).reasons == (
+        Reason(REPLAY, "table rows", f"partition: none → b, bucket(4, a), {keep}"),
+        Reason(REPLAY, "table rows", f"sort: none → a desc, {keep}"))
+    assert computation.fingerprint(new.parts) != computation.fingerprint(version(tmp_path / "old").parts)
 
 
 def test_the_diff_is_one_that_patch_understands(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import commits, lake, publish
+from replay import commits, lake, publish, table_changes
 from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
 from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_all
 
@@ -21,7 +21,7 @@ from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_
 @pytest.fixture
 def product(tmp_path: Path, catalog: Catalog) -> Product:
     made = make_product(tmp_path)
-    lake.ensure_tables(catalog, made)
+    table_changes.ensure(catalog, made)
     lake.create_branch(catalog, made, "r1-a1")
     return made
 

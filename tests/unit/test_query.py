@@ -8,7 +8,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import lake
+from replay import lake, table_changes
 from replay.errors import ConfigError, RefusedError
 from replay.publish import publish
 from replay.query import query
@@ -19,7 +19,7 @@ from tests.unit.lake_tables import make_product, sink, sink_all
 @pytest.fixture
 def product(tmp_path: Path, catalog: Catalog) -> Product:
     made = make_product(tmp_path)
-    lake.ensure_tables(catalog, made)
+    table_changes.ensure(catalog, made)
     lake.create_branch(catalog, made, "r1-a1")
     return made
 

@@ -15,7 +15,7 @@ import typer
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import lake, preflight, run_plan
+from replay import lake, preflight, run_plan, table_changes
 from replay import review as reviewing
 from replay.errors import ConfigError, RefusedError
 from replay.flink import FlinkDownError, Slots
@@ -74,7 +74,7 @@ def world(settings: Settings) -> FakeWorld:
 @pytest.fixture
 def state(settings: Settings, product: Product, world: FakeWorld, tmp_path: Path) -> ProductState:
     """Readers see r1-a1, whose replay of 30 records took 10 s; its tables have files, its job a checkpoint."""
-    lake.ensure_tables(world.catalog, product)
+    table_changes.ensure(world.catalog, product)
     rows = world.catalog.load_table(("tiny", "rows"))
     rows.append(pa.table({"a": pa.array(range(1000), pa.int32()), "b": pa.array(["x"] * 1000)}))
     (chk := tmp_path / "home" / "checkpoints" / "tiny" / "r1-a1" / "chk-1").mkdir(parents=True)
@@ -159,7 +159,7 @@ def test_a_column_that_an_aborted_release_left(
     def with_column(kind: str) -> dict[str, Any]:
         return changed(CONTRACT, lambda c: c["schema"][0]["properties"].append({"name": "c", "physicalType": kind}))
 
-    lake.ensure_tables(world.catalog, write(tmp_path / "aborted", contract=with_column("STRING")))
+    table_changes.ensure(world.catalog, write(tmp_path / "aborted", contract=with_column("STRING")))
     found = review(settings, world, write(tmp_path / "new", contract=with_column("INT")), state)
     assert (found.change.kind, found.change.reasons[0].where) == (Kind.breaking, "column rows.c")
 
