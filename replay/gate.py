@@ -21,6 +21,7 @@ from replay.errors import ConfigError, RetryableError
 from replay.model import Check
 from replay.quality import Rule, rules
 from replay.settings import Settings
+from replay.table_changes import layout_of
 from replay.table_types import iceberg_schema, iceberg_type
 
 _SAMPLE = 5
@@ -82,6 +83,7 @@ def validate(product: Product) -> None:
         for check in wanted:
             _run(connection, product, check)
     for name, output in product.outputs.items():
+        layout_of(product, name)
         if output.where is not None:
             _validate_where(product, name, output)
 

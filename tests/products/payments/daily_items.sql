@@ -1,0 +1,4 @@
+SELECT sku, CAST(window_start AS DATE) AS `day`, SUM(quantity) AS quantity
+FROM TABLE(TUMBLE((SELECT paid, sku, quantity FROM payments CROSS JOIN UNNEST(items) AS item (sku, quantity)),
+                  DESCRIPTOR(paid), INTERVAL '1' DAY))
+GROUP BY window_start, window_end, sku
