@@ -462,8 +462,9 @@ def with_resolved(product: Product, resolved: Resolved) -> Product:
 
 def _described(column: Column, said: Mapping[str, Any]) -> Column:
     return column.model_copy(update={
-        "required": bool(said.get("required")), "description": str(said.get("description", "")),
-        "classification": str(said.get("classification", ""))})
+        "required": bool(said.get("required", column.required)),
+        "description": str(said.get("description", column.description)),
+        "classification": str(said.get("classification", column.classification))})
 
 
 def _check_files(product: Product) -> None:
