@@ -26,7 +26,8 @@ class Bindings(BaseModel):
     branch: str
     """Iceberg branch of every output; it must exist (a missing one would be forked from main's rows)."""
     group: str
-    """Consumer group: its committed offsets say how far the attempt has come."""
+    """Consumer group. Its committed offsets are for display: how far the attempt has come is written beside its
+    checkpoints."""
     kafka: dict[str, str]
     """Java client properties, bootstrap.servers among them."""
     registry: str

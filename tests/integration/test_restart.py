@@ -114,8 +114,9 @@ class Log:
 
 
 def committed(one: Log) -> dict[int, int]:
-    """Partition → offset that the job's last checkpoint covers."""
-    return log.committed_offsets(one.stack.settings, one.attempt().group, [one.topic])[one.topic]
+    """Partition → offset that the job's last checkpoint committed."""
+    found = log.committed_offsets(one.stack.settings, one.attempt().group, [one.topic])[one.topic]
+    return {partition: committed.offset for partition, committed in found.items()}
 
 
 def soon(folder: Path, name: str) -> Product:
