@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from replay import topic_commands
 from replay.output import Output, OutputOption, View
 
 Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     for command in (check, explain, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, maintain,
                     attempts, history, prepare, controller):
         app.command()(command)
+    app.add_typer(topic_commands.app, name="topic")
 
 
 def products_status(name: str | None) -> Callable[[], View]:

@@ -39,13 +39,12 @@ class Decoder:
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any]:
         """A record's fields; UndecodableError says why not, RetryableError when the registry is down."""
-        if not value:
-            raise UndecodableError("empty value")
-        if value[0] != 0:
-            raise UndecodableError(f"magic byte is 0x{value[0]:02x}, not 0x00")
-        if len(value) < _HEADER:
-            raise UndecodableError(f"too short for a schema id: {len(value)} bytes")
-        return self._read(topic, int.from_bytes(value[1:_HEADER], "big", signed=True))(value, _HEADER)
+        return self._read(topic, self._id(value))(value, _HEADER)
+
+    def decode_as_written(self, value: bytes) -> dict[str, Any]:
+        """The same by the schema that the record was written with, whatever a release reads it with."""
+        schema_id = self._id(value)
+        return record_reader(self._writer(schema_id), self._writer(schema_id), schema_id)(value, _HEADER)
 
     def _read(self, topic: str, schema_id: int) -> _Reads:
         known = self._reads.get((topic, schema_id))
@@ -53,6 +52,16 @@ class Decoder:
             known = record_reader(self._writer(schema_id), self._readers[topic], schema_id)
             self._reads[topic, schema_id] = known
         return known
+
+    @staticmethod
+    def _id(value: bytes) -> int:
+        if not value:
+            raise UndecodableError("empty value")
+        if value[0] != 0:
+            raise UndecodableError(f"magic byte is 0x{value[0]:02x}, not 0x00")
+        if len(value) < _HEADER:
+            raise UndecodableError(f"too short for a schema id: {len(value)} bytes")
+        return int.from_bytes(value[1:_HEADER], "big", signed=True)
 
     def _writer(self, schema_id: int) -> Schema:
         if schema_id not in self._writers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.product import Product
-from replay.errors import RefusedError, RetryableError
+from replay.errors import KappaError, RefusedError, RetryableError
 from replay.model import Committed
 from replay.settings import Settings
 
@@ -85,6 +86,15 @@ def _admin(properties: tuple[tuple[str, str], ...]) -> AdminClient:
 def _broker(settings: Settings, error: Exception) -> RetryableError:
     return RetryableError("Kafka does not answer", expected=settings.kafka.get("bootstrap.servers", ""),
                           found=str(error.args[0] if error.args else error), next="kappa status, then kappa up")
+
+
+@contextmanager
+def asking_broker(settings: Settings) -> Iterator[None]:
+    """What a broker that does not answer raises becomes a RetryableError."""
+    try:
+        yield
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
 
 
 def _is(error: Exception, code: int) -> bool:
@@ -260,6 +270,18 @@ def registry(settings: Settings) -> SchemaRegistryClient:
 def registry_down(settings: Settings, error: Exception) -> RetryableError:
     return RetryableError("the schema registry does not answer", expected=settings.registry,
                           found=f"{type(error).__name__}: {error}"[:300], next="kappa status, then kappa up")
+
+
+@contextmanager
+def asking_registry(settings: Settings) -> Iterator[SchemaRegistryClient]:
+    """A client of the registry; whatever its questions raise becomes a RetryableError."""
+    with registry(settings) as client:
+        try:
+            yield client
+        except KappaError:
+            raise
+        except Exception as e:
+            raise registry_down(settings, e) from e
 
 
 def subject(topic: str) -> str:
