@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.product import Product, Switch, seconds
-from replay import offsets, resolved
+from replay import offsets, resolved, schemas
 from replay.act import new_attempt
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import Slots
@@ -119,6 +119,8 @@ class Deploy:
                               next=f"kappa deploy {product.name} --from {product.folder}")
         slots = self.world.slots()  # the cheapest question first: is the stack up?
         preflight_log(self.settings, product)
+        for difference in schemas.differences(self.settings, product):
+            say(difference.line)
         if not resolved.is_resolved(self.settings, product):
             say("checking the SQL with Flink's planner")
         product = resolved.resolve(self.settings, product)

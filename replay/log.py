@@ -44,7 +44,7 @@ TOPIC_CONFIG = {
 }
 _WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
-_DEMO = " (the demo's loader does: kappa load flights)"
+_DEMO = "  (the demo's: kappa load flights)"
 
 
 class Record(NamedTuple):
@@ -182,7 +182,7 @@ def _partitions(client: AdminClient, topic: str) -> list[int]:
     if metadata.error is not None:
         raise RefusedError(f"topic {topic} is missing", expected=f"a topic named {topic}",
                            found=metadata.error.str(),
-                           next=f"create topic {topic}, and put records into it{_DEMO}")
+                           next=f"kappa topic create {topic}{_DEMO}")
     return sorted(metadata.partitions)
 
 
@@ -222,12 +222,12 @@ def delete_group(settings: Settings, group: str) -> None:
 
 
 def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
-    """Why a replay from offset zero would miss something: topics, records or schemas that are not there, retention."""
+    """Why a replay from offset zero would miss something: topics or records that are not there, retention."""
     topics = list(product.topics)
     try:
         client = admin(settings)
         existing = client.list_topics(timeout=TIMEOUT).topics
-        problems = [LogProblem(t, "a topic", "none", f"create topic {t}, and put records into it{_DEMO}")
+        problems = [LogProblem(t, "a topic", "none", f"kappa topic create {t} --schema {product.schema_file(t)}{_DEMO}")
                     for t in topics if t not in existing]
         present = [t for t in topics if t in existing]
         resources = [ConfigResource(ResourceType.TOPIC, t) for t in present]
@@ -241,7 +241,7 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
         problems += [LogProblem(topic, f"offset 0 of partition {p} in the log", f"it begins at offset {o}",
                                 "restore the deleted records from a backup: a replay would miss them", lost=True)
                      for p, o in sorted(partitions.items()) if o != 0]
-    return problems + _schema_problems(settings, product, present)
+    return problems
 
 
 def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
@@ -308,28 +308,6 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
             except Exception as e:  # httpx and its kin: the client passes on whatever its transport raises
                 raise registry_down(settings, e) from e
     return ids
-
-
-def _schema_problems(settings: Settings, product: Product, topics: Iterable[str]) -> list[LogProblem]:
-    problems = []
-    with registry(settings) as client:
-        for topic in topics:
-            schema = Schema(product.schema_file(topic).read_text(), "AVRO")
-            try:
-                compatible = client.test_compatibility(subject(topic), schema)
-            except SchemaRegistryError as e:
-                if e.http_status_code != 404:
-                    raise registry_down(settings, e) from e
-                problems.append(LogProblem(topic, f"a schema {subject(topic)} in the registry", "none",
-                                           f"register {product.schema_file(topic)}{_DEMO}"))
-                continue
-            except Exception as e:
-                raise registry_down(settings, e) from e
-            if not compatible:
-                problems.append(LogProblem(topic, "a schema compatible with the registered one",
-                                           f"an incompatible change in {product.schema_file(topic).name}",
-                                           "add fields with a default, or read a new topic"))
-    return problems
 
 
 def read_range(settings: Settings, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.product import Product
-from replay import gate, log
+from replay import gate, schemas
 from replay.errors import RefusedError
 from replay.model import ProductState
 from replay.plan import Change, Kind
@@ -25,7 +25,7 @@ def preflight(settings: Settings, world: Sights, product: Product, state: Produc
 
 def preflight_log(settings: Settings, product: Product) -> None:
     """RefusedError when the log is not whole, RetryableError when the broker or the registry is down."""
-    if problems := log.check_whole_log(settings, product):
+    if problems := schemas.log_problems(settings, product):
         first = problems[0]
         others = "".join(f"\n    {p}" for p in problems[1:])
         raise RefusedError(f"the log of {product.name} is not whole: topic {first.topic}", expected=first.expected,

@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.text import Text
 
-from replay import gate, resolved
+from replay import gate, resolved, schemas
 from replay.errors import ConfigError, RefusedError
 from replay.flink import FlinkDownError
 from replay.model import ProductState
@@ -21,6 +21,7 @@ from replay.plan import Kind
 from replay.preflight import refuse_breaking, size
 from replay.release import find_folder, fingerprint_of
 from replay.review import Review, review
+from replay.schemas import Comparison
 from replay.settings import load_settings
 from replay.store import Store
 from replay.world import World, read_product
@@ -62,10 +63,13 @@ def plan(name: str, source: Path | None, output: Output) -> None:
     reviewed = review(settings, world, product, state)
     where = look(world, reviewed, own=world.clusters is not None and bool(store.on_session_cluster()))
     follow = next_command(reviewed, state, source)
+    compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
     if output is Output.json:
-        _print_json(reviewed, where, follow)
+        _print_json(reviewed, where, compared, follow)
         return
     show(reviewed, where)
+    for comparison in compared:
+        out.print(comparison.line, markup=False)
     refuse_breaking(name, reviewed.change)
     out.print(f"next:  {follow}", markup=False)
 
@@ -128,7 +132,7 @@ def coloured(diff: str) -> Text:
     return text
 
 
-def _print_json(reviewed: Review, where: Where, follow: str) -> None:
+def _print_json(reviewed: Review, where: Where, compared: list[Comparison], follow: str) -> None:
     change, needs, shown = reviewed.change, reviewed.needs, reviewed.shown
     document: dict[str, Any] = {
         "product": reviewed.product.name, "kind": change.kind.value,
@@ -138,6 +142,7 @@ def _print_json(reviewed: Review, where: Where, follow: str) -> None:
                   "measured": asdict(needs.measured) if needs.measured else None,
                   "disks": [{"path": str(d.path), "needed": d.needed, "free": d.free} for d in needs.disks],
                   **asdict(where)},
+        "schemas": [{**asdict(c), "kind": c.kind.value} for c in compared],
         "next": follow,
     }
     try:

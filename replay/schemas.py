@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka.schema_registry import Schema as RegistrySchema
+from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs import avro_schema
@@ -17,6 +18,7 @@ from jobs.avro_schema import Schema, SchemaError
 from jobs.product import Product
 from replay import compatibility, log
 from replay.errors import ConfigError, RefusedError
+from replay.log import LogProblem
 from replay.settings import Settings
 
 _NOT_FOUND, _REFUSED = 404, (409, 422)
@@ -60,6 +62,11 @@ class Comparison:
         return self.kind in (Kind.missing, Kind.incompatible)
 
     @property
+    def line(self) -> str:
+        """For people."""
+        return f"schema of {self.topic}: {self.what}; next: {self.next}"
+
+    @property
     def expected(self) -> str:
         """What there should be, for an error."""
         return {Kind.missing: f"a schema {log.subject(self.topic)} in the registry",
@@ -77,7 +84,16 @@ def versions(settings: Settings, topic: str) -> list[Registered]:
             if e.http_status_code == _NOT_FOUND:
                 return []
             raise
-        return [_registered(topic, client.get_version(name, n)) for n in sorted(numbers)]
+        return [_version(settings.registry, client, topic, n) for n in sorted(numbers)]
+
+
+_known: dict[tuple[str, str, int], Registered] = {}  # a version never changes; another one has another number
+
+
+def _version(registry: str, client: SchemaRegistryClient, topic: str, number: int) -> Registered:
+    if (found := _known.get((registry, topic, number))) is None:
+        found = _known[registry, topic, number] = _registered(topic, client.get_version(log.subject(topic), number))
+    return found
 
 
 def latest(settings: Settings, topic: str) -> Registered | None:
@@ -150,12 +166,28 @@ def read_schema(file: Path) -> str:
 
 
 def compare(settings: Settings, product: Product) -> list[Comparison]:
-    """How every topic's schema in the folder compares with the registry's; in the order of product.yaml."""
+    """How every topic's schema in the folder compares with the registry's; in the order of product.yaml.
+
+    RetryableError when the registry does not answer.
+    """
     found = []
-    for name in product.settings.topics:
-        topic, file = product.settings.kafka_name(name), product.schema_file(name)
+    for topic in product.topics:
+        file = product.schema_file(topic)
         found.append(compare_one(product.name, topic, file, read_schema(file), versions(settings, topic)))
     return found
+
+
+def log_problems(settings: Settings, product: Product) -> list[LogProblem]:
+    """Why a replay from offset zero would miss something: what the broker lacks, and schemas that read no records."""
+    problems = log.check_whole_log(settings, product)
+    absent = {p.topic for p in problems if p.found == "none"}
+    return problems + [LogProblem(c.topic, c.expected, c.what, c.next) for c in compare(settings, product)
+                       if c.blocking and c.topic not in absent]
+
+
+def differences(settings: Settings, product: Product) -> list[Comparison]:
+    """Schemas that differ and may be deployed all the same."""
+    return [c for c in compare(settings, product) if c.kind is not Kind.equal and not c.blocking]
 
 
 def compare_one(product: str, topic: str, file: Path, text: str, registered: Sequence[Registered]) -> Comparison:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product, ProductError, Role, load_product, load_release
-from replay import cleaning, gate, lake, log, positions, publish, table_changes, type_changes
+from replay import cleaning, gate, lake, log, positions, publish, schemas, table_changes, type_changes
 from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
@@ -119,7 +119,7 @@ class World:
         return retained_checkpoints(self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
 
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
-        problems = log.check_whole_log(self.settings, product)
+        problems = schemas.log_problems(self.settings, product)
         return tuple(map(str, problems)), any(p.lost for p in problems)
 
     # Hands

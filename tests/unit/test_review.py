@@ -171,7 +171,7 @@ WHOLE: Callable[..., list[LogProblem]] = lambda *_: []  # noqa: E731
 
 @pytest.fixture
 def whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.log, "check_whole_log", WHOLE)
+    monkeypatch.setattr(preflight.schemas, "log_problems", WHOLE)
 
 
 BREAKING = changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(physicalType="STRING"))
@@ -193,7 +193,7 @@ def test_preflight_lets_a_replay_begin(
 def test_preflight_names_what_is_wrong_with_the_log(
         settings: Settings, world: FakeWorld, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     problems = [LogProblem("orders", "a topic", "none", "create topic orders"), LogProblem("b", "x", "y", "z")]
-    monkeypatch.setattr(preflight.log, "check_whole_log", lambda *_: problems)
+    monkeypatch.setattr(preflight.schemas, "log_problems", lambda *_: problems)
     with pytest.raises(RefusedError) as e:
         preflight_of(product, settings, world, ProductState("tiny"))
     assert str(e.value) == ("the log of tiny is not whole: topic orders\n"
