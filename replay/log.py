@@ -186,6 +186,18 @@ def _partitions(client: AdminClient, topic: str) -> list[int]:
     return sorted(metadata.partitions)
 
 
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """What its group has committed. The client may take bytes behind a commit's metadata for a part of it, which mostly
+    are no text: what they are differs from one answer to the next."""
+    for _ in range(10):
+        try:
+            return consumer.committed(partitions, timeout=TIMEOUT)
+        except UnicodeDecodeError:
+            continue
+    raise RetryableError("committed offsets cannot be read", expected="text as their metadata", found="other bytes",
+                         next="repeat the command")
+
+
 def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> dict[str, dict[int, Committed]]:
     """What a consumer group has committed; partitions without a commit are absent.
 
@@ -198,7 +210,7 @@ def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> 
     try:
         known = consumer.list_topics(timeout=TIMEOUT).topics
         partitions = [TopicPartition(t, p) for t in found if t in known for p in known[t].partitions]
-        for tp in consumer.committed(partitions, timeout=TIMEOUT) if partitions else ():
+        for tp in _committed(consumer, partitions) if partitions else ():
             if tp.offset >= 0:
                 found[tp.topic][tp.partition] = Committed(tp.offset, tp.metadata or "")
         return found

@@ -32,7 +32,8 @@ class LogFetcherManager extends KafkaSourceFetcherManager {
      * them by hand does not sign, and so can be told from the job.
      */
     void sign(String job, long checkpoint) {
-        signature = String.format("kappa job %s checkpoint %d", job, checkpoint);
+        // The zero ends it for librdkafka, which hands such strings to C without one, and reads on behind them.
+        signature = String.format("kappa job %s checkpoint %d\0", job, checkpoint);
     }
 
     @Override

@@ -211,7 +211,7 @@ class LogSourceReaderTest {
             reader.snapshotState(3);
             reader.notifyCheckpointComplete(3);
             String signed = broker.committed.take();
-            assertEquals("log-0: 7 kappa job  checkpoint 3", signed); // the job has no id in this test
+            assertEquals("log-0: 7 kappa job  checkpoint 3\0", signed); // the job has no id in this test
         }
     }
 
