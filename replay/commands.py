@@ -25,8 +25,8 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (check, explain, plan, deploy, switch, rollback, abort, retire, query, audit, diff, verify, maintain,
-                    attempts, history, prepare, controller):
+    for command in (new, pull, check, explain, plan, deploy, switch, rollback, abort, retire, query, audit, diff,
+                    verify, maintain, attempts, history, prepare, controller):
         app.command()(command)
     app.add_typer(topic_commands.app, name="topic")
 
@@ -53,6 +53,36 @@ def explain(product: Annotated[str, typer.Argument(help="a product's folder, or 
     from replay.release import find_folder
 
     running.explain(Path(product) if Path(product).is_dir() else find_folder(product, None), output)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="name of the product, such as orders")],
+    topic: Annotated[list[str] | None, typer.Option(
+        help="a topic that it reads, the one with the events first; by default one of the product's name")] = None,
+    from_schema: Annotated[list[Path] | None, typer.Option(
+        help="an Avro schema's file, in the order of the topics, in place of the registry's newest")] = None,
+    time: Annotated[str | None, typer.Option(help="the field that says when it happened; else it is guessed")] = None,
+    to: Annotated[Path | None, typer.Option(help="the folder to make; by default sql/NAME")] = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Write a product's folder from the schemas of its topics: rows and hourly counts, and what was guessed.
+
+    It passes kappa check as it is. A folder that exists is left alone.
+    """
+    from replay import run_new
+
+    run_new.new(name, topic or (), from_schema or (), time, to, dry_run, output)
+
+
+def pull(name: Name, source: Source = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+    """Bring the schemas of the folder up to the registry's newest versions, and show what changed.
+
+    A schema that would not read every record in the log is refused; one that was edited here is left alone.
+    """
+    from replay import run_pull
+
+    run_pull.pull(name, source, dry_run, output)
 
 
 def plan(name: Name, source: Source = None, output: OutputOption = Output.text) -> None:

@@ -55,6 +55,8 @@ class Comparison:
     kind: Kind
     what: str = ""
     next: str = ""
+    pullable: bool = False
+    """Whether `kappa pull` brings the folder up to the registry's newest version, which reads every record."""
 
     @property
     def blocking(self) -> bool:
@@ -196,18 +198,23 @@ def compare_one(product: str, topic: str, file: Path, text: str, registered: Seq
         return Comparison(topic, Kind.missing, "none", f"kappa topic create {topic} --schema {file}")
     folder, schemas = avro_schema.parse(text), [_parsed(topic, r) for r in registered]
     newest = schemas[-1]
-    if (fault := _first_fault(folder, registered, schemas)) is not None:
-        cured = _first_fault(newest, registered, schemas) is None
-        follow = (f"kappa pull {product}" if cured else
-                  f"give the field a default or an alias in {file.name}, or read a new topic")
-        return Comparison(topic, Kind.incompatible, f"{file.name} does not read {fault}", follow)
-    if compatibility.equal(folder, newest):
-        return Comparison(topic, Kind.equal)
     known = any(compatibility.equal(folder, s) for s in schemas)
     what = compatibility.changes(folder, newest)
-    if known or all(change.startswith("+") for change in what):
+    # A schema that a person edited here, and nobody registered, is never overwritten.
+    ours = not known and any(not change.startswith("+") for change in what)
+    fault = _first_fault(folder, registered, schemas)
+    if fault is not None:
+        cured = not ours and _first_fault(newest, registered, schemas) is None
+        follow = (f"kappa pull {product}" if cured else
+                  f"give the field a default or an alias in {file.name}, or read a new topic")
+        return Comparison(topic, Kind.incompatible, f"{file.name} does not read {fault}", follow, cured)
+    if compatibility.equal(folder, newest):
+        return Comparison(topic, Kind.equal)
+    if not ours:
         said = f"version {registered[-1].version} has {'; '.join(what) or 'another form'}"
-        return Comparison(topic, Kind.registry_newer, said, f"kappa pull {product}")
+        readable = _first_fault(newest, registered, schemas) is None
+        follow = f"kappa pull {product}" if readable else "keep it: the newest version would not read every record"
+        return Comparison(topic, Kind.registry_newer, said, follow, readable)
     said = "; ".join(compatibility.changes(newest, folder)) or "another form"
     return Comparison(topic, Kind.folder_newer, f"{file.name} has {said}, not registered",
                       f"kappa topic create {topic} --schema {file}")
