@@ -106,7 +106,7 @@ class _Parser:
         except (ValueError, RecursionError) as e:
             raise SchemaError("an Avro schema in JSON", f"{type(e).__name__}: {e}") from e
         found = self._type(parsed, "", "", 0)
-        if self._strict:
+        if self._strict and recursion(found) is None:  # of which no table is made
             for path, record in _records(found):
                 for f in record.fields:
                     if f.default is not MISSING and not fits(f.schema, f.default):

@@ -98,6 +98,8 @@ def test_a_named_type_is_used_twice_and_docs_are_kept() -> None:
      "decimal(39, 2) in field f0"),
     (record({"type": "array", "items": ["null", "R"]}),
      "types that do not contain themselves: a column has a fixed depth", "'R' contains itself in field f0[]"),
+    ({"type": "record", "name": "R", "fields": [{"name": "r", "type": "R", "default": {}}]},
+     "types that do not contain themselves: a column has a fixed depth", "'R' contains itself in field r"),
     (record("int", ["int", {"type": "map", "values": "R"}]),
      "types that do not contain themselves: a column has a fixed depth", "'R' contains itself in field f1<map>{}"),
     (record(record(name="Empty")), "records with at least one field: a table cannot hold an empty one",

@@ -13,7 +13,7 @@ from jobs.avro_schema import Schema, SchemaError, parse
 from replay.avro_body import UndecodableError
 from replay.avro_reader import record_reader
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "avro.json"
+VECTORS = Path(__file__).parent / "vectors" / "avro.json"
 SCHEMA_ID = 7
 HEADER = bytes([0, 0, 0, 0, SCHEMA_ID])
 
