@@ -115,6 +115,13 @@ def table_type(schema: Schema) -> Row:
 
 
 def product_type(product: Product, table: str) -> Row:
-    """A product's table as one ROW of the columns that its SELECT gives."""
+    """A product's table as one ROW of the columns that its SELECT gives; ConfigError for names that only case tells
+    apart, which most readers do not."""
     columns = product.columns[table]
-    return Row(tuple(column_types.Field(c.name, column_type(c.type, f"{table}.{c.name}")) for c in columns))
+    fields = tuple(column_types.Field(c.name, column_type(c.type, f"{table}.{c.name}")) for c in columns)
+    try:
+        column_types.stored(found := Row(fields))
+    except ColumnTypeError as e:
+        raise ConfigError(f"columns of {table} cannot be told apart", expected=e.expected, found=e.found,
+                          next=f"give one of them another name in {table}.sql") from e
+    return found

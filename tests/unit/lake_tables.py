@@ -14,7 +14,7 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from sqlalchemy.exc import OperationalError
 
-from jobs.product import Column, Product, ProductSettings
+from jobs.product import REJECTS, Column, Output, Product, ProductSettings, Resolved
 from replay import lake
 from replay import publish as publishing
 from replay.settings import Settings
@@ -45,22 +45,27 @@ def make_settings(home: Path) -> Settings:
     })
 
 
-def make_product(folder: Path, *, columns: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> Product:
-    """Events `orders`, dimension `shops`, reference `colours`; tables orders, totals, rejects."""
+def make_product(folder: Path, *, columns: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+                 **outputs: dict[str, Any]) -> Product:
+    """Events `orders`, in SQL `placed`, dimension `shops`, reference `colours`; tables orders, totals, rejects.
+
+    `outputs`: what the planner says of some of them besides their columns.
+    """
     columns = columns or COLUMNS
-    kinds: dict[str, Any] = {"orders": {"kind": "rows", "of": "orders"}, "totals": {"kind": "aggregate"},
-                             "rejects": {"kind": "rejects"}}
     settings = ProductSettings.model_validate({
         "name": "shop",
-        "longest_wait": "1min",
-        "topics": {"orders": {"role": "events", "allowed_lateness": "1h", "identity": ["id", "day"]},
-                   "shops": {"role": "dimension", "allowed_lateness": "10min"},
+        "topics": {"placed": {"topic": "orders", "time": "ordered_at", "allowed_lateness": "1h",
+                              "identity": ["id", "day"]},
+                   "shops": {"role": "dimension", "time": "opened_at", "allowed_lateness": "10min"},
                    "colours": {"role": "reference"}},
-        "outputs": {name: kinds.get(name, {"kind": "aggregate"}) for name in columns},
+        "outputs": [name for name in columns if name != REJECTS],
     })
-    return Product(folder=folder, settings=settings, contract={},
-                   columns={t: tuple(Column(name=n, type=y, required=n == "id") for n, y in c)
-                            for t, c in columns.items()})
+    said: dict[str, dict[str, Any]] = {"orders": {"kind": "rows", "of": ("orders",)}, REJECTS: {"kind": "rejects"}}
+    return Product(folder=folder, settings=settings, resolved=Resolved(longest_wait=60, outputs={
+        name: Output.model_validate({
+            "kind": "aggregate", **said.get(name, {}), **outputs.get(name, {}), "select": f"SELECT … {name}",
+            "columns": [Column(name=n, type=y, required=n == "id") for n, y in c]})
+        for name, c in columns.items()}))
 
 
 def sink(catalog: Catalog, table: str, branch: str, checkpoint: int, rows: Sequence[dict[str, Any]] = (), *,

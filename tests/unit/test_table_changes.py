@@ -31,10 +31,7 @@ def product(tmp_path: Path, catalog: Catalog) -> Product:
 
 def with_totals(folder: Path, *columns: tuple[str, str], **output: Any) -> Product:
     """The product with other columns in `totals`, and more said of it in product.yaml."""
-    made = make_product(folder, columns={**COLUMNS, "totals": columns})
-    totals = made.settings.outputs["totals"].model_copy(update=output)
-    outputs = {**made.settings.outputs, "totals": totals}
-    return made.model_copy(update={"settings": made.settings.model_copy(update={"outputs": outputs})})
+    return make_product(folder, columns={**COLUMNS, "totals": columns}, totals=output)
 
 
 def columns_of(catalog: Catalog, table: str = "totals") -> dict[str, str]:
@@ -129,6 +126,13 @@ def test_what_a_running_release_could_not_bear_is_refused(
     with pytest.raises(RefusedError) as e:
         table_changes.ensure(catalog, with_totals(tmp_path, column))
     assert (e.value.message, e.value.expected, e.value.found) == (f"column {message}", expected, found)
+
+
+def test_columns_that_differ_only_by_case_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as e:
+        table_changes.ensure(catalog, with_totals(tmp_path, ("shop", "STRING"), ("Shop", "STRING")))
+    assert (e.value.message, e.value.found) == ("columns of totals cannot be told apart", "shop and Shop")
+    assert lake.pointers(catalog, "shop") == {}
 
 
 def test_columns_that_no_release_writes_are_dropped(catalog: Catalog, product: Product) -> None:
