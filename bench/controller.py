@@ -30,10 +30,11 @@ from replay.store import KEPT_PUBLICATIONS, Store
 RESULTS = Path(__file__).parent / "results" / "controller.json"
 CALL_SECONDS = 0.005
 """What an answer from another machine is taken to cost."""
-# As the code asks: REST three times of a job, and for each vertex of the clock (a dozen in the demo's job); the broker
-# for the partitions of two topics, then for their ends; a client of its own for what a group committed; a list of the
-# positions, and the one of each of five sources.
-ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 13, "ends": 3, "position": 6, "committed": 4,
+# As the code asks: REST three times of a job, and for each vertex of its clock and of its metrics (a dozen in the
+# demo's job, three of them with windows); the broker for the partitions of two topics, then for their ends; a client of
+# its own for what a group committed; a list of the positions, and the one of each of five sources.
+ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 13, "late_dropped": 16, "ends": 3, "position": 6,
+           "committed": 4,
            "log_problems": 9, "publish": 3}
 """Answers that are waited for in one call, one after the other, with a SQL catalog."""
 

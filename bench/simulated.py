@@ -113,6 +113,10 @@ class SimulatedWorld:
         self.asked["standing_clocks"] += 1
         return ()
 
+    def late_dropped(self, attempt: Attempt) -> dict[str, int]:
+        self.asked["late_dropped"] += 1
+        return {}
+
     def position(self, attempt: Attempt, product: Product) -> Reached:
         self.asked["position"] += 1
         read = {**ends(_reached(self.checkpoint, attempt.release)), **_reference()}

@@ -51,8 +51,10 @@ class Patch:
     """Of Flink, that it was made for."""
     sha256: str
     """Of the class file in that release."""
-    cures: str
-    """Upstream's issues, and what goes wrong without it."""
+    issues: tuple[str, ...]
+    """Upstream's."""
+    faults: str
+    """What goes wrong without it."""
     replacements: tuple[Replacement, ...]
 
 
@@ -62,10 +64,11 @@ PATCHES = (
         artifact="flink-table-runtime",
         release="2.1.3",
         sha256="744a7b469cf5c2673198baed2aa3ffe9a541728a8cbb6945c64e78be798dfaf8",
-        cures="FLINK-38075, FLINK-36664: windows fire without the rows that are still buffered (in zones without "
-              "daylight saving time; with an offset). No issue known: windows end before the second time of a wall-clock "
-              "hour that passed twice (in zones that gave daylight saving time up; where clocks were set back by more "
-              "than an hour), and window_time is in the next window where clocks were set forward within one.",
+        issues=("FLINK-38075", "FLINK-36664"),
+        faults="Windows fire without the rows that are still buffered: in zones without daylight saving time, and with "
+               "an offset. Without an issue: a window ends before the second time of a wall-clock hour that passed "
+               "twice, where daylight saving time was given up or clocks were set back by more than an hour; "
+               "window_time is in the next window where clocks were set forward within one.",
         replacements=(
             Replacement("method", "getNextTriggerWatermark(JJLjava/time/ZoneId;Z)J",
                         "kappa/flink/WindowTriggers.nextTriggerWatermark"),
@@ -122,8 +125,8 @@ def _unexpected(patch: Patch, found: str) -> ConfigError:
     return ConfigError(
         f"Flink's class {patch.type} is not the one that its patch was made for",
         expected=f"SHA-256 {patch.sha256}, as in {patch.artifact}-{patch.release}.jar", found=found,
-        next="install the pinned apache-flink again; for another release of Flink, see in its code whether the faults "
-             "are cured, then adapt or remove the patch in local/patches.py",
+        next=f"install the pinned apache-flink again; for another release of Flink, see whether it cures "
+             f"{', '.join(patch.issues)}, then adapt or remove the patch in local/patches.py",
     )
 
 

@@ -136,6 +136,12 @@ def perform(c: Context, what: step.Step) -> None:
                 c.note("disturbed", note, replace(attempt, foreign_offsets=note))
             else:
                 c.save(replace(attempt, foreign_offsets=""), durable=False)
+        case step.NoteLateDropped(attempt, late_dropped):
+            noted = replace(attempt, late_dropped=late_dropped)
+            if attempt.late_dropped:
+                c.save(noted)
+            else:
+                c.note("disturbed", what.note, noted)
         case step.Examine(attempt, checkpoint):
             _examine(c, attempt, checkpoint)
         case step.Publish(attempt, checkpoint, covered, before, kind):

@@ -31,6 +31,7 @@ from replay.steps import (
     FinishPublish,
     GiveUp,
     NoteForeignOffsets,
+    NoteLateDropped,
     NoteMissing,
     NoteSubmitting,
     Publish,
@@ -41,6 +42,7 @@ from replay.steps import (
     Step,
     Submit,
     Wait,
+    by_operator,
 )
 
 CANCELLING = "CANCELLING"
@@ -133,6 +135,8 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return _ended(attempt, seen)
     if attempt.missing_since is not None:
         return NoteMissing(attempt, missing=False)
+    if (late_dropped := _most_dropped(attempt, seen)) != attempt.late_dropped:
+        return NoteLateDropped(attempt, late_dropped)
     if seen.position and seen.position.checkpoint > attempt.checkpoint:
         return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, seen.position, now)
     if (note := foreign_offsets(attempt, seen.committed, seen.ends)) != attempt.foreign_offsets:
@@ -321,6 +325,8 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     active, standby = attempt.state is State.active, attempt.state is State.standby
     if standby and not attempt.promote:
         return Wait("on standby")
+    if attempt.late_dropped and not attempt.shadow:
+        return _rows_missing(attempt)
     if attempt.shadow or attempt.state in (State.built, State.replaying):
         return Wait("replaying")
     if seen.log_problems:
@@ -346,6 +352,25 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     position = attempt.position_of(chosen.id)
     assert position is not None
     return Publish(attempt, chosen, position.offsets, observation.main, Move.publish if active else Move.switch)
+
+
+def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:
+    """Operator → late records dropped, the most that was ever seen."""
+    known = attempt.late_dropped
+    return {**known, **{o: max(count, known.get(o, 0)) for o, count in seen.late_dropped.items()}}
+
+
+def _rows_missing(attempt: Attempt) -> Blocked:
+    """Which records are behind the watermark depends on the run: a replay would show other rows."""
+    undo = f"kappa abort {attempt.product}; " if attempt.state in CANDIDATE else ""
+    return Blocked(
+        f"operators of {attempt.full_name} dropped records as late: rows are missing from its tables, and none of its "
+        "further checkpoints is published",
+        expected="numLateRecordsDropped 0 in every operator: the late ones are rejects before any operator sees them",
+        found=by_operator(attempt.late_dropped),
+        next=f"{undo}let the SQL in front of these operators keep only records within the allowed lateness, then: "
+             f"kappa deploy {attempt.product}",
+    )
 
 
 def _covers(attempt: Attempt, checkpoint: int, floor: offsets.Offsets) -> bool:

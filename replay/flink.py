@@ -16,6 +16,7 @@ ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 """States from which a job does not come back."""
 
 NO_WATERMARK = -(2**63)
+_LATE_DROPPED = ".numLateRecordsDropped"
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
 
@@ -91,6 +92,22 @@ class Flink:
         vertices = (self._get(f"/jobs/{job_id}") or {}).get("vertices", ())
         return tuple(v["name"] for v in vertices if v["status"] != "FINISHED" and any(
             int(m["value"]) == NO_WATERMARK for m in self._get(f"/jobs/{job_id}/vertices/{v['id']}/watermarks") or ()))
+
+    def late_dropped(self, job_id: str) -> dict[str, int]:
+        """Operator → records that it dropped because the watermark had passed them, since the job was (re)started.
+
+        Only operators that did. The JobManager fetches metrics when it is asked for any, and answers with those that it
+        has: see `metrics.fetcher.update-interval`.
+        """
+        found: dict[str, int] = {}
+        for vertex in (self._get(f"/jobs/{job_id}") or {}).get("vertices", ()):
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
+            names = [m["id"] for m in self._get(path) or () if m["id"].endswith(_LATE_DROPPED)]
+            for metric in (self._get(path, get=",".join(names), agg="sum") or ()) if names else ():
+                if count := int(float(metric["sum"])):
+                    operator = metric["id"].removesuffix(_LATE_DROPPED)
+                    found[operator] = found.get(operator, 0) + count
+        return found
 
     def read_positions(self, job_id: str) -> dict[str, dict[int, int]]:
         """How far the sources have read, by their metrics: between checkpoints, for display only."""

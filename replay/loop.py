@@ -19,7 +19,7 @@ from replay.decide import decide
 from replay.errors import KappaError, RetryableError
 from replay.model import Move, ProductState
 from replay.observe import Eyes, Observation, observe
-from replay.steps import Blocked, Cancel, NoteForeignOffsets, Publish, Record, Step, Wait
+from replay.steps import Blocked, Cancel, NoteForeignOffsets, NoteLateDropped, Publish, Record, Step, Wait
 from replay.store import Lease, StaleLeaseError, Store
 
 LEASE_SECONDS = 20.0
@@ -136,7 +136,7 @@ class Loop:
 def still_known(seen: Observation, step: Step) -> Observation | None:
     """What a look says once a step is done that changed no more of the world than is known; None: look again."""
     match step:
-        case Record() | NoteForeignOffsets():  # that was our own memory
+        case Record() | NoteForeignOffsets() | NoteLateDropped():  # that was our own memory
             return seen
         case Publish(checkpoint=shown, kind=Move.publish):
             return replace(seen, main=shown.snapshots, main_is_genesis=False)

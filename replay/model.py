@@ -190,6 +190,8 @@ class Attempt:
     """Its consumer group has had offsets."""
     foreign_offsets: str = ""
     """What somebody did to them, for display: nothing depends on them."""
+    late_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Operator → records that it dropped as late, the most that was seen: its count begins anew with a restart."""
     near: int = 0
     """Positions in a row that were within the lag limit."""
     caught_up_at: float | None = None

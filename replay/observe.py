@@ -48,6 +48,8 @@ class Seen:
     """Ends of the reference data, fixed in the release."""
     standing_clocks: tuple[str, ...] = ()
     """Operators without a watermark; looked for only when there is a new checkpoint."""
+    late_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Operator → records that it dropped as late; looked for only when there is a new checkpoint."""
     publishable: tuple[Checkpoint, ...] | None = None
     """Checkpoints present in every table of its branch, newest first; None: not looked for."""
     tampered: str = ""
@@ -95,6 +97,9 @@ class Eyes(Protocol):
         """Why a process of its own cluster last came to an end by itself; empty: not known."""
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
+
+    def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
+        """Operator → records that it dropped as late since its job was (re)started."""
 
     def position(self, attempt: Attempt, product: Product) -> Reached | None:
         """The position of the newest checkpoint of its current job, None if none is known beyond the attempt's own."""
@@ -194,6 +199,8 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
         retained={} if running else eyes.retained(attempt),
         log_problems=problems,
         log_lost=lost,
+        # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.
+        late_dropped=eyes.late_dropped(attempt) if running and seen.position else {},
     )
 
 

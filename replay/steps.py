@@ -150,6 +150,19 @@ class NoteForeignOffsets:
 
 
 @dataclass(frozen=True)
+class NoteLateDropped:
+    """Operators of an attempt dropped more records as late than was known."""
+
+    attempt: Attempt
+    late_dropped: Mapping[str, int]
+    """Operator → records, as remembered from now on."""
+
+    @property
+    def note(self) -> str:
+        return f"operators dropped records as late: {by_operator(self.late_dropped)}"
+
+
+@dataclass(frozen=True)
 class Examine:
     """Run the product's checks on the snapshots of one checkpoint before readers may see them."""
 
@@ -177,4 +190,10 @@ class FinishPublish:
 
 
 Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | Confirm | NoteMissing | Resume | StartOver | GiveUp
-        | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | Examine | Publish | FinishPublish)
+        | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped | Examine | Publish
+        | FinishPublish)
+
+
+def by_operator(late_dropped: Mapping[str, int]) -> str:
+    """Records that operators dropped, for people."""
+    return ", ".join(f"{operator}: {count}" for operator, count in sorted(late_dropped.items()))

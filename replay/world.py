@@ -76,6 +76,9 @@ class World:
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.flink(attempt).standing_clocks(attempt.job_id)
 
+    def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
+        return self.flink(attempt).late_dropped(attempt.job_id)
+
     def read_positions(self, attempt: Attempt) -> Offsets:
         """Between checkpoints, for display only."""
         return self.flink(attempt).read_positions(attempt.job_id)

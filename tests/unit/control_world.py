@@ -156,6 +156,8 @@ class FakeWorld:
     clients: dict[str, Client] = field(default_factory=dict)
     """Job id → what its last client says: only to the process that started it."""
     clocks_standing: tuple[str, ...] = ()
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Operator → records that it dropped as late, in every job."""
     die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     lag: LagLimit | None = None
     standbys: int = 1
@@ -278,6 +280,9 @@ class FakeWorld:
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.clocks_standing
+
+    def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
+        return dict(self.dropped)
 
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         return tuple(self.problems), self.log_lost

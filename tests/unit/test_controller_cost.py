@@ -23,15 +23,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Round:
 
 def test_a_round_looks_once_at_each_attempt_and_publishes_once(one: Round) -> None:
     """One release on standby, one active, both with a new checkpoint."""
-    assert one.asked == {"main": 1, "position": 2, "committed": 2, "job": 2, "ends": 1,
-                         "standing_clocks": 2, "publishable": 2,
-                         "publish": 1}
+    assert one.asked == {"main": 1, "position": 2, "committed": 2, "job": 2, "ends": 1, "standing_clocks": 2,
+                         "late_dropped": 2, "publishable": 2, "publish": 1}
 
 
 def test_a_replay_beside_them_costs_one_more_look(tmp_path: Path) -> None:
     asked = rounds(tmp_path, 1, 1, journal=2, replaying=True)[0].asked
     assert asked == {"main": 1, "position": 3, "committed": 3, "job": 3, "ends": 1, "standing_clocks": 3,
-                     "publishable": 3, "log_problems": 1, "publish": 1}
+                     "late_dropped": 3, "publishable": 3, "log_problems": 1, "publish": 1}
 
 
 def test_what_is_asked_of_the_world_grows_with_the_products_and_no_faster(one: Round, many: Round) -> None:

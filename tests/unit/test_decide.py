@@ -37,6 +37,7 @@ from replay.steps import (
     FinishPublish,
     GiveUp,
     NoteForeignOffsets,
+    NoteLateDropped,
     NoteMissing,
     NoteSubmitting,
     Publish,
@@ -238,6 +239,16 @@ def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
                        "until every partition of every topic that grows has a record", notable=True)
 
 
+def test_records_that_operators_dropped_are_remembered_before_the_position() -> None:
+    """A restart begins their count anew: what was seen once is never forgotten."""
+    dropped = {"WindowJoin[9]": 1, "GlobalWindowAggregate[8]": 3}
+    assert step(ONCE_NEAR, seen(2, reached=WHOLE, late_dropped=dropped)) == NoteLateDropped(ONCE_NEAR, dropped)
+    known = replace(ONCE_NEAR, late_dropped=dropped)
+    assert isinstance(step(known, seen(2, reached=WHOLE)), Record)
+    more = seen(2, reached=WHOLE, late_dropped={"WindowJoin[9]": 2, "GlobalWindowAggregate[8]": 1})
+    assert step(known, more) == NoteLateDropped(known, {"WindowJoin[9]": 2, "GlobalWindowAggregate[8]": 3})
+
+
 CAUGHT_UP = running(state=State.caught_up, positions=positions(4, 5), near=2)
 AUDITED = replace(CAUGHT_UP, state=State.audited, audited_checkpoint=5)
 AUDITED_LONG_AGO = replace(AUDITED, audited_checkpoint=3)
@@ -291,6 +302,40 @@ def test_main_moved_by_somebody_blocks(publications: tuple[Publication, ...], ma
     got = step(ACTIVE, seen(5, publishable=(snapshot(5),)), *publications, main=main, genesis=genesis)
     assert isinstance(got, Blocked)
     assert got.found == "rows=7"
+
+
+DROPPED = {"WindowJoin[9]": 1, "GlobalWindowAggregate[8]": 3}
+
+
+@pytest.mark.parametrize(("a", "undo"), [
+    pytest.param(running(positions=positions(5)), "kappa abort flights; ", id="replaying"),
+    pytest.param(CAUGHT_UP, "kappa abort flights; ", id="caught up"),
+    pytest.param(AUDITED, "kappa abort flights; ", id="checked"),
+    pytest.param(ACTIVE, "", id="readers see it"),
+    pytest.param(replace(ACTIVE, state=State.standby, promote=Move.switch), "", id="a person wants it"),
+])
+def test_nothing_is_published_of_an_attempt_whose_operators_dropped_records(a: Attempt, undo: str) -> None:
+    got = step(replace(a, late_dropped=DROPPED), seen(5, publishable=(snapshot(5),)))
+    assert got == Blocked(
+        "operators of flights-r1-a1 dropped records as late: rows are missing from its tables, and none of its further "
+        "checkpoints is published",
+        expected="numLateRecordsDropped 0 in every operator: the late ones are rejects before any operator sees them",
+        found="GlobalWindowAggregate[8]: 3, WindowJoin[9]: 1",
+        next=f"{undo}let the SQL in front of these operators keep only records within the allowed lateness, then: "
+             "kappa deploy flights")
+
+
+@pytest.mark.parametrize("a", [
+    pytest.param(replace(ACTIVE, state=State.standby), id="standby"),
+    pytest.param(running(positions=positions(5), shadow=True), id="only compared"),
+])
+def test_dropped_records_block_nothing_that_nobody_is_to_see(a: Attempt) -> None:
+    assert isinstance(step(replace(a, late_dropped=DROPPED), seen(5, publishable=(snapshot(5),))), Wait)
+
+
+def test_a_person_may_take_readers_back_to_an_attempt_that_dropped_records() -> None:
+    standby = replace(ACTIVE, state=State.standby, promote=Move.rollback, late_dropped=DROPPED)
+    assert isinstance(step(standby, seen(5, publishable=(snapshot(5),))), Publish)
 
 
 def test_an_unfinished_publication_comes_before_everything() -> None:

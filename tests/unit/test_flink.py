@@ -120,6 +120,23 @@ def test_operators_without_a_watermark_are_found() -> None:
     assert flink(answers).standing_clocks("j") == ("Source: flights[70] -> Calc[71]",)
 
 
+def test_dropped_records_are_counted_by_operator() -> None:
+    window, join = "GlobalWindowAggregate[8].numLateRecordsDropped", "WindowJoin[9].numLateRecordsDropped"
+    listed = {"v1": [{"id": "Calc[7].numRecordsIn"}], "v3": [{"id": window}, {"id": join}, {"id": "numRecordsIn"}]}
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/jobs/j":
+            return httpx.Response(200, json=job_answers()["/jobs/j"])
+        if not request.url.params:
+            return httpx.Response(200, json=listed.get(request.url.path.split("/")[4], []))
+        asked.append((request.url.path, dict(request.url.params)))
+        return httpx.Response(200, json=[{"id": window, "sum": 3.0}, {"id": join, "sum": 0.0}])
+
+    assert flink(answer).late_dropped("j") == {"GlobalWindowAggregate[8]": 3}
+    assert asked == [("/jobs/j/vertices/v3/subtasks/metrics", {"get": f"{window},{join}", "agg": "sum"})]
+
+
 def test_read_positions_come_from_the_sources_metrics() -> None:
     metric = "1.Source__flights[1].KafkaSourceReader.topic.flights.partition.2.currentOffset"
 

@@ -301,6 +301,22 @@ def test_nothing_is_published_while_results_wait_for_the_logs_clock(
     assert published_to_the_end(world, turn(loop, world, clock, 30))
 
 
+def test_what_operators_dropped_stays_in_the_way_of_readers_after_a_restart(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    shown = dict(world.main_now)
+    world.dropped = {"WindowJoin[9]": 2}
+    world.ends_now = {"flights": {0: 300, 1: 290}}
+    turn(loop, world, clock, 5)
+    world.dropped = {}  # its job was restarted
+    turn(loop, world, clock, 30)
+    assert dict(world.main_now) == shown
+    assert loop.store.load("flights").attempts[0].late_dropped == {"WindowJoin[9]": 2}
+    noted = [e.detail for e in loop.store.events("flights") if e.what == "disturbed"]
+    assert noted == ["operators dropped records as late: WindowJoin[9]: 2"]
+
+
 def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(loop: Loop, world: FakeWorld, clock: Clock) -> None:
     world.lag = LagLimit(records=0, checkpoints=3)
     begin(loop, world)

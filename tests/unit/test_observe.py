@@ -62,6 +62,14 @@ def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> No
     assert "publishable" not in world.__dict__["asked"]
 
 
+@pytest.mark.parametrize(("known", "expected"), [((), {"WindowJoin[9]": 1}), ((Position(3, {}),), {})],
+                         ids=["a new checkpoint", "no new checkpoint"])
+def test_operators_that_drop_records_are_looked_for_at_each_checkpoint(
+        known: tuple[Position, ...], expected: dict[str, int]) -> None:
+    world = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)}, dropped={"WindowJoin[9]": 1})
+    assert observe(world, state(replace(ATTEMPT, positions=known))).attempts["r1-a1"].late_dropped == expected
+
+
 def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None:
     """A checkpoint holds no more than its ends say: of an attempt that is to overtake another, this is the proof."""
     world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)})

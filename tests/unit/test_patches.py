@@ -14,8 +14,8 @@ from replay.errors import ConfigError
 
 PATCH = replace(PATCHES[0], type="org/flink/Some", artifact="flink-some", release="2.1.3",
                 sha256="acc92386d30041e9fea27a1b2412398080a7d29fafe78aee1fccef20083e1303")
-NEXT = ("install the pinned apache-flink again; for another release of Flink, see in its code whether the faults are "
-        "cured, then adapt or remove the patch in local/patches.py")
+NEXT = ("install the pinned apache-flink again; for another release of Flink, see whether it cures FLINK-38075, "
+        "FLINK-36664, then adapt or remove the patch in local/patches.py")
 
 
 def some_jar(folder: Path, name: str = "flink-some-2.1.3.jar", **classes: bytes) -> list[Path]:
