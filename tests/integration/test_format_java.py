@@ -23,6 +23,7 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
                               [TEST / "java", patches.PATCHER / "java"])
     assert "0 tests failed" in report
     assert "noInstantOfAWindowComesAfterItsEnd(String)" in report
+    assert "aFlinkWithoutThePatchesIsRefused" in report
     assert "callsOfAnotherClassBecomeCallsOfOurs" in report
     assert "aTombstoneIsEmittedWithNothingInIt" in report
     assert "aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow" in report

@@ -75,6 +75,7 @@ final class LogSource
 
     @Override
     public SourceReader<RowData, KafkaPartitionSplit> createReader(SourceReaderContext context) throws Exception {
+        FlinkPatches.require();
         rows.open(
                 new InitializationContext() {
                     @Override
