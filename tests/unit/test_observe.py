@@ -66,7 +66,8 @@ def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> No
                          ids=["a new checkpoint", "no new checkpoint"])
 def test_operators_that_drop_records_are_looked_for_at_each_checkpoint(
         known: tuple[Position, ...], expected: dict[str, int]) -> None:
-    world = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)}, dropped={"WindowJoin[9]": 1})
+    job = FakeJob("r1-a1", checkpoint=3, position=Reached(3, {}, {}))
+    world = FakeWorld(Clock(), jobs={"j": job}, dropped={"WindowJoin[9]": 1})
     assert observe(world, state(replace(ATTEMPT, positions=known))).attempts["r1-a1"].late_dropped == expected
 
 

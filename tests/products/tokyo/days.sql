@@ -1,4 +1,3 @@
-INSERT INTO days (`day`, sales)
-SELECT window_start, COUNT(*)
-FROM TABLE(TUMBLE(TABLE timely, DESCRIPTOR(sold_at), INTERVAL '1' DAY))
-GROUP BY window_start, window_end;
+SELECT window_start AS `day`, COUNT(*) AS sales
+FROM TABLE(TUMBLE(TABLE sales, DESCRIPTOR(sold_at), INTERVAL '1' DAY))
+GROUP BY window_start, window_end

@@ -1,2 +1,1 @@
-INSERT INTO sale_rows (sale_id, sold_at, log_partition, log_offset)
-SELECT sale_id, sold_at, log_partition, log_offset FROM timely;
+SELECT sale_id, sold_at FROM sales
