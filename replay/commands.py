@@ -25,7 +25,7 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (new, pull, check, explain, plan, deploy, switch, rollback, abort, retire, query, audit, diff,
+    for command in (new, pull, check, explain, contract, plan, deploy, switch, rollback, abort, retire, query, audit, diff,
                     verify, maintain, attempts, history, prepare, controller):
         app.command()(command)
     app.add_typer(topic_commands.app, name="topic")
@@ -83,6 +83,23 @@ def pull(name: Name, source: Source = None, dry_run: DryRun = False, output: Out
     from replay import run_pull
 
     run_pull.pull(name, source, dry_run, output)
+
+
+def contract(
+    name: Name,
+    source: Source = None,
+    write: Annotated[bool, typer.Option("--write", help="make contract.yaml, or add what is new to it and set types; "
+                                        "nothing that people wrote is lost")] = False,
+    check: Annotated[bool, typer.Option(
+        "--check", help="the gate of CI: also look for breaking changes, by the rules of datacontract-cli")] = False,
+    against: Annotated[Path | None, typer.Option(
+        help="with --check: the contract that readers rely on; by default that of git HEAD")] = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Is contract.yaml what the SQL gives, and does a change of it break those who rely on it? Exit code 1 if so."""
+    from replay import run_contract
+
+    run_contract.contract(name, source, write=write, check=check, against=against, output=output)
 
 
 def plan(name: Name, source: Source = None, output: OutputOption = Output.text) -> None:

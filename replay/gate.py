@@ -16,7 +16,7 @@ from pyiceberg.types import NestedField
 from jobs import generate
 from jobs.column_types import column_type
 from jobs.product import Output, Product
-from replay import query
+from replay import contracts, query
 from replay.errors import ConfigError, RetryableError
 from replay.model import Check
 from replay.quality import Rule, rules
@@ -77,7 +77,11 @@ def run(settings: Settings, product: Product, snapshots: Mapping[str, int]) -> t
 
 
 def validate(product: Product) -> None:
-    """ConfigError for a check that could not run, long before there are tables: it is run on empty ones."""
+    """ConfigError for a check that could not run, long before there are tables: it is run on empty ones.
+
+    RefusedError where contract.yaml is not what the SQL gives.
+    """
+    contracts.refuse_mismatches(product)
     wanted = checks(product)
     with empty_tables(product) as connection:
         for check in wanted:
