@@ -49,6 +49,9 @@ CANCELLING = "CANCELLING"
 """What Flink calls a job that was cancelled and has tasks left."""
 EXPIRY_SECONDS = 600.0
 """How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
+HELD_CHECKPOINTS = 3
+"""For so many checkpoints of an attempt that is about to be shown the active one publishes nothing: the first may have
+been under way before the last publication, the second covers it, and its tables may commit with the third."""
 LOST_ANSWER_SECONDS = 60.0
 """How long a submitted job id may be unknown to Flink before the submission counts as never arrived."""
 UNKNOWN_CHECKPOINTS = 3
@@ -65,8 +68,11 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
     if state.unfinished:
         return _moved_meanwhile(state.unfinished, seen) or FinishPublish(state.unfinished)
     waits, blocked = [], None
+    successor = _about_to_be_shown(state, seen, now, last)
     for attempt in sorted(state.live, key=lambda a: (_place(a, last), _urgency(a))):
         step = _attempt(state, attempt, seen, now)
+        if successor and isinstance(step, Publish) and step.kind is Move.publish:
+            step = Wait(f"publishes nothing until {successor.name} is checked")
         if isinstance(step, Wait):
             waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable))
         elif isinstance(step, Blocked):  # only publishing stops: what runs goes on
@@ -90,6 +96,42 @@ def _urgency(attempt: Attempt) -> int:
     if attempt.state is State.audited and attempt.auto_switch:
         return 1
     return 2 if attempt.state is State.active else 3
+
+
+def _about_to_be_shown(state: ProductState, observation: Observation, now: float,
+                       last: Sequence[str]) -> Attempt | None:
+    """The attempt of which a checkpoint is to be checked, and then shown.
+
+    Such a checkpoint must cover all that readers see. While records keep arriving, each publication of the active
+    attempt asks for more than the checkpoint on hand covers, and would put the switch off for ever. So it waits; not
+    for one that fails, or whose checkpoints do not come.
+    """
+    shown = state.published.finished if state.published else None
+    if shown is None:
+        return None
+    for attempt in state.live:
+        seen = observation.attempts.get(attempt.name)
+        if seen is None or attempt.name in last or not _wanted(attempt) or not _able(attempt, seen):
+            continue
+        since = sum(p.at > shown for p in attempt.positions)
+        if since < HELD_CHECKPOINTS and now - attempt.positions[-1].at <= seen.policy.lag_limit.seconds:
+            return attempt
+    return None
+
+
+def _wanted(attempt: Attempt) -> bool:
+    """Whether it is to be checked, or shown, as soon as possible."""
+    if attempt.stop or attempt.shadow or attempt.state not in (State.caught_up, State.audited, State.standby):
+        return False
+    shown_next = attempt.promote is Move.switch or (attempt.auto_switch and attempt.state is State.audited)
+    return shown_next or attempt.state is State.caught_up
+
+
+def _able(attempt: Attempt, seen: Seen) -> bool:
+    """Whether nothing but the right checkpoint is missing."""
+    runs = seen.job is not None and not seen.job.ended
+    near = attempt.state is State.standby or attempt.near >= seen.policy.lag_limit.checkpoints
+    return runs and near and bool(attempt.positions) and not seen.log_problems and not seen.tampered
 
 
 def _place(attempt: Attempt, last: Sequence[str]) -> int:

@@ -87,7 +87,11 @@ class Loop:
         return Pass(state, seen, last, tuple(done))
 
     def _follow(self, lease: Lease, state: ProductState, seen: Observation, step: Step, done: list[Step]) -> Step:
-        """Act, and go on for as long as the same look tells what is next; the last step, those before it in `done`."""
+        """Act, and go on for as long as the same look tells what is next; the last step, those before it in `done`.
+
+        A new look may show another checkpoint, which comes first: what only comes after all checkpoints that there are
+        (checks, a switch, cleaning) has to follow from the look that showed them.
+        """
         while True:
             self._act(lease, state, step)
             if (known := still_known(seen, step)) is None:
@@ -95,10 +99,8 @@ class Loop:
             done.append(step)
             state, seen = self.store.held(lease), known
             step = self._decide(state, seen)
-            if isinstance(step, Wait):
+            if isinstance(step, Wait | Blocked):
                 return step
-            if still_known(seen, step) is None:  # what is next is worth a look of its own
-                return done.pop()
 
     def _decide(self, state: ProductState, seen: Observation) -> Step:
         return decide(state, seen, self.now(), [name for of, name in self._troubled if of == state.product])
@@ -225,8 +227,16 @@ class Diary:
         last[product] = text
 
 
+MOST_PASSES = 20
+"""So many passes in a row over products that have more to do, before the list of products is read again."""
+
+
 def serve(loop: Loop, diary: Diary, pause: Callable[[], bool]) -> None:
-    """Passes over all products until `pause` says that it is time to end."""
+    """Rounds over all products until `pause` says that it is time to end.
+
+    Within a round a product that has more to do gets its next pass after each of the others had theirs: one with a new
+    checkpoint at every look would otherwise keep the others waiting for ever.
+    """
     while True:
         try:
             products = loop.store.products()
@@ -234,16 +244,23 @@ def serve(loop: Loop, diary: Diary, pause: Callable[[], bool]) -> None:
         except (KappaError, SQLAlchemyError) as e:  # a store that is down comes back
             products = []
             diary.complaint("store", str(e))
-        for product in products:
-            try:
-                while not diary.step(product, loop.run_once(product)):
-                    pass
-            except KappaError as e:
-                diary.complaint(product, str(e))
-            except Exception as e:  # noqa: BLE001  one product's surprise must not stop the others
-                diary.complaint(product, f"{type(e).__name__}: {e}")
+        for _ in range(MOST_PASSES):
+            products = [product for product in products if not _rests(loop, diary, product)]
+            if not products:
+                break
         if pause():
             return
+
+
+def _rests(loop: Loop, diary: Diary, product: str) -> bool:
+    """One pass over a product; whether it has nothing more to do for now, or cannot."""
+    try:
+        return diary.step(product, loop.run_once(product))
+    except KappaError as e:
+        diary.complaint(product, str(e))
+    except Exception as e:  # noqa: BLE001  one product's surprise must not stop the others
+        diary.complaint(product, f"{type(e).__name__}: {e}")
+    return True
 
 
 def describe(step: Step) -> str:

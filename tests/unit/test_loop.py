@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -17,11 +18,14 @@ from jobs.product import LagLimit, Product
 from replay import intents
 from replay.decide import LOST_ANSWER_SECONDS
 from replay.errors import ConflictError, RefusedError
-from replay.loop import LEASE_SECONDS, Diary, Loop, WorldLike, describe, heartbeat, serve
-from replay.model import Check, Committed, State
+from replay.loop import LEASE_SECONDS, MOST_PASSES, Diary, Loop, Pass, WorldLike, describe, heartbeat, serve
+from replay.model import Attempt, Check, Committed, ProductState, State
+from replay.observe import Observation
 from replay.steps import Blocked, Publish, Submit, Wait
 from replay.store import Store
 from replay.submit import Answer
+
+ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))
 
 
 @pytest.fixture
@@ -360,6 +364,103 @@ def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
     newest = world.jobs["job-1-0"].checkpoint
     assert written == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
     assert next(looks) == 2
+
+
+# Steady traffic
+
+
+def steady(loop: Loop, world: FakeWorld, clock: Clock, looks: int) -> list[State]:
+    """At every look each job has a new checkpoint, and records have arrived since; the newest attempt's states."""
+    seen = []
+    for _ in range(looks):
+        clock.time += 2
+        world.complete_checkpoint()
+        world.ends_now = {"flights": {p: end + 80 for p, end in world.ends_now["flights"].items()}}
+        loop.run_once("flights")
+        seen.append(loop.store.load("flights").attempts[-1].state)
+    return seen
+
+
+@pytest.fixture
+def busy(loop: Loop, world: FakeWorld, clock: Clock) -> Loop:
+    """Readers see r1-a1, of a log that never stands still."""
+    world.speed, world.lag = 1_000, LagLimit(records=1_000, checkpoints=2)
+    begin(loop, world)
+    steady(loop, world, clock, 12)
+    assert states(loop) == {"r1-a1": State.active}
+    return loop
+
+
+def test_a_candidate_is_switched_to_within_two_checkpoints_of_being_caught_up_whatever_arrives(
+        busy: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(busy, world, release=2)
+    seen = steady(busy, world, clock, 12)
+    assert states(busy) == {"r1-a1": State.standby, "r2-a1": State.active}
+    assert sum(s in (State.caught_up, State.audited) for s in seen) <= 2
+
+
+def test_a_standby_is_switched_to_whatever_arrives(busy: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(busy, world, release=2)
+    steady(busy, world, clock, 12)
+    want(busy, lambda s: intents.switch(s, "r1"))
+    steady(busy, world, clock, 4)
+    assert states(busy) == {"r1-a1": State.active, "r2-a1": State.standby}
+
+
+def test_readers_get_newer_rows_in_the_meantime_when_a_candidate_cannot_be_shown(
+        busy: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables have no whole checkpoint: what waits for it must not wait for long."""
+    begin(busy, world, release=2)
+    look = world.publishable
+    monkeypatch.setattr(world, "publishable", lambda p, a: look(p, a) if a.release == 1 else ())
+    steady(busy, world, clock, 6)
+    assert states(busy)["r2-a1"] is State.caught_up
+    before, lags = len(world.published), []
+    for _ in range(100):
+        steady(busy, world, clock, 1)
+        shown = busy.store.load("flights").published
+        assert shown
+        assert shown.finished
+        lags.append(clock.time - shown.finished)
+    assert len(world.published) > before + 10
+    assert max(lags) <= 8, "four of its checkpoints"
+
+
+def test_a_candidate_that_waits_for_a_person_is_checked_and_holds_nothing_up(
+        busy: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(busy, world, release=2, auto_switch=False)
+    steady(busy, world, clock, 12)
+    assert states(busy) == {"r1-a1": State.active, "r2-a1": State.audited}
+    before = len(world.published)
+    steady(busy, world, clock, 10)
+    assert len(world.published) == before + 10
+
+
+def test_cleaning_is_not_put_off_while_checkpoints_keep_coming(busy: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(busy, world, release=2)
+    steady(busy, world, clock, 3)
+    want(busy, lambda s: intents.abort(s, "me"))
+    steady(busy, world, clock, 8)
+    assert world.cleaned == ["r2-a1"]
+
+
+def test_a_product_with_a_new_checkpoint_at_every_look_does_not_keep_another_waiting(
+        world: FakeWorld, clock: Clock) -> None:
+    """B has three steps to take while A, which comes first, is never at rest."""
+    passes: list[str] = []
+
+    class Busy:
+        store = SimpleNamespace(products=lambda: ["a", "b"])
+
+        def run_once(self, product: str) -> Pass:
+            passes.append(product)
+            rests = product == "b" and passes.count("b") == 3
+            return Pass(ProductState(product), Observation(), Wait("") if rests else Submit(ATTEMPT))
+
+    pauses = count(1)
+    serve(cast(Loop, Busy()), Diary(lambda _: None), lambda: next(pauses) == 2)
+    assert passes[:6] == ["a", "b", "a", "b", "a", "b"]
+    assert passes.count("a") == 2 * MOST_PASSES, "and the list of products is read again"
 
 
 def test_describe_names_attempt_and_checkpoint(loop: Loop, world: FakeWorld) -> None:
