@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 _NAME = r"^[a-z][a-z0-9_]*$"
 _IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 _DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h|d)$")
+_PERCENT = re.compile(r"^\d+(\.\d+)?\s*%$")
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 REJECTS = "rejects"
@@ -253,6 +254,8 @@ class ProductSettings(_Model):
     """Superseded attempts whose jobs go on, so that readers can be taken back at once; older ones are retired."""
     warnings: tuple[str, ...] = ()
     """Checks, by name, that are shown and do not block a switch."""
+    max_rejects: str = "1%"
+    """A release that rejects a larger share of the records of a topic of events or of a dimension is not shown."""
 
     @field_validator("checkpoint_interval", "backlog_checkpoint_interval", "deadline", "max_drift")
     @classmethod
@@ -268,6 +271,19 @@ class ProductSettings(_Model):
         if isinstance(value, list):
             return {name: {} for name in value}
         return {name: said or {} for name, said in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("max_rejects", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> str:
+        text = str(value).strip()
+        if not _PERCENT.match(text) or float(text.rstrip("% ")) > 100:
+            raise ValueError(f"a share such as '1%' or '0.5%', not {value!r}")
+        return text
+
+    @property
+    def reject_limit(self) -> float:
+        """`max_rejects` as a fraction."""
+        return float(self.max_rejects.rstrip("% ")) / 100
 
     def lateness(self, name: str) -> float:
         """Allowed lateness in seconds; 0 of a reference."""

@@ -20,6 +20,7 @@ from replay.model import (
     Publication,
     Release,
     State,
+    Tables,
 )
 from replay.store import Event, Lease, StaleLeaseError, Store
 
@@ -45,8 +46,8 @@ class Hands(Protocol):
 
     def cancel(self, attempt: Attempt) -> None: ...
 
-    def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
-        """What the product's own checks say about these snapshots."""
+    def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
+        """What the product's checks say about these tables; `shown` is what readers see of another attempt."""
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:
@@ -144,6 +145,8 @@ def perform(c: Context, what: step.Step) -> None:
                 c.note("disturbed", what.note, noted)
         case step.Examine(attempt, checkpoint):
             _examine(c, attempt, checkpoint)
+        case step.Recheck(attempt, published):
+            _recheck(c, attempt, published)
         case step.Publish(attempt, checkpoint, covered, before, kind):
             intent = Publication(
                 id=0, product=attempt.product, release=attempt.release, attempt=attempt.number,
@@ -200,16 +203,37 @@ def _recorded(what: step.Record, now: float) -> Attempt:
 
 
 def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
-    checks = c.hands.checks(c.hands.product(attempt, c.state), checkpoint.snapshots)
-    failed = [f"{k.name}: {k.message or f'{k.offending} rows'}" for k in checks if k.blocking and k.offending]
-    if not failed:
+    position = attempt.position_of(checkpoint.id)
+    assert position is not None, "examined although nobody knows what it covers"
+    published = c.state.published
+    other = published if published and published.attempt_name != attempt.name else None
+    tables = Tables(c.hands.product(attempt, c.state), checkpoint.snapshots, position.offsets)
+    checks = c.hands.checks(tables, _tables(c, other) if other else None)
+    checked = replace(attempt, checks=checks, recheck=False)
+    if not checked.found_fault:
         state = State.audited if attempt.state is State.caught_up else attempt.state
-        c.save(replace(attempt, state=state, audited_checkpoint=checkpoint.id, checks=checks))
-    elif attempt.state is State.standby:  # it stays where it is
-        c.save(replace(attempt, checks=checks, promote=None, error="checks failed: " + "; ".join(failed)))
+        c.save(replace(checked, state=state, audited_checkpoint=checkpoint.id))
+        return
+    error = f"checks failed: {checked.found_fault}"
+    stop = attempt.stop if attempt.state is State.standby else State.failed  # one on standby stays where it is
+    c.save(replace(checked, promote=None, stop=stop, error=error))
+
+
+def _recheck(c: Context, attempt: Attempt, published: Publication) -> None:
+    """Readers keep what they see, whatever is found: it is no worse than before somebody asked."""
+    checked = replace(attempt, checks=c.hands.checks(_tables(c, published), None), recheck=False,
+                      audited_checkpoint=published.checkpoint)
+    release = f"the checks of r{attempt.metadata or attempt.release} on checkpoint {published.checkpoint}, as published"
+    if checked.found_fault:
+        c.note("checks failed", f"{release}: {checked.found_fault}", checked)
     else:
-        c.save(replace(attempt, checks=checks, promote=None, stop=State.failed,
-                       error="checks failed: " + "; ".join(failed)))
+        c.note("checked", f"{release}: {len(checked.checks)} passed", checked)
+
+
+def _tables(c: Context, published: Publication) -> Tables:
+    """What readers see."""
+    attempt = c.state.attempt(published.attempt_name)
+    return Tables(c.hands.product(attempt, c.state), published.after, published.covered)
 
 
 def _clean(c: Context, attempt: Attempt) -> None:

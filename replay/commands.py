@@ -25,8 +25,8 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (new, pull, check, explain, contract, plan, deploy, switch, rollback, abort, retire, query, audit, diff,
-                    verify, maintain, attempts, history, prepare, controller):
+    for command in (new, pull, check, explain, contract, plan, deploy, switch, rollback, abort, retire, query, audit,
+                    diff, verify, maintain, attempts, history, prepare, controller):
         app.command()(command)
     app.add_typer(topic_commands.app, name="topic")
 

@@ -35,6 +35,7 @@ from replay.steps import (
     NoteMissing,
     NoteSubmitting,
     Publish,
+    Recheck,
     Record,
     Resume,
     StartCluster,
@@ -138,12 +139,13 @@ def _place(attempt: Attempt, last: Sequence[str]) -> int:
     return last.index(attempt.name) + 1 if attempt.name in last else 0
 
 
-def _chores(state: ProductState, now: float) -> list[Favour | Clean | Expire]:
+def _chores(state: ProductState, now: float) -> list[Recheck | Favour | Clean | Expire]:
     """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
-    shown = state.published.attempt_name if state.published else None
-    active = state.active
+    published, active = state.published, state.active
+    shown = published.attempt_name if published else None
     at_ease = active and active.cluster and active.rest and not active.favoured and not active.stop
     return [
+        *([Recheck(active, published)] if active and published and active.recheck and active.name == shown else []),
         *([Favour(active)] if active and at_ease else []),
         *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
         *(Expire(a) for a in state.live

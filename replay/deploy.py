@@ -87,7 +87,7 @@ def plan(state: ProductState, release: Release, terms: Terms, now: float, job_id
     active = state.active
     computed = active and not terms.again and not terms.asked_parallelism
     if active and computed and _same_rows(state.release(active.release), release):
-        adopted = replace(active, metadata=release.number)
+        adopted = replace(active, metadata=release.number, recheck=True, checks=())
         return Plan(adopted, None if known else release, (adopted,))
     if shadow := state.shadow:
         raise RefusedError(f"{state.product} is being verified", expected="one replay of a product at a time",
@@ -177,6 +177,8 @@ def finished(attempt: Attempt, state: ProductState, target: Offsets) -> bool:
                             next=f"kappa history {attempt.product}")
     if attempt.state is State.audited and not (attempt.auto_switch or attempt.promote):
         return True
+    if attempt.recheck:  # what readers see is checked by the new release first
+        return False
     shown = state.published
     return (attempt.state is State.active and shown is not None and shown.attempt_name == attempt.name
             and offsets.covers(shown.covered, target))
@@ -217,7 +219,8 @@ def begun(todo: Plan, built: Build) -> str:
         where = ", on a Flink cluster of its own" if a.cluster else ""
         return f"{what}: replaying from offset zero, parallelism {a.parallelism}{where}"
     if todo.changed:
-        return f"{what} computes these rows already: r{a.metadata} changes no row, and counts from now on"
+        return (f"{what} computes these rows already: r{a.metadata} changes no row, and counts from now on; its checks "
+                "run on what readers see")
     if a.state is State.active:
         return f"{what} is active already: nothing to deploy (--again makes a new attempt)"
     return f"{what} is under way: following it"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from pyiceberg.types import NestedField
 from jobs import generate
 from jobs.column_types import column_type
 from jobs.product import Output, Product
-from replay import contracts, query
+from replay import contracts, query, rejected
 from replay.errors import ConfigError, RetryableError
-from replay.model import Check
+from replay.model import Check, Tables
 from replay.quality import Rule, rules
+from replay.rejected import Rejected
 from replay.settings import Settings
 from replay.table_changes import layout_of
 from replay.table_types import iceberg_schema, iceberg_type
@@ -42,13 +43,24 @@ class Select:
     file: Path
 
 
-Wanted = Select | Rule
+@dataclass(frozen=True)
+class Default:
+    """A check that every product has: what it may reject."""
+
+    name: str
+    blocking: bool = True
+
+
+Wanted = Select | Rule | Default
 
 
 def checks(product: Product) -> tuple[Wanted, ...]:
-    """All checks: required columns, checks/*.sql, the contract's quality rules. ConfigError for one that is wrong."""
+    """All checks: what may be rejected, required columns, checks/*.sql, the contract's quality rules.
+
+    ConfigError for one that is wrong.
+    """
     file = product.folder / "contract.yaml"
-    found: list[Wanted] = []
+    found: list[Wanted] = [Default(name) for name in rejected.NAMES if rejected.REJECTS in product.outputs]
     for table, columns in product.columns.items():
         if required := [f'"{c.name}" IS NULL' for c in columns if c.required]:
             sql = f'SELECT * FROM "{table}" WHERE {" OR ".join(required)}'
@@ -64,16 +76,27 @@ def checks(product: Product) -> tuple[Wanted, ...]:
     return tuple(found)
 
 
-def run(settings: Settings, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
-    """Every check on exactly these snapshots (table → snapshot id); all rows of a sample are values of JSON.
+def run(settings: Settings, tables: Tables, shown: Tables | None = None) -> tuple[Check, ...]:
+    """Every check on exactly these snapshots; all rows of a sample are values of JSON.
 
-    ConfigError for a check that cannot run, RetryableError when a file cannot be read.
+    `shown` is what readers see of another attempt, with which some checks compare. ConfigError for a check that cannot
+    run, RetryableError when a file cannot be read.
     """
-    wanted = checks(product)
+    wanted = checks(tables.product)
     if not wanted:
         return ()
-    with query.open_tables(settings, product.name, snapshots) as connection:
-        return tuple(_run(connection, product, check) for check in wanted)
+    before = _rejected(settings, shown) if shown else ()
+    with query.open_tables(settings, tables.product.name, tables.snapshots) as connection:
+        return tuple(_run(connection, tables, check, before) for check in wanted)
+
+
+def _rejected(settings: Settings, shown: Tables) -> tuple[Rejected, ...]:
+    """What the release that readers see rejects, of the same topics, at its own position."""
+    if rejected.REJECTS not in shown.snapshots:
+        return ()
+    snapshots = {rejected.REJECTS: shown.snapshots[rejected.REJECTS]}
+    with query.open_tables(settings, shown.product.name, snapshots) as connection:
+        return rejected.count(connection, shown)
 
 
 def validate(product: Product) -> None:
@@ -85,7 +108,7 @@ def validate(product: Product) -> None:
     wanted = checks(product)
     with empty_tables(product) as connection:
         for check in wanted:
-            _run(connection, product, check)
+            _run(connection, Tables(product, {}, {}), check)
     for name, output in product.outputs.items():
         layout_of(product, name)
         if output.where is not None:
@@ -110,16 +133,21 @@ def _validate_where(product: Product, name: str, output: Output) -> None:
                                            "DuckDB's SQL has too", found=_reason(e), next=f"fix {file}") from e
 
 
-def _run(connection: duckdb.DuckDBPyConnection, product: Product, check: Wanted) -> Check:
+def _run(connection: duckdb.DuckDBPyConnection, tables: Tables, check: Wanted,
+         before: Sequence[Rejected] = ()) -> Check:
+    product = tables.product
     blocking = check.blocking and check.name not in product.settings.warnings
+    if isinstance(check, Default):
+        found = rejected.judge(product, check.name, rejected.count(connection, tables), before)
+        return replace(found, blocking=blocking and found.blocking)
     if isinstance(check, Select):
         cursor = _select(connection, product, check, check.sql)
         sample = _rows(cursor, _SAMPLE)
         offending = len(sample)
         while rows := cursor.fetchmany(10_000):
             offending += len(rows)
-        found = f"{offending:,} offending {'row' if offending == 1 else 'rows'}"
-        return Check(check.name, blocking, offending, found, sample)
+        said = f"{offending:,} offending {'row' if offending == 1 else 'rows'}"
+        return Check(check.name, blocking, offending, said, sample)
     cursor = _select(connection, product, check, check.query)
     answer = cursor.fetchmany(2)
     width = len(cursor.description or ())
@@ -127,16 +155,16 @@ def _run(connection: duckdb.DuckDBPyConnection, product: Product, check: Wanted)
         raise _wrong(product, check, "a query that gives one row of one value",
                      f"{'several' if len(answer) > 1 else len(answer)} rows of {width} columns")
     value = answer[0][0]
-    holds, found = check.judge(value, rows=int(answer[0][-1]) if check.metric else 0)
+    holds, said = check.judge(value, rows=int(answer[0][-1]) if check.metric else 0)
     if holds:
-        return Check(check.name, blocking, 0, found)
+        return Check(check.name, blocking, 0, said)
     if not check.sample:
-        return Check(check.name, blocking, 1, found, ({"value": _plain(value)},))
+        return Check(check.name, blocking, 1, said, ({"value": _plain(value)},))
     sample = _rows(_select(connection, product, check, check.sample), _SAMPLE)
-    return Check(check.name, blocking, max(1, int(value)), found, sample)
+    return Check(check.name, blocking, max(1, int(value)), said, sample)
 
 
-def _select(connection: duckdb.DuckDBPyConnection, product: Product, check: Wanted,
+def _select(connection: duckdb.DuckDBPyConnection, product: Product, check: Select | Rule,
             sql: str) -> duckdb.DuckDBPyConnection:
     try:
         kinds = [statement.type for statement in connection.extract_statements(sql)]
@@ -168,7 +196,7 @@ def empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _wrong(product: Product, check: Wanted, expected: str, found: str) -> ConfigError:
+def _wrong(product: Product, check: Select | Rule, expected: str, found: str) -> ConfigError:
     file = check.file if isinstance(check, Select) else product.folder / "contract.yaml"
     return ConfigError(f"the check '{check.name}' cannot run", expected=expected, found=found,
                        next=f"mend {file}, then: kappa check {product.folder}")

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
+from jobs.product import Product
 from replay import offsets
 from replay.offsets import Offsets
 
@@ -153,6 +154,16 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """The tables of a release at one checkpoint."""
+
+    product: Product
+    snapshots: Mapping[str, int]
+    covered: Offsets
+    """Offsets that they cover at least."""
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One run of a release's job from offset zero, resumed or not."""
 
@@ -206,6 +217,8 @@ class Attempt:
     """The checkpoint whose snapshots passed the product's checks."""
     checks: tuple[Check, ...] = ()
     """What the checks found when they last ran."""
+    recheck: bool = False
+    """The checks of a later release count, and have not run on what readers see."""
     promote: Move | None = None
     """A person's word to show it to readers: switch or rollback."""
     favoured: bool = False
@@ -222,6 +235,12 @@ class Attempt:
     """Files to be deleted once its branch is gone; None: not listed yet."""
     cleaned: bool = False
     """Its branch, files, checkpoints and consumer group are gone."""
+
+    @property
+    def found_fault(self) -> str:
+        """What blocking checks found when they last ran, if anything."""
+        return "; ".join(f"{c.name}: {c.message or f'{c.offending} rows'}" for c in self.checks
+                         if c.blocking and c.offending)
 
     @property
     def name(self) -> str:

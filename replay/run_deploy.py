@@ -11,7 +11,7 @@ import typer
 from replay import deploy as deploying
 from replay import offsets
 from replay import query as querying
-from replay.errors import RetryableError
+from replay.errors import KappaError, RetryableError
 from replay.flink import FlinkDownError
 from replay.loop import Loop, Pass
 from replay.model import Attempt, ProductState, Publication, State
@@ -42,6 +42,8 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
     state = store.load(request.name)
     if done.state is State.active:
         _show_published(settings, state, done, output)
+        if error := found_fault(done):
+            raise error
     else:
         _show_waiting(done, wait, output)
 
@@ -111,20 +113,23 @@ def _published_checkpoint(attempt: Attempt, published: Publication | None) -> in
 
 
 def _show_waiting(attempt: Attempt, waited: bool, output: Output) -> None:
-    checks = [{"check": c.name, "blocking": c.blocking, "offending": c.offending, "found": c.message}
-              for c in attempt.checks]
     if output is Output.json:
         print_json({"product": attempt.product, "attempt": attempt.name, "state": attempt.state.value,
-                    "checks": checks})
+                    "checks": _checks(attempt)})
         return
     if not waited:
         out.print(f"next:  kappa status {attempt.product} --watch", markup=False)
         return
-    if checks:
+    if attempt.checks:
         out.print(checked(attempt), markup=False)
     out.print(f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
               f"next:  kappa diff {attempt.product}     what would change\n"
               f"       kappa switch {attempt.product}   show it to readers", markup=False)
+
+
+def _checks(attempt: Attempt) -> list[dict[str, object]]:
+    return [{"check": c.name, "blocking": c.blocking, "offending": c.offending, "found": c.message}
+            for c in attempt.checks]
 
 
 def checked(attempt: Attempt) -> str:
@@ -136,6 +141,16 @@ def checked(attempt: Attempt) -> str:
         *(f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}" for c in bad)])
 
 
+def found_fault(shown: Attempt) -> KappaError | None:
+    """Why the command fails although readers see the release: checks that came later find fault with its rows."""
+    if not shown.found_fault:
+        return None
+    return KappaError(f"checks find fault with what readers of {shown.product} see; they go on seeing it",
+                      expected="0 offending rows", found=shown.found_fault,
+                      next=f"mend the SQL or the check, then: kappa deploy {shown.product}  "
+                           f"(or kappa rollback {shown.product}; a check named in 'warnings' blocks nothing)")
+
+
 def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
     published = state.published
     assert published is not None
@@ -143,7 +158,7 @@ def _show_published(settings: Settings, state: ProductState, attempt: Attempt, o
     rows = [{"table": table, "rows": _count(settings, product.name, table, published)} for table in product.outputs]
     if output is Output.json:
         print_json({"product": product.name, "attempt": attempt.name, "checkpoint": published.checkpoint,
-                    "covered": offsets.to_json(published.covered), "tables": rows})
+                    "covered": offsets.to_json(published.covered), "tables": rows, "checks": _checks(attempt)})
         return
     print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
     if attempt.checks:

@@ -160,7 +160,15 @@ def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, 
         restarts=job.restarts if job else a.restarts,
         progress=_progress(state, a, seen, read, ends) if a.state in CANDIDATE and not a.stop else None,
         audited_checkpoint=a.audited_checkpoint, checks=a.checks,
-        error=a.error or (job.error if job and job.status != "RUNNING" else ""), foreign_offsets=a.foreign_offsets)
+        error=a.error or _found_fault(a) or (job.error if job and job.status != "RUNNING" else ""),
+        foreign_offsets=a.foreign_offsets)
+
+
+def _found_fault(a: Attempt) -> str:
+    """Checks that came with a later release, and that would have kept these rows from readers."""
+    if a.state is not State.active or not a.found_fault:
+        return ""
+    return f"checks find fault with what readers see: {a.found_fault}"
 
 
 def _progress(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, ends: Offsets) -> Progress:

@@ -171,6 +171,14 @@ class Examine:
 
 
 @dataclass(frozen=True)
+class Recheck:
+    """Run the checks of a later release, which changed no row, on what readers see already."""
+
+    attempt: Attempt
+    published: Publication
+
+
+@dataclass(frozen=True)
 class Publish:
     """Move `main` to one checkpoint of an attempt."""
 
@@ -190,8 +198,8 @@ class FinishPublish:
 
 
 Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | Confirm | NoteMissing | Resume | StartOver | GiveUp
-        | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped | Examine | Publish
-        | FinishPublish)
+        | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped | Examine | Recheck
+        | Publish | FinishPublish)
 
 
 def by_operator(late_dropped: Mapping[str, int]) -> str:

@@ -16,7 +16,7 @@ from replay import cleaning, gate, lake, log, positions, publish, schemas, table
 from replay.clusters import Clusters, clusters
 from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
-from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release
+from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
 from replay.release import bindings_file, release_folder, verify
 from replay.settings import Settings
@@ -160,9 +160,8 @@ class World:
     def cancel(self, attempt: Attempt) -> None:
         self.flink(attempt).cancel(attempt.job_id)
 
-    def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
-        return tuple(Check(r.name, r.blocking, r.offending, r.message, r.sample)
-                     for r in gate.run(self.settings, product, snapshots))
+    def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
+        return gate.run(self.settings, tables, shown)
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:

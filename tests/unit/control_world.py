@@ -12,7 +12,7 @@ from fake_lake import TABLES, FakeLake
 from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
 from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
-from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release
+from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
 from replay.submit import Answer
 
@@ -388,10 +388,10 @@ class FakeWorld:
             self.lake.files.add(f"{job.branch}/{attempt.job_id}.open")
         self._gate("after cancel")
 
-    def checks(self, product: Product, snapshots: Mapping[str, int]) -> tuple[Check, ...]:
+    def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
         self._gate("before checks")
         if not self.complaints:
-            self.passed.append(dict(snapshots))
+            self.passed.append(dict(tables.snapshots))
         return tuple(self.complaints)
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],

@@ -40,7 +40,7 @@ def new(release: int, number: int, parallelism: int = 2, **fields: Any) -> Attem
 
 CANDIDATE = attempt(2, State.replaying)
 CAREFUL = new(2, 1, cluster="flights-r2-a1", auto_switch=False, deadline=7.0)
-ADOPTED = attempt(metadata=2)
+ADOPTED = attempt(metadata=2, recheck=True)
 
 
 @pytest.mark.parametrize(("before", "arguments", "expected"), [
@@ -98,6 +98,23 @@ def published(covered: int, number: int = 1) -> tuple[Publication, ...]:
 def test_a_deploy_is_done_when_readers_see_its_target(a: Attempt, publications: tuple[Publication, ...],
                                                       expected: bool) -> None:
     assert finished(a, state(a, publications=publications), TARGET) is expected
+
+
+def test_a_release_that_changes_no_row_is_followed_until_its_checks_have_run() -> None:
+    before = state(attempt(checks=(Check("old", True, 0),)), publications=published(10))
+    adopted = begun(before, SAME_ROWS).attempt
+    assert (adopted.recheck, adopted.checks) == (True, ()), "what older checks found is no answer"
+    assert not finished(adopted, state(adopted, publications=published(10)), TARGET)
+    done = replace(adopted, recheck=False, checks=(Check("checks/x.sql", True, 2, "2 offending rows"),))
+    assert finished(done, state(done, publications=published(10)), TARGET)
+    error = run_deploy.found_fault(done)
+    assert str(error) == (
+        "checks find fault with what readers of flights see; they go on seeing it\n"
+        "  expected: 0 offending rows\n"
+        "  found:    checks/x.sql: 2 offending rows\n"
+        "  next:     mend the SQL or the check, then: kappa deploy flights  (or kappa rollback flights; a check named "
+        "in 'warnings' blocks nothing)")
+    assert run_deploy.found_fault(replace(done, checks=(Check("checks/x.sql", False, 2),))) is None
 
 
 def test_a_failed_attempt_says_why_and_what_next() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product, load_product
-from replay import gate, lake, table_changes
+from jobs.product import Product, ProductSettings, load_product
+from replay import gate, lake, rejected, table_changes
 from replay.errors import ConfigError
-from replay.model import Check
+from replay.model import Check, Tables
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, make_settings, sink, sink_all
 
@@ -71,19 +72,24 @@ def with_rule(product: Product, rule: dict[str, Any], *, column: str = "", table
                                       "settings": product.settings.model_copy(update={"warnings": warnings})})
 
 
+def run(settings: Settings, product: Product, snapshots: dict[str, int]) -> tuple[Check, ...]:
+    """All checks but the default ones."""
+    return gate.run(settings, Tables(product, snapshots, {}))[len(rejected.NAMES):]
+
+
 def found(settings: Settings, product: Product, snapshots: dict[str, int]) -> Check:
     """The last check's result: required columns come first."""
-    return gate.run(settings, product, snapshots)[-1]
+    return run(settings, product, snapshots)[-1]
 
 
 def test_checks_select_offending_rows_of_exactly_these_snapshots(
         settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
     with_checks(product, positive="-- amounts\nSELECT id FROM orders WHERE amount < 0;\n")
     later = sink(catalog, "orders", "r1-a1", 2, [{"id": None, "amount": 1.0}] * 7)
-    assert gate.run(settings, product, snapshots) == (
+    assert run(settings, product, snapshots) == (
         Check("orders: required columns", True, 0, "0 offending rows"),
         Check("checks/positive.sql", True, 1, "1 offending row", ({"id": 2},)))
-    results = gate.run(settings, product, {**snapshots, "orders": later})
+    results = run(settings, product, {**snapshots, "orders": later})
     assert [(r.offending, len(r.sample)) for r in results] == [(7, 5), (1, 1)]
 
 
@@ -147,7 +153,7 @@ def test_a_file_may_be_a_warning(settings: Settings, product: Product, snapshots
     with_checks(product, odd="SELECT id FROM orders WHERE id = 1")
     warned = product.model_copy(update={
         "settings": product.settings.model_copy(update={"warnings": ("checks/odd.sql",)})})
-    assert [(c.name, c.blocking) for c in gate.run(settings, warned, snapshots)] == [
+    assert [(c.name, c.blocking) for c in run(settings, warned, snapshots)] == [
         ("orders: required columns", True), ("checks/odd.sql", False)]
 
 
@@ -156,7 +162,9 @@ def test_a_warning_of_no_check(product: Product) -> None:
     warned = product.model_copy(update={"settings": product.settings.model_copy(update={"warnings": ("od",)})})
     with pytest.raises(ConfigError) as e:
         gate.checks(warned)
-    assert (e.value.expected, e.value.found) == ("names of checks: orders: required columns, checks/odd.sql", "od")
+    assert (e.value.expected, e.value.found) == (
+        "names of checks: no reference record rejected, few records rejected, orders: required columns, checks/odd.sql",
+        "od")
 
 
 def test_samples_are_values_of_json(settings: Settings, catalog: Catalog, product: Product,
@@ -195,7 +203,7 @@ def test_a_check_that_cannot_run_stops_the_gate(
         settings: Settings, product: Product, snapshots: dict[str, int], sql: str) -> None:
     with_checks(product, wrong=sql)
     with pytest.raises(ConfigError, match=r"^the check 'checks/wrong\.sql' cannot run"):
-        gate.run(settings, product, snapshots)
+        run(settings, product, snapshots)
 
 
 @pytest.mark.parametrize(("rule", "expected"), [
@@ -221,9 +229,117 @@ def test_pivot_is_a_check_too(tmp_path: Path) -> None:
 
 def test_a_product_without_checks_opens_nothing(settings: Settings, tmp_path: Path) -> None:
     bare = make_product(tmp_path, columns={"orders": (("day", "DATE"),)})
-    assert gate.run(settings, bare, {"orders": 1}) == ()
+    assert gate.run(settings, Tables(bare, {"orders": 1}, {})) == ()
 
 
 @pytest.mark.parametrize("folder", ["sql/flights", "tests/products/orders"])
 def test_checks_of_our_products_can_run(folder: str) -> None:
     gate.validate(load_product(ROOT / folder))
+
+
+# What may be rejected
+
+REFERENCE, SHARE = rejected.NAMES
+COVERED = {"orders": {0: 1_000, 1: 1_000}, "shops": {0: 100}, "colours": {0: 3}}
+
+
+def rejects(topic: str, count: int, reason: str = "undecodable: not Avro", *, partition: int = 0,
+            first: int = 0) -> list[dict[str, Any]]:
+    return [{"log_topic": topic, "log_partition": partition, "log_offset": first + i, "reason": reason}
+            for i in range(count)]
+
+
+def defaults(settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int],
+             rows: list[dict[str, Any]], before: list[dict[str, Any]] | None = None,
+             covered: dict[str, dict[int, int]] = COVERED, **fields: Any) -> dict[str, Check]:
+    """The default checks on a product with just these rejects, readers seeing another attempt with those."""
+    def tables(some: list[dict[str, Any]], name: str) -> Tables:
+        lake.create_branch(catalog, product, name)
+        return Tables(product, {**snapshots, "rejects": sink(catalog, "rejects", name, 1, some)}, covered)
+
+    branch = f"d{len(lake.current_metadata(catalog, product)['rejects'].snapshots)}"
+    product = product.model_copy(update={"settings": product.settings.model_copy(update=fields)})
+    shown = tables(before, f"{branch}-before") if before is not None else None
+    return {c.name: c for c in gate.run(settings, tables(rows, branch), shown)}
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    pytest.param(rejects("colours", 3),
+                 "no version of colours could be decoded: colours: 3 of 3 records rejected (100 %): 3 undecodable, "
+                 "such as 'undecodable: not Avro'; compare schemas/colours.avsc with what the producer writes",
+                 id="all"),
+    pytest.param(rejects("colours", 1, "ahead: day is 2099-01-01"),
+                 "colours: 1 of 3 records rejected (33.3 %): 1 ahead, such as 'ahead: day is 2099-01-01'; mend the "
+                 "producer's clock, or raise max_ahead of colours", id="one"),
+    pytest.param(rejects("colours", 2, first=3), "", id="behind what the release reads"),
+    pytest.param(rejects("orders", 2), "", id="of events"),
+])
+def test_no_reference_record_is_rejected(settings: Settings, catalog: Catalog, product: Product,
+                                         snapshots: dict[str, int], rows: list[dict[str, Any]], message: str) -> None:
+    check = defaults(settings, catalog, product, snapshots, rows)[REFERENCE]
+    assert (check.message, bool(check.offending), check.blocking) == (
+        message or "0 rejected records of reference topics", bool(message), True)
+
+
+@pytest.mark.parametrize(("rows", "before", "fields", "why"), [
+    pytest.param([], None, {}, None, id="none"),
+    pytest.param(rejects("orders", 20), None, {}, None, id="just the limit"),
+    pytest.param(rejects("orders", 21), None, {}, "max_rejects is 1%", id="beyond the limit"),
+    pytest.param(rejects("orders", 21, "late: 2 h"), None, {"max_rejects": "1.5%"}, None, id="a limit of its own"),
+    pytest.param(rejects("orders", 11), None, {"max_rejects": "0%"}, "max_rejects is 0%", id="nothing at all"),
+    pytest.param(rejects("shops", 11), None, {}, "max_rejects is 1%", id="a small topic beside a large one"),
+    pytest.param([*rejects("orders", 20), *rejects("orders", 20)], None, {}, None, id="one record, two rows"),
+    pytest.param([*rejects("orders", 20), *rejects("orders", 9, first=1_000)], None, {}, None, id="not covered yet"),
+    pytest.param(rejects("orders", 20), rejects("orders", 2), {}, None, id="ten times the active"),
+    pytest.param(rejects("orders", 20), rejects("orders", 1), {},
+                 "more than ten times what readers see now leaves out, 1 of 2,000", id="more than that"),
+    pytest.param(rejects("orders", 11), [], {}, "more than ten times what readers see now leaves out, 0 of 2,000",
+                 id="what the active release rejects nothing of"),
+])
+def test_the_share_of_rejected_records_is_limited(
+        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int], rows: list[dict[str, Any]],
+        before: list[dict[str, Any]] | None, fields: dict[str, Any], why: str | None) -> None:
+    check = defaults(settings, catalog, product, snapshots, rows, before, **fields)[SHARE]
+    assert bool(check.offending) is (why is not None), check.message
+    assert why is None or f"; {why}: " in check.message
+
+
+def test_few_records_beyond_the_limit_are_a_warning(
+        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
+    check = defaults(settings, catalog, product, snapshots, rejects("shops", 10))[SHARE]
+    assert (check.offending, check.blocking) == (10, False)
+    assert defaults(settings, catalog, product, snapshots, rejects("shops", 11))[SHARE].blocking
+
+
+def test_what_was_rejected_is_told_by_class_and_what_to_do_fits_the_most_frequent(
+        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
+    rows = [*rejects("orders", 30, "late: day is 2 h before the log's clock"), *rejects("orders", 5, partition=1)]
+    check = defaults(settings, catalog, product, snapshots, rows)[SHARE]
+    assert check.message == (
+        "orders: 35 of 2,000 records rejected (1.75 %): 30 late, 5 undecodable, such as 'late: day is 2 h before the "
+        "log's clock'; max_rejects is 1%: raise allowed_lateness of orders, or have the producer send sooner, or raise "
+        "max_rejects in product.yaml")
+    assert check.sample == ({"topic": "orders", "reason": "late", "records": 30},
+                            {"topic": "orders", "reason": "undecodable", "records": 5})
+    warned = defaults(settings, catalog, product, snapshots, rows, warnings=(SHARE,))[SHARE]
+    assert (warned.offending, warned.blocking) == (35, False)
+
+
+def test_the_active_release_is_judged_at_its_own_position(
+        settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
+    """Readers' tables hold rejects of later records too: 2 of 100 are what they cover, and not 20 of 100."""
+    before = [*rejects("orders", 2), *rejects("orders", 18, first=500)]
+    lake.create_branch(catalog, product, "own-position")
+    shown = Tables(product, {**snapshots, "rejects": sink(catalog, "rejects", "own-position", 1, before)},
+                   {"orders": {0: 100, 1: 0}})
+    assert rejected_of(settings, shown) == {"orders": (2, 100), "shops": (0, 0), "colours": (0, 0)}
+
+
+def rejected_of(settings: Settings, shown: Tables) -> dict[str, tuple[int, int]]:
+    return {r.topic: (r.count, r.records) for r in gate._rejected(settings, shown)}
+
+
+@pytest.mark.parametrize("value", ["1", "-1%", "101%", "few", ""])
+def test_a_limit_of_rejects_is_a_share(value: str) -> None:
+    with pytest.raises(ValidationError, match="a share such as '1%'"):
+        ProductSettings.model_validate({"name": "x", "topics": {}, "outputs": {}, "max_rejects": value})

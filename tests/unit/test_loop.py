@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 from control_steps import begin, published_to_the_end, turn, want
@@ -17,7 +18,8 @@ from fake_lake import TABLES
 from jobs.product import LagLimit, Product
 from replay import intents
 from replay.decide import LOST_ANSWER_SECONDS
-from replay.errors import ConflictError, RefusedError
+from replay.deploy import Terms, plan
+from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.loop import LEASE_SECONDS, MOST_PASSES, Diary, Loop, Pass, WorldLike, describe, heartbeat, serve
 from replay.model import Attempt, Check, Committed, ProductState, State
 from replay.observe import Observation
@@ -364,6 +366,59 @@ def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
     newest = world.jobs["job-1-0"].checkpoint
     assert written == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
     assert next(looks) == 2
+
+
+# Checks that come later
+
+
+def adopt(loop: Loop) -> None:
+    """What `kappa deploy` records of a release that changes no row."""
+    with loop.leased("flights") as lease:
+        assert lease
+        state = loop.store.load("flights")
+        release = replace(state.releases[0], number=2, fingerprint="f2")
+        todo = plan(state, release, Terms(2), loop.now(), "none")
+        loop.store.add_release(lease, release)
+        loop.store.save(lease, *todo.changed)
+
+
+@pytest.mark.parametrize("complaint", [None, Check("checks/x.sql", True, 2, "2 offending rows")])
+def test_checks_of_a_release_that_changes_no_row_run_on_what_readers_see(
+        loop: Loop, world: FakeWorld, clock: Clock, complaint: Check | None) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    adopt(loop)
+    world.complaints = [complaint] if complaint else []
+    shown, passed = dict(world.main_now), len(world.passed)
+    loop.run_once("flights")
+    attempt = loop.store.load("flights").attempts[0]
+    assert (attempt.recheck, attempt.state, attempt.stop) == (False, State.active, None)
+    assert attempt.checks == tuple(world.complaints)
+    assert world.main_now == shown
+    assert world.passed[passed:] == ([] if complaint else [shown])
+    event = loop.store.events("flights")[-1]
+    about = f"the checks of r2 on checkpoint {attempt.audited_checkpoint}, as published"
+    found = ("checks failed", f"{about}: checks/x.sql: 2 offending rows")
+    assert (event.what, event.detail) == (found if complaint else ("checked", f"{about}: 0 passed"))
+    state = turn(loop, world, clock, 9)
+    assert published_to_the_end(world, state), "readers go on"
+    assert state.attempts[0].checks == tuple(world.complaints), "and what was found is kept"
+
+
+def test_checks_that_cannot_run_now_do_not_keep_readers_from_newer_rows(
+        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    adopt(loop)
+
+    def fail(*_: object) -> NoReturn:
+        raise RetryableError("a file of the tables cannot be read")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world, "checks", fail)
+        world.ends_now = {"flights": {0: 110, 1: 95}}
+        assert published_to_the_end(world, turn(loop, world, clock, 9))
+    assert not turn(loop, world, clock, 3).attempts[0].recheck
 
 
 # Steady traffic
