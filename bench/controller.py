@@ -33,9 +33,8 @@ CALL_SECONDS = 0.005
 # As the code asks: REST three times of a job, and for each vertex of its clock and of its metrics (a dozen in the
 # demo's job, three of them with windows); the broker for the partitions of two topics, then for their ends; a client of
 # its own for what a group committed; a list of the positions, and the one of each of five sources.
-ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 13, "late_dropped": 16, "ends": 3, "position": 6,
-           "committed": 4,
-           "log_problems": 9, "publish": 3}
+ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 13, "late_dropped": 16, "ends": 3, "clocks": 3,
+           "position": 6, "committed": 4, "log_problems": 9, "publish": 3}
 """Answers that are waited for in one call, one after the other, with a SQL catalog."""
 
 

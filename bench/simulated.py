@@ -32,6 +32,7 @@ from replay.model import (
     State,
 )
 from replay.offsets import Offsets
+from replay.quiet import Clocks
 from replay.store import Store
 from replay.submit import Answer
 
@@ -129,6 +130,10 @@ class SimulatedWorld:
     def ends(self, product: Product) -> Offsets:
         self.asked["ends"] += 1
         return ends(self.checkpoint)
+
+    def clocks(self, product: Product) -> Clocks:
+        self.asked["clocks"] += 1
+        return {t: dict.fromkeys(range(partitions), self.checkpoint * 1000) for t, partitions in GROWING.items()}
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         self.asked["publishable"] += 1

@@ -188,7 +188,7 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
     step = _publish(state, attempt, observation, seen)
     if isinstance(step, Wait) and seen.job.checkpoint - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
         return _position_unknown(attempt, seen.job.checkpoint)
-    return step
+    return Wait(f"{step.reason}; {seen.held_back}", True) if isinstance(step, Wait) and seen.held_back else step
 
 
 def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
@@ -319,8 +319,9 @@ def _position_unknown(attempt: Attempt, checkpoint: int) -> Wait:
 def _clock_stands(seen: Seen) -> Wait:
     """No claim about what a checkpoint covers: while a partition has not told the log's time, windows and joins hold
     back even rows of records below its position."""
+    waits = seen.held_back or "results wait until every partition of every topic that grows has a record"
     return Wait(f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
-                "results wait until every partition of every topic that grows has a record", notable=True)
+                f"{waits}", notable=True)
 
 
 def _record(attempt: Attempt, seen: Seen, reached: Reached, now: float) -> Record:

@@ -19,6 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__, but documented
     AdminClient,
     ConfigResource,
+    ListOffsetsResultInfo,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -151,12 +152,29 @@ def offsets_at(settings: Settings, topics: Iterable[str], timestamp_ms: int) -> 
     return {t: {p: offset for p, offset in ps.items() if offset >= 0} for t, ps in found.items()}
 
 
+def latest_times(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int | None]]:
+    """The greatest record timestamp of every partition in ms, None of one without a record.
+
+    Also of records in open transactions: of a partition that ends in one a broker would else tell nothing.
+    """
+    found = _ask_offsets(settings, topics, OffsetSpec.max_timestamp(),  # type: ignore[no-untyped-call]
+                         IsolationLevel.READ_UNCOMMITTED)
+    return {t: {p: answer.timestamp if answer.offset >= 0 else None for p, answer in ps.items()}
+            for t, ps in found.items()}
+
+
 def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
              isolation: IsolationLevel = IsolationLevel.READ_COMMITTED) -> dict[str, dict[int, int]]:
+    return {t: {p: answer.offset for p, answer in ps.items()}
+            for t, ps in _ask_offsets(settings, topics, spec, isolation).items()}
+
+
+def _ask_offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
+                 isolation: IsolationLevel) -> dict[str, dict[int, ListOffsetsResultInfo]]:
     topics, deadline = list(topics), time.monotonic() + TIMEOUT
     while True:
         try:
-            return _offsets_now(settings, topics, spec, isolation)
+            return _ask_offsets_now(settings, topics, spec, isolation)
         except (KafkaException, TimeoutError) as e:
             # A partition just created, or whose broker just came back, has no leader for a moment.
             if not any(_is(e, code) for code in _NO_LEADER_YET) or time.monotonic() > deadline:
@@ -164,16 +182,16 @@ def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
             time.sleep(0.2)
 
 
-def _offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec,
-                 isolation: IsolationLevel) -> dict[str, dict[int, int]]:
+def _ask_offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec,
+                     isolation: IsolationLevel) -> dict[str, dict[int, ListOffsetsResultInfo]]:
     client = admin(settings)
     partitions = [TopicPartition(t, p) for t in topics for p in _partitions(client, t)]
-    found: dict[str, dict[int, int]] = {t: {} for t in topics}
+    found: dict[str, dict[int, ListOffsetsResultInfo]] = {t: {} for t in topics}
     if partitions:
         answers = client.list_offsets(dict.fromkeys(partitions, spec), isolation_level=isolation,
                                       request_timeout=TIMEOUT)
         for tp, future in answers.items():
-            found[tp.topic][tp.partition] = future.result(TIMEOUT).offset
+            found[tp.topic][tp.partition] = future.result(TIMEOUT)
     return found
 
 

@@ -67,7 +67,7 @@ class Loop:
     def run_once(self, product: str) -> Pass:
         """One look, and what follows from it. Looks without the lease, takes it only to act on what is still so."""
         state = self.store.load(product)
-        seen = observe(self.world, state)
+        seen = observe(self.world, state, self.now())
         step = self._decide(state, seen)
         if isinstance(step, Blocked) and self.store.load(product) != state:
             # It was no stranger who moved main, but another controller, since the journal was read.

@@ -11,7 +11,11 @@ from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
 from replay.model import CANDIDATE, Attempt, Checkpoint, Committed, Move, ProductState, Reached, State
 from replay.offsets import Offsets
+from replay.quiet import Clocks, Quiet, quietest
 from replay.submit import Answer
+
+STILL_SECONDS = 60.0
+"""An attempt that readers see, and that has completed no checkpoint for so long, stands still."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Seen:
     """Readable ends of the topics that grow."""
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
+    held_back: str = ""
+    """Which partition results wait for, if for longer than the product's lag limit."""
     standing_clocks: tuple[str, ...] = ()
     """Operators without a watermark; looked for only when there is a new checkpoint."""
     late_dropped: Mapping[str, int] = field(default_factory=dict)
@@ -109,6 +115,9 @@ class Eyes(Protocol):
     def ends(self, product: Product) -> Offsets:
         """Readable ends of the topics that grow: all but reference data."""
 
+    def clocks(self, product: Product) -> Clocks:
+        """Where the clocks are of the topics that grow, where producers move them."""
+
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
 
@@ -121,8 +130,11 @@ class Eyes(Protocol):
         """Why the log is not whole, and whether records are gone."""
 
 
-def observe(eyes: Eyes, state: ProductState) -> Observation:
-    """Look at every live attempt of a product, and at what its readers see."""
+def observe(eyes: Eyes, state: ProductState, now: float, *, thorough: bool = False) -> Observation:
+    """Look at every live attempt of a product, and at what its readers see.
+
+    `thorough`: also for what results wait of attempts that nobody waits for.
+    """
     if not state.live:
         return Observation()
     main, genesis = eyes.main(eyes.product(state.live[-1], state))
@@ -131,8 +143,8 @@ def observe(eyes: Eyes, state: ProductState) -> Observation:
     urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
     # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
     asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
-    ends = _Ends(eyes)
-    return Observation({a.name: _look(eyes, a, state, seen, ends) for a, seen in asked}, main, genesis)
+    ends, waits = _Ends(eyes), _Waits(eyes, now, thorough=thorough)
+    return Observation({a.name: _look(eyes, a, state, waits(a, state, seen), ends) for a, seen in asked}, main, genesis)
 
 
 class _Ends:
@@ -147,6 +159,28 @@ class _Ends:
         if topics not in self._known:
             self._known[topics] = self._eyes.ends(product)
         return self._known[topics]
+
+
+class _Waits:
+    """What results wait for: asked of attempts that are waited for, or that stand still; once of each product."""
+
+    def __init__(self, eyes: Eyes, now: float, *, thorough: bool) -> None:
+        self._eyes, self._now, self._thorough = eyes, now, thorough
+        self._known: dict[int, Quiet | None] = {}
+
+    def __call__(self, attempt: Attempt, state: ProductState, seen: Seen) -> Seen:
+        if seen.job is None or seen.job.ended or not self._asked(attempt):
+            return seen
+        release = attempt.metadata or attempt.release
+        if release not in self._known:
+            product = self._eyes.product(attempt, state)
+            self._known[release] = quietest(product, self._eyes.clocks(product))
+        quiet = self._known[release]
+        return replace(seen, held_back=str(quiet)) if quiet and quiet.seconds > seen.policy.lag_limit.seconds else seen
+
+    def _asked(self, attempt: Attempt) -> bool:
+        stands_still = bool(attempt.positions) and self._now - attempt.positions[-1].at > STILL_SECONDS
+        return self._thorough or (not attempt.stop and (attempt.state in CANDIDATE or stands_still))
 
 
 def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:

@@ -237,7 +237,7 @@ def lines(p: Progress) -> Iterator[str]:
         yield (f"         {live.attempt} live  lag {short(live.records)}{seconds}  {_chk(live.checkpoint)}"
                f"  readers {_chk(live.published_checkpoint)}{restarts}")
     if p.note:
-        yield f"         {p.note.splitlines()[0][:300]}"
+        yield f"         {p.note.splitlines()[0][:400]}"
 
 
 def panel(p: Progress) -> RenderableType:
@@ -265,7 +265,7 @@ def panel(p: Progress) -> RenderableType:
     head = Text.assemble((f"{p.product} {p.attempt}", "bold"), "  ", (_word(p), "cyan"), f"  {p.elapsed_seconds:.0f} s")
     parts: list[RenderableType] = [head, read, stand]
     if p.note:
-        parts.append(Text(p.note.splitlines()[0][:300], style="yellow"))
+        parts.append(Text(p.note.splitlines()[0][:400], style="yellow"))
     return Group(*parts)
 
 

@@ -62,7 +62,7 @@ def look(world: World, store: Store, product: str) -> ProductStatus:
 def _sight(world: World, state: ProductState, now: float) -> Sight:
     if state.live:
         _knock(world, state.live)
-    seen = observe(world, state)
+    seen = observe(world, state, now, thorough=True)
     read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None

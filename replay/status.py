@@ -127,8 +127,12 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
     blocked = {"message": step.message, "expected": step.expected, "found": step.found, "next": step.next} \
         if isinstance(step, Blocked) else None
     waits = "" if step is None or blocked else step.reason if isinstance(step, Wait) else f"next: {describe(step)}"
+    held_back = next((s.held_back for s in seen.values() if s.held_back), "")
+    if held_back not in waits:
+        waits = f"{waits}; {held_back}"
+    odd = isinstance(step, Wait) and step.notable
     return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
-                         isinstance(step, Wait) and step.notable, blocked, trouble,
+                         odd or bool(held_back), blocked, trouble,
                          {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
 from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
+from replay.quiet import Clocks
 from replay.release import bindings_file, release_folder, verify
 from replay.settings import Settings
 from replay.submit import Answer, Client, Submission
@@ -33,6 +36,8 @@ class World:
         """Starts Flink clusters for single attempts; None where all share the session cluster."""
         self._products: dict[Path, Product] = {}
         self._flinks: dict[str, Flink] = {}
+        self._dated: dict[tuple[str, ...], tuple[float, list[str]]] = {}
+        """Topics → when it was asked which of them the broker dates, and the answer."""
         self._clients: dict[str, Client] = {}
         """Job id → the `flink run` that this process started for it last."""
 
@@ -99,6 +104,19 @@ class World:
 
     def ends(self, product: Product) -> Offsets:
         return log.end_offsets(self.settings, _topics(product, growing=True))
+
+    def clocks(self, product: Product) -> Clocks:
+        topics = _topics(product, growing=True)
+        dated = self._broker_dated(tuple(topics))
+        return log.latest_times(self.settings, [t for t in topics if t not in dated])
+
+    def _broker_dated(self, topics: tuple[str, ...]) -> list[str]:
+        """Asked again after a minute: it is a setting that somebody may change."""
+        asked, known = self._dated.get(topics, (-math.inf, []))
+        if time.monotonic() - asked > 60:
+            known = log.broker_dated(self.settings, topics)
+            self._dated[topics] = time.monotonic(), known
+        return known
 
     def reference_ends(self, product: Product) -> Offsets:
         """Ends of the reference topics, to be fixed in a release."""

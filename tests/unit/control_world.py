@@ -14,6 +14,7 @@ from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
 from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
+from replay.quiet import Clocks
 from replay.submit import Answer
 
 KEPT_CHECKPOINTS = 3
@@ -158,6 +159,8 @@ class FakeWorld:
     clocks_standing: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     """Operator → records that it dropped as late, in every job."""
+    clocks_now: dict[str, dict[int, int | None]] = field(default_factory=dict)
+    """What the clocks of partitions are, where producers move them."""
     die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     lag: LagLimit | None = None
     standbys: int = 1
@@ -296,6 +299,9 @@ class FakeWorld:
 
     def ends(self, product: Product) -> Offsets:
         return {t: dict(p) for t, p in self.ends_now.items()}
+
+    def clocks(self, product: Product) -> Clocks:
+        return self.clocks_now
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         return self.lake.publishable(attempt.name, attempt.job_ids)

@@ -30,7 +30,7 @@ def test_a_round_looks_once_at_each_attempt_and_publishes_once(one: Round) -> No
 def test_a_replay_beside_them_costs_one_more_look(tmp_path: Path) -> None:
     asked = rounds(tmp_path, 1, 1, journal=2, replaying=True)[0].asked
     assert asked == {"main": 1, "position": 3, "committed": 3, "job": 3, "ends": 1, "standing_clocks": 3,
-                     "late_dropped": 3, "publishable": 3, "log_problems": 1, "publish": 1}
+                     "late_dropped": 3, "publishable": 3, "log_problems": 1, "publish": 1, "clocks": 1}
 
 
 def test_what_is_asked_of_the_world_grows_with_the_products_and_no_faster(one: Round, many: Round) -> None:

@@ -368,6 +368,23 @@ def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
     assert next(looks) == 2
 
 
+def test_a_replay_that_waits_for_a_quiet_topic_says_so_at_the_first_look_that_finds_its_job(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    """A look-up waits for the topic's clock, and no checkpoint completes: nothing else tells."""
+    world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
+    begin(loop, world)
+    told = []
+    for _ in range(10):
+        clock.time += 1
+        done = loop.run_once("flights")
+        told.append(done.notable)
+    assert world.jobs["job-1-0"].checkpoint == 0
+    assert next(t for t in told if t).startswith(
+        "r1-a1: replaying; results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, "
+        "7 h behind flights; append a record to it")
+    assert told[-1]
+
+
 # Checks that come later
 
 

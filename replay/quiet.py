@@ -1,0 +1,86 @@
+"""Which partition results wait for: the one whose clock is furthest behind. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from jobs.product import Product, Role
+
+Clocks = Mapping[str, Mapping[int, int | None]]
+"""Topic → partition → the greatest record timestamp in ms, None without a record. Only topics whose records producers
+date: the clock of the others goes on by itself."""
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """A partition that holds results back."""
+
+    topic: str
+    partition: int
+    clock: int | None
+    """Milliseconds since the epoch; None: it has no record yet."""
+    seconds: float
+    """So much sooner results would come if its clock stood where that of the events stands."""
+    events: str
+    """The topic of events whose clock is furthest on."""
+
+    def __str__(self) -> str:
+        what_to_do = (f"append a record to it (one without a value only moves the clock), or set "
+                      f"message.timestamp.type=LogAppendTime for {self.topic} and deploy again")
+        if self.clock is None:
+            return f"results wait for {self.topic}: its partition {self.partition} has no record yet; {what_to_do}"
+        return (f"results wait for {self.topic}: the clock of its partition {self.partition} is at "
+                f"{_instant(self.clock)}, {duration(self.seconds)} behind {self.events}; {what_to_do}")
+
+
+def quietest(product: Product, clocks: Clocks) -> Quiet | None:
+    """The partition that holds results back most; None when none does.
+
+    A result waits until every partition's clock less its lateness has passed its time. Of what it waits for a topic,
+    only that counts which a record there would spare it: a longer allowed lateness is the product's own choice.
+    """
+    settings = product.settings
+    events = [(clock, topic) for topic, _, clock in _partitions(clocks)
+              if clock is not None and settings.topics[topic].role is Role.events]
+    if not events:
+        return None
+    furthest, topic_of_events = max(events)
+    watermark = max(clock - 1000 * settings.lateness(topic) for clock, topic in events)
+    found = []
+    for topic, partition, clock in _partitions(clocks):
+        if clock is None:
+            found.append(Quiet(topic, partition, None, float("inf"), topic_of_events))
+            continue
+        held = watermark - (clock - 1000 * settings.lateness(topic))
+        found.append(Quiet(topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events))
+    quiet = max(found, key=lambda q: q.seconds)
+    return quiet if quiet.seconds > 0 else None
+
+
+def duration(seconds: float) -> str:
+    """In its two largest units: 7 h 12 min."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(p for p in parts if p) or "less than 1 s"
+
+
+def _partitions(clocks: Clocks) -> Iterator[tuple[str, int, int | None]]:
+    for topic, partitions in sorted(clocks.items()):
+        for partition, clock in sorted(partitions.items()):
+            yield topic, partition, clock
+
+
+def _instant(ms: int) -> str:
+    """No data set ends where datetime does."""
+    try:
+        return f"{datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms):%Y-%m-%d %H:%M:%S}Z"
+    except OverflowError:
+        return f"{ms} ms"
