@@ -221,6 +221,15 @@ class Switch(StrEnum):
     manual = "manual"
 
 
+class Verify(StrEnum):
+    """How often a release that readers see is replayed and compared, by itself."""
+
+    off = "off"
+    daily = "daily"
+    weekly = "weekly"
+    monthly = "monthly"
+
+
 class ProductSettings(_Model):
     """product.yaml"""
 
@@ -264,6 +273,9 @@ class ProductSettings(_Model):
             seconds(value)
         return value
 
+    verify: Verify = Verify.off
+    """How often `kappa verify` runs by itself: first when a release has been active for two days, then each period."""
+
     @field_validator("outputs", mode="before")
     @classmethod
     def _nothing_said(cls, value: Any) -> Any:
@@ -271,6 +283,12 @@ class ProductSettings(_Model):
         if isinstance(value, list):
             return {name: {} for name in value}
         return {name: said or {} for name, said in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("verify", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        """YAML reads a bare `off` as false."""
+        return Verify.off if value is False else value
 
     @field_validator("max_rejects", mode="before")
     @classmethod

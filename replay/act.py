@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
-from jobs.product import Product
+from jobs.product import Product, seconds
 from replay import steps as step
 from replay.errors import ConflictError, RefusedError
 from replay.model import (
@@ -16,6 +16,7 @@ from replay.model import (
     Attempt,
     Check,
     Checkpoint,
+    Finding,
     ProductState,
     Publication,
     Release,
@@ -48,6 +49,15 @@ class Hands(Protocol):
 
     def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
         """What the product's checks say about these tables; `shown` is what readers see of another attempt."""
+
+    def isolates(self) -> bool:
+        """Whether an attempt can have a Flink cluster of its own."""
+
+    def refuse_replay(self, product: Product, attempt: Attempt, state: ProductState) -> None:
+        """RefusedError when there is no room for an attempt's replay, or the log is not whole."""
+
+    def compare(self, attempt: Attempt) -> None:
+        """Begin to compare a shadow with what readers see, beside the loop; the answer is observed."""
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:
@@ -147,6 +157,17 @@ def perform(c: Context, what: step.Step) -> None:
             _examine(c, attempt, checkpoint)
         case step.Recheck(attempt, published):
             _recheck(c, attempt, published)
+        case step.Verify(shown):
+            _verify(c, shown)
+        case step.Compare(attempt):
+            attempt = replace(attempt, comparing_at=c.now())
+            c.save(attempt)
+            c.hands.compare(attempt)
+        case step.NoteComparing(attempt):
+            c.save(replace(attempt, comparing_at=c.now()))
+        case step.Conclude(attempt, finding):
+            done = replace(attempt, stop=State.retired, error=finding.differences)
+            c.note(_verdict(finding), finding.detail, done)
         case step.Publish(attempt, checkpoint, covered, before, kind):
             intent = Publication(
                 id=0, product=attempt.product, release=attempt.release, attempt=attempt.number,
@@ -160,12 +181,13 @@ def perform(c: Context, what: step.Step) -> None:
 
 
 def new_attempt(state: ProductState, release: int, parallelism: int, now: float, job_id: str, *, own_cluster: bool,
-                shadow: bool = False, auto_switch: bool = True, deadline: float | None = None,
-                metadata: int | None = None) -> Attempt:
+                shadow: bool = False, scheduled: bool = False, auto_switch: bool = True,
+                deadline: float | None = None, metadata: int | None = None) -> Attempt:
     """The next attempt of a release, not submitted yet."""
     number = max((a.number for a in state.attempts if a.release == release), default=0) + 1
     attempt = Attempt(product=state.product, release=release, number=number, created=now, parallelism=parallelism,
-                      job_ids=(job_id,), shadow=shadow, auto_switch=auto_switch, deadline=deadline, metadata=metadata)
+                      job_ids=(job_id,), shadow=shadow, scheduled=scheduled, auto_switch=auto_switch,
+                      deadline=deadline, metadata=metadata)
     return replace(attempt, cluster=attempt.full_name) if own_cluster else attempt
 
 
@@ -236,6 +258,27 @@ def _tables(c: Context, published: Publication) -> Tables:
     return Tables(c.hands.product(attempt, c.state), published.after, published.covered)
 
 
+def _verify(c: Context, shown: Attempt) -> None:
+    """Record the shadow; one that there is no room for ends at once, and says why in the history."""
+    product = c.hands.product(shown, c.state)
+    own = c.hands.isolates() and bool(c.store.on_session_cluster())
+    shadow = new_attempt(c.state, shown.release, shown.parallelism, c.now(), c.new_job_id(), own_cluster=own,
+                         shadow=True, scheduled=True, deadline=c.now() + seconds(product.settings.deadline),
+                         metadata=shown.metadata)
+    try:
+        c.hands.refuse_replay(product, shadow, c.state)
+    except RefusedError as e:
+        shadow = _refused(shadow, e)
+    c.save(shadow)
+
+
+def _verdict(finding: Finding) -> str:
+    """What the history calls it."""
+    if not finding.equal:
+        return "differs"
+    return "verified" if finding.rows else "not verified"
+
+
 def _clean(c: Context, attempt: Attempt) -> None:
     """The list of files is stored first: once the branch is gone nothing else tells which they were.
 
@@ -277,7 +320,9 @@ def _finish_publish(c: Context, publication: Publication) -> None:
     except RefusedError:
         c.store.drop_publication(c.lease, publication)
         raise
-    changed = [] if attempt.ended else [replace(attempt, state=State.active, promote=None, error="")]
+    shown_at = attempt.shown_at if attempt.state is State.active else c.now()
+    shown = replace(attempt, state=State.active, promote=None, error="", shown_at=shown_at)
+    changed = [] if attempt.ended else [shown]
     changed += [replace(a, state=State.standby, left_at=c.now()) for a in c.state.attempts
                 if a.state is State.active and a.name != attempt.name]
     changed += [replace(a, stop=State.aborted, promote=None, error=f"readers were switched to {attempt.name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from replay import offsets
+from replay import offsets, schedule
 from replay.committed import foreign_offsets
 from replay.model import (
     CANDIDATE,
@@ -42,6 +42,7 @@ from replay.steps import (
     StartOver,
     Step,
     Submit,
+    Verify,
     Wait,
     by_operator,
 )
@@ -82,8 +83,8 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
             return step
     if blocked:
         return blocked
-    if chores := _chores(state, now):
-        return min(chores, key=lambda c: _place(c.attempt, last))
+    if chores := _chores(state, seen, now):
+        return min(chores, key=lambda c: _place(c.shown if isinstance(c, Verify) else c.attempt, last))
     if not waits:
         return Wait("no attempt is running")
     return Wait("; ".join(w.reason for w in waits), any(w.notable for w in waits))
@@ -139,7 +140,7 @@ def _place(attempt: Attempt, last: Sequence[str]) -> int:
     return last.index(attempt.name) + 1 if attempt.name in last else 0
 
 
-def _chores(state: ProductState, now: float) -> list[Recheck | Favour | Clean | Expire]:
+def _chores(state: ProductState, seen: Observation, now: float) -> list[Recheck | Favour | Clean | Expire | Verify]:
     """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
     published, active = state.published, state.active
     shown = published.attempt_name if published else None
@@ -150,6 +151,7 @@ def _chores(state: ProductState, now: float) -> list[Recheck | Favour | Clean | 
         *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
         *(Expire(a) for a in state.live
           if a.tip and not a.stop and now - max(a.expired_at, a.created) > EXPIRY_SECONDS),
+        *([verify] if (verify := schedule.begin(state, seen, now)) else []),
     ]
 
 
@@ -164,6 +166,8 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
     if reason := _given_up(state, attempt, seen, now):
         return reason
     if attempt.cluster and (not attempt.rest or seen.cluster_gone):
+        if leaving := _leaving(state, attempt):
+            return Wait(f"the Flink cluster of {leaving.name} ends first")
         return StartCluster(attempt)
     if seen.client.under_way and seen.job is None and not attempt.confirmed:
         return _submitting(attempt, now)
@@ -185,10 +189,20 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, seen.position, now)
     if (note := foreign_offsets(attempt, seen.committed, seen.ends)) != attempt.foreign_offsets:
         return NoteForeignOffsets(attempt, note)
-    step = _publish(state, attempt, observation, seen)
+    if attempt.shadow and attempt.scheduled:
+        step = schedule.follow(state, attempt, seen, now)
+    else:
+        step = _publish(state, attempt, observation, seen)
     if isinstance(step, Wait) and seen.job.checkpoint - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
         return _position_unknown(attempt, seen.job.checkpoint)
     return Wait(f"{step.reason}; {seen.held_back}", True) if isinstance(step, Wait) and seen.held_back else step
+
+
+def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
+    """A shadow that a deploy has put an end to, and that has not left its room to it yet."""
+    if candidate.shadow:
+        return None
+    return next((a for a in state.live if a.shadow and a.scheduled and a.stop and a.cluster), None)
 
 
 def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:

@@ -89,13 +89,15 @@ def plan(state: ProductState, release: Release, terms: Terms, now: float, job_id
     if active and computed and _same_rows(state.release(active.release), release):
         adopted = replace(active, metadata=release.number, recheck=True, checks=())
         return Plan(adopted, None if known else release, (adopted,))
-    if shadow := state.shadow:
+    shadow = state.shadow
+    if shadow and not shadow.scheduled:
         raise RefusedError(f"{state.product} is being verified", expected="one replay of a product at a time",
                            found=f"{shadow.name}, a shadow, {shadow.state.value}",
                            next=f"kappa verify {state.product}  (follows it; or end it: kappa abort {state.product})")
     new = new_attempt(state, release.number, terms.parallelism, now, job_id, own_cluster=terms.own_cluster,
                       auto_switch=terms.auto_switch, deadline=terms.deadline)
-    return Plan(new, None if known else release, (new,))
+    ended = [replace(shadow, stop=State.aborted, error="a deploy came first")] if shadow else []
+    return Plan(new, None if known else release, (*ended, new))
 
 
 def _same_rows(one: Release, other: Release) -> bool:
@@ -203,7 +205,8 @@ def terms_of(request: Request, product: Product, state: ProductState, now: float
 
 def need_slots(slots: Slots, todo: Plan) -> None:
     """RefusedError when the session cluster has no room for the new attempt."""
-    if slots.free < todo.attempt.parallelism:
+    leaving = sum(a.parallelism for a in todo.changed if a.stop and not a.cluster)
+    if slots.free + leaving < todo.attempt.parallelism:
         raise RefusedError("Flink has too few free task slots", expected=f"{todo.attempt.parallelism} free slots",
                            found=f"{slots.free} free of {slots.total}",
                            next=f"kappa deploy {todo.attempt.product} --parallelism {slots.free}  "

@@ -154,6 +154,28 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What comparing a shadow with what readers see found."""
+
+    equal: bool
+    rows: int
+    """Compared; none when nothing was final yet."""
+    detail: str
+    """In a sentence, for the history."""
+    differences: str = ""
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """A comparison that this process has begun."""
+
+    under_way: bool = False
+    finding: Finding | None = None
+    trouble: str = ""
+    """Why it found nothing, and will not."""
+
+
+@dataclass(frozen=True)
 class Tables:
     """The tables of a release at one checkpoint."""
 
@@ -181,6 +203,10 @@ class Attempt:
     """REST address of its own cluster, once that was started."""
     shadow: bool = False
     """Replayed to be compared with what readers see, never to be shown to them."""
+    scheduled: bool = False
+    """A shadow that the schedule began: the controller compares it."""
+    comparing_at: float | None = None
+    """When a controller last said that it compares it."""
     auto_switch: bool = True
     """Readers are switched over as soon as its checks pass; else a person says when."""
     deadline: float | None = None
@@ -223,6 +249,8 @@ class Attempt:
     """A person's word to show it to readers: switch or rollback."""
     favoured: bool = False
     """Its own cluster has its full share of the machine."""
+    shown_at: float | None = None
+    """When readers were last switched, or taken back, to it."""
     left_at: float | None = None
     """When readers were last taken from it to another."""
     stop: State | None = None

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from jobs.product import LagLimit, Product, Role
+from jobs.product import LagLimit, Product, Role, Verify
 from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
-from replay.model import CANDIDATE, Attempt, Checkpoint, Committed, Move, ProductState, Reached, State
+from replay.model import CANDIDATE, Attempt, Checkpoint, Committed, Comparing, Move, ProductState, Reached, State
 from replay.offsets import Offsets
 from replay.quiet import Clocks, Quiet, quietest
 from replay.submit import Answer
@@ -25,6 +25,7 @@ class Policy:
     lag_limit: LagLimit = field(default_factory=LagLimit)
     max_restarts: int = 5
     standbys: int = 1
+    verify: Verify = Verify.off
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Seen:
     """What is wrong with its branch: not the commits of its jobs, one after the other."""
     retained: Mapping[int, str] = field(default_factory=dict)
     """Checkpoints on disk that it could be resumed from; looked for only when its job does not run."""
+    comparison: Comparing | None = None
+    """What comparing it has come to in this process; None: this process does not compare it."""
     log_problems: tuple[str, ...] = ()
     """Why the log is not whole any more; looked for only of attempts on their way to readers."""
     log_lost: bool = False
@@ -126,6 +129,9 @@ class Eyes(Protocol):
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]: ...
 
+    def comparison(self, attempt: Attempt) -> Comparing | None:
+        """What this process's comparison of a shadow with what readers see has come to, if it has begun one."""
+
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         """Why the log is not whole, and whether records are gone."""
 
@@ -187,7 +193,7 @@ def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
     product = eyes.product(attempt, state)
     settings = product.settings
-    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys)
+    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys, settings.verify)
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
         return Seen(policy)
     client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
@@ -231,6 +237,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
         publishable=looked[0] if looked else None,
         tampered=looked[1] if looked else "",
         retained={} if running else eyes.retained(attempt),
+        comparison=eyes.comparison(attempt) if attempt.comparing_at is not None else None,
         log_problems=problems,
         log_lost=lost,
         # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from jobs.product import Product
-from replay import gate, schemas
+from replay import gate, lake, schemas
 from replay.errors import RefusedError
-from replay.model import ProductState
+from replay.flink import Slots
+from replay.model import Attempt, ProductState
 from replay.plan import Change, Kind
-from replay.review import Needs, Sights, review
+from replay.review import Needs, Sights, disks, review
 from replay.settings import Settings
 
 
@@ -41,6 +44,25 @@ def refuse_breaking(name: str, change: Change) -> None:
                        expected="new outputs, new columns, wider types, other rows in the same tables",
                        found="\n            ".join(f"{r.where}: {r.what}" for r in broken),
                        next="\n            ".join(dict.fromkeys(r.instead for r in broken)))
+
+
+class Room(Sights, Protocol):
+    """What says whether there is room for a replay."""
+
+    def slots(self) -> Slots: ...
+
+
+def refuse_replay(settings: Settings, world: Room, product: Product, shadow: Attempt, state: ProductState) -> None:
+    """RefusedError when there is no room to replay what readers see, or the log is not whole."""
+    slots = world.slots()  # the cheapest question first: is the stack up?
+    if not shadow.cluster and slots.free < shadow.parallelism:
+        raise RefusedError("Flink has too few free task slots", expected=f"{shadow.parallelism} free slots",
+                           found=f"{slots.free} free of {slots.total}",
+                           next=f"kappa verify {product.name} --parallelism {slots.free}" if slots.free
+                           else "kappa status")
+    preflight_log(settings, product)
+    tables = lake.current_metadata(world.catalog, product)
+    refuse_small_disk(product.name, Needs(0, None, disks(settings, tables, state)))
 
 
 def refuse_small_disk(name: str, needs: Needs) -> None:

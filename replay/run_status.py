@@ -100,6 +100,8 @@ def _block(p: ProductStatus) -> RenderableType:
     """A product, indented under its name."""
     parts: list[RenderableType] = [Text(f"\n{p.product}", style="bold")]
     parts += [_indented(2, text) for text in _readers(p)]
+    if verified := _verified(p):
+        parts.append(_indented(2, verified, style="bold red" if _differs(p) else "dim"))
     for a in p.attempts:
         head, *details = _attempt(a)
         parts.append(_indented(2, head, style="bold" if a.role == "active" else ""))
@@ -135,6 +137,23 @@ def _readers(p: ProductStatus) -> Iterator[str]:
     yield f"readers see {r.attempt} (release {r.fingerprint[:12]}{commit}), checkpoint {r.checkpoint}"
     yield f"{r.covered:,} records, {lag(r.lag_records, r.lag_seconds)}" + (
         f"; last {r.change} {r.changed}" if r.changed else "")
+
+
+def _verified(p: ProductStatus) -> str:
+    """What the last verification found, and when the next is due."""
+    v = p.verification
+    if v is None:
+        return ""
+    due = f"next verification from {v.due} on" if v.due else ""
+    if not v.attempt:
+        return f"not verified yet; {due}"
+    found = {True: "verified", False: "DIFFERS", None: "nothing to verify yet"}[v.equal]
+    return f"{found} {v.at} by {v.attempt}: {v.detail}" + (f"; {due}" if due else "")
+
+
+def _differs(p: ProductStatus) -> bool:
+    """A replay of the release that readers see gave other rows."""
+    return p.verification is not None and p.verification.equal is False and p.verification.ours
 
 
 def _attempt(a: AttemptStatus) -> Iterator[str]:
@@ -198,6 +217,8 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
             yield f"{a.attempt} error", f"{p.product}: {a.attempt} {last}"
     for e in p.ended:
         yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
+    if _differs(p):
+        yield "verified", f"{p.product}: {_verified(p)}"
     if p.blocked:
         yield "blocked", f"{p.product}: stopped: {p.blocked['message']}; next: {p.blocked['next']}"
     if p.open_transactions:

@@ -11,10 +11,9 @@ from typing import Any
 import typer
 
 from jobs.product import seconds
-from replay import diff as differing
-from replay import intents, lake, preflight, review, run_diff, verify
-from replay.diff import Side
-from replay.errors import KappaError, RefusedError, RetryableError
+from replay import intents, preflight, run_diff, verify
+from replay.compare import compare
+from replay.errors import KappaError, RetryableError
 from replay.loop import Loop, Patience
 from replay.model import Attempt, State
 from replay.offsets import Offsets
@@ -82,7 +81,7 @@ class Verification:
             follow = Follow(self.loop, self.world, target, shown, self.sleep, moving=False)
             follow.until(shadow, verify.comparable(target))
             shown.say(f"comparing {shadow.name} with what readers see")
-            verdict = self._compare(shadow)
+            verdict = compare(self.settings, self.world, self.store.load(name), shadow.name)
         except RetryableError:
             raise
         except KappaError as e:
@@ -110,41 +109,17 @@ class Verification:
     def _begin(self, name: str, parallelism: int | None, shown: Display) -> tuple[Attempt, Offsets]:
         first = self.plan(name, parallelism)
         if first.new:
-            self._refuse_impossible(first)
+            state = self.store.load(name)
+            product = self.world.product(first.shown, state)
+            preflight.refuse_replay(self.settings, self.world, product, first.shadow, state)
         with Patience(self.loop, name) as lease:
             todo = self.plan(name, parallelism)
             published = self.store.load(name).published
             assert published is not None
-            if todo.new:
-                self.store.save(lease, todo.shadow)
+            if todo.new or todo.shadow.scheduled:  # one that the schedule began is this command's from now on
+                self.store.save(lease, replace(todo.shadow, scheduled=False))
         shown.say(todo.sentence)
         return todo.shadow, published.covered
-
-    def _refuse_impossible(self, todo: Plan) -> None:
-        """RefusedError when the log is not whole, or there is no room for a replay."""
-        name = todo.shadow.product
-        state = self.store.load(name)
-        slots = self.world.slots()  # the cheapest question first: is the stack up?
-        if not todo.shadow.cluster and slots.free < todo.shadow.parallelism:
-            raise RefusedError("Flink has too few free task slots", expected=f"{todo.shadow.parallelism} free slots",
-                               found=f"{slots.free} free of {slots.total}",
-                               next=f"kappa verify {name} --parallelism {slots.free}" if slots.free else "kappa status")
-        product = self.world.product(todo.shown, state)
-        preflight.preflight_log(self.settings, product)
-        tables = lake.current_metadata(self.world.catalog, product)
-        preflight.refuse_small_disk(name, review.Needs(0, None, review.disks(self.settings, tables, state)))
-
-    def _compare(self, shadow: Attempt) -> Verdict:
-        state = self.store.load(shadow.product)
-        shadow = state.attempt(shadow.name)
-        checkpoint, covered = verify.taken(shadow)
-        published = state.published
-        assert published is not None
-        shown = state.attempt(published.attempt_name)
-        report = differing.diff(
-            self.settings, Side(shown.name, self.world.product(shown, state), published.after, published.covered),
-            Side(shadow.name, self.world.product(shadow, state), checkpoint.snapshots, covered))
-        return Verdict(shadow, shown, published, checkpoint.id, report)
 
     def _stop(self, shadow: Attempt, why: str) -> None:
         with Patience(self.loop, shadow.product) as lease:

@@ -96,14 +96,18 @@ def controller() -> None:
 
     while True:  # on PostgreSQL the store may come up after us
         try:
-            loop = Loop(World(settings), Store(settings.store))
+            world = World(settings)
+            loop = Loop(world, Store(settings.store))
             break
         except RetryableError as e:
             write(str(e))
             if ended.wait(CONTROLLER_SECONDS):
                 return
     write(f"controller {loop.holder} is here")
-    serve(loop, Diary(write), lambda: ended.wait(CONTROLLER_SECONDS))
+    try:
+        serve(loop, Diary(write), lambda: ended.wait(CONTROLLER_SECONDS))
+    finally:
+        world.close()
 
 
 def prepare(name: str, branch: str, source: Path | None, parallelism: int | None, output: Output) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from replay import offsets
+from replay import offsets, schedule
 from replay.decide import lag_seconds
 from replay.loop import describe
 from replay.model import CANDIDATE, Attempt, Check, Position, ProductState, State
@@ -16,6 +16,7 @@ from replay.steps import Blocked, Step, Wait
 from replay.store import Event
 
 MOVES = ("switch", "rollback")
+VERDICTS = {"verified": True, "differs": False, "not verified": None}
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,22 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """What the last replay that was compared with what readers saw has found, and when the next is due."""
+
+    attempt: str
+    """Empty: none yet."""
+    at: str
+    equal: bool | None
+    """None: nothing could be compared."""
+    detail: str
+    due: str | None
+    """None: not by itself."""
+    ours: bool
+    """It was of the release that readers see."""
+
+
+@dataclass(frozen=True)
 class ProductStatus:
     """All that `kappa status` says of a product."""
 
@@ -100,6 +117,8 @@ class ProductStatus:
     """A person would want to know of that."""
     blocked: Mapping[str, str] | None
     """Why a person has to look: message, expected, found, next."""
+    verification: Verification | None
+    """None: never, and not due either."""
     trouble: str
     """Why the world could not be looked at; the rest is what is remembered then."""
     open_transactions: Mapping[str, int]
@@ -132,8 +151,21 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
         waits = f"{waits}; {held_back}"
     odd = isinstance(step, Wait) and step.notable
     return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
-                         odd or bool(held_back), blocked, trouble,
+                         odd or bool(held_back), blocked, _verification(state, events, seen), trouble,
                          {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {})
+
+
+def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]) -> Verification | None:
+    last = next((e for e in reversed(events) if e.what in VERDICTS), None)
+    active = state.active
+    sight = seen.get(active.name) if active else None
+    due_at = schedule.due_at(state, sight.policy.verify) if sight else None
+    due = instant(due_at) if due_at is not None else None
+    if last is None:
+        return Verification("", "", None, "", due, ours=True) if due else None
+    shown = state.published
+    ours = shown is not None and state.attempt(last.attempt).release == shown.release
+    return Verification(last.attempt, instant(last.at), VERDICTS[last.what], last.detail, due, ours)
 
 
 def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float) -> Readers | None:

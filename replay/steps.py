@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replay import offsets
-from replay.model import Attempt, Checkpoint, Move, Position, Publication, State
+from replay.model import Attempt, Checkpoint, Finding, Move, Position, Publication, State
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,35 @@ class Recheck:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Begin the replay of what readers see that is due."""
+
+    shown: Attempt
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Begin to compare a shadow that has caught up with what readers see; that goes on beside the loop."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class NoteComparing:
+    """The comparison is still at work: other controllers are not to begin another."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Conclude:
+    """Put what a comparison found into the history; the shadow has done its part."""
+
+    attempt: Attempt
+    finding: Finding
+
+
+@dataclass(frozen=True)
 class Publish:
     """Move `main` to one checkpoint of an attempt."""
 
@@ -199,7 +228,7 @@ class FinishPublish:
 
 Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | Confirm | NoteMissing | Resume | StartOver | GiveUp
         | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped | Examine | Recheck
-        | Publish | FinishPublish)
+        | Verify | Compare | NoteComparing | Conclude | Publish | FinishPublish)
 
 
 def by_operator(late_dropped: Mapping[str, int]) -> str:

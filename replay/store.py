@@ -117,8 +117,8 @@ class Event:
     at: float
     attempt: str
     what: str
-    """A state, 'lost', 'resumed', 'disturbed', 'switch', 'rollback', 'checked', 'checks failed', 'verified' or
-    'differs'."""
+    """A state, 'lost', 'resumed', 'disturbed', 'switch', 'rollback', 'checked', 'checks failed', 'verified',
+    'not verified' or 'differs'."""
     detail: str = ""
 
 

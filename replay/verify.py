@@ -9,7 +9,7 @@ from replay import offsets
 from replay.act import new_attempt
 from replay.changes import DiffReport, TableDiff
 from replay.errors import ConflictError, KappaError, RefusedError, RetryableError, not_deployed
-from replay.model import Attempt, Checkpoint, ProductState, Publication, State
+from replay.model import Attempt, Checkpoint, Finding, ProductState, Publication, State
 from replay.offsets import Offsets
 from replay.store import Event
 
@@ -125,13 +125,19 @@ class Verdict:
     def differences(self) -> str:
         return "; ".join(_difference(t, self.report) for t in self.report.tables if not t.equal)
 
-    def event(self, at: float) -> Event:
-        """For the product's history."""
+    @property
+    def finding(self) -> Finding:
+        """In words."""
         found = "equal" if self.report.equal else f"NOT equal ({self.differences})"
         detail = (f"{found} to {self.shown.name} checkpoint {self.published.checkpoint}: {self.rows:,} rows of "
                   f"{sum(not t.not_compared for t in self.report.tables)} tables, {self.parallelisms}, "
                   f"below {place(self.report.position)}")
-        return Event(self.shadow.product, at, self.shadow.name, "verified" if self.report.equal else "differs", detail)
+        return Finding(self.report.equal, self.rows, detail, self.stopped.error)
+
+    def event(self, at: float) -> Event:
+        """For the product's history."""
+        what = "verified" if self.report.equal else "differs"
+        return Event(self.shadow.product, at, self.shadow.name, what, self.finding.detail)
 
     def error(self) -> KappaError | None:
         """Why the command fails, if it does."""

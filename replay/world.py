@@ -16,9 +16,10 @@ from pyiceberg.catalog import Catalog
 from jobs.product import Product, ProductError, Role, load_product, load_release
 from replay import cleaning, gate, lake, log, positions, publish, schemas, table_changes, type_changes
 from replay.clusters import Clusters, clusters
+from replay.compare_process import CompareProcess, command
 from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
-from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release, Tables
+from replay.model import Attempt, Check, Checkpoint, Committed, Comparing, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
 from replay.quiet import Clocks
 from replay.release import bindings_file, release_folder, verify
@@ -36,6 +37,8 @@ class World:
         """Starts Flink clusters for single attempts; None where all share the session cluster."""
         self._products: dict[Path, Product] = {}
         self._flinks: dict[str, Flink] = {}
+        self._comparisons: dict[str, CompareProcess] = {}
+        """Full name of a shadow → the comparison that this process has begun of it."""
         self._dated: dict[tuple[str, ...], tuple[float, list[str]]] = {}
         """Topics → when it was asked which of them the broker dates, and the answer."""
         self._clients: dict[str, Client] = {}
@@ -139,6 +142,10 @@ class World:
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
         return retained_checkpoints(self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
 
+    def comparison(self, attempt: Attempt) -> Comparing | None:
+        process = self._comparisons.get(attempt.full_name)
+        return process.answer() if process else None
+
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         problems = schemas.log_problems(self.settings, product)
         return tuple(map(str, problems)), any(p.lost for p in problems)
@@ -180,6 +187,24 @@ class World:
 
     def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
         return gate.run(self.settings, tables, shown)
+
+    def isolates(self) -> bool:
+        return self.clusters is not None
+
+    def refuse_replay(self, product: Product, attempt: Attempt, state: ProductState) -> None:
+        from replay import preflight  # which reads products as this module does
+
+        preflight.refuse_replay(self.settings, self, product, attempt, state)
+
+    def compare(self, attempt: Attempt) -> None:
+        if running := self._comparisons.pop(attempt.full_name, None):
+            running.kill()
+        self._comparisons[attempt.full_name] = CompareProcess(command(attempt))
+
+    def close(self) -> None:
+        """End what was begun beside this process and is of no use without it."""
+        for process in self._comparisons.values():
+            process.kill()
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from fake_lake import TABLES, FakeLake
 
-from jobs.product import LagLimit, Output, Product, ProductSettings, Topic
+from jobs.product import LagLimit, Output, Product, ProductSettings, Topic, Verify
 from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
-from replay.model import Attempt, Check, Checkpoint, Committed, ProductState, Reached, Release, Tables
+from replay.model import Attempt, Check, Checkpoint, Committed, Comparing, Finding, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
 from replay.quiet import Clocks
 from replay.submit import Answer
@@ -24,6 +24,8 @@ CLIENT_SECONDS = 2.0
 SESSION_SECONDS = 10.0
 """How long Kafka takes a dead consumer for alive."""
 
+
+COMPARE_SECONDS = 5.0
 
 NO_ANSWER = Answer(trouble="no answer")
 
@@ -159,6 +161,13 @@ class FakeWorld:
     clocks_standing: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     """Operator → records that it dropped as late, in every job."""
+    verify: str = "off"
+    """As product.yaml says."""
+    comparisons: dict[str, float] = field(default_factory=dict)
+    """Shadow → when comparing it comes to its end: only to the process that began it."""
+    compared: list[str] = field(default_factory=list)
+    found: Comparing = field(default_factory=lambda: Comparing(finding=Finding(True, 190, "equal")))
+    """What every comparison comes to."""
     clocks_now: dict[str, dict[int, int | None]] = field(default_factory=dict)
     """What the clocks of partitions are, where producers move them."""
     die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
@@ -248,7 +257,8 @@ class FakeWorld:
     # Eyes
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
-        return product(self.lag, self.standbys)
+        made = product(self.lag, self.standbys)
+        return made.model_copy(update={"settings": made.settings.model_copy(update={"verify": Verify(self.verify)})})
 
     def _answers(self, attempt: Attempt) -> bool:
         if attempt.cluster:
@@ -286,6 +296,10 @@ class FakeWorld:
 
     def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
         return dict(self.dropped)
+
+    def comparison(self, attempt: Attempt) -> Comparing | None:
+        until = self.comparisons.get(attempt.name)
+        return (until and (self.found if self.clock() >= until else Comparing(under_way=True))) or None
 
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         return tuple(self.problems), self.log_lost
@@ -400,6 +414,19 @@ class FakeWorld:
             self.passed.append(dict(tables.snapshots))
         return tuple(self.complaints)
 
+    def isolates(self) -> bool:
+        return bool(self.clusters)
+
+    def refuse_replay(self, product: Product, attempt: Attempt, state: ProductState) -> None:
+        if self.no_room:
+            raise RefusedError("the disk is too small to replay flights", expected="2 GB", found="1 GB")
+
+    def compare(self, attempt: Attempt) -> None:
+        self._gate("before compare")
+        self.comparisons[attempt.name] = self.clock() + COMPARE_SECONDS
+        self.compared.append(attempt.name)
+        self._gate("after compare")
+
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:
         self._gate("before publish")
@@ -448,6 +475,13 @@ class OneProcess:
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._started.add(attempt.job_id)
         self._world.submit(attempt, release, fence)
+
+    def compare(self, attempt: Attempt) -> None:
+        self._started.add(attempt.name)
+        self._world.compare(attempt)
+
+    def comparison(self, attempt: Attempt) -> Comparing | None:
+        return self._world.comparison(attempt) if attempt.name in self._started else None
 
     def submission(self, attempt: Attempt) -> Answer:
         return self._world.submission(attempt) if attempt.job_id in self._started else Answer()

@@ -70,6 +70,9 @@ class MemoryStore:
     def held(self, lease: Lease) -> ProductState:
         return self.load(lease.product)
 
+    def on_session_cluster(self) -> list[str]:
+        return [a.full_name for a in self.attempts.values() if not a.ended and not a.cluster]
+
     def events(self, product: str) -> list[Event]:
         return list(self.history)
 

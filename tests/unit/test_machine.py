@@ -51,10 +51,11 @@ class Controller(RuleBasedStateMachine):
     """Two controllers, people with commands, and people who should not be there."""
 
     @initialize(atomic=st.booleans(), own=st.booleans(), standbys=st.integers(0, 2), speed=st.sampled_from([40, 200]),
-                releases=st.integers(0, 2), turns=st.sampled_from([0, 12]))
-    def begin(self, atomic: bool, own: bool, standbys: int, speed: int, releases: int, turns: int) -> None:
+                releases=st.integers(0, 2), turns=st.sampled_from([0, 12]), period=st.sampled_from(["off", "daily"]))
+    def begin(self, atomic: bool, own: bool, standbys: int, speed: int, releases: int, turns: int,
+              period: str) -> None:
         self.clock = Clock()
-        self.world = FakeWorld(self.clock, standbys=standbys, speed=speed)
+        self.world = FakeWorld(self.clock, standbys=standbys, speed=speed, verify=period)
         self.world.lake.atomic = atomic
         self.store = Journal(self.clock, judge=self.judge)
         self.own = own
@@ -105,7 +106,7 @@ class Controller(RuleBasedStateMachine):
             if i >= away:
                 self.passes(self.controllers[0], 6)
 
-    @rule(seconds=st.sampled_from([1, 6, 25, 61, 700]))
+    @rule(seconds=st.sampled_from([1, 6, 25, 61, 700, 2 * 86_400]))
     def wait(self, seconds: float) -> None:
         self.clock.time += seconds
         self.world.settle()
@@ -404,7 +405,8 @@ class Controller(RuleBasedStateMachine):
         runs = [j.branch for j in world.jobs.values() if j.runs]
         settled = (State.active, State.standby, State.audited)
         return (all(a.cleaned or a.name == shown for a in state.attempts if a.ended)
-                and all(a.state in settled or (a.shadow and a.state is State.caught_up) for a in state.live)
+                and all(a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
+                        for a in state.live)
                 and not any(a.stop or a.promote for a in state.live)
                 and all(not a.auto_switch for a in state.live if a.state is State.audited)
                 and world.prioritised >= {a.cluster for a in state.live if a.state is State.active and a.cluster}

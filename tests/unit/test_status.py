@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from jobs.product import Verify
 from replay import output, running
 from replay.errors import RetryableError
 from replay.flink import Job
@@ -92,6 +93,48 @@ def test_all_of_a_product_on_80_columns() -> None:
         "  boom boom boom",
         "  r1-a1: waiting for the next checkpoint",
     ]
+
+
+
+SHADOW = Attempt("flights", 1, 2, 1_000.0, 2, ("e" * 32,), State.retired, shadow=True)
+VERIFIED = Event("flights", 1_100.0, "r1-a2", "verified", "equal to r1-a1 checkpoint 8: 990 rows of 2 tables")
+DIFFERS = Event("flights", 1_100.0, "r1-a2", "differs", "NOT equal (rows: 3 changed)")
+
+
+def verified(*events: Event, shown: Attempt = LIVE) -> ProductStatus:
+    sights = {shown.name: Seen(Policy(verify=Verify.weekly), job=Job("j", "RUNNING", checkpoint=9), ends=GROWING)}
+    return status(product(shown, SHADOW), (*EVENTS, *events), Sight(Observation(sights), Wait("all is well"), {}), NOW)
+
+
+@pytest.mark.parametrize(("events", "expected"), [
+    pytest.param((), "  not verified yet; next verification from 1970-01-08 00:16:40Z on", id="not yet"),
+    pytest.param((VERIFIED,), "  verified 1970-01-01 00:18:20Z by r1-a2: equal to r1-a1 checkpoint 8: 990 rows",
+                 id="equal"),
+    pytest.param((VERIFIED, DIFFERS), "  DIFFERS 1970-01-01 00:18:20Z by r1-a2: NOT equal (rows: 3 changed); next",
+                 id="the last one counts"),
+])
+def test_what_the_last_verification_found_and_when_the_next_is_due(events: tuple[Event, ...], expected: str) -> None:
+    assert any(line.startswith(expected) for line in text(verified(*events))), text(verified(*events))
+
+
+def test_a_verification_that_failed_is_told_of_in_a_log_while_readers_see_that_release() -> None:
+    assert "flights verified" in view([verified(DIFFERS)]).lines
+    assert "flights verified" not in view([verified(VERIFIED)]).lines
+    later = replace(LIVE, release=2)
+    state = replace(product(later, replace(LIVE, state=State.standby), SHADOW),
+                    publications=(replace(PUBLISHED, release=2),))
+    assert "flights verified" not in view([status(state, (*EVENTS, DIFFERS), None, NOW)]).lines
+
+
+def test_what_results_wait_for_is_told_whatever_comes_next() -> None:
+    p = told(LIVE, **{"r1-a1": seen(9, held_back="results wait for weather: …")})
+    assert (p.waits, p.odd) == ("r1-a1: waiting for the next checkpoint; results wait for weather: …", True)
+
+
+def test_checks_that_find_fault_with_what_readers_see_are_an_error() -> None:
+    faulty = replace(LIVE, checks=(Check("checks/x.sql", True, 2, "2 offending rows"), Check("y", False, 1, "a row")))
+    assert told(faulty).attempts[0].error == "checks find fault with what readers see: checks/x.sql: 2 offending rows"
+    assert told(replace(faulty, checks=(Check("y", False, 1, "a row"),))).attempts[0].error == ""
 
 
 def test_checks_that_failed_or_warn_are_named() -> None:

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 from control_world import Clock, FakeWorld
 
-from replay import run_verify
+from replay import diff as differing
+from replay import preflight, run_verify
 from replay import verify as verifying
 from replay.act import new_attempt
 from replay.changes import DiffReport, TableDiff
@@ -183,10 +184,10 @@ class Laboratory:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
     here = Laboratory(tmp_path)
-    monkeypatch.setattr(run_verify.differing, "diff", here.diff)
-    monkeypatch.setattr(run_verify.preflight, "preflight_log", lambda *_: None)
-    monkeypatch.setattr(run_verify.lake, "current_metadata", lambda *_: {})
-    monkeypatch.setattr(run_verify.review, "disks", lambda *_: ())
+    monkeypatch.setattr(differing, "diff", here.diff)
+    monkeypatch.setattr(preflight, "preflight_log", lambda *_: None)
+    monkeypatch.setattr(preflight.lake, "current_metadata", lambda *_: {})
+    monkeypatch.setattr(preflight, "disks", lambda *_: ())
     yield here
     here.store.close()
 
@@ -267,7 +268,7 @@ def test_tables_that_cannot_be_compared_end_the_shadow(lab: Laboratory, monkeypa
     def refuse(*_: Any) -> DiffReport:
         raise RefusedError("no key")
 
-    monkeypatch.setattr(run_verify.differing, "diff", refuse)
+    monkeypatch.setattr(differing, "diff", refuse)
     with pytest.raises(RefusedError):
         lab.verify()
     shadow = lab.state.attempt("r1-a2")
@@ -276,7 +277,7 @@ def test_tables_that_cannot_be_compared_end_the_shadow(lab: Laboratory, monkeypa
 
 def test_a_passing_trouble_leaves_the_shadow_to_the_next_try(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as m:
-        m.setattr(run_verify.differing, "diff", lambda *_: (_ for _ in ()).throw(RetryableError("Kafka is down")))
+        m.setattr(differing, "diff", lambda *_: (_ for _ in ()).throw(RetryableError("Kafka is down")))
         with pytest.raises(RetryableError):
             lab.verify()
     assert lab.verify().shadow.name == "r1-a2"
