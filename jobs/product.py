@@ -265,6 +265,8 @@ class ProductSettings(_Model):
     """Checks, by name, that are shown and do not block a switch."""
     max_rejects: str = "1%"
     """A release that rejects a larger share of the records of a topic of events or of a dimension is not shown."""
+    verify: Verify = Verify.off
+    """How often `kappa verify` runs by itself: first when a release has been active for two days, then each period."""
 
     @field_validator("checkpoint_interval", "backlog_checkpoint_interval", "deadline", "max_drift")
     @classmethod
@@ -272,9 +274,6 @@ class ProductSettings(_Model):
         if value is not None:
             seconds(value)
         return value
-
-    verify: Verify = Verify.off
-    """How often `kappa verify` runs by itself: first when a release has been active for two days, then each period."""
 
     @field_validator("outputs", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from pyiceberg.types import NestedField
 
 from jobs import generate
 from jobs.column_types import column_type
-from jobs.product import Output, Product
+from jobs.product import REJECTS, Output, Product
 from replay import contracts, query, rejected
 from replay.errors import ConfigError, RetryableError
 from replay.model import Check, Tables
@@ -60,7 +60,7 @@ def checks(product: Product) -> tuple[Wanted, ...]:
     ConfigError for one that is wrong.
     """
     file = product.folder / "contract.yaml"
-    found: list[Wanted] = [Default(name) for name in rejected.NAMES if rejected.REJECTS in product.outputs]
+    found: list[Wanted] = [Default(name) for name in rejected.NAMES if REJECTS in product.outputs]
     for table, columns in product.columns.items():
         if required := [f'"{c.name}" IS NULL' for c in columns if c.required]:
             sql = f'SELECT * FROM "{table}" WHERE {" OR ".join(required)}'
@@ -92,9 +92,9 @@ def run(settings: Settings, tables: Tables, shown: Tables | None = None) -> tupl
 
 def _rejected(settings: Settings, shown: Tables) -> tuple[Rejected, ...]:
     """What the release that readers see rejects, of the same topics, at its own position."""
-    if rejected.REJECTS not in shown.snapshots:
+    if REJECTS not in shown.snapshots:
         return ()
-    snapshots = {rejected.REJECTS: shown.snapshots[rejected.REJECTS]}
+    snapshots = {REJECTS: shown.snapshots[REJECTS]}
     with query.open_tables(settings, shown.product.name, snapshots) as connection:
         return rejected.count(connection, shown)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from jobs.product import Product, Role
+from jobs.product import Product, Role, seconds
 
 Clocks = Mapping[str, Mapping[int, int | None]]
 """Topic → partition → the greatest record timestamp in ms, None without a record. Only topics whose records producers
@@ -41,19 +41,19 @@ def quietest(product: Product, clocks: Clocks) -> Quiet | None:
     A result waits until every partition's clock less its lateness has passed its time. Of what it waits for a topic,
     only that counts which a record there would spare it: a longer allowed lateness is the product's own choice.
     """
-    settings = product.settings
+    lateness = {name: 1000 * seconds(topic.allowed_lateness or "0s") for name, topic in product.topics.items()}
     events = [(clock, topic) for topic, _, clock in _partitions(clocks)
-              if clock is not None and settings.topics[topic].role is Role.events]
+              if clock is not None and product.topics[topic].role is Role.events]
     if not events:
         return None
     furthest, topic_of_events = max(events)
-    watermark = max(clock - 1000 * settings.lateness(topic) for clock, topic in events)
+    watermark = max(clock - lateness[topic] for clock, topic in events)
     found = []
     for topic, partition, clock in _partitions(clocks):
         if clock is None:
             found.append(Quiet(topic, partition, None, float("inf"), topic_of_events))
             continue
-        held = watermark - (clock - 1000 * settings.lateness(topic))
+        held = watermark - (clock - lateness[topic])
         found.append(Quiet(topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events))
     quiet = max(found, key=lambda q: q.seconds)
     return quiet if quiet.seconds > 0 else None

@@ -8,12 +8,10 @@ from typing import Any
 
 import duckdb
 
-from jobs.product import Product, Role
+from jobs.product import REJECTS, Product, Role
 from replay import offsets
 from replay.model import Check, Tables
-from replay.offsets import Offsets
 
-REJECTS = "rejects"
 NO_REFERENCE = "no reference record rejected"
 FEW = "few records rejected"
 NAMES = (NO_REFERENCE, FEW)
@@ -22,10 +20,10 @@ _TOO_FEW_TO_JUDGE = 10
 """So many rejected records of a topic are a warning at most: of a hundred, two would be beyond a limit of 1 %."""
 _TIMES_THE_ACTIVE = 10
 _WHAT_TO_DO = {
-    "undecodable": "compare schemas/{topic}.avsc with what the producer writes",
+    "undecodable": "compare schemas/{name}.avsc with what the producer writes",
     "no time": "have the producer set the time of each event, or name another column as its time",
-    "late": "raise allowed_lateness of {topic}, or have the producer send sooner",
-    "ahead": "mend the producer's clock, or raise max_ahead of {topic}",
+    "late": "raise allowed_lateness of {name}, or have the producer send sooner",
+    "ahead": "mend the producer's clock, or raise max_ahead of {name}",
     "out of order": "set message.timestamp.type=LogAppendTime for {topic}, or have the producer date records in order",
 }
 """By the beginning of a reason, which says the class."""
@@ -55,6 +53,8 @@ class Rejected:
     """Class of reason → records, the most frequent first."""
     example: str = ""
     """A whole reason of the most frequent class."""
+    name: str = ""
+    """Of the topic in product.yaml."""
 
     @property
     def count(self) -> int:
@@ -73,7 +73,7 @@ class Rejected:
     @property
     def advice(self) -> str:
         """What to do about the most frequent class."""
-        return _WHAT_TO_DO.get(next(iter(self.reasons), ""), "look at the reasons").format(topic=self.topic)
+        return _WHAT_TO_DO.get(next(iter(self.reasons), ""), "look at the reasons").format(topic=self.topic, name=self.name)
 
 
 def count(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[Rejected, ...]:
@@ -84,7 +84,7 @@ def count(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[Reject
     found: dict[str, dict[str, tuple[int, str]]] = {}
     for topic, reason, records, example in rows.fetchall():
         found.setdefault(topic, {})[reason] = records, example[:_LONGEST]
-    return tuple(_rejected(topic, tables.covered, found.get(topic, {})) for topic in _topics(tables.product))
+    return tuple(_rejected(tables, topic, found.get(topic, {})) for topic in tables.product.topics)
 
 
 def judge(product: Product, name: str, now: Sequence[Rejected], before: Sequence[Rejected] = ()) -> Check:
@@ -99,20 +99,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _topics(product: Product) -> dict[str, Role]:
-    """By their names in Kafka."""
-    return {name: topic.role for name, topic in product.settings.topics.items()}
-
-
-def _rejected(topic: str, covered: Offsets, reasons: Mapping[str, tuple[int, str]]) -> Rejected:
+def _rejected(tables: Tables, topic: str, reasons: Mapping[str, tuple[int, str]]) -> Rejected:
     order = sorted(reasons, key=lambda r: (-reasons[r][0], r))
-    return Rejected(topic, offsets.total(offsets.only(covered, [topic])), {r: reasons[r][0] for r in order},
-                    reasons[order[0]][1] if order else "")
+    return Rejected(topic, offsets.total(offsets.only(tables.covered, [topic])), {r: reasons[r][0] for r in order},
+                    reasons[order[0]][1] if order else "", tables.product.sql_name(topic))
 
 
 def _no_reference(product: Product, now: Sequence[Rejected]) -> Check:
-    roles = _topics(product)
-    bad = [r for r in now if r.count and roles[r.topic] is Role.reference]
+    bad = [r for r in now if r.count and product.topics[r.topic].role is Role.reference]
     if not bad:
         return Check(NO_REFERENCE, True, 0, "0 rejected records of reference topics")
     said = "; ".join(f"{_useless(r)}{r}; {r.advice}" for r in bad)
@@ -128,8 +122,7 @@ def _useless(rejected: Rejected) -> str:
 
 
 def _few(product: Product, now: Sequence[Rejected], before: Mapping[str, Rejected]) -> Check:
-    roles = _topics(product)
-    judged = [r for r in now if r.count and roles[r.topic] is not Role.reference]
+    judged = [r for r in now if r.count and product.topics[r.topic].role is not Role.reference]
     bad = [(r, why) for r in judged for why in _too_many(product, r, before.get(r.topic))]
     if bad:
         blocking = any(r.count > _TOO_FEW_TO_JUDGE for r, _ in bad)

@@ -12,7 +12,18 @@ from fake_lake import TABLES, FakeLake
 from jobs.product import LagLimit, Output, Product, ProductSettings, Topic, Verify
 from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
-from replay.model import Attempt, Check, Checkpoint, Committed, Comparing, Finding, ProductState, Reached, Release, Tables
+from replay.model import (
+    Attempt,
+    Check,
+    Checkpoint,
+    Committed,
+    Comparing,
+    Finding,
+    ProductState,
+    Reached,
+    Release,
+    Tables,
+)
 from replay.offsets import Offsets
 from replay.quiet import Clocks
 from replay.submit import Answer

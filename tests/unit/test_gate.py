@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -12,14 +13,14 @@ import pytest
 from pydantic import ValidationError
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product, ProductSettings, load_product
+from jobs.product import Product, ProductSettings
 from replay import gate, lake, rejected, table_changes
 from replay.errors import ConfigError
 from replay.model import Check, Tables
 from replay.settings import Settings
+from tests.unit import products
 from tests.unit.lake_tables import make_product, make_settings, sink, sink_all
 
-ROOT = Path(__file__).parents[2]
 DAY = date(2013, 1, 1)
 ORDERS = [
     {"id": 1, "day": DAY, "amount": 2.0, "log_partition": 0, "log_offset": 0},
@@ -232,9 +233,9 @@ def test_a_product_without_checks_opens_nothing(settings: Settings, tmp_path: Pa
     assert gate.run(settings, Tables(bare, {"orders": 1}, {})) == ()
 
 
-@pytest.mark.parametrize("folder", ["sql/flights", "tests/products/orders"])
-def test_checks_of_our_products_can_run(folder: str) -> None:
-    gate.validate(load_product(ROOT / folder))
+@pytest.mark.parametrize("load", [products.flights, products.orders])
+def test_checks_of_our_products_can_run(load: Callable[[], Product]) -> None:
+    gate.validate(load())
 
 
 # What may be rejected
@@ -317,7 +318,7 @@ def test_what_was_rejected_is_told_by_class_and_what_to_do_fits_the_most_frequen
     check = defaults(settings, catalog, product, snapshots, rows)[SHARE]
     assert check.message == (
         "orders: 35 of 2,000 records rejected (1.75 %): 30 late, 5 undecodable, such as 'late: day is 2 h before the "
-        "log's clock'; max_rejects is 1%: raise allowed_lateness of orders, or have the producer send sooner, or raise "
+        "log's clock'; max_rejects is 1%: raise allowed_lateness of placed, or have the producer send sooner, or raise "
         "max_rejects in product.yaml")
     assert check.sample == ({"topic": "orders", "reason": "late", "records": 30},
                             {"topic": "orders", "reason": "undecodable", "records": 5})
@@ -342,4 +343,5 @@ def rejected_of(settings: Settings, shown: Tables) -> dict[str, tuple[int, int]]
 @pytest.mark.parametrize("value", ["1", "-1%", "101%", "few", ""])
 def test_a_limit_of_rejects_is_a_share(value: str) -> None:
     with pytest.raises(ValidationError, match="a share such as '1%'"):
-        ProductSettings.model_validate({"name": "x", "topics": {}, "outputs": {}, "max_rejects": value})
+        ProductSettings.model_validate(
+            {"name": "x", "topics": {"t": {"role": "reference"}}, "outputs": {}, "max_rejects": value})

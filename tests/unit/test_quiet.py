@@ -14,10 +14,9 @@ NOON = 1_717_416_000_000  # 2024-06-03 12:00:00 UTC
 
 
 def product(lateness: str = "1h", of_dimension: str = "1h") -> Product:
-    topics = {"orders": Topic(role="events", allowed_lateness=lateness),
-              "prices": Topic(role="dimension", allowed_lateness=of_dimension)}
-    settings = ProductSettings.model_construct(name="shop", topics=topics)
-    return Product.model_construct(folder=Path("/nowhere"), settings=settings)
+    topics = {"orders": Topic(time="at", allowed_lateness=lateness),
+              "rates": Topic(topic="prices", role="dimension", time="at", allowed_lateness=of_dimension)}
+    return Product(folder=Path("/nowhere"), settings=ProductSettings(name="shop", topics=topics, outputs={}))
 
 
 @pytest.mark.parametrize(("lateness", "clocks", "expected"), [
