@@ -21,6 +21,7 @@ _TOO_FEW_TO_JUDGE = 10
 _TIMES_THE_ACTIVE = 10
 _WHAT_TO_DO = {
     "undecodable": "compare schemas/{name}.avsc with what the producer writes",
+    "no key": "have the producer set the key's columns of {name}",
     "no time": "have the producer set the time of each event, or name another column as its time",
     "late": "raise allowed_lateness of {name}, or have the producer send sooner",
     "ahead": "mend the producer's clock, or raise max_ahead of {name}",
@@ -73,7 +74,8 @@ class Rejected:
     @property
     def advice(self) -> str:
         """What to do about the most frequent class."""
-        return _WHAT_TO_DO.get(next(iter(self.reasons), ""), "look at the reasons").format(topic=self.topic, name=self.name)
+        first = next(iter(self.reasons), "")
+        return _WHAT_TO_DO.get(first, "look at the reasons").format(topic=self.topic, name=self.name)
 
 
 def count(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[Rejected, ...]:

@@ -21,6 +21,7 @@ from jobs.product import Product, Resolved, with_resolved
 from replay import audit as auditing
 from replay import gate, lake, offsets, resolved, table_changes
 from replay import query as querying
+from replay.advice import advice, faults
 from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
 from replay.loop import Diary, Loop, serve
 from replay.model import ProductState
@@ -222,7 +223,7 @@ def audit(name: str, output: Output) -> None:
         print_rows(_audit_rows(report), output, title=f"what became of each record: {what}")
     if not report.ok:
         raise KappaError(f"{name} does not account for every record", expected="0 unaccounted, no violation",
-                         found=_audit_faults(report), next=f"kappa deploy {name} --again  (and keep this output)")
+                         found=faults(report), next=advice(product, report))
 
 
 def _audit_rows(report: auditing.AuditReport) -> list[dict[str, Any]]:
@@ -235,13 +236,3 @@ def _audit_rows(report: auditing.AuditReport) -> list[dict[str, Any]]:
     kinds = list(dict.fromkeys(k for sums in topics.values() for k in sums if k != "unaccounted"))
     shown = [k for k in kinds if any(sums.get(k) for sums in topics.values())] + ["unaccounted"]
     return [{"": kind, **{topic: sums.get(kind, 0) for topic, sums in topics.items()}} for kind in shown]
-
-
-def _audit_faults(report: auditing.AuditReport) -> str:
-    faults = []
-    for p in report.partitions:
-        for kind, count in {"unaccounted": p.unaccounted, **p.violations}.items():
-            if count:
-                some = ", ".join(str(o) for o in p.samples.get(kind, ())[:5])
-                faults.append(f"{p.topic}-{p.partition}: {count} {kind}, such as at offsets {some}")
-    return "; ".join(faults)
