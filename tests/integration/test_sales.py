@@ -1,0 +1,142 @@
+"""A product with look-ups, from what keeps it from readers to checks that came later: the real log, jobs and tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+import yaml
+from confluent_kafka import Producer
+from running import RunningStack, wait_until
+from test_orders import stop_jobs
+
+from jobs.product import Product, load_product
+from replay import log
+
+pytestmark = pytest.mark.timeout(900)
+
+BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
+MINUTE, HOUR = 60_000, 3_600_000
+SALES = 200
+SETTINGS: dict[str, Any] = {
+    "name": "sales", "parallelism": 1, "checkpoint_interval": "2s", "switch": "auto",
+    "topics": {"sold": {"time": "at", "allowed_lateness": "1h"},
+               "rates": {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["currency"]},
+               "shops": {"role": "reference", "key": ["shop"]}},
+    "outputs": ["sale_rows"], "lag_limit": {"records": 100, "seconds": 60, "checkpoints": 1}}
+SELECT = """
+SELECT s.id, s.at, s.cents, r.rate, p.city
+FROM sold AS s
+LEFT JOIN LATERAL TABLE(rates_at(s.at, s.currency)) AS r ON TRUE
+LEFT JOIN LATERAL TABLE(shops_at(s.at, s.shop)) AS p ON TRUE
+"""
+AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}
+SCHEMAS = {"sold": [{"name": "id", "type": "long"}, AT, {"name": "currency", "type": "string"},
+                    {"name": "shop", "type": "string"}, {"name": "cents", "type": "long"}],
+           "rates": [{"name": "currency", "type": "string"}, AT, {"name": "rate", "type": "long"}],
+           "shops": [{"name": "shop", "type": "string"}, {"name": "city", "type": "string"}]}
+
+
+def write_product(folder: Path) -> Path:
+    (folder / "schemas").mkdir(parents=True)
+    (folder / "checks").mkdir()
+    (folder / "product.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (folder / "sale_rows.sql").write_text(SELECT)
+    for topic, fields in SCHEMAS.items():
+        schema = {"type": "record", "name": topic, "fields": fields}
+        (folder / "schemas" / f"{topic}.avsc").write_text(json.dumps(schema))
+    return folder
+
+
+class Log:
+    """The product's topics, of one partition each, dated by their producer."""
+
+    def __init__(self, stack: RunningStack, product: Product) -> None:
+        log.create_topics(stack.settings, dict.fromkeys(SCHEMAS, 1))
+        self._ids = log.register_schemas(stack.settings, product)
+        self._producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+
+    def write(self, topic: str, appended: int, **fields: Any) -> None:
+        body = io.BytesIO()
+        fastavro.schemaless_writer(body, {"type": "record", "name": topic, "fields": SCHEMAS[topic]}, fields)
+        self.raw(topic, appended, b"\0" + self._ids[topic].to_bytes(4, "big") + body.getvalue())
+
+    def raw(self, topic: str, appended: int, value: bytes | None) -> None:
+        self._producer.produce(topic, value, partition=0, timestamp=appended)
+
+    def flush(self) -> None:
+        assert self._producer.flush(30) == 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_product(tmp_path_factory.mktemp("sales") / "sales")
+
+
+@pytest.fixture(scope="module")
+def written(stack: RunningStack, folder: Path) -> Iterator[Log]:
+    """Sales of ten hours; rates whose last record is of the third; shops that no schema fits."""
+    written = Log(stack, load_product(folder))
+    for n in range(SALES):
+        at = BEGIN + n * 3 * MINUTE
+        written.write("sold", at, id=n, at=at, currency="EUR", shop="a", cents=n)
+        if at <= BEGIN + 3 * HOUR:
+            written.write("rates", at, currency="EUR", at=at, rate=n)
+    for shop in range(3):
+        written.raw("shops", BEGIN, b"no Avro " + bytes([shop]))
+    written.flush()
+    try:
+        yield written
+    finally:
+        stop_jobs(stack, "sales")
+
+
+def test_a_replay_that_waits_for_a_quiet_dimension_names_it_within_10_seconds(
+        stack: RunningStack, folder: Path, written: Log) -> None:
+    """Of its job's start, and says what to do."""
+    stack.kappa("deploy", "sales", "--from", str(folder), "--no-wait", timeout=600)
+
+    def waits() -> dict[str, Any]:
+        (status,) = stack.kappa.json("status", "sales")
+        return status if any(a["job_status"] == "RUNNING" for a in status["attempts"]) else {}
+
+    wait_until(waits, 180, "its job runs")
+    begun = time.monotonic()
+    wait_until(lambda: "results wait for rates" in waits()["waits"], 10, lambda: str(waits()))
+    assert time.monotonic() - begun < 10
+    assert ("results wait for rates: the clock of its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; "
+            "append a record to it (one without a value only moves the clock)") in waits()["waits"]
+
+
+def test_a_reference_topic_of_which_nothing_could_be_decoded_keeps_the_release_from_readers(
+        stack: RunningStack, folder: Path, written: Log) -> None:
+    written.raw("rates", BEGIN + 12 * HOUR, None)
+    written.raw("sold", BEGIN + 12 * HOUR, None)
+    written.flush()
+    done = stack.kappa("deploy", "sales", check=False, timeout=290)
+    assert done.returncode == 1
+    assert "no version of shops could be decoded: shops: 3 of 3 records rejected (100 %): 3 undecodable" in done.stderr
+
+
+def test_a_check_that_came_later_runs_on_what_readers_see_and_its_answer_is_told(
+        stack: RunningStack, folder: Path, written: Log) -> None:
+    settings = {**SETTINGS, "warnings": ["no reference record rejected"]}
+    (folder / "product.yaml").write_text(yaml.safe_dump(settings))
+    stack.kappa("deploy", "sales", "--from", str(folder), timeout=290)
+    submitted = stack.kappa.json("attempts", "sales")
+    (folder / "checks" / "cheap.sql").write_text("SELECT id FROM sale_rows WHERE cents < 3")
+    done = stack.kappa("deploy", "sales", "--from", str(folder), check=False, timeout=290)
+    assert done.returncode == 1
+    assert "checks find fault with what readers of sales see; they go on seeing it" in done.stderr
+    assert "checks/cheap.sql: 3 offending rows" in done.stderr
+    assert stack.kappa.json("query", "sales", "SELECT count(*) AS n FROM sale_rows") == [{"n": SALES}]
+    (folder / "checks" / "cheap.sql").write_text("SELECT id FROM sale_rows WHERE cents < 0")
+    done = stack.kappa("deploy", "sales", "--from", str(folder), timeout=290)
+    assert "checks passed" in done.stdout
+    assert [a["job"] for a in stack.kappa.json("attempts", "sales")] == [a["job"] for a in submitted], "no replay"
