@@ -350,10 +350,15 @@ def _record(attempt: Attempt, seen: Seen, reached: Reached, now: float) -> Recor
 
 
 def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
-    """Within both lag limits in every partition of every topic, and whole on reference data."""
+    """Within both lag limits in every partition of every topic, and whole on reference data.
+
+    What arrived since the checkpoint before was seen is no lag of one that has caught up: steady traffic between two
+    checkpoints may be more than the limit, and none of it is in either.
+    """
     limit = seen.policy.lag_limit
     seconds = lag_seconds((*attempt.positions, position)[-KEPT_POSITIONS:])
-    return (offsets.covers(position.offsets, position.ends, slack=limit.records)
+    ends = attempt.positions[-1].ends if attempt.caught_up_at is not None and attempt.positions else position.ends
+    return (offsets.covers(position.offsets, ends, slack=limit.records)
             and seconds is not None and seconds <= limit.seconds
             and offsets.covers(position.offsets, seen.reference))
 

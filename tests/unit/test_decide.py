@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.product import LagLimit
-from replay.decide import EXPIRY_SECONDS, LOST_ANSWER_SECONDS, MISSING_SECONDS, decide, lag_seconds
+from replay.decide import EXPIRY_SECONDS, LOST_ANSWER_SECONDS, MISSING_SECONDS, decide, is_near, lag_seconds
 from replay.flink import Job
 from replay.model import (
     Attempt,
@@ -662,3 +662,20 @@ def test_old_snapshots_of_a_live_branch_are_removed_now_and_then() -> None:
     live = replace(LIVE, tip=snapshot(4), created=NOW - EXPIRY_SECONDS - 1)
     assert beside(second(running()), seen(0), live) == Expire(live)
     assert isinstance(beside(second(running()), seen(0), replace(live, expired_at=NOW - 1)), Wait)
+
+
+@pytest.mark.parametrize(("caught_up_at", "reached", "expected"), [
+    pytest.param(None, 100, False, id="a replay has to come near the end as it is now"),
+    pytest.param(None, 170, True, id="within the limit of it"),
+    pytest.param(NOW - 20, 100, True, id="one that has caught up: all that was there at the checkpoint before"),
+    pytest.param(NOW - 20, 90, True, id="less the limit"),
+    pytest.param(NOW - 20, 89, False, id="it fell behind"),
+])
+def test_what_arrives_between_two_checkpoints_is_no_lag_of_one_that_has_caught_up(
+        caught_up_at: float | None, reached: int, expected: bool) -> None:
+    """180 records are there now, 100 were there when the checkpoint before was seen; 10 may be missing."""
+    before = Position(1, {"flights": {0: 89}, **REFERENCE}, NOW - 10, {"flights": {0: 89}})
+    last = Position(2, {"flights": {0: 89}, **REFERENCE}, NOW - 5, {"flights": {0: 100}})
+    now = Position(3, {"flights": {0: reached}, **REFERENCE}, NOW, {"flights": {0: 180}})
+    attempt = Attempt("flights", 2, 1, 0.0, 2, ("j",), positions=(before, last), caught_up_at=caught_up_at)
+    assert is_near(attempt, now, Seen(POLICY, reference=REFERENCE)) is expected
