@@ -149,8 +149,8 @@ def _views(product: Product, views: tuple[Statement, ...], selects: tuple[Statem
 
 def _text(product: Product, statement: Statement) -> Iterator[Problem]:
     tables = {log_table(name): name for name in product.settings.topics}
-    depth = 0
-    for token in statement.tokens:
+    depth, words = 0, (*statement.words, "")
+    for i, token in enumerate(statement.tokens):
         name = token.text.strip("`")
         if token.text == "/*+":
             yield Problem(
@@ -160,7 +160,7 @@ def _text(product: Product, statement: Statement) -> Iterator[Problem]:
                 "product.yaml: what a job reads, keeps and how it joins is the same in every run",
             )
         depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.word == "ORDER" and not token.text.startswith("`"):
+        if depth == 0 and words[i : i + 2] == ("ORDER", "BY"):
             yield Problem(str(statement.file), token.line, "ORDER BY", _INSTEAD["sort"])
         if token.is_name and name in tables:
             yield Problem(

@@ -226,7 +226,8 @@ def test_an_incompatible_schema_is_refused(orders: Deployed, tmp_path: Path) -> 
     before = orders.stack.kappa.json("attempts", "orders")
     said = refused(orders.stack, "orders", source)
     assert "expected: a schema that reads the records of every registered version\n" in said
-    assert "found:    orders.avsc does not read records of version 1: field cents: long is not readable as string" in said
+    assert "found:    orders.avsc does not read records of version 1: field cents: long is not readable as string" in (
+        said)
     assert [a["attempt"] for a in orders.stack.kappa.json("attempts", "orders")] == [a["attempt"] for a in before]
 
 

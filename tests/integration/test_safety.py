@@ -327,8 +327,8 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
     ),
     "an unbounded OVER": (
         rows(
-            "SELECT order_id, COUNT(*)\nOVER (PARTITION BY shop ORDER BY ordered_at RANGE BETWEEN UNBOUNDED PRECEDING AND "
-            "CURRENT ROW) AS n FROM orders"
+            "SELECT order_id, COUNT(*)\nOVER (PARTITION BY shop ORDER BY ordered_at RANGE BETWEEN UNBOUNDED PRECEDING "
+            "AND CURRENT ROW) AS n FROM orders"
         ),
         "order_rows.sql",
         2,
@@ -437,16 +437,16 @@ def test_a_row_table_gets_its_place_in_the_log_by_itself(copy: Copy) -> None:
 
 
 def test_a_table_of_two_topics_gets_the_topic_too(copy: Copy) -> None:
-    union = "SELECT order_id FROM orders UNION ALL SELECT order_id FROM returns"
+    union = "SELECT order_id FROM orders UNION ALL SELECT order_id FROM refunds"
     folder = copy(
         Changed(
             {"order_rows.sql": union},
-            {"product.yaml": ("topics:\n", "topics:\n  returns: {time: ordered_at, allowed_lateness: 1h}\n")},
+            {"product.yaml": ("topics:\n", "topics:\n  refunds: {time: ordered_at, allowed_lateness: 1h}\n")},
         )
     )
-    shutil.copy(folder / "schemas" / "orders.avsc", folder / "schemas" / "returns.avsc")
+    shutil.copy(folder / "schemas" / "orders.avsc", folder / "schemas" / "refunds.avsc")
     found = resolved(folder)["order_rows"]
-    assert (found["kind"], sorted(found["of"])) == ("rows", ["orders", "returns"])
+    assert (found["kind"], sorted(found["of"])) == ("rows", ["orders", "refunds"])
     assert [c["name"] for c in found["columns"]] == ["order_id", "log_topic", "log_partition", "log_offset"]
 
 
