@@ -197,7 +197,8 @@ def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
     decides = {key for s in (old, new) for key in _flat(s.model_dump(mode="json", include=set(computation.DECIDES)))}
     decides |= {key for key in {*before, *after} if re.fullmatch(r"outputs\.\w+\.where", key)}
     for key in sorted({*before, *after}):
-        if before.get(key) == after.get(key) or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*))?", key):
+        was, is_ = before.get(key) or None, after.get(key) or None  # an empty list of a new output says nothing
+        if was == is_ or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*))?", key):
             continue
         yield Reason(Kind.replay if key in decides else Kind.metadata, f"product.yaml: {key}",
                      f"{_word(before.get(key))} → {_word(after.get(key))}")
