@@ -9,7 +9,7 @@ from typing import Any
 
 from fake_lake import TABLES, FakeLake
 
-from jobs.product import LagLimit, Output, Product, ProductSettings, Topic, Verify
+from jobs.product import Column, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Topic, Verify
 from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
 from replay.model import (
@@ -59,11 +59,14 @@ def product(lag: LagLimit | None = None, standbys: int = 1) -> Product:
     """Events in two partitions and one reference topic; two outputs."""
     settings = ProductSettings(
         name="flights",
-        topics={"flights": Topic(role="events", allowed_lateness="6h"), "airlines": Topic(role="reference")},
-        outputs={TABLES[0]: Output(kind="rows", of="flights"), TABLES[1]: Output(kind="aggregate")},
+        topics={"flights": Topic(time="happened", allowed_lateness="6h"), "airlines": Topic(role="reference")},
+        outputs={table: OutputSettings() for table in TABLES},
         lag_limit=lag or LagLimit(records=10, checkpoints=2), standbys=standbys,
     )
-    return Product(folder=Path("/nowhere"), settings=settings, contract={}, columns={})
+    column = Column(name="origin", type="STRING")
+    return Product(folder=Path("/nowhere"), settings=settings, resolved=Resolved(outputs={
+        TABLES[0]: Output(kind="rows", of=("flights",), columns=(column,), select="SELECT origin FROM flights"),
+        TABLES[1]: Output(kind="aggregate", columns=(column,), select="SELECT DISTINCT origin FROM flights")}))
 
 
 @dataclass

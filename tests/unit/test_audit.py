@@ -75,6 +75,10 @@ def test_ranges_join_small_gaps(offsets: list[int], expected: list[tuple[int, in
     assert list(ranges(array(offsets), read_through=5)) == expected
 
 
+def time_of(ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+
+
 @dataclass
 class Log:
     """A log in memory: per topic and partition, (timestamp, value); a value decodes when it is in `records`."""
@@ -91,7 +95,8 @@ class Log:
         return len(entries) - 1
 
     def order(self, number: int, appended: int) -> int:
-        return self.add("orders", appended, b"order %d" % number, {"id": number, "day": DAY})
+        return self.add("orders", appended, b"order %d" % number, {
+            "id": number, "day": DAY, "ordered_at": time_of(appended)})
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
         for offset, (timestamp, value) in enumerate(self.partitions.get((topic, partition), [])):
@@ -125,7 +130,7 @@ class Case:
         snapshots = {"orders": sink(catalog, "orders", "r1-a1", 1, self.rows),
                      "totals": sink(catalog, "totals", "r1-a1", 1),
                      "rejects": sink(catalog, "rejects", "r1-a1", 1, self.rejects)}
-        ends = {t: {0: covered.get(t, len(self.log.partitions[t, 0]))} for t in self.product.settings.topics}
+        ends = {t: {0: covered.get(t, len(self.log.partitions[t, 0]))} for t in self.product.topics}
         return audit(self.settings, self.product, Subject(snapshots, ends), self.log)
 
 

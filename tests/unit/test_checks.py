@@ -9,22 +9,20 @@ from typing import Any
 import duckdb
 import pytest
 
-from jobs.product import load_product
 from replay import gate
-
-ROOT = Path(__file__).parents[2]
-FLIGHTS, ORDERS = ROOT / "sql" / "flights", ROOT / "tests" / "products" / "orders"
+from tests.unit import products
+from tests.unit.products import FLIGHTS, ORDERS
 
 
 @pytest.fixture
 def flights() -> Iterator[duckdb.DuckDBPyConnection]:
-    with gate.empty_tables(load_product(FLIGHTS)) as connection:
+    with gate.empty_tables(products.flights()) as connection:
         yield connection
 
 
 @pytest.fixture
 def orders() -> Iterator[duckdb.DuckDBPyConnection]:
-    with gate.empty_tables(load_product(ORDERS)) as connection:
+    with gate.empty_tables(products.orders()) as connection:
         yield connection
 
 

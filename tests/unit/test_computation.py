@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product, load_product
+from jobs.product import Product, load_product, load_release
 from replay.computation import fingerprint, parts
 from replay.release import archived_parts, build, computation_parts
 from tests.unit.folders import CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
@@ -36,8 +36,12 @@ def of(product: Product, code: dict[str, bytes] = CODE) -> str:
                  id="quality"),
     pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(
         description="number", required=True, classification="restricted"))}, id="a column's description"),
-    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"].reverse())},
-                 id="order of columns"),
+    pytest.param({"contract": {}}, id="no contract"),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"]["rows"].update(
+        kind="rows", of="orders", key=["a"], partition=["bucket(16, a)"], sort=["a"]))}, id="how a table is kept"),
+    pytest.param({"settings": {**SETTINGS, "outputs": ["rows", "sums"]}}, id="outputs as a list"),
+    pytest.param({"settings": {**SETTINGS, "outputs": dict(reversed(SETTINGS["outputs"].items()))}},
+                 id="order of outputs"),
     pytest.param({"schema": {**SCHEMA, "doc": "an order"}}, id="doc of a schema"),
     pytest.param({"sql": "-- rows\n" + SQL.replace("SELECT", "\n  SELECT").replace("of the shop", "")}, id="comments"),
 ])
@@ -48,26 +52,27 @@ def test_what_decides_no_row(tmp_path: Path, change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("change", [
     pytest.param({"sql": SQL.replace("a, 'x", "a + 1, 'x")}, id="sql"),
     pytest.param({"sql": SQL.replace("x -- y", "x -- z")}, id="text that looks like a comment"),
-    pytest.param({"sql": SQL.replace("INTO rows", "INTO rows /*+ OPTIONS('a'='b') */")}, id="a hint"),
+    pytest.param({"sql": SQL.replace("FROM orders", "FROM orders /*+ OPTIONS('a'='b') */")}, id="a hint"),
     pytest.param({"settings": {**SETTINGS, "time_zone": "Europe/Berlin"}}, id="time_zone"),
-    pytest.param({"settings": {**SETTINGS, "longest_wait": "2h"}}, id="longest_wait"),
     pytest.param({"settings": {**SETTINGS, "flink": {"state.backend.type": "rocksdb"}}}, id="flink"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["topics"]["orders"].update(allowed_lateness="2h"))},
                  id="lateness"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["functions"]["f"].update(python="udfs.x:g"))},
                  id="function"),
-    pytest.param({"settings": {**SETTINGS, "outputs": dict(reversed(SETTINGS["outputs"].items()))}},
-                 id="order of outputs"),
-    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(
-        physicalType="BIGINT"))}, id="type"),
-    pytest.param({"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"].pop())}, id="columns"),
+    *(pytest.param({"settings": changed(SETTINGS, lambda s, rule=rule: s["topics"]["orders"].update(rule))}, id=rule_name)
+      for rule_name, rule in {
+          "name in Kafka": {"topic": "shop.orders"}, "time": {"time": "log_appended"}, "max_ahead": {"max_ahead": "1h"},
+          "identity": {"identity": []}, "once": {"once": "topic"}, "computed column": {"columns": {"c": "a + 1"}},
+      }.items()),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"]["rows"].update(where="a > 0"))}, id="where"),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"].pop("sums"))}, id="an output less"),
     pytest.param({"schema": changed(SCHEMA, lambda s: s["fields"][0].update(type="long"))}, id="schema of a topic"),
 ])
 def test_what_decides_rows(tmp_path: Path, change: dict[str, Any]) -> None:
     assert of(write(tmp_path / "a")) != of(write(tmp_path / "b", **change))
 
 
-def test_python_decides_rows_and_other_files_do_not(tmp_path: Path) -> None:
+def test_python_and_views_decide_rows_and_other_files_do_not(tmp_path: Path) -> None:
     product = write(tmp_path)
     assert of(product) != of(product, {**CODE, "udfs/x.py": b"3"})
     assert of(product) == of(product, {**CODE, "README.md": b""})
@@ -75,18 +80,20 @@ def test_python_decides_rows_and_other_files_do_not(tmp_path: Path) -> None:
     (tmp_path / "checks" / "x.sql").write_text("SELECT 1")
     (tmp_path / "README.md").write_text("words")
     assert of(load_product(tmp_path)) == before
+    (tmp_path / "views.sql").write_text("CREATE VIEW v AS SELECT a FROM orders")
+    assert of(load_product(tmp_path)) != before
 
 
-def test_a_string_that_only_the_lexer_thinks_open_is_compared_as_text(tmp_path: Path) -> None:
-    """In Flink's SQL the first string is a backslash; for the lexer it goes on, and '-- z' is a comment."""
-    sql = "INSERT INTO rows (a, b) SELECT '\\', 'x' || ' -- {} ' FROM orders"
+def test_a_string_that_other_lexers_think_open_is_compared_as_text(tmp_path: Path) -> None:
+    """In Flink's SQL the first string is a backslash; for other lexers it goes on, and '-- z' is a comment."""
+    sql = "SELECT '\\' AS a, 'x' || ' -- {} ' AS b FROM orders"
     assert of(write(tmp_path / "a", sql=sql.format("y"))) != of(write(tmp_path / "b", sql=sql.format("z")))
 
 
 def test_an_archived_release_has_the_computation_it_was_built_from(tmp_path: Path) -> None:
     product = write(tmp_path / "tiny")
     built = build(make_settings(tmp_path / "home"), product)
-    archived = load_product(built.folder / "product")
+    archived = load_release(built.folder)
     assert archived_parts(built.folder, archived) == computation_parts(product)
     assert built.computation == fingerprint(computation_parts(product)) != built.fingerprint
     assert json.loads((built.folder / "release.json").read_text())["computation"] == built.computation

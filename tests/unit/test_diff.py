@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Output, Product, Window
+from jobs.product import Product, Window
 from replay import lake, table_changes
 from replay.diff import Change, DiffReport, Side, TableDiff, diff
 from replay.errors import RefusedError
@@ -49,10 +49,11 @@ class Log:
 
 def windowed(product: Product, *, zone: str = "UTC", size: str = "1d", **totals: Any) -> Product:
     """The product with a window of its totals, and its wall clock."""
-    named = Output(kind=product.settings.outputs["totals"].kind, window=Window(column="day", size=size), **totals)
-    outputs = {**product.settings.outputs, "totals": named}
+    assert product.resolved is not None
+    named = product.outputs["totals"].model_copy(update={"window": Window(column="day", size=size), **totals})
     return product.model_copy(update={
-        "settings": product.settings.model_copy(update={"outputs": outputs, "time_zone": zone})})
+        "resolved": product.resolved.model_copy(update={"outputs": {**product.outputs, "totals": named}}),
+        "settings": product.settings.model_copy(update={"time_zone": zone})})
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Case:
             table_changes.ensure(catalog, product)
             lake.create_branch(catalog, product, name)
             snapshots = {t: sink(catalog, t, name, 1, rows.get(t, [])) for t in product.outputs}
-            ends: dict[str, dict[int, int]] = {t: {} for t in product.settings.topics}
+            ends: dict[str, dict[int, int]] = {t: {} for t in product.topics}
             for (topic, partition), timestamps in self.log.timestamps.items():
                 ends[topic][partition] = len(timestamps)
             sides.append(Side(name, product, snapshots, {**ends, **{t: {0: o} for t, o in covered.items()}}))
@@ -294,7 +295,7 @@ def test_an_aggregate_without_a_window_is_not_compared(case: Case, tmp_path: Pat
 
 def with_columns(product: Product, tmp_path: Path, **tables: Sequence[tuple[str, str]]) -> Product:
     made = make_product(tmp_path, columns={**NUMBERED, **tables})
-    return windowed(made, key=product.settings.outputs["totals"].key)
+    return windowed(made, key=product.outputs["totals"].key)
 
 
 def test_columns_on_one_side_only_are_named(case: Case, tmp_path: Path) -> None:

@@ -8,24 +8,23 @@ from typing import Any
 import pytest
 
 from jobs.column_types import Row, parse, stored
-from jobs.product import load_product
 from replay import computation
 from replay.computation import parts
 from replay.plan import Kind, Reason, Version, compare
-from tests.unit.folders import CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
+from tests.unit.folders import COLUMNS, CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 
 CODE = {"jobs/bindings.py": b"1\n", "udfs/x.py": b"2\n"}
 NOTHING, METADATA, REPLAY, BREAKING = Kind
 LAYOUT = "nothing that counts: comments, order, layout, defaults"
-NEW_ROWS = "write the new rows to a new output rows_2 (product.yaml, contract.yaml, rows_2.sql)"
+NEW_ROWS = "write the new rows to a new output rows_2 (product.yaml, rows_2.sql)"
 
 
 def version(folder: Path, code: dict[str, bytes] = CODE, reference: dict[str, dict[int, int]] | None = None,
             extra: dict[str, str] | None = None, **changes: Any) -> Version:
-    write(folder, **changes)
     for path, text in (extra or {}).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    product = load_product(folder)
+    product = write(folder, **changes)
     files = {p.as_posix(): (folder / p).read_bytes() for p in product.files}
     return Version(product, {**files, **{p: c for p, c in code.items() if p.startswith("udfs/")}},
                    parts(product, code), reference or {})
@@ -37,17 +36,21 @@ def row(fields: str) -> Row:
     return found
 
 
-def column(index: int, **fields: Any) -> dict[str, Any]:
+def described(index: int, **fields: Any) -> dict[str, Any]:
     return {"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"][index].update(fields))}
+
+
+def typed(**types: str) -> dict[str, Any]:
+    """Columns of `rows`, with other types or more of them."""
+    return {"columns": {**COLUMNS, "rows": tuple({**dict(COLUMNS["rows"]), **types}.items())}}
 
 
 def output(**fields: Any) -> dict[str, Any]:
     return {"settings": changed(SETTINGS, lambda s: s["outputs"]["rows"].update(fields))}
 
 
-MORE_COLUMNS = {"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"].append(
-    {"name": "c", "physicalType": "DATE"}))}
-FEWER_COLUMNS = {"contract": changed(CONTRACT, lambda c: c["schema"][0]["properties"].pop())}
+MORE_COLUMNS = typed(c="DATE")
+FEWER_COLUMNS = {"columns": {**COLUMNS, "rows": tuple(c for c in COLUMNS["rows"] if c[0] != "b")}}
 ONE_OUTPUT = {"settings": changed(SETTINGS, lambda s: s["outputs"].pop("sums"))}
 
 
@@ -68,7 +71,7 @@ ONE_OUTPUT = {"settings": changed(SETTINGS, lambda s: s["outputs"].pop("sums"))}
                  (Reason(METADATA, "product.yaml: parallelism", "2 → 4"),), id="parallelism"),
     pytest.param({"contract": {**CONTRACT, "team": {"name": "us"}}},
                  (Reason(METADATA, "contract.yaml: team", "changed"),), id="owner"),
-    pytest.param(column(0, required=True, quality=[{"metric": "nullValues", "mustBe": 0}]),
+    pytest.param(described(0, required=True, quality=[{"metric": "nullValues", "mustBe": 0}]),
                  (Reason(METADATA, "contract.yaml: rows.a", "quality, required changed"),), id="quality"),
     pytest.param(output(key=["a"]),
                  (Reason(METADATA, "product.yaml", LAYOUT),),
@@ -83,25 +86,35 @@ ONE_OUTPUT = {"settings": changed(SETTINGS, lambda s: s["outputs"].pop("sums"))}
     pytest.param({"settings": changed(SETTINGS, lambda s: s["topics"]["orders"].update(allowed_lateness="2h"))},
                  (Reason(REPLAY, "product.yaml: topics.orders.allowed_lateness", "1h → 2h"),), id="lateness"),
     pytest.param({"settings": {**SETTINGS, "outputs": dict(reversed(SETTINGS["outputs"].items()))}},
-                 (Reason(REPLAY, "product.yaml: outputs", "in another order: one may use the views of another"),),
-                 id="order of outputs"),
+                 (Reason(METADATA, "product.yaml", LAYOUT),), id="order of outputs"),
+    pytest.param({"settings": {**SETTINGS, "outputs": ["rows", "sums"]}},
+                 (Reason(METADATA, "product.yaml", LAYOUT),), id="outputs as a list"),
+    pytest.param(output(where="a > 0"), (Reason(REPLAY, "product.yaml: outputs.rows.where", "none → a > 0"),),
+                 id="where"),
+    pytest.param(output(partition=["bucket(16, a)"], sort=["a"]),
+                 (Reason(METADATA, "product.yaml: outputs.rows.partition", "none → bucket(16, a)"),
+                  Reason(METADATA, "product.yaml: outputs.rows.sort", "none → a")), id="how a table is kept"),
+    pytest.param({"extra": {"views.sql": "CREATE VIEW v AS SELECT a FROM orders"}},
+                 (Reason(REPLAY, "views.sql", "new"),), id="views"),
+    pytest.param({"settings": changed(SETTINGS, lambda s: s["topics"]["orders"].update(columns={"c": "a + 1"}))},
+                 (Reason(REPLAY, "product.yaml: topics.orders.columns.c", "none → a + 1"),), id="a computed column"),
     pytest.param({"reference": {"colours": {0: 7, 1: 1}}},
                  (Reason(REPLAY, "topic colours", "new reference data: 5 → 8 records; a release reads what is there "
                          "when it is built"),), id="reference data"),
     pytest.param(MORE_COLUMNS,
                  (Reason(REPLAY, "column rows.c", "new, DATE: added to the table before the replay"),), id="expand"),
-    pytest.param(column(0, physicalType="BIGINT"),
+    pytest.param(typed(a="BIGINT"),
                  (Reason(REPLAY, "column rows.a", "INT → BIGINT: widened in the table before the replay"),),
                  id="widen"),
-    pytest.param(column(1, physicalType="VARCHAR(9)"),
+    pytest.param(typed(b="VARCHAR(9)"),
                  (Reason(REPLAY, "column rows.b", "STRING → VARCHAR(9): the same type in the table"),),
                  id="the same in the table"),
     pytest.param(FEWER_COLUMNS, (Reason(REPLAY, "column rows.b", "removed: it stays in the table until the last "
                                         "release that writes it is retired"),), id="contract"),
-    pytest.param(column(0, physicalType="STRING"),
+    pytest.param(typed(a="STRING"),
                  (Reason(BREAKING, "column rows.a", "INT → STRING: its readers could not go on",
                          f"leave rows.a as it was, and {NEW_ROWS}"),), id="another type"),
-    pytest.param(output(kind="aggregate", of=None, key=["a"]),
+    pytest.param(output(kind="aggregate", key=["a"]),
                  (Reason(BREAKING, "table rows", "of another kind: rows of orders → aggregate",
                          f"leave rows as it was, and {NEW_ROWS}"),), id="another kind"),
     pytest.param(output(key=["a", "b"]),
@@ -129,16 +142,14 @@ def test_a_removed_output_is_refused_and_a_new_one_is_not(tmp_path: Path) -> Non
         BREAKING, "table sums", "removed, and its readers would see it stand still for ever",
         "keep sums; or write the others as a product of another name")
     assert compare(one, both).kind is REPLAY
-    assert Reason(REPLAY, "table sums", "new, made before the replay") in compare(one, both).reasons
+    assert compare(one, both).reasons == (
+        Reason(REPLAY, "table sums", "new, made before the replay"), Reason(REPLAY, "sums.sql", "new"))
 
 
 def test_the_new_output_has_a_name_that_is_free(tmp_path: Path) -> None:
-    two = changed(SETTINGS, lambda s: s["outputs"].update(rows_2={"kind": "aggregate"}))
-    contract = changed(CONTRACT, lambda c: c["schema"].append({**c["schema"][0], "name": "rows_2"}))
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "rows_2.sql").write_text("INSERT INTO rows_2 (a, b) SELECT a, 'x' FROM orders")
-    new = version(tmp_path / "new", settings=two,
-                  contract=changed(contract, lambda c: c["schema"][0]["properties"][0].update(physicalType="STRING")))
+    two = changed(SETTINGS, lambda s: s["outputs"].update(rows_2={}))
+    columns = typed(a="STRING")["columns"]
+    new = version(tmp_path / "new", settings=two, columns={**columns, "rows_2": columns["rows"]})
     assert "rows_3.sql" in compare(version(tmp_path / "old"), new).reasons[0].instead
 
 
@@ -146,7 +157,7 @@ def test_the_new_output_has_a_name_that_is_free(tmp_path: Path) -> None:
     pytest.param("a INT", MORE_COLUMNS, "", id="as readers see it"),
     pytest.param("c STRING", MORE_COLUMNS, "column rows.c", id="a column of an aborted release"),
     pytest.param("a BIGINT", MORE_COLUMNS, "", id="widened by an aborted release"),
-    pytest.param("a BIGINT", column(0, physicalType="BIGINT"), "", id="widened the same way"),
+    pytest.param("a BIGINT", typed(a="BIGINT"), "", id="widened the same way"),
     pytest.param("c STRING", {}, "", id="nothing is replayed"),
 ])
 def test_what_another_release_left_in_the_table(tmp_path: Path, tables: str, change: dict[str, Any],
@@ -157,7 +168,7 @@ def test_what_another_release_left_in_the_table(tmp_path: Path, tables: str, cha
 
 def test_fields_inside_of_a_column(tmp_path: Path) -> None:
     """Readers go on where fields come and go or get wider, and not where one becomes narrower or something else."""
-    old, new = (version(tmp_path / name, **column(1, physicalType=type_)) for name, type_ in (
+    old, new = (version(tmp_path / name, **typed(b=type_)) for name, type_ in (
         ("old", "ROW<X INT, Y ARRAY<ROW<Z INT, GONE DATE>>, M MAP<STRING, BIGINT>>"),
         ("new", "ROW<X STRING, Y ARRAY<ROW<Z BIGINT, MORE DATE>>, M MAP<STRING, INT>>")))
     assert compare(old, new).reasons == (
@@ -188,6 +199,6 @@ def test_the_diff_is_one_that_patch_understands(tmp_path: Path) -> None:
         "--- a/checks/gone.sql", "+++ /dev/null", "@@ -1 +0,0 @@", "-SELECT 1",
         "--- /dev/null", "+++ b/checks/new.sql", "@@ -0,0 +1 @@", "+SELECT 2",
         "--- a/rows.sql", "+++ b/rows.sql", "@@ -1 +1 @@",
-        "-INSERT INTO rows (a, b) SELECT a, 'x -- y' FROM orders -- of the shop",
-        "+INSERT INTO rows (a, b) SELECT a + 1, 'x -- y' FROM orders -- of the shop",
+        "-SELECT a, 'x -- y' AS b FROM orders -- of the shop",
+        "+SELECT a + 1, 'x -- y' AS b FROM orders -- of the shop",
         "binary file udfs/x.py differs"]

@@ -130,13 +130,13 @@ def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
 
     def with_a_commit_before(*arguments: Any) -> None:
         if not late:  # the last table: pointers of the others are swapped first and must go back
-            late.append(sink(catalog, product.outputs[-1], "r1-a1", 8))
+            late.append(sink(catalog, list(product.outputs)[-1], "r1-a1", 8))
         swap(*arguments)
 
     monkeypatch.setattr(commits, "_swap_pointers", with_a_commit_before)
     publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
     assert heads(catalog, product) == target
-    assert catalog.load_table(("shop", product.outputs[-1])).metadata.refs["r1-a1"].snapshot_id == late[0]
+    assert catalog.load_table(("shop", list(product.outputs)[-1])).metadata.refs["r1-a1"].snapshot_id == late[0]
 
 
 def test_a_lost_answer_is_resolved_by_looking(

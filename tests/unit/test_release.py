@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
-from jobs.product import Product, load_product
+from jobs.product import Product, ProductError, load_release
 from replay import release as releases
 from replay.errors import ConfigError, RefusedError
 from replay.model import Release
 from replay.settings import CatalogSettings, FlinkSettings, Settings
+from tests.unit import folders
 
-CONTRACT = {"schema": [{"name": "out", "properties": [{"name": "a", "physicalType": "INT"}]}]}
-SETTINGS = {"name": "tiny", "topics": {"orders": {"role": "events", "allowed_lateness": "1h"}},
-            "outputs": {"out": {"kind": "aggregate"}}}
+SETTINGS = {**folders.SETTINGS, "outputs": {"out": {}}}
+SQL = "SELECT a FROM orders"
+COLUMNS = {"out": (("a", "INT"),)}
 
 
 @pytest.fixture
@@ -28,14 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
-    folder = tmp_path / "sql" / "tiny"
-    (folder / "schemas").mkdir(parents=True)
-    (folder / "product.yaml").write_text(yaml.safe_dump(SETTINGS))
-    (folder / "contract.yaml").write_text(yaml.safe_dump(CONTRACT))
-    (folder / "sources.sql").write_text("CREATE TABLE orders (a INT)")
-    (folder / "out.sql").write_text("INSERT INTO out (a) SELECT a FROM orders")
-    (folder / "schemas" / "orders.avsc").write_text("{}")
-    return load_product(folder)
+    return folders.write(tmp_path / "sql" / "tiny", settings=SETTINGS, sql=SQL, columns=COLUMNS)
 
 
 def test_a_release_holds_everything_that_decides_the_result(settings: Settings, product: Product) -> None:
@@ -43,7 +37,7 @@ def test_a_release_holds_everything_that_decides_the_result(settings: Settings, 
     assert built.folder == settings.home / "releases" / "tiny" / built.fingerprint
     names = {p.relative_to(built.folder).as_posix() for p in built.folder.rglob("*") if p.is_file()}
     assert {"product/product.yaml", "product/out.sql", "product/schemas/orders.avsc", "jobs/pipeline.py",
-            "jobs/bindings.py", "udfs/__init__.py", "release.json"} <= names
+            "jobs/bindings.py", "udfs/__init__.py", "release.json", "resolved.json"} <= names
     assert not any(n.endswith((".java", ".pyc")) for n in names)
     assert not (built.folder / "product" / "out.sql").stat().st_mode & 0o222, "read-only"
 
@@ -57,7 +51,7 @@ def test_the_same_content_is_the_same_release(settings: Settings, product: Produ
 
 
 @pytest.mark.parametrize("change", [
-    pytest.param(lambda f: (f / "out.sql").write_text("INSERT INTO out (a) SELECT 1 FROM orders"), id="content"),
+    pytest.param(lambda f: (f / "out.sql").write_text("SELECT 1 AS a FROM orders"), id="content"),
     pytest.param(lambda f: (f / "out.sql").rename(f / "other.sql"), id="name"),
     pytest.param(lambda f: (f / "notes.md").write_text(""), id="an empty file more"),
 ])
@@ -67,13 +61,49 @@ def test_any_change_is_another_release(product: Product, change: object) -> None
     assert releases.fingerprint_of(product) != before
 
 
-def test_a_release_changed_in_the_archive_is_refused(settings: Settings, product: Product) -> None:
+@pytest.mark.parametrize("change", [
+    lambda folder: rewrite(folder / "product" / "out.sql", "SELECT 1"),
+    lambda folder: rewrite(folder / "resolved.json", "{}"),
+    lambda folder: rewrite(folder / "resolved.json", (folder / "resolved.json").read_text().replace("INT", "BIGINT")),
+    lambda folder: (folder / "resolved.json").unlink(),
+    lambda folder: rewrite(folder / "release.json", "{}"),
+], ids=["SQL", "emptied answer", "another type", "no answer", "manifest"])
+def test_a_release_changed_in_the_archive_is_refused(
+        settings: Settings, product: Product, change: Callable[[Path], None]) -> None:
     built = releases.build(settings, product)
-    file = built.folder / "product" / "out.sql"
-    file.chmod(0o644)
-    file.write_text("SELECT 1")
+    change(built.folder)
     with pytest.raises(RefusedError, match="was changed"):
         releases.verify(built.folder, built.fingerprint)
+    with pytest.raises(RefusedError, match="was changed"):
+        releases.build(settings, product)
+
+
+def rewrite(file: Path, text: str) -> None:
+    file.chmod(0o644)
+    file.write_text(text)
+
+
+def test_what_the_planner_said_is_archived_and_read_again(settings: Settings, product: Product) -> None:
+    built = releases.build(settings, product)
+    archived = load_release(built.folder)
+    assert archived.resolved == product.resolved
+    assert (archived.folder, archived.settings) == (built.folder / "product", product.settings)
+    assert archived.columns["out"] == product.columns["out"]
+
+
+def test_what_the_planner_said_does_not_name_a_release(settings: Settings, product: Product) -> None:
+    other = folders.resolved(product, {"out": (("a", "BIGINT"),)})
+    assert other.resolved != product.resolved
+    assert releases.fingerprint_of(other) == releases.fingerprint_of(product)
+
+
+def test_an_archived_release_without_the_planners_answer_is_named(settings: Settings, product: Product) -> None:
+    built = releases.build(settings, product)
+    (built.folder / "resolved.json").unlink()
+    with pytest.raises(ProductError) as e:
+        load_release(built.folder)
+    assert (e.value.file, e.value.expected) == (
+        built.folder / "resolved.json", "what Flink's planner said of the release")
 
 
 def test_a_build_that_fails_leaves_nothing(settings: Settings, product: Product,

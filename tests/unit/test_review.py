@@ -27,7 +27,7 @@ from replay.plan import Kind
 from replay.release import build
 from replay.review import Measured, Needs, Place, last_replay, review
 from replay.settings import Settings
-from tests.unit.folders import CONTRACT, SETTINGS, SQL, changed, write
+from tests.unit.folders import COLUMNS, SETTINGS, SQL, Types, write
 from tests.unit.lake_tables import make_settings
 
 MB = 1_000_000
@@ -156,11 +156,11 @@ def test_new_reference_data_is_a_replay(
 
 def test_a_column_that_an_aborted_release_left(
         settings: Settings, world: FakeWorld, state: ProductState, tmp_path: Path) -> None:
-    def with_column(kind: str) -> dict[str, Any]:
-        return changed(CONTRACT, lambda c: c["schema"][0]["properties"].append({"name": "c", "physicalType": kind}))
+    def with_column(kind: str) -> Types:
+        return {**COLUMNS, "rows": (*COLUMNS["rows"], ("c", kind))}
 
-    table_changes.ensure(world.catalog, write(tmp_path / "aborted", contract=with_column("STRING")))
-    found = review(settings, world, write(tmp_path / "new", contract=with_column("INT")), state)
+    table_changes.ensure(world.catalog, write(tmp_path / "aborted", columns=with_column("STRING")))
+    found = review(settings, world, write(tmp_path / "new", columns=with_column("INT")), state)
     assert (found.change.kind, found.change.reasons[0].where) == (Kind.breaking, "column rows.c")
 
 
@@ -174,7 +174,7 @@ def whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight.schemas, "log_problems", WHOLE)
 
 
-BREAKING = changed(CONTRACT, lambda c: c["schema"][0]["properties"][0].update(physicalType="STRING"))
+BREAKING: Types = {**COLUMNS, "rows": (("a", "STRING"), *COLUMNS["rows"][1:])}
 OTHER_ROWS = SQL.replace("SELECT a", "SELECT a + 1")
 
 
@@ -182,7 +182,6 @@ def preflight_of(product: Product, settings: Settings, world: FakeWorld, state: 
     preflight.preflight(settings, world, product, state)
 
 
-@pytest.mark.usefixtures("whole_log")
 def test_preflight_lets_a_replay_begin(
         settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path) -> None:
     preflight_of(product, settings, world, state)
@@ -191,32 +190,32 @@ def test_preflight_lets_a_replay_begin(
 
 
 def test_preflight_names_what_is_wrong_with_the_log(
-        settings: Settings, world: FakeWorld, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     problems = [LogProblem("orders", "a topic", "none", "create topic orders"), LogProblem("b", "x", "y", "z")]
     monkeypatch.setattr(preflight.schemas, "log_problems", lambda *_: problems)
     with pytest.raises(RefusedError) as e:
-        preflight_of(product, settings, world, ProductState("tiny"))
+        preflight.preflight_log(settings, product)
     assert str(e.value) == ("the log of tiny is not whole: topic orders\n"
                             "  expected: a topic\n"
                             "  found:    none\n"
                             "    topic b: expected x, found y; next: z\n"
                             "  next:     create topic orders")
+    monkeypatch.setattr(preflight.log, "check_whole_log", lambda *_: [])
+    preflight.preflight_log(settings, product)
 
 
-@pytest.mark.usefixtures("whole_log")
 def test_preflight_refuses_what_readers_could_not_follow(
         settings: Settings, world: FakeWorld, state: ProductState, tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as e:
-        preflight_of(write(tmp_path / "new", contract=BREAKING), settings, world, state)
+        preflight_of(write(tmp_path / "new", columns=BREAKING), settings, world, state)
     assert str(e.value) == (
         "readers of tiny could not follow this change\n"
         "  expected: new outputs, new columns, wider types, other rows in the same tables\n"
         "  found:    column rows.a: INT → STRING: its readers could not go on\n"
         "  next:     leave rows.a as it was, and write the new rows to a new output rows_2 (product.yaml, "
-        "contract.yaml, rows_2.sql)")
+        "rows_2.sql)")
 
 
-@pytest.mark.usefixtures("whole_log")
 def test_preflight_refuses_a_check_that_cannot_run(
         settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
     (product.folder / "checks" / "x.sql").write_text("SELECT colour FROM rows")
@@ -224,7 +223,6 @@ def test_preflight_refuses_a_check_that_cannot_run(
         preflight_of(product, settings, world, state)
 
 
-@pytest.mark.usefixtures("whole_log")
 def test_preflight_refuses_a_small_disk_unless_nothing_new_is_replayed(
         settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,33 +271,36 @@ def kappa_plan(settings: Settings, world: FakeWorld, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run_plan, "World", lambda _: world)
     monkeypatch.setattr(run_plan.out, "width", 200)
 
-    def run(state: ProductState, folder: Path, output: Output = Output.text, session: tuple[str, ...] = ()) -> None:
+    def run(state: ProductState, product: Product, output: Output = Output.text, session: tuple[str, ...] = ()) -> None:
+        assert product.resolved is not None
+        answer = {"ok": True, "problems": [], "resolved": product.resolved.model_dump(mode="json"), "plan": ""}
+        monkeypatch.setattr(run_plan.resolved, "ask", lambda *_: answer)
         monkeypatch.setattr(run_plan, "Store", lambda _: FakeStore(state, session))
-        run_plan.plan("tiny", folder, output)
+        run_plan.plan("tiny", product.folder, output)
 
     return run
 
 
 def test_plan_of_a_replay(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
                           capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write(tmp_path / "new", sql=OTHER_ROWS).folder
-    kappa_plan(state, folder)
+    new = write(tmp_path / "new", sql=OTHER_ROWS)
+    kappa_plan(state, new)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[:5] == [
         "--- a/rows.sql", "+++ b/rows.sql", "@@ -1 +1 @@",
-        "-INSERT INTO rows (a, b) SELECT a, 'x -- y' FROM orders -- of the shop",
-        "+INSERT INTO rows (a, b) SELECT a + 1, 'x -- y' FROM orders -- of the shop"]
+        "-SELECT a, 'x -- y' AS b FROM orders -- of the shop",
+        "+SELECT a + 1, 'x -- y' AS b FROM orders -- of the shop"]
     assert lines[5] == ("tiny beside r1, which readers see: needs a replay of the log from offset zero; readers' "
                         "tables stay until the switch")
     text = "\n".join(lines)
     assert "22 s, at the rate of r1-a1 (30 records in 10 s)" in text
     assert "2 of 2 free" in text
-    assert lines[-1] == f"next:  kappa deploy tiny --from {folder}"
+    assert lines[-1] == f"next:  kappa deploy tiny --from {new.folder}"
 
 
 def test_plan_as_json(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
                       capsys: pytest.CaptureFixture[str]) -> None:
-    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS).folder, Output.json)
+    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS), Output.json)
     document = json.loads(capsys.readouterr().out)
     assert (document["kind"], document["readers_see"]) == ("replay", {"release": "r1", "attempt": "r1-a1"})
     assert document["reasons"] == [{"kind": "replay", "where": "rows.sql", "what": "changed", "instead": ""}]
@@ -310,19 +311,19 @@ def test_plan_as_json(kappa_plan: Callable[..., None], state: ProductState, tmp_
 def test_plan_refuses_what_a_deploy_would_refuse(
         kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
         capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write(tmp_path / "new", contract=BREAKING).folder
+    new = write(tmp_path / "new", columns=BREAKING)
     with pytest.raises(RefusedError, match="readers of tiny could not follow this change"):
-        kappa_plan(state, folder)
+        kappa_plan(state, new)
     assert "breaking, refused" in capsys.readouterr().out
     with pytest.raises(typer.Exit) as e:
-        kappa_plan(state, folder, Output.json)
+        kappa_plan(state, new, Output.json)
     document = json.loads(capsys.readouterr().out)
     assert (e.value.exit_code, document["kind"], document["error"]) == (1, "breaking", "RefusedError")
 
 
 def test_plan_of_a_first_release_knows_no_time(
         kappa_plan: Callable[..., None], product: Product, capsys: pytest.CaptureFixture[str]) -> None:
-    kappa_plan(ProductState("tiny"), product.folder)
+    kappa_plan(ProductState("tiny"), product)
     text = capsys.readouterr().out
     assert text.startswith("tiny: needs a replay of the log from offset zero")
     assert "nothing is published yet: this is the first release" in text
@@ -331,7 +332,7 @@ def test_plan_of_a_first_release_knows_no_time(
 
 def test_plan_of_nothing(kappa_plan: Callable[..., None], state: ProductState, product: Product,
                          capsys: pytest.CaptureFixture[str]) -> None:
-    kappa_plan(state, product.folder)
+    kappa_plan(state, product)
     assert capsys.readouterr().out == (
         "tiny beside r1, which readers see: nothing to do\nnext:  kappa status tiny\n")
 
@@ -340,11 +341,11 @@ def test_plan_beside_a_candidate(kappa_plan: Callable[..., None], settings: Sett
                                  tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write(tmp_path / "new", sql=OTHER_ROWS)
     release = replace(state.releases[0], number=2, fingerprint=build(settings, other).fingerprint)
-    kappa_plan(candidate(state, release), other.folder)
+    kappa_plan(candidate(state, release), other)
     assert capsys.readouterr().out.endswith(
         f"next:  kappa deploy tiny --from {other.folder}  (follows r2-a2, which is under way)\n")
     third = write(tmp_path / "third", sql=SQL.replace("SELECT a", "SELECT a + 2"))
-    kappa_plan(candidate(state, release), third.folder)
+    kappa_plan(candidate(state, release), third)
     assert capsys.readouterr().out.endswith(
         "next:  kappa abort tiny  (r2-a2 is under way, and there is one candidate at a time)\n")
 
@@ -352,7 +353,7 @@ def test_plan_beside_a_candidate(kappa_plan: Callable[..., None], settings: Sett
 def test_plan_needs_no_flink(kappa_plan: Callable[..., None], state: ProductState, world: FakeWorld, tmp_path: Path,
                              capsys: pytest.CaptureFixture[str]) -> None:
     world.slots_now = None
-    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS).folder)
+    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS))
     assert "task slots" in capsys.readouterr().out
 
 
@@ -363,7 +364,7 @@ def test_plan_of_a_replay_on_a_cluster_of_its_own(
     monkeypatch.setattr(run_plan.httpx, "get", lambda url, **_: httpx.Response(
         200, json=answer, request=httpx.Request("GET", url)))
     world.clusters = object()
-    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS).folder, session=("tiny-r1-a1",))
+    kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS), session=("tiny-r1-a1",))
     text = capsys.readouterr().out
     assert "2, on a Flink cluster of its own" in text
     assert "4.0 GB of " in text
@@ -371,4 +372,4 @@ def test_plan_of_a_replay_on_a_cluster_of_its_own(
 
 def test_plan_of_another_folder(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the folder holds another product"):
-        kappa_plan(state, write(tmp_path / "new", settings={**SETTINGS, "name": "small"}).folder)
+        kappa_plan(state, write(tmp_path / "new", settings={**SETTINGS, "name": "small"}))

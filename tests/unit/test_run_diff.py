@@ -5,19 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from jobs.product import Product, load_product
+from jobs.product import Product
 from replay import run_diff
 from replay.changes import Change, DiffReport, TableDiff
 from replay.diff import Side
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
 from replay.run_diff import Chosen, choose, show
+from tests.unit import products
 
-PRODUCT = load_product(Path(__file__).parents[2] / "tests" / "products" / "orders")
+PRODUCT = products.orders()
 
 
 @dataclass
