@@ -57,6 +57,7 @@ WINDOWS = (
     Window("TUMBLE", HOUR, HOUR, 15), Window("TUMBLE", DAY, DAY, 5 * HOUR), Window("TUMBLE", DAY, DAY, -3 * HOUR),
     Window("HOP", 3 * HOUR, HOUR), Window("HOP", 2 * DAY, DAY), Window("HOP", 90, 30, 10),
     Window("CUMULATE", DAY, HOUR), Window("CUMULATE", 7 * DAY, DAY), Window("CUMULATE", DAY, 6 * HOUR, 2 * HOUR),
+    Window("GROUP_TUMBLE", HOUR, HOUR), Window("GROUP_TUMBLE", DAY, DAY),
 )
 BEHIND = {"ONCE": Window("TUMBLE", HOUR, HOUR), "DAYS": Window("TUMBLE", DAY, DAY)}
 """Windows behind a window of an hour: of what it keeps once, and of its sums."""

@@ -41,7 +41,7 @@ import org.apache.flink.types.Row;
  * {@code TWO_PHASE}, how many records come between two checkpoints (0: all at once, without checkpoints), the windows and
  * the records. A window is {@code KIND:size:slide or step:offset} in minutes; {@code ONCE} and {@code DAYS} are windows
  * behind windows. A record is {@code happened:appended} in epoch milliseconds less the allowed lateness, so that the
- * watermark follows a record's appended.
+ * watermark follows a record's appended. {@code GROUP_TUMBLE} is one of the older {@code GROUP BY TUMBLE(…)}.
  *
  * <p>A line of standard output is a row: run, window, start, end, key, count, sum of the records' numbers.
  */
@@ -118,6 +118,11 @@ public final class WindowRuns {
     }
 
     private static String query(String window) {
+        if (window.startsWith("GROUP_TUMBLE")) {
+            String of = "(t, " + minutes(window.split(":")[1]) + ")";
+            return "SELECT '" + window + "', TUMBLE_START" + of + ", TUMBLE_END" + of
+                    + ", k, COUNT(*), SUM(n) FROM events GROUP BY TUMBLE" + of + ", k";
+        }
         String from = switch (window) {
             case "ONCE" -> source("TUMBLE:60:60:0", "once", "window_time");
             case "DAYS" -> source("TUMBLE:1440:1440:0", "hours", "window_time");
@@ -137,8 +142,12 @@ public final class WindowRuns {
         if (!part[3].equals("0")) {
             minutes.add(part[3]);
         }
-        return minutes.stream().map(m -> "INTERVAL '" + m + "' MINUTE(6)").collect(Collectors.joining(
+        return minutes.stream().map(WindowRuns::minutes).collect(Collectors.joining(
                 ", ", "TABLE(" + part[0] + "(TABLE " + table + ", DESCRIPTOR(" + time + "), ", "))"));
+    }
+
+    private static String minutes(String number) {
+        return "INTERVAL '" + number + "' MINUTE(6)";
     }
 
     /** Emits the records in their order; between two checkpoints just so many. */
