@@ -165,6 +165,13 @@ def wheel_jars() -> list[Path]:
     return sorted((_wheel() / "lib").glob("*.jar"))
 
 
+def lib_jars() -> list[Path]:
+    """All jars of Flink's `lib` that are not our own."""
+    # Flink's side of Python too: loaded with each job anew, its buffers outside of the heap would outlive the job.
+    python = sorted((_wheel() / "opt").glob("flink-python-*.jar"))
+    return [*wheel_jars(), *python, *jars.paths("flink")]
+
+
 def write(layout: Layout, own: list[Path]) -> None:
     """Make FLINK_HOME: scripts, configuration, and a `lib` linked to the wheel's, the pinned and our own jars."""
     wheel = _wheel()
@@ -175,9 +182,7 @@ def write(layout: Layout, own: list[Path]) -> None:
     for script in scripts.iterdir():
         if script.suffix != ".jar":
             script.chmod(0o755)  # wheels carry no run bits
-    # Flink's side of Python too: loaded with each job anew, its buffers outside of the heap would outlive the job.
-    python = sorted((wheel / "opt").glob("flink-python-*.jar"))
-    _link(layout.flink / "lib", [*wheel_jars(), *python, *jars.paths("flink"), *own])
+    _link(layout.flink / "lib", [*lib_jars(), *own])
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
     (layout.flink / "plugins").mkdir(exist_ok=True)
     write_conf(layout, session(layout))

@@ -213,7 +213,7 @@ def _own_jars(layout: Layout, cache: Path) -> list[Path]:
     ecj, asm, folder = jars.path_of("ecj", cache), jars.path_of("asm", cache), layout.home / "format"
     libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
     return [build_format_jar(java(), ecj, libraries, folder / "kappa-format.jar"),
-            build_patches_jar(java(), ecj, asm, libraries, folder / JAR_NAME)]
+            build_patches_jar(java(), ecj, asm, flink.lib_jars(), folder / JAR_NAME)]
 
 
 def write_secret(file: Path) -> None:
