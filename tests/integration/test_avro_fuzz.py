@@ -45,7 +45,8 @@ class Java:
         cache = jars.cache_folder()
         libraries = [*flink.wheel_jars(), *jars.paths("flink", cache),
                      jars.path_of("junit-platform-console-standalone", cache)]
-        compile_java(java(), jars.path_of("ecj", cache), libraries, [MAIN / "java", TEST / "java"], classes)
+        sources = [folder / "java" / "kappa" / "format" for folder in (MAIN, TEST)]
+        compile_java(java(), jars.path_of("ecj", cache), libraries, sources, classes)
         self._process = subprocess.Popen([java(), "-cp", joined([classes, *libraries]), "kappa.format.DecodeLines"],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
         self.figures: Counter[str] = Counter()
