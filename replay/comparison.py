@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from jobs.column_types import Atomic, Type
 from jobs.product import Column, Kind, Output, Product, seconds
 from replay.offsets import Offsets
+from replay.shapes import common as common_shape
+from replay.table_types import product_type
+from replay.type_changes import Change, differences, words
 
 PLACE = ("log_partition", "log_offset")
 _NUMERIC = re.compile(r"^(TINYINT|SMALLINT|INT|INTEGER|BIGINT|FLOAT|DOUBLE|DECIMAL|NUMERIC)\b")
@@ -23,6 +27,8 @@ class Comparison:
     """Those that both releases have; what is not compared is named in the next two."""
     columns_only_old: tuple[str, ...] = ()
     columns_only_new: tuple[str, ...] = ()
+    shapes: Mapping[str, Type] = field(default_factory=dict)
+    """Of columns with parts: what of them is compared, which is what both releases have."""
     key: tuple[str, ...] = ()
     """Columns that make two rows the same row. With all columns, rows are equal or they are not; none is changed."""
     topic: str | None = None
@@ -62,10 +68,11 @@ def _comparison(table: str, old: Product, new: Product) -> Comparison:
     columns_of_old = [c.name for c in old.columns[table]]
     both = [c for c in new.columns[table] if c.name in columns_of_old]
     names = tuple(c.name for c in both)
+    parts = list(differences(product_type(old, table), product_type(new, table)))
     common = Comparison(
-        table, other.kind, columns=names, key=names,
-        columns_only_old=tuple(c for c in columns_of_old if c not in names),
-        columns_only_new=tuple(c.name for c in new.columns[table] if c.name not in names))
+        table, other.kind, columns=names, key=names, shapes=_shapes(old, new, table),
+        columns_only_old=tuple(words(d.path) for d in parts if d.change is Change.removed),
+        columns_only_new=tuple(words(d.path) for d in parts if d.change is Change.added))
     if one.kind is not other.kind:
         return replace(common, not_compared=f"it was of kind {one.kind.value} and is of kind {other.kind.value}")
     named = next((o.key for o in (other, one) if o.key and set(o.key) <= set(names)), ())
@@ -76,6 +83,12 @@ def _comparison(table: str, old: Product, new: Product) -> Comparison:
             return _placed(replace(common, key=named or ("log_topic", *PLACE)), "log_topic", *PLACE)
         case Kind.aggregate:
             return _aggregate(common, named, one, other, both)
+
+
+def _shapes(old: Product, new: Product, table: str) -> dict[str, Type]:
+    before = {f.name: f.type for f in product_type(old, table).fields}
+    return {f.name: common_shape(before[f.name], f.type) for f in product_type(new, table).fields
+            if f.name in before and not isinstance(f.type, Atomic)}
 
 
 def _rows(common: Comparison, named: tuple[str, ...], old: Output, new: Output, product: Product) -> Comparison:

@@ -10,11 +10,9 @@ from typing import Any
 
 import duckdb
 from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.schema import Schema
-from pyiceberg.types import NestedField
 
 from jobs import generate
-from jobs.column_types import column_type
+from jobs.column_types import Field, Row
 from jobs.product import REJECTS, Output, Product
 from replay import contracts, query, rejected
 from replay.errors import ConfigError, RetryableError
@@ -23,7 +21,8 @@ from replay.quality import Rule, rules
 from replay.rejected import Rejected
 from replay.settings import Settings
 from replay.table_changes import layout_of
-from replay.table_types import iceberg_schema, iceberg_type
+from replay.table_types import column_type, iceberg_schema, schema_of
+from replay.values import words
 
 _SAMPLE = 5
 _LONGEST = 200
@@ -119,10 +118,9 @@ def _validate_where(product: Product, name: str, output: Output) -> None:
     """The audit decides `where` again in DuckDB, of a record's own fields: it must be able to."""
     for topic in output.of:
         fields = generate.schema_fields(product, product.sql_name(topic))
-        columns = [NestedField(i, f.name, iceberg_type(column_type(f.type), f.name), required=False)
-                   for i, f in enumerate(fields, start=1)]
+        record_type = Row(tuple(Field(f.name, column_type(f.type, f.name)) for f in fields))
         with query.connect() as connection:
-            record = schema_to_pyarrow(Schema(*columns), include_field_ids=False).empty_table()
+            record = schema_to_pyarrow(schema_of(record_type), include_field_ids=False).empty_table()
             connection.register("record", record)
             try:
                 connection.execute(f"SELECT 1 FROM record WHERE ({output.where}) IS NOT TRUE")
@@ -216,4 +214,4 @@ def _plain(value: Any) -> Any:
     """The value, or its text where JSON has no such type."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    return (value.hex() if isinstance(value, bytes) else str(value))[:_LONGEST]
+    return words(value)[:_LONGEST]

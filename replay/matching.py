@@ -13,6 +13,8 @@ from jobs.product import Kind
 from replay.changes import Change, TableDiff
 from replay.comparison import PLACE, Comparison
 from replay.offsets import Offsets, at, partitions
+from replay.shapes import shaped
+from replay.values import same
 
 OLD, NEW = "old", "new"
 """Schemas of the views that hold the two sides."""
@@ -81,9 +83,13 @@ class TableMatch:
             "SELECT column_name FROM duckdb_columns() WHERE schema_name = $side AND table_name = $table",
             {"side": side, "table": how.table}).fetchall()}
         # A snapshot that was written before a column was added does not have it.
-        columns = [f"{f'r.{_name(c)}' if c in there else 'NULL'} AS c{i}" for i, c in enumerate(how.columns)]
+        columns = [f"{self._column(c) if c in there else 'NULL'} AS c{i}" for i, c in enumerate(how.columns)]
         reason, join = self._aggregates() if how.kind is Kind.aggregate else self._placed()
         return f"SELECT {', '.join(columns)}, CASE {reason} END AS left_out FROM {table} AS r {join}"
+
+    def _column(self, name: str) -> str:
+        column = f"r.{_name(name)}"
+        return shaped(column, self.how.shapes[name]) if name in self.how.shapes else column
 
     def _aggregates(self) -> tuple[str, str]:
         begin = f"r.{_name(self.how.window_column)}"
@@ -146,7 +152,7 @@ class TableMatch:
     def _change(self, key: dict[str, Any], old: dict[str, Any] | None, new: dict[str, Any] | None) -> Change:
         shown = self._values
         if old is not None and new is not None:
-            shown = [c for c in shown if old[c] != new[c] and not (old[c] != old[c] and new[c] != new[c])]  # NaN
+            shown = [c for c in shown if not same(old[c], new[c])]
         one, other = ({c: row[c] for c in shown} if row is not None else None for row in (old, new))
         return Change(key, one, other)
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from replay.errors import KappaError
+from replay.values import json_value, words
 
 
 class Output(StrEnum):
@@ -43,7 +44,7 @@ def print_rows(rows: Sequence[dict[str, Any]], output: Output, *, title: str | N
                columns: Iterable[str] | None = None) -> None:
     """A table for people, a JSON array for programs."""
     if output is Output.json:
-        print_json(list(rows))
+        print_json([json_value(row) for row in rows])
         return
     out.print(rows_table(rows, title=title, columns=columns))
 
@@ -62,7 +63,9 @@ def rows_table(rows: Sequence[Mapping[str, Any]], *, title: str | None = None,
 
 
 def _cell(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return words(value) if isinstance(value, Mapping | list | bytes) else str(value)
 
 
 WATCH_SECONDS = 2.0

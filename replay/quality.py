@@ -87,11 +87,20 @@ def rules(product: Product) -> tuple[Rule, ...]:
     for table in product.contract.get("schema") or ():
         found += _rules_of(product, str(table.get("name")), None, table.get("quality"))
         for p in table.get("properties") or ():
+            if _quality_inside(p):
+                raise _wrong(product, f"{table.get('name')}.{p.get('name')}",
+                             "quality of a table or a column; of a field in a query of the column (type: sql)",
+                             "quality of a field inside")
             found += _rules_of(product, str(table.get("name")), str(p.get("name")), p.get("quality"))
     names = [r.name for r in found]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise _wrong(product, twice[0], "a name of its own for each rule (name: …)", "several rules of that name")
     return tuple(found)
+
+
+def _quality_inside(document: Mapping[str, Any]) -> bool:
+    inside = [*(document.get("properties") or ()), *([document["items"]] if document.get("items") else ())]
+    return any("quality" in d or _quality_inside(d) for d in inside)
 
 
 def _rules_of(product: Product, table: str, column: str | None, quality: Any) -> Iterator[Rule]:

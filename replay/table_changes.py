@@ -43,8 +43,6 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
     A partition spec and a sort order are the table's: an attempt that reads the log from its beginning brings those of
     its release. One that goes on from a checkpoint (`resume`) takes the table as it is.
     """
-    for table in product.outputs:
-        product_type(product, table)  # refuses what no table can be made of, before one is
     wanted = {table: (iceberg_schema(product, table), layout_of(product, table)) for table in product.outputs}
     with lake.catalog_errors():
         with suppress(NamespaceAlreadyExistsError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
+from types import MappingProxyType
 
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
@@ -65,12 +67,17 @@ def iceberg_schema(product: Product, table: str) -> Schema:
     Every column is optional: one null must not stop a job for good. What the contract requires is checked before a
     switch instead (replay/gate.py).
     """
+    row = product_type(product, table)
+    docs = {c.name: c.description or None for c in product.columns[table]}
+    return schema_of(row, docs)
+
+
+def schema_of(row: Row, docs: Mapping[str, str | None] = MappingProxyType({})) -> Schema:
+    """A schema with the fields of a ROW as its columns."""
     ids = count(1)
-    columns = [(next(ids), c) for c in product.columns[table]]
+    columns = [(next(ids), f) for f in row.fields]
     return Schema(*(
-        NestedField(i, c.name, to_iceberg(column_type(c.type, f"{table}.{c.name}"), ids), required=False,
-                    doc=c.description or None)
-        for i, c in columns))
+        NestedField(i, f.name, to_iceberg(f.type, ids), required=False, doc=docs.get(f.name)) for i, f in columns))
 
 
 def to_iceberg(found: Type, ids: count[int]) -> IcebergType:

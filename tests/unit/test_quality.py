@@ -138,3 +138,15 @@ def test_quality_where_the_standard_has_none(tmp_path: Path) -> None:
     made = make_product(tmp_path).model_copy(update={"contract": {"quality": []}})
     with pytest.raises(ConfigError, match="a quality rule of the contract cannot be run"):
         rules(made)
+
+
+@pytest.mark.parametrize("inside", [
+    {"properties": [{"name": "a", "quality": [{"metric": "nullValues", "mustBe": 0}]}]},
+    {"items": {"properties": [{"name": "a", "quality": []}]}}], ids=["of a row", "of rows in an array"])
+def test_a_rule_of_a_field_inside_is_not_passed_over(tmp_path: Path, inside: dict[str, Any]) -> None:
+    made = make_product(tmp_path).model_copy(update={
+        "contract": {"schema": [{"name": "orders", "properties": [{"name": "id", **inside}]}]}})
+    with pytest.raises(ConfigError) as e:
+        rules(made)
+    assert (e.value.message, e.value.found) == (
+        f"{tmp_path}/contract.yaml: a quality rule of orders.id cannot be run", "quality of a field inside")

@@ -1,0 +1,47 @@
+"""Values of tables, nested ones too, for people and for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def json_value(value: Any) -> Any:
+    """The value with what JSON lacks as text: bytes in hex, NaN and infinities by name, keys of maps."""
+    match value:
+        case Mapping():
+            return {words(k): json_value(v) for k, v in value.items()}
+        case list() | tuple():
+            return [json_value(v) for v in value]
+        case bytes():
+            return value.hex()
+        case float() if not math.isfinite(value):
+            return str(value)
+    return value
+
+
+def words(value: Any) -> str:
+    """The value on one line: {sku: a, price: 1.50}, [1, 2], null, bytes in hex."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case bytes():
+            return value.hex()
+        case Mapping():
+            return f"{{{', '.join(f'{words(k)}: {words(v)}' for k, v in value.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(words, value))}]"
+    return str(value)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal, NaN equal to NaN at every level."""
+    match one, other:
+        case Mapping(), Mapping():
+            return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+        case (list() | tuple(), list() | tuple()):
+            return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) or bool(one != one and other != other)
