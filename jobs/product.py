@@ -326,6 +326,8 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
             good = re.sub(r"_+", "_", re.sub(r"\W", "_", name)).strip("_") or "orders"
             yield (f"topic {name} is no identifier of SQL (letters, digits, _, and no __): "
                    f"call it {good}, with topic: {name}")
+        if name.lower() == REJECTS:
+            yield f"topic {name} has the name of the table that every product has: give it another, with topic: {name}"
     for name in settings.outputs:
         if not re.match(_NAME, name) or "__" in name:
             yield f"output {name} needs a name of small letters, digits and _, and no __"

@@ -54,7 +54,8 @@ def resolved(product: Product, columns: Types = COLUMNS) -> Product:
         of = said.of or (product.settings.topics if kind == "rows" else ())
         outputs[name] = Output.model_validate({
             **said.model_dump(), "kind": kind, "of": tuple(map(product.settings.kafka_name, of)),
-            "columns": [Column(name=n, type=t) for n, t in columns[name]], "select": product.select_sql(name).read_text()})
+            "columns": [Column(name=n, type=t) for n, t in columns[name]],
+            "select": product.select_sql(name).read_text()})
     return with_resolved(product, Resolved(outputs={**outputs, REJECTS: generate.rejects_output(product)}))
 
 

@@ -21,6 +21,10 @@ def of(product: Product, code: dict[str, bytes] = CODE) -> str:
     return fingerprint(parts(product, code))
 
 
+def topic(**rules: Any) -> dict[str, Any]:
+    return {"settings": changed(SETTINGS, lambda s: s["topics"]["orders"].update(rules))}
+
+
 @pytest.mark.parametrize("change", [
     pytest.param({"settings": {**SETTINGS, "description": "words"}}, id="description"),
     pytest.param({"settings": {**SETTINGS, "parallelism": 4}}, id="parallelism"),
@@ -55,15 +59,15 @@ def test_what_decides_no_row(tmp_path: Path, change: dict[str, Any]) -> None:
     pytest.param({"sql": SQL.replace("FROM orders", "FROM orders /*+ OPTIONS('a'='b') */")}, id="a hint"),
     pytest.param({"settings": {**SETTINGS, "time_zone": "Europe/Berlin"}}, id="time_zone"),
     pytest.param({"settings": {**SETTINGS, "flink": {"state.backend.type": "rocksdb"}}}, id="flink"),
-    pytest.param({"settings": changed(SETTINGS, lambda s: s["topics"]["orders"].update(allowed_lateness="2h"))},
-                 id="lateness"),
+    pytest.param(topic(allowed_lateness="2h"), id="lateness"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["functions"]["f"].update(python="udfs.x:g"))},
                  id="function"),
-    *(pytest.param({"settings": changed(SETTINGS, lambda s, rule=rule: s["topics"]["orders"].update(rule))}, id=rule_name)
-      for rule_name, rule in {
-          "name in Kafka": {"topic": "shop.orders"}, "time": {"time": "log_appended"}, "max_ahead": {"max_ahead": "1h"},
-          "identity": {"identity": []}, "once": {"once": "topic"}, "computed column": {"columns": {"c": "a + 1"}},
-      }.items()),
+    pytest.param(topic(topic="shop.orders"), id="name in Kafka"),
+    pytest.param(topic(time="log_appended"), id="time"),
+    pytest.param(topic(max_ahead="1h"), id="max_ahead"),
+    pytest.param(topic(identity=[]), id="identity"),
+    pytest.param(topic(once="topic"), id="once"),
+    pytest.param(topic(columns={"c": "a + 1"}), id="a computed column"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"]["rows"].update(where="a > 0"))}, id="where"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"].pop("sums"))}, id="an output less"),
     pytest.param({"schema": changed(SCHEMA, lambda s: s["fields"][0].update(type="long"))}, id="schema of a topic"),

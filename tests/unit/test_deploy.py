@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from replay import deploy as deploying
 from replay import run_deploy
 from replay.deploy import Plan, Terms, finished, follow, need_slots, plan
 from replay.errors import ConflictError, KappaError, RefusedError
@@ -153,24 +151,3 @@ def test_too_few_slots_are_refused() -> None:
         "  expected: 2 free slots\n"
         "  found:    1 free of 4\n"
         "  next:     kappa deploy flights --parallelism 1  (or cancel a job in Flink's web page)")
-
-
-def test_problems_name_file_line_construct_and_instead() -> None:
-    refuse_problems({"ok": True, "problems": []})
-    with pytest.raises(RefusedError) as e:
-        refuse_problems({"ok": False, "problems": [
-            {"file": "sql/x/out.sql", "line": 3, "construct": "PROCTIME()", "instead": "the event's time"}]})
-    assert str(e.value) == (
-        "this product cannot be deployed:\n"
-        "    sql/x/out.sql:3: PROCTIME()\n"
-        "      write instead: the event's time\n"
-        "  next:     mend these, then: kappa check FOLDER")
-
-
-def test_a_check_that_dies_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'no Java here' >&2\nexit 3\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(deploying.sys, "executable", str(python))
-    with pytest.raises(KappaError, match="no Java here"):
-        deploying.check(tmp_path, None)

@@ -120,6 +120,16 @@ def test_a_planner_that_dies_is_not_taken_for_an_answer(
     assert (e.value.message, e.value.found) == ("the check did not finish", planner.silent)
 
 
+def test_a_process_that_dies_is_an_error_with_its_words(
+        settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'no Java here' >&2\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(resolved.sys, "executable", str(python))
+    with pytest.raises(KappaError, match="no Java here"):
+        resolved.ask(settings, product.folder)
+
+
 def test_the_planner_has_the_stacks_flink_and_nobodys_python_path(
         planner: FakePlanner, settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
