@@ -1,7 +1,7 @@
 """A data contract (Open Data Contract Standard v3.1) beside the tables that it speaks of. Pure: documents in and out.
 
 A contract need not be there, and need not say everything. What it says of tables, columns, types and keys is compared
-with what the SELECTs give, and the other way round: a column that it leaves out is one that nobody promised.
+with what the SELECTs give, and the other way round: what it leaves out is named, but is nothing wrong.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Mismatch:
     """Table, column or field: hourly_orders.items[].price."""
     expected: str
     found: str
+    left_out: bool = False
+    """The contract does not speak of it, which it need not."""
 
     def __str__(self) -> str:
         return f"{self.where}: expected {self.expected}, found {self.found}"
@@ -56,7 +58,7 @@ def compare(contract: Document, tables: Tables) -> list[Mismatch]:
         if name in said:
             found += _compare_table(name, said[name], table)
         elif not table.generated:
-            found.append(Mismatch(name, "every output of the product", "none of that name in schema"))
+            found.append(Mismatch(name, "every output of the product", "none of that name in schema", left_out=True))
     return found
 
 
@@ -82,7 +84,7 @@ def _compare_fields(where: str, properties: Any, row: Row, *, top: bool = False)
             yield Mismatch(f"{where}.{name}", f"one of {', '.join(types)}", f"a name that the SELECT has not{hint}")
     for name, type_ in types.items():
         if name not in said:
-            yield Mismatch(f"{where}.{name}", f"a property for {type_}", "none")
+            yield Mismatch(f"{where}.{name}", f"a property for {type_}", "none", left_out=True)
 
 
 def _compare_type(where: str, document: Document, type_: Type) -> Iterator[Mismatch]:

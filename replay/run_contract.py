@@ -32,8 +32,10 @@ def contract(name: str, source: Path | None, *, write: bool, check: bool, agains
         if document["written"]:
             file.write_text(text)
     said = contracts.read(file) if file.exists() else {}
-    mismatches = compare(said, contracts.tables_of(product))
+    compared = compare(said, contracts.tables_of(product))
+    mismatches = [m for m in compared if not m.left_out]
     document["mismatches"] = [asdict(m) for m in mismatches]
+    document["left_out"] = [m.where for m in compared if m.left_out]
     found = _changes(product, said, against) if check else []
     if check:
         document["changes"] = [asdict(c) for c in found]
@@ -66,6 +68,9 @@ def _show(document: dict[str, Any], found: list[ContractChange], *, check: bool)
                     for m in document["mismatches"]], Output.text, title=f"{file} is not what the SQL gives")
     elif Path(file).exists():
         out.print(f"{file} is what the SQL gives", markup=False)
+        if left_out := document["left_out"]:
+            follow = f"kappa contract {document['product']} --write adds them"
+            out.print(f"it does not speak of {', '.join(left_out)}: {follow}", markup=False)
     else:
         out.print(f"there is no {file}: kappa contract {document['product']} --write makes one", markup=False)
     if check and found:
