@@ -49,7 +49,8 @@ class Ledger:
     def producer(self, identity: str) -> Producer:
         """A transactional producer; an earlier one of the same identity is fenced."""
         identity = f"{self.name}-{identity}"
-        producer = Producer({**self.stack.settings.kafka, "transactional.id": identity, "log_level": 0})
+        producer = Producer({**self.stack.settings.kafka, "transactional.id": identity, "log_level": 0,
+                             "transaction.timeout.ms": 600_000})  # one that is open outlasts a deploy
         producer.init_transactions(30)
         return producer
 
