@@ -1,18 +1,18 @@
 package kappa.log;
 
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalLong;
 import java.util.TreeMap;
 import org.apache.flink.table.data.RowData;
 
 /** Rows of one partition that its clock has not passed: by their time and, of one time, in the order of the log. */
 final class HeldRows {
 
-    /** A row, and where its record stands. */
-    record Held(RowData row, long offset, long timestamp) {}
+    /** A row, where its record stands, and the log's clock there. */
+    record Held(RowData row, long offset, long timestamp, long logClock) {}
 
     private final TreeMap<Long, Map<RowData, Held>> byTime = new TreeMap<>();
 
@@ -30,8 +30,11 @@ final class HeldRows {
         return byTime.isEmpty();
     }
 
-    /** The offset of the first record in the log of which a row is held. */
-    OptionalLong firstOffset() {
-        return byTime.values().stream().flatMap(rows -> rows.values().stream()).mapToLong(Held::offset).min();
+    /** The first in the log of those that are held; null for none. */
+    Held first() {
+        return byTime.values().stream()
+                .flatMap(rows -> rows.values().stream())
+                .min(Comparator.comparingLong(Held::offset))
+                .orElse(null);
     }
 }

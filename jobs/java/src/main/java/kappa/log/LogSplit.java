@@ -31,7 +31,7 @@ final class LogSplit extends KafkaPartitionSplit {
         return split instanceof LogSplit read ? read.clock : NO_CLOCK;
     }
 
-    /** The greatest timestamp below the starting offset: a property of the log alone. */
+    /** The greatest timestamp up to the first record held, from which a restored partition is read again. */
     static long logClockOf(KafkaPartitionSplit split) {
         return split instanceof LogSplit read ? read.logClock : NO_CLOCK;
     }

@@ -36,13 +36,14 @@ final class LogSplitState extends KafkaPartitionSplitState {
     }
 
     /**
-     * The greatest record timestamp so far: by it SQL judges what is late.
+     * The greatest timestamp of the records up to here: by it SQL judges what is late.
      *
-     * <p>What is read again after a restart, from the first record held, sees the clock of the checkpoint, which may be
-     * later than the one it saw before. What was held passes {@code time >= log clock - L} with either. When it came, it
-     * was held because its time was later than the watermark of {@link #clock}, that is at {@code clock - L} or later; at
-     * the checkpoint that was still so, or it would have been emitted by then; and {@code clock >= logClock} at any time.
-     * What was not held is not emitted again. So a row is judged alike in every run.
+     * <p>It is the same in every run, also for what is read again after a restart: a checkpoint has the clock as it was at
+     * the first record held, not at the position, so it passes once more through what it was.
+     *
+     * <p>What is held passes the filter {@code time >= log clock - L}: its time was later than the watermark of {@link
+     * #clock}, that is at {@code clock - L} or later, and {@code clock >= logClock} at any time. And what passes the filter
+     * is held, or else it is late by the clock on the wall alone (see {@link LogClock#atEnd}) or ahead of the log.
      */
     long logClock() {
         return logClock;
@@ -71,8 +72,11 @@ final class LogSplitState extends KafkaPartitionSplitState {
 
     @Override
     public KafkaPartitionSplit toKafkaPartitionSplit() {
+        KafkaPartitionSplit position = super.toKafkaPartitionSplit();
         long unread = Math.min(next, getCurrentOffset());
-        long heldFrom = Math.min(unread, held.firstOffset().orElse(unread));
-        return new LogSplit(super.toKafkaPartitionSplit(), clock, logClock, heldFrom);
+        HeldRows.Held first = held.first();
+        return first == null || first.offset() >= unread
+                ? new LogSplit(position, clock, logClock, unread)
+                : new LogSplit(position, clock, first.logClock(), first.offset());
     }
 }

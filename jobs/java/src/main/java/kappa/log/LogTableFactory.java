@@ -38,8 +38,8 @@ import org.apache.flink.table.types.DataType;
  *   <li>Until every reader is near the ends of its partitions the source says that it works off a backlog: see {@link
  *       LogEnumerator}.
  *   <li>With {@code once}, each event of a partition is read once, and in order of time: see {@link OnceEmitter}. The
- *       watermark is declared as the event's time itself, {@code WATERMARK FOR t AS t}. An event that is later than its
- *       record by more than {@code max-ahead} is read as it comes.
+ *       watermark is declared as the event's time itself, {@code WATERMARK FOR t AS t}. An event that is later than the
+ *       log's clock by more than {@code max-ahead} is read as it comes.
  *   <li>There are metadata columns {@code key}, {@code headers} and {@code clock}: see {@link RowDeserializer.Metadata}.
  *   <li>A table that is read to an end can also be a function of time and key: see {@link Versions}.
  * </ul>
@@ -83,8 +83,8 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                     .durationType()
                     .noDefaultValue()
                     .withDescription(
-                            "With 'once': how much later than its record's timestamp an event may be to be held. One that "
-                                    + "is later is read as it comes.");
+                            "With 'once': how much later than the log's clock an event may be to be held. One that is "
+                                    + "later is read as it comes.");
 
     @Override
     public String factoryIdentifier() {

@@ -18,7 +18,7 @@ import org.apache.flink.util.clock.SystemClock;
  *
  * @param identity positions of columns
  * @param declared the watermarks of {@code WATERMARK FOR t AS t}
- * @param maxAhead how much later than its record's timestamp an event may be to be held; null for any time
+ * @param maxAhead how much later than the log's clock an event may be to be held; null for any time
  */
 record Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhead) implements Serializable {
 
@@ -39,13 +39,13 @@ record Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhe
         return found;
     }
 
-    /** The latest time of an event that is held, of a record of this timestamp. */
-    long latest(long recordTimestamp) {
+    /** The latest time of an event that is held, where the log's clock stands there. */
+    long latest(long logClock) {
         if (maxAhead == null) {
             return Long.MAX_VALUE;
         }
         long ahead = maxAhead.toMillis();
-        return recordTimestamp > Long.MAX_VALUE - ahead ? Long.MAX_VALUE : recordTimestamp + ahead;
+        return logClock > Long.MAX_VALUE - ahead ? Long.MAX_VALUE : logClock + ahead;
     }
 
     /**

@@ -12,7 +12,7 @@ import org.apache.flink.util.Collector;
  * Emits each event of a partition once and in order of time, as the partition's clock passes it.
  *
  * <p>A row that happened at or before the partition's watermark is late, or has no time: it is emitted as it comes. So
- * is one that claims to happen too far behind its record's timestamp, as it would be held for too long, if not for ever.
+ * is one that claims to happen too far ahead of the log's clock, as it would be held for too long, if not for ever.
  * Any other is held until the watermark reaches it, unless a row of its identity and time is held already. All that
  * repeats an event and is not late comes while that event is held: so what is held is all there is to remember.
  *
@@ -58,7 +58,7 @@ final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>,
         taker.partition = partition;
         taker.record = record;
         taker.watermark = clock.after(partition.clock()).getTimestamp();
-        taker.latest = once.latest(record.timestamp());
+        taker.latest = once.latest(partition.logClock());
         taker.isRead = record.offset() < partition.getCurrentOffset();
         rows.setClock(partition.logClock());
         rows.deserialize(record, taker);
@@ -86,7 +86,8 @@ final class OnceEmitter implements RecordEmitter<ConsumerRecord<byte[], byte[]>,
         public void collect(RowData row) {
             Long happened = timeOf(row);
             if (happened != null && happened > watermark && happened <= latest) {
-                HeldRows.Held held = new HeldRows.Held(row, record.offset(), record.timestamp());
+                HeldRows.Held held = new HeldRows.Held(
+                                row, record.offset(), record.timestamp(), partition.logClock());
                 partition.held().hold(happened, once.identityOf(row), held);
             } else if (!isRead) { // what was read before a restart and is not held was emitted
                 output.collect(row, record.timestamp());
