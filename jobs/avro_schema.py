@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -102,7 +104,7 @@ class _Parser:
 
     def read(self, text: str) -> Schema:
         try:
-            parsed = json.loads(text)
+            parsed = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as e:
             raise SchemaError("an Avro schema in JSON", f"{type(e).__name__}: {e}") from e
         found = self._type(parsed, "", "", 0)
@@ -206,7 +208,8 @@ def fits(schema: Schema, default: Any) -> bool:
             limit = _INT if schema.type == "int" else _LONG
             return isinstance(default, int) and not isinstance(default, bool) and -limit <= default < limit
         case "float" | "double":
-            return isinstance(default, int | float) and not isinstance(default, bool)
+            return (isinstance(default, int | float) and not isinstance(default, bool)
+                    and pack_real(schema.type, default) is not None)
         case "string":
             return isinstance(default, str)
         case "bytes":
@@ -226,6 +229,14 @@ def fits(schema: Schema, default: Any) -> bool:
         case _:
             return isinstance(default, dict) and all(
                 fits(f.schema, default.get(f.name, f.default)) for f in schema.fields)
+
+
+def pack_real(kind: str, value: float) -> bytes | None:
+    """A float or a double in four or eight bytes; None of a number beyond its range."""
+    try:
+        return struct.pack("<f" if kind == "float" else "<d", value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def recursion(schema: Schema) -> tuple[str, str] | None:
@@ -304,6 +315,10 @@ def _texts(spec: Mapping[str, Any], key: str, path: str) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise SchemaError(f"a list of {key}{_at(path)}", json.dumps(found))
     return tuple(found)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _number(spec: Mapping[str, Any], key: str, otherwise: int) -> int:

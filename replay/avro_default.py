@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import struct
 from typing import Any
 
-from jobs.avro_schema import Schema
-
-_FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
+from jobs.avro_schema import Schema, pack_real
 
 
 def encode(schema: Schema, value: Any) -> bytes | None:
@@ -22,8 +18,7 @@ def encode(schema: Schema, value: Any) -> bytes | None:
             bits = 31 if schema.type == "int" else 63
             return _number(value) if -(2**bits) <= value < 2**bits else None
         case ("float" | "double"), int() | float() if not isinstance(value, bool):
-            form = _FLOAT if schema.type == "float" else _DOUBLE
-            return form.pack(_within(form, value))
+            return pack_real(schema.type, value)
         case "string", str():
             return _sized(value.encode())
         case ("bytes" | "fixed"), str() if all(ord(c) < 256 for c in value):
@@ -64,12 +59,3 @@ def _number(value: int) -> bytes:
 
 def _sized(raw: bytes) -> bytes:
     return _number(len(raw)) + raw
-
-
-def _within(form: struct.Struct, value: float) -> float:
-    """What a float or a double makes of a number: beyond its range infinity, which struct refuses."""
-    try:
-        form.pack(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    return value

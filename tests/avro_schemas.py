@@ -6,6 +6,7 @@ of a sound value is read back with fastavro.
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,9 +31,11 @@ _EDGES = sorted({0, 1, -1, 127, -128, 2**24, 2**24 + 1, 2**31 - 1, 2**31, -(2**3
                  -(2**63), -719_162, -719_163, 2_932_896, 2_932_897, _DAY * 1000 - 1, _DAY * 1000,
                  *(edge * unit + off for edge in (_FIRST, _LAST, _DAY) for unit in (10**3, 10**6) for off in (0, -1))})
 _INT, _LONG = 2**31, 2**63
-_TEXTS = st.sampled_from(["", "a", "Zürich", "東京", "🚲", "a\0b", "EUR", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"])
-_REALS = st.sampled_from([0.0, -0.0, 1.5, -(2.0**-149), 0.1, 3.4028234663852886e38, float("inf"), float("-inf"),
-                          float("nan")])
+_TEXTS = ["", "a", "Zürich", "東京", "🚲", "a\0b", "EUR", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"]
+_REALS = [0.0, -0.0, 1.5, -(2.0**-149), 0.1, 3.4028234663852886e38, float("inf"), float("-inf"), float("nan")]
+_RANGES = {"date": (-719_162, 2_932_896), "time-millis": (0, _DAY * 1000 - 1), "time-micros": (0, _DAY * 10**6 - 1),
+           **{f"{local}timestamp-{unit}": (_FIRST * per_second, _LAST * per_second - 1) for local in ("", "local-")
+              for unit, per_second in (("millis", 10**3), ("micros", 10**6), ("nanos", 10**9))}}
 
 
 @dataclass
@@ -95,7 +98,11 @@ def _union(branches: list[Schema], draw: Draw) -> Schema:
     for branch in branches:
         for b in branch if isinstance(branch, list) else [branch]:
             found.setdefault(_branch(b), b)
-    return draw(st.permutations(list(found.values()))) if len(found) > 1 else next(iter(found.values()))
+    if len(found) == 1:
+        return next(iter(found.values()))
+    types = [b for name, b in found.items() if name != "null"]  # which stay in order: one may use another
+    nullable = ["null"] if "null" in found else []
+    return draw(st.sampled_from([[*nullable, *types], [*types, *nullable]]))
 
 
 def _branch(schema: Schema) -> str:
@@ -143,7 +150,7 @@ def default(draw: Draw, schema: Schema, names: Names) -> Any:
         case "float" | "double":
             return draw(st.sampled_from([0, 1, -1.5, 0.1, 2**53 + 1, 1e300]))
         case "string":
-            return draw(_TEXTS)
+            return draw(st.sampled_from(_TEXTS))
         case "bytes":
             return draw(st.sampled_from(["", "\0", "a", "ÿ", "\x01\x02"]))
         case "fixed":
@@ -267,92 +274,108 @@ class Message:
     sound: bool = True
 
 
-def message(draw: Draw, schema: Schema, names: Names) -> Message:
-    body, raw = _encode(draw, schema, names, 0)
-    match draw(st.sampled_from(["sound"] * 6 + ["cut", "longer", "changed", "changed", "garbage"])):
-        case "sound":
-            return Message(body, raw)
-        case "cut":
-            return Message(body[: draw(st.integers(0, max(0, len(body) - 1)))], sound=False)
-        case "longer":
-            return Message(body + draw(st.binary(min_size=1, max_size=3)), sound=False)
-        case "changed" if body:
-            at = draw(st.integers(0, len(body) - 1))
-            byte = draw(st.sampled_from([0, 1, 2, 3, 127, 128, 254, 255]))
-            return Message(body[:at] + bytes([byte]) + body[at + 1:], sound=False)
-        case _:
-            return Message(draw(st.binary(max_size=40)), sound=False)
+class Messages:
+    """Messages of a writer's schema. Drawn by seed: hypothesis would take a tenth of a second for each."""
 
+    def __init__(self, seed: int, schema: Schema, names: Names, *, wild: float = 0.2) -> None:
+        """`wild`: how many of the values with a logical type are anywhere, also where there is no such value."""
+        self._random, self._schema, self._names, self._wild = random.Random(seed), schema, names, wild
 
-def _encode(draw: Draw, schema: Schema, names: Names, depth: int) -> tuple[bytes, Any]:
-    """(bytes, value as fastavro reads it without logical types)."""
-    schema = names.defined.get(schema, schema) if isinstance(schema, str) else schema
-    if isinstance(schema, list):
-        index = draw(st.integers(0, len(schema) - 1))
-        body, raw = _encode(draw, schema[index], names, depth)
-        return _number(index) + body, raw
-    match schema if isinstance(schema, str) else schema["type"]:
-        case "null":
-            return b"", None
-        case "boolean":
-            yes = draw(st.booleans())
-            return bytes([yes]), yes
-        case ("int" | "long") as kind:
-            limit = _INT if kind == "int" else _LONG
-            edges = st.sampled_from([e for e in _EDGES if -limit <= e < limit])
-            number = draw(st.one_of(edges, st.integers(-1000, 2**31 - 1), st.integers(-limit, limit - 1)))
-            return _number(number), number
-        case "float":
-            packed = struct.pack("<f", draw(st.one_of(_REALS, st.floats(width=32))))
-            return packed, struct.unpack("<f", packed)[0]
-        case "double":
-            real = draw(st.one_of(_REALS, st.floats()))
-            return struct.pack("<d", real), real
-        case "string":
-            text = draw(st.one_of(_TEXTS, st.text(max_size=12)))
-            return _sized(text.encode()), text
-        case "bytes":
-            raw = draw(_bytes_of(schema))
-            return _sized(raw), raw
-        case "fixed":
-            raw = draw(st.binary(min_size=schema["size"], max_size=schema["size"]))
-            if schema["size"] and draw(st.booleans()):  # decimals that fit
-                raw = (draw(st.integers(-99, 99))).to_bytes(schema["size"], "big", signed=True)
-            return raw, raw
-        case "enum":
-            index = draw(st.integers(0, len(schema["symbols"]) - 1))
-            return _number(index), schema["symbols"][index]
-        case "array":
-            items = [_encode(draw, schema["items"], names, depth + 1) for _ in range(draw(st.integers(0, 3)))]
-            return _blocks(draw, [body for body, _ in items]), [raw for _, raw in items]
-        case "map":
-            keys = draw(st.lists(_TEXTS, max_size=3, unique=True))
-            values = {key: _encode(draw, schema["values"], names, depth + 1) for key in keys}
-            return (_blocks(draw, [_sized(key.encode()) + body for key, (body, _) in values.items()]),
-                    {key: raw for key, (_, raw) in values.items()})
-        case _:
-            fields = {f["name"]: _encode(draw, f["type"], names, depth + 1) for f in schema["fields"]}
-            return b"".join(body for body, _ in fields.values()), {name: raw for name, (_, raw) in fields.items()}
+    def message(self) -> Message:
+        body, raw = self._encode(self._schema)
+        match self._random.choice(["sound"] * 6 + ["cut", "longer", "changed", "changed", "garbage"]):
+            case "sound":
+                return Message(body, raw)
+            case "cut":
+                return Message(body[: self._random.randrange(len(body) or 1)], sound=False)
+            case "longer":
+                return Message(body + self._random.randbytes(self._random.randint(1, 3)), sound=False)
+            case "changed" if body:
+                at = self._random.randrange(len(body))
+                byte = self._random.choice([0, 1, 2, 3, 127, 128, 254, 255])
+                return Message(body[:at] + bytes([byte]) + body[at + 1:], sound=False)
+            case _:
+                return Message(self._random.randbytes(self._random.randint(0, 40)), sound=False)
 
+    def _encode(self, schema: Schema) -> tuple[bytes, Any]:
+        """(bytes, value as fastavro reads it without logical types)."""
+        r = self._random
+        schema = self._names.defined.get(schema, schema) if isinstance(schema, str) else schema
+        if isinstance(schema, list):
+            index = r.randrange(len(schema))
+            body, raw = self._encode(schema[index])
+            return _number(index) + body, raw
+        logical = "" if isinstance(schema, str) else schema.get("logicalType", "")
+        match schema if isinstance(schema, str) else schema["type"]:
+            case "null":
+                return b"", None
+            case "boolean":
+                yes = r.random() < 0.5
+                return bytes([yes]), yes
+            case ("int" | "long") as kind:
+                number = self._whole(_INT if kind == "int" else _LONG, logical)
+                return _number(number), number
+            case "float":
+                anywhere = struct.pack("<I", r.getrandbits(32))
+                packed = anywhere if r.random() < 0.3 else struct.pack("<f", r.choice(_REALS))
+                return packed, struct.unpack("<f", packed)[0]
+            case "double":
+                anywhere = struct.pack("<Q", r.getrandbits(64))
+                packed = anywhere if r.random() < 0.3 else struct.pack("<d", r.choice(_REALS))
+                return packed, struct.unpack("<d", packed)[0]
+            case "string":
+                text = r.choice(_TEXTS)
+                return _sized(text.encode()), text
+            case "bytes":
+                raw = self._decimal(schema, None) if logical == "decimal" else r.randbytes(r.randint(0, 8))
+                return _sized(raw), raw
+            case "fixed":
+                size = schema["size"]
+                raw = self._decimal(schema, size) if logical == "decimal" and size else r.randbytes(size)
+                return raw, raw
+            case "enum":
+                index = r.randrange(len(schema["symbols"]))
+                return _number(index), schema["symbols"][index]
+            case "array":
+                items = [self._encode(schema["items"]) for _ in range(r.randint(0, 3))]
+                return self._blocks([body for body, _ in items]), [raw for _, raw in items]
+            case "map":
+                values = {key: self._encode(schema["values"]) for key in r.sample(_TEXTS, r.randint(0, 3))}
+                return (self._blocks([_sized(key.encode()) + body for key, (body, _) in values.items()]),
+                        {key: raw for key, (_, raw) in values.items()})
+            case _:
+                fields = {f["name"]: self._encode(f["type"]) for f in schema["fields"]}
+                return b"".join(body for body, _ in fields.values()), {n: raw for n, (_, raw) in fields.items()}
 
-def _bytes_of(schema: Schema) -> st.SearchStrategy[bytes]:
-    if isinstance(schema, str) or schema.get("logicalType") != "decimal":
-        return st.binary(max_size=8)
-    digits = 10 ** min(schema["precision"], 38)
-    numbers = st.sampled_from([0, 1, -1, digits - 1, digits, 1 - digits, -digits])
-    return st.one_of(st.just(b""), st.binary(max_size=20), numbers.map(
-        lambda n: n.to_bytes((n if n >= 0 else ~n).bit_length() // 8 + 1, "big", signed=True)))
+    def _whole(self, limit: int, logical: str) -> int:
+        first, last = _RANGES.get(logical, (-limit, limit - 1))
+        if logical and self._random.random() < self._wild:
+            first, last = -limit, limit - 1
+        first, last = max(first, -limit), min(last, limit - 1)
+        if self._random.random() < 0.5:
+            return self._random.choice([e for e in (*_EDGES, first, last) if first <= e <= last])
+        return self._random.randint(first, last)
 
+    def _decimal(self, schema: Schema, size: int | None) -> bytes:
+        r = self._random
+        if r.random() < self._wild:
+            return r.randbytes(r.randint(0, 20) if size is None else size)
+        most = 10 ** max(1, schema["precision"]) - 1
+        if size is not None:
+            most = min(most, 2 ** (8 * size - 1) - 1)
+        number = r.choice([0, 1, -1, most, -most, r.randint(-most, most)])
+        return number.to_bytes(size or (abs(number).bit_length()) // 8 + 1, "big", signed=True)
 
-def _blocks(draw: Draw, items: list[bytes]) -> bytes:
-    """In one block or in one each, with the block's size or without."""
-    blocks = [[item] for item in items] if draw(st.booleans()) else [items] if items else []
-    out = b""
-    for block in blocks:
-        body = b"".join(block)
-        sized = _number(-len(block)) + _number(len(body))
-        out += (sized if draw(st.booleans()) else _number(len(block))) + body
-    return out + b"\0"
+    def _blocks(self, items: list[bytes]) -> bytes:
+        """In one block or in one each, with the block's size or without."""
+        r = self._random
+        blocks = [[item] for item in items] if r.random() < 0.5 else [items] if items else []
+        out = b""
+        for block in blocks:
+            body = b"".join(block)
+            sized = _number(-len(block)) + _number(len(body))
+            out += (sized if r.random() < 0.5 else _number(len(block))) + body
+        return out + b"\0"
 
 
 def _number(value: int) -> bytes:

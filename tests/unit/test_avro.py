@@ -113,6 +113,10 @@ def test_a_named_type_is_used_twice_and_docs_are_kept() -> None:
      "fields of field f0[] whose names differ by more than case", "id and Id"),
     ({"type": "record", "name": "R", "fields": [{"name": "id", "type": "int", "default": "1"}]},
      "a default of type int in field id", '"1"'),
+    ({"type": "record", "name": "R", "fields": [{"name": "f", "type": "float", "default": 1e300}]},
+     "a default of type float in field f", "1e+300"),
+    ('{"type": "record", "name": "R", "fields": [{"name": "f", "type": "double", "default": NaN}]}',
+     "an Avro schema in JSON", "ValueError: NaN is no JSON"),
     ({"type": "record", "name": "R", "fields": [{"name": "LOG_Offset", "type": "int"}]},
      f"fields that are not called {', '.join(ENVELOPE)}: every topic has such columns", "field LOG_Offset"),
 ], ids=lambda case: None if isinstance(case, str) and len(case) > 60 else str(case)[:60])

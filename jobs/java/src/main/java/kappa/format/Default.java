@@ -43,8 +43,14 @@ final class Default {
                     value.isIntegralNumber()
                             && value.canConvertToLong()
                             && done(() -> out.writeLong(value.longValue()));
-            case FLOAT -> value.isNumber() && done(() -> out.writeFloat((float) value.doubleValue()));
-            case DOUBLE -> value.isNumber() && done(() -> out.writeDouble(value.doubleValue()));
+            case FLOAT ->
+                    value.isNumber()
+                            && Float.isFinite((float) value.doubleValue())
+                            && done(() -> out.writeFloat((float) value.doubleValue()));
+            case DOUBLE ->
+                    value.isNumber()
+                            && Double.isFinite(value.doubleValue())
+                            && done(() -> out.writeDouble(value.doubleValue()));
             case STRING -> value.isTextual() && done(() -> out.writeString(value.textValue()));
             case BYTES -> isBytes(value) && done(() -> out.writeBytes(bytes(value)));
             case FIXED ->
