@@ -149,26 +149,29 @@ def _is_tagged(schema: Schema, value: Any, tag: str) -> bool:
     return all(name == tag or (name in tags and inner is None) for name, inner in value.items())
 
 
-def _fitting(schema: Schema, value: Any, path: str) -> tuple[list[tuple[str, Any]], list[JsonValueError]]:
+def _fitting(schema: Schema, value: Any,
+             path: str) -> tuple[list[tuple[str, Any]], list[tuple[Schema, JsonValueError]]]:
     """The branches that hold the value, as (name, value), and why those other than null do not."""
-    fitting, problems = [], []
+    fitting: list[tuple[str, Any]] = []
+    problems: list[tuple[Schema, JsonValueError]] = []
     for branch in schema.branches:
         try:
             fitting.append((branch_name(branch), convert(branch, value, path)))
         except JsonValueError as e:
             if branch.type != "null":
-                problems.append(e)
+                problems.append((branch, e))
     return fitting, problems
 
 
-def _no_branch(schema: Schema, problems: list[JsonValueError], value: Any, path: str) -> JsonValueError:
-    """The one problem that helps: of the only branch, or of an object of which one field is wrong."""
+def _no_branch(schema: Schema, problems: list[tuple[Schema, JsonValueError]], value: Any, path: str) -> JsonValueError:
+    """The one problem that helps: of the only branch, or of the only record that has the object's fields."""
     if len(problems) == 1:
-        only = problems[0]
+        _, only = problems[0]
         null = " or null" if only.path == path and len(schema.branches) > 1 else ""
         return JsonValueError(only.path, only.expected + null, only.found)
-    deeper = [p for p in problems if p.path != path]
-    return deeper[0] if len(deeper) == 1 else JsonValueError(path, describe(schema), shorten(value))
+    meant = [e for branch, e in problems if e.path != path
+             and (branch.type != "record" or {f.name for f in branch.fields}.issuperset(value))]
+    return meant[0] if len(meant) == 1 else JsonValueError(path, describe(schema), shorten(value))
 
 
 def branch_name(schema: Schema) -> str:

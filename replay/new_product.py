@@ -130,13 +130,13 @@ def _topic_lines(topic: _Topic) -> Iterator[str]:
     if topic.kafka != topic.name:
         yield f"topic: {_scalar(topic.kafka)}"
     if topic.role == "reference":
-        yield f"role: reference         # or dimension: {_scalar(topic.name)}_at(time, {topic.key}) looks it up"
+        yield f"role: reference   # or dimension: {_scalar(topic.name)}_at(time, {topic.key}) looks it up"
         yield f"key: [{_scalar(topic.key)}]"
         return
     if topic.computed:
         computed = ", ".join(f"{_scalar(n)}: {json.dumps(e, ensure_ascii=False)}" for n, e in topic.computed.items())
         yield f"columns: {{{computed}}}"
-    yield f"time: {_scalar(topic.time)}         # when it happened"
+    yield f"time: {_scalar(topic.time)}   # when it happened"
     yield f"allowed_lateness: {LATENESS}"
     if topic.identity:
         yield f"identity: [{_scalar(topic.identity)}]   # guessed: two records of one time that share it are one event"
