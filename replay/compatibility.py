@@ -27,8 +27,11 @@ def _unreadable(reader: Schema, writer: Schema, path: str, seen: set[tuple[str, 
         return
     where = f"field {path}" if path else "the value"
     if reader.type == "union":
-        if not any(not unreadable(branch, writer) for branch in reader.branches):
+        meant = _branch(reader, writer)
+        if meant is None:
             yield f"{where}: {text(writer)} is none of {text(reader)}"
+        else:
+            yield from _unreadable(meant, writer, path, seen)
         return
     if _other_type(reader, writer):
         yield f"{where}: {text(writer)} is not readable as {text(reader)}"
@@ -43,15 +46,27 @@ def _unreadable(reader: Schema, writer: Schema, path: str, seen: set[tuple[str, 
                 yield f"{where}: enum {reader.short_name} has no {', '.join(unknown)}, and no default"
 
 
+def _branch(reader: Schema, writer: Schema) -> Schema | None:
+    """The branch that a type is read as: of its name if it has one, of the same type, of one it is promoted to."""
+    fitting = [b for b in reader.branches if not _other_type(b, writer)]
+    named = [b for b in fitting if b.name == writer.name] or [b for b in fitting if _same_name(b, writer)]
+    same = [b for b in fitting if b.type == writer.type]
+    if writer.type == "record" and not named:
+        return same[0] if len(same) == 1 else None
+    return next(iter([*(named if writer.name else ()), *same, *fitting]), None)
+
+
+def _same_name(reader: Schema, writer: Schema) -> bool:
+    return writer.short_name == reader.short_name or writer.name in reader.aliases
+
+
 def _other_type(reader: Schema, writer: Schema) -> bool:
     if reader.type in ("record", "array", "map"):
         return reader.type != writer.type
-    if reader.type == "enum" or reader.type == writer.type == "fixed":
-        named = writer.short_name == reader.short_name or writer.name in reader.aliases
-        if reader.type != writer.type or not named:
-            return True
-    if reader.type == "enum":
-        return False
+    if "enum" in (reader.type, writer.type):
+        return reader.type != writer.type or not _same_name(reader, writer)
+    if reader.type == writer.type == "fixed" and not _same_name(reader, writer):
+        return True
     fewer = reader.logical == writer.logical == "decimal" and _whole_digits(reader) < _whole_digits(writer)
     return fewer or leaf(writer, reader, Place(0)) is None
 

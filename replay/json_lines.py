@@ -89,7 +89,7 @@ class Lines:
         return fields[name]
 
     def _message(self, number: int, text: str) -> Message:
-        found = parse(text) if text.strip() else None
+        found = parse(text) if text else None
         if found is None:
             return Message(number, None, timestamp=self._clock)
         if self._form.envelope:
@@ -167,7 +167,7 @@ def _dating(schema: Schema, name: str) -> tuple[Schema, int]:
 
 def _text(line: bytes, number: int) -> str:
     try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
     except UnicodeDecodeError as e:
         raise JsonValueError("", "text in UTF-8", f"{e.reason} at byte {e.start}") from None
 
