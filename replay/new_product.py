@@ -55,6 +55,8 @@ class _Topic:
     unsure: str = ""
     """A column that may be the identity, or may not."""
     key: str = ""
+    foreign: str = ""
+    """Of a reference: the column of the events that is its key."""
 
 
 def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draft:
@@ -66,37 +68,54 @@ def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draf
     rows, hourly = f"{name}_rows", f"hourly_{name}"
     taken = {rows, hourly, REJECTS}
     topics: list[_Topic] = []
-    for number, source in enumerate(sources):
-        topic = _topic(source, taken, time if number == 0 else None, number == 0, guesses)
+    for source in sources:
+        topic = _topic(source, taken, time, topics[0] if topics else None, guesses)
         taken.add(topic.name.lower())
         topics.append(topic)
-    parallelism = min((s.partitions for s in sources[:1] if s.partitions), default=2)
+    outputs = {rows: _rows(topics[0], [t for t in topics if t.foreign]), hourly: _hourly(topics[0], guesses)}
+    for topic in topics[1:]:
+        if not topic.foreign:
+            outputs[_free(f"{topic.name.lower()}_rows", taken | set(outputs))] = _rows(topic, ())
+    parallelism = min((s.partitions for s, t in zip(sources, topics, strict=True) if s.partitions and not t.foreign),
+                      default=2)
     return Draft({
-        "product.yaml": _yaml(name, topics, (rows, hourly), parallelism),
-        f"{rows}.sql": _rows(topics[0], topics[1:]),
-        f"{hourly}.sql": _hourly(topics[0], guesses),
+        "product.yaml": _yaml(name, topics, list(outputs), parallelism),
+        **{f"{output}.sql": sql for output, sql in outputs.items()},
         **{f"schemas/{t.name}.avsc": pretty(s.schema) for t, s in zip(topics, sources, strict=True)},
     }, tuple(guesses))
 
 
-def _topic(source: Source, taken: set[str], time: str | None, first: bool, guesses: list[str]) -> _Topic:
+def _topic(source: Source, taken: set[str], time: str | None, events: _Topic | None, guesses: list[str]) -> _Topic:
+    """A topic and what it is: of a further one, what its key is in the `events` of the first."""
     schema, columns = parse(source.schema), fields(source.schema)
     name = identifier(source.topic, taken)
     if name != source.topic:
         guesses.append(f"topic {source.topic} is called {name} in SQL")
     identity, unsure = proposals.identity(schema, name)
-    if not first and (identity or unsure):
-        key = identity or unsure
-        guesses.append(f"topic {name} is a reference with key {key}: read up to its end when a release is built; if "
-                       f"events are to see its changes as they happen: role: dimension, with time and allowed_lateness")
-        return _Topic(name, source.topic, schema, columns, "reference", key=key)
-    found = proposals.time(schema, columns, time)
+    key = identity or unsure
+    if events and key and (foreign := _foreign(events, name, key, columns)):
+        guesses.append(f"topic {name} is a reference, read up to its end when a release is built, and {foreign} of "
+                       f"{events.name} is its {key}; if events are to see its changes as they happen: role: dimension, "
+                       "with time and allowed_lateness, and an identity for the events")
+        return _Topic(name, source.topic, schema, columns, "reference", key=key, foreign=foreign)
+    found = proposals.time(schema, columns, None if events else time)
     guesses.append(f"topic {name}: {found.why}")
     guesses.append(f"topic {name}: an event that is reported more than {LATENESS} late is rejected (allowed_lateness)")
     if identity:
         guesses.append(f"topic {name}: two records of one time with the same {identity} are one event (identity)")
+    if events:
+        guesses.append(f"topic {name}: no column of {events.name} is its key, so it has a table of its own")
     return _Topic(name, source.topic, schema, columns, time=found.column, computed=found.computed,
                   shown=found.shown, identity=identity, unsure=unsure)
+
+
+def _foreign(events: _Topic, name: str, key: str, columns: Sequence[Field]) -> str:
+    """The column of the events that is probably another topic's key: called like it, and of its type."""
+    of_key = next(c.type for c in columns if c.name == key)
+    same_type = [c.name for c in events.columns if c.type == of_key]
+    wanted = (key, f"{proposals.singular(name)}_{key}", f"{name}_{key}") if key.lower() != "id" else (
+        f"{proposals.singular(name)}_id", f"{name}_id")
+    return next((n for n in wanted if n in same_type), "")
 
 
 def identifier(topic: str, taken: set[str]) -> str:
@@ -130,7 +149,7 @@ def _topic_lines(topic: _Topic) -> Iterator[str]:
     if topic.kafka != topic.name:
         yield f"topic: {_scalar(topic.kafka)}"
     if topic.role == "reference":
-        yield f"role: reference   # or dimension: {_scalar(topic.name)}_at(time, {topic.key}) looks it up"
+        yield "role: reference   # read up to its end when a release is built"
         yield f"key: [{_scalar(topic.key)}]"
         return
     if topic.computed:
@@ -150,22 +169,26 @@ def _scalar(text: str) -> str:
 
 
 def _rows(topic: _Topic, others: Sequence[_Topic]) -> str:
-    names = [quoted(c.name) for c in topic.columns]
-    if topic.shown:
-        names.append(quoted(topic.time))
-    lines = [f"SELECT {_wrapped(names)}", f"FROM {quoted(topic.name)}"]
-    for other in others:
-        if other.key:
-            lines.append(f"-- LEFT JOIN LATERAL TABLE({other.name}_at({quoted(topic.time)}, "
-                         f"{_foreign(topic, other)})) ON TRUE")
-    return "\n".join(lines) + "\n"
+    """A row per event, with the columns of what is looked up."""
+    prefix = "e." if others else ""
+    names = [c.name for c in topic.columns] + ([topic.time] if topic.shown else [])
+    columns, taken = [prefix + quoted(n) for n in names], {n.lower() for n in names}
+    joins = []
+    for number, other in enumerate(others, 1):
+        alias = f"r{number}"
+        joins.append(f"LEFT JOIN LATERAL TABLE({quoted(f'{other.name}_at')}(e.{quoted(topic.time)}, "
+                     f"e.{quoted(other.foreign)})) AS {alias} ON TRUE")
+        for column in other.columns:
+            name = _free(f"{proposals.singular(other.name)}_{column.name}", taken)
+            if column.name != other.key:
+                taken.add(name.lower())
+                columns.append(f"{alias}.{quoted(column.name)} AS {quoted(name)}")
+    source = f"FROM {quoted(topic.name)}" + (" AS e" if others else "")
+    return "\n".join([f"SELECT {_wrapped(columns)}", source, *joins]) + "\n"
 
 
-def _foreign(topic: _Topic, other: _Topic) -> str:
-    """The column of the events that is probably the other's key."""
-    names = [c.name for c in topic.columns]
-    wanted = (other.key, f"{proposals.singular(other.name)}_{other.key}", f"{other.name}_{other.key}")
-    return next((quoted(n) for n in wanted if n in names), "…")
+def _free(name: str, taken: set[str]) -> str:
+    return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 1000))) if n.lower() not in taken)
 
 
 def _wrapped(names: Sequence[str], width: int = 110) -> str:
@@ -183,7 +206,7 @@ def _hourly(topic: _Topic, guesses: list[str]) -> str:
     group = proposals.category(topic.schema, topic.columns)
     sums = proposals.amounts(topic.schema, topic.columns)
     used = {c.lower() for c in (group, *sums) if c}
-    hour, count = _unused("hour", used), _unused("events", used)
+    hour, count = _free("hour", used), _free("events", used)
     columns = [f"window_start AS {quoted(hour)}", *([quoted(group)] if group else []), f"COUNT(*) AS {quoted(count)}",
                *(f"SUM({expression}) AS {quoted(c)}" for c, expression in sums.items())]
     said = f"hours are counted by {group}" if group else "no column to count hours by was found"
@@ -192,7 +215,3 @@ def _hourly(topic: _Topic, guesses: list[str]) -> str:
     return (f"SELECT {_wrapped(columns)}\n"
             f"FROM TABLE(TUMBLE(TABLE {quoted(topic.name)}, DESCRIPTOR({quoted(topic.time)}), INTERVAL '1' HOUR))\n"
             f"GROUP BY window_start, window_end{by}\n")
-
-
-def _unused(name: str, used: set[str]) -> str:
-    return name if name not in used else f"window_{name}"
