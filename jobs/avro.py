@@ -85,7 +85,7 @@ def _type(schema: Schema, path: str) -> str:
         case "array", Schema() as items:
             return f"ARRAY<{_type(items, f'{path}[]')}>"
         case "map", Schema() as values:
-            return f"MAP<STRING, {_type(values, path + '{}')}>"
+            return f"MAP<STRING NOT NULL, {_type(values, path + '{}')}>"
         case "record", _:
             _check_names(schema, path)
             return _row((f.name, _type(f.schema, f"{path}.{f.name}")) for f in schema.fields)

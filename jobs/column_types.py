@@ -96,6 +96,29 @@ def column_type(text: str) -> str:
     return str(stored(parse(text)))
 
 
+def resolved_column_type(text: str) -> str:
+    """As `column_type`, of a type that Flink's planner gives: a MAP with a key that may be NULL is refused.
+
+    No file can hold such a key. One record would stop the job, again after every restart.
+    """
+    if (at := _nullable_key(parse(text), "")) is not None:
+        raise ColumnTypeError("a MAP whose keys are never NULL", f"{text}{_at(at)}",
+                              "MAP[COALESCE(k, …), v], with a key for what has none")
+    return column_type(text)
+
+
+def _nullable_key(found: Type, path: str) -> str | None:
+    """Where the first MAP is whose key may be NULL."""
+    match found:
+        case Row(fields):
+            return next((at for f in fields if (at := _nullable_key(f.type, f"{path}.{f.name}")) is not None), None)
+        case Array(element):
+            return _nullable_key(element, f"{path}[]")
+        case Map(key, value):
+            return path if key.nullable else _nullable_key(value, f"{path}.value")
+    return None
+
+
 def parse(text: str) -> Type:
     """A type as Flink SQL, LogicalType.asSerializableString or asSummaryString writes it; ColumnTypeError if none."""
     reader = _Reader(text)

@@ -18,7 +18,7 @@ METADATA = (
     ("log_offset", "BIGINT", "offset"),
     ("log_appended", "TIMESTAMP_LTZ(3)", "timestamp"),
     ("log_key", "BYTES", "key"),
-    ("log_headers", "MAP<STRING, BYTES>", "headers"),
+    ("log_headers", "MAP<STRING NOT NULL, BYTES>", "headers"),
     ("log_clock", "TIMESTAMP_LTZ(3)", "clock"),
 )
 """Column, type, metadata key of the connector. `log_clock` is the greatest timestamp of the partition so far."""

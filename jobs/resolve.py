@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pyflink.table import TableEnvironment
 
 from jobs import generate, wiring
-from jobs.column_types import ColumnTypeError, column_type
+from jobs.column_types import ColumnTypeError, resolved_column_type
 from jobs.plan import Inferred, Node, infer, parse_plan
 from jobs.planner_errors import Known, planner_problem
 from jobs.problem import Problem
@@ -212,7 +212,7 @@ def _column(statement: Statement, output: str, number: int, name: str, type_: st
     if name == generate.KEPT:
         return Column(name=name, type="BOOLEAN")
     try:
-        return Column(name=name, type=column_type(type_))
+        return Column(name=name, type=resolved_column_type(type_))
     except ColumnTypeError as e:
         raise ProblemError(
             Problem(str(statement.file), statement.line, f"{output}: column {name} is {e.found}", e.instead)

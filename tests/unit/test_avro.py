@@ -32,7 +32,7 @@ POINT = {"type": "record", "name": "geo.Point", "fields": [
     ("double", "DOUBLE"), ("bytes", "BYTES"), ("string", "STRING"), (fixed(3), "BYTES"), (ENUM, "STRING"),
     ({"type": "array", "items": ["null", "int"]}, "ARRAY<INT>"),
     ({"type": "array", "items": "null"}, "ARRAY<STRING>"),
-    ({"type": "map", "values": {"type": "array", "items": "long"}}, "MAP<STRING, ARRAY<BIGINT>>"),
+    ({"type": "map", "values": {"type": "array", "items": "long"}}, "MAP<STRING NOT NULL, ARRAY<BIGINT>>"),
     (POINT, "ROW<`select` INT, `y` DOUBLE>"),
     (logical("int", "date"), "DATE"),
     (logical("int", "time-millis"), "TIME(3)"),

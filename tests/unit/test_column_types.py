@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.column_types import Array, Atomic, ColumnTypeError, Field, Map, Row, column_type, parse
+from jobs.column_types import (
+    Array,
+    Atomic,
+    ColumnTypeError,
+    Field,
+    Map,
+    Row,
+    column_type,
+    parse,
+    resolved_column_type,
+)
 
 STORED = {
     "INT": "INT", "integer": "INT", "TINYINT": "INT", "SMALLINT NOT NULL": "INT", "BIGINT": "BIGINT",
@@ -108,3 +118,13 @@ def test_what_no_table_can_hold_is_refused_with_what_to_write(resolved: str, tex
 def test_what_is_no_type_is_refused(text: str) -> None:
     with pytest.raises(ColumnTypeError, match="a Flink SQL type such as STRING"):
         parse(text)
+
+
+def test_a_key_that_may_be_null_is_refused() -> None:
+    """No Parquet file can hold one: a record with such a key would stop the job again and again."""
+    assert resolved_column_type("MAP<STRING NOT NULL, INT> NOT NULL") == "MAP<STRING, INT>"
+    with pytest.raises(ColumnTypeError) as e:
+        resolved_column_type("ROW<`a` ARRAY<MAP<INT NOT NULL, MAP<CHAR(1), INT>>>>")
+    assert str(e.value) == (
+        "expected a MAP whose keys are never NULL, found ROW<`a` ARRAY<MAP<INT NOT NULL, MAP<CHAR(1), INT>>>> in "
+        "a[].value; write instead: MAP[COALESCE(k, …), v], with a key for what has none")
