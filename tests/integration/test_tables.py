@@ -21,7 +21,7 @@ from replay.store import Store
 # PyFlink warns of much when it is imported.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
-NAME = "sales"
+NAME = "wares"
 BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 HOUR, DAY = 3_600_000, 86_400_000
 COUNT = 60
@@ -38,11 +38,11 @@ SCHEMA = {"type": "record", "name": "Sale", "fields": [
         {"name": "sku", "type": "string"}, {"name": "n", "type": "int"}]}}},
     {"name": "tags", "type": {"type": "map", "values": "string"}}]}
 SETTINGS = """\
-name: sales
+name: wares
 parallelism: 1
 checkpoint_interval: 2s
 topics:
-  sales: {time: sold_at, allowed_lateness: 1h, identity: [id]}
+  wares: {time: sold_at, allowed_lateness: 1h, identity: [id]}
 outputs:
   sale_rows: %s
   daily_sales: {partition: [month(day)]}
@@ -50,16 +50,16 @@ lag_limit: {records: 100, seconds: 60, checkpoints: 1}
 switch: auto
 """
 FIRST = ("{partition: [day(sold_at), 'bucket(4, id)', shop], sort: [shop, sold_at desc]}",
-         "SELECT id, sold_at, shop, cents, price, place, items, tags FROM sales")
+         "SELECT id, sold_at, shop, cents, price, place, items, tags FROM wares")
 # A column less and one more in the middle, another order, wider numbers, and a ROW with other fields.
 SECOND = ("{partition: [day(sold_at)]}", """\
 SELECT price, CAST(cents AS BIGINT) AS cents, id, UPPER(shop) AS branch, sold_at, items,
        CAST(ROW(shop, place.lat) AS ROW<`shop` STRING, `lat` DOUBLE>) AS place
-FROM sales
+FROM wares
 """)
 DAILY = """\
 SELECT CAST(window_start AS DATE) AS `day`, COUNT(*) AS sales, SUM(price) AS price
-FROM TABLE(TUMBLE(TABLE sales, DESCRIPTOR(sold_at), INTERVAL '1' DAY)) GROUP BY window_start, window_end
+FROM TABLE(TUMBLE(TABLE wares, DESCRIPTOR(sold_at), INTERVAL '1' DAY)) GROUP BY window_start, window_end
 """
 
 
@@ -121,7 +121,7 @@ def write(folder: Path, settings: str, sql: str) -> None:
     (folder / "product.yaml").write_text(SETTINGS % settings)
     (folder / "sale_rows.sql").write_text(sql)
     (folder / "daily_sales.sql").write_text(DAILY)
-    (folder / "schemas" / "sales.avsc").write_text(json.dumps(SCHEMA))
+    (folder / "schemas" / "wares.avsc").write_text(json.dumps(SCHEMA))
 
 
 @pytest.fixture(scope="module")
