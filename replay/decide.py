@@ -58,6 +58,9 @@ LOST_ANSWER_SECONDS = 60.0
 """How long a submitted job id may be unknown to Flink before the submission counts as never arrived."""
 UNKNOWN_CHECKPOINTS = 3
 """A source writes its position a moment after a checkpoint; so many without one are odd."""
+ORPHANED_SECONDS = 300.0
+"""How long a client may take to hand a job to Flink, and the job to arrive there, whether or not the client's end was
+seen: a controller kills its own clients after three minutes."""
 MISSING_SECONDS = 5.0
 """How long a job that ran may be unknown to Flink before it counts as lost with its JobManager."""
 
@@ -210,7 +213,7 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
     if seen.job is None and not attempt.confirmed and attempt.submitted_at is not None and not seen.client.refused:
         if seen.client.under_way:
             return _submitting(attempt, now)
-        if now - attempt.submitted_at < LOST_ANSWER_SECONDS:
+        if now - attempt.submitted_at < ORPHANED_SECONDS:
             return Wait("its submission may still arrive; it is stopped then")
     if attempt.cluster and (not attempt.rest or seen.unreachable):
         return End(attempt)  # its job goes with its cluster

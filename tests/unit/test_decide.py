@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from jobs.product import LagLimit
-from replay.decide import EXPIRY_SECONDS, LOST_ANSWER_SECONDS, MISSING_SECONDS, decide, is_near, lag_seconds
+from replay.decide import (
+    EXPIRY_SECONDS,
+    LOST_ANSWER_SECONDS,
+    MISSING_SECONDS,
+    ORPHANED_SECONDS,
+    decide,
+    is_near,
+    lag_seconds,
+)
 from replay.flink import Job
 from replay.model import (
     Attempt,
@@ -383,6 +391,10 @@ UNWANTED = running(stop=State.aborted)
     pytest.param(attempt(stop=State.aborted), GONE, End(attempt(stop=State.aborted)), id="never submitted"),
     pytest.param(replace(SENT, stop=State.aborted), GONE,
                  Wait("r1-a1: its submission may still arrive; it is stopped then"), id="may still arrive"),
+    pytest.param(replace(SENT, stop=State.aborted, submitted_at=NOW - ORPHANED_SECONDS + 1), GONE,
+                 Wait("r1-a1: its submission may still arrive; it is stopped then"), id="whose client nobody knows"),
+    pytest.param(replace(SENT, stop=State.aborted, submitted_at=NOW - ORPHANED_SECONDS), GONE,
+                 End(replace(SENT, stop=State.aborted, submitted_at=NOW - ORPHANED_SECONDS)), id="too long ago"),
     pytest.param(replace(SENT, stop=State.aborted, cluster="c"), replace(GONE, unreachable="down"),
                  Wait("r1-a1: its submission may still arrive; it is stopped then"),
                  id="may still arrive, at whoever has the ports of its cluster by then"),

@@ -68,7 +68,7 @@ def test_operators_that_drop_records_are_looked_for_at_each_checkpoint(
         known: tuple[Position, ...], expected: dict[str, int]) -> None:
     job = FakeJob("r1-a1", checkpoint=3, position=Reached(3, {}, {}))
     world = FakeWorld(Clock(), jobs={"j": job}, dropped={"WindowJoin[9]": 1})
-    assert observe(world, state(replace(ATTEMPT, positions=known))).attempts["r1-a1"].late_dropped == expected
+    assert observe(world, state(replace(ATTEMPT, positions=known)), 0.0).attempts["r1-a1"].late_dropped == expected
 
 
 def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None:
