@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.avro import Field, SchemaError, fields
 from jobs.product import LOG_COLUMNS, Column, Kind, Output, Product, ProductError, Role, Topic, seconds
-from jobs.sql import literal, quoted, read_statements, split_statements
+from jobs.sql import Statement, literal, quoted, read_statements, split_statements
 
 ENVELOPE = (("log_value", "BYTES"), ("log_error", "STRING"))
 """Behind the schema's columns: the record's bytes, and why they could not be decoded."""
@@ -293,16 +293,31 @@ def condition(product: Product, output: str) -> str:
 
 def _expression(product: Product, where: str, text: str) -> str:
     """An expression of product.yaml, which cannot end what it stands in."""
-    file = product.folder / "product.yaml"
+    file, text = product.folder / "product.yaml", text.strip()
     statements = split_statements(file, text)
-    depth = 0
-    for token in (t for s in statements for t in s.tokens):
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth < 0 or (depth == 0 and token.text == ",") or token.text == "/*+":
-            raise ProductError(file, f"{where}: one expression of SQL", text)
-    if len(statements) != 1 or depth or text.rstrip() != statements[0].text.rstrip() or "--" in text or "//" in text:
+    if len(statements) != 1 or not _stands_alone(statements[0]) or text != "".join(_with_spaces(statements[0])):
         raise ProductError(file, f"{where}: one expression of SQL, without comments", text)
-    return text.strip()
+    return text
+
+
+def _stands_alone(expression: Statement) -> bool:
+    """Whether its parentheses, quotes and comments are closed, and it is not several expressions."""
+    depth = 0
+    for before, token in zip((None, *expression.tokens), expression.tokens, strict=False):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        opens = before is not None and before.text + token.text == "/*" and before.start + 1 == token.start
+        if depth < 0 or (depth == 0 and token.text == ",") or opens or token.text in ("'", "`", "/*+", "*/"):
+            return False
+    return depth == 0
+
+
+def _with_spaces(expression: Statement) -> Iterator[str]:
+    """Its tokens, and what is between them where that is nothing but spaces."""
+    end = 0
+    for token in expression.tokens:
+        yield from (c for c in expression.text[end : token.start] if c.isspace())
+        yield token.text
+        end = token.start + len(token.text)
 
 
 def _create(what: str, columns: Sequence[str], options: Mapping[str, str]) -> str:
