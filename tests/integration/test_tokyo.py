@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,9 @@ MIDNIGHT = datetime(2023, 12, 31, 15, tzinfo=UTC)
 SALES, PACE_SECONDS = 72, 0.5
 """A sale an hour of its own time: at this pace every day has several checkpoints in it."""
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
+
+
+pytestmark = pytest.mark.timeout(600)
 
 
 class Till:
@@ -83,7 +87,8 @@ def test_live_days_have_every_sale(tokyo: RunningStack) -> None:
 
 def test_no_operator_dropped_a_record(tokyo: RunningStack) -> None:
     (attempt,) = tokyo.kappa.json("attempts", "tokyo")
-    assert Flink(tokyo.settings).late_dropped(attempt["job"]) == {}
+    with closing(Flink(tokyo.settings)) as flink:
+        assert flink.late_dropped(attempt["job"]) == {}
 
 
 def test_a_replay_is_equal(tokyo: RunningStack) -> None:
@@ -95,12 +100,12 @@ def test_a_replay_is_equal(tokyo: RunningStack) -> None:
 def test_records_that_an_operator_drops_are_seen(stack: RunningStack) -> None:
     run = [*flink_run(stack.settings), "-d", "-pyclientexec", sys.executable, "-py", str(LATE_ROWS)]
     subprocess.run(run, env={**os.environ, **submit_env(stack.settings)}, check=True, capture_output=True, timeout=120)
-    flink = Flink(stack.settings)
-    (job,) = flink.running("late rows")
-    try:
-        dropped = wait_until(lambda: flink.late_dropped(job), 60, "rows are dropped as late")
-        (operator,) = dropped
-        assert operator.startswith("GlobalWindowAggregate["), dropped
-    finally:
-        flink.cancel(job)
-        wait_until(lambda: not flink.running("late rows"), 60, "the job has ended")
+    with closing(Flink(stack.settings)) as flink:
+        (job,) = flink.running("late rows")
+        try:
+            dropped = wait_until(lambda: flink.late_dropped(job), 60, "rows are dropped as late")
+            (operator,) = dropped
+            assert operator.startswith("GlobalWindowAggregate["), dropped
+        finally:
+            flink.cancel(job)
+            wait_until(lambda: not flink.running("late rows"), 60, "the job has ended")
