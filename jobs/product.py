@@ -148,8 +148,8 @@ class OutputSettings(_Model):
     partition: tuple[str, ...] = ()
     """How the table is partitioned, such as day(hour), bucket(16, id), shop."""
     sort: tuple[str, ...] = ()
-    """The table's sort order, such as shop, hour desc. Engines that rewrite data files sort by it; the job writes rows as
-    they come."""
+    """The table's sort order, such as shop, hour desc. Engines that rewrite data files sort by it; the job writes rows
+    as they come."""
 
     @field_validator("of", mode="before")
     @classmethod

@@ -109,6 +109,9 @@ class Log:
                 too_large = self.encode({**self.payment(at), "paid_at": 2**62}, self.now)
                 self.append(too_large, at, "undecodable")
                 self.append(b"\0no Avro", at, "undecodable")
+                # Dated before the records in front of it, and not late by its own timestamp.
+                behind = at - 2 * HOUR
+                self.append(self.encode(self.payment(behind), self.now), behind, "out_of_order")
         self.append(None, BEGIN + (first + count + 4) * HOUR, "heartbeats")
         assert self._producer.flush(30) == 0
 
