@@ -17,7 +17,7 @@ def text() -> str:
 def schema() -> dict[str, Any]:
     """What the model takes, its short forms too."""
     found = ProductSettings.model_json_schema()
-    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "product.yaml"}
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
     outputs, of = found["properties"]["outputs"], found["$defs"]["OutputSettings"]["properties"]["of"]
     outputs["anyOf"] = [
         {"type": "array", "items": {"type": "string"}},
@@ -25,7 +25,14 @@ def schema() -> dict[str, Any]:
     ]
     del outputs["type"]
     of["anyOf"] = [{"type": "string"}, {"type": of.pop("type"), "items": of.pop("items")}]
-    return found
+    return _untitled(found)
+
+
+def _untitled(schema: Any) -> Any:
+    """Without the titles that only repeat the names of fields."""
+    if isinstance(schema, dict):
+        return {k: _untitled(v) for k, v in schema.items() if k != "title" or not isinstance(v, str)}
+    return [_untitled(s) for s in schema] if isinstance(schema, list) else schema
 
 
 if __name__ == "__main__":
