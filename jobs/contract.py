@@ -25,6 +25,8 @@ class Table:
     key: tuple[str, ...] = ()
     generated: bool = False
     """Made by itself: a contract need not speak of it."""
+    added: tuple[str, ...] = ()
+    """Columns that it gets by itself: a contract need not speak of them either."""
 
 
 Tables = Mapping[str, Table]
@@ -63,9 +65,15 @@ def compare(contract: Document, tables: Tables) -> list[Mismatch]:
 
 
 def _compare_table(name: str, said: Document, table: Table) -> Iterator[Mismatch]:
-    fields = Row(tuple(Field(column, stored(parse(type_))) for column, type_ in table.columns.items()))
-    yield from _compare_fields(name, said.get("properties"), fields, top=True)
+    yield from _compare_fields(name, said.get("properties"), _row(table, said), top=True)
     yield from _compare_key(name, _properties(said), table.key)
+
+
+def _row(table: Table, said: Document) -> Row:
+    """The columns that a contract has to speak of."""
+    named = _by_name(said.get("properties"))
+    return Row(tuple(Field(column, stored(parse(type_))) for column, type_ in table.columns.items()
+                     if column in named or column not in table.added))
 
 
 def _compare_fields(where: str, properties: Any, row: Row, *, top: bool = False) -> Iterator[Mismatch]:
@@ -194,8 +202,7 @@ def update(contract: MutableMapping[str, Any], tables: Tables) -> list[str]:
 def _update_table(name: str, document: MutableMapping[str, Any], table: Table) -> Iterator[str]:
     if document.get("properties") is None:
         document["properties"] = []
-    fields = Row(tuple(Field(column, stored(parse(type_))) for column, type_ in table.columns.items()))
-    yield from _update_fields(name, document["properties"], fields)
+    yield from _update_fields(name, document["properties"], _row(table, document))
 
 
 def _add_key(document: Document, key: tuple[str, ...]) -> None:

@@ -18,12 +18,14 @@ from jobs.product import Kind, Product
 from replay.errors import ConfigError, RefusedError
 
 FILE = "contract.yaml"
+PLACE = ("log_topic", "log_partition", "log_offset")
+"""What rows get by themselves."""
 
 
 def tables_of(product: Product) -> dict[str, Table]:
     """The product's outputs as a contract speaks of them."""
     return {name: Table({c.name: c.type for c in output.columns}, output.key or product.identity(output),
-                        generated=output.kind is Kind.rejects)
+                        generated=output.kind is Kind.rejects, added=PLACE if output.kind is Kind.rows else ())
             for name, output in product.outputs.items()}
 
 

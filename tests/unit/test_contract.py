@@ -106,6 +106,16 @@ def test_names_that_differ_by_case_are_named_with_the_right_one() -> None:
     assert Mismatch("orders.id", "each name once", "2 of that name") in compare(again, TABLES)
 
 
+def test_columns_that_rows_get_by_themselves_may_be_left_out() -> None:
+    rows = {"orders": Table({"id": "INT", "log_offset": "BIGINT"}, added=("log_partition", "log_offset"))}
+    left_out: dict[str, Any] = {"schema": [{"name": "orders", "properties": [{"name": "id", "physicalType": "INT"}]}]}
+    assert compare(left_out, rows) == []
+    assert update(left_out, rows) == [] and len(left_out["schema"][0]["properties"]) == 1
+    named = copy.deepcopy(left_out)
+    named["schema"][0]["properties"].append({"name": "log_offset", "physicalType": "INT"})
+    assert compare(named, rows) == [Mismatch("orders.log_offset.physicalType", "BIGINT", "INT")]
+
+
 # Written
 
 def test_a_new_contract_is_what_the_sql_gives() -> None:
