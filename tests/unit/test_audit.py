@@ -94,9 +94,9 @@ class Log:
             self.records[value] = record
         return len(entries) - 1
 
-    def order(self, number: int, appended: int) -> int:
+    def order(self, number: int, appended: int, happened: int | None = None) -> int:
         return self.add("orders", appended, b"order %d" % number, {
-            "id": number, "day": DAY, "ordered_at": time_of(appended)})
+            "id": number, "day": DAY, "ordered_at": time_of(appended if happened is None else happened)})
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
         for offset, (timestamp, value) in enumerate(self.partitions.get((topic, partition), [])):
@@ -145,7 +145,7 @@ def case(tmp_path: Path) -> Case:
     for number in (0, 1, 2, 1):
         made.rows.append(row(number, made.log.order(number, HOUR)))
     made.rows.pop()
-    made.rejects.append(reject(made.log.order(9, HOUR), "late", b"order 9"))
+    made.rejects.append(reject(made.log.order(9, HOUR, -1), "late: …", b"order 9"))
     made.rejects.append(reject(made.log.add("orders", HOUR, b"?"), "undecodable: wrong magic byte", b"?"))
     made.log.add("orders", 100 * HOUR, None)
     made.log.add("shops", HOUR, b"shop", {"name": "corner"})
@@ -205,7 +205,7 @@ def test_a_slow_dimension_keeps_windows_open(case: Case) -> None:
 
 
 @pytest.mark.parametrize(("number", "wrong"), [
-    (0, reject(4, "undecodable: oops", b"order 9")), (1, reject(5, "late", b"?")),
+    (0, reject(4, "undecodable: oops", b"order 9")), (1, reject(5, "late: …", b"?")),
     (1, reject(5, "undecodable: wrong magic byte", b"!")), (2, reject(1, "undecodable: empty", b"", topic="colours"))],
     ids=["decodable", "late yet undecodable", "another payload", "reference"])
 def test_a_wrong_reject_is_found(case: Case, number: int, wrong: dict[str, Any]) -> None:

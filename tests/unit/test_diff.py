@@ -50,7 +50,8 @@ class Log:
 def windowed(product: Product, *, zone: str = "UTC", size: str = "1d", **totals: Any) -> Product:
     """The product with a window of its totals, and its wall clock."""
     assert product.resolved is not None
-    named = product.outputs["totals"].model_copy(update={"window": Window(column="day", size=size), **totals})
+    named = product.outputs["totals"].model_copy(update={
+        "window": Window(column="day", size=size), "key": (), **totals})
     return product.model_copy(update={
         "resolved": product.resolved.model_copy(update={"outputs": {**product.outputs, "totals": named}}),
         "settings": product.settings.model_copy(update={"time_zone": zone})})
@@ -289,7 +290,7 @@ def test_an_aggregate_without_a_window_is_not_compared(case: Case, tmp_path: Pat
     case.old_product = case.new_product = make_product(tmp_path, columns=NUMBERED)
     case.new["totals"] = []
     report = case.diff()
-    assert report.not_compared == {"totals": "product.yaml names no window of it: which of its rows are final?"}
+    assert report.not_compared == {"totals": "its SELECT shows no window: which of its rows are final?"}
     assert report.as_dict()["not_compared"] == report.not_compared
 
 
