@@ -187,7 +187,7 @@ def origin(node: Node, index: int) -> Origin:
 def _of_expression(node: Node, expression: dict[str, Any]) -> Origin:
     if expression.get("kind") == "INPUT_REF":
         return origin(node.inputs[0], int(expression["inputIndex"]))
-    if expression.get("kind") == "CALL" and expression.get("internalName") in ("$CAST$1", "$Reinterpret$1"):
+    if expression.get("kind") == "CALL" and expression.get("internalName") in ("$CAST$1", "$REINTERPRET$1"):
         found = _of_expression(node, expression["operands"][0])
         to = str(expression.get("type", ""))
         if found.kind in ("window_start", "window_end") and to.startswith("DATE"):
