@@ -26,17 +26,17 @@ MINUTE, HOUR = 60_000, 3_600_000
 SALES = 200
 SETTINGS: dict[str, Any] = {
     "name": "sales", "parallelism": 1, "checkpoint_interval": "2s", "switch": "auto",
-    "topics": {"sold": {"time": "at", "allowed_lateness": "1h"},
-               "rates": {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["currency"]},
+    "topics": {"sold": {"time": "happened", "allowed_lateness": "1h", "identity": ["id"]},
+               "rates": {"role": "dimension", "time": "happened", "allowed_lateness": "1h", "key": ["currency"]},
                "shops": {"role": "reference", "key": ["shop"]}},
     "outputs": ["sale_rows"], "lag_limit": {"records": 100, "seconds": 60, "checkpoints": 1}}
 SELECT = """
-SELECT s.id, s.at, s.cents, r.rate, p.city
+SELECT s.id, s.happened, s.cents, r.rate, p.city
 FROM sold AS s
-LEFT JOIN LATERAL TABLE(rates_at(s.at, s.currency)) AS r ON TRUE
-LEFT JOIN LATERAL TABLE(shops_at(s.at, s.shop)) AS p ON TRUE
+LEFT JOIN LATERAL TABLE(rates_at(s.happened, s.currency)) AS r ON TRUE
+LEFT JOIN LATERAL TABLE(shops_at(s.happened, s.shop)) AS p ON TRUE
 """
-AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}
+AT = {"name": "happened", "type": {"type": "long", "logicalType": "timestamp-millis"}}
 SCHEMAS = {"sold": [{"name": "id", "type": "long"}, AT, {"name": "currency", "type": "string"},
                     {"name": "shop", "type": "string"}, {"name": "cents", "type": "long"}],
            "rates": [{"name": "currency", "type": "string"}, AT, {"name": "rate", "type": "long"}],
@@ -85,9 +85,9 @@ def written(stack: RunningStack, folder: Path) -> Iterator[Log]:
     written = Log(stack, load_product(folder))
     for n in range(SALES):
         at = BEGIN + n * 3 * MINUTE
-        written.write("sold", at, id=n, at=at, currency="EUR", shop="a", cents=n)
+        written.write("sold", at, id=n, happened=at, currency="EUR", shop="a", cents=n)
         if at <= BEGIN + 3 * HOUR:
-            written.write("rates", at, currency="EUR", at=at, rate=n)
+            written.write("rates", at, currency="EUR", happened=at, rate=n)
     for shop in range(3):
         written.raw("shops", BEGIN, b"no Avro " + bytes([shop]))
     written.flush()
