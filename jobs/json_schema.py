@@ -25,7 +25,8 @@ def schema() -> dict[str, Any]:
     ]
     del outputs["type"]
     of["anyOf"] = [{"type": "string"}, {"type": of.pop("type"), "items": of.pop("items")}]
-    return _untitled(found)
+    untitled: dict[str, Any] = _untitled(found)
+    return untitled
 
 
 def _untitled(schema: Any) -> Any:
