@@ -20,7 +20,9 @@ def skipping(schema: Schema, place: Place) -> Reader:
 
 
 def _skipper(schema: Schema, place: Place, known: dict[Schema, Skipper]) -> Skipper:
-    sizes: Mapping[str, int] = {"null": 0, "boolean": 1, "float": 4, "double": 8, "fixed": schema.size}
+    if is_empty(schema):
+        return lambda body, depth: None  # records of empty records may be many: each twice in the next, and so on
+    sizes: Mapping[str, int] = {"boolean": 1, "float": 4, "double": 8, "fixed": schema.size}
     if (size := sizes.get(schema.type)) is not None:
         return lambda body, depth: _drop(body.take(size))
     match schema.type:
@@ -80,8 +82,12 @@ def _check_depth(depth: int, place: Place) -> None:
         raise place.reject(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def is_empty(schema: Schema, above: tuple[Schema, ...] = ()) -> bool:
+def is_empty(schema: Schema, known: dict[Schema, bool] | None = None) -> bool:
     """Whether values of a type take no bytes."""
-    if schema.type == "record":
-        return schema not in above and all(is_empty(f.schema, (*above, schema)) for f in schema.fields)
-    return schema.type == "null" or (schema.type == "fixed" and schema.size == 0)
+    if schema.type != "record":
+        return schema.type == "null" or (schema.type == "fixed" and schema.size == 0)
+    known = {} if known is None else known
+    if schema not in known:
+        known[schema] = False  # as long as it is looked at: one that contains itself has no end
+        known[schema] = all(is_empty(f.schema, known) for f in schema.fields)
+    return known[schema]

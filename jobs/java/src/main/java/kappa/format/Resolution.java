@@ -1,9 +1,10 @@
 package kappa.format;
 
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.apache.flink.avro.shaded.org.apache.avro.Schema;
 import org.apache.flink.avro.shaded.org.apache.avro.Schema.Type;
@@ -231,23 +232,19 @@ final class Resolution {
 
     /** Whether values of a type take no bytes. */
     static boolean isEmpty(Schema schema) {
-        return isEmpty(schema, new ArrayList<>());
+        return isEmpty(schema, new IdentityHashMap<>());
     }
 
-    private static boolean isEmpty(Schema schema, List<Schema> above) {
-        return switch (schema.getType()) {
-            case NULL -> true;
-            case FIXED -> schema.getFixedSize() == 0;
-            case RECORD -> {
-                if (above.stream().anyMatch(record -> record == schema)) {
-                    yield false; // it contains itself, so it has no end
-                }
-                above.add(schema);
-                boolean empty = schema.getFields().stream().allMatch(field -> isEmpty(field.schema(), above));
-                above.remove(above.size() - 1);
-                yield empty;
-            }
-            default -> false;
-        };
+    private static boolean isEmpty(Schema schema, Map<Schema, Boolean> known) {
+        if (schema.getType() != Type.RECORD) {
+            return schema.getType() == Type.NULL || schema.getType() == Type.FIXED && schema.getFixedSize() == 0;
+        }
+        Boolean found = known.get(schema);
+        if (found == null) {
+            known.put(schema, false); // as long as it is looked at: one that contains itself has no end
+            found = schema.getFields().stream().allMatch(field -> isEmpty(field.schema(), known));
+            known.put(schema, found);
+        }
+        return found;
     }
 }

@@ -131,6 +131,8 @@ final class WriterSchemas {
             throw e;
         } catch (AvroRuntimeException e) {
             throw new UndecodableException("schema id " + id + " is not valid Avro: " + e.getMessage());
+        } catch (StackOverflowError e) {
+            throw new UndecodableException("schema id " + id + " is not valid Avro: its types are nested too deep");
         }
     }
 
