@@ -22,8 +22,8 @@ TYPES = {
     "fixed": "BYTES",
     "enum": "STRING",
     "date": "DATE",
-    "time-millis": "TIME(3)",
-    "time-micros": "BIGINT",  # microseconds since midnight: Flink's TIME holds milliseconds
+    "time-millis": "TIME(0)",  # as Flink's SQL calls every TIME; it holds milliseconds, and tables get them
+    "time-micros": "BIGINT",  # microseconds since midnight
     "timestamp-millis": "TIMESTAMP_LTZ(3)",
     "timestamp-micros": "TIMESTAMP_LTZ(6)",
     "timestamp-nanos": "TIMESTAMP_LTZ(9)",

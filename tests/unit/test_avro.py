@@ -35,7 +35,7 @@ POINT = {"type": "record", "name": "geo.Point", "fields": [
     ({"type": "map", "values": {"type": "array", "items": "long"}}, "MAP<STRING NOT NULL, ARRAY<BIGINT>>"),
     (POINT, "ROW<`select` INT, `y` DOUBLE>"),
     (logical("int", "date"), "DATE"),
-    (logical("int", "time-millis"), "TIME(3)"),
+    (logical("int", "time-millis"), "TIME(0)"),
     (logical("long", "time-micros"), "BIGINT"),
     (logical("long", "timestamp-millis"), "TIMESTAMP_LTZ(3)"),
     (logical("long", "timestamp-micros"), "TIMESTAMP_LTZ(6)"),

@@ -130,7 +130,7 @@ enum AvroType {
         }
         return switch (of(schema)) {
             case DATE -> DataTypes.DATE();
-            case TIME_MILLIS -> DataTypes.TIME(3);
+            case TIME_MILLIS -> DataTypes.TIME(0); // as SQL calls every TIME; it holds milliseconds
             case TIME_MICROS -> DataTypes.BIGINT();
             case TIMESTAMP_MILLIS -> DataTypes.TIMESTAMP_LTZ(3);
             case TIMESTAMP_MICROS -> DataTypes.TIMESTAMP_LTZ(6);
