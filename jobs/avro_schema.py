@@ -15,6 +15,7 @@ MAX_DEPTH = 64
 """Types may be nested so deep. What reads them calls itself for each level, and must not exhaust its stack."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LAX_NAME = re.compile(r"[^\W\d]\w*")  # as Avro's Java takes it, and so producers may have registered
 _INT, _LONG = 2**31, 2**63
 
 # Logical type → the Avro types that it annotates. On any other it means nothing, as the specification has it.
@@ -99,7 +100,7 @@ def parse(schema_json: str, *, referenced: tuple[str, ...] = (), strict: bool = 
 
 class _Parser:
     def __init__(self, strict: bool) -> None:
-        self._strict = strict
+        self._strict, self._name = strict, _NAME if strict else _LAX_NAME
         self._named: dict[str, Schema] = {}
 
     def read(self, text: str) -> Schema:
@@ -158,7 +159,7 @@ class _Parser:
 
     def _define(self, kind: str, spec: Mapping[str, Any], namespace: str, path: str, depth: int) -> Schema:
         name, given = spec.get("name"), spec.get("namespace")
-        if not isinstance(name, str) or not all(_NAME.fullmatch(part) for part in name.split(".")):
+        if not isinstance(name, str) or not all(self._name.fullmatch(part) for part in name.split(".")):
             raise SchemaError(f"a name of the {kind}{_at(path)}", json.dumps(name))
         full = _full(name, given if isinstance(given, str) else namespace)
         space = full.rpartition(".")[0]
@@ -167,7 +168,7 @@ class _Parser:
         aliases = tuple(_full(a, space) for a in _texts(spec, "aliases", path))
         found = self._named[full] = Schema("record" if kind == "error" else kind, full, aliases)
         if kind == "enum":
-            _symbols(found, spec, path)
+            self._symbols(found, spec, path)
         elif kind == "fixed":
             found.size = _number(spec, "size", -1)
             if found.size < 0:
@@ -184,7 +185,7 @@ class _Parser:
         found: dict[str, SchemaField] = {}
         for f in given:
             name = f.get("name") if isinstance(f, dict) else None
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not self._name.fullmatch(name):
                 raise SchemaError(f"a field with a name{_at(path)}", json.dumps(name))
             if name in found:
                 raise SchemaError("fields of different names", f"'{name}' twice{_at(path)}")
@@ -195,6 +196,15 @@ class _Parser:
             found[name] = SchemaField(name, schema, _texts(f, "aliases", f"{path}.{name}"),
                                       doc if isinstance(doc, str) else "", f.get("default", MISSING))
         return tuple(found.values())
+
+    def _symbols(self, enum: Schema, spec: Mapping[str, Any], path: str) -> None:
+        symbols, default = _texts(spec, "symbols", path), spec.get("default")
+        if not all(self._name.fullmatch(s) for s in symbols) or len(set(symbols)) < len(symbols):
+            raise SchemaError(f"symbols of the enum '{enum.name}' that are names and differ", ", ".join(symbols))
+        if default is not None and default not in symbols:
+            raise SchemaError(f"a default of the enum '{enum.name}' that is one of {', '.join(symbols)}",
+                              json.dumps(default))
+        enum.symbols, enum.default_symbol = symbols, default
 
 
 def fits(schema: Schema, default: Any) -> bool:
@@ -298,16 +308,6 @@ def _logical(schema: Schema, spec: Mapping[str, Any]) -> Schema:
         schema.precision, schema.scale = precision, scale
     schema.logical = logical
     return schema
-
-
-def _symbols(enum: Schema, spec: Mapping[str, Any], path: str) -> None:
-    symbols, default = _texts(spec, "symbols", path), spec.get("default")
-    if not all(_NAME.fullmatch(s) for s in symbols) or len(set(symbols)) < len(symbols):
-        raise SchemaError(f"symbols of the enum '{enum.name}' that are names and differ", ", ".join(symbols))
-    if default is not None and default not in symbols:
-        raise SchemaError(f"a default of the enum '{enum.name}' that is one of {', '.join(symbols)}",
-                          json.dumps(default))
-    enum.symbols, enum.default_symbol = symbols, default
 
 
 def _texts(spec: Mapping[str, Any], key: str, path: str) -> tuple[str, ...]:
