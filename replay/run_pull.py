@@ -64,7 +64,7 @@ def _print(name: str, source: Path | None, pulled: list[Pulled], left: list[Comp
         return
     for p in pulled:
         would = "would become" if dry_run else "is now"
-        out.print(f"{p.file} {would} version {p.version} of {p.topic}-value", markup=False)
+        out.print(f"{_shown(p.file)} {would} version {p.version} of {p.topic}-value", markup=False)
         for change in p.changes:
             out.print(f"  {change}", markup=False)
     for comparison in left:
@@ -74,3 +74,7 @@ def _print(name: str, source: Path | None, pulled: list[Pulled], left: list[Comp
         return
     follow = f" --from {source}" if source else ""
     out.print(f"next:  kappa check {source or Path('sql') / name}\n       kappa deploy {name}{follow}", markup=False)
+
+
+def _shown(file: Path) -> Path:
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file

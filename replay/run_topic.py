@@ -239,20 +239,30 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 def _bad_line(name: str, file: str, form: Form, done: Appended, bad: LineError) -> ConfigError:
-    options = "".join((f" --key {form.key}" if form.key else "", f" --timestamp {form.timestamp}" if form.timestamp
-                       else "", " --envelope" if form.envelope else ""))
-    again = (f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name} -{options}" if file != "-"
-             else f"correct it, and send from line {bad.line} on")
+    """What is wrong with a line, what is in the log, and how to go on from there."""
     where = "standard input" if file == "-" else file
-    return ConfigError(f"line {bad.line} of {where} is no record of {name}: "
-                       f"{'field ' + bad.problem.path if bad.problem.path else 'the line'}; "
-                       f"{_counts(done)} before it are in the log",
+    field = f"field {bad.problem.path}" if bad.problem.path else "the line"
+    if file == "-":
+        again = f"correct it, and send from line {bad.line} on"
+    else:
+        again = f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name}{_options(form)}"
+    return ConfigError(f"line {bad.line} of {where} is no record of {name}: {field}; {_before(done)}",
                        expected=bad.problem.expected, found=bad.problem.found, next=again)
 
 
+def _options(form: Form) -> str:
+    key = f" --key {form.key}" if form.key else ""
+    timestamp = f" --timestamp {form.timestamp}" if form.timestamp else ""
+    return key + timestamp + (" --envelope" if form.envelope else "")
+
+
 def _counts(done: Appended) -> str:
-    heartbeats = f" and {done.heartbeats:,} {_plural(done.heartbeats, 'heartbeat')}" if done.heartbeats else ""
-    return f"{done.records:,} {_plural(done.records, 'record')}{heartbeats}"
+    counted = ((done.records, "record"), (done.heartbeats, "heartbeat"))
+    return " and ".join(f"{n:,} {_plural(n, word)}" for n, word in counted if n) or "no record"
+
+
+def _before(done: Appended) -> str:
+    return f"{_counts(done)} before it are in the log" if done.records + done.heartbeats else "nothing was appended"
 
 
 def _plural(count: int, word: str) -> str:
