@@ -169,7 +169,7 @@ def layout_of(catalog: Catalog) -> tuple[list[str], list[str], str]:
     names = {f.field_id: f.name for f in table.schema().fields}
     return ([f"{f.name}: {f.transform} of {names[f.source_id]}" for f in table.spec().fields],
             [f"{names[f.source_id]} {f.direction.value} {f.null_order.value}" for f in table.sort_order().fields],
-            table.properties["write.distribution-mode"])
+            f"{table.properties['write.distribution-mode']} {table.properties['write.parquet.page-size-bytes']}")
 
 
 TOTALS = (("day", "DATE"), ("shop", "STRING"), ("id", "INT"), ("hour", "TIMESTAMP(6)"))
@@ -180,7 +180,7 @@ def test_a_table_is_made_with_its_partition_spec_and_sort_order(catalog: Catalog
                                               partition=("day(hour)", "shop", "bucket(16, id)", "truncate(4, shop)")))
     assert layout_of(catalog) == (
         ["hour_day: day of hour", "shop: identity of shop", "id_bucket_16: bucket[16] of id",
-         "shop_trunc_4: truncate[4] of shop"], ["shop asc nulls-first", "hour desc nulls-last"], "hash")
+         "shop_trunc_4: truncate[4] of shop"], ["shop asc nulls-first", "hour desc nulls-last"], "hash 65536")
     assert catalog.load_table("shop.totals").scan().to_arrow().num_rows == 0
     assert lake.GENESIS in catalog.load_table("shop.totals").metadata.refs
 
@@ -191,14 +191,15 @@ def test_a_later_release_lays_the_table_out_anew(catalog: Catalog, tmp_path: Pat
     table_changes.ensure(catalog, with_totals(tmp_path, *TOTALS, ("region", "STRING"), partition=("shop", "region"),
                                               sort=("region desc", "id")))
     other = (["shop: identity of shop", "region: identity of region"], ["region desc nulls-last", "id asc nulls-first"],
-             "hash")
+             "hash 65536")
     assert layout_of(catalog) == other
     table_changes.ensure(catalog, first, resume=True)
     assert layout_of(catalog) == other, "a job that goes on takes the table as it is"
     table_changes.ensure(catalog, with_totals(tmp_path, *TOTALS))
-    assert layout_of(catalog) == ([], [], "none")
+    assert layout_of(catalog) == ([], [], "none 1048576")
     table_changes.ensure(catalog, first)
-    assert layout_of(catalog) == (["hour_day: day of hour", "shop: identity of shop"], ["shop asc nulls-first"], "hash")
+    assert layout_of(catalog) == (["hour_day: day of hour", "shop: identity of shop"], ["shop asc nulls-first"],
+                                  "hash 65536")
     before = lake.pointers(catalog, "shop")
     table_changes.ensure(catalog, first)
     assert lake.pointers(catalog, "shop") == before
@@ -211,7 +212,7 @@ def test_a_column_that_files_are_laid_out_by_is_not_dropped(catalog: Catalog, tm
     written = {"totals": set(parts(product_type(bare, "totals")))}
     assert table_changes.drop_columns(catalog, "shop", written) == {"totals": ("id",)}
     assert list(columns_of(catalog)) == ["day", "shop", "hour"]
-    assert layout_of(catalog) == ([], [], "none")
+    assert layout_of(catalog) == ([], [], "none 1048576")
 
 
 def test_a_wrong_layout_is_named_before_anything_is_made(catalog: Catalog, tmp_path: Path) -> None:
