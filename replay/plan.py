@@ -198,7 +198,7 @@ def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
     decides |= {key for key in {*before, *after} if re.fullmatch(r"outputs\.\w+\.where", key)}
     for key in sorted({*before, *after}):
         was, is_ = before.get(key) or None, after.get(key) or None  # an empty list of a new output says nothing
-        if was == is_ or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*))?", key):
+        if was == is_ or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort))?", key):
             continue
         yield Reason(Kind.replay if key in decides else Kind.metadata, f"product.yaml: {key}",
                      f"{_word(before.get(key))} → {_word(after.get(key))}")
