@@ -52,7 +52,7 @@ class Seen:
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
     held_back: str = ""
-    """Which partition results wait for, if for longer than the product's lag limit."""
+    """Which partition results wait for, if for longer than is to be expected."""
     standing_clocks: tuple[str, ...] = ()
     """Operators without a watermark; looked for only when there is a new checkpoint."""
     late_dropped: Mapping[str, int] = field(default_factory=dict)
@@ -182,7 +182,7 @@ class _Waits:
             product = self._eyes.product(attempt, state)
             self._known[release] = quietest(product, self._eyes.clocks(product))
         quiet = self._known[release]
-        return replace(seen, held_back=str(quiet)) if quiet and quiet.seconds > seen.policy.lag_limit.seconds else seen
+        return replace(seen, held_back=str(quiet)) if quiet else seen
 
     def _asked(self, attempt: Attempt) -> bool:
         stands_still = bool(attempt.positions) and self._now - attempt.positions[-1].at > STILL_SECONDS

@@ -36,7 +36,7 @@ class Quiet:
 
 
 def quietest(product: Product, clocks: Clocks) -> Quiet | None:
-    """The partition that holds results back most; None when none does.
+    """The partition that holds results back most, and for longer than is to be expected; None when none does.
 
     A result waits until every partition's clock less its lateness has passed its time. Of what it waits for a topic,
     only that counts which a record there would spare it: a longer allowed lateness is the product's own choice.
@@ -55,8 +55,20 @@ def quietest(product: Product, clocks: Clocks) -> Quiet | None:
             continue
         held = watermark - (clock - lateness[topic])
         found.append(Quiet(topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events))
-    quiet = max(found, key=lambda q: q.seconds)
-    return quiet if quiet.seconds > 0 else None
+    odd = [q for q in found if q.seconds > _expected(product, q.topic)]
+    return max(odd, key=lambda q: q.seconds, default=None)
+
+
+def _expected(product: Product, name: str) -> float:
+    """Seconds that results may wait for a topic and nobody wonders.
+
+    Partitions of a topic with few records are always some minutes apart, and windows wait for its lateness anyway. A
+    look-up that waits is another thing: with it no checkpoint of the job completes.
+    """
+    topic, limit = product.topics[name], product.settings.lag_limit.seconds
+    if topic.role is Role.dimension and topic.key:
+        return limit
+    return max(limit, seconds(topic.allowed_lateness or "0s"))
 
 
 def duration(seconds: float) -> str:

@@ -100,12 +100,6 @@ def test_what_results_wait_for_is_looked_for_where_somebody_waits(
     assert bool(seen.held_back) is told
 
 
-def test_a_clock_within_the_lag_limit_is_nothing_to_tell_of() -> None:
-    near = {"flights": {0: 10**12, 1: 10**12 - 59_000}}
-    world = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)}, clocks_now=near)
-    assert observe(world, state(ATTEMPT), 0.0).attempts["r1-a1"].held_back == ""
-
-
 def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
     world = FakeWorld(Clock(), down=True)
     seen = observe(world, state(ATTEMPT), 0.0)
