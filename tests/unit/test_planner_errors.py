@@ -103,8 +103,8 @@ def test_a_statement_that_names_no_topic_may_mean_any_column() -> None:
 
 
 def test_a_reserved_word() -> None:
-    error = java('org.apache.flink.table.api.SqlParserException: SQL parse failed. Encountered "hour" at line 1, column 8.'
-                 '\nWas expecting one of:\n    "ABS" ...\n    ',
+    error = java('org.apache.flink.table.api.SqlParserException: SQL parse failed. Encountered "hour" at line 1, '
+                 'column 8.\nWas expecting one of:\n    "ABS" ...\n    ',
                  'org.apache.calcite.sql.parser.SqlParseException: Encountered "hour" at line 1, column 8.')
     problem = planner_problem(error, statement("\nSELECT hour FROM orders"), KNOWN)
     assert problem == Problem("rows.sql", 2, 'Encountered "hour" at line 1, column 8.',
