@@ -197,11 +197,12 @@ class _Tables:
         """Partition → offsets of rows whose event is in the table at another offset too; the last of each event."""
         identity = self.product.topics[topic].identity
         found: dict[int, list[int]] = {}
-        for table in self._named(Kind.rows, topic) if identity else ():
+        for table in self._knowing(topic, identity):
             for partition, offset in self.connection.execute(
-                    f'SELECT max(log_partition), max(log_offset) FROM "{table}" GROUP BY {_columns(identity)}'
-                    " HAVING min(log_offset) <> max(log_offset) OR min(log_partition) <> max(log_partition)"
-                    ).fetchall():
+                    f'SELECT max(log_partition), max(log_offset) FROM "{table}" WHERE TRUE{self._of(table)}'
+                    f" GROUP BY {_columns(identity)}"
+                    " HAVING min(log_offset) <> max(log_offset) OR min(log_partition) <> max(log_partition)",
+                    self._topic_of(table, topic)).fetchall():
                 found.setdefault(partition, []).append(offset)
         return {partition: sorted(offsets) for partition, offsets in found.items()}
 
@@ -214,8 +215,14 @@ class _Tables:
         lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **{names[c]: values[c] for c in identity}})
         same = " AND ".join(f'r."{c}" IS NOT DISTINCT FROM l.{names[c]}' for c in identity)
         with self._registered("lost_events", lost):
-            return {offset for table in self._named(Kind.rows, topic) for (offset,) in self.connection.execute(
-                f'SELECT l.lost_offset FROM lost_events l SEMI JOIN "{table}" r ON {same}').fetchall()}
+            return {offset for table in self._knowing(topic, identity) for (offset,) in self.connection.execute(
+                f'SELECT l.lost_offset FROM lost_events l SEMI JOIN "{table}" r ON {same}{self._of(table)}',
+                self._topic_of(table, topic)).fetchall()}
+
+    def _knowing(self, topic: str, identity: Sequence[str]) -> list[str]:
+        """The tables of the topic that tell its events apart: those with every column of the identity."""
+        return [name for name in self._named(Kind.rows, topic) if identity
+                and {c.name for c in self.product.outputs[name].columns}.issuperset(identity)]
 
     def filtered(self, topic: str, records: Mapping[int, Mapping[str, Any]]) -> set[int]:
         """Of missing records, the offsets of those of which the `where` of a table does not hold."""

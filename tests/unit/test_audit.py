@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from replay.accounting import array, missing, ranges, reconcile
 from replay.audit import AuditReport, Subject, audit
 from replay.errors import RefusedError
 from replay.settings import Settings
-from tests.unit.lake_tables import make_product, make_settings, sink
+from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 
 DAY = dt.date(2013, 1, 1)
 HOUR = 3_600_000
@@ -137,22 +138,18 @@ class Case:
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
     """Orders 0, 1, 2 with their rows; order 1 sent twice; a late one, garbage, heartbeats; the clock far ahead."""
-    settings, product = make_settings(tmp_path), make_product(tmp_path)
-    catalog = lake.open_catalog(settings)
-    table_changes.ensure(catalog, product)
-    lake.create_branch(catalog, product, "r1-a1")
-    made = Case(settings, product)
+    case = made(tmp_path, COLUMNS)
     for number in (0, 1, 2, 1):
-        made.rows.append(row(number, made.log.order(number, HOUR)))
-    made.rows.pop()
-    made.rejects.append(reject(made.log.order(9, HOUR, -1), "late: …", b"order 9"))
-    made.rejects.append(reject(made.log.add("orders", HOUR, b"?"), "undecodable: wrong magic byte", b"?"))
-    made.log.add("orders", 100 * HOUR, None)
-    made.log.add("shops", HOUR, b"shop", {"name": "corner"})
-    made.log.add("shops", 100 * HOUR, None)
-    made.rejects.append(reject(made.log.add("colours", 0, b""), "undecodable: empty", b"", topic="colours"))
-    made.log.add("colours", 0, b"red", {"name": "red"})
-    return made
+        case.rows.append(row(number, case.log.order(number, HOUR)))
+    case.rows.pop()
+    case.rejects.append(reject(case.log.order(9, HOUR, -1), "late: …", b"order 9"))
+    case.rejects.append(reject(case.log.add("orders", HOUR, b"?"), "undecodable: wrong magic byte", b"?"))
+    case.log.add("orders", 100 * HOUR, None)
+    case.log.add("shops", HOUR, b"shop", {"name": "corner"})
+    case.log.add("shops", 100 * HOUR, None)
+    case.rejects.append(reject(case.log.add("colours", 0, b""), "undecodable: empty", b"", topic="colours"))
+    case.log.add("colours", 0, b"red", {"name": "red"})
+    return case
 
 
 def of(report: AuditReport, topic: str) -> dict[str, Any]:
@@ -229,3 +226,199 @@ def test_an_unknown_position_is_refused(case: Case) -> None:
     with pytest.raises(RefusedError) as e:
         audit(case.settings, case.product, Subject({}, {"orders": {0: 1}}), case.log)
     assert e.value.found == "none of colours, shops"
+
+
+# What became of records that no table has
+
+
+def add(case: Case, number: int, appended: int, happened: int | None = None) -> int:
+    return case.log.order(number, appended, happened)
+
+
+def test_every_reason_is_a_class(case: Case) -> None:
+    offsets = {"ahead: …": add(case, 20, HOUR, 26 * HOUR), "out of order: …": add(case, 21, HOUR),
+               "no time: …": case.log.add("orders", HOUR, b"22", {"id": 22, "day": DAY, "ordered_at": None})}
+    case.rejects += [reject(o, reason, b"22" if "no time" in reason else b"order %d" % (20 + i))
+                     for i, (reason, o) in enumerate(offsets.items())]
+    case.rejects.append(reject(case.log.add("shops", HOUR, b"nobody", {"name": None}), "no key: name is NULL",
+                               b"nobody", topic="shops"))
+    report = case.audit()
+    assert report.ok
+    assert {c: report.totals[c] for c in ("late", "ahead", "out_of_order", "no_time", "no_key", "undecodable")} == {
+        "late": 1, "ahead": 1, "out_of_order": 1, "no_time": 1, "no_key": 1, "undecodable": 2}
+
+
+@pytest.mark.parametrize("reason", ["late: …", "ahead: …", "no time: …", "undecodable: …", "because"])
+def test_a_reason_that_is_not_true_is_found(case: Case, reason: str) -> None:
+    case.rejects.append(reject(add(case, 20, HOUR), reason, b"order 20"))
+    assert case.audit().totals["wrong_rejects"] == 1
+
+
+def test_a_reason_that_nobody_gives_is_no_class(case: Case) -> None:
+    case.rejects.append(reject(add(case, 20, HOUR), "because", b"order 20"))
+    found = of(case.audit(), "orders")
+    assert (found["unaccounted"], found["violations"]) == (1, {"wrong_rejects": 1})
+
+
+def change(case: Case, *, topic: dict[str, Any] | None = None, longest_wait: float = 60,
+           **orders: Any) -> None:
+    """Other rules of the topic `orders`, other properties of the table."""
+    product = case.product
+    assert product.resolved is not None
+    placed = product.settings.topics["placed"].model_copy(update=topic or {})
+    outputs = {**product.outputs, "orders": product.outputs["orders"].model_copy(update=orders)}
+    case.product = product.model_copy(update={
+        "settings": product.settings.model_copy(update={"topics": {**product.settings.topics, "placed": placed}}),
+        "resolved": product.resolved.model_copy(update={"outputs": outputs, "longest_wait": longest_wait})})
+
+
+def test_records_that_where_leaves_out_are_filtered(case: Case) -> None:
+    change(case, where="id < 50")
+    add(case, 60, HOUR)
+    report = case.audit()
+    assert report.ok
+    assert of(report, "orders")["filtered"] == 1
+
+
+@pytest.mark.parametrize("where", ["id < 70", "id IS NOT NULL", "id = 60 OR id < 50"])
+def test_a_record_of_which_where_holds_is_lost_without_its_row(case: Case, where: str) -> None:
+    change(case, where=where)
+    lost = add(case, 60, HOUR)
+    report = case.audit()
+    assert not report.ok
+    assert of(report, "orders")["samples"] == {"unaccounted": [lost]}
+
+
+def test_of_null_where_does_not_hold(case: Case) -> None:
+    change(case, where="id + 1 > 0")
+    case.log.add("orders", HOUR, b"nobody", {"id": None, "day": DAY, "ordered_at": time_of(HOUR)})
+    case.log.order(1, HOUR)
+    report = case.audit()
+    assert report.ok
+    assert (of(report, "orders")["filtered"], of(report, "orders")["duplicates"]) == (1, 2)
+
+
+def test_a_filtered_record_is_filtered_whatever_its_event_has(case: Case) -> None:
+    """An event that is sent again with another content: it is not in the table because of what it holds."""
+    change(case, where="id < 50", topic={"identity": ("day",)})
+    add(case, 60, HOUR)
+    assert of(case.audit(), "orders")["filtered"] == 1
+
+
+@pytest.mark.parametrize(("appended", "expected"), [
+    (99 * HOUR, "open_windows"), (98 * HOUR, "may_be_ahead"), (75 * HOUR, "may_be_ahead"), (74 * HOUR, "unaccounted")])
+def test_of_a_computed_time_it_is_known_when_it_comes_at_the_latest(
+        case: Case, appended: int, expected: str) -> None:
+    """The watermark is at 99 hours; a time may be up to a day behind the record's timestamp."""
+    change(case, topic={"time": "happened", "columns": {"happened": "ordered_at"}})
+    case.rejects[0] = {**case.rejects[0], "reason": "late: …"}
+    add(case, 30, appended - 30_000)
+    found = of(case.audit(), "orders")
+    assert found[expected] == 1
+    assert found["unaccounted"] == (expected == "unaccounted")
+
+
+def test_a_time_far_ahead_waits_until_the_clock_has_come_there(case: Case) -> None:
+    add(case, 30, 95 * HOUR, 110 * HOUR)
+    add(case, 31, 95 * HOUR, 98 * HOUR)
+    found = of(case.audit(), "orders")
+    assert (found["open_windows"], found["samples"]) == (1, {"unaccounted": [8]})
+
+
+def test_a_window_adds_to_the_wait(case: Case) -> None:
+    add(case, 30, 95 * HOUR, 98 * HOUR)
+    change(case, longest_wait=3 * 3600)
+    assert of(case.audit(), "orders")["open_windows"] == 1
+
+
+def test_events_are_the_same_by_a_uuid(tmp_path: Path) -> None:
+    """fastavro makes a UUID of it, the tables hold text."""
+    columns = {**COLUMNS, "orders": (("event", "STRING"), *COLUMNS["orders"][1:])}
+    case = made(tmp_path, columns)
+    change(case, topic={"identity": ("event",)})
+    event, other = UUID(int=7), UUID(int=8)
+    for value, key in ((b"1", event), (b"again", event), (b"2", other)):
+        case.log.add("orders", HOUR, value, {"event": key, "day": DAY, "ordered_at": time_of(HOUR)})
+    case.rows = [{"event": str(event), "day": DAY, "log_partition": 0, "log_offset": 0}]
+    finish(case)
+    found = of(case.audit(), "orders")
+    assert (found["rows"], found["duplicates"], found["samples"]) == (1, 1, {"unaccounted": [2]})
+
+
+def test_a_table_of_two_topics(tmp_path: Path) -> None:
+    """Rows of the one do not stand for records of the other, at the same partition and offset."""
+    columns = {**COLUMNS, "orders": (("log_topic", "STRING"), *COLUMNS["orders"])}
+    case = made(tmp_path, columns)
+    refunds = case.product.settings.topics["placed"].model_copy(update={"topic": "pg.public.refunds"})
+    case.product = case.product.model_copy(update={"settings": case.product.settings.model_copy(update={
+        "topics": {**case.product.settings.topics, "refunds": refunds}})})
+    change(case, of=("orders", "pg.public.refunds"))
+    for number in (0, 1):
+        case.log.order(number, HOUR)
+        case.log.add("pg.public.refunds", HOUR, b"refund %d" % number, {
+            "id": number, "day": DAY, "ordered_at": time_of(HOUR)})
+    case.rows = [{**row(0, 0), "log_topic": "orders"}, {**row(1, 1), "log_topic": "orders"},
+                 {**row(0, 0), "log_topic": "pg.public.refunds"}, {**row(5, 0), "log_topic": "somewhere"}]
+    finish(case)
+    case.log.add("pg.public.refunds", 100 * HOUR, None)
+    report = case.audit()
+    assert (of(report, "orders")["rows"], of(report, "orders")["unaccounted"]) == (2, 0)
+    found = of(report, "pg.public.refunds")
+    assert (found["rows"], found["unaccounted"], found["samples"]) == (1, 1, {"unaccounted": [1]})
+    assert not any(p.violations for p in report.partitions)
+    assert report.stray_rows == {"orders": 1}
+
+
+def test_a_topic_with_another_name_in_kafka(tmp_path: Path) -> None:
+    """Positions, rejects and rows go by Kafka's name; a quote in it is a character."""
+    case = made(tmp_path, COLUMNS)
+    dotted = "pg.it's.orders"
+    change(case, topic={"topic": dotted}, of=(dotted,))
+    for number in (0, 1):
+        case.log.add(dotted, HOUR, b"%d" % number, {"id": number, "day": DAY, "ordered_at": time_of(HOUR)})
+    case.rejects = [reject(case.log.add(dotted, HOUR, b"?"), "undecodable: …", b"?", topic=dotted)]
+    case.rows = [row(0, 0), row(1, 1)]
+    finish(case)
+    case.log.add(dotted, 100 * HOUR, None)
+    report = case.audit()
+    assert report.ok and report.stray_rows == {}
+    assert (of(report, dotted)["rows"], of(report, dotted)["undecodable"]) == (2, 1)
+
+
+def test_a_reject_of_another_topic_does_not_account_for_a_record(case: Case) -> None:
+    case.rejects[1] = {**case.rejects[1], "log_topic": "placed"}
+    report = case.audit()
+    assert (report.stray_rows, of(report, "orders")["samples"]) == ({"rejects": 1}, {"unaccounted": [5]})
+
+
+def test_a_table_without_the_identity_tells_no_duplicates(tmp_path: Path) -> None:
+    case = made(tmp_path, {**COLUMNS, "orders": COLUMNS["orders"][1:]})
+    for number in (0, 1, 0):
+        case.log.order(number, HOUR)
+    case.rows = [{"day": DAY, "log_partition": 0, "log_offset": offset} for offset in (0, 1)]
+    finish(case)
+    found = of(case.audit(), "orders")
+    assert (found["rows"], found["samples"], found["violations"]) == (2, {"unaccounted": [2]}, {})
+
+
+def test_a_topic_that_no_table_accounts_for_is_refused(case: Case) -> None:
+    change(case, of=())
+    with pytest.raises(RefusedError) as e:
+        case.audit()
+    assert e.value.message == "topic orders cannot be accounted for"
+    assert e.value.expected == "an output with a row for each of its records: SELECT … FROM placed"
+
+
+def made(folder: Path, columns: Mapping[str, Sequence[tuple[str, str]]]) -> Case:
+    """A case with these tables and an empty log."""
+    settings, product = make_settings(folder), make_product(folder, columns=columns)
+    catalog = lake.open_catalog(settings)
+    table_changes.ensure(catalog, product)
+    lake.create_branch(catalog, product, "r1-a1")
+    return Case(settings, product)
+
+
+def finish(case: Case) -> None:
+    """The clocks of all topics come far."""
+    for topic in ("orders", "shops", "colours"):
+        case.log.add(topic, 100 * HOUR, None)
