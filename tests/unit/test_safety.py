@@ -1,0 +1,471 @@
+"""The replay-safety check on statements and on hand-made plans: everything that it refuses, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import safety
+from jobs.plan import Node, parse_plan
+from jobs.problem import Problem
+from jobs.product import Product
+from jobs.safety import LOG_CLOCK, check_plan, check_statements
+from tests.unit import plans
+from tests.unit.folders import SETTINGS, changed, write
+from tests.unit.plans import agg, aggregate, calc, call, cast, node, ref, scan, sink, where
+from tests.unit.products import flights, orders
+
+SAFE = changed(SETTINGS, lambda s: s.update(outputs={"rows": {}}, functions={}))
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    """Events with an identity, in one table of rows."""
+    return write(tmp_path, settings=SAFE)
+
+
+def statements(product: Product, *, rows: str | None = None, views: str | None = None) -> list[Problem]:
+    if rows is not None:
+        product.select_sql("rows").write_text(rows)
+    if views is not None:
+        product.views_sql.write_text(views)
+    return list(check_statements(product))
+
+
+# --- statements and product.yaml
+
+
+@pytest.mark.parametrize("of", [flights, orders])
+def test_our_products_say_nothing_that_is_refused(of: Any) -> None:
+    assert list(check_statements(of())) == []
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("SELECT a FROM orders /*+ OPTIONS('scan.startup.mode' = 'latest-offset') */", 1),
+    ("SELECT\n/*+ STATE_TTL('orders' = '1 d') */ a FROM orders", 2),
+    ("SELECT a FROM orders\n\n/*+LOOKUP('table'='x')*/ AS o", 3),
+])
+def test_hints_are_refused(product: Product, text: str, line: int) -> None:
+    assert statements(product, rows=text) == [Problem(
+        str(product.folder / "rows.sql"), line, "a hint",
+        "product.yaml: what a job reads, keeps and how it joins is the same in every run")]
+    assert statements(product, rows="SELECT a FROM v", views=f"CREATE VIEW v AS {text}") == [Problem(
+        str(product.folder / "views.sql"), line, "a hint",
+        "product.yaml: what a job reads, keeps and how it joins is the same in every run")]
+
+
+@pytest.mark.parametrize("text", [
+    "SELECT '/*+ x */' AS a FROM orders", "SELECT a FROM orders -- /*+ x */", "SELECT a FROM orders // /*+ x */",
+    "SELECT a /* + x */ FROM orders", "SELECT '\\' AS b, a FROM orders -- '/*+ x */"])
+def test_what_is_no_hint(product: Product, text: str) -> None:
+    assert statements(product, rows=text) == []
+
+
+@pytest.mark.parametrize("name", ["orders__log", "`orders__log`"])
+def test_the_log_itself_is_not_read(product: Product, name: str) -> None:
+    assert statements(product, rows=f"SELECT a\nFROM {name}") == [Problem(
+        str(product.folder / "rows.sql"), 2, "orders__log",
+        "orders: its records that could be decoded and are on time; the others are in rejects")]
+
+
+@pytest.mark.parametrize("text", ["SELECT 'orders__log' AS a FROM orders", "SELECT a FROM orders -- orders__log"])
+def test_the_logs_name_in_a_text_is_none(product: Product, text: str) -> None:
+    assert statements(product, rows=text) == []
+
+
+def test_an_order_of_rows_is_refused_where_it_stands(product: Product) -> None:
+    (problem,) = statements(product, rows="SELECT a FROM orders\nORDER BY a")
+    assert (problem.line, problem.construct) == (2, "ORDER BY")
+    for text in ("SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY `at`) AS n FROM orders",
+                 "SELECT `order` AS a FROM orders", "SELECT a FROM (SELECT a FROM orders ORDER BY a)"):
+        assert statements(product, rows=text) == []
+
+
+VIEW = "CREATE VIEW v AS SELECT a FROM orders"
+
+
+@pytest.mark.parametrize(("views", "line", "construct", "instead"), [
+    ("SELECT 1", 1, "SELECT 1", "CREATE VIEW name AS SELECT …"),
+    ("SET 'a' = 'b'", 1, "SET 'A' =", "CREATE VIEW name AS SELECT …"),
+    (f"{VIEW};\nINSERT INTO rows SELECT 1", 2, "INSERT INTO ROWS", "CREATE VIEW name AS SELECT …"),
+    (f"{VIEW};\nCREATE TABLE t (a INT)", 2, "CREATE TABLE T", "CREATE VIEW name AS SELECT …"),
+    (f"{VIEW};\nCREATE FUNCTION f AS 'x'", 2, "CREATE FUNCTION F", "CREATE VIEW name AS SELECT …"),
+    (f"{VIEW};\nDROP VIEW v", 2, "DROP VIEW V", "CREATE VIEW name AS SELECT …"),
+    (f"{VIEW};\n\nCREATE VIEW orders AS SELECT 1", 3, "view orders", "a name of its own, without __"),
+    (f"{VIEW};\nCREATE VIEW rows AS SELECT 1", 2, "view rows", "a name of its own, without __"),
+    (f"{VIEW};\nCREATE VIEW rejects AS SELECT 1", 2, "view rejects", "a name of its own, without __"),
+    (f"{VIEW};\nCREATE VIEW w__log AS SELECT 1", 2, "view w__log", "a name of its own, without __"),
+    (f"{VIEW};\nCREATE TEMPORARY VIEW `w` AS SELECT 1", 2, "view w is used by nothing", "a use of it, or its removal"),
+    (f"CREATE VIEW w AS SELECT a FROM w;\n{VIEW}", 1, "view w is used by nothing", "a use of it, or its removal"),
+])
+def test_views_sql_creates_views_that_are_used(
+        product: Product, views: str, line: int, construct: str, instead: str) -> None:
+    found = statements(product, rows="SELECT a FROM v", views=views)
+    assert Problem(str(product.folder / "views.sql"), line, construct, instead) in found
+
+
+def test_a_view_may_be_used_by_a_later_one(product: Product) -> None:
+    assert statements(product, rows="SELECT a FROM w", views=f"{VIEW};\nCREATE VIEW w AS SELECT a FROM v") == []
+
+
+def test_functions_are_declared_deterministic(tmp_path: Path) -> None:
+    made = write(tmp_path, settings=changed(SETTINGS, lambda s: s["functions"].update(
+        g={"python": "udfs.x:g", "returns": "INT", "deterministic": True})))
+    assert list(check_statements(made)) == [Problem(
+        str(tmp_path / "product.yaml"), 0, "function f is not declared deterministic",
+        "deterministic: true, once equal arguments give equal results in every run")]
+
+
+@pytest.mark.parametrize("setting", [
+    "table.exec.state.ttl", "table.exec.source.idle-timeout", "table.exec.mini-batch.enabled", "table.local-time-zone",
+    "execution.runtime-mode", "table.exec.async-lookup.timeout", "table.dynamic-table-options.enabled",
+    "execution.checkpointing.mode", "parallelism.default", "table.exec.emit.late-fire.enabled",
+    "table.optimizer.reuse-source-enabled", "jobmanager.memory.process.size", ""])
+def test_settings_that_may_decide_rows_are_refused(tmp_path: Path, setting: str) -> None:
+    made = write(tmp_path, settings={**SAFE, "flink": {setting: "x", "state.backend.type": "rocksdb"}})
+    (problem,) = check_statements(made)
+    assert (problem.file, problem.construct) == (str(tmp_path / "product.yaml"), f"flink setting {setting}")
+    assert problem.instead.startswith("nothing, or one that decides no row: those that begin with state.backend, ")
+
+
+def test_settings_that_decide_no_row_are_the_products_own(tmp_path: Path) -> None:
+    flink = {"state.backend.type": "rocksdb", "restart-strategy.type": "fixed-delay",
+             "python.fn-execution.bundle.size": "1000", "table.optimizer.agg-phase-strategy": "ONE_PHASE"}
+    assert list(check_statements(write(tmp_path, settings={**SAFE, "flink": flink}))) == []
+
+
+def test_all_problems_of_the_statements_are_told(tmp_path: Path) -> None:
+    made = write(tmp_path, settings={**SETTINGS, "flink": {"table.exec.state.ttl": "1 d"}})
+    found = statements(made, rows="SELECT a FROM orders__log /*+ x */ ORDER BY a", views=VIEW)
+    assert [p.construct for p in found] == [
+        "view v is used by nothing", "orders__log", "a hint", "ORDER BY", "function f is not declared deterministic",
+        "flink setting table.exec.state.ttl"]
+
+
+# --- plans
+
+
+EVENTS = scan("orders", "a", "at", "log_partition", "log_offset")
+REJECTS = sink(EVENTS, "rejects")
+
+
+def refused(product: Product, last: Node, *others: Node) -> list[tuple[str, str]]:
+    """What is refused of a job that fills `rows`: construct and what to write instead."""
+    return [(p.construct, p.instead) for p in check_plan(product, (sink(last), REJECTS, *others))]
+
+
+@pytest.mark.parametrize("of", [flights, orders])
+def test_the_plans_of_our_products_are_safe(of: Any) -> None:
+    product = of()
+    found = parse_plan((plans.PLANS / f"{product.name}.json").read_text())
+    assert list(check_plan(product, found)) == []
+
+
+def test_a_topic_of_which_only_rejects_are_kept(product: Product) -> None:
+    found = list(check_plan(product, (sink(node("values", columns=["a"])), REJECTS)))
+    assert found == [Problem(str(product.folder / "product.yaml"), 0, "topic orders is not read",
+                             "a use of it, or its removal from product.yaml")]
+
+
+def test_no_plan_at_all(product: Product) -> None:
+    assert [p.construct for p in check_plan(product, ())] == ["topic orders is not read"]
+
+
+def test_a_topic_that_is_read_twice(product: Product) -> None:
+    second = sink(scan("orders", "a"), "sums")
+    assert [p.construct for p in check_plan(product, (sink(EVENTS), REJECTS, second))] == [
+        "topic orders is read 2 times"]
+
+
+def test_a_watermark_behind_the_source(product: Product) -> None:
+    behind = node("watermark-assigner", scan("orders", "a", pushed=False))
+    found = [c for c, _ in [(p.construct, p) for p in check_plan(product, (sink(behind),))]]
+    assert found == ["the watermark of orders is not taken inside the source, per partition", "watermark-assigner"]
+
+
+@pytest.mark.parametrize("operator", [
+    "watermark-assigner", "lookup-join", "group-aggregate", "local-group-aggregate", "global-group-aggregate",
+    "incremental-group-aggregate", "group-table-aggregate", "join", "changelog-normalize", "limit", "sort-limit",
+    "rank", "sort", "temporal-sort", "match", "process-table-function"])
+def test_refused_operators(product: Product, operator: str) -> None:
+    assert operator not in safety._OPERATORS
+    assert refused(product, node(operator, EVENTS)) == [(operator, safety._INSTEAD[operator])]
+
+
+def test_an_operator_that_nobody_knows_is_refused_by_name(product: Product) -> None:
+    for unknown in ("multi-join", "delta-join", "ml-predict-table-function", "data-stream-scan", "legacy-sink",
+                    "python-group-aggregate", "python-group-window-aggregate", "python-over-aggregate",
+                    "mini-batch-assigner", "async-calc", "dynamic-filtering-data-collector", "no-such-operator"):
+        assert refused(product, node(unknown, EVENTS)) == [
+            (unknown, "another form: nobody has shown this operator to be safe to replay")]
+
+
+def test_every_safe_operator_is_named() -> None:
+    """What is added here has to be shown to be safe first."""
+    assert set(safety._OPERATORS) == {
+        "table-source-scan", "calc", "python-calc", "exchange", "union", "values", "expand", "drop-update-before",
+        "temporal-join", "window-table-function", "window-aggregate", "local-window-aggregate",
+        "global-window-aggregate", "window-deduplicate", "window-join", "group-window-aggregate", "window-rank",
+        "over-aggregate", "interval-join", "correlate", "python-correlate", "deduplicate", "sink"}
+
+
+def test_groups_of_half_a_window_never_close(product: Product) -> None:
+    windows = node("window-table-function", EVENTS, columns=[*EVENTS.columns, "window_start", "window_end", "t"])
+    for operator in ("group-aggregate", "local-group-aggregate", "global-group-aggregate"):
+        assert refused(product, node(operator, node("exchange", windows))) == [
+            (operator, "GROUP BY window_start, window_end: with only one of them the groups never close")]
+
+
+@pytest.mark.parametrize("last", [
+    calc(EVENTS, a=ref(0)), node("exchange", EVENTS), node("expand", EVENTS), aggregate(EVENTS, 0),
+    aggregate(EVENTS, 0, type_="global-window-aggregate"), node("python-calc", EVENTS),
+    node("drop-update-before", EVENTS), node("window-table-function", EVENTS), node("window-deduplicate", EVENTS),
+], ids=lambda n: n.type)
+def test_safe_operators(product: Product, last: Node) -> None:
+    assert refused(product, last) == []
+
+
+@pytest.mark.parametrize("changes", [["INSERT", "UPDATE_AFTER"], ["INSERT", "UPDATE_BEFORE", "UPDATE_AFTER", "DELETE"],
+                                     ["UPSERT"]])
+def test_an_update_stream_into_a_table(product: Product, changes: Sequence[str]) -> None:
+    found = [p.construct for p in check_plan(product, (sink(EVENTS, "rows", changes), REJECTS))]
+    assert found == [f"an update stream ({', '.join(changes)}) into append-only table rows"]
+
+
+@pytest.mark.parametrize("operator", [
+    "window-table-function", "window-aggregate", "local-window-aggregate", "global-window-aggregate",
+    "window-deduplicate", "window-join", "window-rank"])
+def test_windows_are_of_event_time_and_have_an_end(product: Product, operator: str) -> None:
+    extra: dict[str, Any] = {"orderBy": {"fields": [{"index": 2}, {"index": 3}]}}
+    now = node(operator, EVENTS, windowing={"window": {"type": "TumblingWindow"}, "isRowtime": False}, **extra)
+    assert refused(product, now) == [(f"{operator} in processing time", LOG_CLOCK)]
+    session = node(operator, EVENTS, windowing={"window": {"type": "SessionWindow"}, "isRowtime": True}, **extra)
+    assert refused(product, session) == [
+        ("a session window", "a tumbling or hopping window: a busy key's session never ends")]
+
+
+@pytest.mark.parametrize(("window", "construct"), [
+    ({"kind": "TUMBLE", "isRowtime": True}, None),
+    ({"kind": "TUMBLE", "isRowtime": False}, "group-window-aggregate in processing time"),
+    ({"kind": "TUMBLE", "timeField": {"type": "TIMESTAMP", "kind": "PROCTIME"}},
+     "group-window-aggregate in processing time"),
+    ({"kind": "SESSION"}, "a session window"), ({"type": "SessionGroupWindow"}, "a session window"),
+])
+def test_windows_of_the_old_syntax(product: Product, window: dict[str, Any], construct: str | None) -> None:
+    found = refused(product, node("group-window-aggregate", EVENTS, window=window))
+    assert [c for c, _ in found] == ([construct] if construct else [])
+
+
+@pytest.mark.parametrize(("group", "construct"), [
+    ({"isRows": False, "lowerBound": {"kind": "BOUNDED_WINDOW"}}, None),
+    ({"isRows": True, "lowerBound": {"kind": "BOUNDED_WINDOW"}}, "OVER (… ROWS …)"),
+    ({"isRows": True, "lowerBound": {"kind": "UNBOUNDED_PRECEDING"}}, "OVER (… ROWS …)"),
+    ({"isRows": False, "lowerBound": {"kind": "UNBOUNDED_PRECEDING"}}, "OVER without a lower bound"),
+    ({"isRows": False}, "OVER without a lower bound"),
+])
+def test_ranges(product: Product, group: dict[str, Any], construct: str | None) -> None:
+    found = refused(product, node("over-aggregate", EVENTS, overSpec={"groups": [group]}))
+    assert [c for c, _ in found] == ([construct] if construct else [])
+
+
+def test_every_range_is_looked_at(product: Product) -> None:
+    bounded = {"isRows": False, "lowerBound": {"kind": "BOUNDED_WINDOW"}}
+    found = refused(product, node("over-aggregate", EVENTS, overSpec={"groups": [bounded, {"isRows": False}]}))
+    assert [c for c, _ in found] == ["OVER without a lower bound"]
+
+
+def test_interval_joins_are_of_event_time(product: Product) -> None:
+    for event_time, expected in ((True, []), (False, [("an interval join in processing time", LOG_CLOCK)])):
+        join = node("interval-join", EVENTS, EVENTS, intervalJoinSpec={"windowBounds": {"isEventTime": event_time}})
+        assert refused(product, join) == expected
+
+
+def rank(*names: str, spec: str = "orderBy") -> Node:
+    fields = [{"index": EVENTS.columns.index(n)} for n in names]
+    return node("window-rank", EVENTS, windowing={"isRowtime": True}, **{spec: {"fields": fields}})
+
+
+@pytest.mark.parametrize(("last", "safe"), [
+    (rank("at", "log_partition", "log_offset"), True), (rank("log_offset", "log_partition"), True),
+    (rank("at", "log_partition", "log_offset", spec="sortSpec"), True),
+    (rank("at"), False), (rank("at", "log_offset"), False), (rank("a", "log_partition"), False), (rank(), False),
+])
+def test_rows_of_a_top_n_are_never_equal(product: Product, last: Node, safe: bool) -> None:
+    assert [c for c, _ in refused(product, last)] == ([] if safe else [
+        "a Top-N whose rows may be equal in its order"])
+
+
+# --- look-ups and versions
+
+
+def versions(tmp_path: Path, role: str = "dimension", **orders: Any) -> Product:
+    """Events beside versions of shops, which are looked up."""
+    time = {"time": "at", "allowed_lateness": "1h"} if role == "dimension" else {}
+
+    def change(settings: dict[str, Any]) -> None:
+        settings["topics"]["shops"] = {"role": role, "key": ["a"], **time}
+        settings["topics"]["orders"].update(orders)
+        settings["lookups"] = {"around": {"shop": "shops"}}
+
+    return write(tmp_path, settings=changed(SAFE, change))
+
+
+def lookup(before: Node, function: str = "shops_at", join: str = "LEFT", type_: str = "correlate") -> Node:
+    return node(type_, before, functionCall={"kind": "CALL", "systemName": function}, joinType=join)
+
+
+WAIT = "a look-up in shops of events that no window has held back"
+LEAVES_OUT = "shops_at that leaves out rows without a version"
+
+
+@pytest.mark.parametrize("type_", ["correlate", "python-correlate"])
+@pytest.mark.parametrize(("function", "join", "held", "expected"), [
+    ("shops_at", "LEFT", True, []), ("shops_at", "LEFT", False, [WAIT]), ("shops_at", "INNER", True, [LEAVES_OUT]),
+    ("shops_at", "INNER", False, [WAIT, LEAVES_OUT]), ("around_at", "INNER", True, []),
+    ("around_at", "INNER", False, [WAIT]), ("UNNEST", "INNER", False, ["topic shops is not read"]),
+])
+def test_lookups_wait_for_the_versions_and_leave_nothing_out(
+        tmp_path: Path, type_: str, function: str, join: str, held: bool, expected: list[str]) -> None:
+    product = versions(tmp_path, **({} if held else {"once": "topic"}))
+    assert [c for c, _ in refused(product, lookup(EVENTS, function, join, type_))] == expected
+
+
+@pytest.mark.parametrize("held", [
+    aggregate(EVENTS, 0), node("global-window-aggregate", EVENTS), node("window-deduplicate", EVENTS),
+    node("over-aggregate", EVENTS)], ids=lambda n: n.type)
+def test_a_window_holds_events_back(tmp_path: Path, held: Node) -> None:
+    product = versions(tmp_path, identity=[])
+    assert refused(product, lookup(held)) == []
+    assert [c for c, _ in refused(product, lookup(calc(EVENTS, a=ref(0))))] == [WAIT]
+
+
+def test_a_reference_is_read_before_the_events(tmp_path: Path) -> None:
+    assert refused(versions(tmp_path, role="reference", identity=[]), lookup(EVENTS)) == []
+
+
+def test_de_duplication_without_a_window(tmp_path: Path) -> None:
+    product = versions(tmp_path)
+    assert [c for c, _ in refused(product, node("deduplicate", lookup(EVENTS)))] == [
+        "a de-duplication of events without a window"]
+    latest, windowed = (node("deduplicate", shops) for shops in (
+        scan("shops", "a"), node("window-deduplicate", scan("shops", "a"))))
+    assert [c for c, _ in refused(product, node("temporal-join", EVENTS, latest))] == [
+        "the latest version of records that are not in order of time"]
+    assert refused(product, node("temporal-join", EVENTS, windowed)) == []
+    reference = versions(tmp_path, role="reference")
+    assert refused(reference, node("temporal-join", EVENTS, latest)) == []
+
+
+# --- calls
+
+
+@pytest.mark.parametrize("name", [
+    "PROCTIME", "PROCTIME_MATERIALIZE", "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_ROW_TIMESTAMP",
+    "CURRENT_WATERMARK", "LOCALTIME", "LOCALTIMESTAMP", "NOW", "RAND", "RAND_INTEGER", "UUID", "CURRENT_DATABASE",
+    "CURRENT_USER", "SESSION_USER", "USER"])
+def test_calls_that_differ_from_run_to_run(product: Product, name: str) -> None:
+    expected = [(name, safety._TIME_OF_RUN[name])]
+    for last in (calc(EVENTS, a=call(name)), calc(EVENTS, a=call("+", ref(0), cast(call(name), "BIGINT"))),
+                 where(EVENTS, call("AND", call(">", ref(0), call(name)))), node("python-calc", EVENTS, projection=[
+                     call("f", call(name))])):
+        assert refused(product, last) == expected
+    unnamed = {"kind": "CALL", "systemName": name, "operands": []}
+    assert refused(product, calc(EVENTS, a=unnamed)) == expected
+
+
+def test_every_source_of_time_and_chance_is_known() -> None:
+    assert len(safety._TIME_OF_RUN) == 17
+
+
+def test_unix_timestamp_of_now(product: Product) -> None:
+    assert refused(product, calc(EVENTS, a=call("UNIX_TIMESTAMP"))) == [("UNIX_TIMESTAMP()", LOG_CLOCK)]
+    assert refused(product, calc(EVENTS, a=call("UNIX_TIMESTAMP", ref(0)))) == []
+
+
+@pytest.mark.parametrize("name", ["UPPER", "TO_TIMESTAMP_LTZ", "COALESCE", "+", "FIRST_VALUE", "SUM"])
+def test_other_calls_are_safe(product: Product, name: str) -> None:
+    assert refused(product, calc(EVENTS, a=call(name, ref(0)))) == []
+
+
+@pytest.mark.parametrize("name", [
+    "FIRST_VALUE", "LAST_VALUE", "LISTAGG", "ARRAY_AGG", "COLLECT", "STRING_AGG", "JSON_ARRAYAGG_NULL_ON_NULL",
+    "JSON_ARRAYAGG_ABSENT_ON_NULL", "JSON_OBJECTAGG_NULL_ON_NULL", "JSON_OBJECTAGG_ABSENT_ON_NULL", "SINGLE_VALUE"])
+@pytest.mark.parametrize("type_", ["window-aggregate", "global-window-aggregate", "over-aggregate"])
+def test_aggregates_of_the_order_of_arrival(product: Product, name: str, type_: str) -> None:
+    expected = (f"{name}, which depends on the order of arrival", "MIN, MAX, or a Top-N in the order of a column")
+    if type_ == "over-aggregate":
+        last = node(type_, EVENTS, overSpec={"groups": [
+            {"lowerBound": {"kind": "BOUNDED_WINDOW"}, "aggCalls": [agg(name, 0)]}]})
+    else:
+        last = aggregate(EVENTS, 0, type_=type_, calls=[agg("COUNT", 0), agg(name, 0)])
+    assert refused(product, last) == [expected]
+
+
+@pytest.mark.parametrize("name", [
+    "SUM", "SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "STDDEV", "VAR_POP", "VAR_SAMP", "VARIANCE"])
+@pytest.mark.parametrize("to", ["DOUBLE", "DOUBLE NOT NULL", "FLOAT"])
+def test_sums_that_are_rounded(product: Product, name: str, to: str) -> None:
+    found = refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)]))
+    assert found == [(f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
+                      f"{name} of a DECIMAL: CAST(x AS DECIMAL(p, s)); or of integers, divided afterwards")]
+    for exact in ("BIGINT", "DECIMAL(38, 2)", "INT NOT NULL"):
+        assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, exact)])) == []
+
+
+@pytest.mark.parametrize("name", ["COUNT", "MIN", "MAX", "BIT_XOR"])
+def test_aggregates_that_are_exact_in_any_order(product: Product, name: str) -> None:
+    assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, "DOUBLE")])) == []
+
+
+# --- where a problem is shown
+
+
+def located(product: Product, *sinks: Node) -> list[tuple[str, int]]:
+    return [(Path(p.file).name, p.line) for p in check_plan(product, sinks)]
+
+
+NOW = calc(EVENTS, a=call("NOW"))
+
+
+def test_a_call_is_shown_at_its_word(product: Product) -> None:
+    product.select_sql("rows").write_text("-- NOW()\nSELECT\n  'NOW' AS b,\n  now() AS a\nFROM orders")
+    assert located(product, sink(NOW), REJECTS) == [("rows.sql", 4)]
+
+
+def test_an_operator_is_shown_at_a_word_that_makes_it(product: Product) -> None:
+    product.select_sql("rows").write_text("SELECT a, COUNT(*) AS b\nFROM orders\nGROUP BY a")
+    assert located(product, sink(node("group-aggregate", EVENTS)), REJECTS) == [("rows.sql", 3)]
+    product.select_sql("rows").write_text("SELECT DISTINCT a FROM orders")
+    assert located(product, sink(node("group-aggregate", EVENTS)), REJECTS) == [("rows.sql", 1)]
+
+
+def test_what_is_in_no_text_is_shown_by_its_file(product: Product) -> None:
+    assert located(product, sink(NOW), REJECTS) == [("rows.sql", 0)]
+
+
+def test_what_outputs_share_is_shown_in_views(tmp_path: Path) -> None:
+    product = write(tmp_path, settings=changed(SAFE, lambda s: s["outputs"].update(more={})), columns={
+        "rows": (("a", "INT"),), "more": (("a", "INT"),)})
+    both = (sink(NOW, "rows"), sink(NOW, "more"), REJECTS)
+    assert located(product, *both) == [("rows.sql", 0)]
+    product.views_sql.write_text("CREATE VIEW v AS\nSELECT NOW() AS a FROM orders")
+    assert located(product, *both) == [("views.sql", 2)]
+    product.select_sql("more").write_text("SELECT a,\nNOW() AS b FROM v")
+    assert located(product, sink(EVENTS, "rows"), sink(calc(EVENTS, b=call("NOW")), "more"), REJECTS) == [
+        ("more.sql", 2)]
+
+
+def test_a_view_holds_what_an_output_does_not(product: Product) -> None:
+    product.views_sql.write_text("CREATE VIEW v AS\nSELECT\nNOW() AS a FROM orders")
+    assert located(product, sink(NOW), REJECTS) == [("views.sql", 3)]
+
+
+def test_what_is_generated_is_shown_in_product_yaml(product: Product) -> None:
+    assert located(product, sink(EVENTS), sink(NOW, "rejects")) == [("product.yaml", 0)]
+
+
+def test_a_construct_that_outputs_share_is_told_once(product: Product) -> None:
+    assert len(located(product, sink(NOW, "rows"), sink(NOW, "sums"), REJECTS)) == 1
