@@ -54,14 +54,22 @@ class _Query:
         return (*self.written, *self.placed)
 
     @property
+    def has_where(self) -> bool:
+        return generate.KEPT in self.hidden
+
+    @property
     def sql(self) -> str:
+        if not self.has_where:
+            return self.unfiltered
+        return generate.filtered(with_first_columns(self.statement, self.hidden), [c.name for c in self.columns])
+
+    @property
+    def unfiltered(self) -> str:
+        """Without what product.yaml leaves out."""
         if not self.hidden:
             return self.statement.text
         inner = with_first_columns(self.statement, self.hidden)
-        names = [c.name for c in self.columns]
-        if generate.KEPT in self.hidden:
-            return generate.filtered(inner, names)
-        return f"SELECT {', '.join(f'`{n}`' for n in names)}\nFROM (\n{inner}\n)"
+        return f"SELECT {', '.join(f'`{c.name}`' for c in self.columns)}\nFROM (\n{inner}\n)"
 
 
 def resolve(product: Product) -> Answer:
@@ -221,7 +229,25 @@ def _column(statement: Statement, output: str, number: int, name: str, type_: st
 
 def _plan(env: TableEnvironment, product: Product, queries: Mapping[str, _Query]) -> tuple[str, dict[str, Inferred]]:
     """The compiled plan of all outputs, and what it says of each."""
-    selects = {name: query.sql for name, query in queries.items()}
+    compiled = _compile(env, product, queries, {name: query.sql for name, query in queries.items()})
+    sinks = _sinks(compiled)
+    whole = sinks  # of an output with `where`, only its plan without it tells what else it leaves out
+    if any(query.has_where for query in queries.values()):
+        whole = _sinks(_compile(env, product, queries, {name: query.unfiltered for name, query in queries.items()}))
+    events = frozenset(n for n, t in product.settings.topics.items() if t.is_event)
+    return compiled, {
+        name: replace(
+            _inferred(product, sinks[name], query, events),
+            filters=_inferred(product, whole[name], query, events).filters,
+        )
+        for name, query in queries.items()
+    }
+
+
+def _compile(
+    env: TableEnvironment, product: Product, queries: Mapping[str, _Query], selects: Mapping[str, str]
+) -> str:
+    """The compiled plan of these SELECTs of the outputs, and of rejects."""
     outputs = {
         **{
             name: Output(kind=Kind.rows, columns=query.columns, select=selects[name]) for name, query in queries.items()
@@ -235,13 +261,14 @@ def _plan(env: TableEnvironment, product: Product, queries: Mapping[str, _Query]
         line = queries[name].statement.line if name in queries else 0
         wiring.add_insert(statements, Statement(file, line, generate.insert(name, output), ()))
     try:
-        compiled = str(statements._j_statement_set.compilePlan().asJsonString())
+        return str(statements._j_statement_set.compilePlan().asJsonString())
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
         whole = Statement(product.folder / "product.yaml", 0, "", ())
         raise ProblemError(planner_problem(str(e), whole, _known(product))) from e
-    events = frozenset(n for n, t in product.settings.topics.items() if t.is_event)
-    sinks = {sink.table: sink for sink in parse_plan(compiled)}
-    return compiled, {name: _inferred(product, sinks[name], query, events) for name, query in queries.items()}
+
+
+def _sinks(compiled: str) -> dict[str, Node]:
+    return {sink.table: sink for sink in parse_plan(compiled)}
 
 
 def _inferred(product: Product, sink: Node, query: _Query, events: frozenset[str]) -> Inferred:
@@ -287,7 +314,7 @@ def _output_problems(
             )
         yield from _window_problems(yaml, name, said, query)
         if (said.kind or found.kind) is Kind.rows:
-            yield from _row_problems(name, said, query, found)
+            yield from _row_problems(name, query, found)
 
 
 def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) -> Iterator[Problem]:
@@ -304,7 +331,7 @@ def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) 
         )
 
 
-def _row_problems(name: str, said: OutputSettings, query: _Query, found: Inferred) -> Iterator[Problem]:
+def _row_problems(name: str, query: _Query, found: Inferred) -> Iterator[Problem]:
     file, line = str(query.statement.file), query.statement.line
     names = {c.name for c in query.columns}
     place = ("log_topic", *_PLACE) if len(found.topics) > 1 else _PLACE
@@ -315,7 +342,7 @@ def _row_problems(name: str, said: OutputSettings, query: _Query, found: Inferre
             f"{name} does not say where the records of its rows stand",
             f"{', '.join(missing)} in the SELECT, and in the views that it reads",
         )
-    if found.filters > (1 if said.where is not None else 0):
+    if found.filters:
         yield Problem(
             file,
             line,
