@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.product import Output, Product, ProductSettings, Topic
+from jobs.product import Product, ProductSettings, Topic
 from replay.clock import at_position, local, may_wait, watermark
 
 HOUR = 3_600_000
@@ -42,9 +42,8 @@ class Aborted:
 def test_the_clock_at_a_position_is_that_of_the_last_record_however_much_was_aborted(
         end: int, expected: int | None, read_from: list[int]) -> None:
     log = Aborted()
-    settings = ProductSettings(name="orders", topics={"orders": Topic(role="events", allowed_lateness="1h")},
-                               outputs={"rows": Output(kind="rows", of="orders")})
-    product = Product(folder=Path("/nowhere"), settings=settings, contract={}, columns={})
+    topics = {"orders": Topic(role="events", time="at", allowed_lateness="1h")}
+    product = Product(folder=Path("/nowhere"), settings=ProductSettings(name="orders", topics=topics, outputs={}))
     found = at_position(product, {"orders": {0: end}}, log)
     assert found == (-math.inf if expected is None else expected - HOUR)
     assert log.read_from == read_from
