@@ -26,6 +26,8 @@ from replay.output import Output
 from replay.plan import Kind
 from replay.release import build
 from replay.review import Measured, Needs, Place, last_replay, review
+from replay.schemas import Comparison
+from replay.schemas import Kind as SchemaKind
 from replay.settings import Settings
 from tests.unit.folders import COLUMNS, SETTINGS, SQL, Types, write
 from tests.unit.lake_tables import make_settings
@@ -200,7 +202,7 @@ def test_preflight_names_what_is_wrong_with_the_log(
                             "  found:    none\n"
                             "    topic b: expected x, found y; next: z\n"
                             "  next:     create topic orders")
-    monkeypatch.setattr(preflight.log, "check_whole_log", lambda *_: [])
+    monkeypatch.setattr(preflight.schemas, "log_problems", lambda *_: [])
     preflight.preflight_log(settings, product)
 
 
@@ -270,6 +272,7 @@ def kappa_plan(settings: Settings, world: FakeWorld, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run_plan, "load_settings", lambda: settings)
     monkeypatch.setattr(run_plan, "World", lambda _: world)
     monkeypatch.setattr(run_plan.out, "width", 200)
+    monkeypatch.setattr(run_plan.schemas, "compare", lambda *_: [])
 
     def run(state: ProductState, product: Product, output: Output = Output.text, session: tuple[str, ...] = ()) -> None:
         assert product.resolved is not None
@@ -279,6 +282,15 @@ def kappa_plan(settings: Settings, world: FakeWorld, monkeypatch: pytest.MonkeyP
         run_plan.plan("tiny", product.folder, output)
 
     return run
+
+
+def test_plan_names_a_schema_that_the_registry_has_and_the_folder_has_not(
+        kappa_plan: Callable[..., None], product: Product, state: ProductState, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    newer = Comparison("orders", SchemaKind.registry_newer, "version 2 has + b int", "kappa pull tiny")
+    monkeypatch.setattr(run_plan.schemas, "compare", lambda *_: [newer])
+    kappa_plan(state, product)
+    assert "schema of orders: version 2 has + b int; next: kappa pull tiny\n" in capsys.readouterr().out
 
 
 def test_plan_of_a_replay(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,

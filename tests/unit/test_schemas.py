@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from jobs.avro_schema import parse
-from replay import compatibility
+from replay import compatibility, schemas
+from replay.log import LogProblem
 from replay.schemas import Comparison, Kind, Registered, compare_one, pretty
 
 FILE = Path("schemas/orders.avsc")
@@ -134,3 +136,28 @@ def test_a_pulled_schema_has_a_line_for_each_field() -> None:
     assert text == ('{\n  "type": "record", "name": "Order",\n  "fields": [\n    {"name": "id", "type": "string"},\n'
                     '    {"name": "currency", "type": "string", "default": "EUR"}\n  ]\n}\n')
     assert json.loads(text) == json.loads(schema(ID, EUR))
+
+
+@pytest.fixture
+def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A product of three topics: one whose records nobody could read, one that is newer, one that is not there."""
+    folders = {"pg.orders": schema(ID, CENTS), "visits": schema(ID), "absent": schema(ID)}
+    for topic, text in folders.items():
+        (tmp_path / f"{topic}.avsc").write_text(text)
+    known = {"pg.orders": [schema(ID, {**CENTS, "type": "string"})], "visits": [schema(ID, EUR)], "absent": []}
+    monkeypatch.setattr(schemas, "versions", lambda _, topic: [
+        Registered(n, n, text) for n, text in enumerate(known[topic], 1)])
+    monkeypatch.setattr(schemas.log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")])
+    return SimpleNamespace(name="shop", topics=dict.fromkeys(folders), schema_file=lambda t: tmp_path / f"{t}.avsc")
+
+
+def test_a_log_is_whole_only_if_its_records_can_be_read(product: Any) -> None:
+    settings: Any = None
+    assert [(p.topic, p.expected) for p in schemas.log_problems(settings, product)] == [
+        ("absent", "a topic"), ("pg.orders", "a schema that reads the records of every registered version")]
+
+
+def test_a_newer_schema_is_named_and_blocks_nothing(product: Any) -> None:
+    settings: Any = None
+    assert [c.line for c in schemas.differences(settings, product)] == [
+        'schema of visits: version 1 has + currency string, default "EUR"; next: kappa pull shop']
