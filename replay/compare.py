@@ -39,8 +39,8 @@ def main(product: str, shadow: str) -> None:
     """Print what was found, or why nothing was, as one line of JSON."""
     signal.alarm(int(COMPARE_SECONDS))  # whoever began it may be gone
     os.nice(10)  # the jobs come first
-    settings = load_settings()
     try:
+        settings = load_settings()
         verdict = compare(settings, World(settings), Store(settings.store).load(product), shadow)
     except KappaError as e:
         print_json({"trouble": str(e)})

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from control_world import Clock, FakeWorld, OneProcess
 from jobs.product import ProductSettings
 from jobs.product import Verify as Period
 from replay import intents
-from replay.compare_process import CompareProcess
+from replay.compare_process import CompareProcess, command
 from replay.loop import Loop, WorldLike
 from replay.model import Attempt, Comparing, Finding, ProductState, Release, State
 from replay.schedule import DAY, FIRST_SECONDS, LOST_SECONDS, due_at
@@ -258,3 +259,12 @@ def test_a_comparison_that_does_not_come_to_an_end_is_killed() -> None:
     assert process.answer() == Comparing(trouble="it was not done after 10 s")
     assert process._process.poll() is not None
 
+
+def test_what_the_controller_runs_answers_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a stack it has nothing to compare, and says so as the controller reads it."""
+    monkeypatch.setenv("KAPPA_HOME", str(tmp_path))
+    process = CompareProcess(command(ACTIVE))
+    deadline = time.monotonic() + 50
+    while (found := process.answer()).under_way and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found.trouble.startswith("there are no settings yet")
