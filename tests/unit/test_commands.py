@@ -18,6 +18,7 @@ from replay.flink import FlinkDownError
 from replay.model import Attempt, Publication, Release, State
 from replay.settings import load_settings
 from replay.store import Store
+from tests.unit import products
 
 FLIGHTS = Path(__file__).parents[2] / "sql" / "flights"
 
@@ -68,7 +69,7 @@ def test_deploy_of_another_products_folder(home: Path) -> None:
 def test_check_of_a_folder_that_is_none(home: Path, tmp_path: Path) -> None:
     error = failure("check", str(tmp_path / "nothing"))
     assert isinstance(error, ConfigError)
-    assert error.next == f"mend {tmp_path}/nothing/product.yaml"
+    assert error.next == f"fix {tmp_path}/nothing/product.yaml"
 
 
 @pytest.mark.parametrize("command", [("audit", "flights"), ("attempts", "flights")])
@@ -119,7 +120,7 @@ def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.
             for p in (0, 1)))
 
     monkeypatch.setattr(auditing, "audit", audit)
-    monkeypatch.setattr(running.World, "product", lambda *_: None)
+    monkeypatch.setattr(running.World, "product", lambda *_: products.flights())
     return asked
 
 
@@ -141,4 +142,6 @@ def test_audit_fails_for_a_single_offset(home: Path, monkeypatch: pytest.MonkeyP
         "flights does not account for every record\n"
         "  expected: 0 unaccounted, no violation\n"
         "  found:    flights-0: 1 unaccounted, such as at offsets 7; flights-1: 1 unaccounted, such as at offsets 7\n"
-        "  next:     kappa deploy flights --again  (and keep this output)")
+        "  next:     if the SELECT of a row table of flights leaves them out (a WHERE, an inner join), say so with where: "
+        "in product.yaml, or use a LEFT JOIN; else a replay has them: kappa deploy flights --again\n"
+        "            keep this output")

@@ -42,7 +42,7 @@ def topic(**rules: Any) -> dict[str, Any]:
         description="number", required=True, classification="restricted"))}, id="a column's description"),
     pytest.param({"contract": {}}, id="no contract"),
     pytest.param({"settings": changed(SETTINGS, lambda s: s["outputs"]["rows"].update(
-        kind="rows", of="orders", key=["a"], partition=["bucket(16, a)"], sort=["a"]))}, id="how a table is kept"),
+        kind="rows", of="orders", key=["a"]))}, id="what follows from the SQL, said"),
     pytest.param({"settings": {**SETTINGS, "outputs": ["rows", "sums"]}}, id="outputs as a list"),
     pytest.param({"settings": {**SETTINGS, "outputs": dict(reversed(SETTINGS["outputs"].items()))}},
                  id="order of outputs"),

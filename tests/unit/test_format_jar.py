@@ -122,6 +122,6 @@ def test_write_jar_sorts_what_it_is_given(tmp_path: Path) -> None:
 def test_the_service_file_names_factories_that_exist() -> None:
     names = (MAIN / "resources" / SERVICES).read_text().splitlines()
     sources = [MAIN / "java" / Path(*name.split(".")).with_suffix(".java") for name in names]
-    factories = ("DeserializationFormatFactory", "DynamicTableSourceFactory")
+    factories = ("DeserializationFormatFactory", "DynamicTableSourceFactory", "DynamicTableSinkFactory")
     for source, factory in zip(sources, factories, strict=True):
         assert f"class {source.stem} implements {factory}" in source.read_text()

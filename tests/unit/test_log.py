@@ -34,8 +34,8 @@ def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | N
 
 def test_the_end_is_the_last_stable_offset_and_what_lies_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = {IsolationLevel.READ_COMMITTED: {0: 5, 1: 9}, IsolationLevel.READ_UNCOMMITTED: {0: 17, 1: 9}}
-    monkeypatch.setattr(log, "_offsets_now", lambda settings, topics, spec, isolation: {
-        topic: dict(ends[isolation]) for topic in topics})
+    monkeypatch.setattr(log, "_ask_offsets_now", lambda settings, topics, spec, isolation: {
+        topic: {p: SimpleNamespace(offset=offset) for p, offset in ends[isolation].items()} for topic in topics})
     assert log.end_offsets(SETTINGS, ["flights"]) == {"flights": {0: 5, 1: 9}}
     assert log.open_transactions(SETTINGS, ["flights"]) == {"flights": {0: 12}}
     ends[IsolationLevel.READ_UNCOMMITTED] = ends[IsolationLevel.READ_COMMITTED]
@@ -45,10 +45,10 @@ def test_the_end_is_the_last_stable_offset_and_what_lies_behind_is_named(monkeyp
 def test_partitions_without_a_record_so_late_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def answer(settings: Any, topics: list[str], spec: Any, isolation: Any) -> dict[str, dict[int, int]]:
+    def answer(settings: Any, topics: list[str], spec: Any, isolation: Any) -> dict[str, dict[int, Any]]:
         asked.append(spec)
-        return {topic: {0: 5, 1: -1} for topic in topics}
+        return {topic: {0: SimpleNamespace(offset=5), 1: SimpleNamespace(offset=-1)} for topic in topics}
 
-    monkeypatch.setattr(log, "_offsets_now", answer)
+    monkeypatch.setattr(log, "_ask_offsets_now", answer)
     assert log.offsets_at(SETTINGS, ["flights"], 1_373_000_000_000) == {"flights": {0: 5}}
     assert [spec._value for spec in asked] == [1_373_000_000_000]
