@@ -225,7 +225,6 @@ class Evolution:
             found["name"] = self.names.new()
             if not self.rarely(3):
                 found["aliases"] = [schema["name"]]
-        _define(self.names, found)
         if schema["type"] == "enum":
             symbols = [s for s in schema["symbols"] if not self.rarely()] or ["A"]
             found["symbols"] = self._draw(st.permutations(symbols + ["X"] * self.rarely()))
@@ -235,7 +234,7 @@ class Evolution:
             found["size"] = self._draw(st.integers(0, 16))
         elif schema["type"] == "record":
             found["fields"] = self._fields(schema["fields"], depth)
-        return found
+        return _define(self.names, found)  # now: nothing within is of this type
 
     def _fields(self, fields: list[Schema], depth: int) -> list[Schema]:
         found = []
