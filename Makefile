@@ -33,7 +33,7 @@ unit: install ## unit tests (seconds)
 .PHONY: integration
 integration: install ## integration tests (minutes; flights and the rest each on a stack of their own)
 	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,flights.py maintenance.py) -m "not soak"
-	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,$(addsuffix .py,format_java avro_fuzz types stack clusters safety publishing orders transactions windows tokyo tables sales payments topics))
+	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,$(addsuffix .py,format_java avro_fuzz stack clusters safety topics publishing orders transactions windows tokyo tables types sales payments))
 
 .PHONY: soak
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)
