@@ -162,7 +162,7 @@ enum AvroType {
             case DOUBLE -> DataTypes.DOUBLE();
             case BYTES, FIXED -> DataTypes.BYTES();
             case ARRAY -> DataTypes.ARRAY(type(schema.getElementType(), above, depth + 1));
-            case MAP -> DataTypes.MAP(DataTypes.STRING(), type(schema.getValueType(), above, depth + 1));
+            case MAP -> DataTypes.MAP(DataTypes.STRING().notNull(), type(schema.getValueType(), above, depth + 1));
             case UNION -> union(schema, above, depth);
             case RECORD -> record(schema, above, depth);
         };
