@@ -136,7 +136,8 @@ def _able(attempt: Attempt, seen: Seen) -> bool:
     """Whether nothing but the right checkpoint is missing."""
     runs = seen.job is not None and not seen.job.ended
     near = attempt.state is State.standby or attempt.near >= seen.policy.lag_limit.checkpoints
-    return runs and near and bool(attempt.positions) and not seen.log_problems and not seen.tampered
+    in_the_way = seen.log_problems or seen.tampered or attempt.late_dropped
+    return runs and near and bool(attempt.positions) and not in_the_way
 
 
 def _place(attempt: Attempt, last: Sequence[str]) -> int:

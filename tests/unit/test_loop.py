@@ -508,6 +508,18 @@ def test_a_candidate_that_waits_for_a_person_is_checked_and_holds_nothing_up(
     assert len(world.published) == before + 10
 
 
+def test_a_candidate_that_must_not_be_shown_holds_nothing_up(
+        busy: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its windows dropped rows: readers of the active release are not to wait for it."""
+    monkeypatch.setattr(world, "late_dropped", lambda attempt: {"Window[7]": 2} if attempt.release == 2 else {})
+    begin(busy, world, release=2)
+    steady(busy, world, clock, 6)
+    assert states(busy)["r2-a1"] is State.caught_up
+    before = len(world.published)
+    steady(busy, world, clock, 10)
+    assert len(world.published) == before + 10
+
+
 def test_cleaning_is_not_put_off_while_checkpoints_keep_coming(busy: Loop, world: FakeWorld, clock: Clock) -> None:
     begin(busy, world, release=2)
     steady(busy, world, clock, 3)
