@@ -33,7 +33,7 @@ unit: install ## unit tests (seconds)
 .PHONY: integration
 integration: install ## integration tests (minutes; flights and the rest each on a stack of their own)
 	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,flights.py maintenance.py) -m "not soak"
-	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,$(addsuffix .py,format_java avro_fuzz stack clusters safety topics publishing orders transactions windows tokyo tables types sales payments))
+	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,$(addsuffix .py,format_java avro_fuzz stack clusters safety topics publishing orders transactions windows tokyo tables types reserved_words sales payments))
 
 .PHONY: soak
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)

@@ -142,6 +142,6 @@ def test_audit_fails_for_a_single_offset(home: Path, monkeypatch: pytest.MonkeyP
         "flights does not account for every record\n"
         "  expected: 0 unaccounted, no violation\n"
         "  found:    flights-0: 1 unaccounted, such as at offsets 7; flights-1: 1 unaccounted, such as at offsets 7\n"
-        "  next:     if the SELECT of a row table of flights leaves them out (a WHERE, an inner join), say so with where: "
-        "in product.yaml, or use a LEFT JOIN; else a replay has them: kappa deploy flights --again\n"
+        "  next:     if the SELECT of a row table of flights leaves them out (a WHERE, an inner join), say so with "
+        "where: in product.yaml, or use a LEFT JOIN; else a replay has them: kappa deploy flights --again\n"
         "            keep this output")
