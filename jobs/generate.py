@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jobs.avro import Field, SchemaError, fields
+from jobs.avro_types import Field, SchemaError, fields
 from jobs.product import LOG_COLUMNS, Column, Kind, Output, Product, ProductError, Role, Topic, seconds
 from jobs.sql import Statement, literal, quoted, read_statements, split_statements
 

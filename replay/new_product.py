@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from jobs.avro import Field, fields
 from jobs.avro_schema import Schema, parse
+from jobs.avro_types import Field, fields
 from jobs.product import REJECTS
 from replay import proposals
 from replay.reserved_words import RESERVED

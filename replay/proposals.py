@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.avro import Field
 from jobs.avro_schema import Schema
+from jobs.avro_types import Field
 from replay.reserved_words import RESERVED
 
 _TIME_NAMES = re.compile(r"(^|_)(ts|time|timestamp|at|date|datetime|when|happened|occurred|instant)(_(ms|millis|us|"

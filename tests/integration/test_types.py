@@ -17,8 +17,8 @@ from running import RunningStack
 from test_orders import stop_jobs
 from types_doc import rows as documented
 
-from jobs.avro import fields
 from jobs.avro_schema import parse
+from jobs.avro_types import fields
 from replay import log, query
 from replay.avro_body import UndecodableError
 from replay.avro_reader import record_reader

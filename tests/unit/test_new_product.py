@@ -11,8 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from jobs.avro import fields
 from jobs.avro_schema import parse
+from jobs.avro_types import fields
 from jobs.product import Role, load_product
 from replay import proposals
 from replay.cli import app

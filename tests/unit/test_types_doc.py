@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from types_doc import DOC, rows
 
-from jobs.avro import ENVELOPE, TYPES, fields
+from jobs.avro_types import ENVELOPE, TYPES, fields
 from replay.errors import ConfigError
 from replay.table_types import iceberg_type
 
