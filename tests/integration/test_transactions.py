@@ -186,7 +186,10 @@ def test_what_was_aborted_is_in_no_table_and_no_lag(ledger: Opened) -> None:
     other.commit_transaction(30)
     aborted.offset += 1
     aborted.abort(*aborted.orders(150))
-    assert log.end_offsets(aborted.stack.settings, [aborted.name]) == {aborted.name: {0: aborted.offset}}
+    # A transaction's marker is written a moment after the producer is told that it has ended.
+    ends = {aborted.name: {0: aborted.offset}}
+    settings = aborted.stack.settings
+    wait_until(lambda: log.end_offsets(settings, [aborted.name]) == ends, 30, "all transactions have ended")
 
     aborted.deploy()
     assert aborted.status()["readers"]["lag_records"] == 0
