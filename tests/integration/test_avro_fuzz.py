@@ -163,7 +163,7 @@ def without_branches(value: Any, schema: Schema) -> Any:
 
 def same(ours: Any, theirs: Any) -> bool:
     """fastavro leaves a default as JSON has it: of bytes a text, of a float with the digits of a double, of a record
-    without its fields' own. And it takes the float of a union for a long where that stands first."""
+    without its fields' own. And of a union it takes what stands first: a float for a long, bytes for a string."""
     match ours, theirs:
         case dict(), dict():
             return ours.keys() >= theirs.keys() and all(same(ours[k], theirs[k]) for k in theirs)
@@ -171,6 +171,8 @@ def same(ours: Any, theirs: Any) -> bool:
             return len(ours) == len(theirs) and all(map(same, ours, theirs))
         case bytes(), str():
             return ours.decode("latin-1") == theirs
+        case str(), bytes():
+            return ours.encode() == theirs
         case int(), float():
             return math.isclose(ours, theirs, rel_tol=1e-6)
         case float(), float() if math.isnan(theirs):
