@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from jobs import zones
+
 _NAME = r"^[a-z][a-z0-9_]*$"
 _IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 _DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h|d)$")
@@ -274,6 +276,12 @@ class ProductSettings(_Model):
     def _durations(cls, value: str | None) -> str | None:
         if value is not None:
             seconds(value)
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        zones.check(value)
         return value
 
     @field_validator("outputs", mode="before")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pyflink.table import TableEnvironment
 
-from jobs import generate, wiring
+from jobs import generate, wiring, zones
 from jobs.column_types import ColumnTypeError, resolved_column_type
 from jobs.plan import Inferred, Node, infer, parse_plan
 from jobs.planner_errors import Known, planner_problem
@@ -98,9 +98,15 @@ def _resolve(product: Product) -> Answer:
     found = [*_output_problems(product, queries, inferred), *check_plan(product, parse_plan(compiled))]
     if found:
         return Answer(tuple(dict.fromkeys(found)), plan=compiled)
-    wait = max((i.wait for i in inferred.values() if i.kind is Kind.rows), default=0.0)
+    wait = _longest_wait(product, inferred)
     rejects = generate.rejects_output(product)
     return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait), compiled)
+
+
+def _longest_wait(product: Product, inferred: Mapping[str, Inferred]) -> float:
+    """The longest window in front of a row table; on local time it lasts longer where clocks are set back."""
+    wait = max((i.wait for i in inferred.values() if i.kind is Kind.rows), default=0.0)
+    return wait + zones.largest_setback(product.settings.time_zone).total_seconds() if wait else 0.0
 
 
 def _known(product: Product) -> Known:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jobs import zones
 from jobs.generate import log_table
 from jobs.plan import Node, distinct
 from jobs.problem import Problem
@@ -271,7 +272,11 @@ def _legacy_window(product: Product, node: Node) -> Found:
     window = node.window
     if window.get("isRowtime") is False or "PROCTIME" in str(window.get("timeField", "")):
         yield "group-window-aggregate in processing time", LOG_CLOCK
-    if str(window.get("kind") or window.get("type", "")).upper().startswith("SESSION"):
+    kind = str(window.get("kind") or window.get("type", "")).upper()
+    if kind.startswith(("SLIDE", "SLIDING", "HOP")) and not zones.is_fixed(product.settings.time_zone):
+        yield ("GROUP BY HOP(…), which counts wrongly where clocks are set",
+               "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end")
+    if kind.startswith("SESSION"):
         yield "a session window", "a tumbling or hopping window: a busy key's session never ends"
 
 

@@ -19,7 +19,7 @@ from jobs.bindings import Bindings
 from jobs.bindings import Catalog as BoundCatalog
 from jobs.product import Product, Resolved, with_resolved
 from replay import audit as auditing
-from replay import gate, lake, offsets, resolved, table_changes
+from replay import gate, lake, offsets, resolved, schemas, table_changes
 from replay import query as querying
 from replay.advice import advice, faults
 from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
@@ -44,13 +44,39 @@ def check(folder: Path, output: Output) -> None:
         answer = resolved.ask(settings, folder)
         if answer["ok"]:
             gate.validate(with_resolved(product, Resolved.model_validate(answer["resolved"])))
-        print_json(answer)
+        compared, unknown = compared_schemas(settings, product)
+        found = [{"topic": c.topic, "kind": c.kind.value, "what": c.what, "next": c.next} for c in compared]
+        print_json({**answer, "schemas": found, "schemas_not_compared": unknown})
         raise typer.Exit(0 if answer["ok"] else 1)
     product = resolved.resolve(settings, product)
     gate.validate(product)
     print_rows(output_rows(product), output, title=f"{folder}: safe to replay")
     if product.longest_wait:
         out.print(f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock", markup=False)
+    compared, unknown = compared_schemas(settings, product)
+    for comparison in compared:
+        out.print(comparison.line, markup=False)
+    if unknown:
+        out.print(f"schemas were not compared with the registry's: {unknown}", markup=False, style="dim")
+
+
+def compared_schemas(settings: Settings | None, product: Product) -> tuple[list[schemas.Comparison], str]:
+    """Schemas that differ from the registry's, and why they could not be compared, if so.
+
+    RefusedError for one that does not read what is in the log. One that is not registered is only named: its topic may
+    be made later.
+    """
+    if settings is None:
+        return [], "there is no stack"
+    try:
+        found = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
+    except RetryableError as e:
+        return [], e.message
+    for comparison in found:
+        if comparison.kind is schemas.Kind.incompatible:
+            raise RefusedError(f"the schema of {comparison.topic} does not fit the log", expected=comparison.expected,
+                               found=comparison.what, next=comparison.next)
+    return found, ""
 
 
 def explain(folder: Path, output: Output) -> None:

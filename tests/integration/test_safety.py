@@ -93,6 +93,14 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         "hourly_orders",
         ("aggregate", ["shop", "w"], ("w", "10min")),
     ),
+    "legacy hopping windows, where clocks are never set": (
+        hourly(
+            "SELECT shop, HOP_START(ordered_at, INTERVAL '10' MINUTE, INTERVAL '1' HOUR) AS w, COUNT(*) AS n "
+            "FROM orders GROUP BY shop, HOP(ordered_at, INTERVAL '10' MINUTE, INTERVAL '1' HOUR)"
+        ),
+        "hourly_orders",
+        AGGREGATE,
+    ),
     "a window Top-N in a total order": (
         hourly(
             "SELECT shop, cents, window_start AS w FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
@@ -324,6 +332,18 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "hourly_orders.sql",
         0,
         "a session window",
+    ),
+    "legacy hopping windows, where clocks are set": (
+        Changed(
+            {
+                "hourly_orders.sql": "SELECT shop, COUNT(*) AS n FROM orders\n"
+                "GROUP BY shop, HOP(ordered_at, INTERVAL '10' MINUTE, INTERVAL '1' HOUR)"
+            },
+            {"product.yaml": ("switch: auto", "time_zone: America/New_York")},
+        ),
+        "hourly_orders.sql",
+        2,
+        "GROUP BY HOP(…), which counts wrongly where clocks are set",
     ),
     "an unbounded OVER": (
         rows(

@@ -1,0 +1,43 @@
+"""What a product's time zone does to its windows. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+ONLY_PYTHON = frozenset({"EST", "HST", "MST", "ROC", "GMT+0", "GMT-0", "Factory", "localtime", "posixrules"})
+"""Names that Python's zoneinfo knows and Java does not."""
+_FIRST, _DAYS = datetime(1970, 1, 1, tzinfo=UTC), 68 * 366
+
+
+def check(name: str) -> None:
+    """ValueError for a zone that Java or Python does not know: the job uses Java's rules, diff and audit Python's."""
+    try:
+        known = bool(ZoneInfo(name)) and name not in ONLY_PYTHON
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = False
+    if not known:
+        raise ValueError(f"a time zone such as Europe/Berlin or UTC, not {name!r}")
+
+
+@lru_cache
+def largest_setback(name: str) -> timedelta:
+    """By how much clocks were ever set back at once; a window on local time lasts so much longer then."""
+    offsets = _offsets(name)
+    steps = (before - after for before, after in pairwise(offsets))
+    return max((timedelta(), *steps))
+
+
+def is_fixed(name: str) -> bool:
+    """Whether its clocks were never set."""
+    return len(set(_offsets(name))) == 1
+
+
+@lru_cache
+def _offsets(name: str) -> tuple[timedelta, ...]:
+    """The offset from UTC on each day."""
+    zone = ZoneInfo(name)
+    days = ((_FIRST + timedelta(days=day)).astimezone(zone).utcoffset() for day in range(_DAYS))
+    return tuple(offset for offset in days if offset is not None)
