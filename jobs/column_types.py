@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_FRACTION = 6
 """Digits of a second that a column of an Iceberg table holds."""
@@ -105,6 +105,26 @@ def resolved_column_type(text: str) -> str:
         raise ColumnTypeError("a MAP whose keys are never NULL", f"{text}{_at(at)}",
                               "MAP[COALESCE(k, …), v], with a key for what has none")
     return column_type(text)
+
+
+def sink_type(text: str) -> str:
+    """A table's type as a sink declares it: keys of maps are NOT NULL, as in what is written (`resolved_column_type`).
+
+    Otherwise Flink casts every such value, and what holds it; and its cast of an ARRAY<BYTES> does not compile.
+    """
+    return str(_with_keys(parse(text)))
+
+
+def _with_keys(found: Type) -> Type:
+    match found:
+        case Row(fields):
+            return replace(found, fields=tuple(Field(f.name, _with_keys(f.type)) for f in fields))
+        case Array(element):
+            return replace(found, element=_with_keys(element))
+        case Map(key, value):
+            return replace(found, key=replace(key, nullable=False), value=_with_keys(value))
+        case _:
+            return found
 
 
 def _nullable_key(found: Type, path: str) -> str | None:

@@ -14,6 +14,7 @@ from jobs.column_types import (
     column_type,
     parse,
     resolved_column_type,
+    sink_type,
 )
 
 STORED = {
@@ -128,3 +129,9 @@ def test_a_key_that_may_be_null_is_refused() -> None:
     assert str(e.value) == (
         "expected a MAP whose keys are never NULL, found ROW<`a` ARRAY<MAP<INT NOT NULL, MAP<CHAR(1), INT>>>> in "
         "a[].value; write instead: MAP[COALESCE(k, …), v], with a key for what has none")
+
+
+def test_a_sink_declares_the_keys_of_maps_as_they_are_written() -> None:
+    assert sink_type("ROW<`a` ARRAY<MAP<STRING, MAP<INT, BYTES>>>, `b` BYTES>") == (
+        "ROW<`a` ARRAY<MAP<STRING NOT NULL, MAP<INT NOT NULL, BYTES>>>, `b` BYTES>")
+    assert sink_type("DECIMAL(10, 4)") == "DECIMAL(10, 4)"
