@@ -408,6 +408,11 @@ def _calls(product: Product, node: Node) -> Found:
         name = _function(call)
         if name in _TIME_OF_RUN:
             yield name, _TIME_OF_RUN[name]
+        elif name == "CAST" and _may_fail(call):
+            yield (
+                "CAST of text, which fails the job where the text is no such value",
+                "TRY_CAST, which gives NULL: no record may stop a job",
+            )
         elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
             yield "UNIX_TIMESTAMP()", LOG_CLOCK
         elif "argList" in call and name in _ORDER_OF_ARRIVAL:
@@ -423,6 +428,14 @@ def _function(call: dict[str, Any]) -> str:
     """The name by which Flink resolved a call: 'SUM' of '$SUM$1', the name of product.yaml of its functions."""
     internal = str(call.get("internalName", ""))
     return internal.strip("$").rpartition("$")[0] if internal.startswith("$") else str(call.get("systemName", internal))
+
+
+def _may_fail(call: dict[str, Any]) -> bool:
+    """Whether a cast turns text of a record into something that not every text is."""
+    operand: dict[str, Any] = (call.get("operands") or [{}])[0]
+    is_text = str(operand.get("type", "")).startswith(("VARCHAR", "CHAR"))
+    holds_any_text = str(call.get("type", "")).startswith(("VARCHAR", "CHAR", "VARBINARY"))
+    return is_text and operand.get("kind") != "LITERAL" and not holds_any_text
 
 
 def _is_rounded(call: dict[str, Any], node: Node) -> bool:

@@ -163,6 +163,11 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         "order_rows",
         ("rows", [], None),
     ),
+    "a cast that no record can fail": (
+        rows("SELECT order_id, TRY_CAST(shop AS INT) AS n, CAST(cents AS STRING) AS t FROM orders"),
+        "order_rows",
+        ("rows", [], None),
+    ),
     "functions of a column": (
         rows(
             "SELECT order_id, SPLIT_INDEX(shop, ',', 0) AS a, REGEXP_EXTRACT(shop, '(.)', 1) AS b, "
@@ -344,6 +349,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "hourly_orders.sql",
         2,
         "GROUP BY HOP(…), which counts wrongly where clocks are set",
+    ),
+    "a cast that a record can fail": (
+        rows("SELECT order_id,\n  CAST(shop AS INT) AS n FROM orders"),
+        "order_rows.sql",
+        2,
+        "CAST of text, which fails the job where the text is no such value",
     ),
     "an unbounded OVER": (
         rows(
