@@ -102,7 +102,7 @@ def _check_names(product: Product, name: str, names: list[str]) -> None:
         for column in getattr(topic, field):
             _check_name(yaml, f"topics.{name}.{field}", column, names)
     if topic.time is not None:
-        _check_name(yaml, f"topics.{name}.time", topic.time, [*names, *topic.columns])
+        _check_name(yaml, f"topics.{name}.time", topic.time, [*names, *topic.columns, "log_appended"])
 
 
 def _check_name(yaml: Path, where: str, column: str, names: list[str]) -> None:

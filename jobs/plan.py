@@ -192,9 +192,29 @@ def _of_expression(node: Node, expression: dict[str, Any]) -> Origin:
         to = str(expression.get("type", ""))
         if found.kind in ("window_start", "window_end") and to.startswith("DATE"):
             return Origin(found.kind, node=found.node, as_date=True)
-        if to.startswith(("TIMESTAMP", "DATE")) or found.kind == "field" or found.kind == "group":
+        if to.startswith(("TIMESTAMP", "DATE")) and found.kind.startswith("window"):
+            return found
+        if found.kind == "field":
+            return found
+        if found.kind == "group" and _keeps_values(expression["operands"][0].get("type"), expression.get("type")):
             return found
     return _OTHER
+
+
+def _keeps_values(old: Any, new: Any) -> bool:
+    """Whether two values that differ still do behind a cast: a group that a cast has merged tells no rows apart."""
+    was, is_ = _base(old), _base(new)
+    return not was or was == is_ or (was, is_) in _WIDER
+
+
+_WIDER = {("CHAR", "VARCHAR"), ("INT", "BIGINT"), ("SMALLINT", "INT"), ("TINYINT", "INT")}
+
+
+def _base(type_: Any) -> str:
+    """A type's name without its length; empty where the plan does not say."""
+    text = str(type_.get("type", "")) if isinstance(type_, dict) else str(type_ or "")
+    name = text.partition("(")[0].split()
+    return name[0].removesuffix("_WITH_LOCAL_TIME_ZONE") if name else ""
 
 
 def _of_window(node: Node, index: int) -> Origin:

@@ -124,7 +124,7 @@ class _Audit:
                     records[offset] = record
                     until[offset] = waits_until(rule, appended, record, self.product.longest_wait)
         filtered = self.tables.filtered(topic, records)
-        duplicates = self.tables.having(topic, rule.identity, records) - filtered
+        duplicates = self._duplicates(topic, records) - filtered
         left = set(records) - filtered - duplicates
         classes = {
             "heartbeats": heartbeats, "filtered": sorted(filtered), "duplicates": sorted(duplicates),
@@ -132,6 +132,26 @@ class _Audit:
             "may_be_ahead": sorted(o for o in left if until[o][0] <= self.watermark < until[o][1]),
             "markers": sorted(absent)}
         return {name: [array(offsets)] for name, offsets in classes.items()}, array(wrong)
+
+    def _duplicates(self, topic: str, records: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """Of missing records, the offsets of those whose event has a row."""
+        identity = self.product.topics[topic].identity
+        if not records or not identity:
+            return set()
+        if self.tables.knowing(topic, identity):
+            return self.tables.having(topic, identity, records)
+        shown = self._events_of_rows(topic, identity)  # no table has the identity: the log has
+        return {offset for offset, record in records.items() if _event(record, identity) in shown}
+
+    def _events_of_rows(self, topic: str, identity: Sequence[str]) -> set[tuple[Any, ...]]:
+        """The events of the records that have a row, read from the whole of the log."""
+        found: set[tuple[Any, ...]] = set()
+        for partition, covered in self.subject.covered[topic].items():
+            rows = {int(o) for partitions, offsets in self.tables.rows(topic) for o in offsets[partitions == partition]}
+            for offset, _, value in self.reader.read(topic, partition, 0, covered):
+                if offset in rows and value is not None and (record := self.reader.decode(topic, value)) is not None:
+                    found.add(_event(record, identity))
+        return found
 
     def versions(self, topic: str) -> Iterator[PartitionAudit]:
         rejects = self.tables.rejects(topic)
@@ -197,7 +217,7 @@ class _Tables:
         """Partition → offsets of rows whose event is in the table at another offset too; the last of each event."""
         identity = self.product.topics[topic].identity
         found: dict[int, list[int]] = {}
-        for table in self._knowing(topic, identity):
+        for table in self.knowing(topic, identity):
             for partition, offset in self.connection.execute(
                     f'SELECT max(log_partition), max(log_offset) FROM "{table}" WHERE TRUE{self._of(table)}'
                     f" GROUP BY {_columns(identity)}"
@@ -215,11 +235,11 @@ class _Tables:
         lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **{names[c]: values[c] for c in identity}})
         same = " AND ".join(f'r."{c}" IS NOT DISTINCT FROM l.{names[c]}' for c in identity)
         with self._registered("lost_events", lost):
-            return {offset for table in self._knowing(topic, identity) for (offset,) in self.connection.execute(
+            return {offset for table in self.knowing(topic, identity) for (offset,) in self.connection.execute(
                 f'SELECT l.lost_offset FROM lost_events l SEMI JOIN "{table}" r ON {same}{self._of(table)}',
                 self._topic_of(table, topic)).fetchall()}
 
-    def _knowing(self, topic: str, identity: Sequence[str]) -> list[str]:
+    def knowing(self, topic: str, identity: Sequence[str]) -> list[str]:
         """The tables of the topic that tell its events apart: those with every column of the identity."""
         return [name for name in self._named(Kind.rows, topic) if identity
                 and {c.name for c in self.product.outputs[name].columns}.issuperset(identity)]
@@ -293,6 +313,11 @@ def _by_reason(rejected: Mapping[int, list[Reject]]) -> dict[str, list[Offsets]]
 
 def _columns(names: Iterable[str]) -> str:
     return ", ".join(f'"{n}"' for n in names)
+
+
+def _event(record: Mapping[str, Any], identity: Sequence[str]) -> tuple[Any, ...]:
+    """What makes two records the same event, comparable whatever its types."""
+    return tuple(repr(_plain(record[c])) for c in identity)
 
 
 def _plain(value: Any) -> Any:

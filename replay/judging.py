@@ -47,9 +47,9 @@ def rightly_rejected(
         return False
     if record is None or reject.kind not in ("late", "out_of_order", "ahead", "no_time"):
         return reject.kind != "unknown"
-    if topic.time is None or topic.time not in record:  # a computed one, which only Flink's SQL tells
+    known, happened = _happened(topic, appended, record)
+    if not known:
         return True
-    happened = milliseconds(record[topic.time])
     if happened is None:
         return reject.kind == "no_time"
     late = happened < appended - seconds(topic.allowed_lateness or "0s") * 1000
@@ -59,6 +59,15 @@ def rightly_rejected(
         "no_time": False,
         "ahead": happened > appended + seconds(topic.max_ahead) * 1000,
     }[reject.kind]
+
+
+def _happened(topic: Topic, appended: int, record: Mapping[str, Any]) -> tuple[bool, int | None]:
+    """Whether the record tells when it happened, and when; a computed time only Flink's SQL tells."""
+    if topic.time == "log_appended":
+        return True, appended
+    if topic.time is None or topic.time not in record:
+        return False, None
+    return True, milliseconds(record[topic.time])
 
 
 def milliseconds(time: Any) -> int | None:
@@ -78,7 +87,7 @@ def waits_until(topic: Topic, appended: int, record: Mapping[str, Any], longest_
     only known that it is at most `max_ahead` after the record was appended; mostly it is before.
     """
     wait = round(longest_wait * 1000)
-    if topic.time is not None and topic.time in record:
-        happened = milliseconds(record[topic.time]) or 0
-        return happened + wait, happened + wait
+    known, happened = _happened(topic, appended, record)
+    if known:
+        return (happened or 0) + wait, (happened or 0) + wait
     return appended + wait, appended + wait + round(seconds(topic.max_ahead) * 1000)

@@ -391,14 +391,15 @@ def test_a_reject_of_another_topic_does_not_account_for_a_record(case: Case) -> 
     assert (report.stray_rows, of(report, "orders")["samples"]) == ({"rejects": 1}, {"unaccounted": [5]})
 
 
-def test_a_table_without_the_identity_tells_no_duplicates(tmp_path: Path) -> None:
+def test_where_no_table_has_the_identity_the_log_tells_duplicates(tmp_path: Path) -> None:
     case = made(tmp_path, {**COLUMNS, "orders": COLUMNS["orders"][1:]})
-    for number in (0, 1, 0):
+    for number in (0, 1, 0, 2):
         case.log.order(number, HOUR)
     case.rows = [{"day": DAY, "log_partition": 0, "log_offset": offset} for offset in (0, 1)]
     finish(case)
     found = of(case.audit(), "orders")
-    assert (found["rows"], found["samples"], found["violations"]) == (2, {"unaccounted": [2]}, {})
+    assert (found["rows"], found["duplicates"]) == (2, 1)
+    assert (found["samples"], found["violations"]) == ({"unaccounted": [3]}, {})
 
 
 def test_a_topic_that_no_table_accounts_for_is_refused(case: Case) -> None:

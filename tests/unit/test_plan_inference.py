@@ -135,6 +135,8 @@ WINDOW = aggregate(ORDERS, 2, 0, calls=[agg("COUNT", 1)])
      "field", "name"),
     (WINDOW, 0, "group", ""), (WINDOW, 1, "group", ""), (WINDOW, 2, "other", ""), (WINDOW, 3, "window_start", ""),
     (WINDOW, 4, "window_end", ""),
+    (calc(WINDOW, d=cast(ref(0), "BIGINT NOT NULL")), 0, "group", ""),
+    (calc(WINDOW, d=cast(ref(0), "INT")), 0, "other", ""),
     (calc(WINDOW, d=cast(ref(3), "TIMESTAMP(6)")), 0, "window_start", ""),
     (calc(WINDOW, d=cast(ref(3), "VARCHAR(30)")), 0, "other", ""),
     (calc(WINDOW, d=call("+", ref(3), ref(3))), 0, "other", ""),
