@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 MAX_FRACTION = 6
 """Digits of a second that a column of an Iceberg table holds."""
@@ -107,24 +107,43 @@ def resolved_column_type(text: str) -> str:
     return column_type(text)
 
 
-def sink_type(text: str) -> str:
-    """A table's type as a sink declares it: keys of maps are NOT NULL, as in what is written (`resolved_column_type`).
-
-    Otherwise Flink casts every such value, and what holds it; and its cast of an ARRAY<BYTES> does not compile.
-    """
-    return str(_with_keys(parse(text)))
+def is_as_stored(text: str) -> bool:
+    """Whether a value of this type is written as it is: it differs from the table's at most in what may be NULL."""
+    found = parse(text)
+    return _nullable(found) == stored(found)
 
 
-def _with_keys(found: Type) -> Type:
+def has_array_of_bytes(text: str) -> bool:
+    """Whether a type has arrays of bytes somewhere: Flink's cast of such an array does not compile."""
+    def look(found: Type) -> bool:
+        match found:
+            case Array(Atomic("BYTES" | "BINARY" | "VARBINARY")):
+                return True
+            case Array(element):
+                return look(element)
+            case Map(_, value):
+                return look(value)
+            case Row(fields):
+                return any(look(f.type) for f in fields)
+            case _:
+                return False
+
+    return look(parse(text))
+
+
+def _nullable(found: Type) -> Type:
+    """The type where everything may be NULL."""
     match found:
         case Row(fields):
-            return replace(found, fields=tuple(Field(f.name, _with_keys(f.type)) for f in fields))
+            return Row(tuple(Field(f.name, _nullable(f.type)) for f in fields))
         case Array(element):
-            return replace(found, element=_with_keys(element))
+            return Array(_nullable(element))
         case Map(key, value):
-            return replace(found, key=replace(key, nullable=False), value=_with_keys(value))
-        case _:
-            return found
+            return Map(_nullable(key), _nullable(value))
+        case Atomic("TIME"):
+            return Atomic("TIME")  # of one precision, whatever is said
+        case Atomic():
+            return Atomic(found.name, found.arguments)
 
 
 def _nullable_key(found: Type, path: str) -> str | None:

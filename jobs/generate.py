@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jobs.avro_types import Field, SchemaError, fields
-from jobs.column_types import sink_type
 from jobs.product import LOG_COLUMNS, Column, Kind, Output, Product, ProductError, Role, Topic, seconds
 from jobs.sql import Statement, literal, quoted, read_statements, split_statements
 
@@ -267,7 +266,7 @@ def sink_table(table: str, columns: Mapping[str, str], options: Mapping[str, str
     """An output's table: column → type."""
     return _create(
         f"CREATE TEMPORARY TABLE {quoted(table)}",
-        [f"{quoted(name)} {sink_type(type_)}" for name, type_ in columns.items()],
+        [f"{quoted(name)} {type_}" for name, type_ in columns.items()],
         options,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pyflink.table import TableEnvironment
 
 from jobs import generate, wiring, zones
-from jobs.column_types import ColumnTypeError, resolved_column_type
+from jobs.column_types import ColumnTypeError, has_array_of_bytes, is_as_stored, resolved_column_type
 from jobs.plan import Inferred, Node, infer, parse_plan
 from jobs.planner_errors import Known, planner_problem
 from jobs.problem import Problem
@@ -48,6 +48,8 @@ class _Query:
     """The columns of the log that it is given; empty when it has them, or cannot have them."""
     hidden: str = ""
     """Expressions put in front of its columns."""
+    cast: frozenset[str] = frozenset()
+    """Columns that are of another type than their tables'."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -61,15 +63,24 @@ class _Query:
     def sql(self) -> str:
         if not self.has_where:
             return self.unfiltered
-        return generate.filtered(with_first_columns(self.statement, self.hidden), [c.name for c in self.columns])
+        inner = with_first_columns(self.statement, self.hidden)
+        return self._as_stored(generate.filtered(inner, [c.name for c in self.columns]))
 
     @property
     def unfiltered(self) -> str:
         """Without what product.yaml leaves out."""
         if not self.hidden:
-            return self.statement.text
+            return self._as_stored(self.statement.text)
         inner = with_first_columns(self.statement, self.hidden)
-        return f"SELECT {', '.join(f'`{c.name}`' for c in self.columns)}\nFROM (\n{inner}\n)"
+        return self._as_stored(f"SELECT {', '.join(f'`{c.name}`' for c in self.columns)}\nFROM (\n{inner}\n)")
+
+    def _as_stored(self, sql: str) -> str:
+        """Cast where it must be. Left to Flink, one such column has it cast every MAP, and what holds one, too."""
+        if not self.cast:
+            return sql
+        columns = (f"CAST(`{c.name}` AS {c.type}) AS `{c.name}`" if c.name in self.cast else f"`{c.name}`"
+                   for c in self.columns)
+        return f"SELECT {', '.join(columns)}\nFROM (\n{sql}\n)"
 
 
 def resolve(product: Product) -> Answer:
@@ -133,7 +144,20 @@ def _query(env: TableEnvironment, product: Product, name: str, known: Known, *, 
         hidden = f"{generate.condition(product, name)} AS `{generate.KEPT}`"
         query = replace(query, hidden=", ".join(filter(None, (hidden, query.hidden))))
         _columns(env, statement, with_first_columns(statement, query.hidden), f"{name}, where", known)
-    return query
+    return replace(query, cast=_cast(env, query, name))
+
+
+def _cast(env: TableEnvironment, query: _Query, output: str) -> frozenset[str]:
+    """The columns that have to be cast to their tables' types; ProblemError for what Flink fails to cast."""
+    found = env._j_tenv.getParser().parse(query.unfiltered).get(0).getResolvedSchema().getColumns()
+    types = {str(c.getName()): str(c.getDataType().getLogicalType().asSummaryString()) for c in found}
+    cast = frozenset(name for name, type_ in types.items() if not is_as_stored(type_))
+    for name in sorted(cast):
+        if has_array_of_bytes(types[name]):
+            said = f"{output}: column {name} has arrays of bytes beside times of another precision than tables have"
+            statement = query.statement
+            raise ProblemError(Problem(str(statement.file), statement.line, said, "its fields as columns of their own"))
+    return cast
 
 
 def _placed(env: TableEnvironment, query: _Query, name: str, known: Known) -> _Query | None:

@@ -12,9 +12,10 @@ from jobs.column_types import (
     Map,
     Row,
     column_type,
+    has_array_of_bytes,
+    is_as_stored,
     parse,
     resolved_column_type,
-    sink_type,
 )
 
 STORED = {
@@ -131,7 +132,16 @@ def test_a_key_that_may_be_null_is_refused() -> None:
         "a[].value; write instead: MAP[COALESCE(k, …), v], with a key for what has none")
 
 
-def test_a_sink_declares_the_keys_of_maps_as_they_are_written() -> None:
-    assert sink_type("ROW<`a` ARRAY<MAP<STRING, MAP<INT, BYTES>>>, `b` BYTES>") == (
-        "ROW<`a` ARRAY<MAP<STRING NOT NULL, MAP<INT NOT NULL, BYTES>>>, `b` BYTES>")
-    assert sink_type("DECIMAL(10, 4)") == "DECIMAL(10, 4)"
+@pytest.mark.parametrize(("found", "as_stored"), [
+    ("STRING NOT NULL", True), ("MAP<STRING NOT NULL, ARRAY<BYTES NOT NULL>> NOT NULL", True), ("TIMESTAMP(6)", True),
+    ("TIME(0)", True),
+    ("TIMESTAMP_LTZ(3)", False), ("ROW<`a` ARRAY<TIMESTAMP(3)>>", False), ("CHAR(3)", False), ("SMALLINT", False)])
+def test_what_is_written_as_it_is(found: str, as_stored: bool) -> None:
+    assert is_as_stored(found) is as_stored
+
+
+@pytest.mark.parametrize(("found", "has"), [
+    ("ARRAY<BYTES>", True), ("ROW<`a` MAP<STRING, ARRAY<ARRAY<BYTES>>>>", True),
+    ("ROW<`a` BYTES, `b` ARRAY<INT>>", False), ("MAP<STRING, BYTES>", False)])
+def test_arrays_of_bytes_are_found_wherever_they_are(found: str, has: bool) -> None:
+    assert has_array_of_bytes(found) is has
