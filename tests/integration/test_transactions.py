@@ -171,7 +171,7 @@ def test_a_log_that_ends_with_a_commit_is_caught_up_with_at_once(ledger: Opened)
 
 
 def test_what_was_aborted_is_in_no_table_and_no_lag(ledger: Opened) -> None:
-    aborted = ledger("aborted")
+    aborted = ledger("undone")
     aborted.commit(*aborted.orders(3), HEARTBEAT)
     fenced = aborted.producer("one")
     fenced.begin_transaction()
