@@ -41,6 +41,7 @@ topics:
 outputs:
   {TABLE}: {{}}
 lag_limit: {{records: 1, seconds: 60, checkpoints: 1}}
+max_rejects: 100%
 switch: auto
 """
 
