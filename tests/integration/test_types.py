@@ -171,7 +171,6 @@ def test_every_value_is_in_the_table_as_it_was_written(written: Log) -> None:
     assert len(written.values) > MESSAGES / 10
     wanted = parse(json.dumps(pinned()))
     with query.open_tables(written.stack.settings, NAME) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
         names = ", ".join(f'"{f.name}"' for f in wanted.fields)
         table = connection.execute(f"SELECT log_offset, {names} FROM {TABLE} ORDER BY log_offset").fetchall()
     assert [row[0] for row in table] == sorted(written.values)
