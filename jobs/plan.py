@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,12 @@ from jobs.product import Kind, Window
 _TYPE = re.compile(r"^stream-exec-(.+)_\d+$")
 _DURATION = re.compile(r"^PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3}))?S)?$")
 _LOG = "__log"
+# A time with fewer digits than a window's ends have.
+_CUT = re.compile(r"^TIMESTAMP\([0-2]\)")
 _WINDOWS = frozenset({"window-aggregate", "global-window-aggregate", "group-window-aggregate"})
 _KEEPS_COLUMNS = frozenset(
     {
         "exchange",
-        "union",
         "watermark-assigner",
         "drop-update-before",
         "window-deduplicate",
@@ -52,11 +53,10 @@ _ROW_BY_ROW = frozenset(
         "sink",
         "over-aggregate",
         "table-source-scan",
-        "window-table-function",
-        "window-deduplicate",
-        "match",
     }
 )
+# At most one row for each row of the input: what tells the rows of the input apart tells those apart too.
+_KEEPS_APART = _ROW_BY_ROW - {"union", "table-source-scan"} | {"window-rank", "window-deduplicate", "temporal-join"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +97,8 @@ class Node:
         found = self.body.get("outputType")
         if isinstance(found, dict):
             return tuple(f["name"] for f in found.get("fields", ()))
+        if found == "ROW<>":  # of VALUES without columns, which parse() does not know
+            return ()
         row = parse(str(found))
         return tuple(f.name for f in row.fields) if isinstance(row, Row) else ()
 
@@ -149,9 +151,12 @@ class Origin:
     """Where the values of a column come from."""
 
     kind: str
-    """`field` of a topic, `group` of an aggregate, `window_start`, `window_end`, or `other`: a computed one."""
+    """`field` of a topic, `group` of an aggregate, `window_start`, `window_end`, `window_time`, or `other`: a computed
+    one."""
     name: str = ""
     """Of a field."""
+    topic: str = field(default="", compare=False)
+    """Of a field, by its name in SQL."""
     index: int = 0
     """Of a group."""
     node: Node | None = field(default=None, compare=False)
@@ -164,41 +169,65 @@ _OTHER = Origin("other")
 
 
 def origin(node: Node, index: int) -> Origin:
-    """Where column `index` of what an operator hands on comes from, through casts that keep the value."""
+    """Where column `index` of what an operator hands on comes from, through casts that keep the value.
+
+    Behind a UNION only a field that all its branches have comes from somewhere.
+    """
+    found = origins(node, index)
+    same = len(found) == 1 or (found[0].kind == "field" and all(o == found[0] for o in found))
+    return found[0] if same else _OTHER
+
+
+def origins(node: Node, index: int) -> tuple[Origin, ...]:
+    """Where column `index` comes from in each branch of the UNIONs on its way."""
     if node.type in ("calc", "python-calc"):
         return _of_expression(node, node.body["projection"][index])
     if node.type == "table-source-scan":
-        return Origin("field", node.columns[index])
+        return (Origin("field", node.columns[index], node.topic),)
+    if node.type == "union":
+        return tuple(o for branch in node.inputs for o in origins(branch, index))
     if node.type in _KEEPS_COLUMNS:
-        return origin(node.inputs[0], index)
+        return origins(node.inputs[0], index)
     if node.type in _WINDOWS:
-        return _of_window(node, index)
+        return (_of_window(node, index),)
     if node.type in _FIRST_INPUT_FIRST:
         before = len(node.inputs[0].columns)
         if index < before:
-            return origin(node.inputs[0], index)
+            return origins(node.inputs[0], index)
         if node.type == "window-table-function":
-            return Origin(("window_start", "window_end", "other")[index - before], node=node)
+            return (Origin(("window_start", "window_end", "window_time")[index - before], node=node),)
         if len(node.inputs) > 1:
-            return origin(node.inputs[1], index - before)
-    return _OTHER
+            return origins(node.inputs[1], index - before)
+    return (_OTHER,)
 
 
-def _of_expression(node: Node, expression: dict[str, Any]) -> Origin:
+def _of_expression(node: Node, expression: dict[str, Any]) -> tuple[Origin, ...]:
+    """Where the values of an expression over an operator's first input come from, per branch."""
     if expression.get("kind") == "INPUT_REF":
-        return origin(node.inputs[0], int(expression["inputIndex"]))
+        return origins(node.inputs[0], int(expression["inputIndex"]))
     if expression.get("kind") == "CALL" and expression.get("internalName") in ("$CAST$1", "$REINTERPRET$1"):
-        found = _of_expression(node, expression["operands"][0])
-        to = str(expression.get("type", ""))
-        if found.kind in ("window_start", "window_end") and to.startswith("DATE"):
-            return Origin(found.kind, node=found.node, as_date=True)
-        if to.startswith(("TIMESTAMP", "DATE")) and found.kind.startswith("window"):
-            return found
-        if found.kind == "field":
-            return found
-        if found.kind == "group" and _keeps_values(expression["operands"][0].get("type"), expression.get("type")):
-            return found
+        return tuple(_cast(found, expression) for found in _of_expression(node, expression["operands"][0]))
+    return (_OTHER,)
+
+
+def _cast(found: Origin, expression: dict[str, Any]) -> Origin:
+    to = str(expression.get("type", ""))
+    if found.kind.startswith("window") and _CUT.match(to) and not _in_whole_seconds(found):
+        return _OTHER
+    if found.kind in ("window_start", "window_end") and to.startswith("DATE"):
+        return Origin(found.kind, node=found.node, as_date=True)
+    if to.startswith(("TIMESTAMP", "DATE")) and found.kind.startswith("window"):
+        return found
+    if found.kind == "field":
+        return found
+    if found.kind == "group" and _keeps_values(expression["operands"][0].get("type"), expression.get("type")):
+        return found
     return _OTHER
+
+
+def _in_whole_seconds(found: Origin) -> bool:
+    sizes = [str(v) for v in found.node.window.values() if str(v).startswith("PT")] if found.node else []
+    return all(iso_seconds(size).is_integer() for size in sizes)
 
 
 def _keeps_values(old: Any, new: Any) -> bool:
@@ -245,21 +274,58 @@ class Inferred:
     """Seconds on the log's clock that a record may wait for its row."""
     filters: int = 0
     """Conditions on its way that no generated SQL has."""
+    placed: frozenset[str] | None = None
+    """The topics whose places its columns log_partition and log_offset are, each in one branch; None of other ones."""
 
 
-def infer(sink: Node, names: tuple[str, ...], events: frozenset[str]) -> Inferred:
-    """What the table that a sink fills is; `names` are its columns, `events` the topics with events."""
+def infer(
+    sink: Node, names: tuple[str, ...], events: frozenset[str], identities: Mapping[str, tuple[str, ...]] | None = None
+) -> Inferred:
+    """What the table that a sink fills is.
+
+    `names` are its columns, `events` the topics with events, `identities` the columns that tell the events of a topic
+    apart, where its duplicates are left out.
+    """
     nodes = tuple(sink.walk())
     topics = tuple(sorted({n.topic for n in nodes} & events))
-    wait, filters = _wait(sink), sum(_own_filters(n) for n in nodes)
-    if all(n.type in _ROW_BY_ROW or _looks_up(n, events) for n in nodes if events & {m.topic for m in n.walk()}):
-        return Inferred(Kind.rows, topics, wait=wait, filters=filters)
-    origins = [origin(sink, i) for i in range(len(names))]
-    return Inferred(Kind.aggregate, topics, _key(names, origins), _window(names, origins), wait, filters)
+    wait, filters, placed = _wait(sink), sum(_own_filters(n) for n in nodes), _placed(sink, names)
+    if all(
+        n.type in _ROW_BY_ROW or _looks_up(n, events) or of_identity(n, identities or {})
+        for n in nodes
+        if events & {m.topic for m in n.walk()}
+    ):
+        return Inferred(Kind.rows, topics, wait=wait, filters=filters, placed=placed)
+    found = [origin(sink, i) for i in range(len(names))]
+    key, window = _key(sink, names, found), _window(names, found)
+    return Inferred(Kind.aggregate, topics, key, window, wait, filters, placed)
+
+
+def _placed(sink: Node, names: tuple[str, ...]) -> frozenset[str] | None:
+    places = []
+    for index, name in enumerate(names):
+        if name in ("log_partition", "log_offset"):
+            found = origins(sink, index)
+            topics = {o.topic for o in found if o.kind == "field" and o.name == name}
+            if len(topics) != len(found):  # something else, or two rows with one place
+                return None
+            places.append(frozenset(topics))
+    return places[0] if len(places) == 2 and places[0] == places[1] else None
+
+
+def of_identity(node: Node, identities: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether a de-duplication in a window is by what its topic's events have only once: then it leaves none out."""
+    topics = [n.topic for n in node.walk() if n.topic]
+    if node.type != "window-deduplicate" or len(topics) != 1:
+        return False
+    identity = identities.get(topics[0], ())
+    by = {origin(node.inputs[0], int(i)).name for i in node.body.get("partitionKeys") or ()}
+    return bool(identity) and set(identity) <= by
 
 
 def _looks_up(node: Node, events: frozenset[str]) -> bool:
-    """Whether it adds columns of versions to each row, and leaves none out."""
+    """Whether it adds columns to each row: of versions, or the window that it falls into."""
+    if node.type == "window-table-function":
+        return node.window.get("type") == "TumblingWindow"
     if node.type == "correlate":
         name = str((node.body.get("functionCall") or {}).get("systemName", ""))
         return name.endswith("_at")
@@ -269,6 +335,10 @@ def _looks_up(node: Node, events: frozenset[str]) -> bool:
 
 
 def _own_filters(node: Node) -> int:
+    if node.type == "correlate":
+        return int(node.body.get("condition") is not None)
+    if node.type == "temporal-join":
+        return int((node.body.get("joinSpec") or {}).get("joinType") == "INNER")
     condition = node.body.get("condition") if node.type in ("calc", "python-calc") else None
     return sum(not _is_generated(node, part) for part in _conjuncts(condition)) if condition else 0
 
@@ -321,30 +391,47 @@ def iso_seconds(duration: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(f"{whole or 0}.{fraction or 0}")
 
 
-def _key(names: tuple[str, ...], origins: list[Origin]) -> tuple[str, ...]:
+def _key(sink: Node, names: tuple[str, ...], found: list[Origin]) -> tuple[str, ...]:
     """Columns with everything that the last window groups by; empty when one is not among them, or it has no window."""
-    windows = {id(o.node): o.node for o in origins if o.node is not None}
+    windows = {id(o.node): o.node for o in found if o.node is not None}
     if len(windows) != 1:
         return ()
     [node] = windows.values()
-    groups = {o.index: name for name, o in reversed(list(zip(names, origins, strict=True))) if o.kind == "group"}
-    wanted = range(len(node.body["grouping"])) if node.type in _WINDOWS else range(0)
-    begins = [n for n, o in zip(names, origins, strict=True) if o.kind in ("window_start", "window_end")]
-    if node.type not in _WINDOWS or set(wanted) - set(groups) or not begins:
+    groups = {o.index: name for name, o in reversed(list(zip(names, found, strict=True))) if o.kind == "group"}
+    ends = [(name, o.kind) for name, o in zip(names, found, strict=True) if _tells_windows_apart(o)]
+    if node.type not in _WINDOWS or set(range(len(node.body["grouping"]))) - set(groups) or not ends:
         return ()
-    return (*(groups[i] for i in wanted), *begins)
+    if node.window.get("type") == "CumulativeWindow" and not any(kind == "window_end" for _, kind in ends):
+        return ()
+    if not keeps_apart(sink, node):
+        return ()
+    return (*(groups[i] for i in range(len(node.body["grouping"]))), *(name for name, _ in ends))
 
 
-def _window(names: tuple[str, ...], origins: list[Origin]) -> Window | None:
+def _tells_windows_apart(found: Origin) -> bool:
+    if found.kind not in ("window_start", "window_end") or found.node is None:
+        return False
+    return not found.as_date or window_seconds(found.node.window) % 86_400 == 0
+
+
+def keeps_apart(last: Node, window: Node) -> bool:
+    """Whether a row that a window hands on is at most one row of what `last` hands on."""
+    inside = {id(n) for n in window.walk()}
+    versions = {id(n) for joined in last.walk() if joined.type == "temporal-join" for n in joined.inputs[1].walk()}
+    behind = [n for n in last.walk() if id(n) not in inside | versions]
+    return all(n.type in _KEEPS_APART or _looks_up(n, frozenset()) for n in behind)
+
+
+def _window(names: tuple[str, ...], found: list[Origin]) -> Window | None:
     """The column where its windows begin and their size; of one that shows only ends, the end and no size."""
     for kind in ("window_start", "window_end"):
-        for name, found in zip(names, origins, strict=True):
-            if found.kind != kind or found.node is None:
+        for name, from_ in zip(names, found, strict=True):
+            if from_.kind != kind or from_.node is None:
                 continue
-            size = window_seconds(found.node.window)
-            if kind == "window_end" and not found.as_date:
+            size = window_seconds(from_.node.window)
+            if kind == "window_end" and not from_.as_date:
                 return Window(column=name, size="0s")
-            if kind == "window_start" and size and (not found.as_date or size % 86_400 == 0):
+            if kind == "window_start" and size and (not from_.as_date or size % 86_400 == 0):
                 return Window(column=name, size=_duration(size))
     return None
 

@@ -15,6 +15,7 @@ _COLUMN = re.compile(r"Column '([^']+)' not found in (?:any table|table '([^']+)
 _OBJECT = re.compile(r"Object '([^']+)' not found")
 _FUNCTION = re.compile(r"(?:No match found for function signature |Invalid function call:\n?)(\w+)\(")
 _ENCOUNTERED = re.compile(r'Encountered "(\w+)"')
+_INTERVAL = re.compile(r"exceeds precision of (\w+)")
 _GROUPED = re.compile(r"Expression '([^']+)' is not being grouped")
 
 
@@ -52,6 +53,8 @@ class Known:
 def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
     if match := _COLUMN.search(reason):
         columns = known.columns_for(statement)
+        if match[1] in columns:  # of a topic, though not of what this SELECT reads
+            return f"{match[1]} in the views and inner SELECTs on the way, or one of the columns that they have"
         return did_you_mean(match[1], columns) or f"one of {', '.join(columns)}"
     if match := _OBJECT.search(reason):
         names = tuple(known.tables)
@@ -65,6 +68,8 @@ def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
         return f"add {match[1]} to GROUP BY, or aggregate it"
     if match := _ENCOUNTERED.search(error):
         return f"`{match[1]}` in backticks, if it is a name: Flink's SQL reserves the word"
+    if "exceeds precision of" in reason and (interval := _INTERVAL.search(reason)):
+        return f"INTERVAL … {interval[1]}(3), for a number of three digits"
     if "time attribute" in reason.lower() or "timecol" in reason.lower():
         return "DESCRIPTOR of the topic's time, as product.yaml names it; behind a window, of window_time"
     return "SQL that Flink's planner accepts"

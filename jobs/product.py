@@ -211,8 +211,8 @@ class Function(_Model):
 class LagLimit(_Model):
     """How far behind the log's end a release may be and count as caught up."""
 
-    records: int = 10_000
-    seconds: float = 60
+    records: int = Field(default=10_000, ge=0)
+    seconds: float = Field(default=60, ge=0)
     checkpoints: int = Field(default=2, ge=1)
     """For so many checkpoints in a row."""
 
@@ -274,8 +274,8 @@ class ProductSettings(_Model):
     @field_validator("checkpoint_interval", "backlog_checkpoint_interval", "deadline", "max_drift")
     @classmethod
     def _durations(cls, value: str | None) -> str | None:
-        if value is not None:
-            seconds(value)
+        if value is not None and seconds(value) <= 0:
+            raise ValueError(f"longer than nothing, not {value!r}")
         return value
 
     @field_validator("time_zone")
@@ -289,6 +289,8 @@ class ProductSettings(_Model):
     def _nothing_said(cls, value: Any) -> Any:
         """`NAME:` alone says nothing of an output, and so does a list of names."""
         if isinstance(value, list):
+            if not all(isinstance(name, str) for name in value) or len(set(value)) < len(value):
+                raise ValueError("a list of names, each once; with settings, a mapping: NAME: {kind: …}")
             return {name: {} for name in value}
         return {name: said or {} for name, said in value.items()} if isinstance(value, dict) else value
 
@@ -530,11 +532,25 @@ def _check_files(product: Product) -> None:
                                "a schema that nothing reads")
 
 
+class _EachOnce(yaml.SafeLoader):
+    """YAML whose mappings have each key once: of two, the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        said: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<" and key.value in said:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            said.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(file.read_text())
+        data = yaml.load(file.read_text(), _EachOnce)  # noqa: S506 — a SafeLoader
     except FileNotFoundError:
         raise ProductError(file, "a file", "none") from None
+    except UnicodeDecodeError as e:
+        raise ProductError(file, "UTF-8", str(e)) from e
     except yaml.YAMLError as e:
         raise ProductError(file, "YAML", str(e)) from e
     if not isinstance(data, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pyflink.table import TableEnvironment
@@ -13,7 +13,7 @@ from jobs.plan import Inferred, Node, infer, parse_plan
 from jobs.planner_errors import Known, planner_problem
 from jobs.problem import Problem
 from jobs.product import REJECTS, Column, Kind, Output, OutputSettings, Product, Resolved
-from jobs.safety import LOG_CLOCK, check_plan, check_statements
+from jobs.safety import LOG_CLOCK, check_plan, check_statements, identities
 from jobs.sql import Statement, StatementError, read_statements, with_first_columns
 
 _PLACE = ("log_partition", "log_offset")
@@ -109,14 +109,14 @@ def _resolve(product: Product) -> Answer:
     found = [*_output_problems(product, queries, inferred), *check_plan(product, parse_plan(compiled))]
     if found:
         return Answer(tuple(dict.fromkeys(found)), plan=compiled)
-    wait = _longest_wait(product, inferred)
+    wait = _longest_wait(product, [inferred[n].wait for n, output in outputs.items() if output.kind is Kind.rows])
     rejects = generate.rejects_output(product)
     return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait), compiled)
 
 
-def _longest_wait(product: Product, inferred: Mapping[str, Inferred]) -> float:
+def _longest_wait(product: Product, waits: Iterable[float]) -> float:
     """The longest window in front of a row table; on local time it lasts longer where clocks are set back."""
-    wait = max((i.wait for i in inferred.values() if i.kind is Kind.rows), default=0.0)
+    wait = max(waits, default=0.0)
     return wait + zones.largest_setback(product.settings.time_zone).total_seconds() if wait else 0.0
 
 
@@ -289,7 +289,10 @@ def _compile(
     for name, output in outputs.items():
         file = product.select_sql(name) if name in queries else product.folder / "product.yaml"
         line = queries[name].statement.line if name in queries else 0
-        wiring.add_insert(statements, Statement(file, line, generate.insert(name, output), ()))
+        try:
+            wiring.add_insert(statements, Statement(file, line, generate.insert(name, output), ()))
+        except StatementError as e:
+            raise ProblemError(planner_problem(str(e.__cause__), e.statement, _known(product), name)) from e
     try:
         return str(statements._j_statement_set.compilePlan().asJsonString())
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
@@ -302,7 +305,7 @@ def _sinks(compiled: str) -> dict[str, Node]:
 
 
 def _inferred(product: Product, sink: Node, query: _Query, events: frozenset[str]) -> Inferred:
-    found = infer(sink, tuple(c.name for c in query.columns), events)
+    found = infer(sink, tuple(c.name for c in query.columns), events, identities(product))
     each_once = sum(
         product.settings.topics[t].is_event
         and bool(product.settings.topics[t].identity)
@@ -344,7 +347,7 @@ def _output_problems(
             )
         yield from _window_problems(yaml, name, said, query)
         if (said.kind or found.kind) is Kind.rows:
-            yield from _row_problems(name, query, found)
+            yield from _row_problems(name, query, found, frozenset(said.of or found.topics))
 
 
 def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) -> Iterator[Problem]:
@@ -361,16 +364,24 @@ def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) 
         )
 
 
-def _row_problems(name: str, query: _Query, found: Inferred) -> Iterator[Problem]:
+def _row_problems(name: str, query: _Query, found: Inferred, of: frozenset[str]) -> Iterator[Problem]:
     file, line = str(query.statement.file), query.statement.line
     names = {c.name for c in query.columns}
-    place = ("log_topic", *_PLACE) if len(found.topics) > 1 else _PLACE
+    place = ("log_topic", *_PLACE) if len(of) > 1 else _PLACE
     if missing := [c for c in place if c not in names]:
         yield Problem(
             file,
             line,
             f"{name} does not say where the records of its rows stand",
             f"{', '.join(missing)} in the SELECT, and in the views that it reads",
+        )
+    elif of and found.placed != of:
+        yield Problem(
+            file,
+            line,
+            f"{name}: log_partition and log_offset are not those of a record of {', '.join(sorted(of))}, each once",
+            "both as the topic has them; of a UNION, one branch for each topic with events; or "
+            f"outputs.{name}.kind: aggregate in product.yaml",
         )
     if found.filters:
         yield Problem(

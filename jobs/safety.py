@@ -8,13 +8,14 @@ name, and calls by the function that Flink resolved.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jobs import zones
 from jobs.generate import log_table
-from jobs.plan import Node, distinct
+from jobs.plan import Node, distinct, keeps_apart, of_identity, origin, origins
 from jobs.problem import Problem
 from jobs.product import Product, Role
 from jobs.sql import Statement, read_statements
@@ -310,10 +311,34 @@ def _correlate(product: Product, node: Node) -> Found:
             f"a look-up in {', '.join(sorted(found))} of events that no window has held back",
             "identity for the events, which the source then holds for their lateness; or the look-up behind a window",
         )
+    if found and not _at_event_time(product, node):
+        yield (
+            f"a look-up in {', '.join(sorted(found))} at another time than its event's",
+            "the topic's time, or behind a window window_time: for a later one a row would wait until it has come",
+        )
     single = [n for n in _versions(product, node) if n in product.settings.topics]
     name = str((node.body.get("functionCall") or {}).get("systemName", ""))
     if name.removesuffix("_at") in product.settings.topics and single and node.body.get("joinType") != "LEFT":
         yield f"{name} that leaves out rows without a version", f"LEFT JOIN LATERAL TABLE({name}(…)) AS … ON TRUE"
+
+
+def _at_event_time(product: Product, node: Node) -> bool:
+    """Whether a look-up's time is one that the watermark follows: Flink's own word, or where the column comes from."""
+    operand: dict[str, Any] = ((node.body.get("functionCall") or {}).get("operands") or [{}])[0]
+    while operand.get("internalName") == "$CAST$1":
+        operand = operand["operands"][0]
+    if operand.get("kind") != "FIELD_ACCESS":
+        return False
+    name, before = operand["name"], node.inputs[0]
+    row = operand["expr"]["type"]  # a text where no column is a time attribute
+    types = {f["name"]: f["fieldType"] for f in row["fields"]} if isinstance(row, dict) else {}
+    if isinstance(types.get(name), dict) and types[name].get("kind") == "ROWTIME":
+        return True
+    topics = product.settings.topics
+    return name in before.columns and all(
+        o.kind.startswith("window_") or (o.kind == "field" and o.name == topics[o.topic].time)
+        for o in origins(before, before.columns.index(name))
+    )
 
 
 def _waited(product: Product, node: Node) -> bool:
@@ -339,21 +364,50 @@ def _deduplicate(product: Product, node: Node) -> Found:
         )
 
 
-def _rank(product: Product, node: Node) -> Found:
+def _window_deduplicate(product: Product, node: Node) -> Found:
     yield from _windowed(product, node)
-    if _ties(node):
+    if not of_identity(node, identities(product)):
         yield (
-            "a Top-N whose rows may be equal in its order",
-            "further columns in ORDER BY, up to log_partition, "
-            "log_offset: of equal rows, which come first depends on the run",
+            "the first or the last row of a window by time alone",
+            "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run",
         )
 
 
-def _ties(node: Node) -> bool:
-    """Whether two rows can be equal in what a Top-N sorts by: unless a row's place in the log is part of it."""
-    fields = (node.body.get("orderBy") or node.body.get("sortSpec") or {}).get("fields") or ()
-    names = {node.inputs[0].columns[int(f["index"])] for f in fields}
-    return not {"log_partition", "log_offset"} <= names
+def identities(product: Product) -> dict[str, tuple[str, ...]]:
+    """Per topic whose duplicates are left out, the columns that tell its events apart."""
+    return {name: topic.identity for name, topic in product.settings.topics.items() if topic.identity}
+
+
+def _rank(product: Product, node: Node) -> Found:
+    yield from _windowed(product, node)
+    if not _is_total(node):
+        has_place = "log_offset" in node.inputs[0].columns
+        instead = ", ".join(_place(node)) if has_place else "everything that its rows are grouped by"
+        yield (
+            "a Top-N whose rows may be equal in its order",
+            f"further columns in ORDER BY, up to {instead}: of equal rows, which come first depends on the run",
+        )
+
+
+def _is_total(node: Node) -> bool:
+    """Whether no two rows are equal in what a Top-N sorts by: by their places in the log, or by a window's groups."""
+    before, order = node.inputs[0], node.body.get("orderBy") or node.body.get("sortSpec") or {}
+    fields = {int(f["index"]) for f in order.get("fields") or ()}
+    if set(_place(node)) <= {before.columns[i] for i in fields}:
+        return True
+    fields |= {int(i) for i in (node.body.get("partitionSpec") or {}).get("fields") or ()}
+    groups = [o for o in (origin(before, i) for i in fields) if o.kind == "group"]
+    windows = {id(n): n for n in before.walk() if n.type.endswith("window-aggregate") and n.type[:5] != "local"}
+    if len(windows) != 1:
+        return False
+    [window] = windows.values()
+    return {o.index for o in groups} == set(range(len(window.body["grouping"]))) and keeps_apart(before, window)
+
+
+def _place(node: Node) -> tuple[str, ...]:
+    """The columns that tell records apart: their topic, too, where a UNION has several."""
+    several = any(n.type == "union" for n in node.walk())
+    return ("log_topic",) * several + ("log_partition", "log_offset")
 
 
 _OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
@@ -377,11 +431,11 @@ _OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
             "window-aggregate",
             "local-window-aggregate",
             "global-window-aggregate",
-            "window-deduplicate",
             "window-join",
         ),
         _windowed,
     ),
+    "window-deduplicate": _window_deduplicate,
     "group-window-aggregate": _legacy_window,
     "window-rank": _rank,
     "over-aggregate": _over,
@@ -413,6 +467,8 @@ def _calls(product: Product, node: Node) -> Found:
                 "CAST of text, which fails the job where the text is no such value",
                 "TRY_CAST, which gives NULL: no record may stop a job",
             )
+        elif thrown := _throws(name, call):
+            yield thrown
         elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
             yield "UNIX_TIMESTAMP()", LOG_CLOCK
         elif "argList" in call and name in _ORDER_OF_ARRIVAL:
@@ -431,11 +487,72 @@ def _function(call: dict[str, Any]) -> str:
 
 
 def _may_fail(call: dict[str, Any]) -> bool:
-    """Whether a cast turns text of a record into something that not every text is."""
+    """Whether a cast turns text of a record, or text inside of it, into something that not every text is."""
     operand: dict[str, Any] = (call.get("operands") or [{}])[0]
-    is_text = str(operand.get("type", "")).startswith(("VARCHAR", "CHAR"))
-    holds_any_text = str(call.get("type", "")).startswith(("VARCHAR", "CHAR", "VARBINARY"))
-    return is_text and operand.get("kind") != "LITERAL" and not holds_any_text
+    if operand.get("kind") == "LITERAL":
+        return False
+    old, new = _parts(operand.get("type")), _parts(call.get("type"))
+    if len(old) != len(new):
+        return bool(_TEXT.intersection(old)) and not _TEXT.issuperset(new)
+    return any(was in _TEXT and now not in _HOLDS_TEXT for was, now in zip(old, new, strict=True))
+
+
+_TEXT = frozenset({"CHAR", "VARCHAR"})
+_HOLDS_TEXT = _TEXT | {"BINARY", "VARBINARY"}
+_PART = re.compile(
+    r"(?<![\w`])(CHAR|VARCHAR|BINARY|VARBINARY|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DECIMAL|DATE|TIME|"
+    r"TIMESTAMP\w*|INTERVAL\w*|NULL|RAW|VARIANT)(?![\w`])(?! NULL)"
+)
+
+
+def _parts(type_: Any) -> list[str]:
+    """The plain types that a type of the plan is made of, in their order."""
+    if isinstance(type_, dict):
+        inner = [f["fieldType"] for f in type_.get("fields") or ()]
+        inner += [type_[key] for key in ("keyType", "valueType", "elementType") if key in type_]
+        return [part for each in inner or [type_.get("type")] for part in _parts(each)]
+    return _PART.findall(re.sub(r"`[^`]*`|NOT NULL", "", str(type_ or "")))
+
+
+# Per function that throws on values, the operands of which it does, from 0.
+_THROWS = {
+    "DATE_FORMAT": 1,
+    "FROM_UNIXTIME": 1,
+    "SHA2": 1,
+    "SIMILAR TO": 1,
+    "NOT SIMILAR TO": 1,
+    "SIMILAR": 1,
+    "LIKE": 2,
+    "ENCODE": 1,
+    "DECODE": 1,
+}
+
+
+def _throws(name: str, call: dict[str, Any]) -> tuple[str, str] | None:
+    """Of a call that fails the job on some value of a record: what it is called, and what to write."""
+    operands: list[dict[str, Any]] = call.get("operands") or []
+    at = _THROWS.get(name)
+    if at is not None and len(operands) > at and operands[at].get("kind") != "LITERAL":
+        return f"{name} with a pattern or name from a record", "a literal: what is none fails the job"
+    if name == "ELEMENT":
+        return "ELEMENT, which fails the job where there are several", "x[1]"
+    if name == "FROM_BASE64":
+        return (
+            "FROM_BASE64, which fails the job where the text is no such value",
+            "a function of product.yaml, which gives NULL then",
+        )
+    if name in ("JSON_VALUE", "JSON_QUERY") and any(str(o.get("value")) == "ERROR" for o in operands):
+        return f"{name} … ERROR, which fails the job", "NULL ON ERROR, NULL ON EMPTY"
+    if name in ("=", "<>") and len(operands) == 2:
+        bases = [_parts(o.get("type"))[:1] for o in operands]
+        texts = [base for base in bases if _TEXT.intersection(base)]
+        numbers = [base for base in bases if _NUMBERS.intersection(base)]
+        if texts and numbers:
+            return f"{name} of text and a number, which Flink cannot run", "two of one type: CAST(<number> AS STRING)"
+    return None
+
+
+_NUMBERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL"})
 
 
 def _is_rounded(call: dict[str, Any], node: Node) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.generate import REJECT_COLUMNS
-from jobs.plan import Inferred, Node, distinct, infer, iso_seconds, origin, parse_plan, window_seconds
+from jobs.plan import Inferred, Node, distinct, infer, iso_seconds, origin, origins, parse_plan, window_seconds
 from jobs.product import Kind, Window
 from tests.unit import plans
 from tests.unit.plans import agg, aggregate, calc, call, cast, compiled, node, ref, scan, sink, sinks, where
@@ -61,7 +61,7 @@ SUMS = Inferred(Kind.aggregate, ("refunds",))
 ])
 def test_plans_of_many_kinds_of_outputs(table: str, names: str, expected: Inferred) -> None:
     found = infer(sinks("many")[table], tuple(names.split()), EVENTS)
-    assert dataclasses.replace(found, key=()) == dataclasses.replace(expected, key=())
+    assert dataclasses.replace(found, key=(), placed=None) == dataclasses.replace(expected, key=(), placed=None)
     assert set(found.key) == set(expected.key)
 
 
@@ -142,7 +142,7 @@ WINDOW = aggregate(ORDERS, 2, 0, calls=[agg("COUNT", 1)])
     (calc(WINDOW, d=call("+", ref(3), ref(3))), 0, "other", ""),
     (node("window-table-function", ORDERS, columns=(*ORDERS.columns, "s", "e", "t")), 5, "window_start", ""),
     (node("window-table-function", ORDERS, columns=(*ORDERS.columns, "s", "e", "t")), 6, "window_end", ""),
-    (node("window-table-function", ORDERS, columns=(*ORDERS.columns, "s", "e", "t")), 7, "other", ""),
+    (node("window-table-function", ORDERS, columns=(*ORDERS.columns, "s", "e", "t")), 7, "window_time", ""),
     (node("some-new-operator", ORDERS), 0, "other", ""),
 ])
 def test_where_a_column_comes_from(last: Node, index: int, kind: str, name: str) -> None:
@@ -155,12 +155,32 @@ def test_the_day_of_a_window() -> None:
     assert (found.kind, found.as_date, found.node) == ("window_start", True, WINDOW)
 
 
+def test_a_column_of_a_union_comes_from_all_branches() -> None:
+    refunds = scan("refunds", *ORDERS.columns)
+    assert [(o.name, o.topic) for o in origins(node("union", ORDERS, refunds), 1)] == [
+        ("at", "orders"), ("at", "refunds")]
+    assert origin(node("union", ORDERS, calc(refunds, **dict.fromkeys(ORDERS.columns, ref(0)))), 1).kind == "other"
+    assert origin(node("union", WINDOW, aggregate(refunds, 2, 0, calls=[agg("COUNT", 1)])), 3).kind == "other"
+
+
+def test_a_time_that_is_cut_within_a_window_is_none_of_its_ends() -> None:
+    for size, to, kind in (("PT0.5S", "TIMESTAMP(0)", "other"), ("PT0.5S", "TIMESTAMP(3)", "window_start"),
+                           ("PT1S", "TIMESTAMP(0)", "window_start")):
+        window = aggregate(ORDERS, 2, size=size)
+        assert origin(calc(window, w=cast(ref(1), to)), 0).kind == kind
+
+
 # --- kinds
+
+
+def windowed(before: Node, type_: str = "TumblingWindow") -> Node:
+    """Each row with the window or the windows that it falls into."""
+    return node("window-table-function", before, windowing={"window": {"type": type_}})
 
 
 @pytest.mark.parametrize("last", [
     ORDERS, calc(ORDERS, id=ref(0)), node("python-calc", ORDERS), node("union", ORDERS, scan("refunds", "id")),
-    node("over-aggregate", ORDERS), node("window-table-function", ORDERS), node("window-deduplicate", ORDERS),
+    node("over-aggregate", ORDERS), windowed(ORDERS),
     node("correlate", ORDERS, functionCall={"systemName": "shops_at"}),
     node("temporal-join", ORDERS, scan("shops", "shop")),
     node("temporal-join", ORDERS, node("deduplicate", scan("shops", "shop"))),
@@ -169,9 +189,67 @@ def test_one_row_for_each_event(last: Node) -> None:
     assert inferred(last).kind is Kind.rows
 
 
+PLACED = scan("orders", "id", "log_partition", "log_offset")
+
+
+@pytest.mark.parametrize(("last", "topics"), [
+    (PLACED, {"orders"}), (calc(PLACED, log_offset=ref(2), log_partition=ref(1)), {"orders"}),
+    (calc(PLACED, log_partition=ref(1), log_offset=cast(ref(2), "BIGINT NOT NULL")), {"orders"}),
+    (node("union", PLACED, scan("refunds", *PLACED.columns)), {"orders", "refunds"}),
+    (node("union", PLACED, PLACED), None), (calc(PLACED, log_partition=ref(1), log_offset=ref(0)), None),
+    (calc(PLACED, log_partition=ref(2), log_offset=ref(1)), None),
+    (node("union", PLACED, calc(PLACED, id=ref(0), log_partition=ref(1), log_offset=call("+", ref(2)))), None),
+    (aggregate(PLACED, 1, 2), None), (ORDERS, None),
+    (node("interval-join", PLACED, scan("refunds", "log_partition", "log_offset"),
+          columns=("log_offset", "x", "log_partition", "y", "z")), None),
+])
+def test_of_which_topics_the_places_are(last: Node, topics: set[str] | None) -> None:
+    assert inferred(last).placed == topics
+
+
+def test_a_deduplication_by_the_identity_leaves_no_event_out() -> None:
+    by_id = node("window-deduplicate", ORDERS, partitionKeys=[0])
+    for last, identities, kind in (
+            (by_id, {"orders": ("id",)}, Kind.rows), (by_id, {"orders": ("id", "shop")}, Kind.aggregate),
+            (by_id, {"orders": ()}, Kind.aggregate), (by_id, {}, Kind.aggregate),
+            (node("window-deduplicate", ORDERS, partitionKeys=[2]), {"orders": ("id",)}, Kind.aggregate)):
+        assert infer(sink(last), last.columns, EVENTS, identities).kind is kind
+
+
+@pytest.mark.parametrize(("last", "filters"), [
+    (node("correlate", ORDERS, functionCall={"systemName": "around_at"}, joinType="INNER", condition=call(">")), 1),
+    (node("correlate", ORDERS, functionCall={"systemName": "around_at"}, joinType="INNER", condition=None), 0),
+    (node("temporal-join", ORDERS, scan("shops", "shop"), joinSpec={"joinType": "INNER"}), 1),
+    (node("temporal-join", ORDERS, scan("shops", "shop"), joinSpec={"joinType": "LEFT"}), 0),
+])
+def test_joins_that_leave_events_out(last: Node, filters: int) -> None:
+    assert (inferred(last).kind, inferred(last).filters) == (Kind.rows, filters)
+
+
+HOUR = aggregate(ORDERS, 2)
+SHOWN = calc(HOUR, shop=ref(0), w=ref(1))
+CUMULATED = aggregate(ORDERS, 2, window={"type": "CumulativeWindow", "maxSize": "PT1H", "step": "PT10M"})
+
+
+@pytest.mark.parametrize(("last", "key"), [
+    (SHOWN, ("shop", "w")),
+    (calc(HOUR, shop=ref(0), day=cast(ref(1), "DATE")), ()),
+    (calc(aggregate(ORDERS, 2, size="PT24H"), shop=ref(0), day=cast(ref(1), "DATE")), ("shop", "day")),
+    (calc(CUMULATED, shop=ref(0), w=ref(1)), ()), (calc(CUMULATED, shop=ref(0), e=ref(2)), ("shop", "e")),
+    (node("union", SHOWN, SHOWN), ()), (node("window-rank", SHOWN), ("shop", "w")),
+    (node("window-join", SHOWN, ORDERS, columns=("shop", "w", "id")), ()),
+    (node("correlate", SHOWN, functionCall={"systemName": "UNNEST"}), ()),
+    (node("correlate", SHOWN, functionCall={"systemName": "shops_at"}), ("shop", "w")),
+    (node("temporal-join", SHOWN, node("deduplicate", scan("shops", "shop"))), ("shop", "w")),
+])
+def test_a_key_tells_all_rows_apart(last: Node, key: tuple[str, ...]) -> None:
+    assert inferred(last).key == key
+
+
 @pytest.mark.parametrize("last", [
     aggregate(ORDERS, 0), node("group-aggregate", ORDERS), node("window-rank", ORDERS),
     node("interval-join", ORDERS, scan("refunds", "id")), node("correlate", ORDERS), node("expand", ORDERS),
+    node("window-deduplicate", ORDERS), windowed(ORDERS, "HoppingWindow"), windowed(ORDERS, "CumulativeWindow"),
     node("correlate", ORDERS, functionCall={"systemName": "UNNEST"}),
     node("temporal-join", ORDERS, scan("refunds", "id")), node("some-new-operator", ORDERS),
     calc(aggregate(ORDERS, 0), n=ref(0)),

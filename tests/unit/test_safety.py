@@ -222,7 +222,7 @@ def test_groups_of_half_a_window_never_close(product: Product) -> None:
 @pytest.mark.parametrize("last", [
     calc(EVENTS, a=ref(0)), node("exchange", EVENTS), node("expand", EVENTS), aggregate(EVENTS, 0),
     aggregate(EVENTS, 0, type_="global-window-aggregate"), node("python-calc", EVENTS),
-    node("drop-update-before", EVENTS), node("window-table-function", EVENTS), node("window-deduplicate", EVENTS),
+    node("drop-update-before", EVENTS), node("window-table-function", EVENTS),
 ], ids=lambda n: n.type)
 def test_safe_operators(product: Product, last: Node) -> None:
     assert refused(product, last) == []
@@ -237,7 +237,7 @@ def test_an_update_stream_into_a_table(product: Product, changes: Sequence[str])
 
 @pytest.mark.parametrize("operator", [
     "window-table-function", "window-aggregate", "local-window-aggregate", "global-window-aggregate",
-    "window-deduplicate", "window-join", "window-rank"])
+    "window-join", "window-rank"])
 def test_windows_are_of_event_time_and_have_an_end(product: Product, operator: str) -> None:
     extra: dict[str, Any] = {"orderBy": {"fields": [{"index": 2}, {"index": 3}]}}
     now = node(operator, EVENTS, windowing={"window": {"type": "TumblingWindow"}, "isRowtime": False}, **extra)
@@ -298,7 +298,45 @@ def test_rows_of_a_top_n_are_never_equal(product: Product, last: Node, safe: boo
         "a Top-N whose rows may be equal in its order"])
 
 
+def top(before: Node, order: Sequence[int], by: Sequence[int] = ()) -> Node:
+    return node("window-rank", before, windowing={"isRowtime": True}, partitionSpec={"fields": list(by)}, sortSpec={
+        "fields": [{"index": i} for i in order]})
+
+
+COUNTS = aggregate(EVENTS, 0, 2, calls=[agg("COUNT", 1)])
+
+
+@pytest.mark.parametrize(("last", "safe"), [
+    (top(COUNTS, [2, 0, 1]), True), (top(COUNTS, [2, 1], by=[0]), True), (top(COUNTS, [2, 0]), False),
+    (top(COUNTS, [2]), False), (top(calc(COUNTS, n=ref(2), b=ref(1), a=ref(0)), [0, 1, 2]), True),
+    (top(calc(COUNTS, n=ref(2), b=ref(1), a=call("UPPER", ref(0))), [0, 1, 2]), False),
+    (top(node("union", COUNTS, COUNTS), [2, 0, 1]), False),
+    (top(node("correlate", COUNTS, functionCall={"systemName": "UNNEST"}), [2, 0, 1]), False),
+])
+def test_rows_of_a_window_are_told_apart_by_all_that_it_groups_by(product: Product, last: Node, safe: bool) -> None:
+    assert [c for c, _ in refused(product, last)] == ([] if safe else [
+        "a Top-N whose rows may be equal in its order"])
+
+
+def test_a_place_in_one_of_several_topics_is_told_with_its_topic(product: Product) -> None:
+    names = ("log_partition", "log_offset", "log_topic")
+    both = node("union", *(calc(EVENTS, **{n: ref(i) for n, i in zip(names, (2, 3, 0), strict=True)}),) * 2)
+    assert [c for c, _ in refused(product, top(both, [0, 1]))] == ["a Top-N whose rows may be equal in its order"]
+    assert refused(product, top(both, [2, 0, 1])) == []
+
+
+def test_of_rows_of_one_time_none_is_the_first(tmp_path: Path) -> None:
+    product = write(tmp_path, settings=changed(SAFE, lambda s: s["topics"]["orders"].update(identity=["a"])))
+    first = "the first or the last row of a window by time alone"
+    for keys, expected in (([0], []), ([0, 2], []), ([2], [first]), ([], [first])):
+        last = node("window-deduplicate", EVENTS, partitionKeys=keys)
+        assert [c for c, _ in refused(product, last)] == expected
+
+
 # --- look-ups and versions
+
+
+VALUE = {"kind": "LITERAL", "value": "x", "type": "CHAR(1) NOT NULL"}
 
 
 def versions(tmp_path: Path, role: str = "dimension", **orders: Any) -> Product:
@@ -313,8 +351,35 @@ def versions(tmp_path: Path, role: str = "dimension", **orders: Any) -> Product:
     return write(tmp_path, settings=changed(SAFE, change))
 
 
-def lookup(before: Node, function: str = "shops_at", join: str = "LEFT", type_: str = "correlate") -> Node:
-    return node(type_, before, functionCall={"kind": "CALL", "systemName": function}, joinType=join)
+def lookup(before: Node, function: str = "shops_at", join: str = "LEFT", type_: str = "correlate",
+           time: dict[str, Any] | None = None) -> Node:
+    time = time or field("at", ROWTIME)
+    return node(type_, before, functionCall={"kind": "CALL", "systemName": function, "operands": [time]}, joinType=join)
+
+
+ROWTIME = {"type": "TIMESTAMP_WITH_LOCAL_TIME_ZONE", "precision": 3, "kind": "ROWTIME"}
+
+
+def field(name: str, type_: Any = "BIGINT") -> dict[str, Any]:
+    """A column of the row that something is looked up for."""
+    row = {"type": "ROW", "fields": [{"name": name, "fieldType": type_}]} if isinstance(type_, dict) else "ROW<`a` INT>"
+    return {"kind": "FIELD_ACCESS", "name": name, "expr": {"kind": "CORREL_VARIABLE", "type": row}}
+
+
+@pytest.mark.parametrize(("time", "safe"), [
+    (field("at"), True), (cast(field("at"), "TIMESTAMP(3)"), True), (field("later", ROWTIME), True),
+    (field("a"), False), (field("log_offset"), False), (call("+", field("at", ROWTIME), VALUE), False), (VALUE, False),
+])
+def test_versions_are_looked_up_at_the_events_time(tmp_path: Path, time: dict[str, Any], safe: bool) -> None:
+    assert [c for c, _ in refused(versions(tmp_path), lookup(EVENTS, time=time))] == (
+        [] if safe else ["a look-up in shops at another time than its event's"])
+    assert refused(versions(tmp_path, role="reference"), lookup(EVENTS, time=time)) == []
+
+
+def test_versions_are_looked_up_at_a_windows_ends(tmp_path: Path) -> None:
+    for name, safe in (("window_start", True), ("window_end", True), ("a", False)):
+        found = refused(versions(tmp_path), lookup(aggregate(EVENTS, 0), time=field(name)))
+        assert bool(found) is not safe
 
 
 WAIT = "a look-up in shops of events that no window has held back"
@@ -334,7 +399,7 @@ def test_lookups_wait_for_the_versions_and_leave_nothing_out(
 
 
 @pytest.mark.parametrize("held", [
-    aggregate(EVENTS, 0), node("global-window-aggregate", EVENTS), node("window-deduplicate", EVENTS),
+    aggregate(EVENTS, 0), node("global-window-aggregate", EVENTS), rank("log_partition", "log_offset"),
     node("over-aggregate", EVENTS)], ids=lambda n: n.type)
 def test_a_window_holds_events_back(tmp_path: Path, held: Node) -> None:
     product = versions(tmp_path, identity=[])
@@ -351,7 +416,8 @@ def test_de_duplication_without_a_window(tmp_path: Path) -> None:
     assert [c for c, _ in refused(product, node("deduplicate", lookup(EVENTS)))] == [
         "a de-duplication of events without a window"]
     latest, windowed = (node("deduplicate", shops) for shops in (
-        scan("shops", "a"), node("window-deduplicate", scan("shops", "a"))))
+        scan("shops", "a"), node("window-rank", scan("shops", "log_partition", "log_offset"), sortSpec={
+            "fields": [{"index": 0}, {"index": 1}]})))
     assert [c for c, _ in refused(product, node("temporal-join", EVENTS, latest))] == [
         "the latest version of records that are not in order of time"]
     assert refused(product, node("temporal-join", EVENTS, windowed)) == []
@@ -383,6 +449,50 @@ def test_every_source_of_time_and_chance_is_known() -> None:
 def test_unix_timestamp_of_now(product: Product) -> None:
     assert refused(product, calc(EVENTS, a=call("UNIX_TIMESTAMP"))) == [("UNIX_TIMESTAMP()", LOG_CLOCK)]
     assert refused(product, calc(EVENTS, a=call("UNIX_TIMESTAMP", ref(0)))) == []
+
+
+def of(type_: Any) -> dict[str, Any]:
+    return {**ref(0), "type": type_}
+
+
+@pytest.mark.parametrize("unsafe", [
+    call("ELEMENT", ref(0)), call("FROM_BASE64", ref(0)), call("DATE_FORMAT", ref(0), ref(1)),
+    call("FROM_UNIXTIME", ref(0), ref(1)), call("SHA2", ref(0), ref(1)), call("SIMILAR TO", ref(0), ref(1)),
+    call("LIKE", ref(0), ref(1), ref(2)), call("ENCODE", ref(0), ref(1)), call("DECODE", ref(0), ref(1)),
+    call("JSON_VALUE", ref(0), VALUE, {"kind": "LITERAL", "symbol": "X", "value": "ERROR"}),
+    call("=", of("VARCHAR(9)"), of("INT NOT NULL")), call("<>", of("DECIMAL(4, 2)"), of("CHAR(3)")),
+], ids=lambda c: c["internalName"])
+def test_calls_that_fail_a_job_on_a_value(product: Product, unsafe: dict[str, Any]) -> None:
+    assert len(refused(product, calc(EVENTS, a=unsafe))) == 1
+    assert len(refused(product, where(EVENTS, call("AND", unsafe, ref(0))))) == 1
+
+
+@pytest.mark.parametrize("safe", [
+    call("DATE_FORMAT", ref(0), VALUE), call("FROM_UNIXTIME", ref(0)), call("SHA2", ref(0), VALUE),
+    call("LIKE", ref(0), ref(1)), call("LIKE", ref(0), ref(1), VALUE), call("ENCODE", ref(0), VALUE),
+    call("JSON_VALUE", ref(0), VALUE), call("=", of("VARCHAR(9)"), of("CHAR(3)")), call("=", of("INT"), of("BIGINT")),
+    call("=", of({"type": "TIMESTAMP_WITH_LOCAL_TIME_ZONE", "precision": 3}), of("TIMESTAMP(3)")),
+], ids=lambda c: c["internalName"])
+def test_calls_that_no_value_fails(product: Product, safe: dict[str, Any]) -> None:
+    assert refused(product, calc(EVENTS, a=safe)) == []
+
+
+ROW = {"type": "ROW", "fields": [{"name": "INT", "fieldType": "VARCHAR(9)"}, {"name": "b", "fieldType": "BIGINT"}]}
+
+
+@pytest.mark.parametrize(("old", "new", "safe"), [
+    ("ARRAY<VARCHAR(9)>", "ARRAY<INT>", False), ("ARRAY<VARCHAR(9)>", "ARRAY<CHAR(3) NOT NULL>", True),
+    ("ARRAY<BIGINT>", "ARRAY<VARCHAR(9)>", True), ("ARRAY<BIGINT>", "ARRAY<INT>", True),
+    ("MAP<VARCHAR(9) NOT NULL, VARCHAR(9)>", "MAP<VARCHAR(9) NOT NULL, DOUBLE>", False),
+    ("MAP<VARCHAR(9) NOT NULL, BIGINT>", "MAP<VARCHAR(9) NOT NULL, INT>", True),
+    ("ROW<`INT` VARCHAR(9), `b` BIGINT>", "ROW<`a` INT, `b` INT>", False),
+    ("ROW<`INT` VARCHAR(9), `b` BIGINT>", "ROW<`DATE` VARCHAR(3), `b` INT>", True),
+    ("ROW<`a` ARRAY<ROW<`b` CHAR(1)>>>", "ROW<`a` ARRAY<ROW<`b` DATE>>>", False),
+    ("VARCHAR(9)", {"type": "TIMESTAMP_WITH_LOCAL_TIME_ZONE", "precision": 3}, False),
+    (ROW, "ROW<`a` INT, `b` INT>", False), (ROW, "ROW<`a` VARCHAR(3), `b` INT>", True),
+])
+def test_casts_of_text_inside_of_other_types(product: Product, old: Any, new: Any, safe: bool) -> None:
+    assert bool(refused(product, calc(EVENTS, a=cast(of(old), new)))) is not safe
 
 
 @pytest.mark.parametrize("name", ["UPPER", "TO_TIMESTAMP_LTZ", "COALESCE", "+", "FIRST_VALUE", "SUM"])
