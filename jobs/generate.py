@@ -287,8 +287,17 @@ def filtered(select: str, columns: Sequence[str]) -> str:
 
 
 def condition(product: Product, output: str) -> str:
-    """An output's `where`, in parentheses; it can be nothing else than a condition."""
-    return f"({_expression(product, f'outputs.{output}.where', product.settings.outputs[output].where or '')})"
+    """An output's `where`, in parentheses; it can be nothing else than a condition on one record.
+
+    The audit decides it again in DuckDB, which does not cut the quotient of two integers as Flink does.
+    """
+    file, place = product.folder / "product.yaml", f"outputs.{output}.where"
+    where = _expression(product, place, product.settings.outputs[output].where or "")
+    for token in split_statements(file, where)[0].tokens:
+        if token.text == "/" or token.word in ("OVER", "SELECT"):
+            said = "a condition on one record, without /, OVER and SELECT: the audit decides it again, in DuckDB"
+            raise ProductError(file, f"{place}: {said}", where)
+    return f"({where})"
 
 
 def _expression(product: Product, where: str, text: str) -> str:

@@ -35,12 +35,18 @@ class ProductError(Exception):
         self.file, self.expected, self.found = file, expected, found
 
 
+_LONGEST = 36_525 * 86_400
+
+
 def seconds(duration: str) -> float:
     """'10s', '6h', '500ms', '5min', '2d' in seconds; ValueError for anything else."""
     match = _DURATION.match(duration.strip())
     if not match:
         raise ValueError(f"a duration such as '10s', '5min' or '6h', not {duration!r}")
-    return int(match[1]) * _SECONDS[match[2]]
+    found = int(match[1]) * _SECONDS[match[2]]
+    if found > _LONGEST:
+        raise ValueError(f"at most 36525d, a century, not {duration!r}")
+    return found
 
 
 class _Model(BaseModel):
@@ -546,7 +552,7 @@ class _EachOnce(yaml.SafeLoader):
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(file.read_text(), _EachOnce)  # noqa: S506 — a SafeLoader
+        data = yaml.load(file.read_text(), _EachOnce)
     except FileNotFoundError:
         raise ProductError(file, "a file", "none") from None
     except UnicodeDecodeError as e:

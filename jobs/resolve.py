@@ -143,8 +143,25 @@ def _query(env: TableEnvironment, product: Product, name: str, known: Known, *, 
     if said.where is not None:
         hidden = f"{generate.condition(product, name)} AS `{generate.KEPT}`"
         query = replace(query, hidden=", ".join(filter(None, (hidden, query.hidden))))
-        _columns(env, statement, with_first_columns(statement, query.hidden), f"{name}, where", known)
+        _decides(env, product, query, name, known)
     return replace(query, cast=_cast(env, query, name))
+
+
+def _decides(env: TableEnvironment, product: Product, query: _Query, name: str, known: Known) -> None:
+    """ProblemError unless an output's `where` is a condition over what its SELECT reads."""
+    file, sql = product.folder / "product.yaml", with_first_columns(query.statement, query.hidden)
+    if generate.KEPT in {c.name for c in query.written}:
+        statement = query.statement
+        said = f"{name}: a column {generate.KEPT} beside outputs.{name}.where, which has one of this name"
+        raise ProblemError(Problem(str(statement.file), statement.line, said, "another name for it"))
+    try:
+        [kept] = [c for c in _columns(env, Statement(file, 0, sql, ()), sql, f"outputs.{name}.where", known)
+                  if c.name == generate.KEPT]
+    except ProblemError as e:
+        raise ProblemError(*(replace(p, line=0) for p in e.problems)) from e
+    if kept.type != "BOOLEAN":
+        said = f"outputs.{name}.where: {product.settings.outputs[name].where} is {kept.type}"
+        raise ProblemError(Problem(str(file), 0, said, "a condition: what it does not hold of is left out"))
 
 
 def _cast(env: TableEnvironment, query: _Query, output: str) -> frozenset[str]:
@@ -247,8 +264,6 @@ def _column(statement: Statement, output: str, number: int, name: str, type_: st
     if "EXPR$" in type_:
         said = f"{output}: a field of column {name} has no name"
         raise ProblemError(Problem(str(statement.file), statement.line, said, "CAST(ROW(…) AS ROW<name TYPE, …>)"))
-    if name == generate.KEPT:
-        return Column(name=name, type="BOOLEAN")
     try:
         return Column(name=name, type=resolved_column_type(type_))
     except ColumnTypeError as e:

@@ -109,6 +109,19 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         "hourly_orders",
         ("aggregate", [], ("w", "1h")),
     ),
+    "a Top-N of what a window counts": (
+        hourly(
+            "SELECT shop, w, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY w, e ORDER BY n DESC, shop) AS place "
+            f"FROM (SELECT shop, window_start AS w, window_end AS e, COUNT(*) AS n {HOURS} {BY_SHOP})) WHERE place <= 3"
+        ),
+        "hourly_orders",
+        AGGREGATE,
+    ),
+    "days of hours, which are no key": (
+        hourly(f"SELECT shop, CAST(window_start AS DATE) AS d, COUNT(*) AS n {HOURS} {BY_SHOP}"),
+        "hourly_orders",
+        ("aggregate", [], None),
+    ),
     "a window join": (
         hourly(
             f"SELECT l.shop, l.order_id AS a, r.order_id AS b, l.window_start AS w FROM (SELECT * {HOURS}) l JOIN "
@@ -391,6 +404,45 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "hourly_orders.sql",
         1,
         "a Top-N whose rows may be equal in its order",
+    ),
+    "the first of a window by time alone": (
+        hourly(
+            "SELECT shop, cents, window_start AS w FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
+            f"window_end, shop ORDER BY ordered_at) AS n {HOURS}) WHERE n = 1"
+        ),
+        "hourly_orders.sql",
+        0,
+        "the first or the last row of a window by time alone",
+    ),
+    "a place in the log of one's own": (
+        rows("SELECT order_id, 0 AS log_partition, cents AS log_offset FROM orders"),
+        "order_rows.sql",
+        1,
+        "order_rows: log_partition and log_offset are not those of a record of orders, each once",
+    ),
+    "a record twice": (
+        rows("SELECT order_id FROM orders UNION ALL SELECT order_id FROM orders"),
+        "order_rows.sql",
+        1,
+        "order_rows: log_partition and log_offset are not those of a record of orders, each once",
+    ),
+    "text inside of a row as a number": (
+        rows("SELECT CAST(ROW(shop, cents) AS ROW<a INT, b INT>) AS r FROM orders"),
+        "order_rows.sql",
+        1,
+        "CAST of text, which fails the job where the text is no such value",
+    ),
+    "a format from a record": (
+        rows("SELECT DATE_FORMAT(ordered_at, shop) AS d FROM orders"),
+        "order_rows.sql",
+        1,
+        "DATE_FORMAT with a pattern or name from a record",
+    ),
+    "text that is a number": (
+        rows("SELECT order_id FROM orders WHERE shop = 5"),
+        "order_rows.sql",
+        0,
+        "= of text and a number, which Flink cannot run",
     ),
     "an identity that is not there": (topic("[order_id]", "[orderid]"), "product.yaml", 0, "orderid"),
     "a time that is none": (topic("time: ordered_at", "time: shop"), "product.yaml", 0, "shop, a STRING"),

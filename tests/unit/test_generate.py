@@ -305,7 +305,7 @@ def test_where_is_decided_once_and_leaves_no_column() -> None:
 
 GOOD = [
     "a > 0", " a > 0 ", "a > 0 OR b = 'x'", "COALESCE(a, 0) > (1 + 2)", "b = '); DROP TABLE x; --'", "b = 'it''s, x'",
-    "b LIKE 'http://%'", "b LIKE '%--%'", "`a,b` = 1", "b IN ('(', ')', '/*')", "a\n  > 0", "a / 2 * 3 > 1",
+    "b LIKE 'http://%'", "b LIKE '%--%'", "`a,b` = 1", "b IN ('(', ')', '/*')", "a\n  > 0", "a % 2 * 3 > 1",
     "b <> '`'", "`it's` = 1"]
 BAD = [
     "", " ", ";", "a > 0;", "a > 0; SELECT 1", "a, b", "a), (b", "a) AS x, (b", "(a", "a)", ") (", "a > 0 -- b",
@@ -331,6 +331,14 @@ def test_an_expression_cannot_break_out_of_its_place(tmp_path: Path, text: str) 
     product = write(tmp_path, settings=topics(columns={"c": text}))
     with pytest.raises(ProductError, match=r"topics\.orders\.columns\.c: one expression of SQL, without comments"):
         generate.source_table(product, "orders", {})
+
+
+@pytest.mark.parametrize("text", ["a / 2 = 1", "COUNT(*) OVER (PARTITION BY b) > 1", "a IN (SELECT a FROM orders)"])
+def test_a_where_is_decided_of_one_record_and_alike_everywhere(tmp_path: Path, text: str) -> None:
+    product = write(tmp_path, settings=changed(SETTINGS, lambda s: s["outputs"].update(rows={"where": text})))
+    with pytest.raises(ProductError) as e:
+        generate.condition(product, "rows")
+    assert e.value.expected.startswith("outputs.rows.where: a condition on one record")
 
 
 @pytest.mark.parametrize(("duration", "expected"), [

@@ -39,6 +39,18 @@ def told(place: str, reason: str) -> str:
     return java(f"{VALIDATION}{place}: {reason}", f"{CONTEXT}{place}: {reason}", f"{CALCITE}{reason}")
 
 
+def test_a_column_of_a_topic_that_the_select_does_not_have() -> None:
+    said = told("From line 2, column 11 to line 2, column 15", "Column 'cents' not found in any table")
+    found = planner_problem(said, statement(), KNOWN)
+    assert found.instead == "cents in the views and inner SELECTs on the way, or one of the columns that they have"
+
+
+def test_an_interval_of_more_than_two_digits() -> None:
+    said = "Interval field value 100 exceeds precision of HOUR(2) field"
+    found = planner_problem(told("From line 1, column 1 to line 1, column 6", said), statement(), KNOWN)
+    assert found.instead == "INTERVAL … HOUR(3), for a number of three digits"
+
+
 def test_a_column_that_is_misspelt() -> None:
     error = told("From line 2, column 11 to line 2, column 15", "Column 'centz' not found in any table")
     assert planner_problem(error, statement(), KNOWN, "rows") == Problem(

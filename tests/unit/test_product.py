@@ -356,3 +356,25 @@ def test_the_rejects_have_descriptions_that_a_contract_may_change(tmp_path: Path
     (reason,) = (c for c in product.columns["rejects"] if c.name == "reason")
     assert reason == Column(name="reason", type="STRING", required=False, description="Why")
     assert [c for c in product.columns["rejects"] if c != reason] == [c for c in REJECT_COLUMNS if c.name != "reason"]
+
+
+@pytest.mark.parametrize("twice", [
+    "name: a\nname: b\n", "topics:\n  a: {}\n  a: {time: b}\n", "outputs: {rows: {where: a}, rows: {}}\n"])
+def test_what_is_said_twice_is_not_lost(folder: Path, twice: str) -> None:
+    (folder / "product.yaml").write_text(twice)
+    with pytest.raises(ProductError, match="is there twice"):
+        load_product(folder)
+
+
+def test_text_of_another_encoding(folder: Path) -> None:
+    (folder / "product.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(ProductError, match="UTF-8"):
+        load_product(folder)
+
+
+@pytest.mark.parametrize("settings", [
+    {"outputs": [{"rows": {}}]}, {"outputs": ["rows", "rows"]}, {"checkpoint_interval": "0s"}, {"deadline": "0d"},
+    {"backlog_checkpoint_interval": "0s"}, {"lag_limit": {"records": -1}}, {"lag_limit": {"seconds": -0.5}},
+    {"deadline": "36526d"}])
+def test_settings_that_make_no_sense(folder: Path, settings: dict[str, Any]) -> None:
+    refused(folder, {**SETTINGS, **settings})
