@@ -30,7 +30,7 @@ import org.slf4j.LoggerFactory;
  * Reads a topic of versions in a thread of its own, as far as it is asked for, for all subtasks of a TaskManager.
  *
  * <p>A partition's clock is the latest timestamp read. With a topic that is read without end, a version is late if its
- * time is more than the allowed lateness before its record's timestamp, and is left out. So when every clock less L has
+ * time is more than the allowed lateness before that, and is left out: rejects has it. So when every clock less L has
  * passed a time, all versions of that time are there, and a lookup gives the same row in every run. Until then it waits.
  */
 class VersionReader implements Runnable {
@@ -42,9 +42,9 @@ class VersionReader implements Runnable {
     private static final String RECORDS_AT_ONCE = "2000";
     private static final int REMEMBERED = 10_000; // keys, of each subtask
 
-    /** Takes the versions out of a record. */
+    /** Takes the versions out of a record; `latest` is the latest timestamp of its partition up to it. */
     interface Decoder {
-        void decode(ConsumerRecord<byte[], byte[]> record, VersionTable into) throws IOException;
+        void decode(ConsumerRecord<byte[], byte[]> record, long latest, VersionTable into) throws IOException;
     }
 
     /** What is read: a topic, to given ends or, with none, for ever. */
@@ -58,6 +58,7 @@ class VersionReader implements Runnable {
     private final VersionTable table = new VersionTable();
     private final List<Lookup> lookups = new CopyOnWriteArrayList<>();
     private final Map<TopicPartition, Long> clocks = new HashMap<>();
+    private final Map<TopicPartition, Long> timestamps = new HashMap<>(); // the latest up to where it is read
     private final Map<TopicPartition, Long> ends = new HashMap<>();
     private Map<TopicPartition, Long> readAgainTo = Map.of();
     private long lowBefore = Long.MIN_VALUE;
@@ -290,9 +291,10 @@ class VersionReader implements Runnable {
         for (ConsumerRecord<byte[], byte[]> record : records) {
             TopicPartition partition = new TopicPartition(record.topic(), record.partition());
             if (record.offset() < ends.getOrDefault(partition, Long.MAX_VALUE)) {
-                decoder.decode(record, table);
+                long latest = timestamps.merge(partition, record.timestamp(), Math::max);
+                decoder.decode(record, latest, table);
                 if (!log.bounded) {
-                    clocks.merge(partition, log.clock.after(record.timestamp()).getTimestamp(), Math::max);
+                    clocks.merge(partition, log.clock.after(latest).getTimestamp(), Math::max);
                 }
             }
         }
@@ -344,6 +346,7 @@ class VersionReader implements Runnable {
             Map<TopicPartition, Long> positions = new HashMap<>();
             clocks.keySet().forEach(partition -> positions.put(partition, kafka.position(partition)));
             kafka.seekToBeginning(positions.keySet());
+            timestamps.clear();
             readAgainTo = positions;
         }
     }

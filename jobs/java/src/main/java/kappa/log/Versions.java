@@ -259,7 +259,7 @@ public class Versions extends TableFunction<RowData> {
         RowType shownTypes = (RowType) row.getLogicalType();
         RowDataSerializer serializer = new RowDataSerializer(shownTypes);
         RowData.FieldGetter[] copied = getters(shownTypes.getChildren(), IntStream.range(0, shown.length).toArray());
-        return (record, table) -> {
+        return (record, latest, table) -> {
             List<RowData> rows = new ArrayList<>();
             value.deserialize(record.value(), new ListCollector<>(rows));
             for (RowData decoded : rows) {
@@ -269,7 +269,7 @@ public class Versions extends TableFunction<RowData> {
                     continue;
                 }
                 long valid = time < 0 ? record.timestamp() : decoded.getTimestamp(time, 3).getMillisecond();
-                if (log.bounded() || valid > log.clock().after(record.timestamp()).getTimestamp()) {
+                if (log.bounded() || valid > log.clock().after(latest).getTimestamp()) {
                     // Through bytes: many threads read it, and strings would be encoded when the first of them does.
                     RowData bytes = serializer.toBinaryRow(GenericRowData.of(fields(kept, decoded))).copy();
                     GenericRowData copy = GenericRowData.of(fields(copied, bytes));

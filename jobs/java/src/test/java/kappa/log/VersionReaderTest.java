@@ -75,6 +75,24 @@ class VersionReaderTest {
     }
 
     @Test
+    void aVersionIsLateByTheLatestTimestampBeforeItNotByItsOwn() throws Exception {
+        for (int hour = 0; hour < 1_000; hour++) {
+            log.has(record(ZERO, 2 * hour, hour * HOUR, "a,x," + hour * HOUR + "," + hour));
+            // Its clock was set back: not late by its own timestamp, though long after its time.
+            log.has(record(ZERO, 2 * hour + 1, (hour - 9) * HOUR, "a,x," + ((hour - 9) * HOUR + 1) + ",late"));
+            log.has(record(ONE, hour, hour * HOUR, "b"));
+        }
+        VersionReader reader = reader(false, Map.of(), 100, LONG);
+        start(reader);
+        for (int hour = 10; hour < 900; hour++) {
+            assertEquals("" + hour, at(hour * HOUR + 1));
+        }
+        assertFalse(reader.holds(0));
+        assertEquals("3", at(3 * HOUR + 1)); // read again from the beginning, it is the same
+        assertEquals("500", at(500 * HOUR + 1));
+    }
+
+    @Test
     void afterItsPatienceItSaysWhatItWaitsFor() throws Exception {
         log.has(record(ZERO, 0, 0, "a,x,0,1"), record(ONE, 0, 0, "a,x,0,1"));
         start(reader(false, Map.of(), 0, Duration.ofMillis(200)));

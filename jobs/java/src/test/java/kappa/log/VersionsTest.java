@@ -117,7 +117,7 @@ class VersionsTest {
         VersionTable table = new VersionTable();
         VersionReader.Decoder decoder = decoder(key, time, bounded);
         for (ConsumerRecord<byte[], byte[]> record : records) {
-            decoder.decode(record, table);
+            decoder.decode(record, record.timestamp(), table);
         }
         return table;
     }
