@@ -41,6 +41,10 @@ _TIME_OF_RUN = {
     **dict.fromkeys(("RAND", "RAND_INTEGER", "UUID"), _DERIVED),
     **dict.fromkeys(("CURRENT_DATABASE", "CURRENT_USER", "SESSION_USER", "USER"), "a constant"),
 }
+# Of Python's own modules those whose functions are none of their arguments alone.
+_MODULES_OF_THE_RUN = frozenset(
+    {"datetime", "getpass", "os", "platform", "random", "secrets", "socket", "tempfile", "time", "uuid"}
+)
 _ORDER_OF_ARRIVAL = frozenset(
     {
         "FIRST_VALUE",
@@ -125,6 +129,13 @@ def check_statements(product: Product) -> Iterator[Problem]:
                 0,
                 f"function {name} is not declared deterministic",
                 "deterministic: true, once equal arguments give equal results in every run",
+            )
+        elif (module := function.python.partition(":")[0]).partition(".")[0] in _MODULES_OF_THE_RUN:
+            yield Problem(
+                yaml,
+                0,
+                f"function {name} is {function.python}, whose results differ from run to run",
+                f"a function of its arguments alone, in udfs/: {module} reads the clock, chance or the machine",
             )
     for key in product.settings.flink:
         if not key.startswith(_SETTINGS):

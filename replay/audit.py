@@ -245,16 +245,16 @@ class _Tables:
                 and {c.name for c in self.product.outputs[name].columns}.issuperset(identity)]
 
     def filtered(self, topic: str, records: Mapping[int, Mapping[str, Any]]) -> set[int]:
-        """Of missing records, the offsets of those of which the `where` of a table does not hold."""
-        outputs = [self.product.outputs[name] for name in self._named(Kind.rows, topic)]
-        conditions = {o.where for o in outputs if o.where}
-        if not records or not conditions:
+        """Of missing records, the offsets of those that no table of the topic wants: no `where` holds of them."""
+        conditions = {self.product.outputs[name].where for name in self._named(Kind.rows, topic)}
+        if not records or not conditions or None in conditions:
             return set()
         columns = {name: pa.array([_plain(r[name]) for r in records.values()]) for name in next(iter(records.values()))}
         lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **columns})
         with self._registered("lost_records", lost):
-            return {offset for where in conditions for (offset,) in self.connection.execute(
-                f"SELECT lost_offset FROM lost_records WHERE ({where}) IS NOT TRUE").fetchall()}
+            unwanted = " AND ".join(f"({where}) IS NOT TRUE" for where in conditions)
+            return {offset for (offset,) in self.connection.execute(
+                f"SELECT lost_offset FROM lost_records WHERE {unwanted}").fetchall()}
 
     @contextmanager
     def _registered(self, name: str, rows: pa.Table) -> Iterator[None]:

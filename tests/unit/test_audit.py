@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import duckdb
 import numpy as np
 import pytest
 
 from jobs.product import Product
 from replay import lake, table_changes
 from replay.accounting import array, missing, ranges, reconcile
-from replay.audit import AuditReport, Subject, audit
+from replay.audit import AuditReport, Subject, _Tables, audit
 from replay.errors import RefusedError
 from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
@@ -296,6 +297,19 @@ def test_of_null_where_does_not_hold(case: Case) -> None:
     report = case.audit()
     assert report.ok
     assert (of(report, "orders")["filtered"], of(report, "orders")["duplicates"]) == (1, 2)
+
+
+@pytest.mark.parametrize(("others", "expected"), [
+    (None, set()), ("id < 70", {80}), ("id > 70", {60}), ("id < 50", {60, 80}), ("id = 60 OR id = 80", set())])
+def test_a_record_that_one_of_several_tables_wants_is_not_filtered(
+        case: Case, others: str | None, expected: set[int]) -> None:
+    change(case, where="id < 50")
+    resolved = case.product.resolved
+    assert resolved is not None
+    outputs = {**resolved.outputs, "others": resolved.outputs["orders"].model_copy(update={"where": others})}
+    product = case.product.model_copy(update={"resolved": resolved.model_copy(update={"outputs": outputs})})
+    with duckdb.connect() as connection:
+        assert _Tables(connection, product).filtered("orders", {60: {"id": 60}, 80: {"id": 80}}) == expected
 
 
 def test_a_filtered_record_is_filtered_whatever_its_event_has(case: Case) -> None:

@@ -119,6 +119,14 @@ def test_functions_are_declared_deterministic(tmp_path: Path) -> None:
         "deterministic: true, once equal arguments give equal results in every run")]
 
 
+@pytest.mark.parametrize("python", ["random:random", "time:time", "os.path:getmtime", "uuid:uuid4"])
+def test_functions_of_the_run_are_refused_whatever_is_declared(tmp_path: Path, python: str) -> None:
+    made = write(tmp_path, settings=changed(SAFE, lambda s: s["functions"].update(
+        g={"python": python, "returns": "INT", "deterministic": True})))
+    assert [p.construct for p in check_statements(made)] == [
+        f"function g is {python}, whose results differ from run to run"]
+
+
 @pytest.mark.parametrize("setting", [
     "table.exec.state.ttl", "table.exec.source.idle-timeout", "table.exec.mini-batch.enabled", "table.local-time-zone",
     "execution.runtime-mode", "table.exec.async-lookup.timeout", "table.dynamic-table-options.enabled",
