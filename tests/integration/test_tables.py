@@ -177,8 +177,8 @@ def test_a_release_with_other_columns_runs_while_the_older_one_is_on_standby(sal
     report = sales.stack.kappa.json("diff", NAME, "--old", "r1-a1", "--new", "r2-a1")
     (found,) = (t for t in report["tables"] if t["table"] == "sale_rows")
     assert (found["same"], found["changed"]) == (COUNT, 0), found
-    assert found["columns_only_old"] == ["shop", "place.lon", "tags"]
-    assert found["columns_only_new"] == ["branch", "place.shop"]
+    assert set(found["columns_only_old"]) == {"shop", "place.lon", "tags"}
+    assert set(found["columns_only_new"]) == {"branch", "place.shop"}
 
 
 def test_the_older_release_goes_on_from_its_checkpoint_though_the_table_has_changed(sales: Sales) -> None:
