@@ -119,7 +119,7 @@ def test_a_reference_topic_of_which_nothing_could_be_decoded_keeps_the_release_f
     written.raw("rates", BEGIN + 12 * HOUR, None)
     written.raw("sold", BEGIN + 12 * HOUR, None)
     written.flush()
-    done = stack.kappa("deploy", "sales", check=False, timeout=290)
+    done = stack.kappa("deploy", "sales", "--from", str(folder), check=False, timeout=290)
     assert done.returncode == 1
     assert "no version of shops could be decoded: shops: 3 of 3 records rejected (100 %): 3 undecodable" in done.stderr
 
