@@ -441,7 +441,7 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
     "text that is a number": (
         rows("SELECT order_id FROM orders WHERE shop = 5"),
         "order_rows.sql",
-        0,
+        1,
         "= of text and a number, which Flink cannot run",
     ),
     "an identity that is not there": (topic("[order_id]", "[orderid]"), "product.yaml", 0, "orderid"),
