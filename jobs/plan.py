@@ -17,7 +17,7 @@ _DURATION = re.compile(r"^PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3}))?S)?$")
 _LOG = "__log"
 # A time with fewer digits than a window's ends have.
 _CUT = re.compile(r"^TIMESTAMP\([0-2]\)")
-_WINDOWS = frozenset({"window-aggregate", "global-window-aggregate", "group-window-aggregate"})
+WINDOWS = frozenset({"window-aggregate", "global-window-aggregate", "group-window-aggregate"})
 _KEEPS_COLUMNS = frozenset(
     {
         "exchange",
@@ -107,6 +107,11 @@ class Node:
         """The window of a window operator, as the plan says it; empty of any other."""
         return (self.body.get("windowing") or {}).get("window") or self.body.get("window") or {}
 
+    @property
+    def function(self) -> str:
+        """The table function that a look-up calls; empty of any other operator."""
+        return str((self.body.get("functionCall") or {}).get("systemName", ""))
+
     def calls(self) -> Iterator[dict[str, Any]]:
         """Every call in its expressions, and those of its aggregates."""
         body = {k: v for k, v in self.body.items() if k not in ("outputType", "description", "dynamicTableSink")}
@@ -188,7 +193,7 @@ def origins(node: Node, index: int) -> tuple[Origin, ...]:
         return tuple(o for branch in node.inputs for o in origins(branch, index))
     if node.type in _KEEPS_COLUMNS:
         return origins(node.inputs[0], index)
-    if node.type in _WINDOWS:
+    if node.type in WINDOWS:
         return (_of_window(node, index),)
     if node.type in _FIRST_INPUT_FIRST:
         before = len(node.inputs[0].columns)
@@ -327,8 +332,7 @@ def _looks_up(node: Node, events: frozenset[str]) -> bool:
     if node.type == "window-table-function":
         return node.window.get("type") == "TumblingWindow"
     if node.type == "correlate":
-        name = str((node.body.get("functionCall") or {}).get("systemName", ""))
-        return name.endswith("_at")
+        return node.function.endswith("_at")
     if node.type == "temporal-join":
         return not events & {n.topic for n in node.inputs[1].walk()}
     return False
@@ -399,7 +403,7 @@ def _key(sink: Node, names: tuple[str, ...], found: list[Origin]) -> tuple[str, 
     [node] = windows.values()
     groups = {o.index: name for name, o in reversed(list(zip(names, found, strict=True))) if o.kind == "group"}
     ends = [(name, o.kind) for name, o in zip(names, found, strict=True) if _tells_windows_apart(o)]
-    if node.type not in _WINDOWS or set(range(len(node.body["grouping"]))) - set(groups) or not ends:
+    if node.type not in WINDOWS or set(range(len(node.body["grouping"]))) - set(groups) or not ends:
         return ()
     if node.window.get("type") == "CumulativeWindow" and not any(kind == "window_end" for _, kind in ends):
         return ()

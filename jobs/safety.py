@@ -15,7 +15,7 @@ from typing import Any
 
 from jobs import zones
 from jobs.generate import log_table
-from jobs.plan import Node, distinct, keeps_apart, of_identity, origin, origins
+from jobs.plan import WINDOWS, Node, distinct, keeps_apart, of_identity, origin, origins
 from jobs.problem import Problem
 from jobs.product import Product, Role
 from jobs.sql import Statement, read_statements
@@ -246,7 +246,7 @@ def _versions(product: Product, node: Node) -> tuple[str, ...]:
     """The topics whose versions a look-up reads; none of any other operator."""
     if node.type not in ("correlate", "python-correlate"):
         return ()
-    function = str((node.body.get("functionCall") or {}).get("systemName", "")).removesuffix("_at")
+    function = node.function.removesuffix("_at")
     lookups = product.settings.lookups
     return tuple(lookups[function].values()) if function in lookups else (function,)
 
@@ -328,7 +328,7 @@ def _correlate(product: Product, node: Node) -> Found:
             "the topic's time, or behind a window window_time: for a later one a row would wait until it has come",
         )
     single = [n for n in _versions(product, node) if n in product.settings.topics]
-    name = str((node.body.get("functionCall") or {}).get("systemName", ""))
+    name = node.function
     if name.removesuffix("_at") in product.settings.topics and single and node.body.get("joinType") != "LEFT":
         yield f"{name} that leaves out rows without a version", f"LEFT JOIN LATERAL TABLE({name}(…)) AS … ON TRUE"
 
@@ -366,7 +366,8 @@ def _deduplicate(product: Product, node: Node) -> Found:
     if Role.events in roles:
         yield (
             "a de-duplication of events without a window",
-            "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, …) on a TUMBLE",
+            "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time>, "
+            "log_partition, log_offset) on a TUMBLE",
         )
     elif Role.dimension in roles and not any(n.type.startswith("window") for n in before):
         yield (
@@ -408,10 +409,10 @@ def _is_total(node: Node) -> bool:
         return True
     fields |= {int(i) for i in (node.body.get("partitionSpec") or {}).get("fields") or ()}
     groups = [o for o in (origin(before, i) for i in fields) if o.kind == "group"]
-    windows = {id(n): n for n in before.walk() if n.type.endswith("window-aggregate") and n.type[:5] != "local"}
+    windows = [n for n in before.walk() if n.type in WINDOWS]
     if len(windows) != 1:
         return False
-    [window] = windows.values()
+    [window] = windows
     return {o.index for o in groups} == set(range(len(window.body["grouping"]))) and keeps_apart(before, window)
 
 
@@ -484,7 +485,7 @@ def _calls(product: Product, node: Node) -> Found:
             yield "UNIX_TIMESTAMP()", LOG_CLOCK
         elif "argList" in call and name in _ORDER_OF_ARRIVAL:
             yield f"{name}, which depends on the order of arrival", "MIN, MAX, or a Top-N in the order of a column"
-        elif "argList" in call and name in _ROUNDED and _is_rounded(call, node):
+        elif "argList" in call and name in _ROUNDED and _is_rounded(call):
             yield (
                 f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
                 f"{name} of a DECIMAL: CAST(x AS DECIMAL(p, s)); or of integers, divided afterwards",
@@ -566,5 +567,5 @@ def _throws(name: str, call: dict[str, Any]) -> tuple[str, str] | None:
 _NUMBERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL"})
 
 
-def _is_rounded(call: dict[str, Any], node: Node) -> bool:
+def _is_rounded(call: dict[str, Any]) -> bool:
     return str(call.get("type", "")).startswith(("DOUBLE", "FLOAT"))
