@@ -95,7 +95,8 @@ _WINDOW = "a window: its state is bounded in event time"
 _INSTEAD = {
     "watermark-assigner": "a time from the schema's columns and the log's, without Python: then the watermark is taken "
     "in the source, per partition",
-    "lookup-join": "JOIN LATERAL TABLE(T_at(<event time>, <key>)), or JOIN … FOR SYSTEM_TIME AS OF <event time>",
+    "lookup-join": "LEFT JOIN LATERAL TABLE(T_at(<event time>, <key>)) AS t ON TRUE, or LEFT JOIN … FOR SYSTEM_TIME "
+    "AS OF <event time>",
     "group-aggregate": _WINDOW,
     "local-group-aggregate": _WINDOW,
     "global-group-aggregate": _WINDOW,
