@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,18 @@ class Sales:
     stack: RunningStack
     folder: Path
     writer: Writer
-    count: int = 0
+    sold: list[Sale] = field(default_factory=list)
+    clock: int = BEGIN
 
     def sell(self, count: int) -> None:
-        for number in range(self.count, self.count + count):
-            sale = Sale(number)
+        """Sell from where the log's clock stands, which a heartbeat then moves on by a day."""
+        first = -(-(self.clock - BEGIN) // HOUR)
+        new = [Sale(number) for number in range(first, first + count)]
+        for sale in new:
             self.writer.write(self.writer.encode(sale.fields), sale.sold_at)
-        self.count += count
-        self.writer.heartbeat(Sale(self.count).sold_at + DAY)
+        self.sold += new
+        self.clock = new[-1].sold_at + DAY
+        self.writer.heartbeat(self.clock)
 
     def deploy(self, rows: tuple[str, str]) -> None:
         write(self.folder, *rows)
@@ -186,18 +190,18 @@ def test_the_older_release_goes_on_from_its_checkpoint_though_the_table_has_chan
     program = f"jobmanager-{before.cluster}" if before.cluster else "jobmanager"
     stack.wait_restarted(program, stack.kill(program))
     sales.sell(20)
-    wait_until(lambda: len(sales.of_branch("r1-a1")) == sales.count, 180,
+    wait_until(lambda: len(sales.of_branch("r1-a1")) == len(sales.sold), 180,
                lambda: f"the rows that came since; {sales.attempt('r1-a1')}")
     assert sales.attempt("r1-a1").job_ids[0] == before.job_ids[0]
     assert len(sales.attempt("r1-a1").job_ids) > len(before.job_ids), "a new job, from a checkpoint"
     rows = sales.of_branch("r1-a1")
-    for row, sale in zip(rows, map(Sale, range(sales.count)), strict=True):
+    for row, sale in zip(rows, sales.sold, strict=True):
         assert {c: row[c] for c in ("id", "shop", "cents", "items", "tags", "branch")} == {
             **{c: sale.fields[c] for c in ("id", "shop", "cents", "items", "tags")}, "branch": None}
         assert row["place"] == {**sale.fields["place"], **({"shop": None} if "shop" in row["place"] else {})}
 
-    wait_until(lambda: sales.query("SELECT count(*) AS n FROM sale_rows") == [{"n": sales.count}], 60,
+    wait_until(lambda: sales.query("SELECT count(*) AS n FROM sale_rows") == [{"n": len(sales.sold)}], 60,
                "the newer release goes on too")
     stack.kappa("rollback", NAME)
-    assert sales.query("SELECT count(*) AS n FROM sale_rows WHERE shop IS NOT NULL") == [{"n": sales.count}]
+    assert sales.query("SELECT count(*) AS n FROM sale_rows WHERE shop IS NOT NULL") == [{"n": len(sales.sold)}]
     stack.kappa("audit", NAME)
