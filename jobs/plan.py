@@ -18,7 +18,7 @@ _LOG = "__log"
 # A time with fewer digits than a window's ends have.
 _CUT = re.compile(r"^TIMESTAMP\([0-2]\)")
 WINDOWS = frozenset({"window-aggregate", "global-window-aggregate", "group-window-aggregate"})
-_KEEPS_COLUMNS = frozenset(
+KEEPS_COLUMNS = frozenset(
     {
         "exchange",
         "watermark-assigner",
@@ -29,7 +29,7 @@ _KEEPS_COLUMNS = frozenset(
         "sink",
     }
 )
-_FIRST_INPUT_FIRST = frozenset(
+FIRST_INPUT_FIRST = frozenset(
     {
         "correlate",
         "python-correlate",
@@ -94,13 +94,22 @@ class Node:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of what it hands on."""
+        return tuple(name for name, _ in self._fields)
+
+    @property
+    def types(self) -> tuple[Any, ...]:
+        """Types of what it hands on, as the plan says them: a text, or an object of a time attribute."""
+        return tuple(type_ for _, type_ in self._fields)
+
+    @property
+    def _fields(self) -> tuple[tuple[str, Any], ...]:
         found = self.body.get("outputType")
         if isinstance(found, dict):
-            return tuple(f["name"] for f in found.get("fields", ()))
+            return tuple((f["name"], f["fieldType"]) for f in found.get("fields", ()))
         if found == "ROW<>":  # of VALUES without columns, which parse() does not know
             return ()
         row = parse(str(found))
-        return tuple(f.name for f in row.fields) if isinstance(row, Row) else ()
+        return tuple((f.name, str(f.type)) for f in row.fields) if isinstance(row, Row) else ()
 
     @property
     def window(self) -> dict[str, Any]:
@@ -112,10 +121,14 @@ class Node:
         """The table function that a look-up calls; empty of any other operator."""
         return str((self.body.get("functionCall") or {}).get("systemName", ""))
 
+    @property
+    def expressions(self) -> dict[str, Any]:
+        """What it computes, by the names of the plan, without what only describes it."""
+        return {k: v for k, v in self.body.items() if k not in ("outputType", "description", "dynamicTableSink")}
+
     def calls(self) -> Iterator[dict[str, Any]]:
         """Every call in its expressions, and those of its aggregates."""
-        body = {k: v for k, v in self.body.items() if k not in ("outputType", "description", "dynamicTableSink")}
-        yield from _calls(body)
+        yield from _calls(self.expressions)
 
 
 def _calls(value: Any) -> Iterator[dict[str, Any]]:
@@ -191,11 +204,11 @@ def origins(node: Node, index: int) -> tuple[Origin, ...]:
         return (Origin("field", node.columns[index], node.topic),)
     if node.type == "union":
         return tuple(o for branch in node.inputs for o in origins(branch, index))
-    if node.type in _KEEPS_COLUMNS:
+    if node.type in KEEPS_COLUMNS:
         return origins(node.inputs[0], index)
     if node.type in WINDOWS:
         return (_of_window(node, index),)
-    if node.type in _FIRST_INPUT_FIRST:
+    if node.type in FIRST_INPUT_FIRST:
         before = len(node.inputs[0].columns)
         if index < before:
             return origins(node.inputs[0], index)
@@ -344,31 +357,39 @@ def _own_filters(node: Node) -> int:
     if node.type == "temporal-join":
         return int((node.body.get("joinSpec") or {}).get("joinType") == "INNER")
     condition = node.body.get("condition") if node.type in ("calc", "python-calc") else None
-    return sum(not _is_generated(node, part) for part in _conjuncts(condition)) if condition else 0
+    return sum(not _is_generated(node, part) for part in conjuncts(condition)) if condition else 0
 
 
-def _conjuncts(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def function_name(call: dict[str, Any]) -> str:
+    """The name by which Flink resolved a call: SUM of $SUM$1, that of product.yaml of its functions; '' of others."""
+    internal = str(call.get("internalName", ""))
+    return internal.strip("$").rpartition("$")[0] if internal.startswith("$") else str(call.get("systemName", internal))
+
+
+def conjuncts(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The conditions that all hold where one does."""
     if condition.get("kind") == "CALL" and condition.get("internalName") == "$AND$1":
         for operand in condition["operands"]:
-            yield from _conjuncts(operand)
+            yield from conjuncts(operand)
     else:
         yield condition
 
 
 def _is_generated(node: Node, condition: dict[str, Any]) -> bool:
     """Whether it asks for what only generated SQL can: columns that a topic does not show."""
-    return any(origin(node.inputs[0], index).name in INTERNAL for index in _references(condition))
+    return any(origin(node.inputs[0], index).name in INTERNAL for index in references(condition))
 
 
-def _references(value: Any) -> Iterator[int]:
+def references(value: Any) -> Iterator[int]:
+    """The columns of its operator's inputs that an expression reads, by their numbers."""
     if isinstance(value, dict):
         if value.get("kind") == "INPUT_REF":
             yield int(value["inputIndex"])
         for inner in value.values():
-            yield from _references(inner)
+            yield from references(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _references(inner)
+            yield from references(inner)
 
 
 def _wait(node: Node) -> float:

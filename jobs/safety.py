@@ -8,14 +8,14 @@ name, and calls by the function that Flink resolved.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jobs import zones
+from jobs.failing import FINITE, failing, is_approximate, is_finite_column
 from jobs.generate import log_table
-from jobs.plan import WINDOWS, Node, distinct, keeps_apart, of_identity, origin, origins
+from jobs.plan import WINDOWS, Node, distinct, function_name, keeps_apart, of_identity, origin, origins
 from jobs.problem import Problem
 from jobs.product import Product, Role
 from jobs.sql import Statement, read_statements
@@ -60,6 +60,7 @@ _ORDER_OF_ARRIVAL = frozenset(
         "SINGLE_VALUE",
     }
 )
+EXACT = FINITE.format("CAST(x AS DECIMAL(18, 3))")
 _ROUNDED = frozenset(
     {"SUM", "SUM0", "$SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "STDDEV", "VAR_POP", "VAR_SAMP", "VARIANCE"}
 )
@@ -91,6 +92,8 @@ _KEYWORDS = {
     "match": frozenset({"MATCH_RECOGNIZE"}),
 }
 """Words of SQL that make an operator."""
+_SIGNS = {"MOD": frozenset({"%"})}
+"""Other words for a call."""
 _WINDOW = "a window: its state is bounded in event time"
 _INSTEAD = {
     "watermark-assigner": "a time from the schema's columns and the log's, without Python: then the watermark is taken "
@@ -217,6 +220,8 @@ def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
         files = _files(product, node, sinks)
         for construct, instead in (*_operator(product, node), *_calls(product, node)):
             yield _located(files, node, construct, instead)
+        for found in failing(node):
+            yield _located(files, node, found.construct, found.instead, found.columns)
 
 
 def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path, ...]:
@@ -228,15 +233,32 @@ def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path,
     return (*selects, *views, yaml) if len(selects) == 1 else (*views, *selects, yaml)
 
 
-def _located(files: tuple[Path, ...], node: Node, construct: str, instead: str) -> Problem:
-    """At the first word of SQL that makes such an operator or call; without one, in the likeliest file."""
-    words = _KEYWORDS.get(node.type, frozenset()) | {construct.partition("(")[0].split()[0].rstrip(",")}
-    for file in files:
-        for statement in read_statements(file) if file.suffix == ".sql" else ():
-            for token in statement.tokens:
-                if token.word in words:
-                    return Problem(str(file), token.line, construct, instead)
-    return Problem(str(files[0]), 0, construct, instead)
+def _located(
+    files: tuple[Path, ...], node: Node, construct: str, instead: str, columns: frozenset[str] = frozenset()
+) -> Problem:
+    """At the first word of SQL that makes such an operator or call, of these columns if there is one; without any, in
+    the likeliest file."""
+    word = construct.partition("(")[0].split()[0].rstrip(",")
+    words = _KEYWORDS.get(node.type, frozenset()) | {word} | _SIGNS.get(word, frozenset())
+    found = [
+        (columns.isdisjoint(_arguments(statement, i)), str(file), token.line)
+        for file in files
+        for statement in (read_statements(file) if file.suffix == ".sql" else ())
+        for i, token in enumerate(statement.tokens)
+        if token.word in words
+    ]
+    _, file, line = min(found, key=lambda f: f[0], default=(True, str(files[0]), 0))
+    return Problem(file, line, construct, instead)
+
+
+def _arguments(statement: Statement, at: int) -> Iterator[str]:
+    """The tokens in the parentheses behind one, or, where it is a sign, the next."""
+    depth = 0
+    for token in statement.tokens[at + 1 :]:
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        yield token.text.strip("`")
+        if depth <= 0:
+            return
 
 
 def _looked_up(product: Product, name: str, nodes: tuple[Node, ...]) -> bool:
@@ -400,12 +422,22 @@ def _rank(product: Product, node: Node) -> Found:
             "a Top-N whose rows may be equal in its order",
             f"further columns in ORDER BY, up to {instead}: of equal rows, which come first depends on the run",
         )
+    for index in _sorted_by(node):
+        if is_approximate(node.inputs[0].types[index]) and not is_finite_column(node.inputs[0], index):
+            yield (
+                f"a Top-N in the order of {node.inputs[0].columns[index]}, a DOUBLE or FLOAT: NaN has no place in it",
+                "CASE WHEN ABS(x) < 1e300 THEN x END",
+            )
+
+
+def _sorted_by(node: Node) -> set[int]:
+    order = node.body.get("orderBy") or node.body.get("sortSpec") or {}
+    return {int(f["index"]) for f in order.get("fields") or ()}
 
 
 def _is_total(node: Node) -> bool:
     """Whether no two rows are equal in what a Top-N sorts by: by their places in the log, or by a window's groups."""
-    before, order = node.inputs[0], node.body.get("orderBy") or node.body.get("sortSpec") or {}
-    fields = {int(f["index"]) for f in order.get("fields") or ()}
+    before, fields = node.inputs[0], _sorted_by(node)
     if set(_place(node)) <= {before.columns[i] for i in fields}:
         return True
     fields |= {int(i) for i in (node.body.get("partitionSpec") or {}).get("fields") or ()}
@@ -472,16 +504,9 @@ def _operator(product: Product, node: Node) -> Found:
 
 def _calls(product: Product, node: Node) -> Found:
     for call in node.calls():
-        name = _function(call)
+        name = function_name(call)
         if name in _TIME_OF_RUN:
             yield name, _TIME_OF_RUN[name]
-        elif name == "CAST" and _may_fail(call):
-            yield (
-                "CAST of text, which fails the job where the text is no such value",
-                "TRY_CAST, which gives NULL: no record may stop a job",
-            )
-        elif thrown := _throws(name, call):
-            yield thrown
         elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
             yield "UNIX_TIMESTAMP()", LOG_CLOCK
         elif "argList" in call and name in _ORDER_OF_ARRIVAL:
@@ -489,83 +514,20 @@ def _calls(product: Product, node: Node) -> Found:
         elif "argList" in call and name in _ROUNDED and _is_rounded(call):
             yield (
                 f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
-                f"{name} of a DECIMAL: CAST(x AS DECIMAL(p, s)); or of integers, divided afterwards",
+                f"{name}({EXACT}); or of integers, divided afterwards",
+            )
+        elif "argList" in call and name in ("MAX", "MIN") and _is_rounded(call) and not _all_finite(node, call):
+            yield (
+                f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
+                f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
             )
 
 
-def _function(call: dict[str, Any]) -> str:
-    """The name by which Flink resolved a call: 'SUM' of '$SUM$1', the name of product.yaml of its functions."""
-    internal = str(call.get("internalName", ""))
-    return internal.strip("$").rpartition("$")[0] if internal.startswith("$") else str(call.get("systemName", internal))
-
-
-def _may_fail(call: dict[str, Any]) -> bool:
-    """Whether a cast turns text of a record, or text inside of it, into something that not every text is."""
-    operand: dict[str, Any] = (call.get("operands") or [{}])[0]
-    if operand.get("kind") == "LITERAL":
-        return False
-    old, new = _parts(operand.get("type")), _parts(call.get("type"))
-    if len(old) != len(new):
-        return bool(_TEXT.intersection(old)) and not _TEXT.issuperset(new)
-    return any(was in _TEXT and now not in _HOLDS_TEXT for was, now in zip(old, new, strict=True))
-
-
-_TEXT = frozenset({"CHAR", "VARCHAR"})
-_HOLDS_TEXT = _TEXT | {"BINARY", "VARBINARY"}
-_PART = re.compile(
-    r"(?<![\w`])(CHAR|VARCHAR|BINARY|VARBINARY|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DECIMAL|DATE|TIME|"
-    r"TIMESTAMP\w*|INTERVAL\w*|NULL|RAW|VARIANT)(?![\w`])(?! NULL)"
-)
-
-
-def _parts(type_: Any) -> list[str]:
-    """The plain types that a type of the plan is made of, in their order."""
-    if isinstance(type_, dict):
-        inner = [f["fieldType"] for f in type_.get("fields") or ()]
-        inner += [type_[key] for key in ("keyType", "valueType", "elementType") if key in type_]
-        return [part for each in inner or [type_.get("type")] for part in _parts(each)]
-    return _PART.findall(re.sub(r"`[^`]*`|NOT NULL", "", str(type_ or "")))
-
-
-# Per function that throws on values, the operands of which it does, from 0.
-_THROWS = {
-    "DATE_FORMAT": 1,
-    "FROM_UNIXTIME": 1,
-    "SHA2": 1,
-    "SIMILAR TO": 1,
-    "NOT SIMILAR TO": 1,
-    "SIMILAR": 1,
-    "LIKE": 2,
-    "ENCODE": 1,
-    "DECODE": 1,
-}
-
-
-def _throws(name: str, call: dict[str, Any]) -> tuple[str, str] | None:
-    """Of a call that fails the job on some value of a record: what it is called, and what to write."""
-    operands: list[dict[str, Any]] = call.get("operands") or []
-    at = _THROWS.get(name)
-    if at is not None and len(operands) > at and operands[at].get("kind") != "LITERAL":
-        return f"{name} with a pattern or name from a record", "a literal: what is none fails the job"
-    if name == "ELEMENT":
-        return "ELEMENT, which fails the job where there are several", "x[1]"
-    if name == "FROM_BASE64":
-        return (
-            "FROM_BASE64, which fails the job where the text is no such value",
-            "a function of product.yaml, which gives NULL then",
-        )
-    if name in ("JSON_VALUE", "JSON_QUERY") and any(str(o.get("value")) == "ERROR" for o in operands):
-        return f"{name} … ERROR, which fails the job", "NULL ON ERROR, NULL ON EMPTY"
-    if name in ("=", "<>") and len(operands) == 2:
-        bases = [_parts(o.get("type"))[:1] for o in operands]
-        texts = [base for base in bases if _TEXT.intersection(base)]
-        numbers = [base for base in bases if _NUMBERS.intersection(base)]
-        if texts and numbers:
-            return f"{name} of text and a number, which Flink cannot run", "two of one type: CAST(<number> AS STRING)"
-    return None
-
-
-_NUMBERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL"})
+def _all_finite(node: Node, call: dict[str, Any]) -> bool:
+    """Whether an aggregate's argument is never NaN; the second phase is judged by the first."""
+    if node.type.startswith("global-"):
+        return True
+    return all(is_finite_column(node.inputs[0], int(i)) for i in call["argList"])
 
 
 def _is_rounded(call: dict[str, Any]) -> bool:

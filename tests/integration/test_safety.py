@@ -181,6 +181,29 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         "order_rows",
         ("rows", [], None),
     ),
+    "numbers that are bounded first": (
+        rows(
+            "SELECT order_id, 100 / NULLIF(cents, 0) AS a, MOD(100, NULLIF(cents, 0)) AS b, cents % 7 AS c, "
+            "CASE WHEN cents > 0 THEN 100 / cents END AS d, 1e0 / cents AS e, "
+            "CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END AS f, "
+            "CASE WHEN x BETWEEN -1 AND 1e9 THEN ROUND(x, 2) END AS g, "
+            "CAST(CAST(cents AS DOUBLE) / 100 AS DECIMAL(9, 2)) AS h "
+            "FROM (SELECT *, TRY_CAST(shop AS DOUBLE) AS x FROM orders)"
+        ),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "exact aggregates of numbers that are bounded first": (
+        hourly(
+            "SELECT shop, window_start AS w, SUM(cents) / COUNT(*) AS a, AVG(cents) AS b, "
+            "SUM(CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END) AS c, "
+            "MAX(CASE WHEN ABS(x) < 1e300 THEN x END) AS d "
+            "FROM TABLE(TUMBLE((SELECT *, TRY_CAST(order_id AS DOUBLE) AS x FROM orders), DESCRIPTOR(ordered_at), "
+            f"INTERVAL '1' HOUR)) {BY_SHOP}"
+        ),
+        "hourly_orders",
+        AGGREGATE,
+    ),
     "functions of a column": (
         rows(
             "SELECT order_id, SPLIT_INDEX(shop, ',', 0) AS a, REGEXP_EXTRACT(shop, '(.)', 1) AS b, "
@@ -389,6 +412,36 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "hourly_orders.sql",
         1,
         "LISTAGG, which depends on the order of arrival",
+    ),
+    "a greatest number that may be NaN": (
+        hourly(f"SELECT shop, window_start AS w, MAX(TRY_CAST(order_id AS DOUBLE)) AS n {HOURS} {BY_SHOP}"),
+        "hourly_orders.sql",
+        1,
+        "MAX of DOUBLE or FLOAT, where a NaN stays that comes first",
+    ),
+    "a decimal of what may be NaN": (
+        rows("SELECT order_id,\n CAST(TRY_CAST(shop AS DOUBLE) AS DECIMAL(9, 2)) AS d FROM orders"),
+        "order_rows.sql",
+        2,
+        "CAST of DOUBLE or FLOAT to DECIMAL, which fails the job where it is NaN or infinite",
+    ),
+    "what may be NaN, rounded": (
+        rows("SELECT order_id,\n ROUND(TRY_CAST(shop AS DOUBLE), 2) AS d FROM orders"),
+        "order_rows.sql",
+        2,
+        "ROUND of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
+    ),
+    "a division by what may be zero": (
+        rows("SELECT order_id,\n 100 / cents AS d FROM orders"),
+        "order_rows.sql",
+        2,
+        "/ by what may be zero, which fails the job",
+    ),
+    "a rest of what may be zero": (
+        rows("SELECT order_id, 100 % cents AS d FROM orders"),
+        "order_rows.sql",
+        1,
+        "MOD by what may be zero, which fails the job",
     ),
     "a sum that rounds": (
         hourly(f"SELECT shop, window_start AS w, SUM(CAST(cents AS DOUBLE)) AS n {HOURS} {BY_SHOP}"),

@@ -73,6 +73,19 @@ def before() -> dict[str, Any]:
                               for f in now["fields"] if "default" not in f]}
 
 
+def arithmetic(name: str, type_: str) -> list[str]:
+    """What the check accepts of numbers that may be zero, NaN, infinite or too large for the result."""
+    if type_ in ("DOUBLE", "FLOAT"):
+        bounded = f"CASE WHEN ABS(`{name}`) < 1e15 THEN {{}} END AS {name}_{{}}"
+        return [bounded.format(f"CAST(`{name}` AS DECIMAL(18, 3))", "exact"),
+                bounded.format(f"CAST(`{name}` AS DECIMAL(4, 3))", "narrow"),
+                bounded.format(f"ROUND(`{name}`, 2)", "round"), bounded.format(f"TRUNCATE(`{name}`, 2)", "cut")]
+    if type_ in ("INT", "BIGINT") or type_.startswith("DECIMAL"):
+        return [f"100 / NULLIF(`{name}`, 0) AS {name}_share", f"MOD(CAST(100 AS BIGINT), NULLIF(`{name}`, 0)) AS "
+                f"{name}_rest", f"CASE WHEN `{name}` > 0 THEN `{name}` / `{name}` END AS {name}_one"]
+    return []
+
+
 @dataclass
 class Log:
     """The topic, and what should become of its records."""
@@ -157,6 +170,7 @@ def written(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
     (folder / "schemas" / f"{NAME}.avsc").write_text(json.dumps(pinned()))
     columns = [f"CAST(`{f.name}` AS {f.type.replace('(9)', '(6)')}) AS `{f.name}`" if "(9)" in f.type else f"`{f.name}`"
                for f in fields(json.dumps(pinned()))]
+    columns += [expression for f in fields(json.dumps(pinned())) for expression in arithmetic(f.name, f.type)]
     (folder / f"{TABLE}.sql").write_text(f"SELECT {', '.join(columns)} FROM {NAME}\n")
     found = Log(stack)
     found.write()

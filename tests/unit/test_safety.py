@@ -528,14 +528,46 @@ def test_aggregates_of_the_order_of_arrival(product: Product, name: str, type_: 
 def test_sums_that_are_rounded(product: Product, name: str, to: str) -> None:
     found = refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)]))
     assert found == [(f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
-                      f"{name} of a DECIMAL: CAST(x AS DECIMAL(p, s)); or of integers, divided afterwards")]
+                      f"{name}(CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END); or of integers, divided "
+                      "afterwards")]
     for exact in ("BIGINT", "DECIMAL(38, 2)", "INT NOT NULL"):
         assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, exact)])) == []
 
 
 @pytest.mark.parametrize("name", ["COUNT", "MIN", "MAX", "BIT_XOR"])
 def test_aggregates_that_are_exact_in_any_order(product: Product, name: str) -> None:
-    assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, "DOUBLE")])) == []
+    assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, "BIGINT")])) == []
+
+
+BOUNDED = calc(EVENTS, a=call("CASE", call("<", call("ABS", of("DOUBLE")), {**VALUE, "value": "1E+300"}, to="BOOLEAN"),
+                              of("DOUBLE"), VALUE, to="DOUBLE"))
+
+
+@pytest.mark.parametrize("name", ["MIN", "MAX"])
+@pytest.mark.parametrize("type_", ["window-aggregate", "local-window-aggregate", "group-window-aggregate"])
+def test_the_least_and_the_greatest_of_what_may_be_nan(product: Product, name: str, type_: str) -> None:
+    assert refused(product, aggregate(EVENTS, type_=type_, calls=[agg(name, 0, "DOUBLE")])) == [
+        (f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
+         f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)")]
+    assert refused(product, aggregate(BOUNDED, type_=type_, calls=[agg(name, 0, "DOUBLE")])) == []
+
+
+def test_the_second_phase_is_judged_by_the_first(product: Product) -> None:
+    assert refused(product, aggregate(EVENTS, type_="global-window-aggregate", calls=[agg("MAX", 0, "DOUBLE")])) == []
+
+
+def test_a_top_n_in_the_order_of_what_may_be_nan(product: Product) -> None:
+    def ranked(before: Node) -> Node:
+        typed = Node(before.type, {**before.body, "outputType": "ROW<`a` DOUBLE, `log_partition` INT, `log_offset` "
+                                   "BIGINT>"}, before.inputs)
+        return node("window-rank", typed, windowing={"isRowtime": True}, orderBy={"fields": [
+            {"index": i} for i in range(3)]})
+
+    place = {"log_partition": ref(1), "log_offset": ref(2)}
+    assert [c for c, _ in refused(product, ranked(calc(EVENTS, a=of("DOUBLE"), **place)))] == [
+        "a Top-N in the order of a, a DOUBLE or FLOAT: NaN has no place in it"]
+    bounded = BOUNDED.body["projection"][0]
+    assert refused(product, ranked(calc(EVENTS, a=bounded, **place))) == []
 
 
 # --- where a problem is shown
@@ -551,6 +583,17 @@ NOW = calc(EVENTS, a=call("NOW"))
 def test_a_call_is_shown_at_its_word(product: Product) -> None:
     product.select_sql("rows").write_text("-- NOW()\nSELECT\n  'NOW' AS b,\n  now() AS a\nFROM orders")
     assert located(product, sink(NOW), REJECTS) == [("rows.sql", 4)]
+
+
+def test_a_call_that_fails_is_shown_where_it_is_of_the_same_column(product: Product) -> None:
+    product.select_sql("rows").write_text(
+        "SELECT CAST(b AS INT) AS b,\n CAST(\n UPPER(`a`) AS INT) AS a,\n 7 % b AS c, b +\n 8 % a AS d FROM orders")
+    text = cast({**ref(0), "type": "VARCHAR(9)"}, "INT")
+    assert located(product, sink(calc(scan("orders", "a", "b"), a=text)), REJECTS) == [("rows.sql", 2)]
+    assert located(product, sink(calc(scan("orders", "b", "a"), a=text)), REJECTS) == [("rows.sql", 1)]
+    assert located(product, sink(calc(scan("orders", "z", "a"), a=text)), REJECTS) == [("rows.sql", 1)]
+    rest = call("MOD", VALUE, ref(0))
+    assert located(product, sink(calc(scan("orders", "a", "b"), a=rest)), REJECTS) == [("rows.sql", 5)]
 
 
 def test_an_operator_is_shown_at_a_word_that_makes_it(product: Product) -> None:

@@ -1,0 +1,277 @@
+"""Calls that fail a job on some value of a record: one such record would stop a product for ever, so none may be in it.
+
+Pure, over the expressions of Flink's compiled plan. An expression in a branch of CASE or IF is only evaluated where the
+branch's condition is true, so what the condition rules out cannot fail it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.plan import FIRST_INPUT_FIRST, KEEPS_COLUMNS, WINDOWS, Node, conjuncts, function_name, references
+
+Known = tuple[tuple[dict[str, Any], bool], ...]
+"""Conditions that hold where an expression is evaluated: True of those that are true, False of those that are not."""
+
+FINITE = "CASE WHEN ABS(x) < 1e15 THEN {} END"
+_TEXT = frozenset({"CHAR", "VARCHAR"})
+_HOLDS_TEXT = _TEXT | {"BINARY", "VARBINARY"}
+_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
+_APPROXIMATE = frozenset({"FLOAT", "DOUBLE"})
+_NUMBERS = _INTEGERS | _APPROXIMATE | {"DECIMAL"}
+_PART = re.compile(
+    r"(?<![\w`])(CHAR|VARCHAR|BINARY|VARBINARY|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DECIMAL|DATE|TIME|"
+    r"TIMESTAMP\w*|INTERVAL\w*|NULL|RAW|VARIANT)(?![\w`])(?! NULL)"
+)
+# Per function that fails on values, the operands of which it does, from 0.
+_PATTERNS = {
+    "DATE_FORMAT": 1,
+    "FROM_UNIXTIME": 1,
+    "SHA2": 1,
+    "SIMILAR TO": 1,
+    "NOT SIMILAR TO": 1,
+    "SIMILAR": 1,
+    "LIKE": 2,
+    "ENCODE": 1,
+    "DECODE": 1,
+}
+
+@dataclass(frozen=True)
+class Failing:
+    """A call that fails the job on some value: what it is called, what to write instead, the columns that it reads."""
+
+    construct: str
+    instead: str
+    columns: frozenset[str]
+
+
+def failing(node: Node) -> Iterator[Failing]:
+    """Those of an operator."""
+    filtered = _true(node.body.get("condition")) if node.type in ("calc", "python-calc") else ()
+    for key, value in node.expressions.items():
+        yield from _inside(node, value, filtered if key == "projection" else ())
+
+
+def _inside(node: Node, value: Any, known: Known) -> Iterator[Failing]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _inside(node, each, known)
+    elif isinstance(value, dict):
+        if value.get("kind") == "CALL":
+            for construct, instead in _call(node, value, known):
+                names = [name for before in node.inputs for name in before.columns]
+                yield Failing(construct, instead, frozenset(names[i] for i in references(value) if i < len(names)))
+        if (branches := _branches(value, known)) is not None:
+            for inner, then in branches:
+                yield from _inside(node, inner, then)
+        else:
+            for inner in value.values():
+                yield from _inside(node, inner, known)
+
+
+def _branches(value: dict[str, Any], known: Known) -> list[tuple[dict[str, Any], Known]] | None:
+    """Of CASE and IF: the conditions and results in their order, each with what holds there; None of other things."""
+    if function_name(value) not in ("CASE", "IF"):
+        return None
+    *pairs, last = value["operands"]
+    found = []
+    for condition, result in zip(pairs[::2], pairs[1::2], strict=True):
+        found += [(condition, known), (result, (*known, *_true(condition)))]
+        known = (*known, (condition, False))
+    return [*found, (last, known)]
+
+
+def _results(value: dict[str, Any], known: Known) -> list[tuple[dict[str, Any], Known]]:
+    """What CASE or IF may come to, each with what holds there; of any other expression itself."""
+    branches = _branches(value, known)
+    return [(value, known)] if branches is None else [*branches[1::2], branches[-1]]
+
+
+def _true(condition: dict[str, Any] | None) -> Known:
+    return tuple((c, True) for c in conjuncts(condition)) if condition else ()
+
+
+def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str, str]]:
+    name = function_name(call)
+    operands: list[dict[str, Any]] = call.get("operands") or []
+    approximate = is_approximate(call.get("type"))
+    if name == "CAST" and _is_of_text(operands[0], call):
+        yield (
+            "CAST of text, which fails the job where the text is no such value",
+            "TRY_CAST, which gives NULL: no record may stop a job",
+        )
+    elif name in ("CAST", "TRY_CAST") and _to_decimal(operands[0], call) and not is_finite(operands[0], known):
+        yield (
+            f"{name} of DOUBLE or FLOAT to DECIMAL, which fails the job where it is NaN or infinite",
+            FINITE.format("CAST(x AS DECIMAL(18, 3))"),
+        )
+    elif name in ("ROUND", "TRUNCATE") and approximate and not is_finite(operands[0], known):
+        yield (
+            f"{name} of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
+            FINITE.format(f"{name}(x, 2)"),
+        )
+    elif name in ("/", "%", "MOD") and not approximate and not _is_not_zero(node, operands[1], known):
+        yield f"{name} by what may be zero, which fails the job", "NULLIF(<divisor>, 0), for which it gives NULL"
+    elif thrown := _on_values(name, operands):
+        yield thrown
+
+
+def _on_values(name: str, operands: list[dict[str, Any]]) -> tuple[str, str] | None:
+    at = _PATTERNS.get(name)
+    if at is not None and len(operands) > at and operands[at].get("kind") != "LITERAL":
+        return f"{name} with a pattern or name from a record", "a literal: what is none fails the job"
+    if name == "ELEMENT":
+        return "ELEMENT, which fails the job where there are several", "x[1]"
+    if name == "FROM_BASE64":
+        return (
+            "FROM_BASE64, which fails the job where the text is no such value",
+            "a function of product.yaml, which gives NULL then",
+        )
+    if name in ("JSON_VALUE", "JSON_QUERY") and any(str(o.get("value")) == "ERROR" for o in operands):
+        return f"{name} … ERROR, which fails the job", "NULL ON ERROR, NULL ON EMPTY"
+    if name in ("=", "<>") and len(operands) == 2:
+        bases = [parts(o.get("type"))[:1] for o in operands]
+        if any(_TEXT.intersection(b) for b in bases) and any(_NUMBERS.intersection(b) for b in bases):
+            return f"{name} of text and a number, which Flink cannot run", "two of one type: CAST(<number> AS STRING)"
+    return None
+
+
+# --- casts -------------------------------------------------------------------------------------------------------
+
+
+def _is_of_text(operand: dict[str, Any], call: dict[str, Any]) -> bool:
+    """Whether a cast turns text of a record, or text inside of it, into something that not every text is."""
+    if operand.get("kind") == "LITERAL":
+        return False
+    old, new = parts(operand.get("type")), parts(call.get("type"))
+    if len(old) != len(new):
+        return bool(_TEXT.intersection(old)) and not _TEXT.issuperset(new)
+    return any(was in _TEXT and now not in _HOLDS_TEXT for was, now in zip(old, new, strict=True))
+
+
+def _to_decimal(operand: dict[str, Any], call: dict[str, Any]) -> bool:
+    """Whether a cast turns a DOUBLE or FLOAT, or one inside of the value, into a DECIMAL."""
+    old, new = parts(operand.get("type")), parts(call.get("type"))
+    if len(old) != len(new):
+        return bool(_APPROXIMATE.intersection(old)) and "DECIMAL" in new
+    return any(was in _APPROXIMATE and now == "DECIMAL" for was, now in zip(old, new, strict=True))
+
+
+def parts(type_: Any) -> list[str]:
+    """The plain types that a type of the plan is made of, in their order."""
+    if isinstance(type_, dict):
+        inner = [f["fieldType"] for f in type_.get("fields") or ()]
+        inner += [type_[key] for key in ("keyType", "valueType", "elementType") if key in type_]
+        return [part for each in inner or [type_.get("type")] for part in parts(each)]
+    return _PART.findall(re.sub(r"`[^`]*`|NOT NULL", "", str(type_ or "")))
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+def is_finite(value: dict[str, Any], known: Known = ()) -> bool:
+    """Whether a number can be neither NaN nor infinite."""
+    operands: list[dict[str, Any]] = value.get("operands") or []
+    name = function_name(value)
+    if value.get("kind") == "LITERAL" or not is_approximate(value.get("type")):
+        return True
+    if any(_bounds(condition, value) for condition, holds in known if holds):
+        return True
+    if name in ("CASE", "IF"):
+        return all(is_finite(result, then) for result, then in _results(value, known))
+    if name in ("CAST", "ABS"):
+        return bool(_NUMBERS.intersection(parts(operands[0].get("type")))) and is_finite(operands[0], known)
+    if name in ("+", "-", "*"):  # of exact numbers or bounded ones: no product of a handful reaches 1e308
+        return all(is_finite(o, known) for o in operands)
+    return name == "/" and is_finite(operands[0], known) and _literal(operands[1]) not in (None, 0)
+
+
+def _bounds(condition: dict[str, Any], value: dict[str, Any]) -> bool:
+    """Whether a number is between two literals where a condition is true."""
+    operands = condition.get("operands") or []
+    name = function_name(condition)
+    if name == "SEARCH" and operands[0] == value:
+        ranges = (operands[1].get("sarg") or {}).get("ranges") or ()
+        return bool(ranges) and all("lower" in r and "upper" in r for r in ranges)
+    if name not in ("<", "<=", ">", ">="):
+        return False
+    smaller, greater = operands if name in ("<", "<=") else reversed(operands)
+    size = _widened(smaller)
+    is_size = function_name(size) == "ABS" and _widened(size["operands"][0]) == _widened(value)
+    return is_size and _literal(greater) is not None
+
+
+def _widened(value: dict[str, Any]) -> dict[str, Any]:
+    """A FLOAT that Flink compares as a DOUBLE."""
+    is_double = function_name(value) == "CAST" and "DOUBLE" in parts(value.get("type"))
+    inner: dict[str, Any] = value["operands"][0] if is_double else value
+    return inner if is_double and "FLOAT" in parts(inner.get("type")) else value
+
+
+def is_approximate(type_: Any) -> bool:
+    """Whether a type of the plan is FLOAT or DOUBLE, or has one inside."""
+    return bool(_APPROXIMATE.intersection(parts(type_)))
+
+
+def is_finite_column(node: Node, index: int) -> bool:
+    """Whether column `index` of what an operator hands on can be neither NaN nor infinite."""
+    if node.type in ("calc", "python-calc"):
+        value, known = node.body["projection"][index], _true(node.body.get("condition"))
+        if is_finite(value, known):
+            return True
+        return value.get("kind") == "INPUT_REF" and is_finite_column(node.inputs[0], int(value["inputIndex"]))
+    if node.type == "union":
+        return all(is_finite_column(branch, index) for branch in node.inputs)
+    if node.type in KEEPS_COLUMNS or (node.type in FIRST_INPUT_FIRST and index < len(node.inputs[0].columns)):
+        return is_finite_column(node.inputs[0], index)
+    return False
+
+
+def _is_not_zero(node: Node, value: dict[str, Any], known: Known) -> bool:
+    """Whether a divisor is a number other than zero, or NULL."""
+    operands = value.get("operands") or []
+    if value.get("kind") == "LITERAL":
+        return _literal(value) != 0
+    if any(_rules_out_zero(condition, holds, value) for condition, holds in known):
+        return True
+    if function_name(value) in ("CASE", "IF"):
+        return all(_is_not_zero(node, result, then) for result, then in _results(value, known))
+    if function_name(value) == "CAST" and _INTEGERS.intersection(parts(operands[0].get("type"))):
+        wider = {"BIGINT", "DECIMAL"}.intersection(parts(value.get("type")))
+        return bool(wider) and _is_not_zero(node, operands[0], known)
+    return value.get("kind") == "INPUT_REF" and _counts_rows(node.inputs[0], int(value["inputIndex"]))
+
+
+def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:
+    """Whether a number is not zero, or NULL, where a condition is true, or is not."""
+    operands = condition.get("operands") or []
+    if len(operands) != 2 or value not in operands:
+        return False
+    other = _literal(operands[1 - operands.index(value)])
+    name = function_name(condition)
+    if other is None or not holds:
+        return name == "=" and other == 0
+    greater = (name == ">") if operands[0] == value else (name == "<")
+    smaller = (name == "<") if operands[0] == value else (name == ">")
+    return (name == "<>" and other == 0) or (greater and other >= 0) or (smaller and other <= 0)
+
+
+def _counts_rows(node: Node, index: int) -> bool:
+    """Whether a column is the COUNT(*) of a window's group, of which there is none without rows."""
+    if node.type not in WINDOWS:
+        return False
+    calls, at = node.body["aggCalls"], index - len(node.body["grouping"])
+    return 0 <= at < len(calls) and function_name(calls[at]) == "COUNT" and not calls[at].get("argList")
+
+
+def _literal(value: dict[str, Any]) -> float | None:
+    """The number that a literal is; None of any other expression."""
+    if value.get("kind") != "LITERAL":
+        return None
+    try:
+        return float(value.get("value"))  # type: ignore[arg-type]  # None and texts are what it is asked about
+    except (TypeError, ValueError):
+        return None
