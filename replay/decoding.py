@@ -10,7 +10,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from jobs.avro_schema import Schema, SchemaError, parse
 from replay.avro_body import UndecodableError
 from replay.avro_reader import record_reader
-from replay.log import registry, registry_down
+from replay.log import is_unknown, registry, registry_down
 from replay.settings import Settings
 
 __all__ = ["Decoder", "UndecodableError"]
@@ -76,8 +76,7 @@ class Decoder:
             except SchemaError as e:
                 raise UndecodableError(f"schema id {schema_id} is not valid Avro: {e}") from e
             except SchemaRegistryError as e:
-                # Error codes 404xx are the registry's own. A bare 404 comes from a wrong URL or a proxy.
-                if e.http_status_code == 404 and e.error_code // 100 == 404:
+                if is_unknown(e):
                     raise UndecodableError(f"schema id {schema_id} is unknown to the registry") from e
                 raise registry_down(self._settings, e) from e
             except Exception as e:

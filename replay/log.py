@@ -302,6 +302,9 @@ def registry_down(settings: Settings, error: Exception) -> RetryableError:
                           found=f"{type(error).__name__}: {error}"[:300], next="kappa status, then kappa up")
 
 
+_NOT_FOUND = 404  # of HTTP, and the first digits of the registry's own codes
+
+
 @contextmanager
 def asking_registry(settings: Settings) -> Iterator[SchemaRegistryClient]:
     """A client of the registry; whatever its questions raise becomes a RetryableError."""
@@ -312,6 +315,11 @@ def asking_registry(settings: Settings) -> Iterator[SchemaRegistryClient]:
             raise
         except Exception as e:
             raise registry_down(settings, e) from e
+
+
+def is_unknown(error: SchemaRegistryError) -> bool:
+    """Whether the registry says that it has no such thing: a bare 404 comes from a wrong URL or a proxy."""
+    return bool(error.http_status_code == _NOT_FOUND and error.error_code // 100 == _NOT_FOUND)
 
 
 def subject(topic: str) -> str:

@@ -21,7 +21,7 @@ from replay.errors import ConfigError, RefusedError
 from replay.log import LogProblem
 from replay.settings import Settings
 
-_NOT_FOUND, _REFUSED = 404, (409, 422)
+_REFUSED = (409, 422)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def versions(settings: Settings, topic: str) -> list[Registered]:
         try:
             numbers = client.get_versions(name)
         except SchemaRegistryError as e:
-            if e.http_status_code == _NOT_FOUND:
+            if log.is_unknown(e):
                 return []
             raise
         return [_version(settings.registry, client, topic, n) for n in sorted(numbers)]
@@ -104,7 +104,7 @@ def latest(settings: Settings, topic: str) -> Registered | None:
         try:
             return _registered(topic, client.get_latest_version(log.subject(topic)))
         except SchemaRegistryError as e:
-            if e.http_status_code == _NOT_FOUND:
+            if log.is_unknown(e):
                 return None
             raise
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.avro_schema import parse
-from replay import compatibility, schemas
+from replay import compatibility, log, schemas
+from replay.errors import RetryableError
 from replay.log import LogProblem
 from replay.schemas import Comparison, Kind, Registered, compare_one, pretty
+from tests.unit.lake_tables import make_settings
 
 FILE = Path("schemas/orders.avsc")
 ID: dict[str, Any] = {"name": "id", "type": "string"}
@@ -33,6 +37,26 @@ def compared(folder: str, *registered: str) -> Comparison:
 def test_nothing_is_registered() -> None:
     assert compared(schema(ID)) == Comparison("pg.orders", Kind.missing, "none",
                                               "kappa topic create pg.orders --schema schemas/orders.avsc")
+
+
+@pytest.mark.parametrize(("code", "known"), [(40401, True), (404, False), (-1, False)])
+def test_only_the_registry_itself_says_that_there_is_no_schema(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, known: bool) -> None:
+    """Not a 404 of a proxy, of another server at its address, or of one that still starts."""
+    class Registry:
+        def _answer(self, subject: str) -> None:
+            raise SchemaRegistryError(404, code, "Not Found")
+
+        get_versions = get_latest_version = _answer
+
+    monkeypatch.setattr(log, "registry", lambda settings: nullcontext(Registry()))
+    settings = make_settings(tmp_path)
+    if known:
+        assert (schemas.versions(settings, "orders"), schemas.latest(settings, "orders")) == ([], None)
+        return
+    for asked in (schemas.versions, schemas.latest):
+        with pytest.raises(RetryableError, match="registry"):
+            asked(settings, "orders")
 
 
 def test_documentation_and_spelling_make_no_difference() -> None:
@@ -147,7 +171,7 @@ def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     known = {"pg.orders": [schema(ID, {**CENTS, "type": "string"})], "visits": [schema(ID, EUR)], "absent": []}
     monkeypatch.setattr(schemas, "versions", lambda _, topic: [
         Registered(n, n, text) for n, text in enumerate(known[topic], 1)])
-    monkeypatch.setattr(schemas.log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")])
+    monkeypatch.setattr(log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")])
     return SimpleNamespace(name="shop", topics=dict.fromkeys(folders), schema_file=lambda t: tmp_path / f"{t}.avsc")
 
 
