@@ -49,7 +49,7 @@ def schema_text(product: Product, name: str) -> str:
     file = product.folder / "schemas" / f"{name}.avsc"
     try:
         return json.dumps(json.loads(file.read_text()), ensure_ascii=False)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ProductError(file, "an Avro schema (JSON)", str(e)) from e
 
 
@@ -208,10 +208,10 @@ def _each_once(topic: Topic, columns: str, query: str) -> str:
     identity = ", ".join(map(quoted, topic.identity))
     place = "`log_offset` * 65536 + `log_partition`"
     return (
-        f"SELECT {columns}\nFROM (\n  SELECT *, {place} AS log_place, MIN({place}) OVER (\n"
+        f"SELECT {columns}\nFROM (\n  SELECT *, {place} AS log__place, MIN({place}) OVER (\n"
         f"    PARTITION BY {identity} ORDER BY {quoted(topic.time or '')}\n"
-        f"    RANGE BETWEEN INTERVAL '0' SECOND PRECEDING AND CURRENT ROW) AS log_first\n"
-        f"  FROM (\n{query}\n  )\n)\nWHERE log_place = log_first"
+        f"    RANGE BETWEEN INTERVAL '0' SECOND PRECEDING AND CURRENT ROW) AS log__first\n"
+        f"  FROM (\n{query}\n  )\n)\nWHERE log__place = log__first"
     )
 
 

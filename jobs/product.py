@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from jobs import zones
+from jobs import column_types, zones
 
 _NAME = r"^[a-z][a-z0-9_]*$"
 _IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -20,6 +20,7 @@ _DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h|d)$")
 _PERCENT = re.compile(r"^\d+(\.\d+)?\s*%$")
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
+VIEWS = "views"
 REJECTS = "rejects"
 """The table that every product has, for records that no other table can hold."""
 LOG_COLUMNS = ("log_topic", "log_partition", "log_offset", "log_appended", "log_key", "log_headers")
@@ -213,6 +214,12 @@ class Function(_Model):
     deterministic: bool = False
     """The author's word that equal arguments give equal results, in every run."""
 
+    @field_validator("returns")
+    @classmethod
+    def _type(cls, value: str) -> str:
+        column_types.parse(value)
+        return value
+
 
 class LagLimit(_Model):
     """How far behind the log's end a release may be and count as caught up."""
@@ -330,7 +337,7 @@ class ProductSettings(_Model):
     @model_validator(mode="after")
     def _consistent(self) -> ProductSettings:
         for problem in itertools.chain(_name_problems(self), _topic_problems(self), _lookup_problems(self),
-                                       _output_problems(self)):
+                                       _function_problems(self), _output_problems(self)):
             raise ValueError(problem)
         return self
 
@@ -350,6 +357,8 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
             yield f"output {name} needs a name of small letters, digits and _, and no __"
         if name == REJECTS:
             yield f"output {REJECTS} is made by itself: leave it out"
+        if name == VIEWS:
+            yield f"output {name} would have the file of the views, {name}.sql: give it another name"
         if name in settings.topics:
             yield f"{name} is a topic and an output, and in SQL a name has one meaning"
     kafka = [settings.kafka_name(n) for n in settings.topics]
@@ -396,6 +405,15 @@ def _lookup_problems(settings: ProductSettings) -> Iterable[str]:
             yield f"lookups {name} needs names of small letters, digits and _, found {wrong}"
         if not found or not set(keyed).issuperset(found.values()):
             yield f"lookups {name} is of topics with a key: {keyed}, found {sorted(found.values())}"
+
+
+def _function_problems(settings: ProductSettings) -> Iterable[str]:
+    lookups = {f"{name}_at" for name in (*settings.lookups, *(n for n, t in settings.topics.items() if t.key))}
+    for name in settings.functions:
+        if not _IDENTIFIER.match(name):
+            yield f"function {name} is no identifier of SQL (letters, digits, _)"
+        if name.lower() in {found.lower() for found in lookups}:
+            yield f"function {name} has the name of a look-up, which there is of each topic with a key, T_at()"
 
 
 def _output_problems(settings: ProductSettings) -> Iterable[str]:
@@ -458,7 +476,7 @@ class Product(_Model):
     @property
     def views_sql(self) -> Path:
         """Views that outputs share; the file may be missing."""
-        return self.folder / "views.sql"
+        return self.folder / f"{VIEWS}.sql"
 
     def select_sql(self, output: str) -> Path:
         """The SELECT of an output."""
@@ -483,8 +501,11 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
         settings = ProductSettings.model_validate(_read_yaml(settings_file))
     except ValidationError as e:
         first = e.errors()[0]
-        where = ".".join(str(p) for p in first["loc"]) or "top level"
-        raise ProductError(settings_file, f"{where}: {first['msg']}", repr(first.get("input"))[:200]) from e
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # of several settings together
+            raise ProductError(settings_file, "settings that go together", message) from e
+        where = ".".join(map(str, first["loc"]))
+        raise ProductError(settings_file, f"{where}: {message}", repr(first.get("input"))[:200]) from e
     contract = _read_yaml(contract_file) if contract_file.exists() else {}
     product = Product(folder=folder, settings=settings, contract=contract)
     _check_files(product)
@@ -526,6 +547,11 @@ def _check_files(product: Product) -> None:
     for file in (*wanted, *map(product.schema_file, product.topics)):
         if not file.is_file():
             raise ProductError(file, "a file", "none")
+    for file in (*wanted, *(f for f in [product.views_sql] if f.is_file())):
+        try:
+            file.read_text()
+        except UnicodeDecodeError as e:
+            raise ProductError(file, "UTF-8", str(e)) from e
     if not settings.outputs:
         raise ProductError(folder / "product.yaml", "at least one output", "none")
     for file in sorted(folder.glob("*.sql")):

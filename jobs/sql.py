@@ -73,8 +73,10 @@ class Statement:
 
     @property
     def created_view(self) -> str | None:
-        """The name in CREATE [TEMPORARY] VIEW name …, None for every other statement."""
-        match [t.word for t in self.tokens[:4]]:
+        """The name in CREATE [TEMPORARY] VIEW name …, None for every other statement, one with IF NOT EXISTS too."""
+        match [t.text.upper() for t in self.tokens[:4]]:
+            case ["CREATE", "VIEW", "IF", _] | ["CREATE", "TEMPORARY", "VIEW", "IF"]:
+                return None
             case ["CREATE", "VIEW", *_]:
                 return self.tokens[2].text.strip("`")
             case ["CREATE", "TEMPORARY", "VIEW", _]:

@@ -14,7 +14,7 @@ from pyflink.table.udf import udf
 
 from jobs import generate
 from jobs.bindings import Bindings, Catalog, sink_options, source_options
-from jobs.product import Function, Output, Product, seconds
+from jobs.product import Function, Output, Product, ProductError, seconds
 from jobs.sql import Statement, StatementError, quoted, read_statements
 
 NOWHERE = Bindings(
@@ -87,7 +87,7 @@ def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) 
     """Declare the product's functions, its topics as tables, the look-ups of those with versions, and its views."""
     settings = product.settings
     for name, function in settings.functions.items():
-        env.create_temporary_system_function(name, _function(function))
+        env.create_temporary_system_function(name, _imported(product, name, function))
     for name, topic in settings.topics.items():
         _run(env, product, generate.source_table(product, name, source_options(name, product, bindings)))
         _run(env, product, generate.topic_view(product, name))
@@ -163,10 +163,14 @@ def _list(values: Iterable[Any]) -> Any:
     return found
 
 
-def _function(function: Function) -> Any:
+def _imported(product: Product, name: str, function: Function) -> Any:
     """A PyFlink function around plain Python, called with values or, vectorised, with pandas Series."""
     module, _, attribute = function.python.partition(":")
-    call: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    try:
+        call: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except Exception as e:
+        expected = f"functions.{name}.python: module:function, such as udfs.privacy:pseudonym"
+        raise ProductError(product.folder / "product.yaml", expected, f"{function.python}: {e}") from e
     return udf(
         call,
         result_type=function.returns,

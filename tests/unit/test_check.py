@@ -117,4 +117,4 @@ def test_a_folder_that_cannot_be_read_starts_no_planner(tmp_path: Path, monkeypa
     file.write_text(file.read_text().replace("1h", "soon"))
     (problem,) = check(tmp_path)["problems"]
     assert problem["file"] == str(file) and problem["construct"] == "'soon'"
-    assert problem["instead"].startswith("topics.orders.allowed_lateness: Value error, a duration")
+    assert problem["instead"].startswith("topics.orders.allowed_lateness: a duration")

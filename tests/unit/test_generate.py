@@ -75,9 +75,9 @@ def test_events_once_in_their_topic(tmp_path: Path) -> None:
 CREATE TEMPORARY VIEW `orders` AS
 SELECT `a`, `at`, `b`, `log_topic`, `log_partition`, `log_offset`, `log_appended`
 FROM (
-  SELECT *, `log_offset` * 65536 + `log_partition` AS log_place, MIN(`log_offset` * 65536 + `log_partition`) OVER (
+  SELECT *, `log_offset` * 65536 + `log_partition` AS log__place, MIN(`log_offset` * 65536 + `log_partition`) OVER (
     PARTITION BY `a` ORDER BY `at`
-    RANGE BETWEEN INTERVAL '0' SECOND PRECEDING AND CURRENT ROW) AS log_first
+    RANGE BETWEEN INTERVAL '0' SECOND PRECEDING AND CURRENT ROW) AS log__first
   FROM (
 SELECT `a`, `at`, `b`, 'orders' AS `log_topic`, `log_partition`, `log_offset`, `log_appended`
 FROM `orders__log`
@@ -85,7 +85,7 @@ WHERE `log_error` IS NULL AND `log_value` IS NOT NULL AND `at` >= `log_clock` - 
 AND `at` <= `log_clock` + INTERVAL '1' DAY
   )
 )
-WHERE log_place = log_first"""
+WHERE log__place = log__first"""
 
 
 def test_a_dimension(tmp_path: Path) -> None:

@@ -172,16 +172,17 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
     pytest.param({**SETTINGS, "parallelism": 0},
                  "expected parallelism: Input should be greater than or equal to 1, found 0", id="range"),
     pytest.param({**SETTINGS, "time_zone": "EST"},
-                 "expected time_zone: Value error, a time zone such as Europe/Berlin or UTC, not 'EST'",
+                 "expected time_zone: a time zone such as Europe/Berlin or UTC, not 'EST'",
                  id="time zone"),
+    pytest.param({**SETTINGS, "time_zone": "posix/Europe/Berlin"}, "expected time_zone: a time zone", id="posix zone"),
     pytest.param({**SETTINGS, "swich": "auto"}, "expected swich: Extra inputs are not permitted, found 'auto'",
                  id="unknown field"),
     pytest.param({**SETTINGS, "longest_wait": "1h"}, "expected longest_wait: Extra inputs are not permitted",
                  id="what the planner says"),
     pytest.param({**SETTINGS, "checkpoint_interval": "soon"},
-                 "expected checkpoint_interval: Value error, a duration", id="duration"),
+                 "expected checkpoint_interval: a duration", id="duration"),
     pytest.param({**SETTINGS, "backlog_checkpoint_interval": "soon"},
-                 "expected backlog_checkpoint_interval: Value error, a duration", id="another duration"),
+                 "expected backlog_checkpoint_interval: a duration", id="another duration"),
     pytest.param({**SETTINGS, "max_drift": "1h"},
                  "max_drift is longer than every allowed_lateness, or topics wait for each other for ever", id="drift"),
     pytest.param({k: v for k, v in SETTINGS.items() if k != "topics"}, "expected topics: Field required",
@@ -189,6 +190,8 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
     pytest.param({**SETTINGS, "topics": {}}, "topics is empty, and a product reads at least one", id="no topic"),
     pytest.param({k: v for k, v in SETTINGS.items() if k != "outputs"}, "expected outputs: Field required",
                  id="without outputs"),
+    pytest.param({**SETTINGS, "outputs": {"views": {}}},
+                 "found output views would have the file of the views, views.sql: give it another name", id="views"),
     pytest.param({**SETTINGS, "outputs": {}}, "expected at least one output, found none", id="no output"),
     # topics
     pytest.param(events(role="facts"), "expected topics.orders.role: Input should be 'events'", id="role"),
@@ -201,9 +204,9 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
                  id="dimension without time"),
     pytest.param(more(shops={"role": "dimension", "time": "at"}), "topic shops (dimension) needs allowed_lateness",
                  id="dimension without lateness"),
-    pytest.param(events(allowed_lateness="soon"), "expected topics.orders.allowed_lateness: Value error, a duration",
+    pytest.param(events(allowed_lateness="soon"), "expected topics.orders.allowed_lateness: a duration",
                  id="lateness that is none"),
-    pytest.param(events(max_ahead="soon"), "expected topics.orders.max_ahead: Value error, a duration",
+    pytest.param(events(max_ahead="soon"), "expected topics.orders.max_ahead: a duration",
                  id="max_ahead that is none"),
     pytest.param(events(once=True), "expected topics.orders.once: Input should be 'partition' or 'topic', found True",
                  id="once of old"),
@@ -262,7 +265,7 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
     pytest.param(output(kind="rows", window={"column": "at", "size": "1h"}),
                  "output rows has a window, and only aggregates do", id="window of rows"),
     pytest.param(output(window={"column": "at", "size": "soon"}),
-                 "expected outputs.rows.window.size: Value error, a duration", id="size of a window"),
+                 "expected outputs.rows.window.size: a duration", id="size of a window"),
     pytest.param(output(window={"column": "at"}), "expected outputs.rows.window.size: Field required",
                  id="window without a size"),
     pytest.param(output(columns=["a"]), "expected outputs.rows.columns: Extra inputs are not permitted",
@@ -272,10 +275,18 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
                  "expected functions.f.python: String should match pattern", id="function"),
     pytest.param({**SETTINGS, "functions": {"f": {"python": "udfs.x:f"}}},
                  "expected functions.f.returns: Field required", id="function without a type"),
+    pytest.param({**SETTINGS, "functions": {"f": {"python": "udfs.x:f", "returns": "DUBLE"}}},
+                 "expected functions.f.returns: expected a type that an Iceberg table can hold, found DUBLE",
+                 id="function of no type"),
+    pytest.param({**SETTINGS, "functions": {"f-g": {"python": "udfs.x:f", "returns": "INT"}}},
+                 "found function f-g is no identifier of SQL (letters, digits, _)", id="function's name"),
+    pytest.param(changed(more(shops=SHOPS), lambda s: s["functions"].update(
+        Shops_at={"python": "udfs.x:f", "returns": "INT"})),
+        "found function Shops_at has the name of a look-up", id="function of a look-up's name"),
     pytest.param({**SETTINGS, "switch": "later"}, "expected switch: Input should be 'auto' or 'manual'", id="switch"),
     pytest.param({**SETTINGS, "lag_limit": {"checkpoints": 0}},
                  "expected lag_limit.checkpoints: Input should be greater than or equal to 1", id="lag limit"),
-    pytest.param({**SETTINGS, "deadline": "never"}, "expected deadline: Value error, a duration", id="deadline"),
+    pytest.param({**SETTINGS, "deadline": "never"}, "expected deadline: a duration", id="deadline"),
     pytest.param({**SETTINGS, "standbys": -1}, "expected standbys: Input should be greater than or equal to 0",
                  id="standbys"),
 ])
@@ -288,6 +299,13 @@ def test_a_wrong_field_is_named(tmp_path: Path, settings: dict[str, Any], messag
 def test_a_missing_file_is_named(folder: Path, file: str) -> None:
     (folder / file).unlink()
     with pytest.raises(ProductError, match=re.escape(f"{folder / file}: expected a file, found none")):
+        load_product(folder)
+
+
+@pytest.mark.parametrize("file", ["product.yaml", "order_rows.sql", "views.sql"])
+def test_a_file_that_is_no_text_is_named(folder: Path, file: str) -> None:
+    (folder / file).write_bytes(b"SELECT '\xff'")
+    with pytest.raises(ProductError, match=re.escape(f"{folder / file}: expected UTF-8")):
         load_product(folder)
 
 

@@ -93,6 +93,8 @@ VIEW = "CREATE VIEW v AS SELECT a FROM orders"
     (f"{VIEW};\nINSERT INTO rows SELECT 1", 2, "INSERT INTO ROWS", "CREATE VIEW name AS SELECT …"),
     (f"{VIEW};\nCREATE TABLE t (a INT)", 2, "CREATE TABLE T", "CREATE VIEW name AS SELECT …"),
     (f"{VIEW};\nCREATE FUNCTION f AS 'x'", 2, "CREATE FUNCTION F", "CREATE VIEW name AS SELECT …"),
+    (f"{VIEW};\nCREATE VIEW IF NOT EXISTS w AS SELECT IF(a) FROM v", 2, "CREATE VIEW IF",
+     "CREATE VIEW name AS SELECT …"),
     (f"{VIEW};\nDROP VIEW v", 2, "DROP VIEW V", "CREATE VIEW name AS SELECT …"),
     (f"{VIEW};\n\nCREATE VIEW orders AS SELECT 1", 3, "view orders", "a name of its own, without __"),
     (f"{VIEW};\nCREATE VIEW rows AS SELECT 1", 2, "view rows", "a name of its own, without __"),
