@@ -494,8 +494,11 @@ _OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
 
 def _operator(product: Product, node: Node) -> Found:
     behind_window = any(n.type == "window-table-function" for i in node.inputs for n in i.walk())
+    of_constants = [i for i in node.inputs if not any(n.topic for n in i.walk())]
     if node.type.endswith("group-aggregate") and behind_window:
         yield node.type, "GROUP BY window_start, window_end: with only one of them the groups never close"
+    elif node.type == "join" and of_constants:
+        yield "a join with VALUES", "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row"
     elif (rule := _OPERATORS.get(node.type)) is None:
         yield node.type, _INSTEAD.get(node.type, "another form: nobody has shown this operator to be safe to replay")
     else:

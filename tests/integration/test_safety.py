@@ -204,6 +204,11 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         "hourly_orders",
         AGGREGATE,
     ),
+    "constants by a column": (
+        rows("SELECT order_id, CASE shop WHEN 'a' THEN 1 WHEN 'b' THEN 2 END AS f FROM orders"),
+        "order_rows",
+        ("rows", [], None),
+    ),
     "functions of a column": (
         rows(
             "SELECT order_id, SPLIT_INDEX(shop, ',', 0) AS a, REGEXP_EXTRACT(shop, '(.)', 1) AS b, "
@@ -442,6 +447,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "order_rows.sql",
         1,
         "MOD by what may be zero, which fails the job",
+    ),
+    "a side table of constants": (
+        rows("SELECT order_id, f FROM orders\nJOIN (VALUES ('a', 1), ('b', 2)) AS v(s, f) ON shop = s"),
+        "order_rows.sql",
+        2,
+        "a join with VALUES",
     ),
     "a sum that rounds": (
         hourly(f"SELECT shop, window_start AS w, SUM(CAST(cents AS DOUBLE)) AS n {HOURS} {BY_SHOP}"),

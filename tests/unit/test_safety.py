@@ -572,6 +572,11 @@ def test_a_top_n_in_the_order_of_what_may_be_nan(product: Product) -> None:
     assert refused(product, ranked(calc(EVENTS, a=bounded, **place))) == []
 
 
+def test_a_join_with_constants_is_called_so(product: Product) -> None:
+    assert refused(product, node("join", EVENTS, node("exchange", node("values", columns=("a", "b"))))) == [
+        ("a join with VALUES", "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row")]
+
+
 # --- where a problem is shown
 
 
