@@ -28,12 +28,19 @@ lint: install ## ruff, mypy, import-linter
 
 .PHONY: unit
 unit: install ## unit tests (seconds)
-	$(VENV)/bin/pytest tests/unit
+	$(VENV)/bin/pytest -n auto tests/unit
+
+# Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
+STACKLESS := windows publishing format_java avro_fuzz
+FLIGHTS := flights maintenance
+ON_A_STACK := stack clusters safety topics orders transactions tokyo tables types reserved_words sales payments
+tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration
 integration: install ## integration tests (minutes; flights and the rest each on a stack of their own)
-	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,flights.py maintenance.py) -m "not soak"
-	$(VENV)/bin/pytest --durations=8 $(addprefix tests/integration/test_,$(addsuffix .py,format_java avro_fuzz stack clusters safety topics publishing orders transactions windows tokyo tables types reserved_words sales payments))
+	$(VENV)/bin/pytest -n 2 --dist loadfile --durations=8 $(call tests-of,$(STACKLESS))
+	$(VENV)/bin/pytest --durations=8 -m "not soak" $(call tests-of,$(FLIGHTS))
+	$(VENV)/bin/pytest --durations=12 -m "not soak" $(call tests-of,$(ON_A_STACK))
 
 .PHONY: soak
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)

@@ -24,7 +24,7 @@ from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
 from local import stack
-from replay import lake, log, release, table_changes
+from replay import lake, log, release, resolved, table_changes
 from replay.output import Output, print_rows
 from replay.query import open_tables
 from replay.settings import Settings, kappa_home, load_settings
@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--timeout", type=float, default=600, help="seconds that one job may take")
     args = parser.parse_args(arguments)
 
-    settings, product = load_settings(), load_product(args.product)
+    settings = load_settings()
+    product = resolved.resolve(settings, load_product(args.product))
     os.environ.update({k: v for k, v in submit_env(settings).items() if k != "PYTHONPATH"})
     # Workers of their own, as under `flink run`: PyFlink takes this for a local test, and would run its Python in here.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name

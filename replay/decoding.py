@@ -10,7 +10,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from jobs.avro_schema import Schema, SchemaError, parse
 from replay.avro_body import UndecodableError
 from replay.avro_reader import record_reader
-from replay.log import is_unknown, registry, registry_down
+from replay.log import is_unknown, referenced, registry, registry_down
 from replay.settings import Settings
 
 __all__ = ["Decoder", "UndecodableError"]
@@ -69,8 +69,8 @@ class Decoder:
                 found = self._registry.get_schema(schema_id)
                 if found.schema_type not in (None, "AVRO"):
                     raise UndecodableError(f"schema id {schema_id} is {found.schema_type}, not AVRO")
-                referenced = self._referenced(found.references or ())
-                self._writers[schema_id] = parse(found.schema_str or "null", referenced=referenced, strict=False)
+                others = referenced(self._registry, found.references)
+                self._writers[schema_id] = parse(found.schema_str or "null", referenced=others, strict=False)
             except UndecodableError:
                 raise
             except SchemaError as e:
@@ -82,12 +82,3 @@ class Decoder:
             except Exception as e:
                 raise registry_down(self._settings, e) from e
         return self._writers[schema_id]
-
-    def _referenced(self, references: Any) -> tuple[str, ...]:
-        """The texts of what a schema refers to, each behind what it refers to itself."""
-        texts: list[str] = []
-        for reference in references:
-            found = self._registry.get_version(reference.subject, reference.version).schema
-            inner = self._referenced(found.references or ())
-            texts += [t for t in (*inner, found.schema_str or "null") if t not in texts]
-        return tuple(texts)

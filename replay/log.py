@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -320,6 +320,16 @@ def asking_registry(settings: Settings) -> Iterator[SchemaRegistryClient]:
 def is_unknown(error: SchemaRegistryError) -> bool:
     """Whether the registry says that it has no such thing: a bare 404 comes from a wrong URL or a proxy."""
     return bool(error.http_status_code == _NOT_FOUND and error.error_code // 100 == _NOT_FOUND)
+
+
+def referenced(client: SchemaRegistryClient, references: Iterable[Any] | None) -> tuple[str, ...]:
+    """The texts of what a schema refers to, each behind what it refers to itself."""
+    texts: list[str] = []
+    for reference in references or ():
+        found = client.get_version(reference.subject, reference.version).schema
+        inner = referenced(client, found.references)
+        texts += [t for t in (*inner, found.schema_str or "null") if t not in texts]
+    return tuple(texts)
 
 
 def subject(topic: str) -> str:

@@ -17,6 +17,7 @@ from jobs import avro_schema
 from jobs.avro_schema import Schema, SchemaError
 from jobs.product import Product
 from replay import compatibility, log
+from replay.avro_inline import inlined
 from replay.errors import ConfigError, RefusedError
 from replay.log import LogProblem
 from replay.settings import Settings
@@ -94,7 +95,8 @@ _known: dict[tuple[str, str, int], Registered] = {}  # a version never changes; 
 
 def _version(registry: str, client: SchemaRegistryClient, topic: str, number: int) -> Registered:
     if (found := _known.get((registry, topic, number))) is None:
-        found = _known[registry, topic, number] = _registered(topic, client.get_version(log.subject(topic), number))
+        said = client.get_version(log.subject(topic), number)
+        found = _known[registry, topic, number] = _registered(client, topic, said)
     return found
 
 
@@ -102,22 +104,22 @@ def latest(settings: Settings, topic: str) -> Registered | None:
     """The newest version of a topic's schema."""
     with log.asking_registry(settings) as client:
         try:
-            return _registered(topic, client.get_latest_version(log.subject(topic)))
+            return _registered(client, topic, client.get_latest_version(log.subject(topic)))
         except SchemaRegistryError as e:
             if log.is_unknown(e):
                 return None
             raise
 
 
-def _registered(topic: str, found: Any) -> Registered:
+def _registered(client: SchemaRegistryClient, topic: str, found: Any) -> Registered:
     schema = found.schema
-    kind = schema.schema_type or "AVRO"
-    if kind != "AVRO" or schema.references:
-        raise RefusedError(f"the schema of topic {topic} is not one that can be read",
-                           expected="Avro, with all its types in one schema",
-                           found=f"{kind}, which refers to other subjects" if schema.references else kind,
+    kind, text = schema.schema_type or "AVRO", str(schema.schema_str)
+    if kind != "AVRO":
+        raise RefusedError(f"the schema of topic {topic} is not one that can be read", expected="Avro", found=kind,
                            next=f"register an Avro schema as {log.subject(topic)}")
-    return Registered(int(found.schema_id), int(found.version), str(schema.schema_str))
+    if schema.references:
+        text = inlined(text, log.referenced(client, schema.references))
+    return Registered(int(found.schema_id), int(found.version), text)
 
 
 def is_registered(registered: Sequence[Registered], text: str) -> bool:
@@ -150,7 +152,7 @@ def register(settings: Settings, topic: str, text: str) -> Registered:
                                found=str(e.error_message)[:400],
                                next="give new fields a default, or write to a new topic") from e
         client.set_compatibility(subject_name=name, level="BACKWARD")
-        return _registered(topic, client.lookup_schema(name, RegistrySchema(text, "AVRO")))
+        return _registered(client, topic, client.lookup_schema(name, RegistrySchema(text, "AVRO")))
 
 
 def read_schema(file: Path) -> str:

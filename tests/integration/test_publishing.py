@@ -1,4 +1,4 @@
-"""Hundreds of publishes and fifty switches under load: no reader ever sees a mix, or goes back unless all do."""
+"""Many publishes and fifty switches under load: no reader ever sees a mix, or goes back unless all do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product
 from tests.unit.lake_tables import make_settings
 
 ROOT = Path(__file__).parents[2]
-PUBLISHES, SWITCHES = int(os.environ.get("KAPPA_PUBLISHES", "300")), 50
+PUBLISHES, SWITCHES = int(os.environ.get("KAPPA_PUBLISHES", "150")), 50
 READERS = ("kappa", "duckdb", "pyiceberg")
 
 

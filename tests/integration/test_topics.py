@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.schema_registry import Schema, SchemaReference
 from running import RunningStack, wait_until
 
-from replay import topics
+from replay import log, topics
 
 TOPIC = "srv.public.orders"
 FIELDS: list[dict[str, Any]] = [
@@ -147,6 +148,24 @@ def test_the_newest_are_found_before_a_tail_of_aborted_records(stack: RunningSta
     producer.flush(30)
     producer.abort_transaction(30)
     assert [r["value"]["order_id"] for r in peeked(stack, "-n", "2", topic="aborted")] == ["o2", "o3"]
+
+
+def test_a_schema_that_refers_to_another_subject_is_read_whole(stack: RunningStack, tmp_path: Path) -> None:
+    money = {"type": "record", "name": "Money", "namespace": "shop", "fields": [{"name": "cents", "type": "int"}]}
+    bill = {"type": "record", "name": "Bill", "namespace": "shop", "fields": [
+        {"name": "id", "type": "int"}, {"name": "price", "type": "shop.Money"}, {"name": "tip", "type": "Money"}]}
+    stack.kappa("topic", "create", "bills")
+    with log.registry(stack.settings) as registry:
+        registry.register_schema("money", Schema(json.dumps(money), "AVRO"))
+        refers = [SchemaReference("shop.Money", "money", 1)]
+        registry.register_schema("bills-value", Schema(json.dumps(bill), "AVRO", refers))
+    value = {"id": 1, "price": {"cents": 5}, "tip": {"cents": 2}}
+    done = produce(stack, lines(value), topic="bills")
+    assert done.returncode == 0, done.stderr
+    assert [r["value"] for r in peeked(stack, topic="bills")] == [value]
+    folder = tmp_path / "sql" / "billing"
+    stack.kappa("new", "billing", "--topic", "bills", "--to", str(folder))
+    assert stack.kappa.json("check", str(folder))["schemas"] == []
 
 
 def test_from_an_empty_log_to_rows_and_a_schema_that_grows(filled: RunningStack, tmp_path: Path) -> None:
