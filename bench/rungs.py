@@ -10,9 +10,10 @@ from pyflink.table import StatementSet, TableDescriptor
 
 from bench.results import PASS_THROUGH
 from jobs import wiring
-from jobs.bindings import Bindings, end_options
-from jobs.generate import log_table
+from jobs.bindings import Bindings, end_options, source_options
+from jobs.generate import log_table, source_table
 from jobs.product import Product, Role
+from jobs.sql import quoted
 
 HERE = Path(__file__).parent / "rungs"
 BLACKHOLE, ICEBERG = "blackhole", "iceberg"
@@ -67,14 +68,12 @@ def build(
         env.get_config().set(key, value)
     wiring.declare_inputs(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
     for name, rule in product.settings.topics.items():
-        table = f"`{log_table(name)}`"
         if rule.role is not Role.reference:
-            options = ", ".join(
-                f"'{key}' = '{value}'" for key, value in end_options(ends[product.settings.kafka_name(name)]).items()
-            )
-            env.execute_sql(f"ALTER TABLE {table} SET ({options})")
-        if rule.held_by_source and rung.as_they_come:
-            env.execute_sql(f"ALTER TABLE {table} RESET ('once', 'max-ahead')")
+            options = source_options(name, product, bindings) | end_options(ends[product.settings.kafka_name(name)])
+            if rung.as_they_come:
+                options = {key: value for key, value in options.items() if key not in ("once", "max-ahead")}
+            env.execute_sql(f"DROP TEMPORARY TABLE {quoted(log_table(name))}")
+            env.execute_sql(source_table(product, name, options))
     if rung.sink == ICEBERG:
         wiring.declare_outputs(env, product, bindings)
     else:

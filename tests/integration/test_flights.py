@@ -5,8 +5,10 @@ The tests share one log and follow each other.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -165,6 +167,18 @@ def test_replayed_from_zero_at_another_parallelism_to_the_same_rows(product: Pro
         assert table.equals(replayed[name]), first_difference(name, table, replayed[name])
     no_late_record_was_dropped(product)
     readers_were_never_deceived(product)
+
+
+@pytest.mark.soak
+def test_every_rung_of_the_bench_runs(product: Product, tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    command = [sys.executable, "-m", "bench.ladder", "--until", "2013-02-01", "--results", str(results)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=product.stack.kappa.environment, capture_output=True, text=True,
+                          timeout=800, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(results.read_text())["rows"]}
+    assert {"raw_consumer", "pass_through", "four_joins", "gold_rocksdb", "product_iceberg"} <= set(rows)
+    assert rows["product_iceberg"]["tables"]["departures"]["rows"] > 20_000
 
 
 @pytest.mark.soak
