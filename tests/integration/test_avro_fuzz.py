@@ -95,7 +95,7 @@ def test_java_python_and_fastavro_read_the_same(decoder: Java, capsys: pytest.Ca
     compare()
     figures = decoder.figures
     with capsys.disabled():
-        sys.stdout.write("\nfuzzer: " + ", ".join(f"{figures[name]} {name}" for name in sorted(figures)) + "\n")
+        sys.stderr.write("\nfuzzer: " + ", ".join(f"{figures[name]} {name}" for name in sorted(figures)) + "\n")
     assert figures["values"] > figures["messages"] / 5 and figures["rejects"] > figures["messages"] / 20
 
 

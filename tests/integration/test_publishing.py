@@ -144,7 +144,7 @@ def test_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixt
     snapshots = [p.snapshots // len(TABLES) for p in published]
     assert any(after < before for before, after in pairwise(snapshots)), "old snapshots do not go"
     with capsys.disabled():
-        sys.stdout.write(f"\n{len(published)} publishes, {kinds[Move.switch]} switches, {kinds[Move.rollback]}"
+        sys.stderr.write(f"\n{len(published)} publishes, {kinds[Move.switch]} switches, {kinds[Move.rollback]}"
               f" rollbacks in {published[-1].finished - published[0].started:.0f} s"
               f"; main moved in p50 {latencies[49] * 1000:.0f} ms, p99 {latencies[98] * 1000:.0f} ms,"
               f" max {max(p.latency for p in published) * 1000:.0f} ms; with the journal p50"
