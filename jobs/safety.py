@@ -519,6 +519,8 @@ def _calls(product: Product, node: Node) -> Found:
                 f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
                 f"{name}({EXACT}); or of integers, divided afterwards",
             )
+        elif "argList" in call and name in ("SUM", "SUM0", "$SUM0") and _is_narrow(call):
+            yield f"{name} of {_base(call)}, which wraps around where it is too large", f"{name}(CAST(x AS BIGINT))"
         elif "argList" in call and name in ("MAX", "MIN") and _is_rounded(call) and not _all_finite(node, call):
             yield (
                 f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
@@ -531,6 +533,15 @@ def _all_finite(node: Node, call: dict[str, Any]) -> bool:
     if node.type.startswith("global-"):
         return True
     return all(is_finite_column(node.inputs[0], int(i)) for i in call["argList"])
+
+
+def _base(call: dict[str, Any]) -> str:
+    return str(call.get("type", "")).removesuffix(" NOT NULL")
+
+
+def _is_narrow(call: dict[str, Any]) -> bool:
+    """Whether a sum has the type of a few digits that its argument has."""
+    return _base(call) in ("TINYINT", "SMALLINT", "INT")
 
 
 def _is_rounded(call: dict[str, Any]) -> bool:

@@ -38,7 +38,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         return
     home = tmp_path_factory.mktemp("stack") / "home"
     kappa = Kappa(home)
-    kappa("up", "--port-base", str(free_port_base()))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    kappa("up", "--port-base", str(free_port_base(23_000 + 2_000 * worker)))  # those of two that start at once differ
     try:
         yield RunningStack(home)
     finally:

@@ -448,6 +448,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         1,
         "MOD by what may be zero, which fails the job",
     ),
+    "a sum that wraps around": (
+        hourly(f"SELECT shop, window_start AS w, SUM(CAST(cents AS INT)) AS n {HOURS} {BY_SHOP}"),
+        "hourly_orders.sql",
+        1,
+        "SUM of INT, which wraps around where it is too large",
+    ),
     "a side table of constants": (
         rows("SELECT order_id, f FROM orders\nJOIN (VALUES ('a', 1), ('b', 2)) AS v(s, f) ON shop = s"),
         "order_rows.sql",

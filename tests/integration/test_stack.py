@@ -166,7 +166,7 @@ def test_homes_side_by_side_share_no_port_and_no_socket(stack: RunningStack, tmp
 
 
 def test_doctor_finds_a_stranger_on_a_port(tmp_path: Path) -> None:
-    base = free_port_base(40_000)
+    base = free_port_base(31_000)
     home = tmp_path / "home"
     home.mkdir()
     (home / "stack.yaml").write_text(f"port_base: {base}\n")

@@ -532,8 +532,16 @@ def test_sums_that_are_rounded(product: Product, name: str, to: str) -> None:
     assert found == [(f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
                       f"{name}(CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END); or of integers, divided "
                       "afterwards")]
-    for exact in ("BIGINT", "DECIMAL(38, 2)", "INT NOT NULL"):
+    for exact in ("BIGINT", "DECIMAL(38, 2)"):
         assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, exact)])) == []
+
+
+@pytest.mark.parametrize("to", ["TINYINT", "SMALLINT NOT NULL", "INT", "INT NOT NULL"])
+def test_sums_that_wrap_around(product: Product, to: str) -> None:
+    assert refused(product, aggregate(EVENTS, 0, calls=[agg("SUM", 0, to)])) == [
+        (f"SUM of {to.split()[0]}, which wraps around where it is too large", "SUM(CAST(x AS BIGINT))")]
+    for name in ("AVG", "MAX", "COUNT"):
+        assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)])) == []
 
 
 @pytest.mark.parametrize("name", ["COUNT", "MIN", "MAX", "BIT_XOR"])
