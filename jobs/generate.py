@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jobs.avro_types import Field, SchemaError, fields
+from jobs.problem import did_you_mean
 from jobs.product import LOG_COLUMNS, Column, Kind, Output, Product, ProductError, Role, Topic, seconds
 from jobs.sql import Statement, literal, quoted, read_statements, split_statements
 
@@ -132,13 +132,6 @@ def _names(product: Product) -> frozenset[str]:
     found = [s for f in files for s in read_statements(f)]
     found += [s for e in expressions for s in split_statements(product.folder, e)]
     return frozenset(t.text.strip("`") for s in found for t in s.tokens)
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """'did you mean amount?', or the empty text; a name that differs only by case is the nearest."""
-    by_case = {n.lower(): n for n in names}
-    found = difflib.get_close_matches(name.lower(), list(by_case), n=1, cutoff=0.6)
-    return f"did you mean {by_case[found[0]]}?" if found else ""
 
 
 def interval(duration: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from jobs.generate import did_you_mean
-from jobs.problem import Problem
+from jobs.problem import Problem, did_you_mean
 from jobs.sql import Statement
 
 _POSITION = re.compile(r"(?:From|At|at) line (\d+), column (\d+)(?: to line (\d+), column (\d+))?")

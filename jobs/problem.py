@@ -1,7 +1,9 @@
-"""A construct that must not be deployed."""
+"""A construct that must not be deployed, and what was probably meant."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 
@@ -18,3 +20,10 @@ class Problem:
     def as_dict(self) -> dict[str, str | int]:
         """For JSON."""
         return asdict(self)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """'did you mean amount?', or the empty text; a name that differs only by case is the nearest."""
+    by_case = {n.lower(): n for n in names}
+    found = difflib.get_close_matches(name.lower(), list(by_case), n=1, cutoff=0.6)
+    return f"did you mean {by_case[found[0]]}?" if found else ""

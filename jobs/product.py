@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jobs import column_types, zones
+from jobs.problem import did_you_mean
 
 _NAME = r"^[a-z][a-z0-9_]*$"
 _IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -505,11 +506,24 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
         if not first["loc"]:  # of several settings together
             raise ProductError(settings_file, "settings that go together", message) from e
         where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = tuple(_model_at(first["loc"][:-1]).model_fields)
+            meant = did_you_mean(str(first["loc"][-1]), known) or f"one of {', '.join(known)}"
+            raise ProductError(settings_file, f"a setting that there is ({meant})", where) from e
         raise ProductError(settings_file, f"{where}: {message}", repr(first.get("input"))[:200]) from e
     contract = _read_yaml(contract_file) if contract_file.exists() else {}
     product = Product(folder=folder, settings=settings, contract=contract)
     _check_files(product)
     return with_resolved(product, resolved) if resolved else product
+
+
+def _model_at(path: tuple[int | str, ...]) -> type[_Model]:
+    """The model of a mapping of product.yaml."""
+    within: dict[str, type[_Model]] = {"topics": Topic, "outputs": OutputSettings, "functions": Function,
+                                       "lag_limit": LagLimit}
+    if "window" in path:
+        return Window
+    return within[str(path[0])] if path else ProductSettings
 
 
 def load_release(folder: Path) -> Product:

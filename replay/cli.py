@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
+import typer.core
 from rich.markup import escape
 
 from demo import commands as demo_commands
@@ -22,6 +23,7 @@ product_commands.register(app)
 
 def main() -> None:
     """Run a command; errors meant for people end it with exit code 1 and no traceback."""
+    typer.core.HAS_RICH = False  # where it is True, help has [required] escaped for a markup that is off
     try:
         app()
     except KappaError as e:

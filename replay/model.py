@@ -152,6 +152,13 @@ class Check:
     message: str = ""
     sample: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def found(self) -> str:
+        """In words, with a row of it."""
+        said = self.message or f"{self.offending} rows"
+        row = ", ".join(f"{name} {value}" for name, value in self.sample[0].items()) if self.sample else ""
+        return f"{said}, such as {row[:200]}" if row else said
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -267,7 +274,7 @@ class Attempt:
     @property
     def found_fault(self) -> str:
         """What blocking checks found when they last ran, if anything."""
-        return "; ".join(f"{c.name}: {c.message or f'{c.offending} rows'}" for c in self.checks
+        return "; ".join(f"{c.name}: {c.found}" for c in self.checks
                          if c.blocking and c.offending)
 
     @property

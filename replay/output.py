@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,8 +31,15 @@ class Output(StrEnum):
 
 OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json for programs")]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _console(**how: Any) -> Console:
+    """What is printed is data: in it, [a] and :smile: mean themselves."""
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False, **how)
+
+
+out, err = _console(), _console(stderr=True)
+_WIDEST = 100_000
 
 
 def print_json(value: Any) -> None:
@@ -41,24 +49,29 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: Sequence[dict[str, Any]], output: Output, *, title: str | None = None,
-               columns: Iterable[str] | None = None) -> None:
-    """A table for people, a JSON array for programs."""
+               columns: Iterable[str] | None = None, null: str = "") -> None:
+    """A table for people, as wide as the terminal or, into a pipe, as its rows; a JSON array for programs."""
     if output is Output.json:
         print_json([json_value(row) for row in rows])
         return
-    out.print(rows_table(rows, title=title, columns=columns))
+    table = rows_table(rows, title=title, columns=columns, null=null)
+    if out.is_terminal or "COLUMNS" in os.environ:
+        out.print(table)
+    else:
+        widest = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
+        _console(width=widest).print(table)
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], *, title: str | None = None,
-               columns: Iterable[str] | None = None) -> Table:
-    """Rows as people see them."""
+               columns: Iterable[str] | None = None, null: str = "") -> Table:
+    """Rows as people see them; `null` is what is shown where there is no value."""
     names = list(columns or (rows[0].keys() if rows else ()))
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in names:
         numeric = bool(rows) and all(isinstance(r.get(name), int | float) or r.get(name) is None for r in rows)
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*("" if row.get(n) is None else _cell(row[n]) for n in names))
+        table.add_row(*(null if row.get(n) is None else _cell(row[n]) for n in names))
     return table
 
 

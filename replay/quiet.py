@@ -27,7 +27,8 @@ class Quiet:
     """The topic of events whose clock is furthest on."""
 
     def __str__(self) -> str:
-        what_to_do = (f"append a record to it (one without a value only moves the clock), or set "
+        what_to_do = ("append a record to it (one without a value only moves the clock: "
+                      f"echo | kappa topic produce {self.topic}), or set "
                       f"message.timestamp.type=LogAppendTime for {self.topic} and deploy again")
         if self.clock is None:
             return f"results wait for {self.topic}: its partition {self.partition} has no record yet; {what_to_do}"

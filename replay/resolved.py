@@ -27,7 +27,7 @@ def resolve(settings: Settings | None, product: Product) -> Product:
     if (known := remembered(settings, product)) is not None:
         return with_resolved(product, known)
     answer = ask(settings, product.folder)
-    refuse_problems(answer)
+    refuse_problems(answer, product.folder)
     resolved = Resolved.model_validate(answer["resolved"])
     if settings:
         _remember(settings, product, resolved)
@@ -75,7 +75,7 @@ def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
     )
 
 
-def refuse_problems(answer: dict[str, Any]) -> None:
+def refuse_problems(answer: dict[str, Any], folder: Path) -> None:
     """RefusedError that lists every construct that must not be deployed."""
     if answer["ok"]:
         return
@@ -84,7 +84,7 @@ def refuse_problems(answer: dict[str, Any]) -> None:
         for p in answer["problems"]
     ]
     raise RefusedError(
-        "this product cannot be deployed:\n    " + "\n    ".join(lines), next="fix these, then: kappa check FOLDER"
+        "this product cannot be deployed:\n    " + "\n    ".join(lines), next=f"fix these, then: kappa check {folder}"
     )
 
 

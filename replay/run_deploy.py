@@ -138,7 +138,7 @@ def checked(attempt: Attempt) -> str:
     passed = len(attempt.checks) - len(bad)
     return "\n  ".join([
         f"{passed} of {len(attempt.checks)} checks passed on checkpoint {attempt.audited_checkpoint}",
-        *(f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}" for c in bad)])
+        *(f"{c.name}: {c.found}{'' if c.blocking else ' (a warning)'}" for c in bad)])
 
 
 def found_fault(shown: Attempt) -> KappaError | None:

@@ -229,7 +229,7 @@ def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
 def query(name: str, sql: str, output: Output) -> None:
     """Rows of a query."""
     result = querying.query(load_settings(), name, sql)
-    print_rows(result.rows, output, columns=result.columns)
+    print_rows(result.rows, output, columns=result.columns, null="NULL")
 
 
 def audit(name: str, output: Output) -> None:

@@ -111,7 +111,8 @@ def test_a_replay_that_waits_for_a_quiet_dimension_names_it_within_10_seconds(
     wait_until(lambda: "results wait for rates" in waits()["waits"], 10, lambda: str(waits()))
     assert time.monotonic() - begun < 10
     assert ("results wait for rates: the clock of its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; "
-            "append a record to it (one without a value only moves the clock)") in waits()["waits"]
+            "append a record to it (one without a value only moves the clock: echo | kappa topic produce rates)"
+            ) in waits()["waits"]
 
 
 def test_a_reference_topic_of_which_nothing_could_be_decoded_keeps_the_release_from_readers(

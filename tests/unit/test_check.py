@@ -42,13 +42,14 @@ def test_without_flinks_connectors_it_says_how_to_get_them(
 def test_what_is_refused_is_listed(planner: FakePlanner, tmp_path: Path) -> None:
     planner.refuse("PROCTIME")
     planner.refuse("join", line=0)
+    folder = write(tmp_path / "tiny").folder
     with pytest.raises(RefusedError) as e:
-        running.check(write(tmp_path / "tiny").folder, Output.text)
+        running.check(folder, Output.text)
     assert str(e.value) == (
         "this product cannot be deployed:\n"
         "    x.sql:1: PROCTIME\n      write instead: y\n"
         "    x.sql: join\n      write instead: y\n"
-        "  next:     fix these, then: kappa check FOLDER")
+        f"  next:     fix these, then: kappa check {folder}")
 
 
 def test_json_says_the_same(planner: FakePlanner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,8 @@ def test_deploy_of_another_products_folder(home: Path) -> None:
 def test_check_of_a_folder_that_is_none(home: Path, tmp_path: Path) -> None:
     error = failure("check", str(tmp_path / "nothing"))
     assert isinstance(error, ConfigError)
-    assert error.next == f"fix {tmp_path}/nothing/product.yaml"
+    assert (error.message, error.next) == (f"there is no product in {tmp_path}/nothing",
+                                           "kappa new NAME --topic T, which writes one")
 
 
 @pytest.mark.parametrize("command", [("audit", "flights"), ("attempts", "flights")])

@@ -572,6 +572,13 @@ def test_what_failed_just_now_comes_last() -> None:
     assert decide(over, Observation(), NOW, ("r1-a1",)) == Clean(replace(other, state=State.failed))
 
 
+def test_offsets_that_a_source_has_yet_to_commit_are_not_taken_for_deleted() -> None:
+    """Each source commits by itself, its first offsets some seconds after the checkpoint."""
+    a = running(positions=(replace(positions(4, offsets={"flights": {0: 100}})[0], at=NOW - 31),
+                           replace(positions(5)[0], at=NOW)), committed=True)
+    assert step(a, seen(5, committed=committed("kappa job a checkpoint 4", 0))) == Wait("r1-a1: replaying")
+
+
 def committed(by: str, *partitions: int) -> Mapping[str, Mapping[int, Committed]]:
     return {"flights": {p: Committed(100, by) for p in partitions}}
 
@@ -590,7 +597,8 @@ def committed(by: str, *partitions: int) -> Mapping[str, Mapping[int, Committed]
 def test_who_changes_committed_offsets_is_named_and_nothing_else_changes(
         found: Mapping[str, Mapping[int, Committed]], said: str) -> None:
     """Reference topics are read to an end, which may never be committed."""
-    a = running(positions=positions(5), committed=True)
+    long_ago = replace(positions(4)[0], at=NOW - 31)
+    a = running(positions=(long_ago, replace(positions(5)[0], at=NOW)), committed=True)
     look = seen(5, committed=found)
     note = (f"somebody changed the committed offsets of group kappa-flights-r1-a1: {said}. Nothing depends on them, "
             "and the job commits its own at its next checkpoint")

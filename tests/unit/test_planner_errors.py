@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.generate import did_you_mean
 from jobs.planner_errors import Known, planner_problem
-from jobs.problem import Problem
+from jobs.problem import Problem, did_you_mean
 from jobs.sql import Statement, split_statements
 
 FILE = Path("rows.sql")

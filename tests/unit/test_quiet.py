@@ -55,7 +55,7 @@ def test_it_names_topic_clock_and_what_to_do() -> None:
     behind = quietest(product(), {"orders": {0: NOON}, "prices": {0: NOON - 7 * HOUR - 12 * 60_000}})
     assert str(behind) == (
         "results wait for prices: the clock of its partition 0 is at 2024-06-03 04:48:00Z, 7 h 12 min behind orders; "
-        "append a record to it (one without a value only moves the clock), or set "
+        "append a record to it (one without a value only moves the clock: echo | kappa topic produce prices), or set "
         "message.timestamp.type=LogAppendTime for prices and deploy again")
     empty = quietest(product(), {"orders": {0: NOON}, "prices": {0: None}})
     assert str(empty).startswith("results wait for prices: its partition 0 has no record yet; append a record to it")

@@ -107,7 +107,7 @@ def test_every_problem_is_listed_and_nothing_remembered(
         "this product cannot be deployed:\n"
         "    x.sql:3: PROCTIME\n      write instead: y\n"
         "    x.sql: topic orders is read 2 times\n      write instead: y\n"
-        "  next:     fix these, then: kappa check FOLDER")
+        f"  next:     fix these, then: kappa check {product.folder}")
     assert len(planner.asked) == 2
     assert not (settings.home / "checked").exists()
 
