@@ -86,7 +86,11 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
 def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
     """Declare the product's functions, its topics as tables, the look-ups of those with versions, and its views."""
     settings = product.settings
+    taken = {"if", *(found.lower() for found in env.list_functions())} if settings.functions else frozenset()
     for name, function in settings.functions.items():
+        if name.lower() in taken:  # the safety check knows Flink's own by their names
+            expected = f"functions.{name}: a name that no function of Flink has"
+            raise ProductError(product.folder / "product.yaml", expected, name)
         env.create_temporary_system_function(name, _imported(product, name, function))
     for name, topic in settings.topics.items():
         _run(env, product, generate.source_table(product, name, source_options(name, product, bindings)))

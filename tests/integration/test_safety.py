@@ -448,6 +448,19 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         1,
         "MOD by what may be zero, which fails the job",
     ),
+    "a function called like one of Flink's": (
+        Changed(
+            texts={
+                "product.yaml": (
+                    "name: orders\n",
+                    "name: orders\nfunctions: {If: {python: 'math:fsum', returns: DOUBLE, deterministic: true}}\n",
+                )
+            }
+        ),
+        "product.yaml",
+        0,
+        "If",
+    ),
     "a sum that wraps around": (
         hourly(f"SELECT shop, window_start AS w, SUM(CAST(cents AS INT)) AS n {HOURS} {BY_SHOP}"),
         "hourly_orders.sql",
