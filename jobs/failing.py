@@ -7,7 +7,7 @@ branch's condition is true, so what the condition rules out cannot fail it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,15 +55,23 @@ def failing(node: Node) -> Iterator[Failing]:
         yield from _inside(node, value, filtered if key == "projection" else ())
 
 
+def named(instead: str, columns: Sequence[str]) -> str:
+    """What to write, with the column's name for x where it is one column."""
+    is_one = len(columns) == 1 and columns[0].isidentifier()
+    return re.sub(r"\bx\b", columns[0], instead) if is_one else instead
+
+
 def _inside(node: Node, value: Any, known: Known) -> Iterator[Failing]:
     if isinstance(value, list):
         for each in value:
             yield from _inside(node, each, known)
     elif isinstance(value, dict):
         if value.get("kind") == "CALL":
+            names = [name for before in node.inputs for name in before.columns]
             for construct, instead in _call(node, value, known):
-                names = [name for before in node.inputs for name in before.columns]
-                yield Failing(construct, instead, frozenset(names[i] for i in references(value) if i < len(names)))
+                read = frozenset(names[i] for i in references(value) if i < len(names))
+                of = [o["inputIndex"] for o in value["operands"] if o.get("kind") == "INPUT_REF"]
+                yield Failing(construct, named(instead, [names[i] for i in of if i < len(names)]), read)
         if (branches := _branches(value, known)) is not None:
             for inner, then in branches:
                 yield from _inside(node, inner, then)

@@ -100,7 +100,7 @@ def _resolve(product: Product) -> Answer:
         wiring.declare_inputs(env, product, wiring.NOWHERE)
     except StatementError as e:
         raise ProblemError(planner_problem(str(e.__cause__), e.statement, known)) from e
-    queries = {name: _query(env, product, name, known) for name in product.settings.outputs}
+    queries = _queries(env, product, known)
     compiled, inferred = _plan(env, product, queries)
     if undone := {n for n, q in queries.items() if q.placed and inferred[n].kind is not Kind.rows}:
         queries = {n: _query(env, product, n, known, placed=n not in undone) for n in queries}
@@ -112,6 +112,20 @@ def _resolve(product: Product) -> Answer:
     wait = _longest_wait(product, [inferred[n].wait for n, output in outputs.items() if output.kind is Kind.rows])
     rejects = generate.rejects_output(product)
     return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait), compiled)
+
+
+def _queries(env: TableEnvironment, product: Product, known: Known) -> dict[str, _Query]:
+    """Every output's; ProblemError with what is refused of any of them."""
+    found: dict[str, _Query] = {}
+    problems: list[Problem] = []
+    for name in product.settings.outputs:
+        try:
+            found[name] = _query(env, product, name, known)
+        except ProblemError as e:
+            problems += e.problems
+    if problems:
+        raise ProblemError(*problems)
+    return found
 
 
 def _longest_wait(product: Product, waits: Iterable[float]) -> float:

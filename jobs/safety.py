@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import zones
-from jobs.failing import FINITE, failing, is_approximate, is_finite_column
+from jobs.failing import FINITE, failing, is_approximate, is_finite_column, named
 from jobs.generate import log_table
 from jobs.plan import WINDOWS, Node, distinct, function_name, keeps_apart, of_identity, origin, origins
 from jobs.problem import Problem
@@ -218,8 +218,12 @@ def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
                 )
     for node in nodes:
         files = _files(product, node, sinks)
-        for construct, instead in (*_operator(product, node), *_calls(product, node)):
+        for construct, instead in _operator(product, node):
             yield _located(files, node, construct, instead)
+        for call in () if _is_second_phase(node) else node.calls():
+            for construct, instead in _call(node, call):
+                columns = _arguments_of(node, call)
+                yield _located(files, node, construct, named(instead, tuple(columns)), columns)
         for found in failing(node):
             yield _located(files, node, found.construct, found.instead, found.columns)
 
@@ -505,33 +509,41 @@ def _operator(product: Product, node: Node) -> Found:
         yield from rule(product, node)
 
 
-def _calls(product: Product, node: Node) -> Found:
-    for call in node.calls():
-        name = function_name(call)
-        if name in _TIME_OF_RUN:
-            yield name, _TIME_OF_RUN[name]
-        elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
-            yield "UNIX_TIMESTAMP()", LOG_CLOCK
-        elif "argList" in call and name in _ORDER_OF_ARRIVAL:
-            yield f"{name}, which depends on the order of arrival", "MIN, MAX, or a Top-N in the order of a column"
-        elif "argList" in call and name in _ROUNDED and _is_rounded(call):
-            yield (
-                f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
-                f"{name}({EXACT}); or of integers, divided afterwards",
-            )
-        elif "argList" in call and name in ("SUM", "SUM0", "$SUM0") and _is_narrow(call):
-            yield f"{name} of {_base(call)}, which wraps around where it is too large", f"{name}(CAST(x AS BIGINT))"
-        elif "argList" in call and name in ("MAX", "MIN") and _is_rounded(call) and not _all_finite(node, call):
-            yield (
-                f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
-                f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
-            )
+def _arguments_of(node: Node, call: dict[str, Any]) -> frozenset[str]:
+    """The columns that an aggregate is of, by the names that they have in front of it."""
+    before = node.inputs[0].columns if node.inputs else ()
+    return frozenset(before[int(i)] for i in call.get("argList") or () if int(i) < len(before))
+
+
+def _call(node: Node, call: dict[str, Any]) -> Found:
+    name = function_name(call)
+    if name in _TIME_OF_RUN:
+        yield name, _TIME_OF_RUN[name]
+    elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
+        yield "UNIX_TIMESTAMP()", LOG_CLOCK
+    elif "argList" in call and name in _ORDER_OF_ARRIVAL:
+        yield f"{name}, which depends on the order of arrival", "MIN, MAX, or a Top-N in the order of a column"
+    elif "argList" in call and name in _ROUNDED and _is_rounded(call):
+        yield (
+            f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
+            f"{name}({EXACT}); or of integers, divided afterwards",
+        )
+    elif "argList" in call and name in ("SUM", "SUM0", "$SUM0") and _is_narrow(call):
+        yield f"{name} of {_base(call)}, which wraps around where it is too large", f"{name}(CAST(x AS BIGINT))"
+    elif "argList" in call and name in ("MAX", "MIN") and _is_rounded(call) and not _all_finite(node, call):
+        yield (
+            f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
+            f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
+        )
+
+
+def _is_second_phase(node: Node) -> bool:
+    """Whether an aggregate is judged by its first phase, whose arguments have names."""
+    return node.type.startswith("global-") and any(n.type == f"local-{node.type[7:]}" for n in node.walk())
 
 
 def _all_finite(node: Node, call: dict[str, Any]) -> bool:
-    """Whether an aggregate's argument is never NaN; the second phase is judged by the first."""
-    if node.type.startswith("global-"):
-        return True
+    """Whether an aggregate's argument is never NaN."""
     return all(is_finite_column(node.inputs[0], int(i)) for i in call["argList"])
 
 

@@ -133,3 +133,11 @@ def test_columns_that_are_finite() -> None:
     filtered = node("calc", EVENTS, columns=("a",), projection=[X], condition=SMALL)
     assert is_finite_column(filtered, 0)
     assert not is_finite_column(EVENTS, 0) and not is_finite(X)
+
+
+def test_the_column_is_named_in_what_to_write() -> None:
+    [direct] = failing(calc(EVENTS, a=DECIMAL))
+    assert direct.instead == "CASE WHEN ABS(a) < 1e15 THEN CAST(a AS DECIMAL(18, 3)) END"
+    [computed] = failing(calc(EVENTS, a=cast(call("+", X, X, to="DOUBLE"), "DECIMAL(18, 3)")))
+    assert computed.instead == "CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END"
+    assert computed.columns == {"a"}
