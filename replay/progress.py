@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -179,6 +179,7 @@ class PlainDisplay(Display):
         self._write = write
         self._now = now
         self._last: tuple[Any, ...] = ()
+        self._note = ""
         self._shown_at = float("-inf")
 
     def say(self, text: str) -> None:
@@ -187,8 +188,9 @@ class PlainDisplay(Display):
     def show(self, progress: Progress) -> None:
         key = (progress.attempt, progress.state, progress.checkpoint, progress.published_checkpoint, progress.note)
         if key != self._last or self._now() - self._shown_at >= PLAIN_SECONDS:
-            self._last, self._shown_at = key, self._now()
-            for text in lines(progress):
+            is_told = progress.note == self._note  # said once, not every few seconds
+            self._last, self._shown_at, self._note = key, self._now(), progress.note
+            for text in lines(replace(progress, note="") if is_told else progress):
                 self._write(text)
 
 

@@ -87,6 +87,17 @@ def test_plain_lines_come_at_changes_and_every_few_seconds() -> None:
     assert written[0] == "    0 s  r1-a1 replaying  62 % of 216  lag 110  chk-7  restarts 1"
 
 
+def test_what_is_waited_for_is_said_once_until_it_changes() -> None:
+    clock = Clock()
+    written: list[str] = []
+    display = PlainDisplay(written.append, clock)
+    for seconds, note in enumerate(("a waits", "a waits", "b waits", "", "a waits")):
+        clock.time = 10 * seconds
+        display.show(progress(note=note))
+    assert [line.strip() for line in written if "waits" in line] == ["a waits", "b waits", "a waits"]
+    assert len(written) == 5 + 3
+
+
 def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     display = JsonDisplay()
     for p in (progress(), progress(elapsed_seconds=1.0), progress(read=140)):
