@@ -6,6 +6,7 @@ branch's condition is true, so what the condition rules out cannot fail it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _HOLDS_TEXT = _TEXT | {"BINARY", "VARBINARY"}
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
 _APPROXIMATE = frozenset({"FLOAT", "DOUBLE"})
 _NUMBERS = _INTEGERS | _APPROXIMATE | {"DECIMAL"}
+_LARGEST_EXACT, _LARGEST_FLOAT = 1e38, 3.4e38
 _PART = re.compile(
     r"(?<![\w`])(CHAR|VARCHAR|BINARY|VARBINARY|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DECIMAL|DATE|TIME|"
     r"TIMESTAMP\w*|INTERVAL\w*|NULL|RAW|VARIANT)(?![\w`])(?! NULL)"
@@ -182,34 +184,51 @@ def parts(type_: Any) -> list[str]:
 
 def is_finite(value: dict[str, Any], known: Known = ()) -> bool:
     """Whether a number can be neither NaN nor infinite."""
+    return not is_approximate(value.get("type")) or _most(value, known) < math.inf
+
+
+def _most(value: dict[str, Any], known: Known) -> float:
+    """The greatest size that a number can have; infinite where it may be NaN or infinite."""
+    type_ = parts(value.get("type"))
+    if value.get("kind") == "LITERAL":
+        return abs(_literal(value) or 0)
+    if not _APPROXIMATE.intersection(type_):
+        return _LARGEST_EXACT if _NUMBERS.intersection(type_) else math.inf
+    found = min([_computed(value, known), *(_bound(condition, value) for condition, holds in known if holds)])
+    return found if found < (_LARGEST_FLOAT if "FLOAT" in type_ else math.inf) else math.inf
+
+
+def _computed(value: dict[str, Any], known: Known) -> float:
     operands: list[dict[str, Any]] = value.get("operands") or []
-    name = function_name(value)
-    if value.get("kind") == "LITERAL" or not is_approximate(value.get("type")):
-        return True
-    if any(_bounds(condition, value) for condition, holds in known if holds):
-        return True
-    if name in ("CASE", "IF"):
-        return all(is_finite(result, then) for result, then in _results(value, known))
-    if name in ("CAST", "ABS"):
-        return bool(_NUMBERS.intersection(parts(operands[0].get("type")))) and is_finite(operands[0], known)
-    if name in ("+", "-", "*"):  # of exact numbers or bounded ones: no product of a handful reaches 1e308
-        return all(is_finite(o, known) for o in operands)
-    return name == "/" and is_finite(operands[0], known) and _literal(operands[1]) not in (None, 0)
+    match function_name(value):
+        case "CASE" | "IF":
+            return max(_most(result, then) for result, then in _results(value, known))
+        case "CAST" | "ABS":
+            return _most(operands[0], known)
+        case "+" | "-":
+            return sum(_most(o, known) for o in operands)
+        case "*":
+            return math.prod(_most(o, known) for o in operands)
+        case "/" if divisor := _literal(operands[1]):
+            return _most(operands[0], known) / abs(divisor)
+    return math.inf
 
 
-def _bounds(condition: dict[str, Any], value: dict[str, Any]) -> bool:
-    """Whether a number is between two literals where a condition is true."""
+def _bound(condition: dict[str, Any], value: dict[str, Any]) -> float:
+    """The greatest size that a number has where a condition is true; infinite where it says nothing of it."""
     operands = condition.get("operands") or []
     name = function_name(condition)
     if name == "SEARCH" and operands[0] == value:
-        ranges = (operands[1].get("sarg") or {}).get("ranges") or ()
-        return bool(ranges) and all("lower" in r and "upper" in r for r in ranges)
+        ranges: list[dict[str, Any]] = (operands[1].get("sarg") or {}).get("ranges") or [{}]
+        ends = [(r.get(end) or {}).get("value", "inf") for r in ranges for end in ("lower", "upper")]
+        return max(abs(float(end)) for end in ends)
     if name not in ("<", "<=", ">", ">="):
-        return False
+        return math.inf
     smaller, greater = operands if name in ("<", "<=") else reversed(operands)
     size = _widened(smaller)
     is_size = function_name(size) == "ABS" and _widened(size["operands"][0]) == _widened(value)
-    return is_size and _literal(greater) is not None
+    bound = _literal(greater)
+    return abs(bound) if is_size and bound is not None else math.inf
 
 
 def _widened(value: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,30 @@ def test_numbers_that_may_be_no_finite_ones(value: dict[str, Any], constructs: l
     assert found(value) == constructs
 
 
+def smaller_than(bound: str, value: dict[str, Any] = X) -> dict[str, Any]:
+    return call("<=", call("ABS", value, to=value["type"]), literal(bound, "DOUBLE NOT NULL"), to="BOOLEAN")
+
+
+SQUARE, CUBE = call("*", X, X, to="DOUBLE"), call("*", F, call("*", F, F, to="FLOAT"), to="FLOAT")
+
+
+@pytest.mark.parametrize(("value", "finite"), [
+    (case(smaller_than("1E+150"), SQUARE, NULL, to="DOUBLE"), True),
+    (case(smaller_than("1E+300"), SQUARE, NULL, to="DOUBLE"), False),
+    (case(smaller_than("1E+300"), cast(X, "FLOAT"), NULL, to="FLOAT"), False),
+    (case(smaller_than("1E+309"), X, NULL, to="DOUBLE"), False),
+    (case(smaller_than("1E+15", F), CUBE, NULL, to="FLOAT"), False),
+    (case(smaller_than("1E+10", F), CUBE, NULL, to="FLOAT"), True),
+    (case(smaller_than("1E+300"), call("/", X, literal("1E-10"), to="DOUBLE"), NULL, to="DOUBLE"), False),
+    (case(smaller_than("1E+300"), call("+", X, X, to="DOUBLE"), NULL, to="DOUBLE"), True),
+    (call("*", cast(N, "DOUBLE"), cast(N, "DOUBLE"), to="DOUBLE"), True),
+    (call("*", cast(N, "FLOAT"), cast(N, "FLOAT"), to="FLOAT"), False),
+    (call("SQRT", cast(N, "DOUBLE"), to="DOUBLE"), False),
+])
+def test_numbers_of_bounded_ones(value: dict[str, Any], finite: bool) -> None:
+    assert is_finite(value) is finite
+
+
 def test_what_a_filter_leaves_out_fails_nothing_behind_it() -> None:
     filtered = node("calc", EVENTS, columns=("a",), projection=[DECIMAL], condition=call("AND", SMALL, N))
     assert list(failing(filtered)) == []
