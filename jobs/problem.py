@@ -22,8 +22,14 @@ class Problem:
         return asdict(self)
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """'did you mean amount?', or the empty text; a name that differs only by case is the nearest."""
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant; one that differs only by case is the nearest."""
     by_case = {n.lower(): n for n in names}
     found = difflib.get_close_matches(name.lower(), list(by_case), n=1, cutoff=0.6)
-    return f"did you mean {by_case[found[0]]}?" if found else ""
+    return by_case[found[0]] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """'did you mean amount?', or the empty text."""
+    found = nearest(name, names)
+    return f"did you mean {found}?" if found else ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from jobs.problem import nearest
 from replay import lake
 from replay.errors import ConfigError, RefusedError, RetryableError
 from replay.settings import Settings
@@ -124,7 +126,7 @@ def _execute(connection: duckdb.DuckDBPyConnection, product: str, sql: str) -> d
                              found=str(e).splitlines()[0], next="repeat the query") from e
     except (duckdb.CatalogException, duckdb.BinderException) as e:
         tables = _tables(connection)
-        example = next((t for t in tables if t in sql), tables[0])
+        example = next((t for t in tables if t in sql), _meant(e, tables) or tables[0])
         raise ConfigError("the query names something that does not exist", expected=_available(connection, sql, e),
                           found=_reason(e), next=f'kappa query {product} "DESCRIBE {example}"') from e
     except duckdb.Error as e:
@@ -135,10 +137,22 @@ def _execute(connection: duckdb.DuckDBPyConnection, product: str, sql: str) -> d
 def _available(connection: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> str:
     """The tables; for an unknown column, the columns of those that the query mentions."""
     tables = _tables(connection)
-    mentioned = [t for t in tables if t in sql]
-    if isinstance(error, duckdb.CatalogException) or not mentioned:
-        return f"tables {', '.join(tables)}"
-    return "; ".join(f"{t}({', '.join(_columns(connection, t))})" for t in mentioned)
+    columns = {t: _columns(connection, t) for t in tables if t in sql}
+    if isinstance(error, duckdb.CatalogException) or not columns:
+        said, names = f"tables {', '.join(tables)}", tables
+    else:
+        said = "; ".join(f"{t}({', '.join(found)})" for t, found in columns.items())
+        names = [c for found in columns.values() for c in found]
+    meant = _meant(error, names)
+    return f"{said}; did you mean {meant}?" if meant else said
+
+
+_UNKNOWN = re.compile(r'(?:column |name )"?([\w$]+)"? (?:not found|does not exist)')
+
+
+def _meant(error: duckdb.Error, names: Sequence[str]) -> str | None:
+    unknown = _UNKNOWN.search(str(error))
+    return nearest(unknown[1], names) if unknown else None
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:

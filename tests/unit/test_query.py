@@ -55,7 +55,7 @@ def test_an_unknown_column_lists_the_columns(settings: Settings, product: Produc
         query(settings, "shop", "SELECT idd FROM orders")
     assert str(e.value).splitlines() == [
         "the query names something that does not exist",
-        "  expected: orders(id, day, amount, log_partition, log_offset)",
+        "  expected: orders(id, day, amount, log_partition, log_offset); did you mean id?",
         '  found:    Binder Error: Referenced column "idd" not found in FROM clause!',
         '  next:     kappa query shop "DESCRIBE orders"',
     ]
@@ -64,8 +64,12 @@ def test_an_unknown_column_lists_the_columns(settings: Settings, product: Produc
 def test_an_unknown_table_lists_the_tables(settings: Settings, product: Product) -> None:
     with pytest.raises(ConfigError) as e:
         query(settings, "shop", "SELECT 1 FROM ordres")
-    assert (e.value.expected, e.value.found) == ("tables orders, rejects, totals",
-                                                 "Catalog Error: Table with name ordres does not exist!")
+    assert (e.value.expected, e.value.found, e.value.next) == (
+        "tables orders, rejects, totals; did you mean orders?",
+        "Catalog Error: Table with name ordres does not exist!", 'kappa query shop "DESCRIBE orders"')
+    with pytest.raises(ConfigError) as e:
+        query(settings, "shop", "SELECT 1 FROM total")
+    assert e.value.next == 'kappa query shop "DESCRIBE totals"'
 
 
 @pytest.mark.parametrize("sql", [
