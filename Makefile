@@ -30,9 +30,7 @@ lint: install ## ruff, mypy, import-linter
 unit: install ## unit tests (seconds)
 	$(VENV)/bin/pytest -n auto tests/unit
 
-# Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own; the others run
-# on two stacks side by side where there is memory for them.
-STACKS ?= $(shell awk '/MemAvailable/ {print ($$2 > 16000000) ? 2 : 0}' /proc/meminfo)
+# Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
 STACKLESS := windows publishing format_java avro_fuzz
 FLIGHTS := flights maintenance
 ON_A_STACK := stack clusters safety topics orders transactions tokyo tables types reserved_words sales payments
@@ -42,7 +40,7 @@ tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 integration: install ## integration tests (half an hour, on stacks of their own)
 	$(VENV)/bin/pytest -n 2 --dist loadfile --durations=8 $(call tests-of,$(STACKLESS))
 	$(VENV)/bin/pytest --durations=8 -m "not soak" $(call tests-of,$(FLIGHTS))
-	$(VENV)/bin/pytest -n $(STACKS) --dist loadfile --durations=12 -m "not soak" $(call tests-of,$(ON_A_STACK))
+	$(VENV)/bin/pytest --durations=12 -m "not soak" $(call tests-of,$(ON_A_STACK))
 
 .PHONY: soak
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)
