@@ -274,16 +274,24 @@ def _is_not_zero(node: Node, value: dict[str, Any], known: Known) -> bool:
 
 def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:
     """Whether a number is not zero, or NULL, where a condition is true, or is not."""
-    operands = condition.get("operands") or []
-    if len(operands) != 2 or value not in operands:
+    operands: list[dict[str, Any]] = condition.get("operands") or []
+    at = [i for i, operand in enumerate(operands) if value in (operand, _as_number(operand))]
+    if len(operands) != 2 or len(at) != 1:
         return False
-    other = _literal(operands[1 - operands.index(value)])
+    other = _literal(operands[1 - at[0]])
     name = function_name(condition)
     if other is None or not holds:
         return name == "=" and other == 0
-    greater = (name == ">") if operands[0] == value else (name == "<")
-    smaller = (name == "<") if operands[0] == value else (name == ">")
+    greater = (name == ">") if at == [0] else (name == "<")
+    smaller = (name == "<") if at == [0] else (name == ">")
     return (name == "<>" and other == 0) or (greater and other >= 0) or (smaller and other <= 0)
+
+
+def _as_number(value: dict[str, Any]) -> dict[str, Any]:
+    """Without the casts by which Flink compares numbers of two types: a zero is a zero in each."""
+    while function_name(value) == "CAST" and _NUMBERS.intersection(parts(value["operands"][0].get("type"))):
+        value = value["operands"][0]
+    return value
 
 
 def _counts_rows(node: Node, index: int) -> bool:

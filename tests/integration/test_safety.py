@@ -185,6 +185,7 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         rows(
             "SELECT order_id, 100 / NULLIF(cents, 0) AS a, MOD(100, NULLIF(cents, 0)) AS b, cents % 7 AS c, "
             "CASE WHEN cents > 0 THEN 100 / cents END AS d, 1e0 / cents AS e, "
+            "100 / NULLIF(CAST(cents AS DECIMAL(9, 2)), 0) AS i, "
             "CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END AS f, "
             "CASE WHEN x BETWEEN -1 AND 1e9 THEN ROUND(x, 2) END AS g, "
             "CAST(CAST(cents AS DOUBLE) / 100 AS DECIMAL(9, 2)) AS h "

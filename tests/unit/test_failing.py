@@ -119,6 +119,10 @@ def by(divisor: dict[str, Any], name: str = "/", to: str = "BIGINT") -> dict[str
     (by(N, to="DOUBLE"), True), (by(ZERO), False), (by(literal(7)), True), (by(literal("0.5", "DECIMAL(2, 1)")), True),
     (by(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N)), True),  # NULLIF
     (by(case(call("=", ZERO, N, to="BOOLEAN"), NULL, N), "MOD"), True),
+    (by(case(call("=", cast(N, "DECIMAL(12, 2)"), literal("0", "DECIMAL(12, 2)"), to="BOOLEAN"), NULL, N)), True),
+    (by(case(call("=", cast(number("VARCHAR(9)", 1), "BIGINT"), ZERO, to="BOOLEAN"), NULL, N)), False),
+    (case(call("<>", cast(X, "BIGINT"), ZERO, to="BOOLEAN"), by(cast(X, "BIGINT")), NULL), True),
+    (case(call("<>", X, ZERO, to="BOOLEAN"), by(cast(X, "BIGINT")), NULL), False),  # 0.4 is 0
     (by(case(call("=", N, literal(1), to="BOOLEAN"), NULL, N)), False),
     (by(cast(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N), "DECIMAL(19, 0)"), to="DECIMAL(38, 6)"), True),
     (by(cast(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N), "TINYINT")), False),  # 256 is 0
