@@ -45,6 +45,7 @@ integration: install ## integration tests (half an hour, on stacks of their own)
 .PHONY: soak
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)
 	$(VENV)/bin/pytest tests/integration/test_flights.py
+	$(VENV)/bin/pytest $(call tests-of,stack clusters orders)
 	$(VENV)/bin/pytest tests/integration/test_disturbed.py tests/integration/test_restart.py
 	KAPPA_PUBLISHES=1000 $(VENV)/bin/pytest tests/integration/test_publishing.py
 

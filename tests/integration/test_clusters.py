@@ -110,6 +110,7 @@ def test_a_killed_process_comes_back_and_the_session_cluster_stays(stack: Runnin
     assert (stack.pid("jobmanager"), stack.pid("taskmanager")) == session
 
 
+@pytest.mark.soak
 def test_down_and_up_bring_it_back(stack: RunningStack, program: Clusters, rest: str) -> None:
     stack.kappa("down")
     assert supervise.orphans(stack.layout) == {}

@@ -256,6 +256,7 @@ def supervisorctl(stack: RunningStack, *args: str) -> None:
                     f"unix://{stack.layout.socket}", *args], check=True, capture_output=True, timeout=60)
 
 
+@pytest.mark.soak
 def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(stack: RunningStack, tmp_path: Path) -> None:
     source = another_product(tmp_path, "parted")
     writer = Writer(stack, load_product(source))

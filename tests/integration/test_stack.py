@@ -74,6 +74,7 @@ def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
         wait_until(lambda: stack.ready("taskmanager"), 60, "the TaskManager has offered its slots")
 
 
+@pytest.mark.soak
 @pytest.mark.chaos
 def test_a_taskmanager_out_of_heap_dies_and_comes_back(stack: RunningStack) -> None:
     rest, before = stack.settings.flink.rest, stack.pid("taskmanager")
@@ -120,6 +121,8 @@ def test_down_and_up_keep_topics_and_schemas(stack: RunningStack) -> None:
     assert (stack.settings.secrets / "pseudonym.key").read_text() == secret
 
 
+@pytest.mark.soak
+@pytest.mark.chaos
 def test_up_cleans_up_after_a_killed_supervisor(stack: RunningStack) -> None:
     pid = int(stack.layout.supervisor_pid.read_text())
     os.kill(pid, signal.SIGKILL)
@@ -130,6 +133,7 @@ def test_up_cleans_up_after_a_killed_supervisor(stack: RunningStack) -> None:
     assert all(stack.ready(name) for name in stack.layout.ports.of)
 
 
+@pytest.mark.soak
 def test_two_ups_at_once_make_one_stack(stack: RunningStack) -> None:
     stack.kappa("down")
     first, second = stack.kappa.start("up"), stack.kappa.start("up")
