@@ -299,7 +299,9 @@ def _counts_rows(node: Node, index: int) -> bool:
     if node.type not in WINDOWS:
         return False
     calls, at = node.body["aggCalls"], index - len(node.body["grouping"])
-    return 0 <= at < len(calls) and function_name(calls[at]) == "COUNT" and not calls[at].get("argList")
+    if not 0 <= at < len(calls) or function_name(calls[at]) != "COUNT":
+        return False
+    return not calls[at].get("argList") and calls[at].get("filterArg", -1) < 0
 
 
 def _literal(value: dict[str, Any]) -> float | None:

@@ -443,6 +443,15 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         2,
         "/ by what may be zero, which fails the job",
     ),
+    "a division by a count that may be zero": (
+        hourly(
+            "SELECT shop, window_start AS w, SUM(cents) / COUNT(*) FILTER (WHERE cents > 0) AS n "
+            f"{HOURS} {BY_SHOP}"
+        ),
+        "hourly_orders.sql",
+        1,
+        "/ by what may be zero, which fails the job",
+    ),
     "a rest of what may be zero": (
         rows("SELECT order_id, 100 % cents AS d FROM orders"),
         "order_rows.sql",

@@ -145,9 +145,11 @@ def test_divisors(value: dict[str, Any], safe: bool) -> None:
 
 
 def test_a_window_counts_at_least_one_row() -> None:
-    counts = aggregate(EVENTS, 0, calls=[{**agg("COUNT", 0), "argList": []}, agg("COUNT", 1)])
+    count = {**agg("COUNT", 0), "argList": []}
+    counts = aggregate(EVENTS, 0, calls=[{**count, "filterArg": -1}, agg("COUNT", 1), {**count, "filterArg": 1}])
     assert found(by(ref(1)), counts) == []
     assert found(by(ref(2)), counts) == ["/ by what may be zero"]  # of values that are not NULL
+    assert found(by(ref(3)), counts) == ["/ by what may be zero"]  # of those that a FILTER leaves
     assert found(by(ref(0)), counts) == ["/ by what may be zero"]
 
 
