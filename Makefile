@@ -31,9 +31,9 @@ unit: install ## unit tests (seconds)
 	$(VENV)/bin/pytest -n auto tests/unit
 
 # Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
-STACKLESS := windows publishing format_java avro_fuzz
+STACKLESS := windows format_java avro_fuzz
 FLIGHTS := flights maintenance
-ON_A_STACK := stack clusters safety topics orders transactions tokyo tables types reserved_words sales payments
+ON_A_STACK := stack clusters safety topics publishing orders transactions tokyo tables types reserved_words sales payments
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration

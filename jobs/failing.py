@@ -41,6 +41,7 @@ _PATTERNS = {
     "DECODE": 1,
 }
 
+
 @dataclass(frozen=True)
 class Failing:
     """A call that fails the job on some value: what it is called, what to write instead, the columns that it reads."""

@@ -32,7 +32,6 @@ class Output(StrEnum):
 OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json for programs")]
 
 
-
 def _console(**how: Any) -> Console:
     """What is printed is data: in it, [a] and :smile: mean themselves."""
     return Console(highlight=False, soft_wrap=True, markup=False, emoji=False, **how)

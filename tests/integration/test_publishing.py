@@ -1,4 +1,4 @@
-"""Many publishes and fifty switches under load: no reader ever sees a mix, or goes back unless all do."""
+"""Hundreds of publishes and fifty switches under load: no reader ever sees a mix, or goes back unless all do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product
 from tests.unit.lake_tables import make_settings
 
 ROOT = Path(__file__).parents[2]
-PUBLISHES, SWITCHES = int(os.environ.get("KAPPA_PUBLISHES", "150")), 50
+PUBLISHES, SWITCHES = int(os.environ.get("KAPPA_PUBLISHES", "300")), 50
 READERS = ("kappa", "duckdb", "pyiceberg")
 
 
@@ -137,7 +137,7 @@ def test_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixt
 
     reads = {reader: lines(tmp_path, reader) for reader in READERS}
     assert {reader: found for reader, r in reads.items() if (found := complaints(r, published))} == {}
-    assert all(len(r) >= SWITCHES // 5 for r in reads.values()), {reader: len(r) for reader, r in reads.items()}
+    assert all(len(r) >= SWITCHES for r in reads.values()), {reader: len(r) for reader, r in reads.items()}
 
     latencies = statistics.quantiles((p.latency for p in published), n=100, method="inclusive")
     journaled = statistics.quantiles((p.finished - p.started for p in published), n=100, method="inclusive")
