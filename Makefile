@@ -11,7 +11,7 @@ export UV_PYTHON_PREFERENCE ?= only-system
 
 .PHONY: help
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: install ## the whole story: stack, log, a release with a bug, its fix replayed, compared, shown
@@ -31,9 +31,9 @@ unit: install ## unit tests (seconds)
 	$(VENV)/bin/pytest -n auto tests/unit
 
 # Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
-STACKLESS := windows format_java avro_fuzz
+STACKLESS := windows format_java avro_fuzz permissions
 FLIGHTS := flights maintenance
-ON_A_STACK := stack clusters safety topics publishing orders transactions tokyo tables types reserved_words sales payments
+ON_A_STACK := stack world_contract log_identity listeners clusters safety topics publishing orders transactions tokyo tables types reserved_words sales payments same_rows
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration
@@ -43,11 +43,17 @@ integration: install ## integration tests (half an hour, on stacks of their own)
 	$(VENV)/bin/pytest --durations=12 -m "not soak" $(call tests-of,$(ON_A_STACK))
 
 .PHONY: soak
-soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, 1,000 publishes (40 minutes)
+soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, made-up SQL (hours)
 	$(VENV)/bin/pytest tests/integration/test_flights.py
 	$(VENV)/bin/pytest $(call tests-of,stack clusters orders)
-	$(VENV)/bin/pytest tests/integration/test_disturbed.py tests/integration/test_restart.py
+	$(VENV)/bin/pytest $(call tests-of,disturbed restart objects postgresql secured release_jars)
+	KAPPA_HISTORIES=$${KAPPA_HISTORIES:-10000} $(VENV)/bin/pytest -s tests/unit/test_histories.py
 	KAPPA_PUBLISHES=1000 $(VENV)/bin/pytest tests/integration/test_publishing.py
+	KAPPA_SAME_ROWS_MINUTES=$${KAPPA_SAME_ROWS_MINUTES:-60} $(VENV)/bin/pytest -s tests/integration/test_same_rows.py
+
+.PHONY: test-docker
+test-docker: install ## docker-compose.yml: a product on it, then its services killed, frozen, cut off (30 minutes)
+	@deploy/closed/test $(VENV)/bin/pytest --durations=0 tests/docker
 
 .PHONY: bench
 bench: install ## measure on the stack that is up: a ladder of jobs, from reading to the full product
@@ -63,6 +69,10 @@ bench-quick: install ## the same in three minutes: three rungs, and what got slo
 bench-peers: install ## other engines at the same work on the stack that is up, their output checked row by row
 	UV=$(UV) $(VENV)/bin/python -m bench.peers
 
+.PHONY: audit-deps
+audit-deps: install ## what is locked as a CycloneDX bill of materials, and its known vulnerabilities (asks osv.dev)
+	$(VENV)/bin/python -m local.sbom "$${KAPPA_SBOM:-.sbom/kappa.cdx.json}"
+
 .PHONY: up
 up: install ## start the embedded stack
 	@$(KAPPA) up
@@ -73,7 +83,7 @@ down: ## stop the embedded stack; its data stays
 
 .PHONY: clean
 clean: down ## stop the stack and remove its data, the virtual environment and caches
-	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .sbom .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .PHONY: install
 install: $(VENV)/.installed

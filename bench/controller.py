@@ -1,8 +1,9 @@
-"""`python -m bench.controller [--products 10 50 200] [--repeat R] [--replaying]`: what the controller's loop takes.
+"""`python -m bench.controller [--products 10 50 200] [--repeat R] [--replaying] [--answer-ms MS] [--workers N]`:
+what the controller's loop takes.
 
-The real loop and store (SQLite, a file) over a simulated world: Kafka, Flink and the catalog answer at once, and what
-they are asked is counted. In each round every job has completed a checkpoint, which the loop records, and which it
-publishes of the active release.
+The real service, loop and store (SQLite, a file) over a simulated world: Kafka, Flink and the catalog answer at once or
+after a while, and what they are asked is counted. In each round every job has completed a checkpoint, which the loop
+records, and which it publishes of the active release.
 """
 
 from __future__ import annotations
@@ -22,20 +23,18 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from bench.results import keep
-from bench.simulated import SimulatedWorld, settle
-from replay.loop import Diary, Loop, WorldLike, serve
+from bench.simulated import ANSWERS, SimulatedWorld, settle
+from replay.loop import Loop, WorldLike
+from replay.metrics import Metrics
 from replay.output import Output, out, print_rows
+from replay.pass_log import PassLog
+from replay.service import WORKERS, serve
 from replay.store import KEPT_PUBLICATIONS, Store
+from replay.watching import Watchers
 
 RESULTS = Path(__file__).parent / "results" / "controller.json"
 CALL_SECONDS = 0.005
 """What an answer from another machine is taken to cost."""
-# As the code asks: REST three times of a job, and for each vertex of its clock and of its metrics (a dozen in the
-# demo's job, three of them with windows); the broker for the partitions of two topics, then for their ends; a client of
-# its own for what a group committed; a list of the positions, and the one of each of five sources.
-ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 13, "late_dropped": 16, "ends": 3, "clocks": 3,
-           "position": 6, "committed": 4, "log_problems": 9, "publish": 3}
-"""Answers that are waited for in one call, one after the other, with a SQL catalog."""
 
 
 @dataclass
@@ -63,26 +62,28 @@ def counted(statements: Counter[str]) -> Iterator[None]:
         sa.event.remove(sa.Engine, "before_cursor_execute", said)
 
 
-def rounds(folder: Path, products: int, repeat: int, *, replaying: bool = False, journal: int = 0) -> list[Round]:
+def rounds(folder: Path, products: int, repeat: int, *, replaying: bool = False, journal: int = 0,
+           answer_seconds: float = 0.0, workers: int = WORKERS) -> list[Round]:
     """Rounds over so many products after a first one; so many publications of each are in the journal before."""
-    world = SimulatedWorld()
+    world = SimulatedWorld(answer_seconds=answer_seconds)
     store = Store(f"sqlite:///{folder / f'store-{products}.db'}", world.clock)
     names = [f"product_{n:03}" for n in range(products)]
     settle(store, world, names, replaying=replaying, journal=journal or max(2, KEPT_PUBLICATIONS // products))
-    loop, diary = Loop(cast(WorldLike, world), store, world.clock), Diary(lambda _: None)
+    loop = Loop(cast(WorldLike, world), store, world.clock)
+    loop.watcher = Watchers(PassLog(), Metrics(world.clock))
     try:
-        return [_round(loop, diary, world, names) for _ in range(repeat + 1)][1:]
+        return [_round(loop, world, names, workers) for _ in range(repeat + 1)][1:]
     finally:
         store.close()
 
 
-def _round(loop: Loop, diary: Diary, world: SimulatedWorld, names: list[str]) -> Round:
+def _round(loop: Loop, world: SimulatedWorld, names: list[str], workers: int) -> Round:
     """One round of the service, as `kappa controller` does it; it must have published every product."""
     found = Round()
     world.tick()
     with counted(found.statements):
         wall, cpu = time.perf_counter(), time.process_time()
-        serve(loop, diary, pause=lambda: True)
+        serve(loop, lambda: True, workers=workers, round_seconds=None)
         found.seconds, found.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     found.asked, world.asked = world.asked, Counter()
     behind = [name for name in names if world.published(name) != world.checkpoint]
@@ -132,17 +133,21 @@ def main() -> None:
     parser.add_argument("--products", nargs="+", type=int, default=[10, 50, 200])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--replaying", action="store_true", help="a third release of each product replays")
+    parser.add_argument("--answer-ms", type=float, default=0.0, help="what each answer from elsewhere takes")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="products served at the same time")
     parser.add_argument("--folder", type=Path, help="where the stores are made: on the disk that is to be measured")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         disk = disk_ms(Path(folder))
-        of = {n: rounds(Path(folder), n, args.repeat, replaying=args.replaying) for n in args.products}
+        of = {n: rounds(Path(folder), n, args.repeat, replaying=args.replaying, answer_seconds=args.answer_ms / 1000,
+                        workers=args.workers) for n in args.products}
     rows, each = summarise(of), per_product(args.products[-1], of[args.products[-1]][-1])
     print_rows(rows, Output.text)
     out.print(f"each product, each round: {each['calls']}\n{each['statements']}; the disk takes {disk} ms\n"
               f"{each['answers']:.0f} answers waited for: {each['seconds_of_answers']} s at "
               f"{1000 * CALL_SECONDS:.0f} ms each", markup=False)
-    keep(RESULTS, rows, replaying=args.replaying, disk_ms=disk, per_product=each)
+    keep(RESULTS, rows, replaying=args.replaying, disk_ms=disk, per_product=each, answer_ms=args.answer_ms,
+         workers=args.workers)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from local import stack
 from replay import lake, log, release, resolved, table_changes
 from replay.output import Output, print_rows
 from replay.query import open_tables
+from replay.secret import revealed
 from replay.settings import Settings, kappa_home, load_settings
-from replay.submit import submit_env
+from replay.submit import planner_env
 from replay.world import World
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     settings = load_settings()
     product = resolved.resolve(settings, load_product(args.product))
-    os.environ.update({k: v for k, v in submit_env(settings).items() if k != "PYTHONPATH"})
+    os.environ.update(planner_env(settings))
     # Workers of their own, as under `flink run`: PyFlink takes this for a local test, and would run its Python in here.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
     extra = dict(s.split("=", 1) for s in args.set)
@@ -125,7 +126,7 @@ class Runner:
                     **({"tables": self._written(branch, rung)} if rung.sink == ICEBERG else {})}
 
     def _raw(self) -> dict[str, Any]:
-        asked = {"kafka": self.settings.kafka, "ends": self.ends}
+        asked = {"kafka": revealed(self.settings.kafka), "ends": self.ends}
         done = subprocess.run([sys.executable, "-m", "bench.raw"], input=json.dumps(asked), text=True, cwd=ROOT,
                               stdout=subprocess.PIPE, check=True, timeout=self.timeout)
         return dict(json.loads(done.stdout))

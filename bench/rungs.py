@@ -67,6 +67,7 @@ def build(
     for key, value in settings.items():
         env.get_config().set(key, value)
     wiring.declare_inputs(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
+    wiring.declare_views(env, product)
     for name, rule in product.settings.topics.items():
         if rule.role is not Role.reference:
             options = source_options(name, product, bindings) | end_options(ends[product.settings.kafka_name(name)])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 from jobs.product import (
     Kind,
@@ -43,6 +45,12 @@ TABLES = ("departures", "hourly_departures", "daily_routes", "rejects")
 RECORDS = 1000
 """New ones in each partition at every checkpoint."""
 ROUND_SECONDS = 5.0
+# As the code asks: REST three times of a job, and for its vertices, then for the clocks of all of them, or for the
+# names of their metrics and then their values; the broker for the partitions of two topics, then for their ends; a
+# client of its own for what a group committed; a list of the positions, and that of every source.
+ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 2, "late_dropped": 3, "ends": 2, "clocks": 2,
+           "position": 2, "committed": 4, "log_problems": 9, "log_changes": 3, "publish": 3}
+"""Answers that are waited for in one call, one after the other, with a SQL catalog."""
 FIRST_CHECKPOINT = 10_000
 COMMITS = 60
 """Checkpoints that a branch still has."""
@@ -87,6 +95,15 @@ class SimulatedWorld:
     """Product → what readers see."""
     asked: Counter[str] = field(default_factory=Counter)
     """What was asked or done from outside of this process, and how often."""
+    answer_seconds: float = 0.0
+    """What one answer takes, of which a call waits for as many as `ANSWERS` says."""
+    _lock: Lock = field(default_factory=Lock)
+
+    def _ask(self, what: str) -> None:
+        with self._lock:
+            self.asked[what] += 1
+        if self.answer_seconds:
+            time.sleep(ANSWERS[what] * self.answer_seconds)
 
     def clock(self) -> float:
         return self.checkpoint * ROUND_SECONDS
@@ -107,58 +124,65 @@ class SimulatedWorld:
         return Answer()
 
     def job(self, attempt: Attempt) -> Job:
-        self.asked["job"] += 1
+        self._ask("job")
         return Job(attempt.job_id, "RUNNING", checkpoint=self.checkpoint)
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
-        self.asked["standing_clocks"] += 1
+        self._ask("standing_clocks")
         return ()
 
     def late_dropped(self, attempt: Attempt) -> dict[str, int]:
-        self.asked["late_dropped"] += 1
+        self._ask("late_dropped")
         return {}
 
     def position(self, attempt: Attempt, product: Product) -> Reached:
-        self.asked["position"] += 1
+        self._ask("position")
         read = {**ends(_reached(self.checkpoint, attempt.release)), **_reference()}
         return Reached(self.checkpoint, read, read)
 
     def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
-        self.asked["committed"] += 1
+        self._ask("committed")
         return {}
 
     def ends(self, product: Product) -> Offsets:
-        self.asked["ends"] += 1
+        self._ask("ends")
         return ends(self.checkpoint)
 
     def clocks(self, product: Product) -> Clocks:
-        self.asked["clocks"] += 1
+        self._ask("clocks")
         return {t: dict.fromkeys(range(partitions), self.checkpoint * 1000) for t, partitions in GROWING.items()}
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        self.asked["publishable"] += 1
+        self._ask("publishable")
         return tuple(Checkpoint(c, snapshots(attempt, c))
                      for c in range(self.checkpoint, self.checkpoint - COMMITS, -1))
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
-        self.asked["main"] += 1
+        self._ask("main")
         return self.shown[product.name], False
 
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        self._ask("log_changes")
+        return ()
+
+    def rejects(self, product: Product) -> int | None:
+        return 0
+
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
-        self.asked["log_problems"] += 1
+        self._ask("log_problems")
         return (), False
 
     # Hands
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:
-        self.asked["publish"] += 1
+        self._ask("publish")
         assert self.shown[product.name] == before
         fence()
         self.shown[product.name] = dict(after)
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
-        self.asked["expire"] += 1
+        self._ask("expire")
 
 
 def settle(store: Store, world: SimulatedWorld, names: Iterable[str], *, replaying: bool, journal: int) -> None:
@@ -168,7 +192,7 @@ def settle(store: Store, world: SimulatedWorld, names: Iterable[str], *, replayi
         states[REPLAYING] = State.replaying
     for name in names:
         world.products[name] = product(name)
-        lease = store.acquire(name, "settle", world.clock(), 1)
+        lease = store.acquire(name, "settle", 1)
         assert lease
         for number in states:
             store.add_release(lease, Release(name, number, f"f{number}", 0.0, _reference()))

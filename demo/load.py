@@ -17,6 +17,7 @@ from demo.flights import PARTITIONS, Encoder, Planned
 from jobs.product import Product
 from replay import log
 from replay.errors import ConflictError, RefusedError, RetryableError
+from replay.secret import revealed
 from replay.settings import Settings
 
 Ends = dict[str, dict[int, int]]
@@ -150,7 +151,7 @@ class Writer:
     """A producer that paces itself and never loses a record silently."""
 
     def __init__(self, settings: Settings, rate: float | None) -> None:
-        self._producer = Producer({**settings.kafka, **_PRODUCER})
+        self._producer = Producer({**revealed(settings.kafka), **_PRODUCER})
         self._rate = rate
         self._began: float | None = None
         self._count = 0

@@ -66,11 +66,16 @@ def fields(schema_json: str) -> tuple[Field, ...]:
     if (types := size(schema)) > MAX_TYPES:
         raise SchemaError(f"at most {MAX_TYPES} types, counted wherever they are used", str(types))
     for field in schema.fields:
-        if field.name.lower() in ENVELOPE:
+        if is_of_the_log(field.name):
             raise SchemaError(f"fields that are not called {', '.join(ENVELOPE)}: every topic has such columns",
                               f"field {field.name}")
     _check_names(schema, "")
     return tuple(Field(f.name, _type(f.schema, f.name), f.doc) for f in schema.fields)
+
+
+def is_of_the_log(column: str) -> bool:
+    """Whether a topic has a column of this name by itself; log__ is what generated SQL computes with."""
+    return column.lower() in ENVELOPE or column.lower().startswith("log__")
 
 
 def _type(schema: Schema, path: str) -> str:

@@ -1,13 +1,22 @@
-"""What one attempt adds to a product: addresses, branch, positions; and the table options that follow from it. Pure."""
+"""What one attempt adds to a product: addresses, branch, positions; and the table options that follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs import generate
 from jobs.product import Product, Role, seconds
+
+VERSION = 3
+"""Of the form that this code writes and reads. Version 1 had no version; its readers refuse fields they do not know.
+Before version 3 a user of the registry was in its URL.
+"""
+READER = 2
+"""Code that reads this version or a later one may read what is written now, and leave out what it does not know."""
 
 
 class Catalog(BaseModel):
@@ -22,6 +31,8 @@ class Bindings(BaseModel):
     """Everything that one attempt adds to a product; the controller writes it, a person may."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    version: int = VERSION
+    reader: int = READER
     attempt: str
     branch: str
     """Iceberg branch of every output; it must exist (a missing one would be forked from main's rows)."""
@@ -31,6 +42,8 @@ class Bindings(BaseModel):
     kafka: dict[str, str]
     """Java client properties, bootstrap.servers among them."""
     registry: str
+    registry_options: dict[str, str] = Field(default_factory=dict)
+    """Java client properties of the registry: login and TLS."""
     catalog: Catalog
     namespace: str
     partitions: dict[str, int] = Field(default_factory=dict)
@@ -43,6 +56,33 @@ class Bindings(BaseModel):
     parallelism: int
     checkpoint_interval: str
     checkpoint_dir: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_news(cls, data: Any) -> Any:
+        """A field that nobody knows is a mistake, unless a newer controller wrote it and says that it can be left out.
+        """
+        if not isinstance(data, dict):
+            return data
+        version = data.get("version", 1)
+        if not isinstance(version, int) or version <= VERSION:
+            return data
+        reader = data.get("reader", version)
+        if not isinstance(reader, int) or reader > VERSION:
+            raise ValueError(f"version {version}, for code that reads version {reader}; this reads up to {VERSION}")
+        known = {key: value for key, value in data.items() if key in cls.model_fields}
+        if isinstance(catalog := known.get("catalog"), dict):
+            known["catalog"] = {key: value for key, value in catalog.items() if key in Catalog.model_fields}
+        return known
+
+
+def read_bindings(file: Path) -> Bindings:
+    """SystemExit says what is wrong with the file."""
+    try:
+        return Bindings.model_validate_json(file.read_bytes())
+    except ValidationError as e:
+        found = "; ".join(f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip() for error in e.errors())
+        raise SystemExit(f"the job cannot use its bindings {file}: {found}") from None
 
 
 # How soon a partition that a topic gains is read, from its offset zero. Until then the clocks of the others run on.
@@ -62,6 +102,7 @@ def source_options(name: str, product: Product, bindings: Bindings) -> dict[str,
         "connector": "kappa-log",
         "format": "avro-confluent-tolerant",
         "avro-confluent-tolerant.url": bindings.registry,
+        **{f"avro-confluent-tolerant.properties.{key}": value for key, value in bindings.registry_options.items()},
         "avro-confluent-tolerant.schema": generate.schema_text(product, name),
     }
     rule, partitions = product.settings.topics[name], bindings.partitions.get(topic, 1)

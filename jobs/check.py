@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from jobs.problem import Problem
+from jobs.processes import start_anew_with_environment
 from jobs.product import ProductError, load_product
 
 
@@ -26,7 +28,7 @@ def check(folder: Path) -> dict[str, Any]:
     return {
         "ok": not answer.problems,
         "problems": [p.as_dict() for p in answer.problems],
-        "resolved": answer.resolved.model_dump(mode="json") if answer.resolved else None,
+        "resolved": answer.resolved.model_dump(mode="json", exclude={"plan"}) if answer.resolved else None,
         "plan": answer.plan,
     }
 
@@ -41,14 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
-    answer = check(args.folder)
-    if args.json:
-        sys.stdout.write(json.dumps(answer) + "\n")
-    else:
-        for p in answer["problems"]:
-            sys.stdout.write(f"{p['file']}:{p['line']}: {p['construct']}\n  write instead: {p['instead']}\n")
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)  # what a product's modules print when they are imported is no answer
+        answer = check(args.folder)
+        if args.json:
+            out.write(json.dumps(answer) + "\n")
+        else:
+            for p in answer["problems"]:
+                out.write(f"{p['file']}:{p['line']}: {p['construct']}\n  write instead: {p['instead']}\n")
     return 0 if answer["ok"] else 1
 
 
 if __name__ == "__main__":
+    start_anew_with_environment(["-m", "jobs.check", *sys.argv[1:]])
     sys.exit(main())

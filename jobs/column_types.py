@@ -307,8 +307,10 @@ def _type(reader: _Reader) -> Type:
 
 
 def _nullability(reader: _Reader, found: Type) -> Type:
-    reader.take("attribute")  # what asSummaryString adds to an event-time column: *ROWTIME*
-    if reader.words("NOT", "NULL"):
+    reader.take("attribute")  # what asSummaryString adds to an event-time column, in one place or the other: *ROWTIME*
+    is_required = reader.words("NOT", "NULL")
+    reader.take("attribute")
+    if is_required:
         return _required(found)
     reader.words("NULL")
     return found

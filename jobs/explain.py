@@ -9,8 +9,6 @@ from jobs.bindings import Bindings, sink_options, source_options
 from jobs.product import Product
 from jobs.sql import read_statements
 
-_SECRET = ("password", "secret", "jaas", "credential", "token", "key.pem", "user.info")
-
 
 def explain(product: Product, bindings: Bindings) -> str:
     """Statements in the order in which the job runs them; what SQL cannot declare is a comment."""
@@ -24,7 +22,7 @@ def _statements(product: Product, bindings: Bindings) -> Iterator[str]:
         yield f"-- {name}(…) RETURNS {function.returns}: Python, {function.python}"
     for name, topic in settings.topics.items():
         yield f"-- topic {name}: its records as they are in the log, and what SQL sees of them"
-        yield generate.source_table(product, name, _shown(source_options(name, product, bindings))) + ";"
+        yield generate.source_table(product, name, source_options(name, product, bindings)) + ";"
         yield generate.topic_view(product, name) + ";"
         if topic.key:
             yield f"-- {name}_at(time, {', '.join(topic.key)}): the version of {name} at a time"
@@ -37,10 +35,5 @@ def _statements(product: Product, bindings: Bindings) -> Iterator[str]:
     for table, output in product.outputs.items():
         yield f"-- table {table}: {output.kind.value}"
         columns = {c.name: c.type for c in output.columns}
-        yield generate.sink_table(table, columns, _shown(sink_options(table, bindings))) + ";"
+        yield generate.sink_table(table, columns, sink_options(table, bindings)) + ";"
         yield generate.insert(table, output) + ";"
-
-
-def _shown(options: dict[str, str]) -> dict[str, str]:
-    """Options for people: without what is secret."""
-    return {key: "***" if any(word in key.lower() for word in _SECRET) else value for key, value in options.items()}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.functions import failing_argument
 from jobs.plan import FIRST_INPUT_FIRST, KEEPS_COLUMNS, WINDOWS, Node, conjuncts, function_name, references
 
 Known = tuple[tuple[dict[str, Any], bool], ...]
@@ -24,22 +25,15 @@ _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
 _APPROXIMATE = frozenset({"FLOAT", "DOUBLE"})
 _NUMBERS = _INTEGERS | _APPROXIMATE | {"DECIMAL"}
 _LARGEST_EXACT, _LARGEST_FLOAT = 1e38, 3.4e38
+_DIGITS = {"BOOLEAN": 1, "TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
+_OF_SUM = 12
+"""Digits that a sum may have more than its values: for how many there are."""
 _PART = re.compile(
     r"(?<![\w`])(CHAR|VARCHAR|BINARY|VARBINARY|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DECIMAL|DATE|TIME|"
     r"TIMESTAMP\w*|INTERVAL\w*|NULL|RAW|VARIANT)(?![\w`])(?! NULL)"
 )
-# Per function that fails on values, the operands of which it does, from 0.
-_PATTERNS = {
-    "DATE_FORMAT": 1,
-    "FROM_UNIXTIME": 1,
-    "SHA2": 1,
-    "SIMILAR TO": 1,
-    "NOT SIMILAR TO": 1,
-    "SIMILAR": 1,
-    "LIKE": 2,
-    "ENCODE": 1,
-    "DECODE": 1,
-}
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?|\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?")
+_COMPARED = frozenset({"=", "<>", "<", "<=", ">", ">="})
 
 
 @dataclass(frozen=True)
@@ -124,30 +118,53 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
             f"{name} of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
             FINITE.format(f"{name}(x, 2)"),
         )
-    elif name in ("/", "%", "MOD") and not approximate and not _is_not_zero(node, operands[1], known):
+    elif name in ("/", "%", "MOD") and not approximate and not _may_divide(node, operands, known):
         yield f"{name} by what may be zero, which fails the job", "NULLIF(<divisor>, 0), for which it gives NULL"
+    elif name == "JSON_VALUE" and not _TEXT.intersection(parts(call.get("type"))):
+        yield (
+            "JSON_VALUE … RETURNING, which fails the job where the value is of another type",
+            "TRY_CAST(JSON_VALUE(…) AS …), which gives NULL",
+        )
     elif thrown := _on_values(name, operands):
         yield thrown
+    elif _may_overflow(node, call, known):
+        type_ = _nullable(call["type"])
+        yield (
+            f"{name} that may have more digits than {type_}: it is another value then, or fails the job",
+            f"TRY_CAST(x AS {type_}), which gives NULL" if name == "CAST" else "values of fewer digits, by TRY_CAST: "
+            "what has too many is NULL then",
+        )
 
 
 def _on_values(name: str, operands: list[dict[str, Any]]) -> tuple[str, str] | None:
-    at = _PATTERNS.get(name)
-    if at is not None and len(operands) > at and operands[at].get("kind") != "LITERAL":
-        return f"{name} with a pattern or name from a record", "a literal: what is none fails the job"
-    if name == "ELEMENT":
-        return "ELEMENT, which fails the job where there are several", "x[1]"
-    if name == "FROM_BASE64":
-        return (
-            "FROM_BASE64, which fails the job where the text is no such value",
-            "a function of product.yaml, which gives NULL then",
-        )
-    if name in ("JSON_VALUE", "JSON_QUERY") and any(str(o.get("value")) == "ERROR" for o in operands):
+    if found := failing_argument(name, operands):
+        return found
+    symbols = [str(o.get("value")) for o in operands if "symbol" in o and o["symbol"] != "JSON_EMPTY_OR_ERROR"]
+    if name in ("JSON_VALUE", "JSON_QUERY", "JSON_EXISTS") and "ERROR" in symbols:
         return f"{name} … ERROR, which fails the job", "NULL ON ERROR, NULL ON EMPTY"
-    if name in ("=", "<>") and len(operands) == 2:
-        bases = [parts(o.get("type"))[:1] for o in operands]
-        if any(_TEXT.intersection(b) for b in bases) and any(_NUMBERS.intersection(b) for b in bases):
-            return f"{name} of text and a number, which Flink cannot run", "two of one type: CAST(<number> AS STRING)"
+    bases = [parts(o.get("type"))[:1] for o in operands]
+    is_text = [bool(_TEXT.intersection(base)) for base in bases]
+    if name in _COMPARED and any(is_text) and not all(is_text) and not _is_time_and_literal(operands, bases):
+        return (
+            f"{name} of text and something else, which fails the job where the text is no such value",
+            "two of one type: CAST(<the other> AS STRING), or TRY_CAST(<text> AS …)",
+        )
+    if name in ("GREATEST", "LEAST") and ["DECIMAL"] in bases and len({_nullable(o.get("type")) for o in operands}) > 1:
+        return f"{name} of DECIMAL and another type, which fails the job on NULL", "two of one type, with CAST"
     return None
+
+
+def _nullable(type_: Any) -> str:
+    return str(type_).removesuffix(" NOT NULL")
+
+
+def _is_time_and_literal(operands: list[dict[str, Any]], bases: list[list[str]]) -> bool:
+    """Whether a time is compared with a text that stands in the SQL, which is the same for every record."""
+    return all(
+        (operand.get("kind") == "LITERAL" and bool(_TIME.fullmatch(str(operand.get("value")))))
+        or (bool(base) and base[0].startswith(("DATE", "TIME")))
+        for operand, base in zip(operands, bases, strict=True)
+    )
 
 
 # --- casts -------------------------------------------------------------------------------------------------------
@@ -156,11 +173,19 @@ def _on_values(name: str, operands: list[dict[str, Any]]) -> tuple[str, str] | N
 def _is_of_text(operand: dict[str, Any], call: dict[str, Any]) -> bool:
     """Whether a cast turns text of a record, or text inside of it, into something that not every text is."""
     if operand.get("kind") == "LITERAL":
-        return False
+        is_text = operand.get("value") is not None and _TEXT.issuperset(parts(operand.get("type")))
+        return is_text and not _may_be(str(operand["value"]), parts(call.get("type")))
     old, new = parts(operand.get("type")), parts(call.get("type"))
     if len(old) != len(new):
         return bool(_TEXT.intersection(old)) and not _TEXT.issuperset(new)
     return any(was in _TEXT and now not in _HOLDS_TEXT for was, now in zip(old, new, strict=True))
+
+
+def _may_be(text: str, to: list[str]) -> bool:
+    """Whether a text in the SQL is a value of a plain type; of others Flink says so by itself."""
+    if _NUMBERS.intersection(to):
+        return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text) is not None
+    return not any(part.startswith(("DATE", "TIME")) for part in to) or _TIME.fullmatch(text) is not None
 
 
 def _to_decimal(operand: dict[str, Any], call: dict[str, Any]) -> bool:
@@ -229,7 +254,9 @@ def _bound(condition: dict[str, Any], value: dict[str, Any]) -> float:
     size = _widened(smaller)
     is_size = function_name(size) == "ABS" and _widened(size["operands"][0]) == _widened(value)
     bound = _literal(greater)
-    return abs(bound) if is_size and bound is not None else math.inf
+    if not is_size or bound is None:
+        return math.inf
+    return math.nextafter(abs(bound), 0) if name in ("<", ">") else abs(bound)
 
 
 def _widened(value: dict[str, Any]) -> dict[str, Any]:
@@ -258,12 +285,122 @@ def is_finite_column(node: Node, index: int) -> bool:
     return False
 
 
+def is_flag(node: Node, index: int) -> bool:
+    """Whether column `index` of what an operator hands on has no values but -1, 0, 1 and NULL."""
+    if node.type in ("calc", "python-calc"):
+        value = node.body["projection"][index]
+        if value.get("kind") == "INPUT_REF":
+            return is_flag(node.inputs[0], int(value["inputIndex"]))
+        results = [result for result, _ in _results(value, ())]
+        return all(_is_null(r) or (_literal(r) is not None and abs(_literal(r) or 0) <= 1) for r in results)
+    return node.type in KEEPS_COLUMNS and is_flag(node.inputs[0], index)
+
+
+def _may_overflow(node: Node, call: dict[str, Any], known: Known) -> bool:
+    """Whether a DECIMAL may have more digits than its type, and is NOT NULL.
+
+    Flink makes it NULL, which what comes behind it does not look for: an empty text, -1, a NullPointerException.
+    """
+    type_ = str(call.get("type"))
+    if "argList" in call or not type_.startswith("DECIMAL") or not type_.endswith("NOT NULL"):
+        return False
+    operands: list[dict[str, Any]] = call.get("operands") or []
+    places, scale = _digits_of_type(type_)
+    digits = [_digits(node, operand, known, scale) for operand in operands]
+    match function_name(call):
+        case "CAST":
+            return digits[0] > places
+        case "+" | "-":
+            return max(digits) + (len(digits) > 1) > places
+        case "*":
+            return sum(digits) > places
+        case "/":
+            return digits[0] + _digits_of_type(operands[1].get("type"))[1] > places
+    return False
+
+
+def _digits(node: Node, value: dict[str, Any], known: Known, scale: int) -> float:
+    """The digits in front of the point that a number may have, once it is rounded to `scale` digits behind it."""
+    digits, own_scale = _digits_of_type(value.get("type"))
+    if value.get("kind") == "INPUT_REF":
+        digits = min(digits, _digits_of_sum(node.inputs[0], int(value["inputIndex"])))
+    if value.get("kind") == "LITERAL" or is_approximate(value.get("type")):
+        most = abs(_literal(value) or 0) if value.get("kind") == "LITERAL" else _most(value, known)
+        is_rounded = True
+    else:
+        most = min((_bound(condition, value) for condition, holds in known if holds), default=math.inf)
+        is_rounded = own_scale > scale
+    rounded = most + is_rounded * 0.5 * 10.0**-scale
+    return min(digits + is_rounded, len(str(int(rounded))) if rounded < math.inf else math.inf)
+
+
+def _digits_of_type(type_: Any) -> tuple[float, int]:
+    """How many a number of a type has in front of the point at most, and how many behind it."""
+    if match := re.match(r"DECIMAL\((\d+), (\d+)\)", str(type_)):
+        return int(match[1]) - int(match[2]), int(match[2])
+    return _DIGITS.get(_nullable(type_), math.inf), 0
+
+
+def _digits_of_sum(node: Node, index: int) -> float:
+    """Those of a column that is a sum, by the type of what is summed; infinite of any other column."""
+    if node.type in ("calc", "python-calc") and node.body["projection"][index].get("kind") == "INPUT_REF":
+        return _digits_of_sum(node.inputs[0], int(node.body["projection"][index]["inputIndex"]))
+    if node.type in KEEPS_COLUMNS:
+        return _digits_of_sum(node.inputs[0], index)
+    if node.type not in WINDOWS:
+        return math.inf
+    at = index - len(node.body["grouping"])
+    calls = node.body["aggCalls"]
+    if not 0 <= at < len(calls) or function_name(calls[at]) not in ("SUM", "SUM0"):
+        return math.inf
+    first = next((n for n in node.inputs[0].walk() if n.type == f"local-{node.type[7:]}"), node)
+    return _digits_of_type(first.inputs[0].types[int(calls[at]["argList"][0])])[0] + _OF_SUM
+
+
+def _may_divide(node: Node, operands: list[dict[str, Any]], known: Known) -> bool:
+    """Whether a division fails on no value: NULL divided by zero is NULL."""
+    dividend, divisor = operands
+    return _is_not_zero(node, divisor, known) or all(
+        _is_null(result) or any(_rules_out_zero(*condition, divisor) for condition in then)
+        or _sums_what_is_counted(node, result, divisor)
+        for result, then in _results(dividend, known)
+    )
+
+
+def _is_null(value: dict[str, Any]) -> bool:
+    return value.get("kind") == "LITERAL" and value.get("value") is None
+
+
+def _sums_what_is_counted(node: Node, value: dict[str, Any], count: dict[str, Any]) -> bool:
+    """Whether a number is NULL where a count is zero: it is computed of the sum of what is counted.
+
+    So Flink computes AVG, VAR_POP and their kin: a sum of no values is NULL, and so is what is computed of it.
+    """
+    if function_name(value) in ("+", "-", "*", "/", "CAST"):
+        return any(_sums_what_is_counted(node, operand, count) for operand in value["operands"])
+    of_sum, of_count = _aggregate(node, value, "SUM"), _aggregate(node, count, "COUNT")
+    return of_sum is not None and of_sum == of_count
+
+
+def _aggregate(node: Node, value: dict[str, Any], name: str) -> Any:
+    """What an aggregate is of: a call in a pattern, or a column of a window's; None of anything else."""
+    if function_name(value) == name:
+        return value["operands"]
+    if value.get("kind") != "INPUT_REF" or node.inputs[0].type not in WINDOWS:
+        return None
+    body = node.inputs[0].body
+    at = int(value["inputIndex"]) - len(body["grouping"])
+    call = body["aggCalls"][at] if 0 <= at < len(body["aggCalls"]) else {}
+    known = function_name(call) == name and call.get("argList")
+    return (call["argList"], call.get("filterArg"), bool(call.get("distinct"))) if known else None
+
+
 def _is_not_zero(node: Node, value: dict[str, Any], known: Known) -> bool:
     """Whether a divisor is a number other than zero, or NULL."""
     operands = value.get("operands") or []
     if value.get("kind") == "LITERAL":
         return _literal(value) != 0
-    if any(_rules_out_zero(condition, holds, value) for condition, holds in known):
+    if any(_rules_out_zero(condition, holds, value) or _differ(condition, holds, value) for condition, holds in known):
         return True
     if function_name(value) in ("CASE", "IF"):
         return all(_is_not_zero(node, result, then) for result, then in _results(value, known))
@@ -271,6 +408,14 @@ def _is_not_zero(node: Node, value: dict[str, Any], known: Known) -> bool:
         wider = {"BIGINT", "DECIMAL"}.intersection(parts(value.get("type")))
         return bool(wider) and _is_not_zero(node, operands[0], known)
     return value.get("kind") == "INPUT_REF" and _counts_rows(node.inputs[0], int(value["inputIndex"]))
+
+
+def _differ(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:
+    """Whether a difference is of two numbers that are not equal: CASE WHEN n = 1 THEN NULL ELSE n - 1 END."""
+    if holds or function_name(condition) != "=" or function_name(value) != "-":
+        return False
+    (number, other), (left, right) = condition["operands"], value["operands"]
+    return bool(number == left and _literal(right) is not None and _literal(other) == _literal(right))
 
 
 def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:

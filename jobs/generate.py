@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jobs.avro_types import Field, SchemaError, fields
+from jobs.avro_types import Field, SchemaError, fields, is_of_the_log
 from jobs.problem import did_you_mean
 from jobs.product import LOG_COLUMNS, Column, Kind, Output, Product, ProductError, Role, Topic, seconds
 from jobs.sql import Statement, literal, quoted, read_statements, split_statements
@@ -97,7 +97,9 @@ def _check_names(product: Product, name: str, names: list[str]) -> None:
     for computed in topic.columns:
         if alike := [n for n in names if n.lower() == computed.lower()]:
             raise ProductError(yaml, f"topics.{name}.columns: a name that the schema does not have", alike[0])
-    for field in ("identity", "key"):
+        if is_of_the_log(computed):
+            raise ProductError(yaml, f"topics.{name}.columns: a name that no topic has by itself", computed)
+    for field in ("identity", "keyed_by", "key"):
         for column in getattr(topic, field):
             _check_name(yaml, f"topics.{name}.{field}", column, names)
     if topic.time is not None:
@@ -279,6 +281,13 @@ def filtered(select: str, columns: Sequence[str]) -> str:
     return f"SELECT {', '.join(map(quoted, columns))}\nFROM (\n{select}\n)\nWHERE `{KEPT}`"
 
 
+_NOT_ALIKE = frozenset({"OVER", "SELECT", "SIMILAR", "EXISTS", "VALUES"})
+_ALIKE = frozenset(
+    {"AND", "OR", "NOT", "IN", "IS", "BETWEEN", "LIKE", "CASE", "WHEN", "THEN", "ELSE", "COALESCE", "NULLIF"}
+)
+"""Words before a parenthesis that mean the same in Flink's SQL and in DuckDB's."""
+
+
 def condition(product: Product, output: str) -> str:
     """An output's `where`, in parentheses; it can be nothing else than a condition on one record.
 
@@ -286,9 +295,14 @@ def condition(product: Product, output: str) -> str:
     """
     file, place = product.folder / "product.yaml", f"outputs.{output}.where"
     where = _expression(product, place, product.settings.outputs[output].where or "")
-    for token in split_statements(file, where)[0].tokens:
-        if token.text == "/" or token.word in ("OVER", "SELECT"):
-            said = "a condition on one record, without /, OVER and SELECT: the audit decides it again, in DuckDB"
+    tokens = split_statements(file, where)[0].tokens
+    for token, behind in zip(tokens, (*tokens[1:], None), strict=True):
+        calls = token.is_name and behind is not None and behind.text == "("
+        if token.text == "/" or token.word in _NOT_ALIKE or (calls and token.word not in _ALIKE):
+            said = (
+                "a condition on one record, of comparisons, LIKE, IN, BETWEEN and IS NULL, without functions, casts "
+                "and /: the audit decides it again, in DuckDB"
+            )
             raise ProductError(file, f"{place}: {said}", where)
     return f"({where})"
 

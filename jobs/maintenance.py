@@ -22,8 +22,6 @@ _GROUP = 8
 _RUN = 16
 """Target files that one run writes per table, at most. It must end while the table's metadata of its beginning is
 kept: for 100 commits, which are 500 s for a job with a checkpoint every 5 s."""
-_IMPLEMENTATIONS = {"rest": "org.apache.iceberg.rest.RESTCatalog", "hive": "org.apache.iceberg.hive.HiveCatalog",
-                    "hadoop": "org.apache.iceberg.hadoop.HadoopCatalog"}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,10 +50,9 @@ def environment() -> StreamExecutionEnvironment:
 
 def table_loader(catalog: dict[str, Any], namespace: str, table: str) -> Any:
     """Iceberg's loader of a table, which the operators open on the cluster."""
-    iceberg, options = get_gateway().jvm.org.apache.iceberg, catalog["options"]
-    implementation = options.get("catalog-impl") or _IMPLEMENTATIONS[options.get("catalog-type", "hive")]
-    loader = iceberg.flink.CatalogLoader.custom(
-        catalog["name"], options, iceberg.flink.FlinkCatalogFactory.clusterHadoopConf(), implementation)
+    jvm = get_gateway().jvm
+    iceberg = jvm.org.apache.iceberg
+    loader = jvm.kappa.lake.LakeTableFactory.catalog(catalog["name"], catalog["options"])
     return iceberg.flink.TableLoader.fromCatalog(loader, iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}"))
 
 

@@ -124,6 +124,8 @@ class Node:
     @property
     def expressions(self) -> dict[str, Any]:
         """What it computes, by the names of the plan, without what only describes it."""
+        if spec := self.body.get("matchSpec"):  # its pattern is no expression
+            return {k: spec.get(k) for k in ("patternDefinitions", "measures")}
         return {k: v for k, v in self.body.items() if k not in ("outputType", "description", "dynamicTableSink")}
 
     def calls(self) -> Iterator[dict[str, Any]]:
@@ -236,9 +238,7 @@ def _cast(found: Origin, expression: dict[str, Any]) -> Origin:
         return Origin(found.kind, node=found.node, as_date=True)
     if to.startswith(("TIMESTAMP", "DATE")) and found.kind.startswith("window"):
         return found
-    if found.kind == "field":
-        return found
-    if found.kind == "group" and _keeps_values(expression["operands"][0].get("type"), expression.get("type")):
+    if found.kind in ("field", "group") and keeps_values(expression["operands"][0].get("type"), expression.get("type")):
         return found
     return _OTHER
 
@@ -248,10 +248,13 @@ def _in_whole_seconds(found: Origin) -> bool:
     return all(iso_seconds(size).is_integer() for size in sizes)
 
 
-def _keeps_values(old: Any, new: Any) -> bool:
-    """Whether two values that differ still do behind a cast: a group that a cast has merged tells no rows apart."""
-    was, is_ = _base(old), _base(new)
-    return not was or was == is_ or (was, is_) in _WIDER
+def keeps_values(old: Any, new: Any) -> bool:
+    """Whether two values that differ still do behind a cast: what a cast has merged tells no rows apart."""
+    was, is_, before, behind = _base(old), _base(new), _digits(old), _digits(new)
+    if was == "DECIMAL" == is_:
+        return before[1] <= behind[1] and before[0] - before[1] <= behind[0] - behind[1]
+    same_or_wider = was == is_ or (was, is_) in _WIDER
+    return not was or (same_or_wider and all(a <= b for a, b in zip(before, behind, strict=False)))
 
 
 _WIDER = {("CHAR", "VARCHAR"), ("INT", "BIGINT"), ("SMALLINT", "INT"), ("TINYINT", "INT")}
@@ -261,7 +264,14 @@ def _base(type_: Any) -> str:
     """A type's name without its length; empty where the plan does not say."""
     text = str(type_.get("type", "")) if isinstance(type_, dict) else str(type_ or "")
     name = text.partition("(")[0].split()
-    return name[0].removesuffix("_WITH_LOCAL_TIME_ZONE") if name else ""
+    return f"{name[0].partition('_')[0]}{' LOCAL' if 'LOCAL' in text else ''}" if name else ""
+
+
+def _digits(type_: Any) -> list[int]:
+    """A type's length, or its precision and scale."""
+    if isinstance(type_, dict):
+        return [int(type_[key]) for key in ("length", "precision", "scale") if key in type_]
+    return [int(n) for n in re.findall(r"\d+", str(type_ or "").partition("(")[2].partition(")")[0])]
 
 
 def _of_window(node: Node, index: int) -> Origin:
@@ -271,9 +281,8 @@ def _of_window(node: Node, index: int) -> Origin:
     named = node.body.get("namedWindowProperties") or ()
     behind = index - len(groups) - len(calls)
     kind = (named[behind].get("property") or {}).get("kind", "") if 0 <= behind < len(named) else ""
-    return {"WindowStart": Origin("window_start", node=node), "WindowEnd": Origin("window_end", node=node)}.get(
-        kind, _OTHER
-    )
+    name = {"WindowStart": "window_start", "WindowEnd": "window_end", "Rowtime": "window_time"}.get(kind)
+    return Origin(name, node=node) if name else _OTHER
 
 
 # --- what an output is -------------------------------------------------------------------------------------------
@@ -362,8 +371,8 @@ def _own_filters(node: Node) -> int:
 
 def function_name(call: dict[str, Any]) -> str:
     """The name by which Flink resolved a call: SUM of $SUM$1, that of product.yaml of its functions; '' of others."""
-    internal = str(call.get("internalName", ""))
-    return internal.strip("$").rpartition("$")[0] if internal.startswith("$") else str(call.get("systemName", internal))
+    name = str(call.get("internalName") or call.get("systemName", ""))
+    return name.strip("$").rpartition("$")[0] if name.startswith("$") else str(call.get("systemName", name))
 
 
 def conjuncts(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -436,7 +445,16 @@ def _key(sink: Node, names: tuple[str, ...], found: list[Origin]) -> tuple[str, 
 def _tells_windows_apart(found: Origin) -> bool:
     if found.kind not in ("window_start", "window_end") or found.node is None:
         return False
-    return not found.as_date or window_seconds(found.node.window) % 86_400 == 0
+    return not found.as_date or _is_of_whole_days(found.node.window)
+
+
+def _is_of_whole_days(window: dict[str, Any]) -> bool:
+    """Whether no two windows begin, or end, on one day."""
+    kind = str(window.get("type") or window.get("kind", "")).upper()
+    if kind.startswith("TUMB"):
+        return window_seconds(window) % 86_400 == 0
+    every = window.get("slide") or window.get("step")
+    return bool(every) and not kind.startswith("SESSION") and iso_seconds(str(every)) % 86_400 == 0
 
 
 def keeps_apart(last: Node, window: Node) -> bool:
@@ -456,7 +474,7 @@ def _window(names: tuple[str, ...], found: list[Origin]) -> Window | None:
             size = window_seconds(from_.node.window)
             if kind == "window_end" and not from_.as_date:
                 return Window(column=name, size="0s")
-            if kind == "window_start" and size and (not from_.as_date or size % 86_400 == 0):
+            if kind == "window_start" and size and (not from_.as_date or _is_of_whole_days(from_.node.window)):
                 return Window(column=name, size=_duration(size))
     return None
 

@@ -58,15 +58,20 @@ def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
     if match := _OBJECT.search(reason):
         names = tuple(known.tables)
         return did_you_mean(match[1], names) or f"a topic or a view: {', '.join(names)}"
+    if "Table 'EXPR$" in reason:
+        return "a name for what FROM has: MATCH_RECOGNIZE (…) AS m"
     if match := _FUNCTION.search(error):
         name = match[1]
         if name in known.functions:
             return f"its arguments are {known.functions[name]}"
-        return did_you_mean(name, tuple(known.functions)) or "a function of Flink, or one of product.yaml's functions:"
+        own = ", ".join(known.functions) or "none"
+        return did_you_mean(name, tuple(known.functions)) or (
+            f"a function of Flink, or one that the product has: {own}; T_at() is there for a topic with a key")
     if match := _GROUPED.search(reason):
         return f"add {match[1]} to GROUP BY, or aggregate it"
     if match := _ENCOUNTERED.search(error):
-        return f"`{match[1]}` in backticks, if it is a name: Flink's SQL reserves the word"
+        word = match[1]
+        return f"a comma or an operator in front of it; or `{word}` in backticks, where Flink's SQL reserves a name"
     if "exceeds precision of" in reason and (interval := _INTERVAL.search(reason)):
         return f"INTERVAL … {interval[1]}(3), for a number of three digits"
     if "time attribute" in reason.lower() or "timecol" in reason.lower():
@@ -78,8 +83,10 @@ def _place(statement: Statement, position: re.Match[str]) -> tuple[int, str]:
     """The line in the file, and the expression there."""
     line, column = int(position[1]), int(position[2])
     lines = statement.text.splitlines()
+    if not 1 <= line <= len(lines):  # of SQL that Flink made of it
+        return statement.line, ""
     first = statement.line + line - 1
-    if position[3] is None or not 1 <= line <= len(lines):
+    if position[3] is None:
         return first, ""
     to_line, to_column = int(position[3]), int(position[4])
     if to_line != line:

@@ -12,13 +12,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from jobs import column_types, zones
+from jobs import column_types, names, trees, zones
+from jobs.own_functions import ALLOWED
 from jobs.problem import did_you_mean
 
-_NAME = r"^[a-z][a-z0-9_]*$"
-_IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
-_DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h|d)$")
-_PERCENT = re.compile(r"^\d+(\.\d+)?\s*%$")
+_DURATION = re.compile(r"([0-9]+)\s*(ms|s|min|h|d)")
+_PERCENT = re.compile(r"[0-9]+(\.[0-9]+)?\s*%")
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 VIEWS = "views"
@@ -42,7 +41,7 @@ _LONGEST = 36_525 * 86_400
 
 def seconds(duration: str) -> float:
     """'10s', '6h', '500ms', '5min', '2d' in seconds; ValueError for anything else."""
-    match = _DURATION.match(duration.strip())
+    match = _DURATION.fullmatch(duration.strip())
     if not match:
         raise ValueError(f"a duration such as '10s', '5min' or '6h', not {duration!r}")
     found = int(match[1]) * _SECONDS[match[2]]
@@ -93,11 +92,21 @@ class Topic(_Model):
     """Columns that make two records of one time the same event: SQL sees each event once."""
     once: Once = Once.in_partition
     """Of events with an identity: where repeated ones are looked for."""
+    keyed_by: tuple[str, ...] = ()
+    """Of events: columns by which producers choose the partition, so that all records of one key are in one. Then rows
+    of a key come in the order of the log, as ROWS OVER and LAG need them. The audit holds the log against it."""
     key: tuple[str, ...] = ()
     """Of a reference or a dimension T: columns of which its versions are. SQL has them as the table function
     T_at(time, key…); a TaskManager holds the versions in memory, of a dimension those of the times being looked up."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Computed columns: name → expression over the schema's columns and those of the log."""
+
+    @field_validator("topic")
+    @classmethod
+    def _in_kafka(cls, value: str | None) -> str | None:
+        if value is not None and not names.is_topic(value):
+            raise ValueError(f"a name that Kafka takes (letters, digits, '.', '_' and '-', at most 249), not {value!r}")
+        return value
 
     @field_validator("allowed_lateness", "max_ahead")
     @classmethod
@@ -201,19 +210,29 @@ class Resolved(_Model):
     """All tables, `rejects` last."""
     longest_wait: float = 0
     """Seconds on the log's clock: the longest window in which an accepted record waits before its row is written."""
+    plan: str = Field(default="", repr=False)
+    """Flink's compiled plan (JSON), as it was checked: the job runs this one. Empty: nobody kept it."""
 
 
 class Function(_Model):
     """A Python function that SQL may call."""
 
-    python: str = Field(pattern=r"^[\w.]+:\w+$")
-    """module:attribute, importable from the release, e.g. udfs.privacy:pseudonym"""
+    python: str = Field(json_schema_extra={"pattern": names.PYTHON_PATTERN})
+    """module:function of udfs/, which a release is archived with, e.g. udfs.privacy:pseudonym"""
     returns: str
     """Flink SQL type of the result."""
     vectorised: bool = False
     """Called with pandas Series instead of values."""
-    deterministic: bool = False
-    """The author's word that equal arguments give equal results, in every run."""
+    deterministic: bool = True
+    """False: equal arguments may give different results, and the function is refused. Nobody has to say true, which
+    `kappa check` tries."""
+
+    @field_validator("python")
+    @classmethod
+    def _names_a_function(cls, value: str) -> str:
+        if not re.fullmatch(names.PYTHON_PATTERN, value):
+            raise ValueError(ALLOWED)
+        return value
 
     @field_validator("returns")
     @classmethod
@@ -250,7 +269,7 @@ class Verify(StrEnum):
 class ProductSettings(_Model):
     """product.yaml"""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=names.NAME_PATTERN, max_length=names.LONGEST)
     description: str = ""
     time_zone: str = "UTC"
     """What a TIMESTAMP without zone means, and where days begin: Flink's table.local-time-zone."""
@@ -318,7 +337,7 @@ class ProductSettings(_Model):
     @classmethod
     def _share(cls, value: Any) -> str:
         text = str(value).strip()
-        if not _PERCENT.match(text) or float(text.rstrip("% ")) > 100:
+        if not _PERCENT.fullmatch(text) or float(text.rstrip("% ")) > 100:
             raise ValueError(f"a share such as '1%' or '0.5%', not {value!r}")
         return text
 
@@ -347,15 +366,15 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
     if not settings.topics:
         yield "topics is empty, and a product reads at least one"
     for name in settings.topics:
-        if not _IDENTIFIER.match(name) or "__" in name:
-            good = re.sub(r"_+", "_", re.sub(r"\W", "_", name)).strip("_") or "orders"
-            yield (f"topic {name} is no identifier of SQL (letters, digits, _, and no __): "
-                   f"call it {good}, with topic: {name}")
+        if not names.is_identifier(name) or "__" in name:
+            good = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name)).strip("_0123456789")[:40] or "orders"
+            yield (f"topic {_shown(name)} is no identifier of SQL (letters, digits, _, and no __): "
+                   f"call it {good}, with topic: {_shown(name)}")
         if name.lower() == REJECTS:
             yield f"topic {name} has the name of the table that every product has: give it another, with topic: {name}"
     for name in settings.outputs:
-        if not re.match(_NAME, name) or "__" in name:
-            yield f"output {name} needs a name of small letters, digits and _, and no __"
+        if not names.is_name(name) or "__" in name:
+            yield f"output {_shown(name)} needs a name of small letters, digits and _, and no __"
         if name == REJECTS:
             yield f"output {REJECTS} is made by itself: leave it out"
         if name == VIEWS:
@@ -370,6 +389,12 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
         yield f"{' and '.join(alike)} differ only by case"
 
 
+def _shown(name: str) -> str:
+    """A name that may be anything: on one line, its end to be seen, and not for pages."""
+    text = name if name.isprintable() and name.isascii() and name == name.strip() else ascii(name)
+    return text if len(text) <= names.LONGEST else f"{text[:40]}… ({len(name)} characters, at most {names.LONGEST})"
+
+
 def _topic_problems(settings: ProductSettings) -> Iterable[str]:
     for name, topic in settings.topics.items():
         said = f"topic {name} ({topic.role.value})"
@@ -382,6 +407,8 @@ def _topic_problems(settings: ProductSettings) -> Iterable[str]:
             yield f"{said} has a key, and only references and dimensions do"
         if not topic.is_event and topic.identity:
             yield f"{said} has an identity, and only events do; versions have a key"
+        if not topic.is_event and topic.keyed_by:
+            yield f"{said} has keyed_by, and only events do; versions have a key"
         if "once" in topic.model_fields_set and not topic.identity:
             yield f"{said} has once: {topic.once.value}, which takes an identity"
         if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *_INTERNAL_COLUMNS)]:
@@ -401,18 +428,18 @@ def _lookup_problems(settings: ProductSettings) -> Iterable[str]:
     keyed = sorted(t for t, topic in settings.topics.items() if topic.key)
     for name, found in settings.lookups.items():
         if name in settings.topics:
-            yield f"lookups {name} has the name of a topic, which has a {name}_at() of its own"
-        if wrong := [n for n in (name, *found) if not re.match(_NAME, n)]:
-            yield f"lookups {name} needs names of small letters, digits and _, found {wrong}"
+            yield f"lookups {_shown(name)} has the name of a topic, which has a {name}_at() of its own"
+        if wrong := [n for n in (name, *found) if not names.is_name(n)]:
+            yield f"lookups {_shown(name)} needs names of small letters, digits and _, found {wrong}"
         if not found or not set(keyed).issuperset(found.values()):
-            yield f"lookups {name} is of topics with a key: {keyed}, found {sorted(found.values())}"
+            yield f"lookups {_shown(name)} is of topics with a key: {keyed}, found {sorted(found.values())}"
 
 
 def _function_problems(settings: ProductSettings) -> Iterable[str]:
     lookups = {f"{name}_at" for name in (*settings.lookups, *(n for n, t in settings.topics.items() if t.key))}
     for name in settings.functions:
-        if not _IDENTIFIER.match(name):
-            yield f"function {name} is no identifier of SQL (letters, digits, _)"
+        if not names.is_identifier(name):
+            yield f"function {_shown(name)} is no identifier of SQL (letters, digits, _)"
         if name.lower() in {found.lower() for found in lookups}:
             yield f"function {name} has the name of a look-up, which there is of each topic with a key, T_at()"
 
@@ -497,6 +524,7 @@ class Product(_Model):
 def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
     """Read a product's folder; ProductError names the file and the field that is wrong."""
     folder = folder.absolute()
+    _refuse_odd_entries(folder)
     settings_file, contract_file = folder / "product.yaml", folder / "contract.yaml"
     try:
         settings = ProductSettings.model_validate(_read_yaml(settings_file))
@@ -514,7 +542,17 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
     contract = _read_yaml(contract_file) if contract_file.exists() else {}
     product = Product(folder=folder, settings=settings, contract=contract)
     _check_files(product)
-    return with_resolved(product, resolved) if resolved else product
+    if resolved:
+        return with_resolved(product, resolved)
+    _check_names(product)
+    return product
+
+
+def _refuse_odd_entries(folder: Path) -> None:
+    """A link's content is not the folder's, a release would not have it, and opening a pipe never ends."""
+    for entry in trees.entries(folder):
+        if entry.odd:
+            raise ProductError(Path(trees.shown(entry.path)), "a file of its own, with a printable name", entry.odd)
 
 
 def _model_at(path: tuple[int | str, ...]) -> type[_Model]:
@@ -578,6 +616,14 @@ def _check_files(product: Product) -> None:
                                "a schema that nothing reads")
 
 
+def _check_names(product: Product) -> None:
+    """Of files that product.yaml does not name; those of a release that was built before are as they are."""
+    for file in sorted((product.folder / "checks").glob("*.sql")):
+        if not names.is_check(file.stem):
+            expected = "the name of a check, of letters, digits, '.', '_', '-' and spaces"
+            raise ProductError(file, expected, _shown(file.stem))
+
+
 class _EachOnce(yaml.SafeLoader):
     """YAML whose mappings have each key once: of two, the first would be lost in silence."""
 
@@ -593,7 +639,7 @@ class _EachOnce(yaml.SafeLoader):
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         data = yaml.load(file.read_text(), _EachOnce)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ProductError(file, "a file", "none") from None
     except UnicodeDecodeError as e:
         raise ProductError(file, "UTF-8", str(e)) from e

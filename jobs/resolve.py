@@ -9,12 +9,15 @@ from pyflink.table import TableEnvironment
 
 from jobs import generate, wiring, zones
 from jobs.column_types import ColumnTypeError, has_array_of_bytes, is_as_stored, resolved_column_type
-from jobs.plan import Inferred, Node, infer, parse_plan
+from jobs.functions import LOG_CLOCK
+from jobs.log_order import with_log_order
+from jobs.plan import Inferred, Node, distinct, infer, parse_plan
 from jobs.planner_errors import Known, planner_problem
+from jobs.probe import Probe, probing
 from jobs.problem import Problem
 from jobs.product import REJECTS, Column, Kind, Output, OutputSettings, Product, Resolved
-from jobs.safety import LOG_CLOCK, check_plan, check_statements, identities
-from jobs.sql import Statement, StatementError, read_statements, with_first_columns
+from jobs.safety import check_plan, check_statements, identities
+from jobs.sql import Statement, StatementError, quoted, read_statements, with_first_columns
 
 _PLACE = ("log_partition", "log_offset")
 
@@ -72,13 +75,13 @@ class _Query:
         if not self.hidden:
             return self._as_stored(self.statement.text)
         inner = with_first_columns(self.statement, self.hidden)
-        return self._as_stored(f"SELECT {', '.join(f'`{c.name}`' for c in self.columns)}\nFROM (\n{inner}\n)")
+        return self._as_stored(f"SELECT {', '.join(quoted(c.name) for c in self.columns)}\nFROM (\n{inner}\n)")
 
     def _as_stored(self, sql: str) -> str:
         """Cast where it must be. Left to Flink, one such column has it cast every MAP, and what holds one, too."""
         if not self.cast:
             return sql
-        columns = (f"CAST(`{c.name}` AS {c.type}) AS `{c.name}`" if c.name in self.cast else f"`{c.name}`"
+        columns = (f"CAST({quoted(c.name)} AS {c.type}) AS {quoted(c.name)}" if c.name in self.cast else quoted(c.name)
                    for c in self.columns)
         return f"SELECT {', '.join(columns)}\nFROM (\n{sql}\n)"
 
@@ -86,18 +89,23 @@ class _Query:
 def resolve(product: Product) -> Answer:
     """Problems, or what is known of the outputs, and the plan. Connects to nothing."""
     try:
-        return _resolve(product)
+        with probing(product) as probe:
+            return _resolve(product, probe)
     except ProblemError as e:
         return Answer(e.problems)
 
 
-def _resolve(product: Product) -> Answer:
+def _resolve(product: Product, probe: Probe) -> Answer:
     if problems := tuple(check_statements(product)):
         return Answer(problems)
+    probe.start()
     env = wiring.environment(product)
+    if problems := tuple(probe.imports()):  # before this process imports them
+        return Answer(problems)
     known = _known(product)
     try:
         wiring.declare_inputs(env, product, wiring.NOWHERE)
+        wiring.declare_views(env, product)
     except StatementError as e:
         raise ProblemError(planner_problem(str(e.__cause__), e.statement, known)) from e
     queries = _queries(env, product, known)
@@ -106,12 +114,14 @@ def _resolve(product: Product) -> Answer:
         queries = {n: _query(env, product, n, known, placed=n not in undone) for n in queries}
         compiled, inferred = _plan(env, product, queries)
     outputs = {name: _output(product, name, queries[name], inferred[name]) for name in queries}
-    found = [*_output_problems(product, queries, inferred), *check_plan(product, parse_plan(compiled))]
+    sinks = parse_plan(compiled)
+    found = [*_output_problems(product, queries, inferred), *check_plan(product, sinks), *probe.calls(distinct(sinks))]
     if found:
         return Answer(tuple(dict.fromkeys(found)), plan=compiled)
+    _translate(env, product, compiled)
     wait = _longest_wait(product, [inferred[n].wait for n, output in outputs.items() if output.kind is Kind.rows])
     rejects = generate.rejects_output(product)
-    return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait), compiled)
+    return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait, plan=compiled), compiled)
 
 
 def _queries(env: TableEnvironment, product: Product, known: Known) -> dict[str, _Query]:
@@ -321,9 +331,19 @@ def _compile(
         try:
             wiring.add_insert(statements, Statement(file, line, generate.insert(name, output), ()))
         except StatementError as e:
-            raise ProblemError(planner_problem(str(e.__cause__), e.statement, _known(product), name)) from e
+            whole = replace(e.statement, text="")  # its lines are not those of the file
+            raise ProblemError(planner_problem(str(e.__cause__), whole, _known(product), name)) from e
     try:
-        return str(statements._j_statement_set.compilePlan().asJsonString())
+        return with_log_order(product, str(statements._j_statement_set.compilePlan().asJsonString()))
+    except Exception as e:  # what of Java PyFlink knows, it raises as its own
+        whole = Statement(product.folder / "product.yaml", 0, "", ())
+        raise ProblemError(planner_problem(str(e), whole, _known(product))) from e
+
+
+def _translate(env: TableEnvironment, product: Product, compiled: str) -> None:
+    """ProblemError for a plan of which Flink cannot make a job."""
+    try:
+        wiring.translate(env, compiled)
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
         whole = Statement(product.folder / "product.yaml", 0, "", ())
         raise ProblemError(planner_problem(str(e), whole, _known(product))) from e

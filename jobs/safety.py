@@ -8,77 +8,26 @@ name, and calls by the function that Flink resolved.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jobs import zones
-from jobs.failing import FINITE, failing, is_approximate, is_finite_column, named
+from jobs import flink_settings, functions, zones
+from jobs.failing import FINITE, failing, is_approximate, is_finite_column, is_flag, named
+from jobs.functions import LOG_CLOCK
 from jobs.generate import log_table
-from jobs.plan import WINDOWS, Node, distinct, function_name, keeps_apart, of_identity, origin, origins
+from jobs.log_order import PLACE, groups_of, in_log_order, is_lag, is_placed, order_of, without_equals, without_ties
+from jobs.own_functions import ALLOWED, is_own
+from jobs.plan import WINDOWS, Node, distinct, function_name, of_identity, origins
 from jobs.problem import Problem
 from jobs.product import Product, Role
 from jobs.sql import Statement, read_statements
 
-LOG_CLOCK = "the event's own time, or log_appended, when its record was appended"
-_DERIVED = "a value derived from the record, such as a hash of its key"
-_TIME_OF_RUN = {
-    **dict.fromkeys(
-        (
-            "PROCTIME",
-            "PROCTIME_MATERIALIZE",
-            "CURRENT_TIMESTAMP",
-            "CURRENT_DATE",
-            "CURRENT_TIME",
-            "CURRENT_ROW_TIMESTAMP",
-            "CURRENT_WATERMARK",
-            "LOCALTIME",
-            "LOCALTIMESTAMP",
-            "NOW",
-        ),
-        LOG_CLOCK,
-    ),
-    **dict.fromkeys(("RAND", "RAND_INTEGER", "UUID"), _DERIVED),
-    **dict.fromkeys(("CURRENT_DATABASE", "CURRENT_USER", "SESSION_USER", "USER"), "a constant"),
-}
-# Of Python's own modules those whose functions are none of their arguments alone.
-_MODULES_OF_THE_RUN = frozenset(
-    {"datetime", "getpass", "os", "platform", "random", "secrets", "socket", "tempfile", "time", "uuid"}
-)
-_ORDER_OF_ARRIVAL = frozenset(
-    {
-        "FIRST_VALUE",
-        "LAST_VALUE",
-        "LISTAGG",
-        "ARRAY_AGG",
-        "COLLECT",
-        "STRING_AGG",
-        "JSON_ARRAYAGG_NULL_ON_NULL",
-        "JSON_ARRAYAGG_ABSENT_ON_NULL",
-        "JSON_OBJECTAGG_NULL_ON_NULL",
-        "JSON_OBJECTAGG_ABSENT_ON_NULL",
-        "SINGLE_VALUE",
-    }
-)
 EXACT = FINITE.format("CAST(x AS DECIMAL(18, 3))")
-_ROUNDED = frozenset(
-    {"SUM", "SUM0", "$SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "STDDEV", "VAR_POP", "VAR_SAMP", "VARIANCE"}
-)
-# Not execution.checkpointing.unaligned: a barrier that overtakes a watermark leaves windows open that the checkpoint's
-# position says are closed.
-_SETTINGS = (
-    "state.backend",
-    "state.checkpoints",
-    "execution.checkpointing.timeout",
-    "execution.checkpointing.min-pause",
-    "pipeline.max-parallelism",
-    "python.fn-execution",
-    "restart-strategy",
-    "table.optimizer.agg-phase-strategy",
-    "table.optimizer.distinct-agg",
-    "table.exec.async-state",
-    "taskmanager.network",
-)
+_ROUNDED = frozenset({"SUM", "SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP"})
+_EXACT_DIGITS = 26
+"""Of the values of a sum: of 38 digits that leaves twelve for how many there are."""
 _KEYWORDS = {
     "group-aggregate": frozenset({"GROUP", "DISTINCT"}),
     "join": frozenset({"JOIN", "IN", "EXISTS"}),
@@ -94,6 +43,10 @@ _KEYWORDS = {
 """Words of SQL that make an operator."""
 _SIGNS = {"MOD": frozenset({"%"})}
 """Other words for a call."""
+_IN_ORDER = (
+    "topics.T.keyed_by in product.yaml, some of PARTITION BY: columns by which producers choose the partition; or one "
+    "row for each time, behind a window: PARTITION BY its groups ORDER BY window_time"
+)
 _WINDOW = "a window: its state is bounded in event time"
 _INSTEAD = {
     "watermark-assigner": "a time from the schema's columns and the log's, without Python: then the watermark is taken "
@@ -105,15 +58,15 @@ _INSTEAD = {
     "global-group-aggregate": _WINDOW,
     "incremental-group-aggregate": _WINDOW,
     "group-table-aggregate": _WINDOW,
-    "join": "a window join, an interval join (a.t BETWEEN b.t - INTERVAL … AND b.t + INTERVAL …), or the look-up "
-    "LATERAL TABLE(T_at(<event time>, <key>)): a regular join keeps every row for ever",
+    "join": "a window join, an interval join (a.t BETWEEN b.t - INTERVAL … AND b.t + INTERVAL …), or, of a topic "
+    "with a key in product.yaml, the look-up LATERAL TABLE(T_at(<event time>, <key>)): a regular join keeps every row "
+    "for ever",
     "changelog-normalize": "an append-only topic and a versioned view: ROW_NUMBER() … ORDER BY <time> DESC = 1",
     "limit": "a window Top-N: which rows are first depends on the run",
     "sort-limit": "a window Top-N: which rows are first depends on the run",
     "rank": "a window Top-N: ROW_NUMBER() OVER (PARTITION BY window_start, window_end, …)",
     "sort": "no ORDER BY: a table has no order; sort: in product.yaml orders the rows of its files",
     "temporal-sort": "no ORDER BY: a table has no order; sort: in product.yaml orders the rows of its files",
-    "match": "windows: a pattern keeps partial matches for ever",
     "process-table-function": "a look-up T_at(), or a function of product.yaml",
 }
 
@@ -131,24 +84,13 @@ def check_statements(product: Product) -> Iterator[Problem]:
             yield Problem(
                 yaml,
                 0,
-                f"function {name} is not declared deterministic",
-                "deterministic: true, once equal arguments give equal results in every run",
+                f"function {name} is declared not to be deterministic",
+                "a function whose equal arguments give equal results in every run",
             )
-        elif (module := function.python.partition(":")[0]).partition(".")[0] in _MODULES_OF_THE_RUN:
-            yield Problem(
-                yaml,
-                0,
-                f"function {name} is {function.python}, whose results differ from run to run",
-                f"a function of its arguments alone, in udfs/: {module} reads the clock, chance or the machine",
-            )
-    for key in product.settings.flink:
-        if not key.startswith(_SETTINGS):
-            yield Problem(
-                yaml,
-                0,
-                f"flink setting {key}",
-                f"nothing, or one that decides no row: those that begin with {', '.join(_SETTINGS)}",
-            )
+        elif not is_own(function.python):
+            yield Problem(yaml, 0, f"function {name} is {function.python}", ALLOWED)
+    for construct, instead in flink_settings.refused(product.settings.flink):
+        yield Problem(yaml, 0, construct, instead)
 
 
 def _views(product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]) -> Iterator[Problem]:
@@ -216,16 +158,25 @@ def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
                     f"the watermark of {name} is not taken inside the source, per partition",
                     _INSTEAD["watermark-assigner"],
                 )
+    found = list(_problems_of(product, nodes, sinks))
+    # An update stream has a cause, which is among what was found in front of the table.
+    yield from (p for node, p in found if node.type != "sink" or all(other.type == "sink" for other, _ in found))
+
+
+def _problems_of(
+    product: Product, nodes: tuple[Node, ...], sinks: tuple[Node, ...]
+) -> Iterator[tuple[Node, Problem]]:
+    """Those of each operator, its calls and its expressions."""
     for node in nodes:
         files = _files(product, node, sinks)
         for construct, instead in _operator(product, node):
-            yield _located(files, node, construct, instead)
+            yield node, _located(files, node, construct, instead)
         for call in () if _is_second_phase(node) else node.calls():
-            for construct, instead in _call(node, call):
+            for construct, instead in _call(product, node, call):
                 columns = _arguments_of(node, call)
-                yield _located(files, node, construct, named(instead, tuple(columns)), columns)
+                yield node, _located(files, node, construct, named(instead, tuple(columns)), columns)
         for found in failing(node):
-            yield _located(files, node, found.construct, found.instead, found.columns)
+            yield node, _located(files, node, found.construct, found.instead, found.columns)
 
 
 def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path, ...]:
@@ -240,18 +191,18 @@ def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path,
 def _located(
     files: tuple[Path, ...], node: Node, construct: str, instead: str, columns: frozenset[str] = frozenset()
 ) -> Problem:
-    """At the first word of SQL that makes such an operator or call, of these columns if there is one; without any, in
-    the likeliest file."""
+    """At the first word of SQL that makes such an operator or call, of these columns if there is one; without any, at
+    one of the columns, or in the likeliest file."""
     word = construct.partition("(")[0].split()[0].rstrip(",")
     words = _KEYWORDS.get(node.type, frozenset()) | {word} | _SIGNS.get(word, frozenset())
     found = [
-        (columns.isdisjoint(_arguments(statement, i)), str(file), token.line)
+        (token.word not in words, columns.isdisjoint(_arguments(statement, i)), str(file), token.line)
         for file in files
         for statement in (read_statements(file) if file.suffix == ".sql" else ())
         for i, token in enumerate(statement.tokens)
-        if token.word in words
+        if token.word in words or token.text.strip("`") in columns
     ]
-    _, file, line = min(found, key=lambda f: f[0], default=(True, str(files[0]), 0))
+    *_, file, line = min(found, key=lambda f: f[:2], default=(True, True, str(files[0]), 0))
     return Problem(file, line, construct, instead)
 
 
@@ -304,7 +255,7 @@ def _windowed(product: Product, node: Node) -> Found:
     if windowing.get("isRowtime") is False:
         yield f"{node.type} in processing time", LOG_CLOCK
     if node.window.get("type") == "SessionWindow":
-        yield "a session window", "a tumbling or hopping window: a busy key's session never ends"
+        yield from _session(product)
 
 
 def _legacy_window(product: Product, node: Node) -> Found:
@@ -316,23 +267,60 @@ def _legacy_window(product: Product, node: Node) -> Found:
         yield ("GROUP BY HOP(…), which counts wrongly where clocks are set",
                "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end")
     if kind.startswith("SESSION"):
-        yield "a session window", "a tumbling or hopping window: a busy key's session never ends"
+        yield from _session(product)
+
+
+def _session(product: Product) -> Found:
+    if not zones.is_fixed(product.settings.time_zone):
+        yield (
+            "a session window on a clock that is set, where an hour is missing or there twice",
+            "time_zone: UTC, or another zone whose clocks are never set",
+        )
 
 
 def _over(product: Product, node: Node) -> Found:
-    groups = (node.body.get("overSpec") or {}).get("groups") or ()
-    for group in groups:
-        lower = group.get("lowerBound") or {}
-        if group.get("isRows"):
+    for group in groups_of(node):
+        if len(order_of(node)) > 1:
             yield (
-                "OVER (… ROWS …)",
-                "RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW: rows of one time have no order",
+                "OVER (… ORDER BY several columns), which Flink cannot run",
+                "ORDER BY <time>, once topics.T.keyed_by in product.yaml says that the records of one of PARTITION BY "
+                "are in one partition; behind a window, ORDER BY window_time with everything it groups by",
             )
-        elif "UNBOUNDED" in str(lower.get("kind", "")).upper() or not lower:
+        elif (group.get("isRows") or is_lag(group)) and not (in_log_order(product, node) or without_ties(node)):
+            yield (
+                "LAG over rows of one time" if is_lag(group) else "OVER (… ROWS …)",
+                _IN_ORDER if is_lag(group) else f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_IN_ORDER}",
+            )
+        elif _is_unbounded(group) and not _keeps_little(group):
             yield (
                 "OVER without a lower bound",
                 "RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW: its state is bounded",
             )
+
+
+def _is_unbounded(group: dict[str, Any]) -> bool:
+    lower = group.get("lowerBound") or {}
+    return not lower or "UNBOUNDED" in str(lower.get("kind", "")).upper()
+
+
+def _keeps_little(group: dict[str, Any]) -> bool:
+    """Whether an OVER of all rows before keeps no more of them than a figure or a few rows of each key."""
+    return is_lag(group) or (
+        bool(group.get("isRows")) and not any(call.get("distinct") for call in group.get("aggCalls") or ())
+    )
+
+
+def _match(product: Product, node: Node) -> Found:
+    if not (node.body.get("matchSpec") or {}).get("interval"):
+        yield "MATCH_RECOGNIZE without WITHIN", "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever"
+    after = (node.body.get("matchSpec") or {}).get("after") or {}
+    if after and after.get("value") not in ("SKIP_PAST_LAST_ROW", "SKIP_TO_NEXT_ROW"):
+        yield "AFTER MATCH SKIP TO a variable, which fails the job", "SKIP PAST LAST ROW, or SKIP TO NEXT ROW"
+    if not (is_placed(node, order_of(node)) or in_log_order(product, node)):
+        yield (
+            "MATCH_RECOGNIZE in an order that rows may be equal in",
+            f"ORDER BY <time>, {', '.join(_place(node))}: of rows of one time, which comes first depends on the run",
+        )
 
 
 def _interval_join(product: Product, node: Node) -> Found:
@@ -381,10 +369,13 @@ def _at_event_time(product: Product, node: Node) -> bool:
 
 def _waited(product: Product, node: Node) -> bool:
     """Whether rows come to an operator when the watermark has passed them: from a window, or held by the source."""
-    before = tuple(node.walk())
-    topics = [product.settings.topics[n.topic] for n in before if n.topic]
-    held = {"window-aggregate", "global-window-aggregate", "window-deduplicate", "window-rank", "over-aggregate"}
-    return any(n.type in held for n in before) or all(t.held_by_source or t.role is Role.reference for t in topics)
+    held = {*WINDOWS, "window-deduplicate", "window-rank", "over-aggregate"}
+    if node.type in held:
+        return True
+    if node.topic:
+        topic = product.settings.topics[node.topic]
+        return topic.held_by_source or topic.role is Role.reference
+    return all(_waited(product, before) for before in node.inputs)
 
 
 def _deduplicate(product: Product, node: Node) -> Found:
@@ -396,10 +387,11 @@ def _deduplicate(product: Product, node: Node) -> Found:
             "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time>, "
             "log_partition, log_offset) on a TUMBLE",
         )
-    elif Role.dimension in roles and not any(n.type.startswith("window") for n in before):
+    elif roles and not any(n.type in {*WINDOWS, "window-rank", "window-deduplicate"} for n in before):
         yield (
             "the latest version of records that are not in order of time",
-            "a de-duplication in a window of the version's time first",
+            "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or a de-duplication in a "
+            "window of the version's time first: which of two partitions is read first depends on the run",
         )
 
 
@@ -420,13 +412,13 @@ def identities(product: Product) -> dict[str, tuple[str, ...]]:
 def _rank(product: Product, node: Node) -> Found:
     yield from _windowed(product, node)
     if not _is_total(node):
-        has_place = "log_offset" in node.inputs[0].columns
-        instead = ", ".join(_place(node)) if has_place else "everything that its rows are grouped by"
+        of_groups = any(n.type in WINDOWS for n in node.inputs[0].walk())
+        instead = "everything that its rows are grouped by, and their window" if of_groups else ", ".join(_place(node))
         yield (
             "a Top-N whose rows may be equal in its order",
             f"further columns in ORDER BY, up to {instead}: of equal rows, which come first depends on the run",
         )
-    for index in _sorted_by(node):
+    for index in order_of(node):
         if is_approximate(node.inputs[0].types[index]) and not is_finite_column(node.inputs[0], index):
             yield (
                 f"a Top-N in the order of {node.inputs[0].columns[index]}, a DOUBLE or FLOAT: NaN has no place in it",
@@ -434,29 +426,17 @@ def _rank(product: Product, node: Node) -> Found:
             )
 
 
-def _sorted_by(node: Node) -> set[int]:
-    order = node.body.get("orderBy") or node.body.get("sortSpec") or {}
-    return {int(f["index"]) for f in order.get("fields") or ()}
-
-
 def _is_total(node: Node) -> bool:
     """Whether no two rows are equal in what a Top-N sorts by: by their places in the log, or by a window's groups."""
-    before, fields = node.inputs[0], _sorted_by(node)
-    if set(_place(node)) <= {before.columns[i] for i in fields}:
-        return True
-    fields |= {int(i) for i in (node.body.get("partitionSpec") or {}).get("fields") or ()}
-    groups = [o for o in (origin(before, i) for i in fields) if o.kind == "group"]
-    windows = [n for n in before.walk() if n.type in WINDOWS]
-    if len(windows) != 1:
-        return False
-    [window] = windows
-    return {o.index for o in groups} == set(range(len(window.body["grouping"]))) and keeps_apart(before, window)
+    fields = order_of(node)
+    by = [int(i) for i in (node.body.get("partitionSpec") or {}).get("fields") or ()]
+    return is_placed(node, fields) or without_equals(node, [*fields, *by])
 
 
 def _place(node: Node) -> tuple[str, ...]:
     """The columns that tell records apart: their topic, too, where a UNION has several."""
     several = any(n.type == "union" for n in node.walk())
-    return ("log_topic",) * several + ("log_partition", "log_offset")
+    return ("log_topic",) * several + PLACE
 
 
 _OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
@@ -489,11 +469,15 @@ _OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
     "window-rank": _rank,
     "over-aggregate": _over,
     "interval-join": _interval_join,
+    "match": _match,
     "correlate": _correlate,
     "python-correlate": _correlate,
     "deduplicate": _deduplicate,
     "sink": _sink,
 }
+
+SAFE_OPERATORS = frozenset(_OPERATORS)
+"""By the names that the compiled plan has; each with the conditions of its rule."""
 
 
 def _operator(product: Product, node: Node) -> Found:
@@ -515,20 +499,36 @@ def _arguments_of(node: Node, call: dict[str, Any]) -> frozenset[str]:
     return frozenset(before[int(i)] for i in call.get("argList") or () if int(i) < len(before))
 
 
-def _call(node: Node, call: dict[str, Any]) -> Found:
+def _kind(node: Node, call: dict[str, Any]) -> functions.Kind:
+    if node.type == "match":
+        return functions.Kind.pattern
+    return functions.Kind.aggregate if "argList" in call else functions.Kind.scalar
+
+
+def _own(product: Product) -> frozenset[str]:
+    """The functions that a product has beside Flink's: its Python functions, and its look-ups."""
+    settings = product.settings
+    keyed = [name for name, topic in settings.topics.items() if topic.key]
+    return frozenset((*settings.functions, *(f"{name}_at" for name in (*keyed, *settings.lookups))))
+
+
+def _call(product: Product, node: Node, call: dict[str, Any]) -> Found:
     name = function_name(call)
-    if name in _TIME_OF_RUN:
-        yield name, _TIME_OF_RUN[name]
+    if found := functions.refused(name, _kind(node, call), _own(product)):
+        yield found
     elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
         yield "UNIX_TIMESTAMP()", LOG_CLOCK
-    elif "argList" in call and name in _ORDER_OF_ARRIVAL:
-        yield f"{name}, which depends on the order of arrival", "MIN, MAX, or a Top-N in the order of a column"
     elif "argList" in call and name in _ROUNDED and _is_rounded(call):
         yield (
             f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
             f"{name}({EXACT}); or of integers, divided afterwards",
         )
-    elif "argList" in call and name in ("SUM", "SUM0", "$SUM0") and _is_narrow(call):
+    elif "argList" in call and name in ("SUM", "SUM0", "AVG") and (wide := _wide_decimal(node, call)):
+        yield (
+            f"{name} of {wide}, which depends on the order of arrival where it is too large",
+            f"{name}(CAST(x AS DECIMAL({_EXACT_DIGITS}, …)))",
+        )
+    elif "argList" in call and name in ("SUM", "SUM0") and _is_narrow(call) and not _all_small(node, call):
         yield f"{name} of {_base(call)}, which wraps around where it is too large", f"{name}(CAST(x AS BIGINT))"
     elif "argList" in call and name in ("MAX", "MIN") and _is_rounded(call) and not _all_finite(node, call):
         yield (
@@ -545,6 +545,24 @@ def _is_second_phase(node: Node) -> bool:
 def _all_finite(node: Node, call: dict[str, Any]) -> bool:
     """Whether an aggregate's argument is never NaN."""
     return all(is_finite_column(node.inputs[0], int(i)) for i in call["argList"])
+
+
+def _wide_decimal(node: Node, call: dict[str, Any]) -> str:
+    """The type of a DECIMAL whose sum may have more digits than there are; empty of others.
+
+    Flink's sum is NULL then and begins again with the next value.
+    """
+    for index in call["argList"]:
+        type_ = str(node.inputs[0].types[int(index)]) if node.inputs else ""
+        match = re.match(r"DECIMAL\((\d+), (\d+)\)", type_)
+        if match and int(match[1]) > _EXACT_DIGITS:
+            return match[0]
+    return ""
+
+
+def _all_small(node: Node, call: dict[str, Any]) -> bool:
+    """Whether an aggregate is of nothing but -1, 0, 1 and NULL, as in SUM(CASE WHEN … THEN 1 ELSE 0 END)."""
+    return all(is_flag(node.inputs[0], int(index)) for index in call["argList"])
 
 
 def _base(call: dict[str, Any]) -> str:

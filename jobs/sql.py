@@ -73,13 +73,13 @@ class Statement:
 
     @property
     def created_view(self) -> str | None:
-        """The name in CREATE [TEMPORARY] VIEW name …, None for every other statement, one with IF NOT EXISTS too."""
+        """The name in CREATE [TEMPORARY] VIEW name …; None of every other statement, of IF NOT EXISTS and a.b too."""
         match [t.text.upper() for t in self.tokens[:4]]:
-            case ["CREATE", "VIEW", "IF", _] | ["CREATE", "TEMPORARY", "VIEW", "IF"]:
+            case ["CREATE", "VIEW", "IF", _] | ["CREATE", "TEMPORARY", "VIEW", "IF"] | ["CREATE", "VIEW", _, "."]:
                 return None
             case ["CREATE", "VIEW", *_]:
                 return self.tokens[2].text.strip("`")
-            case ["CREATE", "TEMPORARY", "VIEW", _]:
+            case ["CREATE", "TEMPORARY", "VIEW", _] if self.words[4:5] != (".",):
                 return self.tokens[3].text.strip("`")
         return None
 
@@ -90,7 +90,7 @@ class Statement:
 
 def read_statements(file: Path) -> tuple[Statement, ...]:
     """The statements of a file in order; comments do not count as one."""
-    return split_statements(file, file.read_text())
+    return split_statements(file, file.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
 
 
 def split_statements(file: Path, text: str) -> tuple[Statement, ...]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
 from pyflink.common import Configuration
 from pyflink.java_gateway import get_gateway
-from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
+from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment, TableResult
 from pyflink.table.udf import udf
 
 from jobs import generate
 from jobs.bindings import Bindings, Catalog, sink_options, source_options
+from jobs.own_functions import ALLOWED, imported
 from jobs.product import Function, Output, Product, ProductError, seconds
 from jobs.sql import Statement, StatementError, quoted, read_statements
 
@@ -30,11 +31,15 @@ NOWHERE = Bindings(
     checkpoint_dir="file:///dev/null",
 )
 """What a check binds to: the plan is the same, and nothing is connected to."""
+_WORKER_MODE = "_python_worker_execution_mode"
+"""A variable of PyFlink's."""
 
 
 def environment(product: Product) -> TableEnvironment:
     """A streaming table environment with everything that decides a plan, and nothing of an attempt."""
     settings = product.settings
+    # Else PyFlink would offer to run functions in this process, to whoever asks, on every address of the machine.
+    os.environ[_WORKER_MODE] = "process"
     config = Configuration()
     for key, value in {
         "table.local-time-zone": settings.time_zone,
@@ -50,6 +55,9 @@ def environment(product: Product) -> TableEnvironment:
         "python.fn-execution.bundle.size": "20000",
         "python.fn-execution.arrow.batch.size": "10000",
         "python.metric.enabled": "false",
+        # A compiled plan names its tables; where they are is said by whoever runs it.
+        "table.plan.compile.catalog-objects": "IDENTIFIER",
+        "table.plan.restore.catalog-objects": "IDENTIFIER",
         # No OPTIONS hint: where and how a table is read is not the SQL's to say.
         "table.dynamic-table-options.enabled": "false",
         **settings.flink,
@@ -84,7 +92,7 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
 
 
 def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
-    """Declare the product's functions, its topics as tables, the look-ups of those with versions, and its views."""
+    """Declare the product's functions, its topics as tables, and the look-ups of those with versions."""
     settings = product.settings
     taken = {"if", *(found.lower() for found in env.list_functions())} if settings.functions else frozenset()
     for name, function in settings.functions.items():
@@ -101,9 +109,18 @@ def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) 
         keys = _list(_list(settings.topics[topic].key) for topic in topics.values())
         tables = _list(generate.log_table(topic) for topic in topics.values())
         _java("VersionsOfSeveral").declare(env._j_tenv, f"{name}_at", _list(topics), tables, keys)
-    if product.views_sql.is_file():
-        for statement in read_statements(product.views_sql):
-            _execute(env, statement)
+
+
+def declare_views(env: TableEnvironment, product: Product) -> None:
+    """Declare the product's views; StatementError for what Flink's own parser takes for anything else."""
+    for statement in read_statements(product.views_sql) if product.views_sql.is_file() else ():
+        try:
+            operation = env._j_tenv.getParser().parse(statement.text).get(0)
+            if str(operation.getClass().getSimpleName()) != "CreateViewOperation":
+                raise ValueError(f"{operation.getClass().getSimpleName()}, and views.sql has views alone")
+        except Exception as e:
+            raise StatementError(statement) from e
+        _execute(env, statement)
 
 
 def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
@@ -139,6 +156,25 @@ def add_insert(statements: StatementSet, statement: Statement) -> None:
         raise StatementError(statement) from e
 
 
+def run_plan(env: TableEnvironment, compiled: str) -> TableResult:
+    """Submit a job of this compiled plan, whose tables and functions are declared under their names."""
+    env._before_execute()
+    return TableResult(_loaded(env, compiled).execute())
+
+
+def translate(env: TableEnvironment, compiled: str) -> None:
+    """Make the operators of a compiled plan, and run nothing; Flink's own error for what it cannot run."""
+    _loaded(env, compiled).explain(_api().ExplainFormat.TEXT, get_gateway().new_array(_api().ExplainDetail, 0))
+
+
+def _loaded(env: TableEnvironment, compiled: str) -> Any:
+    return env._j_tenv.loadPlan(_api().PlanReference.fromJsonString(compiled))
+
+
+def _api() -> Any:
+    return get_gateway().jvm.org.apache.flink.table.api
+
+
 def _run(env: TableEnvironment, product: Product, generated: str) -> None:
     """What was generated from product.yaml and the schemas."""
     _execute(env, Statement(product.folder / "product.yaml", 0, generated, ()))
@@ -169,15 +205,14 @@ def _list(values: Iterable[Any]) -> Any:
 
 def _imported(product: Product, name: str, function: Function) -> Any:
     """A PyFlink function around plain Python, called with values or, vectorised, with pandas Series."""
-    module, _, attribute = function.python.partition(":")
     try:
-        call: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        call = imported(function.python)
     except Exception as e:
-        expected = f"functions.{name}.python: module:function, such as udfs.privacy:pseudonym"
+        expected = f"functions.{name}.python: {ALLOWED}"
         raise ProductError(product.folder / "product.yaml", expected, f"{function.python}: {e}") from e
     return udf(
         call,
         result_type=function.returns,
-        deterministic=function.deterministic,
+        deterministic=True,
         func_type="pandas" if function.vectorised else "general",
     )

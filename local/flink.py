@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from local import jars
+from jobs.processes import RELEASE_ENVIRONMENT
+from local import jars, objects
 from local.layout import FlinkPorts, Layout, java_home, python
 from local.preflight import port_free
 from local.supervise import Program
@@ -63,6 +64,8 @@ class Cluster:
     """Process size in MiB, as Flink divides it up; also below."""
     jobmanager_overhead_mb: int = 192
     taskmanager_mb: int = 4096
+    lib: Path | None = None
+    """FLINK_LIB_DIR, the jars of an attempt's release; None: those of FLINK_HOME."""
 
     @property
     def jobmanager(self) -> str:
@@ -95,6 +98,7 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
     ports, host = cluster.ports, "127.0.0.1"
     # Libraries unpack native code there, and a killed JVM leaves it.
     scratch = f"-Djava.io.tmpdir={cluster.tmp}"
+    store = objects.of(layout)
     return {
         "jobmanager.rpc.address": host,
         "jobmanager.rpc.port": ports.jobmanager_rpc,
@@ -107,7 +111,10 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "rest.bind-address": host,
         "rest.port": ports.rest,
         "rest.bind-port": ports.rest,
+        # No jar is uploaded and no job cancelled from the web page, and no other page's scripts may read it.
         "web.submit.enable": False,
+        "web.cancel.enable": False,
+        "web.access-control-allow-origin": cluster.rest,
         # The controller learns of a checkpoint from REST, and readers see it then: not 3 s later.
         "rest.cache.checkpoint-statistics.timeout": "200 ms",
         # It asks at a checkpoint whether operators dropped records: not what was known 10 s before.
@@ -126,7 +133,7 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "parallelism.default": 1,
         "pipeline.object-reuse": True,
         "classloader.check-leaked-classloader": False,
-        "execution.checkpointing.dir": layout.checkpoints.as_uri(),
+        "execution.checkpointing.dir": store.checkpoints if store else layout.checkpoints.as_uri(),
         "execution.checkpointing.savepoint-dir": (layout.home / "savepoints").as_uri(),
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.num-retained": 3,
@@ -135,6 +142,9 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
         "restart-strategy.exponential-delay.reset-backoff-threshold": "5 min",
+        # A TaskManager that has just started loads classes while a hundred tasks are handed to it, one after the other:
+        # with Flink's own 10 s a busy machine fails them, and again at each restart, without end.
+        "pekko.ask.timeout": "60 s",
         # A killed TaskManager is noticed after two unanswered heartbeats; a long garbage collection is not death.
         "heartbeat.interval": 2_000,
         "heartbeat.timeout": 30_000,
@@ -145,7 +155,8 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "env.java.home": str(java_home()),
         "env.log.dir": str(layout.logs),
         "env.pid.dir": str(cluster.pids),
-        "env.java.opts.all": java_options,
+        # UPPER, LOWER and the names of days and months are of a language, which must not be the machine's.
+        "env.java.opts.all": f"{java_options} -Duser.language=en -Duser.country=US",
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError {scratch}",
         # Tier4…: a job's classes are made for it and compiled anew. Only what is truly hot is worth the optimising
@@ -157,6 +168,7 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
                                      "-XX:+UseParallelGC -XX:+UseGCOverheadLimit -XX:GCTimeLimit=90 "
                                      f"-XX:GCHeapFreeLimit=5 -XX:+ExitOnOutOfMemoryError {scratch}",
         "taskmanager.jvm-exit-on-oom": True,
+        **(store.options if store else {}),
     }
 
 
@@ -182,9 +194,15 @@ def write(layout: Layout, own: list[Path]) -> None:
     for script in scripts.iterdir():
         if script.suffix != ".jar":
             script.chmod(0o755)  # wheels carry no run bits
-    _link(layout.flink / "lib", [*lib_jars(), *own])
+    stored = [path for jar, path in zip(jars.read_lock(objects.PART), jars.paths(objects.PART), strict=True)
+              if jar in objects.needed(layout)]
+    plugins = [path for path in stored if path.name.startswith(objects.PLUGIN)]
+    _link(layout.flink / "lib", [*lib_jars(), *(path for path in stored if path not in plugins), *own])
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
-    (layout.flink / "plugins").mkdir(exist_ok=True)
+    shutil.rmtree(layout.flink / "plugins", ignore_errors=True)
+    (layout.flink / "plugins").mkdir()
+    if plugins:
+        _link(layout.flink / "plugins" / objects.PART, plugins)
     write_conf(layout, session(layout))
     (layout.flink / "conf" / "log4j-cli.properties").write_text(LOG4J_CLIENT)
     (layout.flink / "conf" / "log4j-session.properties").write_text(LOG4J_CLIENT)
@@ -196,7 +214,10 @@ def write_conf(layout: Layout, cluster: Cluster) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     own = yaml.safe_load((_wheel() / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
     text = yaml.safe_dump(settings(layout, cluster, _options(own)), sort_keys=False, width=10_000)
-    (cluster.conf / "config.yaml").write_text(text)
+    file = cluster.conf / "config.yaml"
+    file.touch()
+    file.chmod(0o600)  # there may be the keys of an object store in it
+    file.write_text(text)
     (cluster.conf / "log4j-console.properties").write_text(LOG4J_CONSOLE)
 
 
@@ -221,7 +242,9 @@ def environment(layout: Layout, cluster: Cluster) -> dict[str, str]:
         "JAVA_HOME": str(java_home()),
         "FLINK_HOME": str(layout.flink),
         "FLINK_CONF_DIR": str(cluster.conf),
+        **({"FLINK_LIB_DIR": str(cluster.lib)} if cluster.lib else {}),
         "KAPPA_SECRETS": str(layout.secrets),
+        **RELEASE_ENVIRONMENT,
     }
 
 

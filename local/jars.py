@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -143,3 +144,13 @@ def _download(jar: Jar, folder: Path) -> Path:
     group, artifact, version, classifier, packaging = jar.fields
     component = MavenContext(repo_cache=folder, timeout=60).project(group, artifact).at_version(version)
     return component.artifact(classifier, packaging).resolve()
+
+
+def main() -> None:
+    """`python -m local.jars PART…`: fetch the jars of these parts into the cache, as a layer of an image."""
+    wanted = frozenset(sys.argv[1:])
+    ensure([jar for jar in read_lock() if jar.parts & wanted], cache_folder(), print)
+
+
+if __name__ == "__main__":
+    main()

@@ -79,6 +79,10 @@ class Ports:
         return self.base + 93
 
     @property
+    def controller(self) -> int:
+        return self.base + 94
+
+    @property
     def of(self) -> dict[str, tuple[int, ...]]:
         """The ports of each program."""
         return {
@@ -86,6 +90,7 @@ class Ports:
             "registry": (self.registry, self.registry_health),
             "jobmanager": self.flink.jobmanager,
             "taskmanager": self.flink.taskmanager,
+            "controller": (self.controller,),
         }
 
     @property

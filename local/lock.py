@@ -21,7 +21,10 @@ FILES = {
         "org.apache.hadoop:hadoop-client-api:3.4.2",
         "org.apache.hadoop:hadoop-client-runtime:3.4.2",
         "org.xerial:sqlite-jdbc:3.54.1.0",
+        "org.postgresql:postgresql:42.7.14",
     ],
+    # Only where config.yaml names an object store. 2.1.0 is the newest that is published for Flink 2.1.
+    "s3": ["org.apache.flink:flink-s3-fs-hadoop:2.1.0", "org.apache.iceberg:iceberg-aws-bundle:1.11.0"],
     # ASM changes compiled classes of Flink's: see local/patches.py.
     "build": ["org.eclipse.jdt:ecj:3.40.0", "org.ow2.asm:asm:9.8"],
     "test": ["org.junit.platform:junit-platform-console-standalone:1.13.4"],

@@ -1,7 +1,8 @@
 """Faults of Flink that are cured when it is installed: a few of its methods answer with ours, in a jar before its own.
 
-No source of Flink is copied: its compiled class is changed, and only the one class file that a patch was made for.
-Flink puts `lib/*.jar` on its class path sorted by name, and the first class of a name counts.
+So are those of Beam, which comes in one of Flink's jars. No source of theirs is copied: a compiled class is changed,
+and only the one class file that a patch was made for. Flink puts `lib/*.jar` on its class path sorted by name, and the
+first class of a name counts.
 """
 
 from __future__ import annotations
@@ -52,11 +53,13 @@ class Patch:
     sha256: str
     """Of the class file in that release."""
     issues: tuple[str, ...]
-    """Upstream's."""
+    """Upstream's; none that is known: empty."""
     faults: str
     """What goes wrong without it."""
     replacements: tuple[Replacement, ...]
 
+
+_NETTY = "org/apache/beam/vendor/grpc/v1p60p1/io/grpc/netty/NettyServerBuilder"
 
 PATCHES = (
     Patch(
@@ -76,6 +79,18 @@ PATCHES = (
                         "kappa/flink/WindowTriggers.lastInstant"),
             Replacement("method", "toEpochMills(JLjava/time/ZoneId;)J",
                         "kappa/flink/WindowTriggers.lastInstant"),
+        ),
+    ),
+    Patch(
+        type="org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory",
+        artifact="flink-python",
+        release="2.1.3",
+        sha256="c1118447c1a3ca918c1a766c1319a42789455667f0ad312689ffabed3849cfe9",
+        issues=(),
+        faults="A TaskManager's servers for its Python workers listen on every address of the machine, without "
+               "authentication: whoever reaches one takes a worker's place.",
+        replacements=(
+            Replacement("calls", f"{_NETTY}.forPort(I)L{_NETTY};", "kappa/flink/LoopbackServers.forPort"),
         ),
     ),
 )
@@ -126,7 +141,7 @@ def _unexpected(patch: Patch, found: str) -> ConfigError:
         f"Flink's class {patch.type} is not the one that its patch was made for",
         expected=f"SHA-256 {patch.sha256}, as in {patch.artifact}-{patch.release}.jar", found=found,
         next=f"install the pinned apache-flink again; for another release of Flink, see whether it cures "
-             f"{', '.join(patch.issues)}, then adapt or remove the patch in local/patches.py",
+             f"{', '.join(patch.issues) or 'this'}, then adapt or remove the patch in local/patches.py",
     )
 
 

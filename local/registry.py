@@ -29,7 +29,10 @@ def unpack(cache: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
         whole = Path(scratch) / "app"
         with tarfile.open(jars.path_of("apicurio-registry-app", cache)) as archive:
-            archive.extractall(whole, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(whole, filter="data")
+            else:  # Python 3.11.2, which Debian 12 has, knows no filters; the archive is the pinned one
+                archive.extractall(whole)
         try:
             whole.rename(target)
         except OSError:

@@ -13,18 +13,21 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import httpx
 import yaml
 
-from local import clusters, flink, jars, kafka, preflight, registry
+from local import clusters, flink, jars, kafka, objects, preflight, privacy, registry
 from local.format_jar import build_format_jar
 from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
 from local.patches import JAR_NAME, build_patches_jar
 from local.supervise import DEAD, Program, State, Supervisor, configuration, end_orphans, resident_mb
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
+from replay.settings import VERSION
 
 Progress = Callable[[str], None]
-CONFIG_HEADER = "# Written by `kappa up` for its embedded stack; remove this line to keep your own changes.\n"
-READY_SECONDS = 120
+CONFIG_HEADER = f"{objects.HEADER} for its embedded stack; remove this line to keep your own changes.\n"
+READY_SECONDS = 240
+"""Of the stack: on two busy cores all of its JVMs together took two minutes."""
 CLUSTER_READY_SECONDS = 60
 """The same, further, for each Flink cluster beside the session cluster."""
 ORDER = ("kafka", "registry", "jobmanager", "taskmanager", "controller")
@@ -66,9 +69,9 @@ def remembered_port_base(home: Path) -> int | None:
                           next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base N") from e
 
 
-def jars_needed() -> list[jars.Jar]:
+def jars_needed(layout: Layout) -> list[jars.Jar]:
     """The jars of the running stack; those of the tests are fetched by the tests."""
-    return [jar for jar in jars.read_lock() if jar.parts != {"test"}]
+    return [*(jar for jar in jars.read_lock() if not jar.parts <= {"test", objects.PART}), *objects.needed(layout)]
 
 
 def programs(layout: Layout, cache: Path) -> list[Program]:
@@ -83,14 +86,25 @@ def programs(layout: Layout, cache: Path) -> list[Program]:
 
 
 def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
-    """Programs that others talk to, with the question whether they answer."""
+    """Programs that answer others, with the question whether they do."""
     found: dict[str, Callable[[], bool]] = {
         "kafka": partial(kafka.ready, layout), "registry": partial(registry.ready, layout),
     }
     for cluster in (flink.session(layout), *clusters.known(layout)):
         found[cluster.jobmanager] = partial(flink.jobmanager_ready, cluster)
         found[cluster.taskmanager] = partial(flink.taskmanager_ready, cluster)
+    if is_written(layout):  # else nobody knows where the controller answers
+        found["controller"] = partial(controller_ready, layout)
     return found
+
+
+def controller_ready(layout: Layout) -> bool:
+    """Whether its loop goes round."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{layout.ports.controller}/healthz", timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 200
 
 
 def port_map(layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -155,6 +169,7 @@ def _place(state: State) -> tuple[int, str]:
 def locked(layout: Layout, progress: Progress) -> Iterator[None]:
     """One `kappa up` or `kappa down` at a time per home; the others wait."""
     try:
+        privacy.make_private(layout.home, progress)
         layout.run.mkdir(parents=True, exist_ok=True)
         stream = layout.lock.open("a+")
     except OSError as e:
@@ -181,13 +196,13 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     for problem in preflight.problems(layout, port_map(layout)):
         raise problem.error()
     cache = jars.cache_folder()
-    jars.ensure([jar for jar in jars.read_lock() if jar.parts != {"test"}], cache, progress)
+    jars.ensure(jars_needed(layout), cache, progress)
     registry.unpack(cache)
     _write(layout, cache, progress)
     if kafka.format_storage(layout):
         progress("formatted Kafka's storage")
     progress(f"starting the stack in {layout.home} on ports {layout.ports.registry_health}–"
-             f"{layout.ports.kafka_controller}")
+             f"{layout.ports.controller}")
     supervisor.start()
 
 
@@ -200,7 +215,7 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     write_secret(layout.secrets / "pseudonym.key")
     kafka.write(layout)
     registry.write(layout)
-    flink.write(layout, _own_jars(layout, cache))
+    flink.write(layout, own_jars(layout, cache))
     clusters.write_all(layout)
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
     layout.stack_file.write_text(yaml.safe_dump({"port_base": layout.ports.base}))
@@ -208,7 +223,7 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
         progress(f"kept {layout.settings}: it is not one that kappa up wrote")
 
 
-def _own_jars(layout: Layout, cache: Path) -> list[Path]:
+def own_jars(layout: Layout, cache: Path) -> list[Path]:
     """The home's own, as two homes of different versions may share the cache."""
     ecj, asm, folder = jars.path_of("ecj", cache), jars.path_of("asm", cache), layout.home / "format"
     libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
@@ -231,6 +246,7 @@ def settings_of(layout: Layout) -> dict[str, object]:
     """config.yaml for this stack."""
     catalog, warehouse = layout.lake / "catalog.db", layout.lake / "warehouse"
     return {
+        "version": VERSION,
         "kafka": {"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}"},
         "registry": registry.url(layout),
         "flink": {
@@ -248,18 +264,24 @@ def settings_of(layout: Layout) -> dict[str, object]:
         },
         "store": f"sqlite:///{layout.home / 'store.db'}",
         "secrets": str(layout.secrets),
+        "controller": {"port": layout.ports.controller},
     }
 
 
 def addresses(layout: Layout) -> dict[str, str]:
     """What a person or another client connects to."""
     return {"kafka": f"127.0.0.1:{layout.ports.kafka}", "registry": registry.url(layout),
-            "flink": flink.session(layout).rest}
+            "flink": flink.session(layout).rest, "metrics": f"http://127.0.0.1:{layout.ports.controller}/metrics"}
+
+
+def is_written(layout: Layout) -> bool:
+    """Whether config.yaml is there, and one that `kappa up` wrote."""
+    return layout.settings.exists() and layout.settings.read_text().startswith(CONFIG_HEADER.split(";")[0])
 
 
 def write_settings(layout: Layout) -> bool:
     """Write config.yaml unless a person made it their own; whether it was written."""
-    if layout.settings.exists() and not layout.settings.read_text().startswith(CONFIG_HEADER.split(";")[0]):
+    if layout.settings.exists() and not is_written(layout):
         return False
     text = CONFIG_HEADER + yaml.safe_dump(settings_of(layout), sort_keys=False)
     fresh = layout.settings.with_suffix(".new")

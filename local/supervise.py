@@ -56,7 +56,7 @@ def configuration(layout: Layout, programs: Sequence[Program]) -> str:
     sections = [_section("supervisord", {
         "logfile": layout.logs / "supervisor.log", "logfile_maxbytes": "5MB", "logfile_backups": 2,
         "pidfile": layout.supervisor_pid, "childlogdir": layout.logs, "directory": layout.home,
-        "minfds": minfds, "identifier": "kappa",
+        "minfds": minfds, "identifier": "kappa", "umask": "077",
     }), _section("unix_http_server", {"file": layout.socket, "chmod": "0600"}), _section(
         "rpcinterface:supervisor",
         {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"}),

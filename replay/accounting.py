@@ -21,8 +21,12 @@ time, or for its window to close. may_be_ahead: the same, if its computed time i
 `max_ahead` allows. versions: read into a dimension or reference. markers: offsets without a record (ends of
 transactions, aborted records)."""
 
-_SAMPLE = 10
-_READ_THROUGH = 50_000
+UNACCOUNTED = "unaccounted"
+SAMPLE = 10
+"""Offsets that are named of each finding."""
+WINDOW = 1 << 17
+"""Offsets that are looked at together."""
+READ_THROUGH = 50_000
 """Records between two wanted ones that are cheaper to read than to seek past."""
 
 
@@ -38,7 +42,8 @@ class PartitionAudit:
     unaccounted: int
     violations: Mapping[str, int] = field(default_factory=dict)
     """What else is wrong. offsets_twice: in two rows, or in two classes. events_twice: rows of one event.
-    wrong_rejects: rejected for a reason that is not true of it, or with another payload."""
+    wrong_rejects: rejected for a reason that is not true of it, or with another payload. keys_astray: records of a key
+    that another partition has too, though the topic is `keyed_by` it."""
     samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Some offsets of `unaccounted` and of each violation."""
 
@@ -82,41 +87,65 @@ class AuditReport:
         }
 
 
-def reconcile(topic: str, partition: int, covered: int, found: Mapping[str, Sequence[Offsets]],
-              violations: Mapping[str, Offsets] | None = None) -> PartitionAudit:
-    """Count every offset below `covered` once.
+class Tally:
+    """One partition, counted window by window: what is held grows with a window, not with the log."""
 
-    `found` has, per class, one array of offsets per table that they were found in; an offset repeated within one array
-    or found in two classes is a violation. Offsets from `covered` on are left to a later audit.
-    """
-    classes = np.zeros(covered, dtype=np.uint8)
-    twice = np.zeros(covered, dtype=np.bool_)
-    for number, name in reversed(list(enumerate(CLASSES, start=1))):  # rows last: they win over other classes
-        for offsets in found.get(name, ()):
-            times = np.bincount(offsets[(offsets >= 0) & (offsets < covered)], minlength=covered)
-            present = times > 0
-            twice |= (times > 1) | (present & (classes != 0) & (classes != number))
-            classes[present] = number
-    counts = np.bincount(classes, minlength=len(CLASSES) + 1)
-    wrong = {"offsets_twice": np.flatnonzero(twice), **(violations or {})}
-    samples = {"unaccounted": np.flatnonzero(classes == 0)[:_SAMPLE], **{n: o[:_SAMPLE] for n, o in wrong.items()}}
-    return PartitionAudit(
-        topic, partition, covered,
-        counts={name: int(counts[number]) for number, name in enumerate(CLASSES, start=1) if counts[number]},
-        unaccounted=int(counts[0]),
-        violations={name: len(offsets) for name, offsets in wrong.items() if len(offsets)},
-        samples={name: tuple(int(o) for o in offsets) for name, offsets in samples.items() if len(offsets)})
+    def __init__(self, topic: str, partition: int, covered: int) -> None:
+        self.topic, self.partition, self.covered = topic, partition, covered
+        self._counts: Counter[str] = Counter()
+        self._wrong: Counter[str] = Counter()
+        self._samples: dict[str, list[int]] = {}
+
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """Half-open ranges of offsets, in order, up to the covered one."""
+        for start in range(0, self.covered, WINDOW):
+            yield start, min(start + WINDOW, self.covered)
+
+    def count(self, start: int, end: int, found: Mapping[str, Sequence[Offsets]]) -> Offsets:
+        """Count every offset of a window once; those that nothing has are returned.
+
+        `found` has, per class, one array of offsets of the window per table that they were found in; an offset repeated
+        within one array or found in two classes is a violation.
+        """
+        classes = np.zeros(end - start, dtype=np.uint8)
+        twice = np.zeros(end - start, dtype=np.bool_)
+        for number, name in reversed(list(enumerate(CLASSES, start=1))):  # rows last: they win over other classes
+            for offsets in found.get(name, ()):
+                times = np.bincount(offsets - start, minlength=end - start)
+                present = times > 0
+                twice |= (times > 1) | (present & (classes != 0) & (classes != number))
+                classes[present] = number
+        counts = np.bincount(classes, minlength=len(CLASSES) + 1)
+        for number, name in enumerate(CLASSES, start=1):
+            self.add(name, int(counts[number]))
+        self.wrong("offsets_twice", np.flatnonzero(twice) + start)
+        return np.flatnonzero(classes == 0) + start
+
+    def add(self, name: str, count: int) -> None:
+        """So many offsets, counted nowhere else, are of a class."""
+        self._counts[name] += count
+
+    def wrong(self, name: str, offsets: Offsets) -> None:
+        """A violation at these offsets."""
+        self.wrong_ones(name, len(offsets), offsets[:SAMPLE].tolist())
+
+    def wrong_ones(self, name: str, count: int, samples: Iterable[int]) -> None:
+        """A violation, or `unaccounted`, so often; the first offsets of it."""
+        self._wrong[name] += count
+        known = [*self._samples.get(name, ()), *samples]
+        self._samples[name] = sorted(known)[:SAMPLE]
+
+    def result(self) -> PartitionAudit:
+        """What is in no class is not accounted for."""
+        counts = {name: self._counts[name] for name in CLASSES if self._counts[name]}
+        return PartitionAudit(
+            self.topic, self.partition, self.covered, counts=counts,
+            unaccounted=self.covered - sum(counts.values()),
+            violations={name: n for name, n in self._wrong.items() if n and name != UNACCOUNTED},
+            samples={name: tuple(offsets) for name, offsets in self._samples.items() if offsets})
 
 
-def missing(covered: int, found: Iterable[Offsets]) -> Offsets:
-    """Offsets below `covered` that are in none of the arrays, ascending."""
-    unseen = np.ones(covered, dtype=np.bool_)
-    for offsets in found:
-        unseen[offsets[(offsets >= 0) & (offsets < covered)]] = False
-    return np.flatnonzero(unseen)
-
-
-def ranges(offsets: Offsets, read_through: int = _READ_THROUGH) -> Iterator[tuple[int, int]]:
+def ranges(offsets: Offsets, read_through: int = READ_THROUGH) -> Iterator[tuple[int, int]]:
     """Half-open ranges that contain all the offsets (ascending), joined where the gap is small."""
     if len(offsets):
         for part in np.split(offsets, np.flatnonzero(np.diff(offsets) > read_through) + 1):

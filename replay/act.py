@@ -9,7 +9,10 @@ from typing import Protocol, assert_never
 
 from jobs.product import Product, seconds
 from replay import steps as step
-from replay.errors import ConflictError, RefusedError
+from replay.clusters import Started
+from replay.errors import ConflictError, PartlyPublishedError, RefusedError, RetryableError
+from replay.events import Event, Reason
+from replay.log_identity import Identity
 from replay.model import (
     CANDIDATE,
     KEPT_POSITIONS,
@@ -23,7 +26,9 @@ from replay.model import (
     State,
     Tables,
 )
-from replay.store import Event, Lease, StaleLeaseError, Store
+from replay.offsets import Offsets
+from replay.partitions import with_told
+from replay.store import Lease, StaleLeaseError, Store
 
 
 class Hands(Protocol):
@@ -31,8 +36,9 @@ class Hands(Protocol):
 
     def product(self, attempt: Attempt, state: ProductState) -> Product: ...
 
-    def start_cluster(self, attempt: Attempt) -> str:
-        """Start the attempt's own Flink cluster; its REST address. RefusedError when there is no room for it."""
+    def start_cluster(self, attempt: Attempt, release: Release) -> Started:
+        """Start the attempt's own Flink cluster, with its release's jars. RefusedError when there is no room for it, or
+        the jars are gone."""
 
     def stop_cluster(self, attempt: Attempt) -> None: ...
 
@@ -42,10 +48,26 @@ class Hands(Protocol):
     def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         """Tables, branch and bindings of an attempt; `fence` raises when it may be over by now."""
 
+    def other_jars(self, attempt: Attempt, release: Release) -> str:
+        """The jars of the session cluster that are others than its release's, where a cluster of its own would have
+        these; empty: none."""
+
+    def other_runtime(self, product: Product, attempt: Attempt, release: Release) -> str:
+        """What of the runtime is another one than its release was built with; empty: nothing."""
+
+    def log_identity(self, product: Product, attempt: Attempt, positions: Offsets) -> Identity:
+        """The topics of a product, and a record below each of some positions; what the attempt knows already, where
+        the log is another one by now."""
+
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         """Start a client that hands its current job to Flink, unless `fence` raises; its answer is observed."""
 
-    def cancel(self, attempt: Attempt) -> None: ...
+    def not_ended(self, attempt: Attempt) -> tuple[str, ...]:
+        """Its jobs that run on the session cluster; those of its own cluster went with that."""
+        ...
+
+    def cancel(self, attempt: Attempt, job_id: str) -> None:
+        """Ask for the end of one of the attempt's jobs."""
 
     def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
         """What the product's checks say about these tables; `shown` is what readers see of another attempt."""
@@ -71,6 +93,9 @@ class Hands(Protocol):
         """Remove branch, files, checkpoints, consumer group and bindings; and columns that no attempt of `state` has,
         unless `fence` raises, as there may be others by now."""
 
+    def remove(self, state: ProductState, keep_tables: bool, fence: Callable[[], None]) -> None:
+        """Leave nothing of a product whose jobs have ended, or only its tables."""
+
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         """Remove snapshots of its branch that neither readers nor a resumption need."""
 
@@ -91,9 +116,9 @@ class Context:
     def save(self, *attempts: Attempt, durable: bool = True) -> None:
         self.store.save(self.lease, *attempts, durable=durable)
 
-    def note(self, what: str, detail: str, attempt: Attempt) -> None:
+    def note(self, reason: Reason, detail: str, attempt: Attempt) -> None:
         """Save an attempt, and put into the history what became of it."""
-        self.store.note(self.lease, Event(attempt.product, self.now(), attempt.name, what, detail), attempt)
+        self.store.note(self.lease, Event(attempt.product, self.now(), attempt.name, reason, detail), attempt)
 
 
 def perform(c: Context, what: step.Step) -> None:
@@ -105,8 +130,10 @@ def perform(c: Context, what: step.Step) -> None:
             _start_cluster(c, attempt)
         case step.Submit(attempt):
             _submit(c, attempt)
+        case step.NoteRefused(attempt, error):
+            _note_refused(c, attempt, error)
         case step.Confirm(attempt):
-            c.save(replace(attempt, confirmed=True, missing_since=None,
+            c.save(replace(attempt, confirmed=True, missing_since=None, refused="",
                            state=State.replaying if attempt.state is State.built else attempt.state))
         case step.NoteSubmitting(attempt):
             c.save(replace(attempt, submitted_at=c.now()))
@@ -114,9 +141,9 @@ def perform(c: Context, what: step.Step) -> None:
             c.save(replace(attempt, missing_since=c.now() if missing else None))
         case step.Resume(attempt, _, path, error):
             # Always a new id: with its old one the sink would take its own commits of before for its present work.
-            c.note("lost", error, replace(
+            c.note(Reason.lost, error, replace(
                 attempt, job_ids=(*attempt.job_ids, c.new_job_id()), restore=path, confirmed=False, submitted_at=None,
-                missing_since=None, restarts=0, resumes=attempt.resumes + 1))
+                missing_since=None, restarts=0, resumes=attempt.resumes + 1, refused=""))
         case step.StartOver(attempt, error):
             c.save(replace(attempt, stop=State.failed, error=error, promote=None),
                    new_attempt(c.state, attempt.release, attempt.parallelism, c.now(), c.new_job_id(),
@@ -125,18 +152,23 @@ def perform(c: Context, what: step.Step) -> None:
                                deadline=attempt.deadline if attempt.state in CANDIDATE else None))
         case step.GiveUp(attempt, state, error):
             c.save(replace(attempt, stop=state, error=error, promote=None))
-        case step.Cancel(attempt):
-            c.hands.cancel(attempt)
+        case step.Cancel(attempt, job_ids):
+            for job_id in job_ids:
+                c.hands.cancel(attempt, job_id)
         case step.End(attempt):
             assert attempt.stop is not None
+            for job_id in attempt.on_session:  # does not go with its cluster, and may have been taken for lost
+                c.hands.cancel(attempt, job_id)
             if attempt.cluster:
                 c.hands.stop_cluster(attempt)
             c.save(replace(attempt, state=attempt.stop))
         case step.Clean(attempt):
             _clean(c, attempt)
         case step.Expire(attempt):
-            c.hands.expire(c.hands.product(attempt, c.state), attempt, c.state)
-            c.save(replace(attempt, expired_at=c.now()))
+            product = c.hands.product(attempt, c.state)
+            c.hands.expire(product, attempt, c.state)
+            log = c.hands.log_identity(product, attempt, attempt.positions[-1].offsets if attempt.positions else {})
+            c.save(replace(attempt, expired_at=c.now(), log=log))
         case step.Favour(attempt):
             c.hands.give_priority(attempt)
             c.save(replace(attempt, favoured=True))
@@ -144,7 +176,7 @@ def perform(c: Context, what: step.Step) -> None:
             c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
         case step.NoteForeignOffsets(attempt, note):
             if note:
-                c.note("disturbed", note, replace(attempt, foreign_offsets=note))
+                c.note(Reason.disturbed, note, replace(attempt, foreign_offsets=note))
             else:
                 c.save(replace(attempt, foreign_offsets=""), durable=False)
         case step.NoteLateDropped(attempt, late_dropped):
@@ -152,7 +184,9 @@ def perform(c: Context, what: step.Step) -> None:
             if attempt.late_dropped:
                 c.save(noted)
             else:
-                c.note("disturbed", what.note, noted)
+                c.note(Reason.disturbed, what.note, noted)
+        case step.NotePartitions(attempt, counts, note):
+            c.note(Reason.repartitioned, note, replace(attempt, log=with_told(attempt.log, counts)))
         case step.Examine(attempt, checkpoint):
             _examine(c, attempt, checkpoint)
         case step.Recheck(attempt, published):
@@ -193,25 +227,40 @@ def new_attempt(state: ProductState, release: int, parallelism: int, now: float,
 
 def _start_cluster(c: Context, attempt: Attempt) -> None:
     try:
-        rest = c.hands.start_cluster(attempt)
+        started = c.hands.start_cluster(attempt, c.state.release(attempt.release))
     except RefusedError as e:
-        if attempt.state not in CANDIDATE:
-            raise
-        c.save(_refused(attempt, e))
-        return
+        if attempt.state in CANDIDATE:
+            c.save(_refused(attempt, e))
+            return
+        _note_refused(c, attempt, _told(e))
+        raise
     try:
         c.keepalive()
     except StaleLeaseError:
         if c.store.load(attempt.product).attempt(attempt.name).ended:
             c.hands.stop_cluster(attempt)  # nobody else will: it was over before the cluster had started
         raise
-    if rest != attempt.rest or attempt.favoured:
-        c.save(replace(attempt, rest=rest, favoured=False))
+    now = replace(attempt, rest=started.rest, own_jars=started.own_jars, favoured=False, refused="")
+    if now != attempt:
+        c.save(now)
 
 
 def _refused(attempt: Attempt, e: RefusedError) -> Attempt:
-    return replace(attempt, stop=State.failed, promote=None,
-                   error=f"{e.message}: expected {e.expected}, found {e.found}")
+    return replace(attempt, stop=State.failed, promote=None, error=_told(e))
+
+
+def _note_refused(c: Context, attempt: Attempt, error: str) -> None:
+    """In the history once, however often it is refused: the newest reason stays with the attempt."""
+    refused = replace(attempt, refused=error)
+    if attempt.refused:
+        c.save(refused)
+    else:
+        c.note(Reason.refused, error, refused)
+
+
+def _told(e: RefusedError) -> str:
+    remedy = f"; next: {e.next}" if e.next else ""
+    return f"{e.message}: expected {e.expected}, found {e.found}{remedy}"
 
 
 def _recorded(what: step.Record, now: float) -> Attempt:
@@ -234,7 +283,8 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
     checked = replace(attempt, checks=checks, recheck=False)
     if not checked.found_fault:
         state = State.audited if attempt.state is State.caught_up else attempt.state
-        c.save(replace(checked, state=state, audited_checkpoint=checkpoint.id))
+        log = c.hands.log_identity(tables.product, attempt, position.offsets)
+        c.save(replace(checked, state=state, audited_checkpoint=checkpoint.id, log=log))
         return
     error = f"checks failed: {checked.found_fault}"
     stop = attempt.stop if attempt.state is State.standby else State.failed  # one on standby stays where it is
@@ -247,9 +297,9 @@ def _recheck(c: Context, attempt: Attempt, published: Publication) -> None:
                       audited_checkpoint=published.checkpoint)
     release = f"the checks of r{attempt.metadata or attempt.release} on checkpoint {published.checkpoint}, as published"
     if checked.found_fault:
-        c.note("checks failed", f"{release}: {checked.found_fault}", checked)
+        c.note(Reason.checks_failed, f"{release}: {checked.found_fault}", checked)
     else:
-        c.note("checked", f"{release}: {len(checked.checks)} passed", checked)
+        c.note(Reason.checked, f"{release}: {len(checked.checks)} passed", checked)
 
 
 def _tables(c: Context, published: Publication) -> Tables:
@@ -272,19 +322,24 @@ def _verify(c: Context, shown: Attempt) -> None:
     c.save(shadow)
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: Finding) -> Reason:
     """What the history calls it."""
     if not finding.equal:
-        return "differs"
-    return "verified" if finding.rows else "not verified"
+        return Reason.differs
+    return Reason.verified if finding.rows else Reason.not_verified
 
 
 def _clean(c: Context, attempt: Attempt) -> None:
     """The list of files is stored first: once the branch is gone nothing else tells which they were.
 
     When it did not come to its end more may have to go by now: a last commit of its job, or what somebody else's ref
-    held until then.
+    held until then. RetryableError while a job of it runs: its submission came when nobody waited for it any more.
     """
+    if late := c.hands.not_ended(attempt):
+        for job_id in late:
+            c.hands.cancel(attempt, job_id)
+        raise RetryableError(f"{attempt.name} is not cleaned yet", expected="no job that writes to its branch",
+                             found=f"{', '.join(late)}, cancelled now", next="kappa status")
     product = c.hands.product(attempt, c.state)
     listed = tuple(sorted({*(attempt.garbage or ()), *c.hands.garbage(product, attempt)}))
     if listed != attempt.garbage:
@@ -295,23 +350,36 @@ def _clean(c: Context, attempt: Attempt) -> None:
 
 
 def _submit(c: Context, attempt: Attempt) -> None:
-    release = c.state.release(attempt.release)
+    release, before = c.state.release(attempt.release), attempt
+    if attempt.may_move and (differs := c.hands.other_jars(attempt, release)):
+        c.note(Reason.own_cluster, differs, replace(
+            attempt, cluster=attempt.full_name, rest="", on_session=attempt.job_ids[:-1]))
+        return
     try:
-        c.hands.prepare(c.hands.product(attempt, c.state), attempt, release, c.keepalive)
-        attempt = replace(attempt, submitted_at=c.now())
-        c.save(attempt)
+        product = c.hands.product(attempt, c.state)
+        c.hands.prepare(product, attempt, release, c.keepalive)
+        attempt = replace(attempt, submitted_at=c.now(), log=attempt.log or c.hands.log_identity(product, attempt, {}))
+        if differs := c.hands.other_runtime(product, attempt, release):
+            c.note(Reason.other_runtime, differs, attempt)
+        else:
+            c.save(attempt)
         c.hands.submit(attempt, release, c.keepalive)
     except RefusedError as e:
-        if attempt.state not in CANDIDATE:
-            raise
-        c.save(_refused(attempt, e))
+        if attempt.state in CANDIDATE:
+            c.save(_refused(attempt, e))
+            return
+        # No client was started: the next pass tries again, and says why again.
+        _note_refused(c, before, _told(e))
+        raise
 
 
 def _finish_publish(c: Context, publication: Publication) -> None:
     attempt = c.state.attempt(publication.attempt_name)
+    product = c.hands.product(attempt, c.state)
     try:
-        c.hands.publish(c.hands.product(attempt, c.state), publication.after, publication.before,
-                        c.keepalive)
+        c.hands.publish(product, publication.after, publication.before, c.keepalive)
+    except (PartlyPublishedError, StaleLeaseError):
+        raise
     except ConflictError:
         # One that was begun earlier may have been done before somebody moved main: the journal must not forget it.
         if publication != c.state.unfinished:

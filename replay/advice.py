@@ -48,6 +48,11 @@ def _advice(product: Product, kind: str, p: PartitionAudit) -> str:
         case "wrong_rejects":
             return (f"of {name} a replay judges them anew, as when their schema was registered after the job had read "
                     f"them: {again}")
+        case "keys_astray":
+            return (f"records of one key of {name} are in several partitions (the number of partitions was changed, or "
+                    "a producer chooses them otherwise), so their order in ROWS OVER, LAG or MATCH_RECOGNIZE depends "
+                    f"on the run: leave keyed_by: [{', '.join(topic.keyed_by)}] out of product.yaml, and what needs "
+                    "it out of the SQL")
         case _:  # a record in two rows or two classes, a version that is in no class
             return f"of {name} a replay writes them anew: {again}"
 

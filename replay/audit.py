@@ -1,33 +1,40 @@
-"""The audit: the log's offsets below the covered position against what the tables hold."""
+"""The audit: the log's offsets below the covered position against what the tables hold.
+
+Neither the log nor the tables are ever held as a whole. DuckDB sorts the places of rows and rejects and spills what
+does not fit; the log is read beside them, window by window; records that no table has are spooled until all are known.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
-from jobs.product import Kind, Product, Role
-from replay import clock, log, query
+from jobs.product import REJECTS, Kind, Product, Role
+from replay import clock, log, places, query
 from replay.accounting import (
-    REJECTED,
+    SAMPLE,
+    UNACCOUNTED,
     AuditReport,
     Offsets,
     PartitionAudit,
+    Tally,
     array,
-    missing,
     ranges,
-    reconcile,
 )
 from replay.decoding import Decoder, UndecodableError
 from replay.errors import RefusedError
+from replay.forward import Forward
 from replay.judging import Reject, rightly_rejected, waits_until
+from replay.lost import Lost, event_of, knowing, of_topic, tables_of
+from replay.offsets import partitions as places_of
+from replay.places import Places, Rejected
 from replay.settings import Settings
+from replay.spool import Spool, digest
 
 __all__ = ["AuditReport", "LogReader", "PartitionAudit", "Subject", "audit"]
 
@@ -67,115 +74,152 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
             schemas = {topic: product.schema_file(topic).read_text() for topic in product.topics}
             reader = _Kafka(settings, stack.enter_context(Decoder(settings, schemas)))
         tables = _Tables(connection, product)
-        work = _Audit(product, subject, reader, tables, clock.at_position(product, subject.covered, reader))
-        partitions: list[PartitionAudit] = []
+        work = _Audit(settings, product, subject, reader, tables,
+                      clock.at_position(product, subject.covered, reader))
+        tallies: list[Tally] = []
         for topic, settings_of in product.topics.items():
-            one = work.events if settings_of.role is Role.events else work.versions
-            partitions += one(topic)
-        return AuditReport(product.name, tuple(partitions), tables.stray_rows(subject.covered))
+            tallies += work.events(topic) if settings_of.role is Role.events else work.versions(topic)
+        return AuditReport(product.name, tuple(t.result() for t in tallies), tables.stray_rows(subject.covered))
+
+
+_Accepted = Callable[[int, int, int, Mapping[str, Any]], None]
+"""What happens to a record that decodes and that no table has: partition, offset, timestamp, fields."""
 
 
 @dataclass(frozen=True)
 class _Audit:
     """One audit: what it reads from, and one method per kind of topic."""
 
+    settings: Settings
     product: Product
     subject: Subject
     reader: LogReader
     tables: _Tables
     watermark: float
 
-    def events(self, topic: str) -> Iterator[PartitionAudit]:
-        rows = self.tables.rows(topic)
-        if not rows:
+    def events(self, topic: str) -> list[Tally]:
+        if not tables_of(self.product, topic):
             raise RefusedError(f"topic {topic} cannot be accounted for", next="add one to product.yaml",
                                expected=f"an output with a row for each of its records: SELECT … FROM "
                                         f"{self.product.sql_name(topic)}", found="none")
-        rejects = self.tables.rejects(topic)
-        events_twice = self.tables.events_twice(topic)
-        for partition, covered in sorted(self.subject.covered[topic].items()):
-            rejected = _of_partition(rejects, partition, covered)
-            found: dict[str, list[Offsets]] = {
-                "rows": [offsets[partitions == partition] for partitions, offsets in rows], **_by_reason(rejected)}
-            lost = missing(covered, (offsets for arrays in found.values() for offsets in arrays))
-            found_in_log, wrong = self._look(topic, partition, lost, rejected)
-            yield reconcile(topic, partition, covered, {**found, **found_in_log},
-                            {"wrong_rejects": wrong, "events_twice": array(events_twice.get(partition, ()))})
+        rule, wait = self.product.topics[topic], self.product.longest_wait
+        lost = Lost(self.product, topic, self.settings.spill, self.settings.queries)
 
-    def _look(self, topic: str, partition: int, lost: Offsets,
-              rejected: Mapping[int, list[Reject]]) -> tuple[dict[str, list[Offsets]], Offsets]:
-        """Read the missing and the rejected records: the classes of the former, the wrong ones of the latter."""
-        wanted, rule, wrong = set(lost.tolist()), self.product.topics[topic], []
-        heartbeats: list[int] = []
-        records: dict[int, dict[str, Any]] = {}
-        until: dict[int, tuple[int, int]] = {}
-        absent = set(wanted)
-        for start, end in ranges(np.union1d(lost, array(rejected))):
-            for offset, appended, value in self.reader.read(topic, partition, start, end):
-                absent.discard(offset)
-                if offset in rejected:
-                    if not self._rightly_rejected(topic, rejected[offset], appended, value):
+        def accepted(partition: int, offset: int, appended: int, record: Mapping[str, Any]) -> None:
+            lost.add(partition, offset, waits_until(rule, appended, record, wait), record)
+
+        with lost:
+            tallies = self._tallies(topic, self.tables.rows(topic), accepted)
+            self._classify(topic, lost, tallies)
+        for partition, count, samples in self.tables.events_twice(topic):
+            if partition in tallies:
+                tallies[partition].wrong_ones("events_twice", count, samples)
+        for partition, count, samples in self._astray(topic):
+            tallies[partition].wrong_ones("keys_astray", count, samples)
+        return list(tallies.values())
+
+    def versions(self, topic: str) -> list[Tally]:
+        """Every record of a dimension or reference is read back."""
+        def accepted(partition: int, *_: object) -> None:
+            tallies[partition].add("versions", 1)
+
+        tallies: dict[int, Tally] = {}
+        self._tallies(topic, [], accepted, tallies)
+        return list(tallies.values())
+
+    def _tallies(self, topic: str, rows: Sequence[Places], accepted: _Accepted,
+                 tallies: dict[int, Tally] | None = None) -> dict[int, Tally]:
+        """Partition → its tally, for which the missing and the rejected records were read."""
+        tallies = {} if tallies is None else tallies
+        rejects = self.tables.rejects(topic)
+        for partition, covered in sorted(self.subject.covered[topic].items()):
+            tally = tallies[partition] = Tally(topic, partition, covered)
+            with Forward(self.reader, topic, partition, covered) as records:
+                for start, end in tally.windows():
+                    rejected = Rejected.of(rejects.take(partition, end))
+                    lost = tally.count(start, end, {
+                        "rows": [table.offsets(partition, end) for table in rows], **rejected.by_reason()})
+                    self._read(tally, records, lost, rejected, accepted)
+        return tallies
+
+    def _read(self, tally: Tally, records: Forward, lost: Offsets, rejected: Rejected, accepted: _Accepted) -> None:
+        """Of a window, count each record that is missing, and judge each that was rejected."""
+        wanted, groups = iter(lost.tolist()), rejected.groups()
+        missing, reject = next(wanted, None), next(groups, None)
+        heartbeats = markers = 0
+        wrong: list[int] = []
+        unexplained: list[int] = []
+        for start, end in ranges(np.union1d(lost, rejected.offsets)):
+            for offset, appended, value in records.between(start, end):
+                while missing is not None and missing < offset:
+                    markers, missing = markers + 1, next(wanted, None)
+                while reject is not None and reject[0] < offset:
+                    wrong.append(reject[0])  # of no record at all
+                    reject = next(groups, None)
+                if reject is not None and reject[0] == offset:
+                    if not self._rightly_rejected(tally.topic, reject[1], appended, value):
                         wrong.append(offset)
-                elif offset not in wanted:
+                    if missing == offset:  # for a reason that is no class
+                        unexplained.append(offset)
+                        missing = next(wanted, None)
+                    reject = next(groups, None)
                     continue
-                elif value is None:
-                    heartbeats.append(offset)
-                elif (record := self.reader.decode(topic, value)) is not None:
-                    records[offset] = record
-                    until[offset] = waits_until(rule, appended, record, self.product.longest_wait)
-        filtered = self.tables.filtered(topic, records)
-        duplicates = self._duplicates(topic, records) - filtered
-        left = set(records) - filtered - duplicates
-        classes = {
-            "heartbeats": heartbeats, "filtered": sorted(filtered), "duplicates": sorted(duplicates),
-            "open_windows": sorted(o for o in left if until[o][0] > self.watermark),
-            "may_be_ahead": sorted(o for o in left if until[o][0] <= self.watermark < until[o][1]),
-            "markers": sorted(absent)}
-        return {name: [array(offsets)] for name, offsets in classes.items()}, array(wrong)
-
-    def _duplicates(self, topic: str, records: Mapping[int, Mapping[str, Any]]) -> set[int]:
-        """Of missing records, the offsets of those whose event has a row."""
-        identity = self.product.topics[topic].identity
-        if not records or not identity:
-            return set()
-        if self.tables.knowing(topic, identity):
-            return self.tables.having(topic, identity, records)
-        shown = self._events_of_rows(topic, identity)  # no table has the identity: the log has
-        return {offset for offset, record in records.items() if _event(record, identity) in shown}
-
-    def _events_of_rows(self, topic: str, identity: Sequence[str]) -> set[tuple[Any, ...]]:
-        """The events of the records that have a row, read from the whole of the log."""
-        found: set[tuple[Any, ...]] = set()
-        for partition, covered in self.subject.covered[topic].items():
-            rows = {int(o) for partitions, offsets in self.tables.rows(topic) for o in offsets[partitions == partition]}
-            for offset, _, value in self.reader.read(topic, partition, 0, covered):
-                if offset in rows and value is not None and (record := self.reader.decode(topic, value)) is not None:
-                    found.add(_event(record, identity))
-        return found
-
-    def versions(self, topic: str) -> Iterator[PartitionAudit]:
-        rejects = self.tables.rejects(topic)
-        for partition, covered in sorted(self.subject.covered[topic].items()):
-            rejected = _of_partition(rejects, partition, covered)
-            classes: dict[str, list[int]] = {"versions": [], "heartbeats": []}
-            absent, wrong = np.ones(covered, dtype=np.bool_), []
-            for offset, appended, value in self.reader.read(topic, partition, 0, covered):
-                absent[offset] = False
-                if offset in rejected:
-                    if not self._rightly_rejected(topic, rejected[offset], appended, value):
-                        wrong.append(offset)
-                elif value is None:
-                    classes["heartbeats"].append(offset)
-                elif self.reader.decode(topic, value) is not None:
-                    classes["versions"].append(offset)
-            found = {name: [array(offsets)] for name, offsets in classes.items()}
-            found["markers"] = [np.flatnonzero(absent)]
-            yield reconcile(topic, partition, covered, {**_by_reason(rejected), **found},
-                            {"wrong_rejects": array(wrong)})
+                if missing != offset:
+                    continue
+                missing = next(wanted, None)
+                if value is None:
+                    heartbeats += 1
+                elif (record := self.reader.decode(tally.topic, value)) is not None:
+                    accepted(tally.partition, offset, appended, record)
+                else:
+                    unexplained.append(offset)
+        markers += sum(1 for _ in wanted) + (missing is not None)
+        wrong += [offset for offset, _ in ([reject, *groups] if reject else ())]
+        tally.add("heartbeats", heartbeats)
+        tally.add("markers", markers)
+        tally.wrong("wrong_rejects", array(wrong))
+        tally.wrong(UNACCOUNTED, array(unexplained))
 
     def _rightly_rejected(self, topic: str, rejects: list[Reject], appended: int, value: bytes | None) -> bool:
         record = None if value is None else self.reader.decode(topic, value)
         return all(rightly_rejected(self.product.topics[topic], r, appended, value, record) for r in rejects)
+
+    def _classify(self, topic: str, lost: Lost, tallies: Mapping[int, Tally]) -> None:
+        with ExitStack() as stack:
+            shown = stack.enter_context(self._events_of_rows(topic)) if lost.needs_shown else None
+            for found in lost.classified(self.tables.connection, self.watermark, shown):
+                if found.name == UNACCOUNTED:
+                    tallies[found.partition].wrong_ones(UNACCOUNTED, found.count, found.samples)
+                else:
+                    tallies[found.partition].add(found.name, found.count)
+
+    def _events_of_rows(self, topic: str) -> Spool:
+        """Digests of the events of the records that have a row, read from the whole of the log."""
+        identity = self.product.topics[topic].identity
+        found = Spool(self.settings.spill, ("high", "low"))
+        tables = self.tables.rows(topic)
+        for partition, covered in sorted(self.subject.covered[topic].items()):
+            with Forward(self.reader, topic, partition, covered) as records:
+                for start, end in Tally(topic, partition, covered).windows():
+                    shown = np.unique(np.concatenate([t.offsets(partition, end) for t in tables]))
+                    wanted = set(shown.tolist())
+                    for offset, _, value in records.between(start, end):
+                        if offset in wanted and value is not None and (
+                                record := self.reader.decode(topic, value)) is not None:
+                            found.add(digest(event_of(record, identity)))
+        return found
+
+    def _astray(self, topic: str) -> list[tuple[int, int, list[int]]]:
+        """Partition, how many keys there another partition before it has too, against `keyed_by`, and first offsets."""
+        columns = self.product.topics[topic].keyed_by
+        if not columns:
+            return []
+        with Spool(self.settings.spill, ("part", "off", "high", "low")) as keys:
+            for partition, covered in sorted(self.subject.covered[topic].items()):
+                for offset, _, value in self.reader.read(topic, partition, 0, covered):
+                    if value is not None and (record := self.reader.decode(topic, value)) is not None:
+                        keys.add((partition, offset, *digest(event_of(record, columns))))
+            return self.tables.in_several_partitions(keys)
 
 
 @dataclass(frozen=True)
@@ -185,99 +229,63 @@ class _Tables:
     connection: duckdb.DuckDBPyConnection
     product: Product
 
-    def _named(self, kind: Kind, of: str | None = None) -> list[str]:
-        return [n for n, o in self.product.outputs.items() if o.kind is kind and (of is None or of in o.of)]
+    def rows(self, topic: str) -> list[Places]:
+        """Per table of the topic: the places of its rows."""
+        return [Places(self.connection, places.of_rows(self._view(table), of_topic(self.product, table)),
+                       self._topic_of(table, topic)) for table in tables_of(self.product, topic)]
 
-    def rows(self, topic: str) -> list[tuple[Offsets, Offsets]]:
-        """Per table of the topic: partitions and offsets of its rows."""
-        found = []
-        for table in self._named(Kind.rows, topic):
-            columns = self.connection.execute(
-                f'SELECT log_partition, log_offset FROM "{table}"'
-                f" WHERE log_partition IS NOT NULL AND log_offset IS NOT NULL{self._of(table)}",
-                self._topic_of(table, topic)).fetchnumpy()
-            found.append((np.asarray(columns["log_partition"]), np.asarray(columns["log_offset"], dtype=np.int64)))
+    def rejects(self, topic: str) -> Places:
+        return Places(self.connection, places.of_rejects(self._view(REJECTS)), {"topic": topic})
+
+    def events_twice(self, topic: str) -> list[tuple[int, int, list[int]]]:
+        """Partition, how many rows there have an event that is in the table at another offset too, and first offsets;
+        the last row of each event."""
+        identity = ", ".join(f'"{c}"' for c in self.product.topics[topic].identity)
+        return [row for table in knowing(self.product, topic) for row in self.connection.execute(f"""
+            SELECT part, count(*), min(off, {SAMPLE}) FROM (
+                SELECT max(log_partition) AS part, max(log_offset) AS off FROM {self._view(table)}
+                WHERE TRUE{of_topic(self.product, table)} GROUP BY {identity}
+                HAVING min(log_offset) <> max(log_offset) OR min(log_partition) <> max(log_partition))
+            GROUP BY part""", self._topic_of(table, topic)).fetchall()]
+
+    def in_several_partitions(self, keys: Spool) -> list[tuple[int, int, list[int]]]:
+        """Per partition the keys that one before it has, each at its first offset there."""
+        if not keys.count:
+            return []
+        keys.into(self.connection, "keys")
+        self.connection.execute("CREATE OR REPLACE TEMP TABLE firsts AS"
+                                " SELECT high, low, part, min(off) AS off FROM keys GROUP BY ALL")
+        self.connection.execute("DROP TABLE keys")
+        found = self.connection.execute(f"""
+            WITH several AS (SELECT high, low, min(part) AS home FROM firsts GROUP BY ALL HAVING count(*) > 1)
+            SELECT part, count(*), min(off, {SAMPLE}) FROM firsts JOIN several USING (high, low) WHERE part <> home
+            GROUP BY part""").fetchall()
+        self.connection.execute("DROP TABLE firsts")
         return found
-
-    def _of(self, table: str) -> str:
-        """A condition on the rows of a table of several topics."""
-        return " AND log_topic = $topic" if len(self.product.outputs[table].of) > 1 else ""
-
-    def _topic_of(self, table: str, topic: str) -> dict[str, str]:
-        return {"topic": topic} if self._of(table) else {}
-
-    def rejects(self, topic: str) -> list[Reject]:
-        return [Reject(partition, offset, str(reason), payload or b"")
-                for table in self._named(Kind.rejects)
-                for partition, offset, reason, payload in self.connection.execute(
-                    f'SELECT log_partition, log_offset, reason, payload FROM "{table}" WHERE log_topic = $topic'
-                    " AND log_partition IS NOT NULL AND log_offset IS NOT NULL", {"topic": topic}).fetchall()]
-
-    def events_twice(self, topic: str) -> dict[int, list[int]]:
-        """Partition → offsets of rows whose event is in the table at another offset too; the last of each event."""
-        identity = self.product.topics[topic].identity
-        found: dict[int, list[int]] = {}
-        for table in self.knowing(topic, identity):
-            for partition, offset in self.connection.execute(
-                    f'SELECT max(log_partition), max(log_offset) FROM "{table}" WHERE TRUE{self._of(table)}'
-                    f" GROUP BY {_columns(identity)}"
-                    " HAVING min(log_offset) <> max(log_offset) OR min(log_partition) <> max(log_partition)",
-                    self._topic_of(table, topic)).fetchall():
-                found.setdefault(partition, []).append(offset)
-        return {partition: sorted(offsets) for partition, offsets in found.items()}
-
-    def having(self, topic: str, identity: Sequence[str], records: Mapping[int, Mapping[str, Any]]) -> set[int]:
-        """Of missing records (offset → fields), the offsets of those whose event has a row in a table."""
-        if not records or not identity:
-            return set()
-        values = {c: pa.array([_plain(r[c]) for r in records.values()]) for c in identity}
-        names = {c: f"c{i}" for i, c in enumerate(identity)}
-        lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **{names[c]: values[c] for c in identity}})
-        same = " AND ".join(f'r."{c}" IS NOT DISTINCT FROM l.{names[c]}' for c in identity)
-        with self._registered("lost_events", lost):
-            return {offset for table in self.knowing(topic, identity) for (offset,) in self.connection.execute(
-                f'SELECT l.lost_offset FROM lost_events l SEMI JOIN "{table}" r ON {same}{self._of(table)}',
-                self._topic_of(table, topic)).fetchall()}
-
-    def knowing(self, topic: str, identity: Sequence[str]) -> list[str]:
-        """The tables of the topic that tell its events apart: those with every column of the identity."""
-        return [name for name in self._named(Kind.rows, topic) if identity
-                and {c.name for c in self.product.outputs[name].columns}.issuperset(identity)]
-
-    def filtered(self, topic: str, records: Mapping[int, Mapping[str, Any]]) -> set[int]:
-        """Of missing records, the offsets of those that no table of the topic wants: no `where` holds of them."""
-        conditions = {self.product.outputs[name].where for name in self._named(Kind.rows, topic)}
-        if not records or not conditions or None in conditions:
-            return set()
-        columns = {name: pa.array([_plain(r[name]) for r in records.values()]) for name in next(iter(records.values()))}
-        lost = pa.table({"lost_offset": pa.array(records, pa.int64()), **columns})
-        with self._registered("lost_records", lost):
-            unwanted = " AND ".join(f"({where}) IS NOT TRUE" for where in conditions)
-            return {offset for (offset,) in self.connection.execute(
-                f"SELECT lost_offset FROM lost_records WHERE {unwanted}").fetchall()}
-
-    @contextmanager
-    def _registered(self, name: str, rows: pa.Table) -> Iterator[None]:
-        self.connection.register(name, rows)
-        try:
-            yield
-        finally:
-            self.connection.unregister(name)
 
     def stray_rows(self, covered: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
         """Per table: rows that come from no place in the log."""
         found = {}
-        outputs = self.product.outputs
-        for table in (*self._named(Kind.rows), *self._named(Kind.rejects)):
-            of = outputs[table].of
-            topic = "'{}'".format(of[0].replace("'", "''")) if len(of) == 1 else "log_topic"
-            places = self.connection.execute(
-                f'SELECT {topic}, log_partition, count(*), count(log_offset), min(log_offset) FROM "{table}"'
-                " GROUP BY ALL").fetchall()
-            if stray := sum(n if partition not in covered.get(t, {}) or (least or 0) < 0 else n - placed
-                            for t, partition, n, placed, least in places):
+        known = list(places_of(covered))
+        for table, output in self.product.outputs.items():
+            if output.kind not in (Kind.rows, Kind.rejects):
+                continue
+            topic = "'{}'".format(output.of[0].replace("'", "''")) if len(output.of) == 1 else "log_topic"
+            (stray,) = self.connection.execute(f"""
+                WITH known AS (SELECT unnest($topics::VARCHAR[]) AS topic, unnest($parts::INTEGER[]) AS part)
+                SELECT count(*) FROM {self._view(table)} r ANTI JOIN known
+                ON known.topic = {topic} AND known.part = r.log_partition AND r.log_offset >= 0""", {
+                    "topics": [t for t, _, _ in known], "parts": [p for _, p, _ in known]}).fetchall()[0]
+            if stray:
                 found[table] = stray
         return found
+
+    def _view(self, table: str) -> str:
+        """With its schema: temporary tables may have the same name."""
+        return f'"{self.product.name}"."{table}"'
+
+    def _topic_of(self, table: str, topic: str) -> dict[str, str]:
+        return {"topic": topic} if of_topic(self.product, table) else {}
 
 
 class _Kafka:
@@ -295,31 +303,3 @@ class _Kafka:
             return self._decoder.decode(topic, value)
         except UndecodableError:
             return None
-
-
-def _of_partition(rejects: Iterable[Reject], partition: int, covered: int) -> dict[int, list[Reject]]:
-    found: dict[int, list[Reject]] = {}
-    for reject in rejects:
-        if reject.partition == partition and 0 <= reject.offset < covered:
-            found.setdefault(reject.offset, []).append(reject)
-    return found
-
-
-def _by_reason(rejected: Mapping[int, list[Reject]]) -> dict[str, list[Offsets]]:
-    """Offsets of the rejects as classes, repeated when there are several rows of one offset."""
-    return {name: [array(r.offset for rejects in rejected.values() for r in rejects if r.kind == name)]
-            for name in REJECTED}
-
-
-def _columns(names: Iterable[str]) -> str:
-    return ", ".join(f'"{n}"' for n in names)
-
-
-def _event(record: Mapping[str, Any], identity: Sequence[str]) -> tuple[Any, ...]:
-    """What makes two records the same event, comparable whatever its types."""
-    return tuple(repr(_plain(record[c])) for c in identity)
-
-
-def _plain(value: Any) -> Any:
-    """A decoded value that Arrow takes: instants all in one zone."""
-    return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.tzinfo else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 
 from pyiceberg.catalog import Catalog
@@ -26,19 +26,22 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from replay import commits, files, lake, log
+from replay import commits, files, kept_jars, lake, log, shared
 from replay.errors import RefusedError, RetryableError
 from replay.files import path
-from replay.release import bindings_file
+from replay.release import bindings_file, lib_folder
 from replay.settings import Settings
 
 READER_GRACE = timedelta(hours=1)
 """How long a query may go on reading what `main` showed when it began."""
 
-_UNFINISHED = timedelta(days=1)
+CLOCK_JUMP = timedelta(hours=1)
+"""Ages of files and snapshots compare clocks of several machines, each of which may be set forward by so much."""
+
+_UNFINISHED = timedelta(days=1) + CLOCK_JUMP
 """Age at which a file that no commit and no checkpoint names is nobody's work in progress: jobs close and hand over
 their files at every checkpoint."""
-_COMMITTING = timedelta(hours=1)
+_COMMITTING = timedelta(hours=1) + CLOCK_JUMP
 """Longer than any commit is retried; a commit writes its files before it succeeds."""
 
 _WRITER = re.compile(r"^\d+-\d+-([0-9a-f-]{36})\b")  # of a data file: partition, task, writer, number
@@ -79,11 +82,11 @@ def _uncommitted(table: Table, named: set[str], writers: set[str], jobs: set[str
     data, metadata = (files.listed(table.io, f"{table.location()}/{folder}") for folder in ("data", "metadata"))
     handed = {f.location: match[1] for f in metadata if (match := _OF_JOB.match(f.name))}
     owner = {path(file): job for manifest, job in handed.items() for file in _of_checkpoint(table.io, manifest)}
-    old = datetime.now(UTC) - _UNFINISHED
+    newest = files.newest([*data, *metadata])
     left = set()
     for f in data:
         job = owner.get(path(f.location))
-        ours = job in jobs if job else _writer(f.location) in writers or f.changed < old
+        ours = job in jobs if job else _writer(f.location) in writers or newest - f.changed > _UNFINISHED
         if ours and path(f.location) not in named:
             left.add(f.location)
     return left | {manifest for manifest, job in handed.items() if job in jobs}
@@ -233,9 +236,9 @@ def _freed(table: Table, branch: str, going: set[int]) -> set[str]:
 def _sweep(catalog: Catalog, table: Table) -> None:
     """Delete what commits that failed, or a crash before the deletions, left in the table's metadata folder."""
     product_name, name = table.name()
-    old = datetime.now(UTC) - _COMMITTING
-    left = [f.location for f in files.listed(table.io, f"{table.location()}/metadata")
-            if f.changed < old and _OF_COMMIT.match(f.name)]
+    listed = files.listed(table.io, f"{table.location()}/metadata")
+    newest = files.newest(listed)
+    left = [f.location for f in listed if newest - f.changed > _COMMITTING and _OF_COMMIT.match(f.name)]
     if left and (now := lake.load_tables(catalog, product_name, [name]).get(name)):
         past, snapshots = now.metadata.metadata_log, now.metadata.snapshots
         named = {path(f) for f in (now.metadata_location, *(entry.metadata_file for entry in past),
@@ -245,19 +248,20 @@ def _sweep(catalog: Catalog, table: Table) -> None:
 
 # Outside of the tables
 
-def remove_checkpoints(uri: str) -> None:
+def remove_checkpoints(settings: Settings, uri: str) -> None:
     """Delete an ended attempt's checkpoint folder."""
-    files.delete_folder(uri)
+    files.delete_folder(settings, uri)
 
 
 def forget(settings: Settings, product_name: str, branch: str, group: str, checkpoints: str) -> None:
-    """Delete what an ended attempt left outside of the tables: checkpoints, consumer group, bindings.
+    """Delete what an ended attempt left outside of the tables: checkpoints, consumer group, bindings, its jars.
 
     RetryableError while the group still has members: Kafka takes a dead one for alive until its session times out.
     """
-    remove_checkpoints(checkpoints)
+    remove_checkpoints(settings, checkpoints)
     log.delete_group(settings, group)
-    bindings_file(settings, product_name, branch).unlink(missing_ok=True)
+    shared.forget_bindings(settings, product_name, bindings_file(settings, product_name, branch))
+    kept_jars.drop(lib_folder(settings, product_name, branch))
 
 
 # What snapshots reach and name

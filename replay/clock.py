@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
+from jobs import zones
 from jobs.product import Product, seconds
 from replay.offsets import Offsets
 
@@ -46,12 +46,15 @@ def _clock(topic: str, partition: int, end: int, log: Records) -> int | None:
 
 
 def watermark(clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[str, float]) -> float:
-    """The watermark in ms behind the covered position: the least, over partitions, of the log's clock less L.
+    """The watermark in ms behind the covered position: the least, over partitions, of the log's clock less L and a ms.
+
+    A window that ends at that time or before is closed: the job closes it a millisecond later than the lateness asks
+    for, as a session takes in what happens exactly at its end (LogClock.emittedAfter).
 
     `clocks` has the timestamp of the last covered record of every partition of the event and dimension topics (None:
     nothing covered yet, which holds back everything).
     """
-    return min((-math.inf if clock is None else clock - lateness_s[topic] * 1000
+    return min((-math.inf if clock is None else clock - lateness_s[topic] * 1000 - 1
                 for (topic, _), clock in clocks.items()), default=-math.inf)
 
 
@@ -79,5 +82,5 @@ def local(watermark_ms: float, zone: str) -> datetime | None:
     if not math.isfinite(watermark_ms):
         return None
     now = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=watermark_ms)
-    offsets = [t.astimezone(ZoneInfo(zone)).utcoffset() for t in (now, now + timedelta(days=1))]
+    offsets = [t.astimezone(zones.zone(zone)).utcoffset() for t in (now, now + timedelta(days=1))]
     return now.replace(tzinfo=None) + min(offset for offset in offsets if offset is not None)

@@ -1,6 +1,8 @@
 """A Flink cluster for each attempt, by a program that the settings name: how one comes and goes is the platform's.
 
-    PROGRAM start NAME    have one run, and print {"name": NAME, "rest": "http://host:port"}; it may not answer yet
+    PROGRAM start NAME    have one run, and print {"name": NAME, "rest": "http://host:port"}; it may not answer yet.
+                          Where the variable KAPPA_FLINK_LIB names a folder, Flink's `lib` is to have exactly the jars
+                          in it; if so, print also "lib": that folder
     PROGRAM stop NAME     leave nothing of it; a name that is not known is fine
     PROGRAM list          print the names of all of which something is left, as a JSON list
     PROGRAM live NAME     it serves readers now: give it its full share of the CPU
@@ -12,9 +14,12 @@ All may be repeated. Exit code 0, or another with a KappaError as a JSON line: e
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from replay import errors
@@ -25,11 +30,25 @@ TIMEOUT_SECONDS = 90.0
 """`stop` waits for processes to end: in the embedded stack 20 s each before they are killed."""
 
 
+LIB = "KAPPA_FLINK_LIB"
+"""Variable that tells the program which jars a cluster is to have."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A cluster that has been started."""
+
+    rest: str
+    """Its REST address, which may take a while to answer."""
+    own_jars: bool = False
+    """It has the jars that were asked for."""
+
+
 class Clusters(Protocol):
     """Flink clusters of single attempts, each named after its attempt."""
 
-    def start(self, name: str) -> str:
-        """Have it run; its REST address, which may take a while to answer."""
+    def start(self, name: str, lib: Path | None = None) -> Started:
+        """Have it run, with the jars of a folder in the place of Flink's `lib`."""
 
     def stop(self, name: str) -> None:
         """Leave nothing of it."""
@@ -51,10 +70,10 @@ class CommandClusters:
         self._program = tuple(program)
         self._timeout = timeout
 
-    def start(self, name: str) -> str:
-        answer = self._run("start", name)
+    def start(self, name: str, lib: Path | None = None) -> Started:
+        answer = self._run("start", name, lib=lib)
         if isinstance(answer, dict) and isinstance(rest := answer.get("rest"), str):
-            return rest
+            return Started(rest, own_jars=lib is not None and answer.get("lib") == str(lib))
         raise self._strange("start", 'a line with {"rest": "http://…"}', answer)
 
     def stop(self, name: str) -> None:
@@ -73,12 +92,14 @@ class CommandClusters:
         answer = self._run("why", name)
         return str(answer.get("why") or "") if isinstance(answer, dict) else ""
 
-    def _run(self, *arguments: str) -> Any:
+    def _run(self, *arguments: str, lib: Path | None = None) -> Any:
         """The last line that it prints, as JSON; None when that is none."""
         command = [*self._program, *arguments]
+        inherited = {name: value for name, value in os.environ.items() if name != LIB}
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=self._timeout, check=False, stdin=subprocess.DEVNULL,
+                command, env={**inherited, **({LIB: str(lib)} if lib else {})}, capture_output=True, text=True,
+                timeout=self._timeout, check=False, stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a start or a stop in half
             )
         except subprocess.TimeoutExpired:

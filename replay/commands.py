@@ -25,8 +25,9 @@ To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an att
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (new, pull, check, explain, contract, plan, deploy, switch, rollback, abort, retire, query, audit,
-                    diff, verify, maintain, attempts, history, prepare, controller):
+    for command in (new, pull, check, explain, contract, plan, deploy, switch, rollback, abort, retire, remove, query,
+                    audit, diff, verify, maintain, attempts, history, prepare, controller, config,
+                    acls):
         app.command()(command)
     app.add_typer(topic_commands.app, name="topic")
 
@@ -174,12 +175,34 @@ def retire(name: Name, release: To = None, dry_run: DryRun = False, output: Outp
     run_control.retire(name, release, dry_run, output)
 
 
-def query(name: Name, sql: Annotated[str, typer.Argument(help="a SELECT over the product's tables")],
-          output: OutputOption = Output.text) -> None:
-    """Ask the published tables; all of them are of one checkpoint."""
-    from replay import running
+def remove(
+    name: Name,
+    yes: Annotated[str | None, typer.Option(metavar="NAME", help="its name once more, for scripts")] = None,
+    keep_tables: Annotated[bool, typer.Option("--keep-tables", help="leave its tables as readers see them")] = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """End a product for good: jobs, tables, branches, checkpoints, consumer groups, releases and history go.
 
-    running.query(name, sql, output)
+    Its topics and its folder of SQL stay. Interrupted, the same command goes on from what is left. Tables that are kept
+    keep the name: rename them, or remove them too, before another deploy of it.
+    """
+    from replay import run_remove
+
+    run_remove.remove(name, yes, keep_tables, dry_run, output)
+
+
+def query(
+    name: Name,
+    sql: Annotated[str, typer.Argument(help="a SELECT over the product's tables")],
+    timeout: Annotated[float | None, typer.Option(
+        min=0.001, help="seconds until it is ended; by default queries.seconds of config.yaml, or 300")] = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Ask the published tables; all of them are of one checkpoint. It only reads, and only these."""
+    from replay import run_query
+
+    run_query.query(name, sql, timeout, output)
 
 
 def audit(name: Name, output: OutputOption = Output.text) -> None:
@@ -267,6 +290,31 @@ def prepare(
 
 def controller() -> None:
     """Keep publishing what the active attempts write, and bring lost jobs back. Runs until it is told to end."""
-    from replay import running
+    from replay import run_controller
 
-    running.controller()
+    run_controller.controller()
+
+
+def config(output: OutputOption = Output.text) -> None:
+    """The settings of this home as they are read, defaults among them. Secrets are not shown, only where they are."""
+    from replay import run_config
+
+    run_config.config(output)
+
+
+def acls(
+    name: Name,
+    source: Source = None,
+    producer: Annotated[str, typer.Option(help="the principal of who writes to the topics")] = "User:kappa-producer",
+    job: Annotated[str, typer.Option(help="the principal of kafka_java in config.yaml")] = "User:kappa-job",
+    controller: Annotated[str, typer.Option(help="the principal of kafka in config.yaml")] = "User:kappa-controller",
+    output: OutputOption = Output.text,
+) -> None:
+    """The broker's permissions with which a product runs, and no others: kafka-acls commands for three principals.
+
+    Topics are created by somebody else, who may.
+    """
+    from replay import run_acls
+    from replay.acls import Who
+
+    run_acls.acls(name, source, {Who.producer: producer, Who.job: job, Who.controller: controller}, output)

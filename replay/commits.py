@@ -10,16 +10,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import StagedTable, Table
 from pyiceberg.table.update import TableRequirement, TableUpdate
 
-from replay import files
-from replay.errors import RetryableError
+from replay import files, lake, readers, rest_commits
+from replay.errors import KappaError, RetryableError
 
 _PATIENCE = 3
 """Attempts to commit before others are kept from committing meanwhile."""
@@ -38,15 +40,24 @@ class Change:
     """For catalogs that cannot compare the whole metadata."""
     updates: tuple[TableUpdate, ...]
     needs: frozenset[int] | None = None
-    """The snapshots that the updates name; None: all. Few are much faster: pyiceberg copies each snapshot deeply."""
+    """The snapshots that the updates name, none of which they remove; None: all. Few are much faster: pyiceberg copies
+    each snapshot, and each entry of the log of what `main` was, deeply."""
 
 
-def commit(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], *, attempts: int = 20,
-           sleep: Callable[[float], None] = time.sleep) -> None:
+Fence = Callable[[], None]
+"""Raises when its caller was overtaken and may change nothing any more."""
+
+
+def no_fence() -> None:
+    """For changes that are right whoever makes them."""
+
+
+def commit(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], *, fence: Fence = no_fence,
+           attempts: int = 20, sleep: Callable[[float], None] = time.sleep) -> None:
     """Make the changes from what the tables are now, and commit them; again when somebody else was faster."""
     for number in range(attempts):
         try:
-            return attempt(catalog, product_name, make, number)
+            return attempt(catalog, product_name, make, number, fence)
         except CommitFailedException as e:
             last = e
         sleep(min(0.005 * 2**number, 0.5))
@@ -55,35 +66,58 @@ def commit(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Chan
                          next="repeat the command") from last
 
 
-def attempt(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], number: int) -> None:
-    """Read the tables, stage their changes, commit them: in one transaction on a SQL catalog, elsewhere one by one.
+def attempt(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], number: int,
+            fence: Fence = no_fence, *, show: bool = False) -> None:
+    """Read the tables, stage their changes, commit them: in one transaction on a SQL catalog, in one request to a REST
+    catalog that takes several tables, elsewhere one by one.
 
     CommitFailedException when somebody else was faster. After some attempts (numbered from 0) everybody else has to
     wait, on a SQL catalog: jobs that commit all the time would keep a commit of several tables out for ever.
+
+    `fence` is asked between the look at the tables and the commit. Who passes it, and is overtaken then, finds on a SQL
+    catalog that a table is no longer what it was read as, and comes here again; elsewhere only the requirements tell.
+
+    `show`: readers have pointers of their own, which follow in the same transaction.
     """
     if not isinstance(catalog, SqlCatalog):
-        for change in make():
+        changes = make()
+        if len(changes) > 1 and rest_commits.may_offer(catalog):
+            fence()
+            if rest_commits.commit(cast(RestCatalog, catalog), changes):
+                return
+        for change in changes:
+            fence()
             catalog.commit_table(change.table, change.requirements, change.updates)
         return
     staged: list[tuple[Table, StagedTable]] = []
     try:
         if number < _PATIENCE:
             _stage_all(catalog, make(), staged)
+            fence()
             with catalog.engine.begin() as connection:
                 _swap_pointers(catalog, connection, staged)
+                if show:
+                    readers.show(catalog, connection, [new for _, new in staged])
         else:
             with _alone(catalog, product_name) as connection:
                 _stage_all(catalog, make(), staged)
+                fence()
                 _swap_pointers(catalog, connection, staged)
-    except MovedError:
-        # Known to be rolled back. After any other error a pointer may lead to a staged file, now or soon: keep them.
+                if show:
+                    readers.show(catalog, connection, [new for _, new in staged])
+    except (MovedError, KappaError):
+        # Known to have changed nothing. After any other error a pointer may lead to a staged file: keep it.
         for _, new in staged:
             with suppress(Exception):
                 files.delete(new.io, [new.metadata_location])
         raise
     for table, new in staged:
+        lake.remember(catalog, new.metadata_location, new.metadata)
         with suppress(Exception):  # tidying only: what is committed is committed
             _delete_old_metadata(table, new)
+    if show:
+        with suppress(Exception):
+            readers.tidy(catalog, product_name)
 
 
 @contextmanager
@@ -112,10 +146,11 @@ def _stage(catalog: SqlCatalog, change: Change) -> StagedTable:
     if change.needs is None:
         return catalog._update_and_stage_table(table, table.name(), change.requirements, change.updates)
     few = [s for s in table.metadata.snapshots if s.snapshot_id in change.needs]
-    thin = Table(table.name(), table.metadata.model_copy(update={"snapshots": few}), table.metadata_location, table.io,
-                 catalog)
+    without = table.metadata.model_copy(update={"snapshots": few, "snapshot_log": []})
+    thin = Table(table.name(), without, table.metadata_location, table.io, catalog)
     new = catalog._update_and_stage_table(thin, table.name(), change.requirements, change.updates)
-    whole = new.metadata.model_copy(update={"snapshots": table.metadata.snapshots})
+    whole = new.metadata.model_copy(update={
+        "snapshots": table.metadata.snapshots, "snapshot_log": table.metadata.snapshot_log + new.metadata.snapshot_log})
     return StagedTable(table.name(), whole, new.metadata_location, new.io, catalog)
 
 

@@ -1,20 +1,24 @@
-"""What of a release decides its rows, file by file: two releases that agree in it need no replay between them."""
+"""What of a release decides its rows, part by part: two releases that agree in it need no replay between them."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs.plan import Node, parse_plan
 from jobs.product import Product
 from jobs.sql import read_statements
 
 Parts = Mapping[str, bytes]
-"""File, as it is called in the product's folder, or below jobs/ and udfs/ → what of it decides rows."""
+"""Part → what of it decides rows. A part is a file, as it is called in the product's folder or below jobs/ and udfs/;
+plan/TABLE, which is what the compiled plan says of a table; or something of the runtime."""
 
 CODE = ("jobs", "udfs")
+PLAN = "plan/"
 DECIDES = ("time_zone", "topics", "lookups", "functions", "flink")
 """Fields of product.yaml, besides which outputs there are, and which records they leave out."""
 
@@ -23,15 +27,44 @@ def parts(product: Product, code: Mapping[str, bytes]) -> Parts:
     """What decides the rows of a product that runs with this Python (path from jobs/ or udfs/ → content).
 
     Not in it: descriptions, checks, quality rules, policies of deploying, parallelism and checkpoint interval, which
-    rows do not depend on, and comments and layout of SQL.
+    rows do not depend on; comments and layout; and whatever of the SQL leads to the same plan.
     """
+    compiled = product.resolved.plan if product.resolved else ""
     return {
-        **{file.name: _sql(file) for file in _sql_files(product)},
+        **(plans(compiled) if compiled else {file.name: _sql(file) for file in _sql_files(product)}),
         **{f"schemas/{name}.avsc": _schema(product.schema_file(kafka)) for kafka in product.topics
            if (name := product.sql_name(kafka))},
         "product.yaml": _canonical(settings(product)),
-        **{path: content for path, content in code.items() if path.split("/")[0] in CODE and path.endswith(".py")},
+        **{path: _python(content) for path, content in code.items()
+           if path.split("/")[0] in CODE and path.endswith(".py")},
     }
+
+
+def plans(compiled: str) -> Parts:
+    """What a compiled plan says of each table: the operators that it is computed by, whatever they are numbered."""
+    known: dict[int, str] = {}
+    return {f"{PLAN}{sink.table}": _digest(sink, known).encode() for sink in parse_plan(compiled)}
+
+
+def _digest(node: Node, known: dict[int, str]) -> str:
+    if id(node) not in known:
+        said = {key: value for key, value in node.body.items() if key not in ("id", "description")}
+        inputs = [_digest(before, known) for before in node.inputs]
+        known[id(node)] = hashlib.sha256(_canonical([said, inputs])).hexdigest()
+    return known[id(node)]
+
+
+def _python(source: bytes) -> bytes:
+    """The syntax of a module, without comments, layout and documentation; of what is no Python the text."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return source
+    for node in ast.walk(tree):
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
+                node.body = node.body[1:]
+    return ast.dump(tree).encode()
 
 
 def fingerprint(content: Mapping[str, bytes]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from replay import offsets, schedule
+from replay import offsets, partitions, schedule
 from replay.committed import foreign_offsets
 from replay.model import (
     CANDIDATE,
@@ -19,6 +19,7 @@ from replay.model import (
     State,
 )
 from replay.observe import Observation, Seen
+from replay.quiet import duration
 from replay.steps import (
     Blocked,
     Cancel,
@@ -33,6 +34,8 @@ from replay.steps import (
     NoteForeignOffsets,
     NoteLateDropped,
     NoteMissing,
+    NotePartitions,
+    NoteRefused,
     NoteSubmitting,
     Publish,
     Recheck,
@@ -49,6 +52,11 @@ from replay.steps import (
 
 CANCELLING = "CANCELLING"
 """What Flink calls a job that was cancelled and has tasks left."""
+RESTARTING = frozenset({"RESTARTING", "FAILING"})
+"""What Flink calls a job that has just failed, and is to run again."""
+STILL_CHECKPOINTS = 3
+STILL_SECONDS = 10.0
+"""A job without a checkpoint for the time of so many, and so many seconds, stands still."""
 EXPIRY_SECONDS = 600.0
 """How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
 HELD_CHECKPOINTS = 3
@@ -63,6 +71,11 @@ ORPHANED_SECONDS = 300.0
 seen: a controller kills its own clients after three minutes."""
 MISSING_SECONDS = 5.0
 """How long a job that ran may be unknown to Flink before it counts as lost with its JobManager."""
+REFUSED_SECONDS = 120.0
+"""How long after a refused resumption of what readers depend on the next one follows: a client costs the machine 10 s,
+and what refused it (an archive, a jar, a disk) is put right by people."""
+LONGEST_PAUSE_SECONDS = 3600.0
+"""The longest pause between two resumptions of a job that fails each time before its first checkpoint."""
 
 
 def decide(state: ProductState, seen: Observation, now: float, last: Sequence[str] = ()) -> Step:
@@ -79,18 +92,32 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
         if successor and isinstance(step, Publish) and step.kind is Move.publish:
             step = Wait(f"publishes nothing until {successor.name} is checked")
         if isinstance(step, Wait):
-            waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable))
+            step = _told(step, attempt, seen.attempts.get(attempt.name), now)
+            waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable, attempt,
+                              f"{attempt.name}: {step.news or step.reason}"))
         elif isinstance(step, Blocked):  # only publishing stops: what runs goes on
             blocked = blocked or step
         else:
             return step
     if blocked:
         return blocked
-    if chores := _chores(state, seen, now):
+    chores = _chores(state, seen, now)
+    moved = moved_by_somebody(state, seen)
+    if moved and any(isinstance(c, Clean) for c in chores):
+        # What readers are to see again once main is put back may be on no other ref than a branch that is to go.
+        chores = [c for c in chores if not isinstance(c, Clean)]
+        blocked = moved
+    if chores:
         return min(chores, key=lambda c: _place(c.shown if isinstance(c, Verify) else c.attempt, last))
+    if blocked:
+        return blocked
     if not waits:
         return Wait("no attempt is running")
-    return Wait("; ".join(w.reason for w in waits), any(w.notable for w in waits))
+    notable = [w for w in waits if w.notable]
+    about = notable or waits
+    others = [w for w in waits if w not in notable]
+    return Wait("; ".join(w.reason for w in (*notable, *others)), bool(notable),
+                about[0].attempt if len(about) == 1 else None, "; ".join(w.news for w in notable))
 
 
 def _urgency(attempt: Attempt) -> int:
@@ -136,7 +163,7 @@ def _able(attempt: Attempt, seen: Seen) -> bool:
     """Whether nothing but the right checkpoint is missing."""
     runs = seen.job is not None and not seen.job.ended
     near = attempt.state is State.standby or attempt.near >= seen.policy.lag_limit.checkpoints
-    in_the_way = seen.log_problems or seen.tampered or attempt.late_dropped
+    in_the_way = seen.log_problems or seen.log_changes or seen.tampered or attempt.late_dropped
     return runs and near and bool(attempt.positions) and not in_the_way
 
 
@@ -179,16 +206,20 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         return Wait(seen.unreachable, notable=attempt.confirmed)
     if tampered := _tampered(attempt, seen):
         return tampered
+    if seen.superseded:
+        return Cancel(attempt, seen.superseded)
     if seen.job is None:
         return _lost(attempt, seen, now) if attempt.confirmed else _unconfirmed(attempt, seen, now)
     if not attempt.confirmed:
         return Confirm(attempt)
     if seen.job.ended:
-        return _ended(attempt, seen)
+        return _ended(attempt, seen, now)
     if attempt.missing_since is not None:
         return NoteMissing(attempt, missing=False)
     if (late_dropped := _most_dropped(attempt, seen)) != attempt.late_dropped:
         return NoteLateDropped(attempt, late_dropped)
+    if grown := partitions.grown(attempt.log, seen.ends):
+        return NotePartitions(attempt, grown, partitions.news(attempt.log, seen.ends, seen.policy.together))
     if seen.position and seen.position.checkpoint > attempt.checkpoint:
         return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, seen.position, now)
     if (note := foreign_offsets(attempt, seen.committed, seen.ends)) != attempt.foreign_offsets:
@@ -199,7 +230,43 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
         step = _publish(state, attempt, observation, seen)
     if isinstance(step, Wait) and seen.job.checkpoint - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
         return _position_unknown(attempt, seen.job.checkpoint)
-    return Wait(f"{step.reason}; {seen.held_back}", True) if isinstance(step, Wait) and seen.held_back else step
+    return step
+
+
+def _told(step: Wait, attempt: Attempt, seen: Seen | None, now: float) -> Wait:
+    """With what a person would want to know of an attempt besides why nothing is done for it."""
+    if seen is None or seen.unreachable or attempt.stop:
+        return step
+    told = (_restarting(attempt, seen), _standing_still(attempt, seen, now), seen.held_back,
+            *partitions.in_doubt(attempt.log, seen.ends, seen.policy.together))
+    news = [text for text in told if text and text not in step.reason]
+    return Wait("; ".join([step.reason, *news]), step.notable or bool(news),
+                news="; ".join([step.reason] * step.notable + news))
+
+
+def _restarting(attempt: Attempt, seen: Seen) -> str:
+    job = seen.job
+    if job is None or job.ended or not attempt.confirmed:
+        return ""
+    restarts = job.restarts - attempt.restarts
+    if restarts <= 0 and job.status not in RESTARTING:
+        return ""
+    count = "once" if restarts == 1 else f"{restarts} times"
+    times = f"was restarted {count} since its newest checkpoint" if restarts > 0 else f"is {job.status}"
+    return f"its job {times}: {job.error or 'Flink does not say why'}"
+
+
+def _standing_still(attempt: Attempt, seen: Seen, now: float) -> str:
+    """No checkpoint for so long is odd: nothing is published without one."""
+    if seen.job is None or seen.job.ended or not attempt.confirmed or attempt.submitted_at is None:
+        return ""
+    behind = attempt.state in (State.built, State.replaying)
+    every = seen.policy.backlog_checkpoint_seconds if behind else seen.policy.checkpoint_seconds
+    since = max([attempt.submitted_at, *(p.at for p in attempt.positions[-1:])])
+    if seen.job.checkpoint > attempt.checkpoint or now - since <= STILL_CHECKPOINTS * every + STILL_SECONDS:
+        return ""
+    return (f"its job has completed no checkpoint for {duration(now - since)}, and should every {duration(every)}: "
+            "kappa logs jobmanager says why")
 
 
 def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
@@ -220,11 +287,11 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
         return End(attempt)  # its job goes with its cluster
     if seen.unreachable:
         return Wait(seen.unreachable, notable=True)
-    if seen.job is not None:
-        if seen.job.status == CANCELLING:
-            return Wait("its job is being cancelled")
-        return End(attempt) if seen.job.ended else Cancel(attempt)
-    return End(attempt)
+    job = None if seen.job is None or seen.job.ended else seen.job
+    if job and job.status == CANCELLING and not seen.superseded:
+        return Wait("its job is being cancelled")
+    left = (*seen.superseded, *([job.id] if job else []))
+    return Cancel(attempt, left) if left else End(attempt)
 
 
 def _given_up(state: ProductState, attempt: Attempt, seen: Seen, now: float) -> Step | None:
@@ -240,6 +307,8 @@ def _given_up(state: ProductState, attempt: Attempt, seen: Seen, now: float) -> 
     if seen.job and seen.job.restarts - attempt.restarts > seen.policy.max_restarts:
         return GiveUp(attempt, State.failed, f"its job restarted {seen.job.restarts - attempt.restarts} times without "
                                              f"a checkpoint in between: {_with(seen.job.error, seen.death)}")
+    if seen.log_changes:
+        return GiveUp(attempt, State.failed, f"the log is another one than it has read: {'; '.join(seen.log_changes)}")
     if seen.log_lost:
         return GiveUp(attempt, State.failed, f"records of the log are gone: {'; '.join(seen.log_problems)}")
     return None
@@ -252,9 +321,16 @@ def _with(error: str, death: str) -> str:
 def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
     if attempt.submitted_at is None:
         return Submit(attempt)
-    if seen.client.refused:
+    if seen.client.refused and attempt.state in CANDIDATE:
         return GiveUp(attempt, State.failed, seen.client.refused)
-    if now - attempt.submitted_at < LOST_ANSWER_SECONDS:
+    if seen.client.refused and seen.client.refused != attempt.refused:
+        return NoteRefused(attempt, seen.client.refused)
+    if _is_to_come(attempt.submitted_at, now):
+        return NoteSubmitting(attempt)
+    waited = now - attempt.submitted_at
+    if attempt.refused and waited < REFUSED_SECONDS:
+        return Wait(f"{_refused(attempt)}; it is tried again every {REFUSED_SECONDS:.0f} s", notable=True)
+    if not attempt.refused and waited < LOST_ANSWER_SECONDS:
         trouble = f": {seen.client.trouble}" if seen.client.trouble else ""
         return Wait(f"asking Flink whether the submission arrived{trouble}", notable=bool(trouble))
     # Absent for long enough. If the job id did run for a while before the cluster forgot it, it must not run again:
@@ -263,11 +339,22 @@ def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
     return _lost(attempt, seen, now) if _left_a_trace(attempt, seen) else Submit(attempt)
 
 
+def _is_to_come(noted: float, now: float) -> bool:
+    """Whether the clock was set back since: what is to follow a while after a time would wait for as long besides."""
+    return noted - now > LOST_ANSWER_SECONDS
+
+
 def _submitting(attempt: Attempt, now: float) -> NoteSubmitting | Wait:
     assert attempt.submitted_at is not None
     if now - attempt.submitted_at > LOST_ANSWER_SECONDS / 3:
         return NoteSubmitting(attempt)
+    if attempt.refused:
+        return Wait(f"{_refused(attempt)}; flink run is at work again", notable=True)
     return Wait("flink run is at work")
+
+
+def _refused(attempt: Attempt) -> str:
+    return f"its resumption was refused, and readers keep what they see: {attempt.refused}"
 
 
 def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:
@@ -277,24 +364,34 @@ def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:
 
 
 def _lost(attempt: Attempt, seen: Seen, now: float) -> Step:
-    if attempt.confirmed and attempt.missing_since is None:
+    if attempt.confirmed and (attempt.missing_since is None or _is_to_come(attempt.missing_since, now)):
         return NoteMissing(attempt, missing=True)
     if attempt.missing_since is not None and now - attempt.missing_since < MISSING_SECONDS:
         return Wait("Flink does not know its job")
     return _resume(attempt, seen, "the cluster lost its job")
 
 
-def _ended(attempt: Attempt, seen: Seen) -> Step:
-    """Its job ended, and not by this controller: what readers depend on goes on from its last checkpoint."""
+def _ended(attempt: Attempt, seen: Seen, now: float) -> Step:
+    """Its job ended, and not by this controller: what readers depend on goes on from its last checkpoint.
+
+    It is never given up, however often it fails: an attempt that has ended cannot be resumed once the cause is found.
+    """
     assert seen.job is not None
     why = f"its job became {seen.job.status}, and not by this controller"
     if seen.job.error:
         why += f": {seen.job.error}"
     if attempt.state not in (State.active, State.standby):
         return GiveUp(attempt, State.failed, why)
-    if attempt.resumes >= seen.policy.max_restarts:
-        return GiveUp(attempt, State.failed, f"{why}; {attempt.resumes} resumptions in a row came to no checkpoint")
+    pause = _pause(attempt.resumes - seen.policy.max_restarts)
+    if pause and attempt.submitted_at is not None and abs(now - attempt.submitted_at) < pause:
+        return Wait(f"{why}; {attempt.resumes} resumptions in a row came to no checkpoint, the next one follows "
+                    f"{pause:,.0f} s after the last; readers keep what they see", notable=True)
     return _resume(attempt, seen, why)
+
+
+def _pause(failures: int) -> float:
+    """Between two resumptions, after so many more in vain than are allowed at once: 1 minute, then twice as long."""
+    return min(60.0 * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS) if failures >= 0 else 0.0
 
 
 def _resume(attempt: Attempt, seen: Seen, why: str) -> Step:
@@ -317,7 +414,7 @@ def _start_over(attempt: Attempt, error: str) -> Step:
 def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
     """A checkpoint that was in every table must stay there: Iceberg makes a dropped branch anew, from other rows."""
     if seen.tampered:
-        error = f"somebody else dropped or moved branch {attempt.name}: {seen.tampered}"
+        error = f"branch {attempt.name} is not what its job wrote: {seen.tampered}"
     elif seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
         return None
     else:
@@ -395,6 +492,8 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
         return Wait("on standby")
     if attempt.late_dropped and not attempt.shadow:
         return _rows_missing(attempt)
+    if seen.log_changes:
+        return _another_log(attempt, seen)
     if attempt.shadow or attempt.state in (State.built, State.replaying):
         return Wait("replaying")
     if seen.log_problems:
@@ -426,6 +525,17 @@ def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:
     """Operator → late records dropped, the most that was ever seen."""
     known = attempt.late_dropped
     return {**known, **{o: max(count, known.get(o, 0)) for o, count in seen.late_dropped.items()}}
+
+
+def _another_log(attempt: Attempt, seen: Seen) -> Blocked:
+    """Rows of two logs would stand side by side, and no replay could give them again."""
+    return Blocked(
+        f"the log is another one than {attempt.full_name} has read, and none of its further checkpoints is published",
+        expected="the topics, and the records in them, that its rows are of",
+        found="; ".join(seen.log_changes),
+        next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew with the log as it "
+             f"is: kappa remove {attempt.product}, which drops its tables, then kappa deploy {attempt.product}",
+    )
 
 
 def _rows_missing(attempt: Attempt) -> Blocked:

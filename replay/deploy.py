@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,15 @@ from replay import offsets, resolved, schemas
 from replay.act import new_attempt
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import Slots
-from replay.loop import Loop, Pass, Patience
+from replay.loop import Loop, Patience
 from replay.model import Attempt, ProductState, Release, State
 from replay.offsets import Offsets
-from replay.preflight import preflight, preflight_log
-from replay.release import Build, build, find_folder, next_release
+from replay.preflight import advice, preflight, preflight_log
+from replay.release import Build, build, find_folder, next_release, short_commit
+from replay.retention import sweep
 from replay.settings import Settings
 from replay.steps import Blocked
+from replay.watching import Pass
 from replay.world import World, read_product
 
 
@@ -126,7 +129,10 @@ class Deploy:
         if not resolved.is_resolved(self.settings, product):
             say("checking the SQL with Flink's planner")
         product = resolved.resolve(self.settings, product)
-        preflight(self.settings, self.world, product, self.loop.store.load(product.name))
+        before = self.loop.store.load(product.name)
+        preflight(self.settings, self.world, product, before)
+        for line in advice(self.world, product, before):
+            say(line)
         reference = self._reference(product)
         built = build(self.settings, product)
         with self._leased(product.name) as lease:
@@ -143,6 +149,7 @@ class Deploy:
                 if todo.release:
                     store.add_release(lease, todo.release)
                 store.save(lease, *todo.changed)
+            sweep(self.settings, store.held(lease), time.time())
         target = offsets.replaced(self.world.ends(product), release.reference_offsets)
         say(begun(todo, built))
         return todo, target
@@ -216,7 +223,7 @@ def need_slots(slots: Slots, todo: Plan) -> None:
 def begun(todo: Plan, built: Build) -> str:
     """What the deploy does now, in a sentence."""
     a = todo.attempt
-    commit = f", git {built.git_commit[:12]}" if built.git_commit else ""
+    commit = f", git {short_commit(built.git_commit)}" if built.git_commit else ""
     what = f"{a.product} {a.name} (release {built.fingerprint[:12]}{commit})"
     if todo.replays:
         where = ", on a Flink cluster of its own" if a.cluster else ""

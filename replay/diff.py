@@ -23,13 +23,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import duckdb
-
 from jobs.product import Product
 from replay import clock, log, query
 from replay.changes import Change, DiffReport, TableDiff
 from replay.comparison import Comparison, common_position, comparisons
-from replay.errors import RefusedError, RetryableError
+from replay.errors import RefusedError
 from replay.matching import NEW, OLD, TableMatch, set_bounds
 from replay.offsets import Offsets
 from replay.settings import Settings
@@ -70,13 +68,9 @@ def diff(settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: 
     product = new.product.name
     with query.open_schemas(settings, product, {OLD: old.snapshots, NEW: new.snapshots}) as connection:
         set_bounds(connection, position, settled)
-        try:
-            tables = tuple(
-                TableMatch(connection, how, _last_begin(old, new, now, how.window_seconds), samples).result()
-                if not how.not_compared else _left_out(how) for how in comparisons(old.product, new.product))
-        except duckdb.IOException as e:
-            raise RetryableError("a file of the tables cannot be read", expected="files that the snapshots name",
-                                 found=str(e).splitlines()[0], next="repeat the command") from e
+        tables = tuple(
+            TableMatch(connection, how, _last_begin(old, new, now, how.window_seconds), samples).result()
+            if not how.not_compared else _left_out(how) for how in comparisons(old.product, new.product))
     reached = dt.datetime.fromtimestamp(now / 1000, dt.UTC) if math.isfinite(now) else None
     return DiffReport(product, old.name, new.name, position, reached, tables)
 

@@ -5,6 +5,7 @@ KappaError                 every error this project raises on purpose
 ├── RefusedError           the request is understood and must not be done (unsafe SQL, log not whole, …)
 ├── RetryableError         something was down or busy: the same command may succeed later
 ├── ConflictError          somebody else changed what this command was about to change
+│   └── PartlyPublishedError   some tables show readers a new checkpoint, and the others cannot
 └── OutcomeUnknownError    an answer was lost: look before repeating
 """
 
@@ -52,6 +53,10 @@ class RetryableError(KappaError):
 
 class ConflictError(KappaError):
     """Somebody else changed what was about to be changed."""
+
+
+class PartlyPublishedError(ConflictError):
+    """Some tables show readers a new checkpoint, and the others cannot: the journal keeps it until they do."""
 
 
 class OutcomeUnknownError(KappaError):

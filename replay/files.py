@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from typing import IO, Any, cast
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any, cast
 
 import fastavro
 from pyarrow import fs
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from replay.errors import RetryableError
+from replay.settings import Settings
+from replay.storage import DamagedFileError, StorageError, filesystem, is_local, storage_errors
 
 _THREADS = 8
 _REMOVED = 2  # a manifest entry's status: existing, added or removed
@@ -41,8 +43,7 @@ def manifests_of(io: FileIO, manifest_list: str) -> list[str]:
 
     Read with fastavro: only the paths are wanted, and pyiceberg's typed records cost five times as much.
     """
-    with io.new_input(manifest_list).open() as stream:
-        return [record["manifest_path"] for record in _records(stream)]
+    return [record["manifest_path"] for record in _records(io, manifest_list)]
 
 
 def files_of(io: FileIO, manifest: str) -> list[str]:
@@ -52,22 +53,46 @@ def files_of(io: FileIO, manifest: str) -> list[str]:
 
 def sizes_of(io: FileIO, manifest: str) -> dict[str, int]:
     """The same with their sizes in bytes."""
-    with io.new_input(manifest).open() as stream:
-        return {record["data_file"]["file_path"]: record["data_file"]["file_size_in_bytes"]
-                for record in _records(stream) if record["status"] != _REMOVED}
+    return {record["data_file"]["file_path"]: record["data_file"]["file_size_in_bytes"]
+            for record in _records(io, manifest) if record["status"] != _REMOVED}
 
 
-def _records(stream: object) -> Iterator[Any]:
-    return cast(Iterator[Any], fastavro.reader(cast(IO[bytes], stream)))
+def _records(io: FileIO, location: str) -> Iterator[Any]:
+    with storage_errors(location), io.new_input(location).open() as stream:
+        content = stream.read()
+    try:
+        yield from cast(Iterator[Any], fastavro.reader(BytesIO(content)))
+    except (EOFError, ValueError, KeyError, IndexError) as e:  # fastavro's words for bytes that are no Avro file
+        raise damaged(location, "a manifest of Iceberg in Avro", len(content)) from e
+
+
+def damaged(location: str, expected: str, size: int) -> DamagedFileError:
+    """A file of a table that cannot be read: restored from a backup, it can."""
+    return DamagedFileError("a file of a table is damaged", expected=f"{expected} at {location}",
+                            found=f"{size:,} bytes that are none", next="restore the file from a backup")
 
 
 def listed(io: FileIO, folder: str) -> list[File]:
     """The files in a folder and below; none when there is no such folder, or the file system cannot be listed."""
     if not isinstance(io, PyArrowFileIO):
         return []
-    scheme, host, place = io.parse_location(folder, io.properties)
-    found = io.fs_by_scheme(scheme, host).get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=True))
+    scheme, _, place = io.parse_location(folder, io.properties)
+    with storage_errors(folder):
+        found = _system(io, folder).get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=True))
     return [File(f"{scheme}://{f.path}", f.mtime) for f in found if f.type == fs.FileType.File]
+
+
+def newest(found: Iterable[File]) -> datetime:
+    """When the newest of some files was written: no later than now, by the clock that dates them.
+
+    A disk's server and an object store have clocks of their own, which tell how old a file is, and the host's does not.
+    """
+    return max((f.changed for f in found), default=datetime.min.replace(tzinfo=UTC))
+
+
+def _system(io: PyArrowFileIO, location: str) -> fs.FileSystem:
+    scheme, host, _ = io.parse_location(location, io.properties)
+    return io.fs_by_scheme(scheme, host)
 
 
 def delete(io: FileIO, locations: Iterable[str]) -> None:
@@ -91,15 +116,26 @@ def _delete(io: FileIO, location: str) -> None:
             io.delete(each)
         except FileNotFoundError:
             pass
-        except OSError as e:
-            raise RetryableError("a file that nothing needs cannot be deleted", expected=f"{each} deleted",
-                                 found=str(e), next="repeat the command") from e
+        except (StorageError, OSError) as e:
+            raise StorageError("a file that nothing needs cannot be deleted", expected=f"{each} deleted",
+                               found=e.found if isinstance(e, StorageError) else str(e),
+                               next="repeat the command") from e
 
 
-def delete_folder(uri: str) -> None:
+def delete_below(io: FileIO, folder: str) -> None:
+    """Delete a folder and all below it, as a table's files are reached; where files cannot be listed, nothing."""
+    if isinstance(io, PyArrowFileIO):
+        _delete_dir(_system(io, folder), io.parse_location(folder, io.properties)[2], folder)
+
+
+def delete_folder(settings: Settings, uri: str) -> None:
     """Delete a folder and all below it; one that is not there is as it should be."""
-    system, place = fs.FileSystem.from_uri(uri)
-    if not place.strip("/"):
+    system, place = filesystem(settings, uri)
+    _delete_dir(system, place, uri)
+
+
+def _delete_dir(system: fs.FileSystem, place: str, uri: str) -> None:
+    if not place.strip("/") or not (is_local(uri) or "/" in place.strip("/")):
         raise ValueError(f"{uri} is a whole file system")
     try:
         if system.get_file_info(place).type != fs.FileType.NotFound:
@@ -107,5 +143,5 @@ def delete_folder(uri: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as e:
-        raise RetryableError("a folder that nothing needs cannot be deleted", expected=f"{uri} deleted", found=str(e),
-                             next="repeat the command") from e
+        raise StorageError("a folder that nothing needs cannot be deleted", expected=f"{uri} deleted", found=str(e),
+                           next="repeat the command") from e

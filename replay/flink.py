@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import httpx
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyarrow.fs import FileSelector, FileType
 
+from replay import tls
 from replay.errors import RetryableError
+from replay.parallel import THREADS, each
 from replay.settings import Settings
+from replay.storage import filesystem, storage_errors
 
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 """States from which a job does not come back."""
@@ -36,6 +41,8 @@ class Job:
     """Newest checkpoint completed by this job id, 0 for none."""
     error: str = ""
     """Root cause of the newest failure."""
+    failed_at: float | None = None
+    """When that was."""
 
     @property
     def ended(self) -> bool:
@@ -57,7 +64,9 @@ class Flink:
         self._settings = settings
         self._rest = rest or settings.flink.rest
         # A proxy of the environment must not come between us and the cluster.
-        self._http = client or httpx.Client(base_url=self._rest, timeout=10, trust_env=False)
+        self._http = client or httpx.Client(
+            base_url=self._rest, timeout=10, trust_env=False, verify=tls.context(settings.flink.tls),
+            limits=httpx.Limits(max_connections=2 * THREADS, max_keepalive_connections=THREADS))
 
     def close(self) -> None:
         """Close its connections."""
@@ -68,10 +77,20 @@ class Flink:
         overview = self._get("/overview") or {}
         return Slots(int(overview.get("slots-available", 0)), int(overview.get("slots-total", 0)))
 
+    def memory(self) -> int:
+        """Bytes of all TaskManagers' processes, as Flink limits them."""
+        found = (self._get("/taskmanagers") or {}).get("taskmanagers", ())
+        return sum(int(t["memoryConfiguration"]["totalProcessMemory"]) for t in found)
+
     def running(self, name: str) -> list[str]:
         """Ids of the jobs of this name that have not ended."""
         jobs = (self._get("/jobs/overview") or {}).get("jobs", ())
         return [j["jid"] for j in jobs if j["name"] == name and j["state"] not in ENDED]
+
+    def not_ended(self, job_ids: Sequence[str]) -> tuple[str, ...]:
+        """Those of some jobs that the cluster knows, and that may still run."""
+        statuses = {j["id"]: j["status"] for j in (self._get("/jobs") or {}).get("jobs", ())}
+        return tuple(i for i in job_ids if i in statuses and statuses[i] not in ENDED)
 
     def job(self, job_id: str) -> Job | None:
         """The job, or None if this cluster does not know it."""
@@ -84,14 +103,18 @@ class Flink:
         completed = (checkpoints.get("latest") or {}).get("completed") or {}
         restarts = self._restarts(job_id)
         failing = details["state"] in {"FAILED", "FAILING", "RESTARTING"} or restarts > 0
+        error, failed_at = self._error(job_id) if failing else ("", None)
         return Job(id=job_id, status=details["state"], checkpoint=int(completed.get("id", 0)), restarts=restarts,
-                   error=self._error(job_id) if failing else "")
+                   error=error, failed_at=failed_at)
 
     def standing_clocks(self, job_id: str) -> tuple[str, ...]:
         """Running operators to which no watermark has come since the job was last started or restarted."""
-        vertices = (self._get(f"/jobs/{job_id}") or {}).get("vertices", ())
-        return tuple(v["name"] for v in vertices if v["status"] != "FINISHED" and any(
-            int(m["value"]) == NO_WATERMARK for m in self._get(f"/jobs/{job_id}/vertices/{v['id']}/watermarks") or ()))
+        def stands(vertex: Mapping[str, Any]) -> bool:
+            marks = self._get(f"/jobs/{job_id}/vertices/{vertex['id']}/watermarks") or ()
+            return any(int(m["value"]) == NO_WATERMARK for m in marks)
+
+        running = [v for v in self._vertices(job_id) if v["status"] != "FINISHED"]
+        return tuple(v["name"] for v, standing in zip(running, each(stands, running), strict=True) if standing)
 
     def late_dropped(self, job_id: str) -> dict[str, int]:
         """Operator → records that it dropped because the watermark had passed them, since the job was (re)started.
@@ -99,14 +122,16 @@ class Flink:
         Only operators that did. The JobManager fetches metrics when it is asked for any, and answers with those that it
         has: see `metrics.fetcher.update-interval`.
         """
-        found: dict[str, int] = {}
-        for vertex in (self._get(f"/jobs/{job_id}") or {}).get("vertices", ()):
+        def dropped(vertex: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
             names = [m["id"] for m in self._get(path) or () if m["id"].endswith(_LATE_DROPPED)]
-            for metric in (self._get(path, get=",".join(names), agg="sum") or ()) if names else ():
-                if count := int(float(metric["sum"])):
-                    operator = metric["id"].removesuffix(_LATE_DROPPED)
-                    found[operator] = found.get(operator, 0) + count
+            return list(self._get(path, get=",".join(names), agg="sum") or ()) if names else []
+
+        found: dict[str, int] = {}
+        for metric in chain.from_iterable(each(dropped, self._vertices(job_id))):
+            if count := int(float(metric["sum"])):
+                operator = metric["id"].removesuffix(_LATE_DROPPED)
+                found[operator] = found.get(operator, 0) + count
         return found
 
     def read_positions(self, job_id: str) -> dict[str, dict[int, int]]:
@@ -129,15 +154,20 @@ class Flink:
             raise RetryableError(f"Flink did not cancel job {job_id}", expected="HTTP 202",
                                  found=f"HTTP {answer.status_code} {answer.text[:200]}", next="kappa logs jobmanager")
 
+    def _vertices(self, job_id: str) -> list[Mapping[str, Any]]:
+        return list((self._get(f"/jobs/{job_id}") or {}).get("vertices", ()))
+
     def _restarts(self, job_id: str) -> int:
         metrics = self._get(f"/jobs/{job_id}/metrics", get="numRestarts") or ()
         return next((int(float(m["value"])) for m in metrics), 0)
 
-    def _error(self, job_id: str) -> str:
+    def _error(self, job_id: str) -> tuple[str, float | None]:
+        """The root cause of the newest failure, and when it was."""
         answer = self._get(f"/jobs/{job_id}/exceptions") or {}
         entries = (answer.get("exceptionHistory") or {}).get("entries") or ()
         stack = entries[0].get("stacktrace") if entries else answer.get("root-exception")
-        return root_cause(stack or "")
+        at = entries[0].get("timestamp") if entries else answer.get("timestamp")
+        return root_cause(stack or ""), at / 1000 if at else None
 
     def _get(self, path: str, **params: str) -> Any:
         answer = self._request("GET", path, **params)
@@ -168,14 +198,16 @@ def root_cause(stack: str, lines: int = 3) -> str:
     return " / ".join(picked[:lines])[:1000]
 
 
-def retained_checkpoints(folder: str, job_ids: tuple[str, ...]) -> dict[int, str]:
+def retained_checkpoints(settings: Settings, folder: str, job_ids: tuple[str, ...]) -> dict[int, str]:
     """Checkpoint id → URI of the whole checkpoints (those with `_metadata`) that these jobs left below a folder."""
-    filesystem, root = FileSystem.from_uri(folder)
+    system, root = filesystem(settings, folder)
     found: dict[int, str] = {}
     for job_id in job_ids:  # oldest first: of two with the same number, the later job's counts
-        for entry in filesystem.get_file_info(FileSelector(f"{root}/{job_id}", allow_not_found=True)):
-            number = entry.base_name.removeprefix("chk-")
-            metadata = filesystem.get_file_info(f"{entry.path}/_metadata")
-            if number.isdigit() and metadata.type is FileType.File:
-                found[int(number)] = f"{folder.rstrip('/')}/{job_id}/{entry.base_name}"
+        with storage_errors(f"{folder}/{job_id}"):
+            entries = system.get_file_info(FileSelector(f"{root}/{job_id}", allow_not_found=True))
+            numbered = [e for e in entries if e.base_name.removeprefix("chk-").isdigit()]
+            wholes = system.get_file_info([f"{entry.path}/_metadata" for entry in numbered])
+        for entry, metadata in zip(numbered, wholes, strict=True):
+            if metadata.type is FileType.File:
+                found[int(entry.base_name.removeprefix("chk-"))] = f"{folder.rstrip('/')}/{job_id}/{entry.base_name}"
     return found

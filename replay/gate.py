@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import pyarrow as pa
 from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.schema import Schema
 
 from jobs import generate
 from jobs.column_types import Field, Row
 from jobs.product import REJECTS, Output, Product
 from replay import contracts, query, rejected
-from replay.errors import ConfigError, RetryableError
+from replay.errors import ConfigError, KappaError, RetryableError
 from replay.model import Check, Tables
 from replay.quality import Rule, rules
 from replay.rejected import Rejected
-from replay.settings import Settings
+from replay.sandbox import Answer, Sandbox, SandboxError, open_sandbox
+from replay.settings import QuerySettings, Settings
+from replay.statements import READING
 from replay.table_changes import layout_of
 from replay.table_types import column_type, iceberg_schema, schema_of
 from replay.values import words
@@ -27,9 +30,6 @@ from replay.values import words
 _SAMPLE = 5
 _LONGEST = 200
 """Characters that a sample shows of one value: results are stored and printed."""
-_SELECT = {duckdb.StatementType.SELECT}
-_HARMLESS = _SELECT | {duckdb.StatementType.CREATE}
-"""CREATE: PIVOT is one (of a type) and a SELECT; the database is in memory."""
 
 
 @dataclass(frozen=True)
@@ -75,27 +75,63 @@ def checks(product: Product) -> tuple[Wanted, ...]:
     return tuple(found)
 
 
-def run(settings: Settings, tables: Tables, shown: Tables | None = None) -> tuple[Check, ...]:
+def run(settings: Settings, tables: Tables, shown: Tables | None = None,
+        tell: Callable[[str], None] = lambda text: None) -> tuple[Check, ...]:
     """Every check on exactly these snapshots; all rows of a sample are values of JSON.
 
-    `shown` is what readers see of another attempt, with which some checks compare. ConfigError for a check that cannot
-    run, RetryableError when a file cannot be read.
+    `shown` is what readers see of another attempt, with which some checks compare; `tell` is told of each check before
+    it runs. ConfigError for a check that cannot run, RetryableError when a file cannot be read.
     """
     wanted = checks(tables.product)
+    numbered = {check.name: f"check {n} of {len(wanted)}, {check.name}" for n, check in enumerate(wanted, 1)}
+    if wanted:
+        tell(numbered[wanted[0].name])
+    default = _default_checks(settings, tables, [c for c in wanted if isinstance(c, Default)], shown)
+    of_people = [c for c in wanted if not isinstance(c, Default)]
+    if not of_people:
+        return default
+    name = tables.product.name
+    places = query.places(settings, name, tables.snapshots)
+    try:
+        with open_sandbox(settings.queries, {name: places}, folder=settings.spill) as sandbox:
+            found = list(default)
+            for check in of_people:
+                tell(numbered[check.name])
+                found.append(_run(sandbox, tables.product, settings.queries, check))
+            return tuple(found)
+    except SandboxError as e:  # before the first check
+        if e.kind != "file":
+            raise query.limited(e, settings.queries, f"opening the tables of {name}") from e
+        raise RetryableError(f"the tables of {name} cannot be opened", expected="files that the snapshots name",
+                             found=e.found, next="repeat the command") from e
+
+
+def _default_checks(settings: Settings, tables: Tables, wanted: Sequence[Default],
+                    shown: Tables | None) -> tuple[Check, ...]:
+    """The checks that every product has."""
     if not wanted:
         return ()
     before = _rejected(settings, shown) if shown else ()
-    with query.open_tables(settings, tables.product.name, tables.snapshots) as connection:
-        return tuple(_run(connection, tables, check, before) for check in wanted)
+    counted = _rejected(settings, tables)
+    found = [(check, rejected.judge(tables.product, check.name, counted, before)) for check in wanted]
+    return tuple(replace(judged, blocking=judged.blocking and _blocking(tables.product, check))
+                 for check, judged in found)
 
 
-def _rejected(settings: Settings, shown: Tables) -> tuple[Rejected, ...]:
-    """What the release that readers see rejects, of the same topics, at its own position."""
-    if REJECTS not in shown.snapshots:
+def _rejected(settings: Settings, tables: Tables) -> tuple[Rejected, ...]:
+    """What a release rejects, at its own position."""
+    if REJECTS not in tables.snapshots:
         return ()
-    snapshots = {REJECTS: shown.snapshots[REJECTS]}
-    with query.open_tables(settings, shown.product.name, snapshots) as connection:
-        return rejected.count(connection, shown)
+    from replay.duck import interrupted  # here: whoever only asks a sandbox needs no DuckDB
+
+    snapshots = {REJECTS: tables.snapshots[REJECTS]}
+    with (query.open_tables(settings, tables.product.name, snapshots) as connection,
+          interrupted(connection, settings.queries.seconds, "counting what is rejected")):
+        return rejected.count(connection, tables)
+
+
+def _blocking(product: Product, check: Wanted) -> bool:
+    return check.blocking and check.name not in product.settings.warnings
 
 
 def validate(product: Product) -> None:
@@ -104,14 +140,25 @@ def validate(product: Product) -> None:
     RefusedError where contract.yaml is not what the SQL gives.
     """
     contracts.refuse_mismatches(product)
-    wanted = checks(product)
-    with empty_tables(product) as connection:
-        for check in wanted:
-            _run(connection, Tables(product, {}, {}), check)
-    for name, output in product.outputs.items():
+    wanted = [c for c in checks(product) if not isinstance(c, Default)]
+    for name in product.outputs:
         layout_of(product, name)
-        if output.where is not None:
-            _validate_where(product, name, output)
+    conditions = [(name, output) for name, output in product.outputs.items() if output.where is not None]
+    if wanted:
+        with _sandbox(product, {name: _no_rows(iceberg_schema(product, name)) for name in product.outputs}) as sandbox:
+            for check in wanted:
+                _run(sandbox, product, QuerySettings(), check)
+    for name, output in conditions:
+        _validate_where(product, name, output)
+
+
+def _sandbox(product: Product, tables: Mapping[str, pa.Table]) -> AbstractContextManager[Sandbox]:
+    """There may be no settings yet, and so no home."""
+    return open_sandbox(QuerySettings(), {product.name: {}}, tables)
+
+
+def _no_rows(schema: Schema) -> pa.Table:
+    return schema_to_pyarrow(schema, include_field_ids=False).empty_table()
 
 
 def _validate_where(product: Product, name: str, output: Output) -> None:
@@ -119,79 +166,61 @@ def _validate_where(product: Product, name: str, output: Output) -> None:
     for topic in output.of:
         fields = generate.schema_fields(product, product.sql_name(topic))
         record_type = Row(tuple(Field(f.name, column_type(f.type, f.name)) for f in fields))
-        with query.connect() as connection:
-            record = schema_to_pyarrow(schema_of(record_type), include_field_ids=False).empty_table()
-            connection.register("record", record)
-            try:
-                connection.execute(f"SELECT 1 FROM record WHERE ({output.where}) IS NOT TRUE")
-            except duckdb.Error as e:
-                file = product.folder / "product.yaml"
-                raise ConfigError(f"the audit cannot decide outputs.{name}.where",
-                                  expected=f"a condition over the columns of {', '.join(f.name for f in fields)} that "
-                                           "DuckDB's SQL has too", found=_reason(e), next=f"fix {file}") from e
+        try:
+            with _sandbox(product, {"record": _no_rows(schema_of(record_type))}) as sandbox:
+                sandbox.ask(f"SELECT 1 FROM record WHERE ({output.where}) IS NOT TRUE")
+        except SandboxError as e:
+            file = product.folder / "product.yaml"
+            raise ConfigError(f"the audit cannot decide outputs.{name}.where",
+                              expected=f"a condition over the columns of {', '.join(f.name for f in fields)} that "
+                                       "DuckDB's SQL has too", found=e.found, next=f"fix {file}") from e
 
 
-def _run(connection: duckdb.DuckDBPyConnection, tables: Tables, check: Wanted,
-         before: Sequence[Rejected] = ()) -> Check:
-    product = tables.product
-    blocking = check.blocking and check.name not in product.settings.warnings
-    if isinstance(check, Default):
-        found = rejected.judge(product, check.name, rejected.count(connection, tables), before)
-        return replace(found, blocking=blocking and found.blocking)
+def _run(sandbox: Sandbox, product: Product, limits: QuerySettings, check: Select | Rule) -> Check:
+    """A check that people wrote."""
+    def ask(sql: str, keep: int) -> Answer:
+        try:
+            return sandbox.ask(sql, keep)
+        except SandboxError as e:
+            raise _in_words(e, product, limits, check, sql) from e
+
+    blocking = _blocking(product, check)
     if isinstance(check, Select):
-        cursor = _select(connection, product, check, check.sql)
-        sample = _rows(cursor, _SAMPLE)
-        offending = len(sample)
-        while rows := cursor.fetchmany(10_000):
-            offending += len(rows)
-        said = f"{offending:,} offending {'row' if offending == 1 else 'rows'}"
-        return Check(check.name, blocking, offending, said, sample)
-    cursor = _select(connection, product, check, check.query)
-    answer = cursor.fetchmany(2)
-    width = len(cursor.description or ())
-    if len(answer) != 1 or width != (1 if not check.metric else 2):
+        answer = ask(check.sql, _SAMPLE)
+        said = f"{answer.count:,} offending {'row' if answer.count == 1 else 'rows'}"
+        return Check(check.name, blocking, answer.count, said, _rows(answer))
+    answer = ask(check.query, 2)
+    width = len(answer.columns)
+    if answer.count != 1 or width != (1 if not check.metric else 2):
         raise _wrong(product, check, "a query that gives one row of one value",
-                     f"{'several' if len(answer) > 1 else len(answer)} rows of {width} columns")
-    value = answer[0][0]
-    holds, said = check.judge(value, rows=int(answer[0][-1]) if check.metric else 0)
+                     f"{'several' if answer.count > 1 else answer.count} rows of {width} columns")
+    value = answer.rows[0][0]
+    holds, said = check.judge(value, rows=int(answer.rows[0][-1]) if check.metric else 0)
     if holds:
         return Check(check.name, blocking, 0, said)
     if not check.sample:
         return Check(check.name, blocking, 1, said, ({"value": _plain(value)},))
-    sample = _rows(_select(connection, product, check, check.sample), _SAMPLE)
-    return Check(check.name, blocking, max(1, int(value)), said, sample)
+    return Check(check.name, blocking, max(1, int(value)), said, _rows(ask(check.sample, _SAMPLE)))
 
 
-def _select(connection: duckdb.DuckDBPyConnection, product: Product, check: Select | Rule,
-            sql: str) -> duckdb.DuckDBPyConnection:
-    try:
-        kinds = [statement.type for statement in connection.extract_statements(sql)]
-        if not kinds or kinds[-1] not in _SELECT or not set(kinds) <= _HARMLESS:
-            raise _wrong(product, check, "one SELECT", ", ".join(k.name for k in kinds) or "no statement")
-        return connection.execute(sql)
-    except duckdb.IOException as e:
-        raise RetryableError(f"{check.name}: a file of the tables cannot be read",
-                             expected="files that the snapshots name", found=_reason(e),
-                             next="repeat the command") from e
-    except (duckdb.CatalogException, duckdb.BinderException) as e:
-        mentioned = [t for t in product.outputs if t in sql] or product.outputs
-        known = "; ".join(f"{t}({', '.join(c.name for c in product.columns[t])})" for t in mentioned)
-        raise _wrong(product, check, known, _reason(e)) from e
-    except duckdb.Error as e:
-        raise _wrong(product, check, "a SELECT in DuckDB's SQL", _reason(e)) from e
-
-
-@contextmanager
-def empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB with the tables of the contract, without rows; it reads no files."""
-    with query.connect() as connection:
-        for table in product.outputs:
-            schema = schema_to_pyarrow(iceberg_schema(product, table), include_field_ids=False)
-            connection.register("no_rows", schema.empty_table())
-            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM no_rows')
-            connection.unregister("no_rows")
-        connection.execute("SET enable_external_access = false")
-        yield connection
+def _in_words(error: SandboxError, product: Product, limits: QuerySettings, check: Select | Rule,
+              sql: str) -> KappaError:
+    match error.kind:
+        case "file":
+            return RetryableError(f"{check.name}: a file of the tables cannot be read",
+                                  expected="files that the snapshots name", found=error.found,
+                                  next="repeat the command")
+        case "refused":
+            return _wrong(product, check, "one SELECT" if error.expected == READING else error.expected, error.found)
+        case "name" | "column":
+            if error.name and not error.table:
+                return _wrong(product, check, error.expected, error.found)
+            mentioned = [t for t in product.outputs if t in sql] or product.outputs
+            known = "; ".join(f"{t}({', '.join(c.name for c in product.columns[t])})" for t in mentioned)
+            return _wrong(product, check, known, error.found)
+        case "sql":
+            return _wrong(product, check, "a SELECT in DuckDB's SQL", error.found)
+    return query.limited(error, limits, f"the check '{check.name}'")
 
 
 def _wrong(product: Product, check: Select | Rule, expected: str, found: str) -> ConfigError:
@@ -200,14 +229,8 @@ def _wrong(product: Product, check: Select | Rule, expected: str, found: str) ->
                        next=f"mend {file}, then: kappa check {product.folder}")
 
 
-def _reason(error: duckdb.Error) -> str:
-    """The message without DuckDB's picture of the statement and its guesses."""
-    return str(error).split("\n\n")[0].splitlines()[0]
-
-
-def _rows(cursor: duckdb.DuckDBPyConnection, count: int) -> tuple[dict[str, Any], ...]:
-    names = [column[0] for column in cursor.description or ()]
-    return tuple({n: _plain(v) for n, v in zip(names, row, strict=True)} for row in cursor.fetchmany(count))
+def _rows(answer: Answer) -> tuple[dict[str, Any], ...]:
+    return tuple({n: _plain(v) for n, v in zip(answer.columns, row, strict=True)} for row in answer.rows)
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,17 +24,22 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class Reject:
-    """One row of the rejects table."""
+    """What of a row of the rejects table is judged."""
 
-    partition: int
-    offset: int
     reason: str
-    payload: bytes
+    """Whole, or as far as the colon."""
+    digest: bytes
+    """Of its payload, which may be long."""
 
     @property
     def kind(self) -> str:
         """Its class; `unknown` of a reason that no job gives."""
         return REASONS.get(self.reason.partition(":")[0], "unknown")
+
+
+def digest(payload: bytes) -> bytes:
+    """SHA-256: two payloads of one digest do not occur."""
+    return hashlib.sha256(payload).digest()
 
 
 def rightly_rejected(
@@ -43,7 +49,7 @@ def rightly_rejected(
 
     'out of order' speaks of earlier records too: of this one alone it can only be said that it is not late.
     """
-    if value is None or reject.payload != value or (record is None) != (reject.kind == "undecodable"):
+    if value is None or reject.digest != digest(value) or (record is None) != (reject.kind == "undecodable"):
         return False
     if record is None or reject.kind not in ("late", "out_of_order", "ahead", "no_time"):
         return reject.kind != "unknown"

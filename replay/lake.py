@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
     CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
     NoSuchNamespaceError,
     NoSuchTableError,
+    OAuthError,
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
+    UnauthorizedError,
+    ValidationError,
 )
-from pyiceberg.io import load_file_io
-from pyiceberg.serializers import FromInputFile
+from pyiceberg.io import InputFile, load_file_io
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
+from requests.exceptions import RequestException
 
 from jobs.product import Product
-from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
+from replay import database, durable, files, table_metadata
+from replay.errors import ConfigError, ConflictError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
 from replay.model import Checkpoint
+from replay.secret import revealed, without_user
 from replay.settings import Settings
+from replay.storage import properties, storage_errors
+from replay.timed_catalog import timed
 
 MAIN = "main"
 GENESIS = "genesis"
@@ -34,9 +48,21 @@ GENESIS = "genesis"
 JOB_ID = "flink.job-id"
 CHECKPOINT_ID = "flink.max-committed-checkpoint-id"
 
+LOST = (RequestException, CommitStateUnknownException, ServerError, ServiceUnavailableError, ConnectionError,
+        TimeoutError)
+"""What a REST catalog's client says when an answer did not come, or tells nothing."""
+_REFUSALS = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
 _COMMIT_ATTEMPTS = 20
-# A table's metadata lists every snapshot: reading a thousand takes 10 ms.
+# A table's metadata lists every snapshot: reading a thousand takes 5 ms to 25 ms.
 _known: WeakKeyDictionary[Catalog, dict[str, tuple[str, TableMetadata]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table's metadata is, and what reads the table's files: properties by PyIceberg's names."""
+
+    location: str
+    properties: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,13 +76,9 @@ class Published:
 
 def open_catalog(settings: Settings) -> Catalog:
     """The product's catalog as pyiceberg sees it; RetryableError when it does not answer."""
-    properties = dict(settings.catalog.pyiceberg)
-    uri = properties.get("uri", "")
-    if uri.startswith("sqlite") and "timeout=" not in uri:
-        # The job's commits hold the database's one write lock: wait for it instead of failing.
-        properties["uri"] = f"{uri}{'&' if '?' in uri else '?'}timeout=30"
+    chosen = {**properties(settings), **revealed(settings.catalog.pyiceberg)}
     with catalog_errors():
-        catalog = load_catalog(settings.catalog.name, **properties)
+        catalog = load_catalog(settings.catalog.name, **timed(durable.of_pyiceberg(chosen)))
         if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
             with catalog.engine.connect() as connection:
                 connection.execute(sa.text("PRAGMA journal_mode=WAL"))  # readers never wait for writers
@@ -65,12 +87,24 @@ def open_catalog(settings: Settings) -> Catalog:
 
 @contextmanager
 def catalog_errors() -> Iterator[None]:
-    """Turn a catalog that does not answer into RetryableError."""
+    """Turn a catalog that does not answer, or refuses, into RetryableError; what may be done, OutcomeUnknownError."""
     try:
-        yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, ConnectionError, TimeoutError) as e:
+        with database.readable_errors("the Iceberg catalog", "the catalog"):
+            yield
+    except CommitStateUnknownException as e:
+        raise OutcomeUnknownError("it is not known whether the Iceberg catalog did what it was asked",
+                                  expected="an answer from the catalog", found=_reason(e),
+                                  next="kappa status, then repeat") from e
+    except _REFUSALS as e:
+        raise RetryableError("the Iceberg catalog refuses access", expected="a catalog that takes our credentials",
+                             found=_reason(e), next="check catalog.pyiceberg in config.yaml, then repeat") from e
+    except (*LOST, RESTError) as e:
         raise RetryableError("the Iceberg catalog does not answer", expected="an answer from the catalog",
-                             found=str(e).splitlines()[0], next="kappa status") from e
+                             found=_reason(e), next="kappa status") from e
+
+
+def _reason(error: Exception) -> str:
+    return without_user((str(error).splitlines() or [type(error).__name__])[0])[:300]
 
 
 def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False,
@@ -126,7 +160,7 @@ def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Tabl
 
 def checkpoints(table: Table, branch: str, job_ids: Collection[str]) -> dict[int, int]:
     """Checkpoint id → snapshot id, of the commits of these jobs on the branch."""
-    return _checkpoints(table.metadata, branch, frozenset(job_ids))
+    return _checkpoints(table.metadata, _writers(table.metadata), branch, frozenset(job_ids))
 
 
 def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
@@ -138,27 +172,47 @@ def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
         snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
 
 
-def _checkpoints(metadata: TableMetadata, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
+Writers = Mapping[int, tuple[str | None, int | None]]
+"""Snapshot id → who wrote it, as `written_by` says."""
+
+
+def _writers(metadata: TableMetadata) -> Writers:
+    """Of all snapshots at once: to ask one of its summary takes longer than all else that is done with it."""
+    return {s.snapshot_id: written_by(s) for s in metadata.snapshots}
+
+
+def _checkpoints(metadata: TableMetadata, writers: Writers, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
     found: dict[int, int] = {}
     for snapshot in ancestors(metadata, branch):
-        job, checkpoint = written_by(snapshot)
+        job, checkpoint = writers[snapshot.snapshot_id]
         if job in job_ids and checkpoint is not None:
             found.setdefault(checkpoint, snapshot.snapshot_id)  # walking back: the last commit of a checkpoint wins
     return found
 
 
-def _refuse_strange(metadata: TableMetadata, table: str, branch: str, job_ids: frozenset[str]) -> None:
+def _refuse_strange(metadata: TableMetadata, writers: Writers, table: str, branch: str, job_ids: Sequence[str],
+                    resumed_from: int | None) -> None:
+    """ConflictError unless the branch is the commits of these jobs, each after those of the one before.
+
+    A checkpoint is committed once, and a job begins behind the checkpoint that it was resumed from: where the numbers
+    do not grow, or an earlier job has gone on, two have written, and the rows of one of them are there twice.
+    """
     if branch not in metadata.refs:
         return
     line = {s.snapshot_id: s for s in ancestors(metadata, branch)}
     oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
     genesis = metadata.refs[GENESIS].snapshot_id if GENESIS in metadata.refs else None
-    others = [s for s in line.values() if (job := written_by(s)[0]) and job not in job_ids]
-    unknown = [s for s in line.values() if not written_by(s)[0] and s.snapshot_id != genesis and not same_rows(s)]
+    others = [s for i, s in line.items() if (job := writers[i][0]) and job not in job_ids]
+    unknown = [s for i, s in line.items() if not writers[i][0] and i != genesis and not same_rows(s)]
     lost = [s for s in metadata.snapshots if s.snapshot_id not in line and (s.sequence_number or 0) > oldest
-            and written_by(s)[0] in job_ids]
+            and writers[s.snapshot_id][0] in job_ids]
+    commits = [(job_ids.index(job), number or 0, s) for i, s in reversed(line.items())
+               for job, number in [writers[i]] if job in job_ids]
+    beside = [s for (before, last, _), (of, number, s) in pairwise(commits) if of < before or number <= last]
+    if resumed_from is not None:
+        beside += [s for of, number, s in commits if of < len(job_ids) - 1 and number > resumed_from]
     for what, strange in (("has commits of other jobs", others), ("has commits that no job made", unknown),
-                          ("lost commits of its own job", lost)):
+                          ("lost commits of its own job", lost), ("has commits of a job beside its successor", beside)):
         if strange:
             raise ConflictError(f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}")
 
@@ -177,18 +231,27 @@ def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
     return properties.get(JOB_ID), int(checkpoint) if checkpoint is not None else None
 
 
-def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Collection[str]) -> list[Checkpoint]:
-    """The checkpoints of these jobs that every table has, newest first.
+def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequence[str],
+                resumed_from: int | None = None) -> list[Checkpoint]:
+    """The checkpoints of these jobs (the oldest first) that every table has, newest first.
+
+    `resumed_from` is the checkpoint that the last of them goes on from, if there were others.
 
     ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
-    made it anew from the head of `main`, or somebody moved it or wrote to it. Compactions may come between.
+    made it anew from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
+    Compactions may come between.
     """
     jobs = frozenset(job_ids)
-    tables = current_metadata(catalog, product, at) if (at := pointers(catalog, product.name)) else {}
+    at = pointers(catalog, product.name)
+    if set(product.outputs) - set(at):  # another controller makes them at the moment
+        return []
+    tables = current_metadata(catalog, product, at)
+    found: dict[str, dict[int, int]] = {}
     for name, metadata in tables.items():
-        _refuse_strange(metadata, name, branch, jobs)
-    found = {name: _checkpoints(m, branch, jobs) for name, m in tables.items()}
-    common = set.intersection(*(set(f) for f in found.values())) if found else set()
+        writers = _writers(metadata)
+        _refuse_strange(metadata, writers, name, branch, job_ids, resumed_from)
+        found[name] = _checkpoints(metadata, writers, branch, jobs)
+    common = set.intersection(*(set(f) for f in found.values()))
     return [Checkpoint(c, {name: f[c] for name, f in found.items()}) for c in sorted(common, reverse=True)]
 
 
@@ -215,13 +278,33 @@ def current_metadata(catalog: Catalog, product: Product, at: dict[str, str] | No
 
 def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
     """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
-    known = _known.setdefault(catalog, {})
-    folder = location.rpartition("/")[0]
-    last, metadata = known.get(folder, ("", None))
+    last, metadata = _known.get(catalog, {}).get(location.rpartition("/")[0], ("", None))
     if metadata is None or last != location:
-        metadata = FromInputFile.table_metadata(load_file_io(catalog.properties, location).new_input(location))
-        known[folder] = location, metadata
+        metadata = _read_metadata(load_file_io(catalog.properties, location).new_input(location), metadata)
+        remember(catalog, location, metadata)
     return metadata
+
+
+def _read_metadata(file: InputFile, before: TableMetadata | None) -> TableMetadata:
+    with storage_errors(file.location):
+        try:
+            return table_metadata.read(file, before)
+        except (ValueError, ValidationError) as e:
+            raise files.damaged(file.location, "metadata of Iceberg in JSON", len(file)) from e
+
+
+def forget(catalog: Catalog, product: str) -> None:
+    """Remember nothing of a product that is gone."""
+    known = _known.get(catalog, {})
+    for folder in [f for f in list(known) if f"/{product}/" in f]:
+        known.pop(folder, None)
+
+
+def rows(metadata: TableMetadata, snapshot_id: int | None) -> int | None:
+    """How many rows a snapshot has, as whoever wrote it has counted them; None: it does not say."""
+    snapshot = metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
+    total = snapshot.summary.get("total-records") if snapshot and snapshot.summary else None
+    return int(total) if total is not None else None
 
 
 def load_tables(catalog: Catalog, product: str, tables: Collection[str]) -> dict[str, Table]:
@@ -242,21 +325,36 @@ def load_tables(catalog: Catalog, product: str, tables: Collection[str]) -> dict
 
 
 def pointers(catalog: Catalog, product: str) -> dict[str, str]:
-    """Table name → metadata location, of all tables of the product at one instant.
+    """Table name → metadata location, of all tables of the product at one instant."""
+    return {name: place.location for name, place in places(catalog, product).items()}
 
-    One SELECT on a SQL catalog. Elsewhere the tables are asked one by one: during a publication they may disagree.
+
+def places(catalog: Catalog, product: str) -> dict[str, Place]:
+    """Table name → where it is, of all tables of the product at one instant.
+
+    One SELECT on a SQL catalog. Elsewhere the tables are asked one by one: during a publication they may disagree. Such
+    a catalog may lend credentials with each table, and answers with the metadata: it is not read again without them.
     """
     with catalog_errors():
         if isinstance(catalog, SqlCatalog):
             rows = sa.select(IcebergTables.table_name, IcebergTables.metadata_location).where(
                 IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product)
             with catalog.engine.connect() as connection:
-                return {name: location for name, location in connection.execute(rows) if location}
+                return {name: Place(location, catalog.properties)
+                        for name, location in connection.execute(rows) if location}
         try:
             names = catalog.list_tables(product)
         except NoSuchNamespaceError:
             return {}
-        return {name[-1]: catalog.load_table(name).metadata_location for name in names}
+        tables = {name[-1]: catalog.load_table(name) for name in names}
+    for table in tables.values():
+        remember(catalog, table.metadata_location, table.metadata)
+    return {name: Place(table.metadata_location, table.io.properties) for name, table in tables.items()}
+
+
+def remember(catalog: Catalog, location: str, metadata: TableMetadata) -> None:
+    """What a metadata file holds, so that it need not be read: of a table the last one is kept."""
+    _known.setdefault(catalog, {})[location.rpartition("/")[0]] = location, metadata
 
 
 def no_tables(product: str, found: str) -> KappaError:

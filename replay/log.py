@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -14,6 +16,7 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__, but documented
@@ -23,13 +26,19 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     NewTopic,
     OffsetSpec,
     ResourceType,
+    TopicDescription,
+    TopicMetadata,
 )
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.product import Product
-from replay.errors import KappaError, RefusedError, RetryableError
+from replay import clients, log_durability
+from replay.acls import READER_GROUP
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.log_durability import Copies
 from replay.model import Committed
+from replay.secret import revealed, shown, without_user
 from replay.settings import Settings
 
 TIMEOUT = 15.0
@@ -40,10 +49,18 @@ TOPIC_CONFIG = {
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "cleanup.policy": "delete",
+    "unclean.leader.election.enable": "false",
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": str(2**63 - 1),
 }
-_WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+_WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete",
+          "unclean.leader.election.enable": "false"}
+_NO_COORDINATOR_YET = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE,
+                       KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+_NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
+                KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+_NOT_LOGGED_IN = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)
+_LOGIN_SECONDS = 3.0
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _DEMO = "  (the demo's: kappa load flights)"
 
@@ -75,18 +92,55 @@ class LogProblem:
 
 def admin(settings: Settings) -> AdminClient:
     """The process's client for questions and topics: a new one spends up to 50 ms on its connections."""
-    return _admin(tuple(sorted(settings.kafka.items())))
+    properties = tuple(sorted(revealed(settings.kafka).items()))
+    with _opening:
+        try:
+            return _admin(properties)
+        except KafkaException as e:
+            raise ConfigError("librdkafka does not take the properties of `kafka` in config.yaml",
+                              expected="names and values of librdkafka's CONFIGURATION.md", found=str(e.args[0].str()),
+                              next="fix config.yaml; names of Java's client belong under `kafka_java`") from e
+
+
+_opening = Lock()  # several threads may ask first, and share one client
 
 
 @cache
 def _admin(properties: tuple[tuple[str, str], ...]) -> AdminClient:
     # A broker that was away is looked for every second, not every ten: questions wait for no longer than TIMEOUT.
-    return AdminClient({"reconnect.backoff.max.ms": "1000", **dict(properties), "log_level": 0})
+    options: dict[str, Any] = {"reconnect.backoff.max.ms": "1000", **dict(properties), "log_level": 0,
+                               "error_cb": _logins.append}
+    return AdminClient(options)
+
+
+_logins: deque[KafkaError] = deque(maxlen=20)
+"""What librdkafka said lately of its connections: a question only tells that it was not answered in time."""
 
 
 def _broker(settings: Settings, error: Exception) -> RetryableError:
-    return RetryableError("Kafka does not answer", expected=settings.kafka.get("bootstrap.servers", ""),
-                          found=str(error.args[0] if error.args else error), next="kappa status, then kappa up")
+    asked = error.args[0] if error.args else error
+    code, found = asked.code() if isinstance(asked, KafkaError) else None, str(asked)
+    address = shown(settings.kafka).get("bootstrap.servers", "")
+    if code in _NOT_ALLOWED:
+        return RetryableError("Kafka does not allow what was asked",
+                              expected="the ACLs of kappa acls PRODUCT for the principal of `kafka` in config.yaml",
+                              found=found, next="kappa acls PRODUCT")
+    if refused := found if code in _NOT_LOGGED_IN else _refused_login(settings):
+        return RetryableError("Kafka does not let this client in", expected=f"a login at {address}", found=refused,
+                              next="see kappa config; fix `kafka` in config.yaml, or the user at the broker")
+    return RetryableError("Kafka does not answer", expected=address, found=found, next="kappa status, then kappa up")
+
+
+def _refused_login(settings: Settings) -> str:
+    """Why connections come to nothing, where the broker asks for a login or for TLS; empty: not known."""
+    if settings.kafka.get("security.protocol", "PLAINTEXT") == "PLAINTEXT":
+        return ""
+    _logins.clear()
+    client = admin(settings)
+    with suppress(KafkaException):
+        client.list_topics(timeout=_LOGIN_SECONDS)
+    client.poll(0)
+    return next((said.str() for said in reversed(_logins) if said.code() in _NOT_LOGGED_IN), "")
 
 
 @contextmanager
@@ -113,8 +167,10 @@ def create_topics(settings: Settings, partitions: Mapping[str, int]) -> list[str
                                    found=str(len(existing[name].partitions)), next="load into a fresh KAPPA_HOME")
         missing = [name for name in partitions if name not in existing]
         if missing:
-            replication = min(3, len(client.list_topics(timeout=TIMEOUT).brokers))
-            wanted = [NewTopic(name, partitions[name], replication, config=TOPIC_CONFIG) for name in missing]
+            brokers = len(client.list_topics(timeout=TIMEOUT).brokers)
+            replication = min(3, brokers)
+            config = {**TOPIC_CONFIG, **log_durability.wanted(replication, brokers)}
+            wanted = [NewTopic(name, partitions[name], replication, config=config) for name in missing]
             futures = client.create_topics(wanted, operation_timeout=TIMEOUT)
             for future in futures.values():
                 future.result(TIMEOUT)
@@ -185,7 +241,7 @@ def _ask_offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
 def _ask_offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec,
                      isolation: IsolationLevel) -> dict[str, dict[int, ListOffsetsResultInfo]]:
     client = admin(settings)
-    partitions = [TopicPartition(t, p) for t in topics for p in _partitions(client, t)]
+    partitions = [TopicPartition(t, p.id) for t, of in _described(client, topics).items() for p in of.partitions]
     found: dict[str, dict[int, ListOffsetsResultInfo]] = {t: {} for t in topics}
     if partitions:
         answers = client.list_offsets(dict.fromkeys(partitions, spec), isolation_level=isolation,
@@ -195,23 +251,42 @@ def _ask_offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec,
     return found
 
 
-def _partitions(client: AdminClient, topic: str) -> list[int]:
-    metadata = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
-    if metadata.error is not None:
-        raise RefusedError(f"topic {topic} is missing", expected=f"a topic named {topic}",
-                           found=metadata.error.str(),
-                           next=f"kappa topic create {topic}{_DEMO}")
-    return sorted(metadata.partitions)
+def _missing(topic: str, error: KafkaException) -> RefusedError:
+    return RefusedError(f"topic {topic} is missing", expected=f"a topic named {topic}", found=error.args[0].str(),
+                        next=f"kappa topic create {topic}{_DEMO}; of one that was read before, a backup of the broker")
+
+
+def _described(client: AdminClient, topics: list[str]) -> dict[str, TopicDescription]:
+    """Topics with their ids and partitions, by one question; RefusedError for one that is missing."""
+    found = {}
+    for topic, future in (client.describe_topics(TopicCollection(topics), request_timeout=TIMEOUT) if topics
+                          else {}).items():
+        try:
+            found[topic] = future.result(TIMEOUT)
+        except KafkaException as e:
+            if not _is(e, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                raise
+            raise _missing(topic, e) from e
+    return found
 
 
 def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
     """What its group has committed. The client may take bytes behind a commit's metadata for a part of it, which mostly
-    are no text: what they are differs from one answer to the next."""
+    are no text: what they are differs from one answer to the next. A broker that has just started, or that makes its
+    offsets topic for the first group, has no coordinator for a moment."""
+    trouble: KafkaException | None = None
     for _ in range(10):
         try:
             return consumer.committed(partitions, timeout=TIMEOUT)
         except UnicodeDecodeError:
             continue
+        except KafkaException as e:
+            if not any(_is(e, code) for code in _NO_COORDINATOR_YET):
+                raise
+            trouble = e
+            time.sleep(0.2)
+    if trouble:
+        raise trouble
     raise RetryableError("committed offsets cannot be read", expected="text as their metadata", found="other bytes",
                          next="repeat the command")
 
@@ -224,7 +299,7 @@ def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> 
     found: dict[str, dict[int, Committed]] = {t: {} for t in topics}
     # A consumer that never subscribes does not join the group. The admin client's question for a group's offsets ended
     # the process with a segmentation fault (librdkafka 2.16, a broker that was still creating its offsets topic).
-    consumer = Consumer({**settings.kafka, "group.id": group, "enable.auto.commit": False, "log_level": 0})
+    consumer = Consumer({**revealed(settings.kafka), "group.id": group, "enable.auto.commit": False, "log_level": 0})
     try:
         known = consumer.list_topics(timeout=TIMEOUT).topics
         partitions = [TopicPartition(t, p) for t in found if t in known for p in known[t].partitions]
@@ -252,11 +327,13 @@ def delete_group(settings: Settings, group: str) -> None:
 
 
 def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
-    """Why a replay from offset zero would miss something: topics or records that are not there, retention."""
+    """Why a replay from offset zero would miss something, now or one day: topics or records that are not there,
+    retention, records that one disk may lose."""
     topics = list(product.topics)
     try:
         client = admin(settings)
-        existing = client.list_topics(timeout=TIMEOUT).topics
+        cluster = client.list_topics(timeout=TIMEOUT)
+        existing = cluster.topics
         problems = [LogProblem(t, "a topic", "none", f"kappa topic create {t} --schema {product.schema_file(t)}{_DEMO}")
                     for t in topics if t not in existing]
         present = [t for t in topics if t in existing]
@@ -265,6 +342,8 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
         for resource, future in futures.items():
             config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
             problems += config_problems(resource.name, config)
+            kept = log_durability.copies(len(cluster.brokers), replicas(existing[resource.name]), config)
+            problems += durability_problems(settings, resource.name, kept)
     except (KafkaException, TimeoutError) as e:
         raise _broker(settings, e) from e
     for topic, partitions in first_offsets(settings, present).items():
@@ -274,19 +353,85 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     return problems
 
 
+def replicas(topic: TopicMetadata) -> int:
+    """Of the partition that has the fewest."""
+    return min((len(p.replicas) for p in topic.partitions.values()), default=0)
+
+
+def durability_problems(settings: Settings, topic: str, kept: Copies) -> list[LogProblem]:
+    """That one disk may lose a record which the broker has acknowledged, on a cluster that could keep it."""
+    if settings.kafka_storage_replicated or not kept.refused:
+        return []
+    return [LogProblem(topic, "two disks that have a record before it is acknowledged", str(kept), kept.mend(topic))]
+
+
+def durability_advice(settings: Settings, topics: Iterable[str]) -> list[str]:
+    """What an operator should know of topics that their cluster cannot keep better: see replay/log_durability.py."""
+    if settings.kafka_storage_replicated:
+        return []
+    with asking_broker(settings):
+        client = admin(settings)
+        cluster = client.list_topics(timeout=TIMEOUT)
+        asked = [ConfigResource(ResourceType.TOPIC, t) for t in topics if t in cluster.topics]
+        found = {}
+        for resource, future in (client.describe_configs(asked, request_timeout=TIMEOUT) if asked else {}).items():
+            config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
+            count = replicas(cluster.topics[resource.name])
+            found[resource.name] = log_durability.copies(len(cluster.brokers), count, config)
+    return log_durability.advice(found)
+
+
+def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
+    """Topic → the id that it got when it was made; without those that do not exist."""
+    return {topic: str(found.topic_id) for topic, found in descriptions(settings, topics).items()}
+
+
+def descriptions(settings: Settings, topics: Iterable[str]) -> dict[str, TopicDescription]:
+    """Topics with their ids and partitions; without those that do not exist."""
+    found: dict[str, TopicDescription] = {}
+    if not (wanted := list(topics)):
+        return found
+    try:
+        asked = admin(settings).describe_topics(TopicCollection(wanted), request_timeout=TIMEOUT)
+        for topic, future in asked.items():
+            try:
+                found[topic] = future.result(TIMEOUT)
+            except KafkaException as e:
+                if not _is(e, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                    raise
+    except (KafkaException, TimeoutError) as e:
+        raise _broker(settings, e) from e
+    return found
+
+
+def leader_epochs(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int | None]]:
+    """How often each partition has got a leader: no record is lost to another one without a new number."""
+    found = _ask_offsets(settings, topics, OffsetSpec.latest(),  # type: ignore[no-untyped-call]
+                         IsolationLevel.READ_UNCOMMITTED)
+    return {t: {p: answer.leader_epoch for p, answer in ps.items()} for t, ps in found.items()}
+
+
 def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
     """The topics whose records the broker dates when it appends them."""
     try:
         resources = [ConfigResource(ResourceType.TOPIC, t) for t in topics]
         futures = admin(settings).describe_configs(resources, request_timeout=TIMEOUT)
-        return [resource.name for resource, future in futures.items()
-                if future.result(TIMEOUT)["message.timestamp.type"].value == "LogAppendTime"]
+        found = []
+        for resource, future in futures.items():
+            try:
+                if future.result(TIMEOUT)["message.timestamp.type"].value == "LogAppendTime":
+                    found.append(resource.name)
+            except KafkaException as e:
+                if _is(e, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                    raise _missing(resource.name, e) from e
+                raise
+        return found
     except (KafkaException, TimeoutError) as e:
         raise _broker(settings, e) from e
 
 
 def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogProblem]:
-    """Settings under which a broker deletes or compacts records."""
+    """Settings under which a broker deletes or compacts records, or loses some that it has acknowledged."""
     return [LogProblem(topic, f"{key}={wanted}", f"{key}={config.get(key)}",
                        f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={wanted}")
             for key, wanted in _WHOLE.items() if config.get(key) != wanted]
@@ -294,14 +439,21 @@ def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogPro
 
 def registry(settings: Settings) -> SchemaRegistryClient:
     """A client of the schema registry that gives up soon: callers say what to do."""
-    return SchemaRegistryClient({"url": settings.registry, "timeout": 10, "max.retries": 1})
+    return SchemaRegistryClient({"timeout": 10, "max.retries": 1, **clients.registry(settings.registry)})
 
 
 def registry_down(settings: Settings, error: Exception) -> RetryableError:
-    return RetryableError("the schema registry does not answer", expected=settings.registry,
-                          found=f"{type(error).__name__}: {error}"[:300], next="kappa status, then kappa up")
+    if isinstance(error, SchemaRegistryError) and error.http_status_code in _NO_ENTRY:
+        return RetryableError("the schema registry does not allow what was asked",
+                              expected=f"a login at {settings.registry.url} that may do it",
+                              found=f"HTTP {error.http_status_code}",
+                              next="see kappa config; fix `registry` in config.yaml, or the user at the registry")
+    return RetryableError("the schema registry does not answer", expected=settings.registry.url,
+                          found=without_user(f"{type(error).__name__}: {error}")[:300],
+                          next="kappa status, then kappa up")
 
 
+_NO_ENTRY = (401, 403)
 _NOT_FOUND = 404  # of HTTP, and the first digits of the registry's own codes
 
 
@@ -363,7 +515,7 @@ def read_range(settings: Settings, topic: str, partition: int, start: int, end: 
     if start >= end:
         return
     # By default it rests for a second whenever its queue is full, which takes two to four times as long.
-    consumer = Consumer({**settings.kafka, "group.id": "kappa-reader", "enable.auto.commit": False,
+    consumer = Consumer({**revealed(settings.kafka), "group.id": READER_GROUP, "enable.auto.commit": False,
                          "enable.partition.eof": True, "auto.offset.reset": "error", "log_level": 0,
                          "isolation.level": "read_committed", "fetch.message.max.bytes": 8 << 20,
                          "queued.max.messages.kbytes": 64 << 10, "fetch.queue.backoff.ms": 5})

@@ -1,4 +1,4 @@
-"""observe → decide → act, again and again, under a lease: used by `kappa deploy` and by `kappa controller`."""
+"""One pass over a product: observe → decide → act, under a lease. `kappa deploy` and `kappa controller` make them."""
 
 from __future__ import annotations
 
@@ -9,136 +9,185 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextvars import copy_context
+from dataclasses import replace
 from typing import Any, Protocol
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from replay.act import Context, Hands, perform
 from replay.decide import decide
 from replay.errors import KappaError, RetryableError
 from replay.model import Move, ProductState
-from replay.observe import Eyes, Observation, observe
-from replay.steps import Blocked, Cancel, NoteForeignOffsets, NoteLateDropped, Publish, Record, Step, Wait
+from replay.observe import Eyes, Observation, Waits, observe
+from replay.service_log import logger
+from replay.steps import (
+    Blocked,
+    Examine,
+    NoteForeignOffsets,
+    NoteLateDropped,
+    NotePartitions,
+    Publish,
+    Recheck,
+    Record,
+    Step,
+    Wait,
+    attempt_name,
+    describe,
+    job_id,
+)
 from replay.store import Lease, StaleLeaseError, Store
+from replay.watching import Pass, Watcher
 
+_log = logger("loop")
 LEASE_SECONDS = 20.0
 """How long a controller that died keeps others out; a live one renews it while it works."""
+STEP_SECONDS = 1800.0
+"""How long a step may take: after that the lease is no longer renewed."""
+MOST_STEPS = 100
+"""That may follow from one look: a few for each attempt."""
+CHECKS = 4
+"""Products whose checks run at the same time."""
 
 
 class WorldLike(Eyes, Hands, Protocol):
     """All of the world that the loop needs."""
 
 
-@dataclass(frozen=True)
-class Pass:
-    """What one pass saw and did."""
-
-    state: ProductState
-    seen: Observation
-    step: Step
-    """The last one."""
-    before: tuple[Step, ...] = ()
-    """Those that came before it, from the same look."""
-
-    @property
-    def notable(self) -> str:
-        """What a person would want to know of, if anything."""
-        return self.step.reason if isinstance(self.step, Wait) and self.step.notable else ""
-
-    @property
-    def idle(self) -> bool:
-        """Nothing more to do for the moment; Flink takes one over a cancellation."""
-        return isinstance(self.step, Wait | Blocked | Cancel)
-
-
 class Loop:
     """One controller: several may run, one acts at a time."""
 
-    def __init__(self, world: WorldLike, store: Store, now: Callable[[], float] = time.time,
-                 holder: str | None = None) -> None:
+    def __init__(self, world: WorldLike, store: Store, now: Callable[[], float] | None = None,
+                 holder: str | None = None, *, step_seconds: float = STEP_SECONDS, checks: int = CHECKS) -> None:
         self.world = world
         self.store = store
-        self.now = now
+        self.now = now or store.now
         self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
-        self._troubled: dict[tuple[str, str], None] = {}
-        """Product and attempt whose last step failed, the latest last: the others' come first until it succeeds."""
+        self.step_seconds = step_seconds
+        self._troubled: dict[str, dict[str, None]] = {}
+        """Product → attempts whose last step failed, the latest last: the others' come first until it succeeds."""
+        self._checking = threading.BoundedSemaphore(checks)
+        self.at_work: dict[str, str] = {}
+        """Product → what is being done for it."""
+        self.watcher = Watcher()
+        self._waits = Waits(world)
+        self.holding: set[str] = set()
+        """Products whose lease this controller has at the moment."""
 
     def run_once(self, product: str) -> Pass:
         """One look, and what follows from it. Looks without the lease, takes it only to act on what is still so."""
         state = self.store.load(product)
-        seen = observe(self.world, state, self.now())
+        seen = observe(self.world, state, self.now(), self._waits)
         step = self._decide(state, seen)
         if isinstance(step, Blocked) and self.store.load(product) != state:
             # It was no stranger who moved main, but another controller, since the journal was read.
             return Pass(state, seen, Wait("another controller was faster"))
         if isinstance(step, Wait | Blocked):
             return Pass(state, seen, step)
-        done: list[Step] = []
         try:
             with self.leased(product) as lease:
                 if lease is None:
-                    return Pass(state, seen, Wait("another controller is at work"))
+                    return Pass(state, seen, Wait("another controller is at work"), lease_missed=True)
                 if self.store.held(lease) != state:
                     return Pass(state, seen, Wait("another controller was faster"))
-                last = self._follow(lease, state, seen, step, done)
+                return self._follow(lease, state, seen, step)
         except StaleLeaseError:
-            last = Wait("another controller took over")
-        return Pass(state, seen, last, tuple(done))
+            return Pass(state, seen, Wait("another controller took over"))
 
-    def _follow(self, lease: Lease, state: ProductState, seen: Observation, step: Step, done: list[Step]) -> Step:
-        """Act, and go on for as long as the same look tells what is next; the last step, those before it in `done`.
+    def _follow(self, lease: Lease, state: ProductState, seen: Observation, step: Step) -> Pass:
+        """Act, and go on for as long as the same look tells what is next.
 
         A new look may show another checkpoint, which comes first: what only comes after all checkpoints that there are
         (checks, a switch, cleaning) has to follow from the look that showed them.
         """
-        while True:
-            self._act(lease, state, step)
+        for _ in range(MOST_STEPS):
+            with self._turn(step) as free:
+                if not free:
+                    return Pass(state, seen, Wait("its checks wait for those of other products"))
+                self._act(lease, state, seen, step)
             if (known := still_known(seen, step)) is None:
-                return step
-            done.append(step)
+                return Pass(state, seen, step)
             state, seen = self.store.held(lease), known
             step = self._decide(state, seen)
             if isinstance(step, Wait | Blocked):
-                return step
+                return Pass(state, seen, step)
+        return Pass(state, seen, step)
 
     def _decide(self, state: ProductState, seen: Observation) -> Step:
-        return decide(state, seen, self.now(), [name for of, name in self._troubled if of == state.product])
+        return decide(state, seen, self.now(), list(self._troubled.get(state.product, ())))
 
-    def _act(self, lease: Lease, state: ProductState, step: Step) -> None:
-        context = self._context(lease, state)
-        beating = nullcontext() if isinstance(step, Record) else heartbeat(context.keepalive)
-        with beating, self._noting_trouble(state.product, step):
-            perform(context, step)
+    def _act(self, lease: Lease, state: ProductState, seen: Observation, step: Step) -> None:
+        context = self.context(lease, state)
+        beating = nullcontext() if isinstance(step, Record) else heartbeat(context.keepalive, self.step_seconds)
+        self.watcher.begins_step(state.product, step)
+        self.at_work[state.product] = describe(step)
+        begun = time.monotonic()
+        try:
+            with beating, self._noting_trouble(state.product, step), _log_fields(step):
+                perform(context, step)
+        finally:
+            self.at_work.pop(state.product, None)
+        self.watcher.performed(state.product, step, seen, time.monotonic() - begun)
+
+    @contextmanager
+    def _turn(self, step: Step) -> Iterator[bool]:
+        """Whether a step may begin now: checks take minutes and memory, so only a few run at a time."""
+        if not isinstance(step, Examine | Recheck):
+            yield True
+            return
+        free = self._checking.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._checking.release()
 
     @contextmanager
     def _noting_trouble(self, product: str, step: Step) -> Iterator[None]:
         attempt = getattr(step, "attempt", None)
-        key = (product, attempt.name if attempt else "")
-        self._troubled.pop(key, None)
-        self._troubled[key] = None
+        name = attempt.name if attempt else ""
+        troubled = self._troubled.setdefault(product, {})
+        troubled.pop(name, None)
+        troubled[name] = None
         yield
-        del self._troubled[key]
+        del troubled[name]
 
     @contextmanager
     def leased(self, product: str) -> Iterator[Lease | None]:
         """The product's lease for the length of a block, None if somebody else has it."""
-        lease = self.store.acquire(product, self.holder, self.now(), LEASE_SECONDS)
+        lease = self.store.acquire(product, self.holder, LEASE_SECONDS)
+        if lease:
+            self.holding.add(product)
         try:
             yield lease
         finally:
             if lease:
+                self.holding.discard(product)
                 self.store.give_back(lease)
 
-    def _context(self, lease: Lease, state: ProductState) -> Context:
+    def context(self, lease: Lease, state: ProductState) -> Context:
+        """What acting on a product needs, under its lease."""
         return Context(hands=self.world, store=self.store, lease=lease, state=state, now=self.now,
-                       keepalive=lambda: self.store.renew(lease, self.now(), LEASE_SECONDS))
+                       keepalive=lambda: self.store.renew(lease, LEASE_SECONDS))
+
+
+def _log_fields(step: Step) -> AbstractContextManager[object]:
+    """What is logged while a step is performed, by whatever library, says of which attempt."""
+    return structlog.contextvars.bound_contextvars(**about(step))
+
+
+def about(step: Step) -> dict[str, str]:
+    """Fields of a log line about a step."""
+    name, job = attempt_name(step), job_id(step)
+    found = {"attempt": name, "release": name.partition("-")[0], "job_id": job}
+    return {key: value for key, value in found.items() if value}
 
 
 def still_known(seen: Observation, step: Step) -> Observation | None:
     """What a look says once a step is done that changed no more of the world than is known; None: look again."""
     match step:
-        case Record() | NoteForeignOffsets() | NoteLateDropped():  # that was our own memory
+        case Record() | NoteForeignOffsets() | NoteLateDropped() | NotePartitions():  # that was our own memory
             return seen
         case Publish(checkpoint=shown, kind=Move.publish):
             return replace(seen, main=shown.snapshots, main_is_genesis=False)
@@ -146,23 +195,25 @@ def still_known(seen: Observation, step: Step) -> Observation | None:
 
 
 @contextmanager
-def heartbeat(beat: Callable[[], None], period: float = LEASE_SECONDS / 4) -> Iterator[None]:
+def heartbeat(beat: Callable[[], None], seconds: float, period: float = LEASE_SECONDS / 4,
+              now: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """Beats from a thread for the length of a block: a check, a cleaning or a cluster's end may outlast the lease.
 
-    A process that is frozen or killed beats no more.
+    A process that is frozen or killed beats no more. Nor does a block that takes longer than `seconds`: should it hang
+    for ever, another controller can take over, and what the block still writes is refused.
     """
-    over = threading.Event()
+    over, until = threading.Event(), now() + seconds
 
     def go_on() -> None:
-        while not over.wait(period):
+        while not over.wait(period) and now() < until:
             try:
                 beat()
             except StaleLeaseError:
                 return  # the next write says so
-            except (KappaError, SQLAlchemyError):
-                continue
+            except (KappaError, SQLAlchemyError) as e:
+                _log.warning("the lease could not be renewed", error=str(e))
 
-    thread = threading.Thread(target=go_on, name="lease", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(go_on,), name="lease", daemon=True)
     thread.start()
     try:
         yield
@@ -180,12 +231,12 @@ class Patience:
         self._held: AbstractContextManager[Lease | None] | None = None
 
     def __enter__(self) -> Lease:
-        deadline = self._loop.now() + self._seconds
+        deadline = time.monotonic() + self._seconds
         while True:
             self._held = self._loop.leased(self._product)
             if lease := self._held.__enter__():
                 return lease
-            if self._loop.now() > deadline:
+            if time.monotonic() > deadline:
                 raise RetryableError(f"another controller is busy with {self._product}",
                                      expected="its lease to be given back", found=f"held for {self._seconds:.0f} s",
                                      next="repeat the command")
@@ -194,86 +245,3 @@ class Patience:
     def __exit__(self, *error: Any) -> None:
         assert self._held is not None
         self._held.__exit__(*error)
-
-
-@dataclass
-class Diary:
-    """What a service writes about its passes: every step, and every complaint when it changes."""
-
-    write: Callable[[str], None]
-    _last: dict[str, str] | None = None
-
-    def step(self, product: str, done: Pass) -> bool:
-        """Note a pass; whether it left nothing to do."""
-        for step in done.before:
-            self.write(f"{product}: {describe(step)}")
-        if isinstance(done.step, Blocked):
-            self.complaint(product, f"{done.step.message}; expected {done.step.expected}; found {done.step.found}")
-            return True
-        if isinstance(done.step, Wait):
-            self.complaint(product, done.step.reason if done.step.notable else "")
-            return True
-        self.complaint(product, "")
-        self.write(f"{product}: {describe(done.step)}")
-        return done.idle
-
-    def complaint(self, product: str, text: str) -> None:
-        """Note what is wrong, once; the empty text: nothing is."""
-        last = self._last = self._last or {}
-        if text and last.get(product) != text:
-            self.write(f"{product}: {text}")
-        elif not text and last.get(product):
-            self.write(f"{product}: well again")
-        last[product] = text
-
-
-MOST_PASSES = 20
-"""So many passes in a row over products that have more to do, before the list of products is read again."""
-
-
-def serve(loop: Loop, diary: Diary, pause: Callable[[], bool]) -> None:
-    """Rounds over all products until `pause` says that it is time to end.
-
-    Within a round a product that has more to do gets its next pass after each of the others had theirs: one with a new
-    checkpoint at every look would otherwise keep the others waiting for ever.
-    """
-    while True:
-        try:
-            products = loop.store.products()
-            diary.complaint("store", "")
-        except (KappaError, SQLAlchemyError) as e:  # a store that is down comes back
-            products = []
-            diary.complaint("store", str(e))
-        for _ in range(MOST_PASSES):
-            products = [product for product in products if not _rests(loop, diary, product)]
-            if not products:
-                break
-        if pause():
-            return
-
-
-def _rests(loop: Loop, diary: Diary, product: str) -> bool:
-    """One pass over a product; whether it has nothing more to do for now, or cannot."""
-    try:
-        return diary.step(product, loop.run_once(product))
-    except KappaError as e:
-        diary.complaint(product, str(e))
-    except Exception as e:  # noqa: BLE001  one product's surprise must not stop the others
-        diary.complaint(product, f"{type(e).__name__}: {e}")
-    return True
-
-
-def describe(step: Step) -> str:
-    """A step in a few words."""
-    name = type(step).__name__
-    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
-    if publication := getattr(step, "publication", None):
-        return f"{words} {publication.attempt_name} checkpoint {publication.checkpoint}"
-    attempt = getattr(step, "attempt", None)
-    text = f"{words} {attempt.name}" if attempt else words
-    checkpoint = getattr(step, "checkpoint", None) or getattr(getattr(step, "position", None), "checkpoint", None)
-    if checkpoint is not None:
-        text += f" checkpoint {getattr(checkpoint, 'id', checkpoint)}"
-    if why := getattr(step, "error", "") or getattr(step, "note", ""):
-        text += f": {why}"
-    return text

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
 from jobs.product import Product
 from replay import offsets
+from replay.log_identity import Identity, Topic
 from replay.offsets import Offsets
+from replay.versions import refuse_newer
 
+ATTEMPT_VERSION = 1
+"""Of an attempt's form in the store. One without a version is of version 1."""
+JOURNAL_VERSION = 1
+"""Of a publication's form in the journal."""
 KEPT_POSITIONS = 32
 """Positions kept per attempt: enough to know that of any checkpoint that the tables are late to commit, and to tell the
 lag in seconds up to so many checkpoint intervals."""
+
+_CHECKPOINT = re.compile(r"/chk-(\d+)/?$")  # as Flink names their folders
 
 
 class State(StrEnum):
@@ -66,6 +75,7 @@ class Release:
     reference_offsets: Offsets
     """Ends of the reference topics when the release was built: every attempt reads exactly up to here."""
     git_commit: str | None = None
+    """With '-dirty' where its folder had changes."""
     computation: str = ""
     """Fingerprint of only what decides the rows: releases that share it differ in descriptions, checks and policies."""
 
@@ -128,8 +138,8 @@ class Position:
 
     @classmethod
     def from_json(cls, data: Sequence[Any]) -> Self:
-        """The reverse; positions of earlier versions have no `read`."""
-        checkpoint, covered, at, ends, *read = data
+        """The reverse; positions of earlier programs have no `read`, those of later ones may have more."""
+        checkpoint, covered, at, ends, *read = data[:5]
         return cls(checkpoint, offsets.from_json(covered), at, offsets.from_json(ends), *map(offsets.from_json, read))
 
     def is_below(self, checkpoint: int) -> bool:
@@ -157,7 +167,7 @@ class Check:
         """In words, with a row of it."""
         said = self.message or f"{self.offending} rows"
         row = ", ".join(f"{name} {value}" for name, value in self.sample[0].items()) if self.sample else ""
-        return f"{said}, such as {row[:200]}" if row else said
+        return f"{said}; one of them: {row[:200]}" if row else said
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,11 @@ class Tables:
     """Offsets that they cover at least."""
 
 
+def group_prefix(product: str) -> str:
+    """With what the consumer groups of a product's attempts begin, and those of no other product."""
+    return f"kappa-{product}-"
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One run of a release's job from offset zero, resumed or not."""
@@ -208,6 +223,10 @@ class Attempt:
     """The Flink cluster that was started for it alone; empty: the session cluster."""
     rest: str = ""
     """REST address of its own cluster, once that was started."""
+    own_jars: bool = False
+    """Its own cluster has the jars that its release was built with, whatever Flink's `lib` has now."""
+    on_session: tuple[str, ...] = ()
+    """Job ids that it was given on the session cluster, before it got a cluster of its own."""
     shadow: bool = False
     """Replayed to be compared with what readers see, never to be shown to them."""
     scheduled: bool = False
@@ -224,6 +243,8 @@ class Attempt:
     """When the current job id was last handed to Flink; None: never."""
     confirmed: bool = False
     """Flink has known the current job id."""
+    refused: str = ""
+    """Why its job, or its cluster, was not started when that was last tried, of an attempt that readers depend on."""
     restore: str | None = None
     """Checkpoint that the current job id starts from; None: offset zero."""
     missing_since: float | None = None
@@ -234,6 +255,8 @@ class Attempt:
     """Its consumer group has had offsets."""
     foreign_offsets: str = ""
     """What somebody did to them, for display: nothing depends on them."""
+    log: Identity = field(default_factory=dict)
+    """The topics that it reads, and records that it has read: whether the log is still the same. Empty: not known."""
     late_dropped: Mapping[str, int] = field(default_factory=dict)
     """Operator → records that it dropped as late, the most that was seen: its count begins anew with a restart."""
     near: int = 0
@@ -289,7 +312,7 @@ class Attempt:
 
     @property
     def group(self) -> str:
-        return f"kappa-{self.product}-{self.name}"
+        return group_prefix(self.product) + self.name
 
     @property
     def job_id(self) -> str:
@@ -298,6 +321,17 @@ class Attempt:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it can get a cluster of its own: its current job was not handed to the session cluster."""
+        return not self.cluster and self.submitted_at is None
+
+    @property
+    def resumed_from(self) -> int | None:
+        """The checkpoint that the current job id starts from; None: offset zero."""
+        match = _CHECKPOINT.search(self.restore or "")
+        return int(match[1]) if match else None
 
     @property
     def checkpoint(self) -> int:
@@ -315,23 +349,47 @@ class Attempt:
 
     def to_json(self) -> dict[str, Any]:
         data = dict(vars(self))  # asdict() copies deeply, and there is little to copy
+        data["version"] = ATTEMPT_VERSION
         data["tip"] = asdict(self.tip) if self.tip else None
         data["checks"] = [asdict(c) for c in self.checks]
         data["positions"] = [p.as_json for p in self.positions]
+        data["log"] = {name: topic.as_json for name, topic in self.log.items()}
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        values = dict(data)
-        values["job_ids"] = tuple(values["job_ids"])
-        values["state"] = State(values["state"])
-        values["stop"] = State(values["stop"]) if values["stop"] else None
-        values["promote"] = Move(values["promote"]) if values["promote"] else None
-        values["positions"] = tuple(map(Position.from_json, values["positions"]))
-        values["tip"] = Checkpoint(**values["tip"]) if values["tip"] else None
-        values["checks"] = tuple(Check(**{**c, "sample": tuple(c["sample"])}) for c in values["checks"])
-        values["garbage"] = None if values["garbage"] is None else tuple(values["garbage"])
-        return cls(**values)
+        """The reverse. What an older program did not know takes its default; RefusedError of a newer version."""
+        name = f"attempt r{data.get('release')}-a{data.get('number')} of {data.get('product')}"
+        refuse_newer(name, data.get("version", 1), ATTEMPT_VERSION)
+        return cls(**{key: _READ[key](value) if key in _READ and value is not None else value
+                      for key, value in _known(cls, data).items()})
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored value that this program knows."""
+    names = _NAMES[cls]
+    return {key: value for key, value in data.items() if key in names}
+
+
+def _check(data: Mapping[str, Any]) -> Check:
+    return Check(**{**_known(Check, data), "sample": tuple(data.get("sample", ()))})
+
+
+_NAMES: Mapping[type, frozenset[str]] = {
+    cls: frozenset(f.name for f in fields(cls)) for cls in (Attempt, Check, Checkpoint)}
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "job_ids": tuple,
+    "on_session": tuple,
+    "state": State,
+    "stop": State,
+    "promote": Move,
+    "positions": lambda found: tuple(map(Position.from_json, found)),
+    "tip": lambda found: Checkpoint(**_known(Checkpoint, found)),
+    "checks": lambda found: tuple(map(_check, found)),
+    "garbage": tuple,
+    "log": lambda found: {name: Topic.from_json(topic) for name, topic in found.items()},
+}
+"""Field of an attempt → how it is read from JSON, if it is not what JSON says."""
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from jobs.product import LagLimit, Product, Role, Verify
+from jobs.product import LagLimit, Product, Role, Verify, seconds
 from replay.errors import ConflictError
 from replay.flink import FlinkDownError, Job
 from replay.model import CANDIDATE, Attempt, Checkpoint, Committed, Comparing, Move, ProductState, Reached, State
 from replay.offsets import Offsets
-from replay.quiet import Clocks, Quiet, quietest
+from replay.partitions import together
+from replay.quiet import Clocks, quietest
 from replay.submit import Answer
 
-STILL_SECONDS = 60.0
-"""An attempt that readers see, and that has completed no checkpoint for so long, stands still."""
+CLOCKS_SECONDS = 8.0
+"""How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
+told within 10 s."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Policy:
     max_restarts: int = 5
     standbys: int = 1
     verify: Verify = Verify.off
+    checkpoint_seconds: float = 10.0
+    """How often a job near the end of the log completes a checkpoint."""
+    backlog_checkpoint_seconds: float = 60.0
+    """The same of one that works off a backlog."""
+    together: Mapping[str, str] = field(default_factory=dict)
+    """Topic → what is said of it that holds only while a key's records are in one partition."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,9 @@ class Seen:
     """Why a process of its own cluster ended, if that is known; looked for once its job restarts too often."""
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""
+    superseded: tuple[str, ...] = ()
+    """Jobs that a resumption replaced and that have not ended; looked for while its own is not there, and at each of
+    its checkpoints."""
     client: Answer = field(default_factory=Answer)
     """What the `flink run` said that this process started, if it did."""
     position: Reached | None = None
@@ -65,6 +76,8 @@ class Seen:
     """Checkpoints on disk that it could be resumed from; looked for only when its job does not run."""
     comparison: Comparing | None = None
     """What comparing it has come to in this process; None: this process does not compare it."""
+    log_changes: tuple[str, ...] = ()
+    """How the log differs from what it has read of it; looked for when there is something to publish."""
     log_problems: tuple[str, ...] = ()
     """Why the log is not whole any more; looked for only of attempts on their way to readers."""
     log_lost: bool = False
@@ -85,6 +98,8 @@ class Observation:
     """Table → snapshot that readers see."""
     main_is_genesis: bool = True
     """Nothing was ever published."""
+    rejects: int | None = None
+    """Rows of the table `rejects` that readers see; None: not known."""
 
 
 class Eyes(Protocol):
@@ -95,6 +110,9 @@ class Eyes(Protocol):
 
     def job(self, attempt: Attempt) -> Job | None:
         """Its current job, None if its cluster does not know it; FlinkDownError when the cluster does not answer."""
+
+    def superseded(self, attempt: Attempt) -> tuple[str, ...]:
+        """Earlier jobs of the attempt that have not ended: taken for lost, and there again."""
 
     def submission(self, attempt: Attempt) -> Answer:
         """What the client says that this process started for its current job, if it did."""
@@ -127,30 +145,39 @@ class Eyes(Protocol):
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         """Snapshots that readers see (none: no tables yet), and whether these are the empty first ones."""
 
+    def rejects(self, product: Product) -> int | None:
+        """Rows of `rejects` that readers saw when `main` was last asked of this product; asks nobody."""
+
     def retained(self, attempt: Attempt) -> Mapping[int, str]: ...
 
     def comparison(self, attempt: Attempt) -> Comparing | None:
         """What this process's comparison of a shadow with what readers see has come to, if it has begun one."""
 
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        """How the log differs from what the attempt has read of it; empty: it does not."""
+
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         """Why the log is not whole, and whether records are gone."""
 
 
-def observe(eyes: Eyes, state: ProductState, now: float, *, thorough: bool = False) -> Observation:
+def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = None) -> Observation:
     """Look at every live attempt of a product, and at what its readers see.
 
-    `thorough`: also for what results wait of attempts that nobody waits for.
+    `waits`: what is remembered from one look to the next of what results wait for.
     """
-    if not state.live:
+    shown = state.published.attempt_name if state.published else None
+    if not state.live and all(a.cleaned or a.name == shown for a in state.attempts):
         return Observation()
-    main, genesis = eyes.main(eyes.product(state.live[-1], state))
+    newest = eyes.product((state.live or state.attempts)[-1], state)
+    main, genesis = eyes.main(newest)
     # Nothing else is worth waiting for; unless it has to wait itself, as main is not where it should be.
     expected = state.published is None or dict(state.published.after) == dict(main)
     urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
     # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
     asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
-    ends, waits = _Ends(eyes), _Waits(eyes, now, thorough=thorough)
-    return Observation({a.name: _look(eyes, a, state, waits(a, state, seen), ends) for a, seen in asked}, main, genesis)
+    ends, waits = _Ends(eyes), waits or Waits(eyes)
+    looked = {a.name: _look(eyes, a, state, waits.added(a, state, seen, now), ends) for a, seen in asked}
+    return Observation(looked, main, genesis, eyes.rejects(newest))
 
 
 class _Ends:
@@ -167,44 +194,58 @@ class _Ends:
         return self._known[topics]
 
 
-class _Waits:
-    """What results wait for: asked of attempts that are waited for, or that stand still; once of each product."""
+class Waits:
+    """What results wait for: asked of the log once for all attempts that read the same topics, and not at each look."""
 
-    def __init__(self, eyes: Eyes, now: float, *, thorough: bool) -> None:
-        self._eyes, self._now, self._thorough = eyes, now, thorough
-        self._known: dict[int, Quiet | None] = {}
+    def __init__(self, eyes: Eyes) -> None:
+        self._eyes = eyes
+        self._known: dict[frozenset[tuple[str, Role]], tuple[float, Clocks]] = {}
+        """Topics → when it was asked where their clocks are, and the answer."""
 
-    def __call__(self, attempt: Attempt, state: ProductState, seen: Seen) -> Seen:
-        if seen.job is None or seen.job.ended or not self._asked(attempt):
+    def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:
+        """What was seen of an attempt, with the partition that its results wait for."""
+        if attempt.stop or seen.unreachable or attempt.promote is Move.rollback or not _awaited(attempt, seen.job):
             return seen
-        release = attempt.metadata or attempt.release
-        if release not in self._known:
-            product = self._eyes.product(attempt, state)
-            self._known[release] = quietest(product, self._eyes.clocks(product))
-        quiet = self._known[release]
+        product = self._eyes.product(attempt, state)
+        quiet = quietest(product, self._clocks(product, now))
         return replace(seen, held_back=str(quiet)) if quiet else seen
 
-    def _asked(self, attempt: Attempt) -> bool:
-        stands_still = bool(attempt.positions) and self._now - attempt.positions[-1].at > STILL_SECONDS
-        return self._thorough or (not attempt.stop and (attempt.state in CANDIDATE or stands_still))
+    def _clocks(self, product: Product, now: float) -> Clocks:
+        topics = frozenset((product.name + "/" + name, topic.role) for name, topic in product.topics.items())
+        at, clocks = self._known.get(topics, (float("-inf"), {}))
+        if not 0 <= now - at < CLOCKS_SECONDS:
+            self._known = {of: known for of, known in list(self._known.items()) if 0 <= now - known[0] < CLOCKS_SECONDS}
+            clocks = self._eyes.clocks(product)
+            self._known[topics] = now, clocks
+        return clocks
+
+
+def _awaited(attempt: Attempt, job: Job | None) -> bool:
+    """Whether there are results to come: of a candidate also before its job is there, as that takes a while."""
+    return attempt.state in CANDIDATE if job is None else not job.ended
 
 
 def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
     """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
     product = eyes.product(attempt, state)
     settings = product.settings
-    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys, settings.verify)
+    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys, settings.verify,
+                    seconds(settings.checkpoint_interval), seconds(settings.backlog_checkpoint_interval),
+                    together(product))
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
         return Seen(policy)
     client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
     try:
         job = eyes.job(attempt)
+        waits = job is None or _advanced(attempt, job) or attempt.stop
+        superseded = eyes.superseded(attempt) if waits and len(attempt.job_ids) > 1 else ()
     except FlinkDownError as e:
         return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt), client=client)
     if job is None or job.ended or not attempt.confirmed:
-        return Seen(policy, job=job, client=client)
+        return Seen(policy, job=job, client=client, superseded=superseded)
     position = eyes.position(attempt, product) if _advanced(attempt, job) else None
-    return Seen(policy, job=job, client=client, position=position, committed=eyes.committed(attempt.group, product))
+    return Seen(policy, job=job, client=client, superseded=superseded, position=position,
+                committed=eyes.committed(attempt.group, product))
 
 
 def _advanced(attempt: Attempt, job: Job | None) -> bool:
@@ -227,6 +268,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
     looked = _commits(eyes, product, attempt) if _may_publish(attempt, state, job) or advanced else None
+    changes = eyes.log_changes(attempt) if running and looked else ()
     problems, lost = eyes.log_problems(product) if asked else ((), False)
     return replace(
         seen,
@@ -238,6 +280,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
         tampered=looked[1] if looked else "",
         retained={} if running else eyes.retained(attempt),
         comparison=eyes.comparison(attempt) if attempt.comparing_at is not None else None,
+        log_changes=changes,
         log_problems=problems,
         log_lost=lost,
         # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.

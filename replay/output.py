@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -78,6 +80,24 @@ def _cell(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return words(value) if isinstance(value, Mapping | list | bytes) else str(value)
+
+
+def wrapped(text: str, style: str = "") -> Text:
+    """A text that is wrapped also where it is redrawn: else what does not fit on its line would not be seen."""
+    return Text(text, style=style, no_wrap=False, overflow="fold")
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Says on stderr what takes long: on a terminal with its seconds, and only until it is done."""
+    if not err.is_terminal:
+        err.print(text, style="dim")
+        yield
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err,
+                  transient=True) as shown:
+        shown.add_task(text, total=None)
+        yield
 
 
 WATCH_SECONDS = 2.0

@@ -1,4 +1,4 @@
-"""What a change of a product's folder asks for, against the release that readers see. Pure: files in, reasons out."""
+"""What a change of a product's folder asks for, against the release that readers see. Pure: parts in, reasons out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.column_types import Row
 from jobs.product import Output, Product, ProductSettings
-from replay import computation, offsets
+from replay import computation, offsets, runtime
 from replay.computation import Parts
 from replay.offsets import Offsets
 from replay.table_types import column_type, product_type
@@ -222,27 +222,51 @@ def _contract(old: Product, new: Product) -> Iterator[Reason]:
 
 
 def _files(old: Version, new: Version) -> Iterator[Reason]:
-    """Files besides the two that are read field by field."""
+    """What decides rows besides the two files that are read field by field, and files that decide none."""
     named = {"product.yaml", "contract.yaml"}
-    for path in sorted({*old.parts, *new.parts} - named):
-        if old.parts.get(path) != new.parts.get(path):
-            yield Reason(Kind.replay, path, _happened(old.parts, new.parts, path))
+    for part in sorted({*old.parts, *new.parts} - named):
+        if old.parts.get(part) != new.parts.get(part):
+            yield _part(old.parts, new.parts, part)
     for path in sorted({*old.files, *new.files} - {*old.parts, *new.parts} - named):
-        if old.files.get(path) != new.files.get(path):
+        is_query = path.endswith(".sql") and "/" not in path  # its plan is what counts
+        if old.files.get(path) != new.files.get(path) and not is_query:
             yield Reason(Kind.metadata, path, f"{_happened(old.files, new.files, path)}, and decides no row")
+
+
+def _part(old: Parts, new: Parts, part: str) -> Reason:
+    """A part of what decides rows, which is another one."""
+    if part.startswith("secrets/"):
+        return Reason(Kind.replay, part, _key_change(old, new, part))
+    if part.startswith(computation.PLAN):
+        table = part.removeprefix(computation.PLAN)
+        return Reason(Kind.replay, f"plan of {table}", "another one, in an operator or in an expression")
+    if runtime.is_part(part):
+        return Reason(Kind.replay, part, f"{_short(old, part)} → {_short(new, part)}: its rows may differ")
+    return Reason(Kind.replay, part, _happened(old, new, part))
+
+
+def _short(parts: Parts, part: str) -> str:
+    return runtime.short(parts[part].decode() if part in parts else None)
+
+
+def _key_change(old: Parts, new: Parts, path: str) -> str:
+    """Keys have ids, which say nothing of them."""
+    was, is_ = (parts[path].decode() if path in parts else "none" for parts in (old, new))
+    return f"another key: {was} → {is_}; the release that readers see keeps its own"
 
 
 def _layout(old: Version, new: Version, told: set[str]) -> Iterator[Reason]:
     """Files that differ in nothing that was said of them."""
     for path in sorted({*old.files, *new.files} - told):
         if old.files.get(path) != new.files.get(path):
-            yield Reason(Kind.metadata, path, "nothing that counts: comments, order, layout, defaults")
+            yield Reason(Kind.metadata, path, "nothing that counts: comments, order, layout, names of views, defaults")
 
 
 def _told_of(reason: Reason) -> tuple[str, ...]:
     """The files that it is from."""
-    subject = reason.where.partition(" ")[0]
-    return {"table": ("product.yaml", "contract.yaml"), "column": ()}.get(
+    subject, _, of = reason.where.partition(" ")
+    plan = ("views.sql", f"{of.removeprefix('of ')}.sql")
+    return {"table": ("product.yaml", "contract.yaml"), "column": (), "plan": plan}.get(
         subject, (reason.where.partition(":")[0],))
 
 

@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from replay.model import Reached
+from replay.parallel import each
+from replay.settings import Settings
+from replay.storage import filesystem, storage_errors
 
 Stands = Mapping[str, Mapping[str, tuple[int, int]]]
 """Topic → partition → (covered, read), as a source writes them."""
 
 
-def newest(folder: str, job_id: str, topics: Collection[str], after: int) -> Reached | None:
+def newest(settings: Settings, folder: str, job_id: str, topics: Collection[str], after: int) -> Reached | None:
     """The position of the job's newest checkpoint after `after` of which every source has written its own; else None.
 
     `folder` is where the attempt's checkpoints are, as a URI. A position without one of the topics is not whole.
     """
-    filesystem, root = FileSystem.from_uri(f"{folder.rstrip('/')}/{job_id}/positions")
-    written = _written(filesystem, root)
+    system, root = filesystem(settings, f"{folder.rstrip('/')}/{job_id}/positions")
+    with storage_errors(folder):
+        written = _written(system, root)
     if not written:
         return None
     for checkpoint in sorted(set.intersection(*written.values()), reverse=True):
         if checkpoint <= after:
             break
-        stands = [_read(filesystem, f"{root}/{source}/{checkpoint}") for source in written]
+        with storage_errors(folder):
+            stands = each(partial(_read, system), [f"{root}/{source}/{checkpoint}" for source in written])
         told = [s for s in stands if s is not None]
         if len(told) == len(stands) and set(topics) <= {topic for s in told for topic in s}:
             return merged(checkpoint, told)
@@ -54,10 +60,10 @@ def _put(into: dict[str, dict[int, int]], topic: str, partition: int, offset: in
     of[partition] = choose(of.get(partition, offset), offset)
 
 
-def _written(filesystem: FileSystem, root: str) -> dict[str, set[int]]:
+def _written(system: FileSystem, root: str) -> dict[str, set[int]]:
     """Source → checkpoints of which it has written its position."""
     found: dict[str, set[int]] = {}
-    for entry in filesystem.get_file_info(FileSelector(root, allow_not_found=True, recursive=True)):
+    for entry in system.get_file_info(FileSelector(root, allow_not_found=True, recursive=True)):
         if entry.type is FileType.File:
             source = entry.path.split("/")[-2]
             found.setdefault(source, set())
@@ -66,10 +72,10 @@ def _written(filesystem: FileSystem, root: str) -> dict[str, set[int]]:
     return found
 
 
-def _read(filesystem: FileSystem, file: str) -> Stands | None:
+def _read(system: FileSystem, file: str) -> Stands | None:
     """What a source wrote; None while it is still writing, or once the file is gone again."""
     try:
-        with filesystem.open_input_stream(file) as stream:
+        with system.open_input_stream(file) as stream:
             found: Stands = json.loads(stream.read())
             return found
     except (json.JSONDecodeError, FileNotFoundError):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from jobs.product import Product
-from replay import gate, lake, schemas
+from replay import clients, gate, lake, partitions, schemas
 from replay.errors import RefusedError
 from replay.flink import Slots
 from replay.model import Attempt, ProductState
 from replay.plan import Change, Kind
-from replay.review import Needs, Sights, disks, review
+from replay.review import Needs, Sights, disks, review, shown
 from replay.settings import Settings
 
 
@@ -20,6 +21,8 @@ def preflight(settings: Settings, world: Sights, product: Product, state: Produc
     A candidate that is under way has its disk already: it may be followed.
     """
     gate.validate(product)
+    refuse_another_log(world, state)
+    refuse_kept_tables(world, product, state)
     reviewed = review(settings, world, product, state)
     refuse_breaking(product.name, reviewed.change)
     if reviewed.change.kind is Kind.replay and state.candidate is None:
@@ -27,12 +30,48 @@ def preflight(settings: Settings, world: Sights, product: Product, state: Produc
 
 
 def preflight_log(settings: Settings, product: Product) -> None:
-    """RefusedError when the log is not whole, RetryableError when the broker or the registry is down."""
+    """RefusedError when the log is not whole, RetryableError when the broker or the registry is down.
+
+    ConfigError when a job could not log in to the broker.
+    """
+    clients.kafka_of_job(settings)
     if problems := schemas.log_problems(settings, product):
         first = problems[0]
         others = "".join(f"\n    {p}" for p in problems[1:])
         raise RefusedError(f"the log of {product.name} is not whole: topic {first.topic}", expected=first.expected,
                            found=f"{first.found}{others}", next=first.next)
+
+
+def refuse_another_log(world: Sights, state: ProductState) -> None:
+    """RefusedError when the log is not the one that readers' rows are of: a replay would take these from them."""
+    now = shown(state)
+    if now and (changes := world.log_changes(now.attempt)):
+        raise RefusedError(f"the log is another one than {now.attempt.full_name} has read, which readers see",
+                           expected="the topics, and the records in them, that its rows are of",
+                           found="; ".join(changes),
+                           next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew "
+                                f"with the log as it is: kappa remove {state.product}, which drops its tables, then "
+                                f"kappa deploy {state.product}")
+
+
+def advice(world: Sights, product: Product, state: ProductState) -> list[str]:
+    """What is no reason to refuse a replay, and should be known of its log."""
+    doubts: Iterable[str] = ()
+    if now := shown(state):
+        doubts = partitions.in_doubt(now.attempt.log, world.ends(product), partitions.together(product))
+    return [*world.log_advice(product), *doubts]
+
+
+def refuse_kept_tables(world: Sights, product: Product, state: ProductState) -> None:
+    """RefusedError when readers see tables of this name that no attempt here has published."""
+    if state.published is not None or state.unfinished is not None:
+        return
+    main, is_genesis = world.main(product)
+    if not is_genesis:
+        raise RefusedError(f"tables of an earlier {product.name} are there, with rows",
+                           expected="no tables, or empty ones, as nothing was published yet",
+                           found=", ".join(sorted(main)),
+                           next=f"kappa remove {product.name}, which drops them; or another name in product.yaml")
 
 
 def refuse_breaking(name: str, change: Change) -> None:
@@ -61,6 +100,7 @@ def refuse_replay(settings: Settings, world: Room, product: Product, shadow: Att
                            next=f"kappa verify {product.name} --parallelism {slots.free}" if slots.free
                            else "kappa status")
     preflight_log(settings, product)
+    refuse_another_log(world, state)
     tables = lake.current_metadata(world.catalog, product)
     refuse_small_disk(product.name, Needs(0, None, disks(settings, tables, state)))
 

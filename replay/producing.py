@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.json_lines import LineError, Message
+from replay.secret import revealed, shown
 from replay.settings import Settings
 
 DELIVERY_TIMEOUT = 120
@@ -50,7 +51,7 @@ class Appender:
 
     def __init__(self, settings: Settings, topic: str, partitions: Iterable[int]) -> None:
         self._topic, self._partitions = topic, sorted(partitions)
-        self._producer = Producer({**settings.kafka, **_PRODUCER})
+        self._producer = Producer({**revealed(settings.kafka), **_PRODUCER})
         self._settings = settings
         self._error: KafkaError | None = None
         self.done = Appended()
@@ -120,7 +121,7 @@ class Appender:
                                 next=f"kafka-configs --alter --entity-type topics --entity-name {self._topic} "
                                      "--add-config max.message.bytes=…")
         return RetryableError(f"Kafka did not take every record of {self._topic}",
-                              expected=self._settings.kafka.get("bootstrap.servers", ""), found=said,
+                              expected=shown(self._settings.kafka).get("bootstrap.servers", ""), found=said,
                               next=f"kappa topic describe {self._topic}")
 
 

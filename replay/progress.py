@@ -21,10 +21,13 @@ from replay.decide import lag_seconds
 from replay.model import Attempt, Position, State
 from replay.observe import Seen
 from replay.offsets import Offsets
-from replay.output import Output, err, out, print_json
+from replay.output import Output, err, out, print_json, wrapped
+from replay.steps import Cancel, Clean, End, Examine, Recheck, StartCluster, Step, Submit, attempt_name
 
 RATE_SECONDS = 10.0
 PLAIN_SECONDS = 5.0
+LONGEST_NOTE = 600
+"""Characters: what is waited for, and what to do about it, is about 300 for each attempt."""
 LONGEST_ETA = 7 * 86400.0
 """What takes longer by the rate of the last seconds stands still."""
 
@@ -35,6 +38,13 @@ WORDS = {
     State.audited: "checked",
     State.active: "published",
 }
+
+
+LONG: dict[type, str] = {
+    StartCluster: "starting a Flink cluster of its own", Submit: "preparing tables and branch, then flink run",
+    Examine: "checking", Recheck: "checking what readers see", Cancel: "cancelling its job",
+    End: "stopping its Flink cluster", Clean: "removing its branch and files"}
+"""Steps that take longer than a moment, in words."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,14 @@ class Progress:
     topics: tuple[TopicProgress, ...]
     live: LiveLag | None = None
     """How the attempt that readers see fares meanwhile."""
+    doing: str = ""
+    """What is under way at the moment, if it takes long: a step, and the part of it behind a colon."""
+
+
+def long_step(step: Step) -> str:
+    """A step that takes long, as `doing` names it; empty: it does not."""
+    words = LONG.get(type(step), "")
+    return f"{attempt_name(step)} {words}" if words else ""
 
 
 class Meter:
@@ -125,7 +143,7 @@ def live_lag(attempt: Attempt, seen: Seen | None, published: int) -> LiveLag:
 
 
 def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, Any], meter: Meter, published: int,
-            note: str, live: LiveLag | None = None) -> Progress:
+            note: str, live: LiveLag | None = None, doing: str = "") -> Progress:
     """One moment, from what was seen."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
     topics = tuple(
@@ -142,7 +160,7 @@ def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, An
         rate=round(rate, 1), eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,
         elapsed_seconds=round(meter.elapsed, 1),
         checkpoint=attempt.checkpoint, published_checkpoint=published, restarts=int(job.get("restarts", 0)), note=note,
-        topics=topics, live=live)
+        topics=topics, live=live, doing=doing)
 
 
 class Display:
@@ -180,6 +198,7 @@ class PlainDisplay(Display):
         self._now = now
         self._last: tuple[Any, ...] = ()
         self._note = ""
+        self._doing = ""
         self._shown_at = float("-inf")
 
     def say(self, text: str) -> None:
@@ -192,19 +211,44 @@ class PlainDisplay(Display):
             self._last, self._shown_at, self._note = key, self._now(), progress.note
             for text in lines(replace(progress, note="") if is_told else progress):
                 self._write(text)
+            self._doing = ""
+        self._show_doing(progress)
+
+    def _show_doing(self, progress: Progress) -> None:
+        """A step at once, its parts every few seconds."""
+        step, _, part = progress.doing.partition(": ")
+        is_told = step == self._doing and (not part or self._now() - self._shown_at < PLAIN_SECONDS)
+        if step and not is_told:
+            self._write(f"         {progress.doing}")
+            self._shown_at = self._now()
+        self._doing = step
 
 
 class LiveDisplay(Display):
-    """A panel that is redrawn, for terminals of 80 columns and more."""
+    """A panel that is redrawn, for terminals of 80 columns and more. Its seconds go on while nothing else does."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._said = ""
+        self._at = now()
+        self._progress: Progress | None = None
+        self.live = Live(console=out, refresh_per_second=4, transient=False, get_renderable=self.drawn)
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, markup=False, soft_wrap=False)
+        self.live.console.print(text, markup=False, soft_wrap=False)
+        if self._progress is None:
+            self._said, self._at = text, self._now()
 
     def show(self, progress: Progress) -> None:
-        self._live.update(panel(progress))
+        self._progress, self._at = progress, self._now()
+        self.live.refresh()
+
+    def drawn(self) -> RenderableType:
+        """As it is now."""
+        since = self._now() - self._at
+        if self._progress is None:  # whatever was said last is under way
+            return Text(f"{since:.0f} s", style="dim") if self._said else Text("")
+        return panel(replace(self._progress, elapsed_seconds=self._progress.elapsed_seconds + since))
 
 
 @contextmanager
@@ -213,8 +257,9 @@ def display(output: Output) -> Iterator[Display]:
     if output is Output.json:
         yield JsonDisplay()
     elif sys.stdout.isatty():
-        with Live(Text(""), console=out, refresh_per_second=4, transient=False) as live:
-            yield LiveDisplay(live)
+        drawn = LiveDisplay()
+        with drawn.live:
+            yield drawn
     else:
         yield PlainDisplay(lambda text: out.print(text, markup=False))
 
@@ -239,7 +284,7 @@ def lines(p: Progress) -> Iterator[str]:
         yield (f"         {live.attempt} live  lag {short(live.records)}{seconds}  {_chk(live.checkpoint)}"
                f"  readers {_chk(live.published_checkpoint)}{restarts}")
     if p.note:
-        yield f"         {p.note.splitlines()[0][:400]}"
+        yield f"         {p.note.splitlines()[0][:LONGEST_NOTE]}"
 
 
 def panel(p: Progress) -> RenderableType:
@@ -266,8 +311,10 @@ def panel(p: Progress) -> RenderableType:
                       *_numbers(live.checkpoint, live.published_checkpoint, live.restarts))
     head = Text.assemble((f"{p.product} {p.attempt}", "bold"), "  ", (_word(p), "cyan"), f"  {p.elapsed_seconds:.0f} s")
     parts: list[RenderableType] = [head, read, stand]
+    if p.doing:
+        parts.append(wrapped(p.doing, "cyan"))
     if p.note:
-        parts.append(Text(p.note.splitlines()[0][:400], style="yellow"))
+        parts.append(wrapped(p.note.splitlines()[0][:LONGEST_NOTE], "yellow"))
     return Group(*parts)
 
 

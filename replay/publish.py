@@ -6,18 +6,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.exceptions import CommitFailedException, RESTError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
 
 from jobs.product import Product
-from replay import commits, lake
-from replay.commits import Change
-from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
+from replay import commits, database, lake, readers
+from replay.commits import Change, Fence
+from replay.errors import (
+    ConflictError,
+    KappaError,
+    OutcomeUnknownError,
+    PartlyPublishedError,
+    RefusedError,
+    RetryableError,
+)
+from replay.storage import StorageError
 
 _ATTEMPTS = 30
 
@@ -36,56 +42,81 @@ class _Move:
         return ref.snapshot_id if ref else None
 
     @property
-    def change(self) -> Change:
-        """`main` is compared with what was expected, then set."""
+    def is_done(self) -> bool:
+        return self.found == self.target
+
+    def change(self, *, apart: bool) -> Change:
+        """`main` is compared with what was expected, or where it is already, then set.
+
+        `apart`: readers have pointers of their own.
+        """
+        keeping = readers.keeping_metadata(self.table.metadata.properties) if apart else ()
+        compared = self.target if self.is_done else self.expected
         return Change(
             self.table,
             (AssertTableUUID(uuid=self.table.metadata.table_uuid),
-             AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": self.expected})),
+             AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": compared})),
             (SetSnapshotRefUpdate.model_validate(
-                {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}),),
+                {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}), *keeping),
             needs=frozenset({self.target}),
         )
 
 
 def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int], *,
-            fence: Callable[[], None] = lambda: None, sleep: Callable[[float], None] = time.sleep) -> None:
+            fence: Fence, sleep: Callable[[float], None] = time.sleep) -> None:
     """Move `main` of every table from `expected` to `snapshots` (table name → snapshot id).
 
-    One database transaction for all tables on a SQL catalog; elsewhere table by table, and calling it again with the
-    same arguments (the journaled intent) rolls forward. Already there: nothing to do, so a lost answer is resolved by
-    calling again. `fence` is called between the look at the tables and the commit that is compared with it: it raises
-    when the caller was overtaken, for `main` may meanwhile have gone on and come back to `expected`.
-    ConflictError: somebody else moved `main`. RetryableError: the catalog stayed busy. OutcomeUnknownError: the
-    commit's answer was lost and the catalog does not answer now.
+    One database transaction for all tables on a SQL catalog, one request to a REST catalog that takes several tables;
+    elsewhere table by table, and calling it again with the same arguments (the journaled intent) rolls forward. A table
+    that is there already needs nothing, so a lost answer is resolved by calling again. `fence` is called between the
+    look at the tables and the commit that is compared with it: it raises when the caller was overtaken, for `main` may
+    meanwhile have gone on and come back to `expected`.
+    ConflictError: somebody else moved `main`. RefusedError: the snapshots cannot be published. Of both nothing was
+    moved, unless it is a PartlyPublishedError. RetryableError: the catalog stayed busy or refused, or files could not
+    be read or written. OutcomeUnknownError: the commit's answer was lost and the catalog does not answer now.
     """
     _check_arguments(product, snapshots, expected)
     unknown: Exception | None = None
     last: Exception | None = None
+    apart = False
 
     def changes() -> list[Change]:
         nonlocal unknown
         moves = _moves(catalog, product, snapshots, expected)
         unknown = None  # main was read: an earlier lost answer is known by now
-        _check_targets(product, moves)
-        if all(m.found == m.target for m in moves):
-            return []
-        _check_expected(product, moves, finished=not isinstance(catalog, SqlCatalog))
-        return [m.change for m in moves if m.found != m.target]
+        try:
+            _check_targets(product, moves)
+            _check_expected(product, moves)
+        except (ConflictError, RefusedError) as e:
+            if any(m.is_done and m.target != m.expected for m in moves):
+                raise _partly(product, moves, e) from e
+            raise
+        # Pointers of readers' own do not follow where somebody else moved `main`: they do with a commit of ours.
+        return [m.change(apart=apart) for m in moves if apart or not m.is_done]
 
     for attempt in range(_ATTEMPTS):
         try:
-            return commits.attempt(catalog, product.name, changes, attempt)
+            with database.permitted("the Iceberg catalog", "the catalog"):
+                apart = readers.kept_apart(catalog)
+                return commits.attempt(catalog, product.name, changes, attempt, fence, show=apart)
         except CommitFailedException as e:
             last = e
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, CommitStateUnknownException,
-                ConnectionError, TimeoutError, RetryableError) as e:
+        except StorageError as e:  # of a file: no table was moved in this attempt, and the next may wait as long again
+            last = e
+            break
+        except (*database.LOST, *lake.LOST, RetryableError) as e:
             last = unknown = e
+        except RESTError as e:  # an answer: it did nothing
+            with lake.catalog_errors():
+                raise e from None
         sleep(min(0.005 * 2**attempt, 0.5))
     where = f"main of product {product.name}"
     if unknown is not None:
         raise OutcomeUnknownError(f"it is not known whether {where} was moved", expected="an answer from the catalog",
-                                  found=str(unknown).splitlines()[0], next="kappa status, then repeat") from unknown
+                                  found=database.reason(unknown), next="kappa status, then repeat") from unknown
+    if isinstance(last, StorageError):
+        raise StorageError(f"{where} could not be moved: {last.message}", expected=last.expected, found=last.found,
+                           next=last.next) from last
     raise RetryableError(f"{where} could not be moved: its tables are busy",
                          expected=f"no other commit during one of {_ATTEMPTS} attempts", found=str(last),
                          next="repeat the command") from last
@@ -123,12 +154,21 @@ def _check_targets(product: Product, moves: list[_Move]) -> None:
                            found=", ".join(f"{t}: {c}" for t, (_, c) in sorted(writers.items())))
 
 
-def _check_expected(product: Product, moves: list[_Move], *, finished: bool) -> None:
-    """ConflictError if `main` of a table is neither where it was expected nor, with `finished`, at its target."""
-    moved = [m for m in moves if m.found != m.expected and not (finished and m.found == m.target)]
-    if moved:
+def _check_expected(product: Product, moves: list[_Move]) -> None:
+    """ConflictError if `main` of a table is neither where it was expected nor at its target."""
+    if moved := [m for m in moves if m.found != m.expected and not m.is_done]:
         raise ConflictError(
             f"somebody else moved main of product {product.name}; nothing was published",
             expected=", ".join(f"{m.table.name()[-1]} at snapshot {m.expected}" for m in moved),
             found=", ".join(f"{m.table.name()[-1]} at snapshot {m.found}" for m in moved),
             next=f"find out who did, put main back to the expected snapshots, then: kappa deploy {product.name}")
+
+
+def _partly(product: Product, moves: list[_Move], why: KappaError) -> PartlyPublishedError:
+    """Some tables show the new checkpoint, and the others cannot: what a person can do."""
+    done = [m for m in moves if m.is_done and m.target != m.expected]
+    back = ", ".join(f"main of {m.table.name()[-1]} to snapshot {m.expected}" for m in done)
+    return PartlyPublishedError(
+        f"product {product.name} is published in part: {why.message.partition(';')[0]}",
+        expected=why.expected, found=why.found,
+        next=f"put the others to what is expected, or put back {back}; the controller then goes on by itself")

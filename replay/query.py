@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from jobs.problem import nearest
-from replay import lake
-from replay.errors import ConfigError, RefusedError, RetryableError
-from replay.settings import Settings
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.sandbox import At, Sandbox, SandboxError, stores
+from replay.secret import revealed
+from replay.settings import QuerySettings, Settings
 
-_READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-_HARMLESS = _READS | {duckdb.StatementType.CREATE}
-"""CREATE: PIVOT is one (of a type) and a SELECT; the database is in memory."""
+if TYPE_CHECKING:
+    import duckdb
+
+    from jobs.product import Product
+
+
+_THREADS = 2
+"""Each takes its share of the memory."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,37 @@ class Result:
 
 
 def query(settings: Settings, product: str, sql: str, *, snapshots: Mapping[str, int] | None = None) -> Result:
-    """Run a SELECT over the product's tables as published, or at `snapshots` (table → snapshot id)."""
-    with open_tables(settings, product, snapshots) as connection:
-        cursor = _execute(connection, product, sql)
-        columns = _names(cursor)
-        return Result(columns, [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()])
+    """Run a SELECT over the product's tables as published, or at `snapshots` (table → snapshot id).
+
+    It runs in a process of its own, which reads these tables and nothing else.
+    """
+    sandbox = Sandbox(settings.queries, settings.spill)  # it starts while the catalog is asked
+    tables: dict[str, At] = {}
+    try:
+        tables = places(settings, product, snapshots)
+        sandbox.open({product: tables})
+        answer = sandbox.ask(sql)
+    except SandboxError as e:
+        raise in_words(e, product, sorted(tables), settings.queries) from e
+    finally:
+        sandbox.close()
+    return Result(answer.columns, [dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+
+
+def places(settings: Settings, product: str, snapshots: Mapping[str, int] | None = None) -> dict[str, At]:
+    """Where the product's tables are, all of one instant, or at exactly these snapshots."""
+    from replay import lake  # here: its libraries take longer to import than a query's process to start
+
+    found = lake.places(lake.open_catalog(settings), product)
+    reading = revealed(settings.queries.storage)
+    if missing := set(snapshots or ()) - set(found):
+        raise ConfigError(f"product {product} has no such table", expected=", ".join(sorted(found)) or "tables",
+                          found=", ".join(sorted(missing)), next=f"kappa deploy {product}")
+    if not found:
+        raise ConfigError(f"product {product} has no tables", expected="a deployed product",
+                          found=f"no table in namespace {product}", next=f"kappa deploy {product}")
+    return {table: At(found[table].location, (snapshots or {}).get(table), {**found[table].properties, **reading})
+            for table in (found if snapshots is None else snapshots)}
 
 
 @contextmanager
@@ -43,7 +72,7 @@ def open_tables(settings: Settings, product: str,
                 snapshots: Mapping[str, int] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with one view per table, all of one instant, or at exactly these snapshots.
 
-    It reads the tables' folders and nothing else, neither other files nor the network.
+    For SQL of this project: what people wrote runs in a sandbox. It reads the tables' folders and nothing else.
     """
     with open_schemas(settings, product, {product: snapshots}) as connection:
         yield connection
@@ -53,127 +82,126 @@ def open_tables(settings: Settings, product: str,
 def open_schemas(settings: Settings, product: str,
                  schemas: Mapping[str, Mapping[str, int] | None]) -> Iterator[duckdb.DuckDBPyConnection]:
     """As `open_tables`, with a schema of views for each set of snapshots (None: as published). The first is in use."""
-    locations = lake.pointers(lake.open_catalog(settings), product)
-    if missing := {table for snapshots in schemas.values() for table in snapshots or ()} - set(locations):
-        raise ConfigError(f"product {product} has no such table", expected=", ".join(sorted(locations)) or "tables",
-                          found=", ".join(sorted(missing)), next=f"kappa deploy {product}")
-    if not locations:
-        raise ConfigError(f"product {product} has no tables", expected="a deployed product",
-                          found=f"no table in namespace {product}", next=f"kappa deploy {product}")
+    from replay.duck import connect, reach  # here: whoever only asks a sandbox needs no DuckDB
+
+    at = {schema: places(settings, product, snapshots) for schema, snapshots in schemas.items()}
     with connect() as connection:
-        for schema, snapshots in schemas.items():
-            _create_views(connection, product, schema, locations, snapshots)
+        reach(connection, stores(place for tables in at.values() for place in tables.values()))
+        for schema, tables in at.items():
+            _create_views(connection, product, schema, tables)
         connection.execute(f'USE "{next(iter(schemas))}"')
+        connection.execute(f"SET memory_limit = '{settings.queries.audit_memory_mb}MiB'")
+        connection.execute(f"SET threads = {min(_THREADS, os.cpu_count() or 1)}")
+        connection.execute("SET preserve_insertion_order = false")
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
-        connection.execute("SET temp_directory = $folder", {"folder": str(settings.home / "spill")})
-        folders = [location.removeprefix("file://").rpartition("/metadata/")[0] for location in locations.values()]
+        connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})
+        folders = sorted({place.folder for tables in at.values() for place in tables.values()})
         connection.execute("SET allowed_directories = $folders", {"folders": folders})
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        yield connection
-
-
-def _create_views(connection: duckdb.DuckDBPyConnection, product: str, schema: str, locations: Mapping[str, str],
-                  snapshots: Mapping[str, int] | None) -> None:
-    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    for table, location in sorted(locations.items()):
-        if snapshots is not None and table not in snapshots:
-            continue
-        at = f", snapshot_from_id => {snapshots[table]}" if snapshots is not None else ""
-        try:
-            connection.execute(f"CREATE VIEW \"{schema}\".\"{table}\" AS SELECT * FROM iceberg_scan('{location}'{at})")
-        except duckdb.Error as e:
-            raise RetryableError(f"table {product}.{table} cannot be read", expected=f"its metadata at {location}",
-                                 found=str(e).splitlines()[0], next="repeat the command") from e
+        with _in_words(settings):
+            yield connection
 
 
 @contextmanager
-def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory that reads Iceberg, with the extensions from PyPI: nothing is downloaded."""
-    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+def _in_words(settings: Settings) -> Iterator[None]:
+    """What DuckDB says of our own SQL that is no fault of the SQL."""
+    import duckdb
+
     try:
-        for name in ("avro", "iceberg"):  # iceberg reads manifests with avro
-            connection.execute(f"LOAD '{_extension(name)}'")
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
-    finally:
-        connection.close()
+        yield
+    except duckdb.IOException as e:  # an object store that does not answer, too
+        raise RetryableError("a file of the tables cannot be read", expected="files that the snapshots name",
+                             found=str(e).splitlines()[0], next="repeat the command") from e
+    except duckdb.OutOfMemoryException as e:
+        raise RefusedError("an audit or a comparison needs more memory, or disk to spill to",
+                           expected=f"{settings.queries.audit_memory_mb:,} MB, and room in {settings.spill}",
+                           found=str(e).splitlines()[0],
+                           next="raise queries.audit_memory_mb in config.yaml, then repeat the command") from e
 
 
-def _extension(name: str) -> Path:
-    """The extension's file in its wheel, of the version of the installed DuckDB."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    file = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-    if not file.is_file():
-        raise ConfigError(f"DuckDB's extension {name} is not installed",
-                          expected=f"duckdb-extension-{name}=={duckdb.__version__} from PyPI", found=f"no file {file}",
-                          next="uv sync")
-    return file
+def _create_views(connection: duckdb.DuckDBPyConnection, product: str, schema: str, tables: Mapping[str, At]) -> None:
+    import duckdb
+
+    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    for table, place in sorted(tables.items()):
+        at = f", snapshot_from_id => {place.snapshot}" if place.snapshot is not None else ""
+        try:
+            connection.execute(f"CREATE VIEW \"{schema}\".\"{table}\" AS SELECT * FROM "
+                               f"iceberg_scan('{place.location}'{at})")
+        except duckdb.Error as e:
+            raise RetryableError(f"table {product}.{table} cannot be read",
+                                 expected=f"its metadata at {place.location}", found=str(e).splitlines()[0],
+                                 next="repeat the command") from e
 
 
-def _execute(connection: duckdb.DuckDBPyConnection, product: str, sql: str) -> duckdb.DuckDBPyConnection:
-    """Run one reading statement; errors tell what could have been written instead."""
-    try:
-        kinds = [statement.type for statement in connection.extract_statements(sql)]
-        if not kinds or kinds[-1] not in _READS or not set(kinds) <= _HARMLESS:
-            raise RefusedError("queries only read", expected="one SELECT",
-                               found=", ".join(k.name for k in kinds) or "no statement",
-                               next=f'kappa query {product} "SHOW TABLES"')
-        return connection.execute(sql)
-    except duckdb.IOException as e:
-        raise RetryableError("a file of the tables cannot be read", expected="files that the published snapshots name",
-                             found=str(e).splitlines()[0], next="repeat the query") from e
-    except (duckdb.CatalogException, duckdb.BinderException) as e:
-        tables = _tables(connection)
-        example = next((t for t in tables if t in sql), _meant(e, tables) or tables[0])
-        raise ConfigError("the query names something that does not exist", expected=_available(connection, sql, e),
-                          found=_reason(e), next=f'kappa query {product} "DESCRIBE {example}"') from e
-    except duckdb.Error as e:
-        raise ConfigError("the query cannot run", expected="a SELECT in DuckDB's SQL", found=_reason(e),
-                          next=f'kappa query {product} "SHOW TABLES"') from e
+def in_words(error: SandboxError, product: str, tables: Sequence[str], limits: QuerySettings) -> KappaError:
+    """What a person is told, and could write instead."""
+    show = f'kappa query {product} "SHOW TABLES"'
+    match error.kind:
+        case "refused":
+            return RefusedError("queries only read, and only the product's tables", expected=error.expected,
+                                found=error.found, next=show)
+        case "name" | "column":
+            return _unknown_name(error, product, tables)
+        case "file":
+            return RetryableError("a file of the tables cannot be read",
+                                  expected="files that the published snapshots name", found=error.found,
+                                  next="repeat the query")
+        case "sql":
+            return ConfigError("the query cannot run", expected="a SELECT in DuckDB's SQL", found=error.found,
+                               next=show)
+    return limited(error, limits, "the query")
 
 
-def _available(connection: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> str:
-    """The tables; for an unknown column, the columns of those that the query mentions."""
-    tables = _tables(connection)
-    columns = {t: _columns(connection, t) for t in tables if t in sql}
-    if isinstance(error, duckdb.CatalogException) or not columns:
-        said, names = f"tables {', '.join(tables)}", tables
+def limited(error: SandboxError, limits: QuerySettings, what: str) -> KappaError:
+    """A statement that came to the end of a limit, named."""
+    match error.kind:
+        case "time":
+            return RefusedError(f"{what} took too long", found=error.found,
+                                expected=f"an answer within {limits.seconds:g} s",
+                                next="kappa query … --timeout S, or raise queries.seconds in config.yaml")
+        case "memory":
+            return RefusedError(f"{what} needs too much memory or disk", found=error.found,
+                                expected=f"at most {limits.memory_mb:,} MB of memory, {limits.disk_mb:,} MB of disk",
+                                next="raise queries.memory_mb or queries.disk_mb in config.yaml, or ask for less")
+        case "answer":
+            return RefusedError(f"the answer of {what} is too large", found=error.found,
+                                expected=f"at most {limits.memory_mb:,} MB",
+                                next="add a LIMIT, or raise queries.memory_mb in config.yaml")
+    return RetryableError(f"{what} has no answer", expected="an answer of its process", found=error.found,
+                          next="repeat it")
+
+
+def condition_error(error: SandboxError, limits: QuerySettings, product: Product, topic: str) -> KappaError:
+    """A `where` of product.yaml that cannot be decided of the records of a topic."""
+    what = f"outputs.….where of {product.name}"
+    if error.kind in ("time", "memory", "answer", "ended"):
+        return limited(error, limits, what)
+    file = product.folder / "product.yaml"
+    return ConfigError(f"the audit cannot decide {what}", expected=f"a condition over the columns of {topic}",
+                       found=error.found, next=f"fix {file}")
+
+
+def _unknown_name(error: SandboxError, product: str, tables: Sequence[str]) -> ConfigError:
+    known = [column for columns in error.columns.values() for column in columns]
+    if error.table:
+        found, names, said = error.found, list(tables), f"tables {', '.join(tables)}"
+    elif error.kind == "name":
+        found, names, said = error.found, [], error.expected
     else:
-        said = "; ".join(f"{t}({', '.join(found)})" for t, found in columns.items())
-        names = [c for found in columns.values() for c in found]
-    meant = _meant(error, names)
-    return f"{said}; did you mean {meant}?" if meant else said
+        said = "; ".join(f"{t}({', '.join(c)})" for t, c in error.columns.items()) or f"tables {', '.join(tables)}"
+        found, names = error.found, known
+    meant = nearest(error.name or _unknown_column(error.found), names)
+    example = next(iter(error.columns), None) or (meant if meant in tables else tables[0])
+    return ConfigError("the query names something that does not exist",
+                       expected=f"{said}; did you mean {meant}?" if meant else said, found=found,
+                       next=f'kappa query {product} "DESCRIBE {example}"')
 
 
 _UNKNOWN = re.compile(r'(?:column |name )"?([\w$]+)"? (?:not found|does not exist)')
 
 
-def _meant(error: duckdb.Error, names: Sequence[str]) -> str | None:
-    unknown = _UNKNOWN.search(str(error))
-    return nearest(unknown[1], names) if unknown else None
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
-    return [name for name, *_ in connection.execute(f'DESCRIBE "{table}"').fetchall()]
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    return [name for (name,) in connection.execute("SHOW TABLES").fetchall()]
-
-
-def _reason(error: duckdb.Error) -> str:
-    """The message without DuckDB's picture of the statement and its guesses."""
-    return str(error).split("\n\n")[0].splitlines()[0]
-
-
-def _names(cursor: duckdb.DuckDBPyConnection) -> list[str]:
-    """Column names; a repeated one gets a number, so that no value is lost."""
-    names: list[str] = []
-    for column in cursor.description or ():
-        name, n = column[0], 2
-        while name in names:
-            name, n = f"{column[0]}_{n}", n + 1
-        names.append(name)
-    return names
+def _unknown_column(reason: str) -> str:
+    """The name that DuckDB did not find."""
+    return next(iter(_UNKNOWN.findall(reason)), "")

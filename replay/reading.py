@@ -12,7 +12,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from replay import log
+from replay.acls import READER_GROUP
 from replay.errors import RetryableError
+from replay.secret import revealed
 from replay.settings import Settings
 
 _WIDER = 8
@@ -95,7 +97,7 @@ def follow(settings: Settings, topic: str, starts: Mapping[int, int]) -> Iterato
 @contextmanager
 def _consumer(settings: Settings, topic: str, starts: Mapping[int, int]) -> Iterator[Consumer]:
     """Committed records only; a group is named and never joined."""
-    consumer = Consumer({**settings.kafka, "group.id": "kappa-reader", "enable.auto.commit": False,
+    consumer = Consumer({**revealed(settings.kafka), "group.id": READER_GROUP, "enable.auto.commit": False,
                          "enable.partition.eof": True, "auto.offset.reset": "error", "log_level": 0,
                          "isolation.level": "read_committed", "fetch.message.max.bytes": 8 << 20,
                          "fetch.queue.backoff.ms": 5, "reconnect.backoff.max.ms": 1000})

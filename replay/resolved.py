@@ -12,12 +12,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+import jobs
+import udfs
+from jobs.processes import PYTHON_ENVIRONMENT
 from jobs.product import Product, Resolved, with_resolved
-from replay.errors import ConfigError, KappaError, RefusedError
-from replay.release import fingerprint_of
+from replay.computation import fingerprint
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.settings import Settings, kappa_home
-from replay.submit import submit_env
+from replay.submit import planner_env
 
+PLANNER_SECONDS = 600.0
+"""It starts a JVM and plans every statement, on a machine that others keep busy."""
 _NO_CONNECTOR = "Could not find any factory for identifier"
 """What Flink says where only PyFlink's own jars are."""
 
@@ -28,7 +33,7 @@ def resolve(settings: Settings | None, product: Product) -> Product:
         return with_resolved(product, known)
     answer = ask(settings, product.folder)
     refuse_problems(answer, product.folder)
-    resolved = Resolved.model_validate(answer["resolved"])
+    resolved = Resolved.model_validate({**answer["resolved"], "plan": answer["plan"]})
     if settings:
         _remember(settings, product, resolved)
     return with_resolved(product, resolved)
@@ -51,11 +56,14 @@ def remembered(settings: Settings | None, product: Product) -> Resolved | None:
 
 def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
     """Flink's own planner on a folder, in a process of its own: {"ok", "problems", "resolved", "plan"}."""
-    env = {**os.environ, **(submit_env(settings) if settings else {})}
+    env = {**os.environ, **(planner_env(settings) if settings else {}), **PYTHON_ENVIRONMENT}
     env.pop("PYTHONPATH", None)
-    result = subprocess.run(
-        [sys.executable, "-m", "jobs.check", str(folder), "--json"], capture_output=True, text=True, env=env
-    )
+    try:
+        result = subprocess.run([sys.executable, "-m", "jobs.check", str(folder), "--json"], capture_output=True,
+                                text=True, env=env, stdin=subprocess.DEVNULL, timeout=PLANNER_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RetryableError("Flink's planner gave no answer", expected=f"one within {PLANNER_SECONDS:.0f} s",
+                             found="none", next="kappa doctor") from None
     for line in reversed(result.stdout.splitlines()):
         if line.startswith("{"):
             answer: dict[str, Any] = json.loads(line)
@@ -89,7 +97,12 @@ def refuse_problems(answer: dict[str, Any], folder: Path) -> None:
 
 
 def _file(settings: Settings, product: Product) -> Path:
-    digest = hashlib.sha256(fingerprint_of(product).encode())
+    """Named by all that the planner and the check are asked with: more than what a release runs."""
+    files = {f"product/{path}": (product.folder / path).read_bytes() for path in map(Path.as_posix, product.files)}
+    for package in (jobs, udfs):
+        root = Path(package.__file__ or "").parent
+        files |= {f"{package.__name__}/{f.relative_to(root)}": f.read_bytes() for f in sorted(root.rglob("*.py"))}
+    digest = hashlib.sha256(fingerprint(files).encode())
     for jar in sorted((settings.flink.home / "lib").glob("*.jar")):
         stat = jar.stat()  # another connector, or another Flink, may see it otherwise
         digest.update(f"{jar.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())

@@ -18,7 +18,15 @@ from replay import lake, offsets
 from replay.model import Attempt, ProductState, Release
 from replay.offsets import Offsets
 from replay.plan import Change, Version, compare
-from replay.release import archived_parts, computation_parts, release_folder
+from replay.release import (
+    archived_code,
+    archived_parts,
+    code,
+    computation_parts,
+    fingerprint_of,
+    release_folder,
+)
+from replay.secret import shown as shown_options
 from replay.settings import Settings
 from replay.table_types import table_type
 from replay.world import read_release
@@ -41,6 +49,15 @@ class Sights(Protocol):
         """Ends of the topics that grow."""
 
     def reference_ends(self, product: Product) -> Offsets: ...
+
+    def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
+        """Snapshots that readers see (none: no tables yet), and whether these are the empty first ones."""
+
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        """How the log differs from what the attempt has read of it; empty: it does not."""
+
+    def log_advice(self, product: Product) -> list[str]:
+        """What an operator should know of how its topics are kept."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +111,21 @@ class Review:
     shown: Shown | None
     change: Change
     needs: Needs
+    fingerprint: str = ""
+    """What its release would be named by."""
 
 
 def review(settings: Settings, world: Sights, product: Product, state: ProductState) -> Review:
     """Compare, and estimate from what the last replay took and what the tables have."""
     now = shown(state)
     reference = world.reference_ends(product)
-    new = Version(product, _with_udfs(product, parts := computation_parts(product)), parts, reference)
+    parts = computation_parts(settings, product)
+    new = Version(product, _files(product, code(product)), parts, reference)
     tables = _tables(world.catalog, product.name)
     change = compare(_archived(settings, now.release) if now else None, new, _columns(tables))
     records = offsets.total(world.ends(product)) + offsets.total(reference)
-    return Review(product, now, change, Needs(records, last_replay(state), disks(settings, tables, state)))
+    return Review(product, now, change, Needs(records, last_replay(state), disks(settings, tables, state)),
+                  fingerprint_of(settings, product))
 
 
 def shown(state: ProductState) -> Shown | None:
@@ -136,7 +157,7 @@ def disks(settings: Settings, tables: Mapping[str, TableMetadata], state: Produc
     if now is None or state.published is None:
         return ()
     wanted: list[tuple[Path, int]] = []
-    if warehouse := _local(settings.catalog.pyiceberg.get("warehouse", "")):
+    if warehouse := _local(shown_options(settings.catalog.pyiceberg).get("warehouse", "")):
         size = sum(_size(tables[t], snapshot) for t, snapshot in state.published.after.items() if t in tables)
         wanted.append((warehouse, round(size * FILES_FACTOR) + LEAST_BYTES))
     if checkpoints := _local(settings.flink.checkpoints):
@@ -153,14 +174,14 @@ def disks(settings: Settings, tables: Mapping[str, TableMetadata], state: Produc
 def _archived(settings: Settings, release: Release) -> Version:
     folder = release_folder(settings, release.product, release.fingerprint)
     product = read_release(folder)
-    parts = archived_parts(folder, product)
-    return Version(product, _with_udfs(product, parts), parts, release.reference_offsets)
+    return Version(product, _files(product, archived_code(folder)), archived_parts(folder, product),
+                   release.reference_offsets)
 
 
-def _with_udfs(product: Product, parts: Mapping[str, bytes]) -> dict[str, bytes]:
+def _files(product: Product, code: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files that people edit: the product's, and Python functions."""
     return {**{path.as_posix(): (product.folder / path).read_bytes() for path in product.files},
-            **{path: content for path, content in parts.items() if path.startswith("udfs/")}}
+            **{path: content for path, content in code.items() if path.startswith("udfs/")}}
 
 
 def _tables(catalog: Catalog, product: str) -> dict[str, TableMetadata]:

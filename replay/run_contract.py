@@ -11,7 +11,7 @@ import typer
 from jobs.contract import compare
 from jobs.contract_changes import ContractChange, breaking, changes
 from jobs.product import Product
-from replay import contracts, resolved
+from replay import contracts, run_resolve
 from replay.output import Output, out, print_json, print_rows
 from replay.release import find_folder
 from replay.settings import kappa_home, load_settings
@@ -51,7 +51,7 @@ def contract(name: str, source: Path | None, *, write: bool, check: bool, agains
 def resolve(folder: Path) -> Product:
     """The product with what Flink's planner says of its SQL."""
     settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
-    return resolved.resolve(settings, read_product(folder))
+    return run_resolve.resolve(settings, read_product(folder))
 
 
 def _changes(product: Product, said: dict[str, Any], against: Path | None) -> list[ContractChange]:

@@ -10,15 +10,23 @@ import typer
 
 from replay import intents, offsets
 from replay.deploy import refuse_blocked
+from replay.errors import RetryableError
 from replay.intents import Intent
 from replay.loop import Loop, Patience
 from replay.model import Attempt, ProductState
 from replay.output import Output, out, print_json
+from replay.pass_log import without_numbers
+from replay.progress import long_step
 from replay.settings import load_settings
+from replay.steps import Step, Wait
 from replay.store import Store
+from replay.watching import Watcher
 from replay.world import World
 
 POLL_SECONDS = 0.2
+MOST_TRIES = 300
+PART_SECONDS = 3.0
+WAIT_SECONDS = 3.0
 
 
 def switch(name: str, target: str | None, dry_run: bool, output: Output) -> None:
@@ -48,30 +56,66 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
     """Save the intent, and pass over the product until it is carried out; the controller would do so without us."""
     settings = load_settings()
     store = Store(settings.store)
-    loop = Loop(World(settings), store)
+    world = World(settings)
+    loop = Loop(world, store)
     begun = time.monotonic()
-    if dry_run:
-        before = store.load(name)
-        intent = wish(before)
-    else:
-        before, intent = intend(loop, name, wish)
 
     def say(text: str) -> None:
         if output is Output.text:
             out.print(text, markup=False, soft_wrap=False)
 
+    loop.watcher = told = Telling(say)
+    world.tell = told.part
+    if dry_run:
+        before = store.load(name)
+        intent = wish(before)
+    else:
+        before, intent = intend(loop, name, wish)
     say(f"would do: {intent.sentence}" if dry_run and intent.changed else intent.sentence)
     try:
-        after = before if dry_run or not intent.changed else carry_on(loop, name, done_when(intent.attempt))
+        after = before if dry_run or not intent.changed else carry_on(
+            loop, name, done_when(intent.attempt), waits=told.waits)
     except KeyboardInterrupt:
         say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}")
         raise typer.Exit(130) from None
     _report(intent, before, after, time.monotonic() - begun, dry_run, output)
 
 
-def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent]) -> tuple[ProductState, Intent]:
+class Telling(Watcher):
+    """Tells of what takes long while a person waits for a command: steps, their parts, and what is waited for."""
+
+    def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._now = say, now
+        self._said_at = now()
+        self._waits, self._since, self._is_told = "", now(), False
+
+    def begins_step(self, product: str, step: Step) -> None:
+        if words := long_step(step):
+            self._tell(words)
+
+    def part(self, text: str) -> None:
+        """A part of the step: not of those that follow each other fast."""
+        if self._now() - self._said_at >= PART_SECONDS:
+            self._tell(text)
+
+    def waits(self, reason: str) -> None:
+        """What is waited for, once that takes longer than a moment."""
+        kind = without_numbers(reason)
+        if kind != self._waits:
+            self._waits, self._since, self._is_told = kind, self._now(), False
+        elif not self._is_told and self._now() - self._since >= WAIT_SECONDS:
+            self._is_told = True
+            self._tell(reason)
+
+    def _tell(self, text: str) -> None:
+        self._said_at = self._now()
+        self._say(f"  {text}")
+
+
+def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent],
+           sleep: Callable[[float], None] = time.sleep) -> tuple[ProductState, Intent]:
     """Save what is wanted, once no publication is half done: before that nobody can say what readers see."""
-    while True:
+    for _ in range(MOST_TRIES):
         with Patience(loop, name) as lease:
             before = loop.store.load(name)
             if not before.unfinished:
@@ -79,15 +123,26 @@ def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent]) -> tup
                 if intent.changed:
                     loop.store.save(lease, intent.attempt)
                 return before, intent
-        refuse_blocked(loop.run_once(name))
+        done = loop.run_once(name)
+        refuse_blocked(done)
+        if done.idle:
+            sleep(POLL_SECONDS)
+    raise RetryableError(f"a publication of {name} does not come to its end", expected="it to be finished",
+                         found=f"unfinished after {MOST_TRIES} passes", next="kappa status, then repeat the command")
 
 
 def carry_on(loop: Loop, name: str, done: Callable[[ProductState], bool],
-             sleep: Callable[[float], None] = time.sleep) -> ProductState:
-    """Passes over a product until it is so; its state then. ConflictError when a person has to look."""
+             sleep: Callable[[float], None] = time.sleep,
+             waits: Callable[[str], None] = lambda reason: None) -> ProductState:
+    """Passes over a product until it is so; its state then. ConflictError when a person has to look.
+
+    `waits` is told at each look what is waited for.
+    """
     while not done(state := loop.store.load(name)):
         step = loop.run_once(name)
         refuse_blocked(step)
+        if isinstance(step.step, Wait):
+            waits(step.step.reason)
         if step.idle:
             sleep(POLL_SECONDS)
     return state

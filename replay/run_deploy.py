@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 import typer
 
 from replay import deploy as deploying
 from replay import offsets
 from replay import query as querying
-from replay.errors import KappaError, RetryableError
+from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.flink import FlinkDownError
-from replay.loop import Loop, Pass
+from replay.loop import Loop
 from replay.model import Attempt, ProductState, Publication, State
 from replay.offsets import Offsets
 from replay.output import Output, out, print_json, print_rows
-from replay.progress import Display, Meter, display, live_lag, measure
+from replay.progress import Display, Meter, Progress, display, live_lag, long_step, measure
 from replay.settings import Settings, load_settings
+from replay.steps import Step
 from replay.store import Store
+from replay.watching import Pass, Watcher, Watchers
 from replay.world import World
 
 POLL_SECONDS = 1.0
@@ -48,7 +51,7 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
         _show_waiting(done, wait, output)
 
 
-class Follow:
+class Follow(Watcher):
     """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
 
     def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display,
@@ -57,9 +60,24 @@ class Follow:
         self._loop, self._world, self._ends, self._shown, self._sleep = loop, world, target, shown, sleep
         self._moving = moving
         self._meter = Meter()
+        self._last: Progress | None = None
+        self._step = ""
+        self._before = loop.watcher, world.tell
+        loop.watcher = Watchers(loop.watcher, self)
+        world.tell = self._part
 
     def until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
-        """The attempt as it is then, or the one that took its place; KappaError, of `finished`, when it never will."""
+        """The attempt as it is then, or the one that took its place; KappaError, of `finished`, when it never will.
+
+        What is done later is not shown: the last word is the caller's.
+        """
+        try:
+            return self._until(attempt, finished)
+        finally:
+            self._loop.watcher, self._world.tell = self._before
+
+    def _until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
+        self._show(attempt, self._loop.store.load(attempt.product), None, "")
         while True:
             begun = time.monotonic()
             done, trouble = self._pass(attempt.product)
@@ -75,10 +93,24 @@ class Follow:
             if trouble or done is None or done.idle:
                 self._sleep(max(0.0, POLL_SECONDS - (time.monotonic() - begun)))
 
+    def begins_step(self, product: str, step: Step) -> None:
+        """Show a step that takes long: nothing else is shown before its end."""
+        self._step = long_step(step)
+        if self._step:
+            self._show_doing(self._step)
+
+    def _part(self, text: str) -> None:
+        if self._step:
+            self._show_doing(f"{self._step}: {text}")
+
+    def _show_doing(self, text: str) -> None:
+        if self._last:
+            self._shown.show(replace(self._last, doing=text))
+
     def _pass(self, product: str) -> tuple[Pass | None, str]:
         try:
             done = self._loop.run_once(product)
-        except RetryableError as e:  # what is down comes back, under its supervisor
+        except (RetryableError, OutcomeUnknownError) as e:  # what is down comes back, and the next look tells
             return None, str(e).replace("\n", " ")
         deploying.refuse_blocked(done)
         return done, ""
@@ -95,11 +127,13 @@ class Follow:
         active = state.active
         live = live_lag(active, done.seen.attempts.get(active.name) if done else None,
                         _published_checkpoint(active, state.published)) if active else None
-        self._shown.show(measure(
+        self._last = measure(
             attempt, self._positions(attempt), self._ends,
             {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,
             _published_checkpoint(attempt, state.published), trouble,
-            live if active and active.name != attempt.name else None))
+            live if active and active.name != attempt.name else None,
+            f"{attempt.name} flink run is at work" if seen and seen.client.under_way else "")
+        self._shown.show(self._last)
 
     def _positions(self, attempt: Attempt) -> Offsets:
         try:

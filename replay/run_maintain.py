@@ -13,11 +13,10 @@ from replay.flink import Flink
 from replay.maintenance import Compacted
 from replay.model import Attempt
 from replay.output import Output, out, print_json, print_rows
-from replay.release import bindings_file
 from replay.settings import Settings, load_settings
 from replay.store import Store
 from replay.submit import judge, maintain_command, submit_env
-from replay.world import World
+from replay.world import World, fetch_bindings
 
 LONGEST_SECONDS = 900.0
 """How long a run is waited for. It works on a limited number of bytes, and takes some minutes at most."""
@@ -76,10 +75,11 @@ def run(settings: Settings, attempt: Attempt, tables: Collection[str], target: i
     if not slots.free:
         raise RetryableError("Flink's session cluster has no task slot left", expected="1 free for the compaction",
                              found=f"0 of {slots.total}", next="repeat the command when a job has ended")
-    command = maintain_command(settings, bindings_file(settings, attempt.product, attempt.name), tables, target)
+    command = maintain_command(settings, fetch_bindings(settings, attempt.product, attempt.name), tables, target)
     try:
         done = subprocess.run(command, env={**os.environ, **submit_env(settings)}, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONGEST_SECONDS, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONGEST_SECONDS, check=False,
+                              umask=0o077)
     except subprocess.TimeoutExpired:
         return f"flink run did not come to an end in {LONGEST_SECONDS:.0f} s"
     answer = judge(done.returncode, done.stdout.decode(errors="replace"))

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs import json_schema
+from jobs import json_schema, names
 from jobs.avro_schema import SchemaError
 from replay import schemas, topics
 from replay.errors import ConfigError, RefusedError
@@ -15,14 +15,12 @@ from replay.new_product import SCHEMA, Draft, Source, draft
 from replay.output import Output, out, print_json
 from replay.settings import Settings, kappa_home, load_settings
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
 
 def new(name: str, wanted: Sequence[str], files: Sequence[Path], time: str | None, to: Path | None, dry_run: bool,
         output: Output) -> None:
     """Write a product's folder, and say what was guessed. RefusedError when the folder exists."""
-    if not _NAME.fullmatch(name) or "__" in name:
-        good = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]", "_", name.lower())).strip("_") or "orders"
+    if not names.is_name(name) or "__" in name:
+        good = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]", "_", name.lower())).strip("_0123456789")[:40] or "orders"
         raise ConfigError(f"'{name}' is no name of a product", expected="small letters, digits and _, and no __",
                           found=name, next=f"kappa new {good}")
     folder = to or Path("sql") / name

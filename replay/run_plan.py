@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import typer
 from rich.text import Text
 
-from replay import gate, resolved, schemas
+from replay import gate, run_resolve, schemas
 from replay.errors import ConfigError, RefusedError
 from replay.flink import FlinkDownError
 from replay.model import ProductState
 from replay.output import Output, out, print_json, print_rows
 from replay.plan import Kind
-from replay.preflight import refuse_breaking, size
-from replay.release import find_folder, fingerprint_of
+from replay.preflight import advice, refuse_breaking, size
+from replay.release import find_folder
 from replay.review import Review, review
+from replay.run_status import look as look_at
 from replay.schemas import Comparison
 from replay.settings import load_settings
 from replay.store import Store
@@ -58,18 +58,24 @@ def plan(name: str, source: Path | None, output: Output) -> None:
     if product.name != name:
         raise ConfigError("the folder holds another product", expected=f"name: {name}", found=f"name: {product.name}",
                           next=f"kappa plan {product.name} --from {product.folder}")
-    product = resolved.resolve(settings, product)
+    product = run_resolve.resolve(settings, product)
     gate.validate(product)
     reviewed = review(settings, world, product, state)
     where = look(world, reviewed, own=world.clusters is not None and bool(store.on_session_cluster()))
     follow = next_command(reviewed, state, source)
+    told = advice(world, product, state)
     compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
+    stopped = look_at(world, store, name).stopped if state.live else ""
     if output is Output.json:
-        _print_json(reviewed, where, compared, follow)
+        _print_json(reviewed, where, compared, told, follow, stopped)
         return
     show(reviewed, where)
+    if stopped:
+        out.print(stopped, style="bold red", markup=False)
     for comparison in compared:
         out.print(comparison.line, markup=False)
+    for line in told:
+        out.print(line, markup=False)
     refuse_breaking(name, reviewed.change)
     out.print(f"next:  {follow}", markup=False)
 
@@ -78,7 +84,7 @@ def next_command(reviewed: Review, state: ProductState, source: Path | None) -> 
     """What to type after reading the plan."""
     name, candidate = reviewed.product.name, state.candidate
     deploy = f"kappa deploy {name}" + (f" --from {source}" if source else "")
-    if candidate and state.release(candidate.release).fingerprint == fingerprint_of(reviewed.product):
+    if candidate and state.release(candidate.release).fingerprint == reviewed.fingerprint:
         return f"{deploy}  (follows {candidate.name}, which is under way)"
     if candidate and reviewed.change.kind in (Kind.metadata, Kind.replay):
         return f"kappa abort {name}  ({candidate.name} is under way, and there is one candidate at a time)"
@@ -132,7 +138,8 @@ def coloured(diff: str) -> Text:
     return text
 
 
-def _print_json(reviewed: Review, where: Where, compared: list[Comparison], follow: str) -> None:
+def _print_json(reviewed: Review, where: Where, compared: list[Comparison], told: list[str], follow: str,
+                stopped: str) -> None:
     change, needs, shown = reviewed.change, reviewed.needs, reviewed.shown
     document: dict[str, Any] = {
         "product": reviewed.product.name, "kind": change.kind.value,
@@ -143,6 +150,8 @@ def _print_json(reviewed: Review, where: Where, compared: list[Comparison], foll
                   "disks": [{"path": str(d.path), "needed": d.needed, "free": d.free} for d in needs.disks],
                   **asdict(where)},
         "schemas": [{**asdict(c), "kind": c.kind.value} for c in compared],
+        "publishing_stopped": stopped,
+        "log": told,
         "next": follow,
     }
     try:
@@ -161,16 +170,9 @@ def look(world: World, reviewed: Review, *, own: bool) -> Where:
             return Where(wanted, world.slots().free)
         rest = (reviewed.shown.attempt.rest if reviewed.shown else "") or world.settings.flink.rest
         here = urlsplit(rest).hostname in ("127.0.0.1", "localhost")
-        return Where(wanted, None, True, _memory(rest), _free_memory() if here else None)
-    except (FlinkDownError, httpx.HTTPError):
+        return Where(wanted, None, True, world.memory(rest), _free_memory() if here else None)
+    except FlinkDownError:
         return Where(wanted, None, own)
-
-
-def _memory(rest: str) -> int:
-    """Bytes of all TaskManagers' processes, as Flink limits them."""
-    answer = httpx.get(f"{rest}/taskmanagers", timeout=10, trust_env=False)
-    answer.raise_for_status()
-    return sum(int(t["memoryConfiguration"]["totalProcessMemory"]) for t in answer.json()["taskmanagers"])
 
 
 def _free_memory() -> int | None:

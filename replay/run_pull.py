@@ -38,7 +38,7 @@ def pull(name: str, source: Path | None, dry_run: bool, output: Output) -> None:
     for topic in product.topics:
         file, registered = product.schema_file(topic), schemas.versions(settings, topic)
         text = schemas.read_schema(file)
-        found = schemas.compare_one(name, topic, file, text, registered)
+        found = schemas.compare_one(schemas.pull_command(product), topic, file, text, registered)
         if found.pullable:
             newest = registered[-1]
             changes = compatibility.changes(avro_schema.parse(text), avro_schema.parse(newest.text, strict=False))

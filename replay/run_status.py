@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -16,7 +15,8 @@ from replay.flink import FlinkDownError
 from replay.model import CANDIDATE, Attempt, ProductState
 from replay.observe import observe
 from replay.offsets import Offsets
-from replay.output import View
+from replay.output import View, wrapped
+from replay.release import short_commit
 from replay.settings import kappa_home, load_settings
 from replay.status import AttemptStatus, ProductStatus, Sight, status
 from replay.steps import Blocked
@@ -49,7 +49,7 @@ class Look:
 def look(world: World, store: Store, product: str) -> ProductStatus:
     """One product. When the world does not answer, what is remembered, and why."""
     state = store.load(product)
-    events, now = tuple(store.events(product)), time.time()
+    events, now = tuple(store.events(product)), store.now()
     try:
         sight = _sight(world, state, now)
         if isinstance(sight.step, Blocked) and store.load(product) != state:  # the controller moved main meanwhile
@@ -62,7 +62,7 @@ def look(world: World, store: Store, product: str) -> ProductStatus:
 def _sight(world: World, state: ProductState, now: float) -> Sight:
     if state.live:
         _knock(world, state.live)
-    seen = observe(world, state, now, thorough=True)
+    seen = observe(world, state, now)
     read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
@@ -105,7 +105,8 @@ def _block(p: ProductStatus) -> RenderableType:
     for a in p.attempts:
         head, *details = _attempt(a)
         parts.append(_indented(2, head, style="bold" if a.role == "active" else ""))
-        parts += [_indented(9, text, style="red" if text == a.error else "dim") for text in details]
+        bad = {a.error, last_exception(a)}
+        parts += [_indented(9, text, style="red" if text in bad else "dim") for text in details]
     parts += [_indented(2, f"{e.attempt}  {e.state}: {e.error}", style="red") for e in p.ended]
     if p.blocked:
         parts.append(_indented(2, f"stopped: {p.blocked['message']}", style="bold red"))
@@ -125,7 +126,7 @@ def _open(p: ProductStatus) -> str:
 
 
 def _indented(by: int, text: str, style: str = "") -> Padding:
-    return Padding(Text(text, style=style), (0, 0, 0, by), expand=False)
+    return Padding(wrapped(text, style), (0, 0, 0, by), expand=False)
 
 
 def _readers(p: ProductStatus) -> Iterator[str]:
@@ -133,7 +134,7 @@ def _readers(p: ProductStatus) -> Iterator[str]:
     if r is None:
         yield "readers see nothing yet"
         return
-    commit = f", git {r.git_commit[:12]}" if r.git_commit else ""
+    commit = f", git {short_commit(r.git_commit)}" if r.git_commit else ""
     yield f"readers see {r.attempt} (release {r.fingerprint[:12]}{commit}), checkpoint {r.checkpoint}"
     yield f"{r.covered:,} records, {lag(r.lag_records, r.lag_seconds)}" + (
         f"; last {r.change} {r.changed}" if r.changed else "")
@@ -160,6 +161,8 @@ def _attempt(a: AttemptStatus) -> Iterator[str]:
     """First what matters, then details."""
     yield (f"{a.attempt:<7}{a.role:<10}checkpoint {a.checkpoint or '-'}  {lag(a.lag_records, a.lag_seconds)}  "
            f"restarts {a.restarts}")
+    if a.last_exception:
+        yield last_exception(a)
     where = "the session cluster" if a.cluster == "session" else "a cluster of its own"
     yield f"job {a.job[:8]} {a.job_status}, parallelism {a.parallelism}, on {where}"
     if progress := _progress(a):
@@ -170,6 +173,12 @@ def _attempt(a: AttemptStatus) -> Iterator[str]:
         yield a.foreign_offsets
     if a.error:
         yield a.error
+
+
+def last_exception(a: AttemptStatus) -> str:
+    """Why the job was restarted, or is not running."""
+    at = f" ({a.last_exception_at})" if a.last_exception_at else ""
+    return f"last exception{at}: {a.last_exception}"
 
 
 def _progress(a: AttemptStatus) -> str:
@@ -208,13 +217,14 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
     yield "readers", f"{p.product}: " + (
         f"readers see {r.attempt} (release {r.fingerprint[:12]})" if r else "readers see nothing yet")
     for a in p.attempts:
-        *_, last = _attempt(a)
         checkpoint = f"checkpoint {a.checkpoint or '-'} {lag(a.lag_records, None)} restarts {a.restarts}"
         yield a.attempt, f"{p.product}: {a.attempt} {a.role} {checkpoint}"
         if a.progress:
             yield f"{a.attempt} progress", f"{p.product}: {a.attempt} {_progress(a)}"
+        if a.last_exception:
+            yield f"{a.attempt} exception", f"{p.product}: {a.attempt} {last_exception(a)}"
         if a.error:
-            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {last}"
+            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {a.error}"
     for e in p.ended:
         yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
     if _differs(p):

@@ -18,6 +18,7 @@ from replay.decoding import Decoder
 from replay.errors import ConfigError, RefusedError
 from replay.json_lines import Form, LineError, Lines
 from replay.json_values import JsonValueError
+from replay.log import LogProblem
 from replay.output import Output, err, out, print_json, print_rows
 from replay.producing import Appended, Appender, check
 from replay.reading import Seen
@@ -74,7 +75,7 @@ def _row(settings: Settings, topic: Topic) -> dict[str, Any]:
     registered = schemas.latest(settings, topic.name)
     return {"topic": topic.name, "partitions": topic.partitions, "offsets": topic.offsets, "dated": topic.dated_by,
             "schema": f"version {registered.version}" if registered else None,
-            "whole": "no" if topic.problems else "yes"}
+            "whole": "no" if _problems(settings, topic) else "yes"}
 
 
 def describe(name: str, output: Output) -> None:
@@ -83,14 +84,14 @@ def describe(name: str, output: Output) -> None:
     (topic,) = topics.look(settings, [name])
     registered = schemas.latest(settings, name)
     if output is Output.json:
-        print_json(_description(topic, registered))
+        print_json(_description(topic, _problems(settings, topic), registered))
         return
     dated = "the broker, when it appends them" if topic.dated_by == topics.APPEND_TIME else "their producers"
     out.print(f"topic {name}: {topic.partitions} {_plural(topic.partitions, 'partition')}, "
               f"replication {topic.replication}, records are dated by {dated} ({topic.dated_by})", markup=False)
     for partition, end in sorted(topic.ends.items()):
         out.print(f"  partition {partition}: offsets {topic.first[partition]:,} to {end:,}", markup=False)
-    for problem in topic.problems:
+    for problem in _problems(settings, topic):
         out.print(f"  not whole: expected {problem.expected}, found {problem.found}\n    next: {problem.next}",
                   markup=False)
     if not registered:
@@ -102,11 +103,15 @@ def describe(name: str, output: Output) -> None:
         out.print(f"  {field.name}: {type_text(field.schema)}", markup=False)
 
 
-def _description(topic: Topic, registered: Registered | None) -> dict[str, Any]:
+def _problems(settings: Settings, topic: Topic) -> list[LogProblem]:
+    return topic.problems + log.durability_problems(settings, topic.name, topic.copies)
+
+
+def _description(topic: Topic, problems: list[LogProblem], registered: Registered | None) -> dict[str, Any]:
     return {
         "topic": topic.name, "replication": topic.replication, "dated": topic.dated_by, "config": dict(topic.config),
         "partitions": [{"partition": p, "first": topic.first[p], "end": end} for p, end in sorted(topic.ends.items())],
-        "problems": [{"expected": p.expected, "found": p.found, "next": p.next} for p in topic.problems],
+        "problems": [{"expected": p.expected, "found": p.found, "next": p.next} for p in problems],
         "schema": {"id": registered.id, "version": registered.version, "schema": registered.text}
         if registered else None,
     }

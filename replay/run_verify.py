@@ -13,7 +13,7 @@ import typer
 from jobs.product import seconds
 from replay import intents, preflight, run_diff, verify
 from replay.compare import compare
-from replay.errors import KappaError, RetryableError
+from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.loop import Loop, Patience
 from replay.model import Attempt, State
 from replay.offsets import Offsets
@@ -82,7 +82,7 @@ class Verification:
             follow.until(shadow, verify.comparable(target))
             shown.say(f"comparing {shadow.name} with what readers see")
             verdict = compare(self.settings, self.world, self.store.load(name), shadow.name)
-        except RetryableError:
+        except (RetryableError, OutcomeUnknownError):
             raise
         except KappaError as e:
             self._stop(shadow, e.message)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import threading
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,21 +17,19 @@ from jobs.bindings import Bindings
 from jobs.bindings import Catalog as BoundCatalog
 from jobs.product import Product, Resolved, with_resolved
 from replay import audit as auditing
-from replay import gate, lake, offsets, resolved, schemas, table_changes
-from replay import query as querying
+from replay import clients, gate, lake, launch, offsets, resolved, run_resolve, schemas, table_changes
 from replay.advice import advice, faults
 from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
-from replay.loop import Diary, Loop, serve
-from replay.model import ProductState
-from replay.output import Output, out, print_json, print_rows
+from replay.model import ProductState, group_prefix
+from replay.output import Output, busy, out, print_json, print_rows
 from replay.preflight import preflight_log
-from replay.release import bindings_file, build, find_folder
+from replay.release import bindings_file, build, find_folder, short_commit
+from replay.run_status import look
+from replay.secret import shown
 from replay.settings import Settings, kappa_home, load_settings
 from replay.store import Store
 from replay.submit import Submission, submit_command, submit_env
 from replay.world import World, read_product, write_bindings
-
-CONTROLLER_SECONDS = 2.0
 
 
 def check(folder: Path, output: Output) -> None:
@@ -41,14 +37,15 @@ def check(folder: Path, output: Output) -> None:
     settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
     product = read_product(folder)
     if output is Output.json:
-        answer = resolved.ask(settings, folder)
+        with busy(run_resolve.ASKING):
+            answer = resolved.ask(settings, folder)
         if answer["ok"]:
             gate.validate(with_resolved(product, Resolved.model_validate(answer["resolved"])))
         compared, unknown = compared_schemas(settings, product)
         found = [{"topic": c.topic, "kind": c.kind.value, "what": c.what, "next": c.next} for c in compared]
         print_json({**answer, "schemas": found, "schemas_not_compared": unknown})
         raise typer.Exit(0 if answer["ok"] else 1)
-    product = resolved.resolve(settings, product)
+    product = run_resolve.resolve(settings, product)
     gate.validate(product)
     print_rows(output_rows(product), output, title=f"{folder}: safe to replay")
     if product.longest_wait:
@@ -82,7 +79,7 @@ def compared_schemas(settings: Settings | None, product: Product) -> tuple[list[
 def explain(folder: Path, output: Output) -> None:
     """Print the SQL that is generated for a product, bound to the log and the catalog of the settings."""
     settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
-    product = resolved.resolve(settings, read_product(folder))
+    product = run_resolve.resolve(settings, read_product(folder))
     text = explaining.explain(product, explained_bindings(settings, product))
     if output is Output.json:
         print_json({"product": product.name, "sql": text,
@@ -93,13 +90,15 @@ def explain(folder: Path, output: Output) -> None:
 
 def explained_bindings(settings: Settings | None, product: Product) -> Bindings:
     """What an attempt would be bound to, as far as it is known without asking anybody."""
-    kafka = {**settings.kafka, **settings.kafka_java} if settings else {"bootstrap.servers": "127.0.0.1:9092"}
-    registry = settings.registry if settings else "http://127.0.0.1:8081"
-    catalog = BoundCatalog(name=settings.catalog.name, options=settings.catalog.flink) if settings else BoundCatalog(
-        name="lake", options={})
+    kafka = shown(clients.kafka_of_job(settings)) if settings else {"bootstrap.servers": "127.0.0.1:9092"}
+    registry = settings.registry.url if settings else "http://127.0.0.1:8081"
+    login = shown(clients.registry_of_job(settings.registry)) if settings else {}
+    name, options = (settings.catalog.name, shown(settings.catalog.flink)) if settings else ("lake", {})
+    catalog = BoundCatalog(name=name, options=options)
     return Bindings(
-        attempt=f"{product.name}-explain", branch="explain", group=f"kappa-{product.name}-explain", kafka=kafka,
-        registry=registry, catalog=catalog, namespace=product.name, parallelism=product.settings.parallelism,
+        attempt=f"{product.name}-explain", branch="explain", group=f"{group_prefix(product.name)}explain", kafka=kafka,
+        registry=registry, registry_options=login, catalog=catalog, namespace=product.name,
+        parallelism=product.settings.parallelism,
         checkpoint_interval=product.settings.checkpoint_interval, checkpoint_dir="")
 
 
@@ -111,32 +110,6 @@ def output_rows(product: Product) -> list[dict[str, Any]]:
              "columns": len(output.columns)} for name, output in product.outputs.items()]
 
 
-def controller() -> None:
-    """The loop as a service, until a signal ends it."""
-    ended = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: ended.set())
-    settings = load_settings()
-
-    def write(text: str) -> None:
-        typer.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}".replace("\n", " "))
-
-    while True:  # on PostgreSQL the store may come up after us
-        try:
-            world = World(settings)
-            loop = Loop(world, Store(settings.store))
-            break
-        except RetryableError as e:
-            write(str(e))
-            if ended.wait(CONTROLLER_SECONDS):
-                return
-    write(f"controller {loop.holder} is here")
-    try:
-        serve(loop, Diary(write), lambda: ended.wait(CONTROLLER_SECONDS))
-    finally:
-        world.close()
-
-
 def prepare(name: str, branch: str, source: Path | None, parallelism: int | None, output: Output) -> None:
     """Everything but the submission, which is printed."""
     if branch in (lake.MAIN, lake.GENESIS):
@@ -146,14 +119,15 @@ def prepare(name: str, branch: str, source: Path | None, parallelism: int | None
     world = World(settings)
     product = read_product(find_folder(name, source))
     preflight_log(settings, product)
-    product = resolved.resolve(settings, product)
+    product = run_resolve.resolve(settings, product)
     built = build(settings, product)
     table_changes.ensure(world.catalog, product)
     lake.create_branch(world.catalog, product, branch)
     file = bindings_file(settings, product.name, branch)
-    group, parallelism = f"kappa-{product.name}-{branch}", parallelism or product.settings.parallelism
+    group, parallelism = group_prefix(product.name) + branch, parallelism or product.settings.parallelism
     write_bindings(file, world.bindings(product, branch, group, world.reference_ends(product), parallelism))
-    submission = Submission(uuid.uuid4().hex, f"{product.name}-{branch}", built.folder, file)
+    submission = Submission(uuid.uuid4().hex, f"{product.name}-{branch}", built.folder, file,
+                            launch=launch.of_release(built.folder))
     command, env = submit_command(settings, submission), submit_env(settings)
     if output is Output.json:
         print_json({"command": command, "env": env, "branch": branch, "bindings": str(file),
@@ -180,8 +154,8 @@ def attempts(name: str | None, output: Output) -> None:
 def history(name: str, output: Output) -> None:
     """A row per thing that became of an attempt."""
     store = Store(load_settings().store)
-    rows = [{"at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}", "attempt": e.attempt, "what": e.what,
-             "detail": e.detail} for e in store.events(name)]
+    rows = [{"at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}", "attempt": e.attempt,
+             "reason": e.reason.value, "detail": e.detail} for e in store.events(name)]
     if not rows:
         raise not_deployed(name)
     if output is Output.json:
@@ -190,7 +164,7 @@ def history(name: str, output: Output) -> None:
         print_json({"product": name, "releases": releases, "events": rows})
         return
     for r in store.load(name).releases:
-        out.print(f"{r.name}  {r.fingerprint[:12]}  git {(r.git_commit or 'none')[:12]}", markup=False)
+        out.print(f"{r.name}  {r.fingerprint[:12]}  git {short_commit(r.git_commit or 'none')}", markup=False)
     out.print(history_table(rows), soft_wrap=False)
 
 
@@ -202,7 +176,7 @@ def history_table(rows: list[dict[str, Any]]) -> Table:
         today, at = row["at"].split()
         if today != day:
             table.add_row(Text(day := today, style="bold"))
-        table.add_row(at, row["attempt"], row["what"], row["detail"])
+        table.add_row(at, row["attempt"], row["reason"], row["detail"])
     for column in table.columns[:3]:
         column.no_wrap = True
     return table
@@ -226,12 +200,6 @@ def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
     return rows
 
 
-def query(name: str, sql: str, output: Output) -> None:
-    """Rows of a query."""
-    result = querying.query(load_settings(), name, sql)
-    print_rows(result.rows, output, columns=result.columns, null="NULL")
-
-
 def audit(name: str, output: Output) -> None:
     """A table of what became of the records; KappaError when one is unaccounted for."""
     settings = load_settings()
@@ -240,13 +208,18 @@ def audit(name: str, output: Output) -> None:
     published = state.published
     if published is None:
         raise not_deployed(name)
-    product = World(settings).product(state.attempt(published.attempt_name), state)
+    world = World(settings)
+    product = world.product(state.attempt(published.attempt_name), state)
     report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
+    stopped = look(world, store, name).stopped
     if output is Output.json:
-        print_json({"attempt": published.attempt_name, "checkpoint": published.checkpoint, **report.as_dict()})
+        print_json({"attempt": published.attempt_name, "checkpoint": published.checkpoint, **report.as_dict(),
+                    "publishing_stopped": stopped})
     else:
         what = f"{name} {published.attempt_name}, checkpoint {published.checkpoint}"
         print_rows(_audit_rows(report), output, title=f"what became of each record: {what}")
+        if stopped:
+            out.print(stopped, style="bold red", markup=False)
     if not report.ok:
         raise KappaError(f"{name} does not account for every record", expected="0 unaccounted, no violation",
                          found=faults(report), next=advice(product, report))

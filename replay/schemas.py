@@ -87,7 +87,7 @@ def versions(settings: Settings, topic: str) -> list[Registered]:
             if log.is_unknown(e):
                 return []
             raise
-        return [_version(settings.registry, client, topic, n) for n in sorted(numbers)]
+        return [_version(settings.registry.url, client, topic, n) for n in sorted(numbers)]
 
 
 _known: dict[tuple[str, str, int], Registered] = {}  # a version never changes; another one has another number
@@ -177,7 +177,7 @@ def compare(settings: Settings, product: Product) -> list[Comparison]:
     found = []
     for topic in product.topics:
         file = product.schema_file(topic)
-        found.append(compare_one(product.name, topic, file, read_schema(file), versions(settings, topic)))
+        found.append(compare_one(pull_command(product), topic, file, read_schema(file), versions(settings, topic)))
     return found
 
 
@@ -194,7 +194,14 @@ def differences(settings: Settings, product: Product) -> list[Comparison]:
     return [c for c in compare(settings, product) if c.kind is not Kind.equal and not c.blocking]
 
 
-def compare_one(product: str, topic: str, file: Path, text: str, registered: Sequence[Registered]) -> Comparison:
+def pull_command(product: Product) -> str:
+    """What to type to bring the schemas of the folder up to those of the registry."""
+    usual = Path("sql") / product.name
+    given = "" if product.folder.resolve() == usual.resolve() else f" --from {product.folder}"
+    return f"kappa pull {product.name}{given}"
+
+
+def compare_one(pull: str, topic: str, file: Path, text: str, registered: Sequence[Registered]) -> Comparison:
     """Pure: one topic's schema in the folder beside its registered versions."""
     if not registered:
         return Comparison(topic, Kind.missing, "none", f"kappa topic create {topic} --schema {file}")
@@ -207,7 +214,7 @@ def compare_one(product: str, topic: str, file: Path, text: str, registered: Seq
     fault = _first_fault(folder, registered, schemas)
     if fault is not None:
         cured = not ours and _first_fault(newest, registered, schemas) is None
-        follow = (f"kappa pull {product}" if cured else
+        follow = (pull if cured else
                   f"give the field a default or an alias in {file.name}, or read a new topic")
         return Comparison(topic, Kind.incompatible, f"{file.name} does not read {fault}", follow, cured)
     if compatibility.equal(folder, newest):
@@ -215,7 +222,7 @@ def compare_one(product: str, topic: str, file: Path, text: str, registered: Seq
     if not ours:
         said = f"version {registered[-1].version} has {'; '.join(what) or 'another form'}"
         readable = _first_fault(newest, registered, schemas) is None
-        follow = f"kappa pull {product}" if readable else "keep it: the newest version would not read every record"
+        follow = pull if readable else "keep it: the newest version would not read every record"
         return Comparison(topic, Kind.registry_newer, said, follow, readable)
     said = "; ".join(compatibility.changes(newest, folder)) or "another form"
     return Comparison(topic, Kind.folder_newer, f"{file.name} has {said}, not registered",

@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 
 from replay import offsets, schedule
 from replay.decide import lag_seconds
-from replay.loop import describe
+from replay.events import Event, Reason
 from replay.model import CANDIDATE, Attempt, Check, Position, ProductState, State
 from replay.observe import Observation, Seen
 from replay.offsets import Offsets
-from replay.steps import Blocked, Step, Wait
-from replay.store import Event
+from replay.steps import Blocked, Step, Wait, describe
 
-MOVES = ("switch", "rollback")
-VERDICTS = {"verified": True, "differs": False, "not verified": None}
+MOVES = (Reason.switch, Reason.rollback)
+VERDICTS = {Reason.verified: True, Reason.differs: False, Reason.not_verified: None}
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,9 @@ class AttemptStatus:
     error: str
     foreign_offsets: str
     """What somebody else did to its committed offsets."""
+    last_exception: str
+    """Root cause of the newest failure of its current job, whether or not that was restarted since."""
+    last_exception_at: str | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,12 @@ class ProductStatus:
     open_transactions: Mapping[str, int]
     """TOPIC-PARTITION → offsets that are not readable yet, as a transaction there is open: they are no lag."""
 
+    @property
+    def stopped(self) -> str:
+        """A line for people when publishing waits for one of them; empty: it goes on."""
+        return f"publishing has stopped: {self.blocked['message']}; next: {self.blocked['next']}" \
+            if self.blocked else ""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -156,7 +164,7 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
 
 
 def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]) -> Verification | None:
-    last = next((e for e in reversed(events) if e.what in VERDICTS), None)
+    last = next((e for e in reversed(events) if e.reason in VERDICTS), None)
     active = state.active
     sight = seen.get(active.name) if active else None
     due_at = schedule.due_at(state, sight.policy.verify) if sight else None
@@ -165,7 +173,7 @@ def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[
         return Verification("", "", None, "", due, ours=True) if due else None
     shown = state.published
     ours = shown is not None and state.attempt(last.attempt).release == shown.release
-    return Verification(last.attempt, instant(last.at), VERDICTS[last.what], last.detail, due, ours)
+    return Verification(last.attempt, instant(last.at), VERDICTS[last.reason], last.detail, due, ours)
 
 
 def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float) -> Readers | None:
@@ -176,13 +184,13 @@ def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, 
     release = state.release(attempt.metadata or attempt.release)
     sight = seen.get(attempt.name)
     ends = _ends(attempt, sight)
-    moved = next((e for e in reversed(events) if e.what in MOVES), None)
+    moved = next((e for e in reversed(events) if e.reason in MOVES), None)
     return Readers(
         attempt=attempt.name, release=release.name, fingerprint=release.fingerprint, git_commit=release.git_commit,
         checkpoint=shown.checkpoint, covered=offsets.total(shown.covered),
         lag_records=offsets.lag(shown.covered, ends),
         lag_seconds=_seconds(attempt, shown.covered, ends, now) if sight else None,
-        changed=instant(moved.at) if moved else None, change=moved.what if moved else "")
+        changed=instant(moved.at) if moved else None, change=moved.reason.value if moved else "")
 
 
 def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, now: float) -> AttemptStatus:
@@ -196,8 +204,13 @@ def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, 
         restarts=job.restarts if job else a.restarts,
         progress=_progress(state, a, seen, read, ends) if a.state in CANDIDATE and not a.stop else None,
         audited_checkpoint=a.audited_checkpoint, checks=a.checks,
-        error=a.error or _found_fault(a) or (job.error if job and job.status != "RUNNING" else ""),
-        foreign_offsets=a.foreign_offsets)
+        error=a.error or _refused(a) or _found_fault(a), foreign_offsets=a.foreign_offsets,
+        last_exception=job.error if job else "",
+        last_exception_at=instant(job.failed_at) if job and job.failed_at is not None else None)
+
+
+def _refused(a: Attempt) -> str:
+    return f"its resumption was refused, and is tried again: {a.refused}" if a.refused else ""
 
 
 def _found_fault(a: Attempt) -> str:

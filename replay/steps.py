@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from replay import offsets
 from replay.model import Attempt, Checkpoint, Finding, Move, Position, Publication, State
@@ -16,6 +16,10 @@ class Wait:
     reason: str
     notable: bool = False
     """Something that a person would want to know of."""
+    attempt: Attempt | None = field(default=None, compare=False, repr=False)
+    """Which one waits, if it is one."""
+    news: str = field(default="", compare=False, repr=False)
+    """The part of a notable reason that makes it notable; empty: all of it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class NoteSubmitting:
     """The client is still at work: other controllers are not to take its answer for lost."""
 
     attempt: Attempt
+
+
+@dataclass(frozen=True)
+class NoteRefused:
+    """The job of an attempt that readers depend on was refused; it is handed to Flink again after a while."""
+
+    attempt: Attempt
+    error: str
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,10 @@ class GiveUp:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Ask Flink to end the job of an attempt that is wanted no more."""
+    """Ask Flink to end jobs of an attempt: its job, when it is wanted no more, or those that a resumption replaced."""
 
     attempt: Attempt
+    job_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -163,6 +176,16 @@ class NoteLateDropped:
 
 
 @dataclass(frozen=True)
+class NotePartitions:
+    """Topics gained partitions since an attempt began to read them."""
+
+    attempt: Attempt
+    counts: Mapping[str, int]
+    """Topic → its partitions now."""
+    note: str
+
+
+@dataclass(frozen=True)
 class Examine:
     """Run the product's checks on the snapshots of one checkpoint before readers may see them."""
 
@@ -226,11 +249,92 @@ class FinishPublish:
     publication: Publication
 
 
-Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | Confirm | NoteMissing | Resume | StartOver | GiveUp
-        | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped | Examine | Recheck
-        | Verify | Compare | NoteComparing | Conclude | Publish | FinishPublish)
+Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | NoteRefused | Confirm | NoteMissing | Resume
+        | StartOver | GiveUp | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped
+        | NotePartitions | Examine | Recheck | Verify | Compare | NoteComparing | Conclude | Publish | FinishPublish)
 
 
 def by_operator(late_dropped: Mapping[str, int]) -> str:
     """Records that operators dropped, for people."""
     return ", ".join(f"{operator}: {count}" for operator, count in sorted(late_dropped.items()))
+
+
+def describe(step: Step) -> str:
+    """A step in a few words: publish r1-a1 checkpoint 5."""
+    verb, rest = _verb(step), _particulars(step)
+    name = attempt_name(step)
+    return " ".join(part for part in (verb, name) if part) + rest
+
+
+def action(step: Step) -> str:
+    """The same without the attempt, in plainer words, for a line that names it: publish checkpoint 5."""
+    match step:
+        case NoteMissing(missing=missing):
+            return "Flink does not know its job" if missing else "Flink knows its job again"
+        case End(attempt):
+            state = attempt.stop.value if attempt.stop else attempt.state.value
+            return f"{state}: {attempt.error}" if attempt.error else state
+    return _ACTIONS.get(type(step), _verb(step)) + _particulars(step)
+
+
+_ACTIONS: dict[type, str] = {
+    StartCluster: "started its Flink cluster", Submit: "started flink run for its job", Confirm: "Flink has its job",
+    NoteSubmitting: "flink run is still at work", Resume: "resumes from", StartOver: "starts over from offset zero",
+    GiveUp: "is given up", Cancel: "cancelled its job", Clean: "removed its branch and files",
+    Expire: "expired old snapshots", Favour: "gave its cluster normal CPU priority", Examine: "ran the checks on",
+    Recheck: "ran later checks on", Verify: "began a replay to verify it", Compare: "began to compare it",
+    NoteComparing: "still compares it", Conclude: "compared", NoteForeignOffsets: "committed offsets",
+    NoteLateDropped: "late records", NotePartitions: "more partitions"}
+"""What the log says of a step that was performed, where its name is not enough."""
+
+
+def attempt_name(step: Step) -> str:
+    """The attempt that a step is about; empty: none."""
+    if isinstance(step, FinishPublish):
+        return step.publication.attempt_name
+    return attempt.name if (attempt := _attempt(step)) else ""
+
+
+def job_id(step: Step) -> str:
+    """The job that a step is about; empty: none."""
+    return attempt.job_id if (attempt := _attempt(step)) else ""
+
+
+def _attempt(step: Step) -> Attempt | None:
+    match step:
+        case Blocked() | FinishPublish():
+            return None
+        case Verify(shown):
+            return shown
+    return step.attempt
+
+
+def _verb(step: Step) -> str:
+    if isinstance(step, Publish) and step.kind is not Move.publish:
+        return "switch to" if step.kind is Move.switch else "roll back to"
+    name = type(step).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def _particulars(step: Step) -> str:
+    """Which checkpoint, and why."""
+    checkpoint: int | None = None
+    why = ""
+    match step:
+        case Publish(checkpoint=of) | Examine(checkpoint=of):
+            checkpoint = of.id
+        case Record(position=position):
+            checkpoint = position.checkpoint
+        case FinishPublish(publication) | Recheck(published=publication):
+            checkpoint = publication.checkpoint
+        case Resume(checkpoint=number, error=error):
+            checkpoint, why = number, error
+        case StartOver(error=error) | GiveUp(error=error):
+            why = error
+        case NoteForeignOffsets(note=note) | NotePartitions(note=note):
+            why = note
+        case NoteLateDropped():
+            why = step.note
+        case Conclude(finding=finding):
+            why = finding.detail
+    return (f" checkpoint {checkpoint}" if checkpoint is not None else "") + (f": {why}" if why else "")

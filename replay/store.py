@@ -6,75 +6,39 @@ slept changes nothing.
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from pydantic import SecretStr
+from sqlalchemy.dialects import postgresql, sqlite
 
-from replay import offsets
-from replay.errors import ConflictError, RetryableError
-from replay.model import ENDED, Attempt, Move, ProductState, Publication, Release
+from replay import database, events, offsets
+from replay.errors import ConflictError, OutcomeUnknownError, RetryableError
+from replay.events import Event, Reason
+from replay.model import ENDED, JOURNAL_VERSION, Attempt, Move, ProductState, Publication, Release
+from replay.retention import KEPT_EVENTS, remembered
+from replay.secret import reveal
+from replay.steady_clock import SteadyClock
+from replay.store_tables import attempts as _attempts
+from replay.store_tables import events as _events
+from replay.store_tables import leases as _leases
+from replay.store_tables import publications as _publications
+from replay.store_tables import releases as _releases
+from replay.store_version import FOUND, prepare, refuse_changed
+from replay.versions import refuse_newer
 
-_meta = sa.MetaData()
-
-_leases = sa.Table(
-    "leases", _meta,
-    sa.Column("product", sa.String, primary_key=True),
-    sa.Column("holder", sa.String, nullable=False),
-    sa.Column("token", sa.BigInteger, nullable=False),
-    sa.Column("expires", sa.Float, nullable=False),
-)
-_releases = sa.Table(
-    "releases", _meta,
-    sa.Column("product", sa.String, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("fingerprint", sa.String, nullable=False),
-    sa.Column("git_commit", sa.String),
-    sa.Column("computation", sa.String, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("reference_offsets", sa.JSON, nullable=False),
-)
-_attempts = sa.Table(
-    "attempts", _meta,
-    sa.Column("product", sa.String, primary_key=True),
-    sa.Column("release", sa.Integer, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("body", sa.JSON, nullable=False),
-)
-_publications = sa.Table(
-    "publications", _meta,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("product", sa.String, nullable=False, index=True),
-    sa.Column("release", sa.Integer, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("checkpoint", sa.BigInteger, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("before", sa.JSON, nullable=False),
-    sa.Column("after", sa.JSON, nullable=False),
-    sa.Column("covered", sa.JSON, nullable=False),
-    sa.Column("started", sa.Float, nullable=False),
-    sa.Column("finished", sa.Float),
-)
-_events = sa.Table(
-    "events", _meta,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("product", sa.String, nullable=False, index=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("attempt", sa.String, nullable=False),
-    sa.Column("what", sa.String, nullable=False),
-    sa.Column("detail", sa.String, nullable=False),
-)
-
+STORE = "the controller's store"
 GIVEN_BACK = 0.0
 """When a lease expired that nobody has."""
 KEPT_PUBLICATIONS = 1000
-"""An active attempt is published at every checkpoint; of these, so many are kept. Switches and rollbacks all are."""
+"""An active attempt is published at every checkpoint; of the newest so many, of all products, these are kept."""
+KEPT_MOVES = 100 * KEPT_PUBLICATIONS
+"""Of the newest so many publications, switches and rollbacks are kept."""
 
 
 # Built once: to put a statement together takes longer than SQLite takes to answer it.
@@ -88,12 +52,63 @@ _NEWEST_PUBLICATIONS_OF = (sa.select(_publications).where(_publications.c.produc
                            .order_by(_publications.c.id.desc()).limit(2))
 _FINISH = _publications.update().where(_publications.c.id == sa.bindparam("is"))
 _FORGET_UP_TO = _publications.delete().where(
-    _publications.c.product == _of, _publications.c.kind == Move.publish.value,
-    _publications.c.finished.is_not(None), _publications.c.id <= sa.bindparam("last"))
-_LEASE_OF = sa.select(_leases).where(_leases.c.product == _of)
-_TOKEN_OF = sa.select(_leases.c.token).where(_leases.c.product == _of).with_for_update()
-_CHANGE_LEASE = _leases.update().where(_leases.c.product == _of)
+    _publications.c.product == _of, _publications.c.finished.is_not(None), sa.or_(
+        sa.and_(_publications.c.kind == Move.publish.value, _publications.c.id <= sa.bindparam("last")),
+        _publications.c.id <= sa.bindparam("last_move")))
+_FORGET_ATTEMPT = _attempts.delete().where(
+    _attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"), _attempts.c.number == sa.bindparam("n"))
+_FORGET_RELEASE = _releases.delete().where(_releases.c.product == _of, _releases.c.number == sa.bindparam("r"))
+_FORGET_EVENTS = _events.delete().where(_events.c.product == _of, _events.c.id <= (
+    sa.select(_events.c.id).where(_events.c.product == _of).order_by(_events.c.id.desc())
+    .limit(1).offset(KEPT_EVENTS).scalar_subquery()))
+_NEWEST_EVENT = sa.select(_events.c.at).order_by(_events.c.id.desc()).limit(1).scalar_subquery()
+_NEWEST_MOVE = sa.select(_publications.c.started).order_by(_publications.c.id.desc()).limit(1).scalar_subquery()
+# With the store's version: a newer program may upgrade it while this one has it open, and must not be misread.
+_VERSION = FOUND.scalar_subquery().label("version")
+_LEASE_OF = sa.select(_leases, _VERSION).where(_leases.c.product == _of)
+_TOKEN_OF = sa.select(_leases.c.token, _VERSION).where(_leases.c.product == _of).with_for_update(of=_leases)
 _GIVE_BACK = _leases.update().where(_leases.c.product == _of, _leases.c.token == sa.bindparam("mine"))
+
+
+_CLOCKS: dict[str, sa.ColumnElement[float]] = {
+    # Days since noon of 24 November 4714 BC; the epoch's number is exact, and what is left is exact to 0.1 ms.
+    "sqlite": (sa.func.julianday("now", type_=sa.Float) - 2440587.5) * 86400.0,
+    # Of this moment, not of the transaction's beginning: it may have waited for the row.
+    "postgresql": sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float),
+}
+"""Seconds since the epoch in a statement, by the dialect of the database."""
+_ANY_CLOCK: sa.ColumnElement[float] = sa.cast(sa.extract("epoch", sa.func.current_timestamp()), sa.Float)
+
+
+def clock_of(dialect: sa.Dialect) -> sa.ColumnElement[float]:
+    """The database's own clock."""
+    return _CLOCKS.get(dialect.name, _ANY_CLOCK)
+
+
+@dataclass(frozen=True)
+class Leases:
+    """Statements about leases, by one clock."""
+
+    asked: sa.Select[Any]
+    first: sa.Insert
+    taken: sa.Update
+    renewed: sa.Update
+
+    @classmethod
+    def by(cls, clock: sa.ColumnElement[float], dialect: sa.Dialect) -> Leases:
+        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        ttl: sa.BindParameter[float] = sa.bindparam("ttl", type_=sa.Float)
+        held = sa.and_(_leases.c.expires > clock, _leases.c.expires <= clock + ttl)
+        mine = {"holder": sa.bindparam("by"), "token": sa.bindparam("mine"), "expires": clock + ttl}
+        return cls(
+            asked=sa.select(_leases, _VERSION, held.label("held"), clock.label("now")).where(_leases.c.product == _of)
+            .with_for_update(of=_leases),
+            # In ms, as one lease is taken at most in each: higher than any that the product had before it was removed.
+            # Several may come first at once, and only a row that is there can be locked.
+            first=insert(_leases).on_conflict_do_nothing().values(
+                product=_of, holder="", token=sa.cast(1000 * clock, sa.BigInteger), expires=GIVEN_BACK),
+            taken=_leases.update().where(_leases.c.product == _of).values(**mine),
+            renewed=_leases.update().where(_leases.c.product == _of).values(expires=clock + ttl))
 
 
 class StaleLeaseError(ConflictError):
@@ -110,19 +125,6 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Event:
-    """Something that became of an attempt."""
-
-    product: str
-    at: float
-    attempt: str
-    what: str
-    """A state, 'lost', 'resumed', 'disturbed', 'switch', 'rollback', 'checked', 'checks failed', 'verified',
-    'not verified' or 'differs'."""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
 class _Known:
     """A product's state as of a lease's token, so that it need not be read again.
 
@@ -135,64 +137,91 @@ class _Known:
 
 
 class Store:
-    """Opened once per process; creates its tables when they are missing."""
+    """Opened once per process; creates its tables when they are missing, and upgrades those of older programs."""
 
-    def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, address: str | SecretStr, now: Callable[[], float] | None = None) -> None:
+        """`now` tells the time in the place of the database's clock."""
+        url = reveal(address)
         self._engine = _engine(url)
+        self._where = _without_parameters(url)
         self._reading = self._engine.execution_options(**{_HOW: _Begin.read})
         self._hasty = self._engine.execution_options(**{_HOW: _Begin.hasty})
         """For what a power cut may take back, with all that came after: a lease, what is observed again, an outcome."""
-        self._now = now
+        dialect = self._engine.dialect
+        if dialect.name == "postgresql":
+            # Each statement of READ COMMITTED would see another instant.
+            self._reading = self._reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        one_writer = dialect.name == "sqlite"
+        self._writing: AbstractContextManager[object] = threading.Lock() if one_writer else nullcontext()
+        """SQLite has one write lock, and a thread that waits for it sleeps for up to 0.1 s at a time."""
+        self._clock = sa.bindparam("now", callable_=now, type_=sa.Float) if now else clock_of(dialect)
+        self._leases = Leases.by(self._clock, dialect)
         self._mine: dict[str, int] = {}
         """Product → token that was last taken through this store."""
         self._known: dict[str, _Known] = {}
-        with _readable_errors(url):
-            _meta.create_all(self._engine)
+        try:
+            with self._readable_errors():
+                prepare(self._engine, self._reading)
+            self.now = now or SteadyClock(self.seconds())
+            """The controller's time, of which the store keeps stamps."""
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._engine.dispose()
 
     # Lease
 
-    def acquire(self, product: str, holder: str, now: float, ttl: float) -> Lease | None:
-        """The lease, with a token higher than any before; None while another holder's has not expired."""
-        with self._hasty.begin() as c:
-            row = c.execute(_LEASE_OF.with_for_update(), {"of": product}).one_or_none()
-            if row and row.expires > now and row.holder != holder:
+    def acquire(self, product: str, holder: str, ttl: float) -> Lease | None:
+        """The lease, with a token higher than any before; None while another holder's has not expired.
+
+        Whether it has, the database's clock tells: one for all, wherever controllers run. A lease that lasts for longer
+        than `ttl` from now on is of a time before that clock was set back, and has expired.
+        """
+        with self._repeatable(), self._write(self._hasty) as c:
+            asked = {"of": product, "ttl": ttl}
+            row = c.execute(self._leases.asked, asked).one_or_none()
+            if row is None:
+                refuse_changed(c.scalar(FOUND))
+                c.execute(self._leases.first, {"of": product})
+                row = c.execute(self._leases.asked, asked).one()
+            refuse_changed(row.version)
+            if row.held and row.holder != holder:
                 return None
-            lease = Lease(product, holder, row.token + 1 if row else 1)
-            values = {**asdict(lease), "expires": now + ttl}
-            if row:
-                c.execute(_CHANGE_LEASE, {"of": product, **values})
-            else:
-                c.execute(_leases.insert(), values)
+            lease = Lease(product, holder, row.token + 1)
+            c.execute(self._leases.taken, {"of": product, "by": holder, "mine": lease.token, "ttl": ttl})
+        if isinstance(self.now, SteadyClock):
+            self.now.follow(row.now)
         self._mine[product] = lease.token
         known = self._known.pop(product, None)
-        if known and row and known.token == row.token:  # nobody had it in between
+        if known and known.token == row.token:  # nobody had it in between
             self._known[product] = replace(known, token=lease.token)
         return lease
 
-    def renew(self, lease: Lease, now: float, ttl: float) -> None:
+    def renew(self, lease: Lease, ttl: float) -> None:
         """Keep the lease; StaleLeaseError when another holder has it by now."""
-        with self._fenced(lease, durable=False) as c:
-            c.execute(_CHANGE_LEASE, {"of": lease.product, "expires": now + ttl})
+        with self._repeatable(), self._fenced(lease, durable=False) as c:
+            c.execute(self._leases.renewed, {"of": lease.product, "ttl": ttl})
 
     def give_back(self, lease: Lease) -> None:
         """Let another holder have the lease at once; nothing when it is lost already."""
-        with self._hasty.begin() as c:
+        with self._repeatable(), self._write(self._hasty) as c:
             c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": GIVEN_BACK})
 
     # Reading
 
     def products(self) -> list[str]:
         """Products with at least one release."""
-        with self._reading.connect() as c:
+        with self._read() as c:
             return list(c.scalars(sa.select(_releases.c.product).distinct().order_by(_releases.c.product)))
 
     def load(self, product: str) -> ProductState:
         """Everything known of a product, at one instant."""
-        with self._reading.connect() as c:
+        with self._read() as c:
             lease = c.execute(_LEASE_OF, {"of": product}).one_or_none()
+            if lease:
+                refuse_changed(lease.version)
             known = self._known.get(product)
             if lease and known and known.token == lease.token:
                 return known.state
@@ -208,15 +237,21 @@ class Store:
         """
         return self._known_to(lease) or self.load(lease.product)
 
+    def seconds(self) -> float:
+        """The database's clock, but not before the newest entry of the history: it may have been set back since."""
+        with self._read() as c:
+            times = c.execute(sa.select(self._clock, _NEWEST_EVENT, _NEWEST_MOVE)).one()
+            return max(float(time or 0.0) for time in times)
+
     def events(self, product: str) -> list[Event]:
         """What became of the product's attempts, oldest first."""
-        with self._reading.connect() as c:
+        with self._read() as c:
             rows = c.execute(sa.select(_events).where(_events.c.product == product).order_by(_events.c.id))
-            return [Event(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
+            return [events.read(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
 
     def on_session_cluster(self) -> list[str]:
         """Attempts of all products that share the session cluster."""
-        with self._reading.connect() as c:
+        with self._read() as c:
             bodies = c.execute(sa.select(_attempts.c.body).where(_attempts.c.state.not_in([s.value for s in ENDED])))
             attempts = [Attempt.from_json(body) for body in bodies.scalars()]
         return [a.full_name for a in attempts if not a.cluster]
@@ -242,7 +277,7 @@ class Store:
         newest = (sa.select(_events.c.what, _events.c.detail).order_by(_events.c.id.desc()).limit(1)
                   .where(_events.c.product == event.product, _events.c.attempt == event.attempt))
         with self._fenced(lease) as c:
-            if c.execute(newest).one_or_none() != (event.what, event.detail):
+            if c.execute(newest).one_or_none() != (event.reason.value, event.detail):
                 self._insert(c, event)
             self._put(c, lease, attempts)
 
@@ -252,7 +287,8 @@ class Store:
             result = c.execute(_publications.insert().values(
                 product=intent.product, release=intent.release, attempt=intent.attempt, checkpoint=intent.checkpoint,
                 kind=intent.kind.value, before=dict(intent.before), after=dict(intent.after),
-                covered=offsets.to_json(intent.covered), started=intent.started, finished=None))
+                covered=offsets.to_json(intent.covered), started=intent.started, finished=None,
+                version=JOURNAL_VERSION))
             key = result.inserted_primary_key
             assert key is not None
             begun = replace(intent, id=int(key[0]))
@@ -265,9 +301,10 @@ class Store:
             c.execute(_FINISH, {"is": publication.id, "finished": now})
             self._put(c, lease, attempts)
             if publication.kind is not Move.publish:
-                self._note(c, publication.product, publication.attempt_name, publication.kind.value,
+                self._note(c, publication.product, publication.attempt_name, Reason(publication.kind.value),
                            f"checkpoint {publication.checkpoint}")
-            c.execute(_FORGET_UP_TO, {"of": publication.product, "last": publication.id - KEPT_PUBLICATIONS})
+            c.execute(_FORGET_UP_TO, {"of": publication.product, "last": publication.id - KEPT_PUBLICATIONS,
+                                      "last_move": publication.id - KEPT_MOVES})
             self._now_known(lease, lambda state: state.with_publication(replace(publication, finished=now)))
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
@@ -275,6 +312,14 @@ class Store:
         with self._fenced(lease) as c:
             c.execute(_publications.delete().where(_publications.c.id == publication.id))
             self._known.pop(lease.product, None)
+
+    def remove(self, lease: Lease) -> None:
+        """Forget a product: its lease too. The next one's token is higher all the same, as it begins with the time."""
+        with self._fenced(lease) as c:
+            for table in (_attempts, _releases, _publications, _events, _leases):
+                c.execute(table.delete().where(table.c.product == lease.product))
+        self._mine.pop(lease.product, None)
+        self._known.pop(lease.product, None)
 
     def _put(self, c: sa.Connection, lease: Lease, attempts: Sequence[Attempt]) -> None:
         state = self._known_to(lease) or _read(c, lease.product)
@@ -288,10 +333,27 @@ class Store:
                 c.execute(_CHANGE_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number,
                                             "state": a.state.value, "body": a.to_json()})
             if before is None or before.state is not a.state:
-                self._note(c, a.product, a.name, a.state.value, a.error)
+                self._note(c, a.product, a.name, Reason(a.state.value), a.error)
             elif before.job_ids != a.job_ids:
-                self._note(c, a.product, a.name, "resumed", f"job {a.job_id} from {a.restore}")
-        self._now_known(lease, lambda state: state.with_attempts(*attempts))
+                self._note(c, a.product, a.name, Reason.resumed, f"job {a.job_id} from {a.restore}")
+        if all(a.name in known for a in attempts):
+            self._now_known(lease, lambda state: state.with_attempts(*attempts))
+        else:
+            self._forget(c, state.with_attempts(*attempts))
+            self._now_known(lease, lambda state: remembered(state.with_attempts(*attempts)))
+
+    def _forget(self, c: sa.Connection, state: ProductState) -> None:
+        """Delete what nothing needs any more of a product that got another attempt."""
+        kept = remembered(state)
+        if kept is state:
+            return
+        attempts, releases = {a.name for a in kept.attempts}, {r.number for r in kept.releases}
+        for a in state.attempts:
+            if a.name not in attempts:
+                c.execute(_FORGET_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number})
+        for r in state.releases:
+            if r.number not in releases:
+                c.execute(_FORGET_RELEASE, {"of": r.product, "r": r.number})
 
     def _known_to(self, lease: Lease) -> ProductState | None:
         known = self._known.get(lease.product)
@@ -301,22 +363,51 @@ class Store:
         if state := self._known_to(lease):
             self._known[lease.product] = _Known(lease.token, change(state))
 
-    def _note(self, c: sa.Connection, product: str, attempt: str, what: str, detail: str) -> None:
-        self._insert(c, Event(product, self._now(), attempt, what, detail))
+    def _note(self, c: sa.Connection, product: str, attempt: str, reason: Reason, detail: str) -> None:
+        self._insert(c, Event(product, self.now(), attempt, reason, detail))
 
     def _insert(self, c: sa.Connection, event: Event) -> None:
-        c.execute(_events.insert().values(asdict(event)))
+        c.execute(_events.insert().values(product=event.product, at=event.at, attempt=event.attempt,
+                                          what=event.reason.value, detail=event.detail))
+        c.execute(_FORGET_EVENTS, {"of": event.product})
+
+    @contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        with database.readable_errors(STORE, self._where):
+            yield
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        """All statements see one instant."""
+        with self._readable_errors(), self._reading.connect() as c:
+            yield c
+
+    @contextmanager
+    def _write(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        """RetryableError: nothing was written. OutcomeUnknownError: the answer to COMMIT was lost."""
+        with self._writing, self._readable_errors(), database.transaction(engine, STORE) as c:
+            yield c
+
+    @contextmanager
+    def _repeatable(self) -> Iterator[None]:
+        """For leases: to take, renew or give back one twice does no harm, so a lost answer is as none."""
+        try:
+            yield
+        except OutcomeUnknownError as e:
+            raise RetryableError(f"{STORE} does not answer", expected=e.expected, found=e.found, next=e.next) from e
 
     @contextmanager
     def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
         try:
-            with (self._engine if durable else self._hasty).begin() as c:
-                token = c.scalar(_TOKEN_OF, {"of": lease.product})
-                if token != lease.token:
+            with self._write(self._engine if durable else self._hasty) as c:
+                row = c.execute(_TOKEN_OF, {"of": lease.product}).one_or_none()
+                token = row.token if row else None
+                if row is None or token != lease.token:
                     raise StaleLeaseError(
                         f"another controller took over {lease.product}",
                         expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
                         next=f"kappa deploy {lease.product}  (shows what the other one does)")
+                refuse_changed(row.version)
                 yield c
         except BaseException:
             self._known.pop(lease.product, None)  # whatever became of it
@@ -341,6 +432,7 @@ def _release(row: Any) -> Release:
 
 
 def _publication(row: Any) -> Publication:
+    refuse_newer(f"publication {row.id} of {row.product}", row.version, JOURNAL_VERSION)
     return Publication(id=row.id, product=row.product, release=row.release, attempt=row.attempt,
                        checkpoint=row.checkpoint, before=row.before, after=row.after,
                        covered=offsets.from_json(row.covered), started=row.started, finished=row.finished,
@@ -363,17 +455,27 @@ class _Begin(Enum):
 
 
 def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+    engine = sa.create_engine(database.timed(url), **_options(database.with_driver(url)))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_connect)
         sa.event.listen(engine, "begin", _sqlite_begin)
     return engine
 
 
+def _options(address: str) -> dict[str, Any]:
+    """Each thread of a controller gets a connection, and one that was lost meanwhile is replaced before it is used."""
+    url = sa.make_url(address)
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, **database.POOL}
+    if url.database in (None, "", ":memory:"):  # there is one connection to it, whichever thread asks
+        return {"connect_args": {"check_same_thread": False}, "poolclass": sa.StaticPool}
+    return database.POOL
+
+
 def _sqlite_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late for the read before a write
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute(f"PRAGMA busy_timeout={1000 * database.ANSWER_SECONDS}")
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
@@ -383,10 +485,6 @@ def _sqlite_begin(connection: sa.Connection) -> None:
         driver.execute(statement)
 
 
-@contextmanager
-def _readable_errors(url: str) -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as e:
-        raise RetryableError("the controller's store does not answer", expected=sa.make_url(url).render_as_string(),
-                             found=str(e.orig), next="kappa status") from e
+def _without_parameters(url: str) -> str:
+    """For people: SQLAlchemy leaves a password out, but not one that is a parameter."""
+    return sa.make_url(url).set(query={}).render_as_string()

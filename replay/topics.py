@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__, but documented
@@ -13,9 +12,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     ResourceType,
 )
 
-from replay import log
+from replay import log, log_durability
 from replay.errors import RefusedError
 from replay.log import LogProblem
+from replay.log_durability import Copies
 from replay.settings import Settings
 
 _TIMESTAMPS = "message.timestamp.type"
@@ -60,6 +60,13 @@ class Topic:
     ends: Mapping[int, int]
     """Per partition the offset that the next record gets."""
     config: Mapping[str, str]
+    brokers: int = 1
+    """Of the cluster."""
+
+    @property
+    def copies(self) -> Copies:
+        """How it is kept."""
+        return log_durability.copies(self.brokers, self.replication, self.config)
 
     @property
     def partitions(self) -> int:
@@ -94,23 +101,20 @@ def look(settings: Settings, wanted: Iterable[str]) -> list[Topic]:
     """The topics of these names; RefusedError when one is missing."""
     wanted = list(wanted)
     with log.asking_broker(settings):
-        known = log.admin(settings).list_topics(timeout=log.TIMEOUT).topics
+        cluster = log.admin(settings).list_topics(timeout=log.TIMEOUT)
+    known = cluster.topics
     if missing := [n for n in wanted if n not in known]:
         raise no_topic(missing[0], sorted(n for n in known if not n.startswith("_")))
     first, ends = log.first_offsets(settings, wanted), log.end_offsets(settings, wanted)
     configs = _configs(settings, wanted)
-    return [Topic(n, _replication(known[n]), first[n], ends[n], configs[n]) for n in wanted]
+    return [Topic(n, log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers)) for n in wanted]
 
 
 def no_topic(name: str, known: list[str]) -> RefusedError:
     """A topic that is not there."""
-    return RefusedError(f"there is no topic {name}", expected="one of the broker's topics",
+    return RefusedError(f"there is no topic {name}", expected="one of the topics that this login may see",
                         found=", ".join(known[:20]) + (", …" if len(known) > 20 else "") if known else "none",
                         next=f"kappa topic create {name}")
-
-
-def _replication(topic: Any) -> int:
-    return max((len(p.replicas) for p in topic.partitions.values()), default=0)
 
 
 def _configs(settings: Settings, wanted: list[str]) -> dict[str, dict[str, str]]:
@@ -158,8 +162,9 @@ def create(settings: Settings, wanted: Wanted) -> None:
     with log.asking_broker(settings):
         client = log.admin(settings)
         brokers = len(client.list_topics(timeout=log.TIMEOUT).brokers)
-        new = NewTopic(wanted.name, wanted.partitions or 1, wanted.replication or min(3, brokers),
-                       config=wanted.config)
+        replication = wanted.replication or min(3, brokers)
+        new = NewTopic(wanted.name, wanted.partitions or 1, replication,
+                       config={**wanted.config, **log_durability.wanted(replication, brokers)})
         future = client.create_topics([new], operation_timeout=log.TIMEOUT)[wanted.name]
         try:
             future.result(log.TIMEOUT)

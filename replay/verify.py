@@ -9,9 +9,9 @@ from replay import offsets
 from replay.act import new_attempt
 from replay.changes import DiffReport, TableDiff
 from replay.errors import ConflictError, KappaError, RefusedError, RetryableError, not_deployed
+from replay.events import Event, Reason
 from replay.model import Attempt, Checkpoint, Finding, ProductState, Publication, State
 from replay.offsets import Offsets
-from replay.store import Event
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class Verdict:
 
     def event(self, at: float) -> Event:
         """For the product's history."""
-        what = "verified" if self.report.equal else "differs"
-        return Event(self.shadow.product, at, self.shadow.name, what, self.finding.detail)
+        reason = Reason.verified if self.report.equal else Reason.differs
+        return Event(self.shadow.product, at, self.shadow.name, reason, self.finding.detail)
 
     def error(self) -> KappaError | None:
         """Why the command fails, if it does."""

@@ -4,37 +4,67 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product, ProductError, Role, load_product, load_release
-from replay import cleaning, gate, lake, log, positions, publish, schemas, table_changes, type_changes
-from replay.clusters import Clusters, clusters
+from jobs.bindings import READER, VERSION
+from jobs.product import REJECTS, Product, ProductError, Role, load_product, load_release
+from replay import (
+    cleaning,
+    clients,
+    durable,
+    gate,
+    kept_jars,
+    lake,
+    launch,
+    log,
+    log_marks,
+    positions,
+    publish,
+    removal,
+    runtime,
+    schemas,
+    shared,
+    table_changes,
+    type_changes,
+)
+from replay.archive import verified, verify
+from replay.clusters import Clusters, Started, clusters
 from replay.compare_process import CompareProcess, command
 from replay.errors import ConfigError, KappaError
 from replay.flink import Flink, Job, Slots, retained_checkpoints
+from replay.log_identity import Identity, continued
 from replay.model import Attempt, Check, Checkpoint, Committed, Comparing, ProductState, Reached, Release, Tables
 from replay.offsets import Offsets
 from replay.quiet import Clocks
-from replay.release import bindings_file, release_folder, verify
+from replay.release import bindings_file, lib_folder, release_folder
+from replay.secret import referenced
 from replay.settings import Settings
 from replay.submit import Answer, Client, Submission
 from replay.table_types import product_type
 
 
 class World:
-    """Everything outside of the store. Connects when first asked."""
+    """Everything outside of the store. Connects when first asked.
+
+    Several threads may ask, each for another product: clients and catalog are shared, and made for that. What is
+    remembered is so by product, attempt or job, and replaced whole.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clusters = clusters(settings)
         """Starts Flink clusters for single attempts; None where all share the session cluster."""
+        self._watch = log_marks.Watch(settings)
+        self._opening = Lock()
+        self._catalog: Catalog | None = None
         self._products: dict[Path, Product] = {}
         self._flinks: dict[str, Flink] = {}
         self._comparisons: dict[str, CompareProcess] = {}
@@ -43,30 +73,49 @@ class World:
         """Topics → when it was asked which of them the broker dates, and the answer."""
         self._clients: dict[str, Client] = {}
         """Job id → the `flink run` that this process started for it last."""
+        self._rejects: dict[str, int | None] = {}
+        """Product → rows of `rejects` that readers saw when `main` was last looked at."""
+        self.tell: Callable[[str], None] = lambda text: None
+        """Told of each part of a step that takes long."""
 
     def flink(self, attempt: Attempt | None = None) -> Flink:
         """The cluster of an attempt, or the session cluster."""
         rest = attempt.rest if attempt else ""
-        if rest not in self._flinks:
-            self._flinks[rest] = Flink(self.settings, rest=rest)
-        return self._flinks[rest]
+        with self._opening:
+            if rest not in self._flinks:
+                self._flinks[rest] = Flink(self.settings, rest=rest)
+            return self._flinks[rest]
 
-    @cached_property
+    def memory(self, rest: str) -> int:
+        """Bytes of the TaskManagers of the cluster at this address."""
+        with closing(Flink(self.settings, rest=rest)) as flink:
+            return flink.memory()
+
+    @property
     def catalog(self) -> Catalog:
-        return lake.open_catalog(self.settings)
+        """Opened when it is first asked for, once for all threads."""
+        with self._opening:
+            if self._catalog is None:
+                self._catalog = lake.open_catalog(self.settings)
+            return self._catalog
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         """The model of the attempt's release, read once: of the later one that changed no row of it, if there is."""
         release = state.release(attempt.metadata or attempt.release)
         folder = release_folder(self.settings, release.product, release.fingerprint)
         if folder not in self._products:
-            self._products[folder] = read_release(folder)
+            self._products[folder] = _read_archived(folder, release.fingerprint)
         return self._products[folder]
 
     # Eyes
 
     def job(self, attempt: Attempt) -> Job | None:
         return self.flink(attempt).job(attempt.job_id)
+
+    def superseded(self, attempt: Attempt) -> tuple[str, ...]:
+        here = [job_id for job_id in attempt.job_ids[:-1] if job_id not in attempt.on_session]
+        elsewhere = self.flink().not_ended(attempt.on_session) if attempt.on_session else ()
+        return *elsewhere, *self.flink(attempt).not_ended(here)
 
     def submission(self, attempt: Attempt) -> Answer:
         client = self._clients.get(attempt.job_id)
@@ -100,7 +149,7 @@ class World:
 
     def position(self, attempt: Attempt, product: Product) -> Reached | None:
         folder = self._checkpoints(attempt.product, attempt.name)
-        return positions.newest(folder, attempt.job_id, product.topics, attempt.checkpoint)
+        return positions.newest(self.settings, folder, attempt.job_id, product.topics, attempt.checkpoint)
 
     def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
         return log.committed_offsets(self.settings, group, list(product.topics))
@@ -127,7 +176,7 @@ class World:
         return log.end_offsets(self.settings, topics) if topics else {}
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        return tuple(lake.publishable(self.catalog, product, attempt.name, attempt.job_ids))
+        return tuple(lake.publishable(self.catalog, product, attempt.name, attempt.job_ids, attempt.resumed_from))
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         locations = lake.pointers(self.catalog, product.name)
@@ -136,24 +185,35 @@ class World:
         tables = lake.current_metadata(self.catalog, product, locations)
         refs = {name: (m.refs.get(lake.MAIN), m.refs.get(lake.GENESIS)) for name, m in tables.items()}
         shown = {name: main.snapshot_id for name, (main, _) in refs.items() if main}
+        self._rejects[product.name] = lake.rows(tables[REJECTS], shown.get(REJECTS)) if REJECTS in tables else None
         return shown, all(main and genesis and main.snapshot_id == genesis.snapshot_id
                           for main, genesis in refs.values())
 
+    def rejects(self, product: Product) -> int | None:
+        return self._rejects.get(product.name)
+
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
-        return retained_checkpoints(self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
+        return retained_checkpoints(self.settings, self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
 
     def comparison(self, attempt: Attempt) -> Comparing | None:
         process = self._comparisons.get(attempt.full_name)
         return process.answer() if process else None
 
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        return self._watch.changes(attempt.full_name, attempt.log)
+
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         problems = schemas.log_problems(self.settings, product)
         return tuple(map(str, problems)), any(p.lost for p in problems)
 
+    def log_advice(self, product: Product) -> list[str]:
+        """What an operator should know of how its topics are kept."""
+        return log.durability_advice(self.settings, product.topics)
+
     # Hands
 
-    def start_cluster(self, attempt: Attempt) -> str:
-        return self._own_clusters.start(attempt.cluster)
+    def start_cluster(self, attempt: Attempt, release: Release) -> Started:
+        return self._own_clusters.start(attempt.cluster, self._lib(attempt, self._folder(release)))
 
     def stop_cluster(self, attempt: Attempt) -> None:
         self._own_clusters.stop(attempt.cluster)
@@ -164,29 +224,62 @@ class World:
         self._own_clusters.live(attempt.cluster)
 
     def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
-        table_changes.ensure(self.catalog, product, resume=attempt.restore is not None)
-        lake.create_branch(self.catalog, product, attempt.name, resume=attempt.restore is not None, fence=fence)
+        resume = attempt.restore is not None
+        table_changes.ensure(self.catalog, product, resume=resume)
+        lake.create_branch(self.catalog, product, attempt.name, resume=resume, fence=fence)
+        # Again: until the branch was there, a controller that was overtaken might drop a column that nobody wrote.
+        table_changes.ensure(self.catalog, product, resume=resume)
         bindings = self.bindings(product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism)
+        read = launch.of_release(self._folder(release))
         fence()
-        write_bindings(bindings_file(self.settings, product.name, attempt.name), bindings)
+        file = bindings_file(self.settings, product.name, attempt.name)
+        write_bindings(file, launch.bindings_for(read, bindings))
+        shared.keep_bindings(self.settings, product.name, file)
+
+    def other_jars(self, attempt: Attempt, release: Release) -> str:
+        return kept_jars.others(self.settings, self._folder(release)) if self.isolates() else ""
+
+    def other_runtime(self, product: Product, attempt: Attempt, release: Release) -> str:
+        folder = self._folder(release)
+        built, jars = runtime.of_release(folder), runtime.jars_of(folder) if attempt.own_jars else None
+        return runtime.differences(built, runtime.of(self.settings, product, jars)) if built else ""
+
+    def log_identity(self, product: Product, attempt: Attempt, positions: Offsets) -> Identity:
+        if self.log_changes(attempt):
+            return attempt.log
+        return continued(attempt.log, log_marks.identity(self.settings, list(product.topics), positions))
 
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         submission = self._submission(attempt, release)
         fence()
         self._clients[attempt.job_id] = Client(self.settings, submission)
 
+    def _folder(self, release: Release) -> Path:
+        return release_folder(self.settings, release.product, release.fingerprint)
+
+    def _lib(self, attempt: Attempt, folder: Path) -> Path | None:
+        return kept_jars.provide(self.settings, folder, lib_folder(self.settings, attempt.product, attempt.name))
+
     def _submission(self, attempt: Attempt, release: Release) -> Submission:
         """What `flink run` gets; RefusedError when the archived release was changed."""
-        folder = release_folder(self.settings, release.product, release.fingerprint)
-        verify(folder, release.fingerprint)
-        return Submission(job_id=attempt.job_id, name=attempt.full_name, release=folder, rest=attempt.rest,
-                          bindings=bindings_file(self.settings, attempt.product, attempt.name), restore=attempt.restore)
+        folder = verified(self._folder(release), release.fingerprint)
+        if not shared.has_release(self.settings, release.product, release.fingerprint):  # built before it was shared
+            shared.keep_release(self.settings, release.product, release.fingerprint, folder)
+        return Submission(job_id=attempt.job_id, name=attempt.full_name, rest=attempt.rest,
+                          release=folder, launch=launch.of_release(folder),
+                          lib=self._lib(attempt, folder) if attempt.own_jars else None,
+                          bindings=fetch_bindings(self.settings, attempt.product, attempt.name),
+                          restore=attempt.restore)
 
-    def cancel(self, attempt: Attempt) -> None:
-        self.flink(attempt).cancel(attempt.job_id)
+    def not_ended(self, attempt: Attempt) -> tuple[str, ...]:
+        job_ids = attempt.on_session if attempt.cluster else attempt.job_ids
+        return self.flink().not_ended(job_ids) if job_ids else ()
+
+    def cancel(self, attempt: Attempt, job_id: str) -> None:
+        self.flink(None if job_id in attempt.on_session else attempt).cancel(job_id)
 
     def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
-        return gate.run(self.settings, tables, shown)
+        return gate.run(self.settings, tables, shown, self.tell)
 
     def isolates(self) -> bool:
         return self.clusters is not None
@@ -203,8 +296,12 @@ class World:
 
     def close(self) -> None:
         """End what was begun beside this process and is of no use without it."""
-        for process in self._comparisons.values():
+        for process in list(self._comparisons.values()):
             process.kill()
+        for flink in list(self._flinks.values()):
+            flink.close()
+        if self._catalog:
+            self._catalog.close()
 
     def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
                 fence: Callable[[], None]) -> None:
@@ -216,11 +313,14 @@ class World:
 
     def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
               fence: Callable[[], None]) -> None:
+        for job_id in attempt.job_ids:
+            self._clients.pop(job_id, None)
+        if comparison := self._comparisons.pop(attempt.full_name, None):
+            comparison.kill()
         cleaning.remove(self.catalog, product.name, product.outputs, attempt.name, files)
         cleaning.forget(self.settings, product.name, attempt.name, attempt.group,
                         self._checkpoints(attempt.product, attempt.name))
-        fence()
-        table_changes.drop_columns(self.catalog, product.name, self._written(state))
+        table_changes.drop_columns(self.catalog, product.name, self._written(state), fence)
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         assert attempt.tip is not None
@@ -228,7 +328,10 @@ class World:
         cleaning.expire(self.catalog, product.name, product.outputs, attempt.name,
                         keep_from=min([attempt.tip.id, *self.retained(attempt)]), job_ids=attempt.job_ids,
                         published=published.after if published else {},
-                        older_than=datetime.now(UTC) - cleaning.READER_GRACE)
+                        older_than=datetime.now(UTC) - cleaning.READER_GRACE - cleaning.CLOCK_JUMP)
+
+    def remove(self, state: ProductState, keep_tables: bool, fence: Callable[[], None]) -> None:
+        removal.erase(self.settings, self.catalog, self.clusters, state, keep_tables=keep_tables, fence=fence)
 
     def _written(self, state: ProductState) -> dict[str, set[type_changes.Path]]:
         """Columns, and fields of them, that a live release writes or that readers may still ask for."""
@@ -248,21 +351,25 @@ class World:
                               expected="flink.clusters in config.yaml", found="none", next="kappa up")
         return self.clusters
 
-    def bindings(self, product: Product, name: str, group: str, reference: Offsets,
+    def bindings(self, product: Product, name: str, group: str, reference_ends: Offsets,
                  parallelism: int) -> dict[str, object]:
         """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
         s = self.settings
         ends = log.end_offsets(s, list(product.topics))
         return {
+            "version": VERSION,
+            "reader": READER,
             "attempt": f"{product.name}-{name}",
             "branch": name,
             "group": group,
-            "kafka": {**s.kafka, **s.kafka_java},
-            "registry": s.registry,
-            "catalog": {"name": s.catalog.name, "options": s.catalog.flink},
+            "kafka": clients.with_providers(referenced(clients.kafka_of_job(s), s.secrets, "kafka")),
+            "registry": s.registry.url,
+            "registry_options": referenced(clients.registry_of_job(s.registry), s.secrets, "registry"),
+            "catalog": {"name": s.catalog.name,
+                        "options": durable.of_flink(referenced(clients.catalog_of_job(s), s.secrets, "catalog"))},
             "namespace": product.name,
             "partitions": {topic: len(partitions) for topic, partitions in ends.items()},
-            "reference_offsets": {t: dict(p) for t, p in reference.items()},
+            "reference_offsets": {t: dict(p) for t, p in reference_ends.items()},
             "broker_time": log.broker_dated(s, ends),
             "parallelism": parallelism,
             "checkpoint_interval": product.settings.checkpoint_interval,
@@ -279,6 +386,15 @@ def read_product(folder: Path) -> Product:
         return load_product(folder)
 
 
+def _read_archived(folder: Path, named: str) -> Product:
+    """Read an archived release; RefusedError when it cannot be read because it was changed."""
+    try:
+        return read_release(folder)
+    except ConfigError:
+        verify(folder, named)
+        raise
+
+
 def read_release(folder: Path) -> Product:
     """Read an archived release; ConfigError says which file is wrong."""
     with product_errors():
@@ -291,18 +407,27 @@ def product_errors() -> Iterator[None]:
     try:
         yield
     except ProductError as e:
-        if e.file.name == "product.yaml" and not e.file.exists():
+        if e.file.name == "product.yaml" and not os.path.lexists(e.file):
             raise ConfigError(f"there is no product in {e.file.parent}", expected="a folder with product.yaml",
                               found="no product.yaml", next="kappa new NAME --topic T, which writes one") from e
         raise ConfigError(f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"fix {e.file}") from e
 
 
 def write_bindings(file: Path, bindings: Mapping[str, object]) -> None:
-    """For the owner's eyes only: the client's properties may hold a password."""
+    """What a job is bound to, without secrets: it says in which files they are."""
+    _write(file, json.dumps(bindings, indent=1).encode() + b"\n")
+
+
+def fetch_bindings(settings: Settings, product: str, branch: str) -> Path:
+    """The file of what a job is bound to, whichever controller wrote it."""
+    return shared.fetch_bindings(settings, product, bindings_file(settings, product, branch), _write)
+
+
+def _write(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_suffix(".tmp")
     scratch.touch(mode=0o600)
-    scratch.write_text(json.dumps(bindings, indent=1) + "\n")
+    scratch.write_bytes(content)
     scratch.replace(file)
 
 

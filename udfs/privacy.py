@@ -10,16 +10,20 @@ from typing import Any
 
 import pandas as pd
 
+from udfs import keys
+
+SECRETS = ("pseudonym.key",)
+"""Secret files that functions of this module read: the id of what is in them belongs to a release that calls one."""
 _MINIMUM_KEY_BYTES = 16
 
 
 @lru_cache(maxsize=1)
 def _key() -> bytes:
-    """The key in `$KAPPA_SECRETS/pseudonym.key` (hexadecimal), read once per process; its value is never shown."""
+    """The release's key in `$KAPPA_SECRETS` (hexadecimal), read once per process; its value is never shown."""
     folder = os.environ.get("KAPPA_SECRETS")
     if not folder:
         raise RuntimeError("pseudonym: expected KAPPA_SECRETS to name the folder of secret files, found it unset")
-    file = Path(folder) / "pseudonym.key"
+    file = keys.file_of(Path(folder), SECRETS[0], release=Path(__file__).parents[1])
     try:
         key = bytes.fromhex(file.read_text().strip())
     except (OSError, ValueError) as e:

@@ -19,20 +19,26 @@ DAY = 24 * 60
 _EPOCH = datetime(1970, 1, 1)
 _STEPS = tuple(timedelta(hours=hours) for hours in range(0, 25, 6))
 
-_zone = lru_cache(maxsize=None)(ZoneInfo)
+_FIRST, _LAST = ((datetime(year, month, day) - _EPOCH) // timedelta(minutes=1)
+                 for year, month, day in ((1, 1, 4), (9999, 12, 28)))
+"""Further instants have no calendar around them."""
 
 
 def next_wall_clock(after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series[Any]) -> pd.DataFrame:
     """The first instant after `after` at which the clocks of an IANA zone show hhmm, and what they show then.
 
-    Columns `instant` and `shown` of as many rows as there are arguments, NaN where one of these is missing.
-    hhmm is hours * 100 + minutes, 2400 being the midnight that ends a day; ValueError when it is no time of day.
+    Columns `instant` and `shown` of as many rows as there are arguments, NaN where one of these is missing or means
+    nothing: no time of day, no zone that is known here, an instant in no year from 1 to 9999. hhmm is hours * 100 +
+    minutes, 2400 being the midnight that ends a day.
     A time that a clock change skips is taken as if the change had not happened yet (PEP 495, fold=0), when clocks show
     a later one; a time that occurs twice is its first occurrence after `after`.
     """
-    given = (after.notna() & hhmm.notna() & zone.notna()).to_numpy()
+    codes, zones = pd.factorize(zone)
+    known = np.array([*(_zone(name) is not None for name in zones), False])  # the last: of code -1, NULL
+    time_of_day = hhmm.between(0, 2400) & (hhmm % 100 < 60)
+    given = known[codes] & (after.between(_FIRST, _LAST) & time_of_day).to_numpy()
     start, minutes = after[given].to_numpy(np.int64), _minutes_of_day(hhmm[given].to_numpy(np.int64))
-    codes, zones = pd.factorize(zone[given])
+    codes = codes[given]
     days, which = np.unique(start // DAY * len(zones) + codes, return_inverse=True)
     steady = [_steady_offset(zones[day % len(zones)], int(day // len(zones))) for day in days]
     offset = np.array([np.nan if minute is None else minute for minute in steady])[which]
@@ -40,7 +46,7 @@ def next_wall_clock(after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series
     instant = start + DAY - (start + offset - minutes) % DAY
     shown = instant + offset
     for i in np.flatnonzero(np.isnan(offset)):
-        tz = _zone(zones[codes[i]])
+        tz = _known(zones[codes[i]])
         instant[i] = _next_shown(int(start[i]), int(minutes[i]), tz)
         shown[i] = _shown(int(instant[i]), tz)
     found = np.full((len(given), 2), np.nan)
@@ -48,10 +54,22 @@ def next_wall_clock(after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series
     return pd.DataFrame(found, columns=["instant", "shown"])
 
 
+@lru_cache(maxsize=10_000)
+def _zone(name: str) -> ZoneInfo | None:
+    """None of a name that is no zone, or that no file of zones can have."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def _known(name: str) -> ZoneInfo:
+    found = _zone(name)
+    assert found is not None
+    return found
+
+
 def _minutes_of_day(hhmm: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    wrong = (hhmm < 0) | (hhmm > 2400) | (hhmm % 100 >= 60)
-    if wrong.any():
-        raise ValueError(f"expected a time of day as HHMM, found {hhmm[wrong][0]}")
     return hhmm // 100 % 24 * 60 + hhmm % 100
 
 
@@ -70,7 +88,7 @@ def _steady_offset(zone: str, day: int) -> int | None:
 @lru_cache(maxsize=100_000)
 def _offsets(zone: str, day: int) -> frozenset[timedelta]:
     """What a zone is ahead of UTC at the start of a UTC day, every six hours of it, and at its end."""
-    tz, start = _zone(zone), _EPOCH.replace(tzinfo=UTC) + timedelta(days=day)
+    tz, start = _known(zone), _EPOCH.replace(tzinfo=UTC) + timedelta(days=day)
     return frozenset((start + step).astimezone(tz).utcoffset() or timedelta() for step in _STEPS)
 
 

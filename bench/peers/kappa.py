@@ -13,7 +13,7 @@ from bench.results import PASS_THROUGH
 from bench.rungs import ICEBERG, Rung
 from jobs.product import Product
 from replay.settings import Settings
-from replay.submit import submit_env
+from replay.submit import planner_env
 
 TABLE = "hourly_departures"
 HOURLY = "Kappa: hourly_departures"
@@ -38,7 +38,7 @@ class Checked(Runner):
 
 def runner(settings: Settings, product: Product, timeout: float) -> Checked:
     """On the stack that is up."""
-    os.environ.update({k: v for k, v in submit_env(settings).items() if k != "PYTHONPATH"})
+    os.environ.update(planner_env(settings))
     return Checked(settings, product, 2, {}, timeout)
 
 

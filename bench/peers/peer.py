@@ -21,6 +21,7 @@ from bench.measure import Meter
 from local import jars
 from replay import log
 from replay.errors import KappaError
+from replay.secret import revealed
 from replay.settings import Settings
 
 HERE = Path(__file__).parent
@@ -103,8 +104,9 @@ def run(peer: Peer, python: str, environment: Mapping[str, str], settings: Setti
     with tempfile.TemporaryDirectory(prefix="kappa-peer-", dir=settings.home) as scratch:
         folder = Path(scratch)
         output = folder / "output"
-        command = [python, "-m", f"bench.peers.{peer.module}", "--bootstrap", settings.kafka["bootstrap.servers"],
-                   "--registry", settings.registry, "--ends", json.dumps(ends), "--output", str(output),
+        bootstrap = revealed(settings.kafka)["bootstrap.servers"]
+        command = [python, "-m", f"bench.peers.{peer.module}", "--bootstrap", bootstrap,
+                   "--registry", settings.registry.url, "--ends", json.dumps(ends), "--output", str(output),
                    "--folder", scratch, "--processes", str(peer.processes)]
         with (folder / "said").open("wb") as said:
             began = time.time()

@@ -38,9 +38,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         return
     home = tmp_path_factory.mktemp("stack") / "home"
     kappa = Kappa(home)
+    # Those of two that start at once differ.
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    kappa("up", "--port-base", str(free_port_base(23_000 + 2_000 * worker)))  # those of two that start at once differ
     try:
+        kappa("up", "--port-base", str(free_port_base(23_000 + 2_000 * worker)))
         yield RunningStack(home)
     finally:
         kappa("down")

@@ -22,7 +22,7 @@ from pyiceberg.table import Table
 from running import RunningStack, wait_until
 from test_orders import BEGIN, MINUTE, Order, Writer, another_product, write_orders
 
-from jobs.product import load_product
+from jobs.product import Product, load_product
 from local import supervise
 from replay import audit, lake, log, offsets, run_status
 from replay import query as querying
@@ -42,9 +42,8 @@ class Shop:
     def __init__(self, stack: RunningStack, folder: Path, name: str) -> None:
         self.stack, self.name = stack, name
         self.folder = another_product(folder, name)
-        self.model = load_product(self.folder)
         self.world, self.store = World(stack.settings), Store(stack.settings.store)
-        self._writer = Writer(stack, self.model)
+        self._writer = Writer(stack, load_product(self.folder))
         self._orders = write_orders(self._writer).rows
         self._minute = 2 * 24 * 60
 
@@ -64,6 +63,11 @@ class Shop:
         return self.store.load(self.name)
 
     @property
+    def model(self) -> Product:
+        """As the release of its newest attempt has it, with what Flink's planner has said."""
+        return self.world.product(self.state.attempts[-1], self.state)
+
+    @property
     def published(self) -> Publication:
         published = self.state.published
         assert published
@@ -78,7 +82,7 @@ class Shop:
 
     def history(self, attempt: str) -> dict[str, str]:
         """What became of an attempt → the last detail of it."""
-        return {e.what: e.detail for e in self.store.events(self.name) if e.attempt == attempt}
+        return {e.reason: e.detail for e in self.store.events(self.name) if e.attempt == attempt}
 
     def told(self) -> str:
         """For messages of tests that fail."""

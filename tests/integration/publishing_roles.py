@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,18 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import StaticTable
 from pyiceberg.table.metadata import TableMetadataV2
+from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import cleaning, lake, query
+from replay import cleaning, duck, lake, query
+from replay.database import timed
 from replay.model import Attempt, Move, Publication, Release, State
 from replay.publish import publish
+from replay.secret import reveal
 from replay.store import Store
-from tests.unit.lake_tables import make_product, make_settings
+from tests.unit.lake_tables import compact, make_product, make_settings
 
 TABLES = ("orders", "totals", "routes", "rejects")
 COLUMNS = (("release", "STRING"), ("checkpoint", "BIGINT"), ("position", "BIGINT"))
@@ -99,16 +102,20 @@ def commit(catalog: Catalog, name: str, branch: str, rows: list[dict[str, Any]])
         table = catalog.load_table(("shop", name))
         schema = schema_to_pyarrow(table.schema(), include_field_ids=False)
         try:
-            if len(rows) % COMPACTED:
-                table.append(pa.Table.from_pylist(rows[-1:], schema=schema), branch=branch,
-                             snapshot_properties=properties)
-            else:
-                table.overwrite(pa.Table.from_pylist(rows, schema=schema), branch=branch,
-                                snapshot_properties=properties)
-            return
-        except CommitFailedException:
+            table.append(pa.Table.from_pylist(rows[-1:], schema=schema), branch=branch, snapshot_properties=properties)
+            break
+        except (CommitFailedException, OperationalError):
             continue
         except ValueError as e:  # pyiceberg: the other job was given the sequence number that this one had taken
+            if "sequence number" not in str(e):
+                raise
+    while len(rows) % COMPACTED == 0:
+        try:
+            compact(catalog, name, branch)
+            break
+        except (CommitFailedException, OperationalError):
+            continue
+        except ValueError as e:
             if "sequence number" not in str(e):
                 raise
 
@@ -122,7 +129,7 @@ class Publisher:
         self.home, self.product = home, product_of(home)
         self.settings = make_settings(home)
         self.catalog, self.store = lake.open_catalog(self.settings), Store(self.settings.store)
-        lease = self.store.acquire("shop", "publisher", time.time(), ttl=600)
+        lease = self.store.acquire("shop", "publisher", ttl=600)
         assert lease
         self.lease = lease
         self.attempts = {}
@@ -156,7 +163,8 @@ class Publisher:
             0, "shop", attempt.release, 1, checkpoint.id, before, checkpoint.snapshots, {"log": {0: position}},
             time.time(), kind=kind))
         moving = time.monotonic()
-        publish(self.catalog, self.product, checkpoint.snapshots, before)
+        publish(self.catalog, self.product, checkpoint.snapshots, before,
+                fence=lambda: self.store.renew(self.lease, 600))
         latency = time.monotonic() - moving
         self.store.finish_publication(self.lease, intent, time.time())
         self.shown, self.position, self.count = branch, position, self.count + 1
@@ -233,10 +241,12 @@ def with_kappa(home: Path) -> Iterator[Callable[[], Read]]:
 @contextmanager
 def with_duckdb(home: Path) -> Iterator[Callable[[], Read]]:
     """As anybody with DuckDB reads: one SELECT of the pointers, one of the tables."""
-    catalog = sqlite3.connect(home / "lake" / "catalog.db", timeout=30)
-    with query.connect() as connection:
+    catalog = sa.create_engine(timed(reveal(make_settings(home).catalog.pyiceberg["uri"])))
+    with duck.connect() as connection:
         def look() -> Read:
-            pointers = dict(catalog.execute("SELECT table_name, metadata_location FROM iceberg_tables").fetchall())
+            with catalog.connect() as c:
+                rows = c.exec_driver_sql("SELECT table_name, metadata_location FROM iceberg_tables").all()
+            pointers = dict(map(tuple, rows))
             return _as_read(connection.execute(_sql(lambda t: f"iceberg_scan('{pointers[t]}')")).fetchall())
 
         yield look

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
+
 from local import preflight
 from local import stack as local_stack
 from local.layout import Layout, Ports
@@ -90,6 +92,11 @@ class RunningStack:
     def ready(self, program: str) -> bool:
         """Whether a program answers."""
         return local_stack.checks(self.layout)[program]()
+
+    def free_slots(self) -> int:
+        """Of the session cluster."""
+        return int(httpx.get(f"{self.settings.flink.rest}/overview", timeout=60, trust_env=False)
+                   .json()["slots-available"])
 
     def kill(self, program: str) -> int:
         """kill -9; returns the pid that was killed."""

@@ -46,7 +46,8 @@ class Java:
         cache = jars.cache_folder()
         libraries = [*flink.wheel_jars(), *jars.paths("flink", cache),
                      jars.path_of("junit-platform-console-standalone", cache)]
-        sources = [folder / "java" / "kappa" / "format" for folder in (MAIN, TEST)]
+        ours = MAIN / "java" / "kappa"
+        sources = [ours / "format", ours / "secrets", TEST / "java" / "kappa" / "format"]
         compile_java(java(), jars.path_of("ecj", cache), libraries, sources, classes)
         self._process = subprocess.Popen([java(), "-cp", joined([classes, *libraries]), "kappa.format.DecodeLines"],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")

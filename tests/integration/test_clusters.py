@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import listeners
 import pytest
 from running import RunningStack, wait_until
 
@@ -32,7 +33,7 @@ def program(stack: RunningStack) -> Iterator[Clusters]:
 @pytest.fixture
 def rest(stack: RunningStack, program: Clusters) -> str:
     """A cluster with its slots registered."""
-    address = program.start(NAME)
+    address = program.start(NAME).rest
     for name in (JOBMANAGER, TASKMANAGER):
         wait_until(lambda name=name: stack.ready(name), 90, f"{name} answers")
     return address
@@ -52,25 +53,12 @@ def _threads_nice(pid: int) -> set[int]:
     return found
 
 
-def _listeners(pid: int) -> set[tuple[str, int]]:
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            inodes.add(os.readlink(link).removeprefix("socket:[").rstrip("]"))
-        except OSError:
-            continue
-    tables = [Path(f"/proc/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6")]
-    rows = [line.split() for table in tables for line in table]
-    return {(row[1].rpartition(":")[0], int(row[1].rpartition(":")[2], 16))
-            for row in rows if row[3] == "0A" and row[9] in inodes}
-
-
 def test_its_slots_register_and_it_listens_on_loopback_only(stack: RunningStack, rest: str) -> None:
     assert _slots(rest) == _slots(stack.settings.flink.rest) == flink.SLOTS
-    listeners = _listeners(stack.pid(JOBMANAGER)) | _listeners(stack.pid(TASKMANAGER))
-    assert {address for address, _ in listeners} <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    found = listeners.of_pid(stack.pid(JOBMANAGER)) | listeners.of_pid(stack.pid(TASKMANAGER))
+    assert [listener for listener in found if not listener.is_loopback] == []
     ports = {port for name in (JOBMANAGER, TASKMANAGER) for port in local_stack.port_map(stack.layout)[name]}
-    assert ports <= {port for _, port in listeners}
+    assert ports <= {listener.port for listener in found}
 
 
 def test_people_see_it(stack: RunningStack, rest: str) -> None:
@@ -82,7 +70,7 @@ def test_people_see_it(stack: RunningStack, rest: str) -> None:
 
 def test_a_second_start_changes_nothing(stack: RunningStack, program: Clusters, rest: str) -> None:
     before = stack.pid(JOBMANAGER), stack.pid(TASKMANAGER)
-    assert program.start(NAME) == rest
+    assert program.start(NAME).rest == rest
     stack.kappa("up")
     assert (stack.pid(JOBMANAGER), stack.pid(TASKMANAGER)) == before
 
@@ -117,11 +105,11 @@ def test_down_and_up_bring_it_back(stack: RunningStack, program: Clusters, rest:
     assert program.names() == {NAME}
     stack.kappa("up")
     assert stack.ready(JOBMANAGER) and stack.ready(TASKMANAGER)
-    assert program.start(NAME) == rest
+    assert program.start(NAME).rest == rest
 
 
 def test_clusters_side_by_side_share_no_port(stack: RunningStack, program: Clusters, rest: str) -> None:
-    other = program.start("orders-r8-a1")
+    other = program.start("orders-r8-a1").rest
     assert other != rest
     ports = local_stack.port_map(stack.layout)
     assert set(ports[JOBMANAGER] + ports[TASKMANAGER]).isdisjoint(

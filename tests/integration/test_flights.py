@@ -73,6 +73,27 @@ def test_a_release_goes_live_while_the_log_is_loaded(product: Product, with_the_
     readers_were_never_deceived(product)
 
 
+def test_the_key_of_pseudonyms_is_in_its_own_files_alone(product: Product) -> None:
+    """Not in a log, a release, bindings, a checkpoint, a job graph, an answer of Flink's, an argument, a variable."""
+    settings, attempt = product.stack.settings, product.state.attempts[0]
+    key = (settings.secrets / "pseudonym.key").read_text().strip()
+
+    def holds(file: Path) -> bool:
+        try:
+            return file.is_file() and key.encode() in file.read_bytes()
+        except OSError:  # it is gone, or somebody else's
+            return False
+
+    assert {file.parent for file in settings.home.rglob("*") if holds(file)} == {settings.secrets}
+    assert len(list(settings.secrets.glob("pseudonym.key.*"))) == 1, "the release's own"
+    processes = [file for name in ("cmdline", "environ") for file in Path("/proc").glob(f"[0-9]*/{name}")]
+    assert not [file for file in processes if holds(file)]
+    rest = attempt.rest or settings.flink.rest
+    for path in ("", "/config", "/plan", "/exceptions"):
+        answer = httpx.get(f"{rest}/jobs/{attempt.job_id}{path}")
+        assert answer.status_code == 200 and key not in answer.text
+
+
 def test_the_fix_is_planned(product: Product) -> None:
     plan = product.stack.kappa.json("plan", NAME)
     assert plan["kind"] == "replay"

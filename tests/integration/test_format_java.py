@@ -14,9 +14,9 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     needed = [jar for part in ("build", "flink", "test") for jar in jars.read_lock(part)]
     jars.ensure(needed, cache, lambda message: None)
     ecj = jars.path_of("ecj", cache)
-    asm, wheel = jars.path_of("asm", cache), flink.wheel_jars()
-    patched = patches.build_patches_jar(java(), ecj, asm, wheel, tmp_path / patches.JAR_NAME)
-    libraries = [patched, *wheel, *jars.paths("flink", cache), asm]
+    asm, flinks = jars.path_of("asm", cache), flink.lib_jars()
+    patched = patches.build_patches_jar(java(), ecj, asm, flinks, tmp_path / patches.JAR_NAME)
+    libraries = [patched, *flinks, asm]
     format_jar = build_format_jar(java(), ecj, libraries, tmp_path / "kappa-format.jar")
     junit = jars.path_of("junit-platform-console-standalone", cache)
     report = run_format_tests(java(), ecj, junit, format_jar, libraries,
@@ -25,6 +25,8 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     assert "noInstantOfAWindowComesAfterItsEnd(String)" in report
     assert "aFlinkWithoutThePatchesIsRefused" in report
     assert "callsOfAnotherClassBecomeCallsOfOurs" in report
+    assert "serversForPythonWorkersListenOnLoopback" in report
     assert "aTombstoneIsEmittedWithNothingInIt" in report
+    assert "kafkasClientsReadTheSameFiles" in report
     assert "aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow" in report
     assert "fieldsInsideOfArraysAndMapsAreFoundByNameToo" in report

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import httpx
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented all the same
+from prometheus_client.parser import text_string_to_metric_families
 from running import Kappa, RunningStack, wait_until
 
 from jobs.product import Product, load_product
@@ -201,6 +203,30 @@ def test_every_record_is_accounted_for(orders: Deployed) -> None:
     assert [partition[kind] for kind in kinds] == [*counts, sum(counts)]
 
 
+def test_the_controller_tells_prometheus_of_what_readers_see(orders: Deployed) -> None:
+    stack = orders.stack
+    (attempt,) = (a["attempt"] for a in stack.kappa.json("attempts", "orders") if a["state"] == "active")
+    wait_until(lambda: scraped(stack).get(f'kappa_published_info{{attempt="{attempt}",product="orders",release="r1"}}'),
+               30, lambda: f"the controller has looked at it: {scraped(stack)}")
+    found, w = scraped(stack), orders.written
+    assert found['kappa_published_rejects_records{product="orders"}'] == len(w.late) + len(w.undecodable)
+    assert found['kappa_published_lag_records{product="orders"}'] == 0
+    assert found['kappa_published_checkpoint_age_seconds{product="orders"}'] < 60
+    assert found[f'kappa_attempt_job_running{{attempt="{attempt}",product="orders"}}'] == 1
+    assert found['kappa_publications_total{kind="publish",product="orders"}'] > 0
+    assert found['kappa_pass_errors_total{error="unexpected",product="orders"}'] == 0
+    assert f" orders {attempt}: publish checkpoint " in stack.kappa("logs", "controller").stdout
+
+
+def scraped(stack: RunningStack) -> dict[str, float]:
+    """What /metrics of the controller says of orders, by name and sorted labels."""
+    answer = httpx.get(f"http://127.0.0.1:{stack.layout.ports.controller}/metrics", trust_env=False)
+    assert answer.status_code == 200
+    samples = (s for family in text_string_to_metric_families(answer.text) for s in family.samples)
+    return {f"{s.name}{{{','.join(f'{k}={v!r}' for k, v in sorted(s.labels.items()))}}}".replace("'", '"'): s.value
+            for s in samples if s.labels.get("product") == "orders"}
+
+
 def test_a_missing_topic_is_refused(stack: RunningStack, tmp_path: Path) -> None:
     said = refused(stack, "nowhere", another_product(tmp_path, "nowhere"))
     assert "error: the log of nowhere is not whole: topic nowhere\n  expected: a topic\n  found:    none\n" in said
@@ -236,7 +262,7 @@ def test_without_the_registry_a_deploy_is_refused_and_a_running_job_goes_on(orde
     supervisorctl(stack, "stop", "registry")
     try:
         said = refused(stack, "orders", ORDERS)
-        assert f"the schema registry does not answer\n  expected: {stack.settings.registry}\n" in said
+        assert f"the schema registry does not answer\n  expected: {stack.settings.registry.url}\n" in said
         assert "next:     kappa status, then kappa up" in said
         for order in more:
             orders.writer.order(order)

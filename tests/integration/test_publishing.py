@@ -1,4 +1,7 @@
-"""Hundreds of publishes and fifty switches under load: no reader ever sees a mix, or goes back unless all do."""
+"""Hundreds of publishes and switches under load, on SQLite and on PostgreSQL.
+
+No reader ever sees a mix, or goes back unless all do.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 from running import wait_until
 
@@ -25,7 +29,10 @@ from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product
 from tests.unit.lake_tables import make_settings
 
 ROOT = Path(__file__).parents[2]
-PUBLISHES, SWITCHES = int(os.environ.get("KAPPA_PUBLISHES", "300")), 50
+PUBLISHES = {"sqlite": int(os.environ.get("KAPPA_PUBLISHES", "300")),
+             "postgresql": int(os.environ.get("KAPPA_PUBLISHES", "96"))}
+EVERY = 6
+"""One in so many is a switch."""
 READERS = ("kappa", "duckdb", "pyiceberg")
 
 
@@ -111,8 +118,23 @@ def test_what_is_wrong_with_a_read_is_seen(reads: list[tuple[float, Any]], compl
     assert [complaint in text for text in found] == [True] if complaint else not found
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """PostgreSQL is one as people have it, which waits for the disk."""
+    if request.param == "sqlite":
+        yield request.param
+        return
+    if postgres_server.binaries() is None:
+        pytest.skip(postgres_server.MISSING)
+    with postgres_server.own() as server:
+        (tmp_path / "database").write_text(server.database())
+        yield request.param
+
+
 @pytest.mark.timeout(1200)
-def test_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_publishes_and_switches(database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publishes = PUBLISHES[database]
+    switches = publishes // EVERY
     settings, product = make_settings(tmp_path), product_of(tmp_path)
     catalog = lake.open_catalog(settings)
     table_changes.ensure(catalog, product)
@@ -120,32 +142,31 @@ def test_publishes_and_fifty_switches(tmp_path: Path, capsys: pytest.CaptureFixt
         lake.create_branch(catalog, product, branch)
         (tmp_path / f"pace-{branch}").write_text(str(SLOW))
 
-    every = PUBLISHES // SWITCHES
     roles = [("job", branch) for branch in JOBS] + [(reader,) for reader in READERS]
-    with running(tmp_path, *roles, ("publisher", str(PUBLISHES), str(every))) as processes:
+    with running(tmp_path, *roles, ("publisher", str(publishes), str(EVERY))) as processes:
         wait_until(lambda: any(p.poll() is not None for p in processes.values()), 1000, "the publisher is done")
 
     published = [Done(**{**line, "kind": Move(line["kind"])}) for line in lines(tmp_path, "publisher")]
     kinds = Counter(p.kind for p in published)
-    assert kinds == {Move.publish: PUBLISHES - SWITCHES, Move.switch: SWITCHES // 2 + 1,
-                     Move.rollback: SWITCHES // 2 - 1}
+    assert kinds == {Move.publish: publishes - switches, Move.switch: switches // 2 + 1,
+                     Move.rollback: switches // 2 - 1}
     assert all((after.position < before.position) == (after.kind is Move.rollback)
                for before, after in pairwise(published))
     with closing(Store(settings.store)) as store:
-        events = Counter(e.what for e in store.events("shop"))
+        events = Counter(e.reason for e in store.events("shop"))
     assert (events["switch"], events["rollback"]) == (kinds[Move.switch], kinds[Move.rollback])
 
     reads = {reader: lines(tmp_path, reader) for reader in READERS}
     assert {reader: found for reader, r in reads.items() if (found := complaints(r, published))} == {}
-    assert all(len(r) >= SWITCHES for r in reads.values()), {reader: len(r) for reader, r in reads.items()}
+    assert all(len(r) >= switches for r in reads.values()), {reader: len(r) for reader, r in reads.items()}
 
     latencies = statistics.quantiles((p.latency for p in published), n=100, method="inclusive")
     journaled = statistics.quantiles((p.finished - p.started for p in published), n=100, method="inclusive")
     snapshots = [p.snapshots // len(TABLES) for p in published]
     assert any(after < before for before, after in pairwise(snapshots)), "old snapshots do not go"
     with capsys.disabled():
-        sys.stderr.write(f"\n{len(published)} publishes, {kinds[Move.switch]} switches, {kinds[Move.rollback]}"
-              f" rollbacks in {published[-1].finished - published[0].started:.0f} s"
+        sys.stderr.write(f"\n{database}: {len(published)} publishes, {kinds[Move.switch]} switches,"
+              f" {kinds[Move.rollback]} rollbacks in {published[-1].finished - published[0].started:.0f} s"
               f"; main moved in p50 {latencies[49] * 1000:.0f} ms, p99 {latencies[98] * 1000:.0f} ms,"
               f" max {max(p.latency for p in published) * 1000:.0f} ms; with the journal p50"
               f" {journaled[49] * 1000:.0f} ms, p99 {journaled[98] * 1000:.0f} ms"

@@ -49,7 +49,7 @@ class Log:
         (self.topic,) = self.product.settings.topics
         config = {**log.TOPIC_CONFIG, "message.timestamp.type": self.timestamp_type}
         self._admin = AdminClient({**self.stack.settings.kafka, "log_level": 0})
-        self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(30)
+        self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(120)
         self._schema = fastavro.parse_schema(json.loads(self.product.schema_file(self.topic).read_text()))
         self._id = log.register_schemas(self.stack.settings, self.product)[self.topic]
         self._producer = self._new_producer()

@@ -2,54 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running import RunningStack
+from safety_examples import BY_SHOP, EXAMPLES, HOURS, ORDERS, Changed, Example, hourly, keyed, rows, topic
 
 from jobs.check import check
-from replay.submit import submit_env
+from replay.submit import planner_env
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PyFlink and Beam warn of much when they are imported
 
 ROOT = Path(__file__).parents[2]
-ORDERS, FLIGHTS = ROOT / "tests" / "products" / "orders", ROOT / "sql" / "flights"
-HOURS = "FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ordered_at), INTERVAL '1' HOUR))"
-BY_SHOP = "GROUP BY window_start, window_end, shop"
+FLIGHTS = ROOT / "sql" / "flights"
 
 
-@dataclass(frozen=True)
-class Changed:
-    """A copy of orders with some files replaced, or with a text of one replaced by another."""
+PATTERN = (
+    "SELECT * FROM orders MATCH_RECOGNIZE (PARTITION BY shop ORDER BY ordered_at, log_partition, log_offset MEASURES "
+    "A.cents AS a, LAST(B.cents) AS b, COUNT(B.cents) AS n, MATCH_ROWTIME(ordered_at) AS t ONE ROW PER MATCH AFTER "
+    "MATCH SKIP PAST LAST ROW PATTERN (A B+ C) WITHIN INTERVAL '10' MINUTE DEFINE B AS B.cents > A.cents, "
+    "C AS C.cents < A.cents) AS m"
+)
 
-    files: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def write(self, folder: Path, product: Path = ORDERS) -> Path:
-        shutil.copytree(product, folder)
-        for name, content in self.files.items():
-            (folder / name).write_text(content)
-        for name, (old, new) in self.texts.items():
-            text = (folder / name).read_text()
-            assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {name}"
-            (folder / name).write_text(text.replace(old, new))
-        return folder
+HOURS_VIEW = (
+    "CREATE VIEW h AS SELECT shop, window_start AS w, window_time AS wt, COUNT(*) AS n "
+    f"{HOURS} GROUP BY window_start, window_end, window_time, shop;"
+)
+OF_DAY = "(SELECT shop, n, w, wt, {} FROM TABLE(TUMBLE(TABLE h, DESCRIPTOR(wt), INTERVAL '1' DAY)))"
 
 
-def rows(sql: str, **files: str) -> Changed:
-    return Changed({"order_rows.sql": sql, **files})
-
-
-def hourly(sql: str, **files: str) -> Changed:
-    return Changed({"hourly_orders.sql": sql, **files})
-
-
-def topic(old: str, new: str) -> Changed:
-    return Changed(texts={"product.yaml": (old, new)})
+def best_hours(order: str) -> Changed:
+    """Of each day, the hours of a shop that come first in an order."""
+    hours = OF_DAY.format("window_start, window_end, window_start AS d")
+    return Changed({
+        "views.sql": HOURS_VIEW,
+        "hourly_orders.sql": "SELECT shop, n, w, d FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
+        f"window_end, shop ORDER BY {order}) AS place FROM {hours}) WHERE place <= 3",
+    })
 
 
 # What is inferred: kind, key, window column and size.
@@ -101,6 +97,78 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         "hourly_orders",
         AGGREGATE,
     ),
+    "sessions": (
+        hourly(
+            "SELECT shop, window_start AS w, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders PARTITION "
+            f"BY shop, DESCRIPTOR(ordered_at), INTERVAL '10' MINUTE)) {BY_SHOP}"
+        ),
+        "hourly_orders",
+        ("aggregate", ["shop", "w", "e"], ("e", "0s")),
+    ),
+    "legacy sessions": (
+        hourly(
+            "SELECT shop, SESSION_END(ordered_at, INTERVAL '10' MINUTE) AS e, COUNT(*) AS n FROM orders "
+            "GROUP BY shop, SESSION(ordered_at, INTERVAL '10' MINUTE)"
+        ),
+        "hourly_orders",
+        ("aggregate", ["shop", "e"], ("e", "0s")),
+    ),
+    "the rows of sessions": (
+        hourly(
+            "SELECT shop, order_id, window_end AS e FROM TABLE(SESSION(TABLE orders PARTITION BY shop, "
+            "DESCRIPTOR(ordered_at), INTERVAL '10' MINUTE))"
+        ),
+        "hourly_orders",
+        ("aggregate", [], ("e", "0s")),
+    ),
+    "rows before, of a key in one partition": (
+        keyed(
+            "SELECT order_id, SUM(cents) OVER (PARTITION BY shop ORDER BY ordered_at ROWS BETWEEN 3 PRECEDING AND "
+            "CURRENT ROW) AS n FROM orders"
+        ),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "all rows before, numbered in the order of the log": (
+        keyed(
+            "SELECT order_id, ROW_NUMBER() OVER (PARTITION BY shop ORDER BY ordered_at, log_partition, log_offset) "
+            "AS n FROM orders"
+        ),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "the row before, in the order of the log": (
+        keyed(
+            "SELECT order_id, LAG(cents) OVER (PARTITION BY shop ORDER BY ordered_at, log_partition, log_offset) AS n "
+            "FROM orders"
+        ),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "the row before, of a key in one partition": (
+        keyed("SELECT order_id, LAG(cents, 2) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "the window before": (
+        hourly(
+            "SELECT shop, w, n, LAG(n) OVER (PARTITION BY shop ORDER BY t) AS before FROM (SELECT shop, window_start "
+            f"AS w, window_time AS t, COUNT(*) AS n {HOURS} GROUP BY window_start, window_end, window_time, shop)"
+        ),
+        "hourly_orders",
+        AGGREGATE,
+    ),
+    "a pattern in a total order": (hourly(PATTERN), "hourly_orders", ("aggregate", [], None)),
+    "a pattern in the order of time, of a key in one partition": (
+        keyed(PATTERN.replace(", log_partition, log_offset", ""), "hourly_orders.sql"),
+        "hourly_orders",
+        ("aggregate", [], None),
+    ),
+    "parts of a text": (
+        hourly("SELECT order_id, part FROM orders CROSS JOIN UNNEST(SPLIT(shop, ',')) AS t (part)"),
+        "hourly_orders",
+        ("aggregate", [], None),
+    ),
     "a window Top-N in a total order": (
         hourly(
             "SELECT shop, cents, window_start AS w FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
@@ -116,6 +184,62 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         ),
         "hourly_orders",
         AGGREGATE,
+    ),
+    "a day's hours, of which no two are equal": (
+        best_hours("n DESC, w"),
+        "hourly_orders",
+        ("aggregate", [], ("w", "1h")),
+    ),
+    "decimals with as many digits as there may be": (
+        rows(
+            "SELECT order_id, CAST(COALESCE(cents, 0) AS DECIMAL(21, 2)) AS a, CAST(cents AS DECIMAL(3, 0)) AS b, "
+            "TRY_CAST(COALESCE(cents, 0) AS DECIMAL(3, 0)) AS c, CASE WHEN ABS(COALESCE(cents, 0)) < 1000 THEN "
+            "CAST(COALESCE(cents, 0) AS DECIMAL(3, 0)) END AS d, COALESCE(cents, 0) / 100.0 AS e FROM orders"
+        ),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "the mean of decimals": (
+        hourly(
+            "SELECT shop, window_start AS w, AVG(CAST(COALESCE(cents, 0) AS DECIMAL(21, 2))) AS a, "
+            f"SUM(CAST(COALESCE(cents, 0) AS DECIMAL(21, 2))) / COUNT(*) AS b {HOURS} {BY_SHOP}"
+        ),
+        "hourly_orders",
+        AGGREGATE,
+    ),
+    "how many of some": (
+        hourly(f"SELECT shop, window_start AS w, SUM(CASE WHEN cents > 10 THEN 1 ELSE 0 END) AS n {HOURS} {BY_SHOP}"),
+        "hourly_orders",
+        AGGREGATE,
+    ),
+    "a mean of the hour before": (
+        rows(
+            "SELECT order_id, AVG(cents) OVER (PARTITION BY shop ORDER BY ordered_at RANGE BETWEEN INTERVAL '1' HOUR "
+            "PRECEDING AND CURRENT ROW) AS n FROM orders"
+        ),
+        "order_rows",
+        ("rows", [], None),
+    ),
+    "dates of half days, which are no key": (
+        hourly(
+            "SELECT shop, CAST(window_start AS DATE) AS d, COUNT(*) AS n FROM TABLE(HOP(TABLE orders, "
+            f"DESCRIPTOR(ordered_at), INTERVAL '12' HOUR, INTERVAL '1' DAY)) {BY_SHOP}"
+        ),
+        "hourly_orders",
+        ("aggregate", [], None),
+    ),
+    "dates of sessions, which are no key": (
+        hourly(
+            "SELECT shop, CAST(window_start AS DATE) AS d, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders PARTITION BY "
+            f"shop, DESCRIPTOR(ordered_at), INTERVAL '10' MINUTE)) {BY_SHOP}"
+        ),
+        "hourly_orders",
+        ("aggregate", [], None),
+    ),
+    "a file that begins with a mark": (
+        rows("\ufeffSELECT order_id, cents AS `a``b` FROM orders"),
+        "order_rows",
+        ("rows", [], None),
     ),
     "days of hours, which are no key": (
         hourly(f"SELECT shop, CAST(window_start AS DATE) AS d, COUNT(*) AS n {HOURS} {BY_SHOP}"),
@@ -371,14 +495,200 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
     ),
     "first rows": (hourly("SELECT shop FROM orders\nLIMIT 5"), "hourly_orders.sql", 2, "limit"),
     "rows in an order": (hourly("SELECT shop FROM orders\nORDER BY cents"), "hourly_orders.sql", 2, "ORDER BY"),
-    "a session window": (
-        hourly(
-            "SELECT shop, window_start AS w, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders PARTITION BY shop, "
-            f"DESCRIPTOR(ordered_at), INTERVAL '10' MINUTE)) {BY_SHOP}"
+    "a session window, where clocks are set": (
+        Changed(
+            {
+                "hourly_orders.sql": "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders "
+                f"PARTITION BY shop, DESCRIPTOR(ordered_at), INTERVAL '10' MINUTE)) {BY_SHOP}"
+            },
+            {"product.yaml": ("switch: auto", "time_zone: America/New_York")},
         ),
         "hourly_orders.sql",
         0,
-        "a session window",
+        "a session window on a clock that is set, where an hour is missing or there twice",
+    ),
+    "rows before, of a topic in no order": (
+        rows(
+            "SELECT order_id,\n  SUM(cents) OVER (PARTITION BY shop ORDER BY ordered_at ROWS BETWEEN 3 PRECEDING AND "
+            "CURRENT ROW) AS n FROM orders"
+        ),
+        "order_rows.sql",
+        2,
+        "OVER (… ROWS …)",
+    ),
+    "rows before, in an order that Flink cannot run": (
+        rows(
+            "SELECT order_id, COUNT(*) OVER (PARTITION BY shop ORDER BY ordered_at, log_partition, log_offset "
+            "ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) AS n FROM orders"
+        ),
+        "order_rows.sql",
+        1,
+        "OVER (… ORDER BY several columns), which Flink cannot run",
+    ),
+    "rows before, by a key that merges several": (
+        keyed(
+            "SELECT order_id, COUNT(*) OVER (PARTITION BY SUBSTRING(shop, 1, 1) ORDER BY ordered_at ROWS BETWEEN "
+            "3 PRECEDING AND CURRENT ROW) AS n FROM orders"
+        ),
+        "order_rows.sql",
+        1,
+        "OVER (… ROWS …)",
+    ),
+    "rows before, behind a de-duplication in all partitions": (
+        Changed(
+            {
+                "order_rows.sql": "SELECT order_id, LAG(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n "
+                "FROM orders"
+            },
+            {"product.yaml": ("identity: [order_id]", "identity: [order_id], once: topic, keyed_by: [shop]")},
+        ),
+        "order_rows.sql",
+        1,
+        "LAG over rows of one time",
+    ),
+    "the row before, of a topic in no order": (
+        rows("SELECT order_id, LAG(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"),
+        "order_rows.sql",
+        1,
+        "LAG over rows of one time",
+    ),
+    "the row behind": (
+        keyed("SELECT order_id, LEAD(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"),
+        "order_rows.sql",
+        1,
+        "LEAD",
+    ),
+    "two ranges": (
+        rows(
+            "SELECT order_id, COUNT(*) OVER (PARTITION BY shop ORDER BY ordered_at RANGE BETWEEN INTERVAL '1' HOUR "
+            "PRECEDING AND CURRENT ROW) AS n, COUNT(*) OVER (PARTITION BY shop ORDER BY ordered_at RANGE BETWEEN "
+            "INTERVAL '2' HOUR PRECEDING AND CURRENT ROW) AS m FROM orders"
+        ),
+        "product.yaml",
+        0,
+        "Over Agg: Unsupported use of OVER windows. All aggregates must be computed on the same window. please "
+        "re-check the over window statement.",
+    ),
+    "a pattern that goes on at what may not be there": (
+        hourly(PATTERN.replace("SKIP PAST LAST ROW", "SKIP TO FIRST A")),
+        "hourly_orders.sql",
+        1,
+        "AFTER MATCH SKIP TO a variable, which fails the job",
+    ),
+    "a place that wraps around": (
+        rows("SELECT order_id, log_partition, CAST(log_offset AS TINYINT) AS log_offset FROM orders"),
+        "order_rows.sql",
+        1,
+        "order_rows: log_partition and log_offset are not those of a record of orders, each once",
+    ),
+    "a sum that overflows in one order and not in another": (
+        hourly(
+            f"SELECT shop, window_start AS w, SUM(CAST(cents AS DECIMAL(38, 18))) AS s {HOURS} {BY_SHOP}"
+        ),
+        "hourly_orders.sql",
+        1,
+        "SUM of DECIMAL(38, 18), which depends on the order of arrival where it is too large",
+    ),
+    "rows before, in an order that goes back": (
+        keyed(
+            "SELECT order_id, COUNT(*) OVER (PARTITION BY shop ORDER BY ordered_at, log_partition, log_offset DESC "
+            "ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) AS n FROM orders"
+        ),
+        "order_rows.sql",
+        1,
+        "OVER (… ORDER BY several columns), which Flink cannot run",
+    ),
+    "rows before, of a key of each event": (
+        keyed("SELECT order_id, LAG(cents) OVER (PARTITION BY shop, order_id ORDER BY ordered_at) AS n FROM orders"),
+        "order_rows.sql",
+        1,
+        "LAG over rows of one time",
+    ),
+    "a view of another's name": (
+        Changed({"views.sql": "CREATE VIEW default_catalog.default_database.orders AS SELECT NOW() AS n FROM orders"}),
+        "views.sql",
+        1,
+        "CREATE VIEW DEFAULT_CATALOG",
+    ),
+    "a filter that DuckDB decides otherwise": (
+        topic(
+            "outputs: [order_rows, hourly_orders]",
+            "outputs: {order_rows: {where: shop SIMILAR TO 'a%'}, hourly_orders: {}}",
+        ),
+        "product.yaml",
+        0,
+        "shop SIMILAR TO 'a%'",
+    ),
+    "a constant that is no number": (
+        rows("SELECT order_id, CAST('abc' AS INT) AS n FROM orders"),
+        "order_rows.sql",
+        1,
+        "CAST of text, which fails the job where the text is no such value",
+    ),
+    "a pattern without a name": (
+        hourly(PATTERN.removesuffix(" AS m")),
+        "hourly_orders.sql",
+        1,
+        "hourly_orders: Table 'EXPR$1' not found",
+    ),
+    "a pattern without an end": (
+        hourly(PATTERN.replace(" WITHIN INTERVAL '10' MINUTE", "")),
+        "hourly_orders.sql",
+        1,
+        "MATCH_RECOGNIZE without WITHIN",
+    ),
+    "a pattern in the order of time": (
+        hourly(PATTERN.replace(", log_partition, log_offset", "")),
+        "hourly_orders.sql",
+        1,
+        "MATCH_RECOGNIZE in an order that rows may be equal in",
+    ),
+    "a pattern of the time of the run": (
+        hourly(PATTERN.replace("A.cents AS a", "CAST(MATCH_PROCTIME() AS STRING) AS a")),
+        "hourly_orders.sql",
+        1,
+        "MATCH_PROCTIME",
+    ),
+    "a Top-N in the order of what is only called a place": (
+        hourly(
+            "SELECT shop, cents, window_start AS w FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
+            "window_end, shop ORDER BY cents DESC, log_partition, log_offset) AS n FROM TABLE(TUMBLE((SELECT shop, "
+            "cents, ordered_at, 0 AS log_partition, cents AS log_offset FROM orders), DESCRIPTOR(ordered_at), "
+            "INTERVAL '1' HOUR))) WHERE n <= 3"
+        ),
+        "hourly_orders.sql",
+        1,
+        "a Top-N whose rows may be equal in its order",
+    ),
+    "a function that nobody has looked at": (
+        hourly(f"SELECT shop, window_start AS w, PERCENTILE(cents, 0.5) AS p {HOURS} {BY_SHOP}"),
+        "hourly_orders.sql",
+        1,
+        "PERCENTILE, which nobody has shown to be safe to replay",
+    ),
+    "a text longer than there is memory": (
+        rows("SELECT order_id, REPEAT(shop, CAST(cents AS INT)) AS t FROM orders"),
+        "order_rows.sql",
+        1,
+        "REPEAT with a length that may be too great",
+    ),
+    "digits from a record": (
+        rows("SELECT order_id, ROUND(cents, CAST(cents AS INT)) AS t FROM orders"),
+        "order_rows.sql",
+        1,
+        "ROUND with digits that may be too many",
+    ),
+    "text against a time": (
+        rows("SELECT order_id, ordered_at > shop AS t FROM orders"),
+        "order_rows.sql",
+        1,
+        "CAST of text, which fails the job where the text is no such value",
+    ),
+    "JSON of a type": (
+        rows("SELECT order_id, JSON_VALUE(shop, '$.a' RETURNING INT) AS t FROM orders"),
+        "order_rows.sql",
+        1,
+        "JSON_VALUE … RETURNING, which fails the job where the value is of another type",
     ),
     "legacy hopping windows, where clocks are set": (
         Changed(
@@ -437,6 +747,37 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         2,
         "ROUND of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
     ),
+    "a day's hours, in the order of what several may have": (
+        best_hours("n DESC"),
+        "hourly_orders.sql",
+        1,
+        "a Top-N whose rows may be equal in its order",
+    ),
+    "the hour before, in the order of days": (
+        Changed({
+            "views.sql": HOURS_VIEW,
+            "hourly_orders.sql": "SELECT shop, w, LAG(n) OVER (PARTITION BY shop ORDER BY t) AS l FROM "
+            + OF_DAY.format("window_time AS t"),
+        }),
+        "hourly_orders.sql",
+        1,
+        "LAG over rows of one time",
+    ),
+    "a decimal of fewer digits, of what is never NULL": (
+        rows("SELECT order_id,\n CAST(COALESCE(cents, 0) AS DECIMAL(3, 0)) AS d FROM orders"),
+        "order_rows.sql",
+        2,
+        "CAST that may have more digits than DECIMAL(3, 0): it is another value then, or fails the job",
+    ),
+    "a product of more digits than there are": (
+        rows(
+            "SELECT order_id, CAST(COALESCE(cents, 0) AS DECIMAL(19, 0)) * CAST(COALESCE(cents, 0) AS DECIMAL(19, 0)) "
+            "* CAST(COALESCE(cents, 0) AS DECIMAL(19, 0)) AS d FROM orders"
+        ),
+        "order_rows.sql",
+        1,
+        "* that may have more digits than DECIMAL(38, 0): it is another value then, or fails the job",
+    ),
     "a division by what may be zero": (
         rows("SELECT order_id,\n 100 / cents AS d FROM orders"),
         "order_rows.sql",
@@ -463,7 +804,7 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
             texts={
                 "product.yaml": (
                     "name: orders\n",
-                    "name: orders\nfunctions: {If: {python: 'math:fsum', returns: DOUBLE, deterministic: true}}\n",
+                    "name: orders\nfunctions: {If: {python: 'udfs.privacy:pseudonym', returns: STRING}}\n",
                 )
             }
         ),
@@ -529,13 +870,13 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         rows("SELECT DATE_FORMAT(ordered_at, shop) AS d FROM orders"),
         "order_rows.sql",
         1,
-        "DATE_FORMAT with a pattern or name from a record",
+        "DATE_FORMAT with a pattern of time that may fail the job",
     ),
     "text that is a number": (
         rows("SELECT order_id FROM orders WHERE shop = 5"),
         "order_rows.sql",
         1,
-        "= of text and a number, which Flink cannot run",
+        "= of text and something else, which fails the job where the text is no such value",
     ),
     "an identity that is not there": (topic("[order_id]", "[orderid]"), "product.yaml", 0, "orderid"),
     "a time that is none": (topic("time: ordered_at", "time: shop"), "product.yaml", 0, "shop, a STRING"),
@@ -558,9 +899,8 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
 def planner(stack: RunningStack) -> Iterator[None]:
     """Flink's planner in this process, with the stack's connectors; its JVM starts at the first plan and stays."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in submit_env(stack.settings).items():
-            if name != "PYTHONPATH":
-                patch.setenv(name, value)
+        for name, value in planner_env(stack.settings).items():
+            patch.setenv(name, value)
         yield
 
 
@@ -597,10 +937,15 @@ def test_refused_with_file_and_line(copy: Copy, changed: Changed, file: str, lin
     assert all(p["instead"] for p in answer["problems"]) and answer["resolved"] is None
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.title)
+def test_the_documented_examples(example: Example, tmp_path: Path) -> None:
+    (problem,) = check(example.refused.write(tmp_path / "refused"))["problems"]
+    assert (problem["construct"], problem["instead"]) == (example.construct, example.instead)
+    assert example.mended is None or check(example.mended.write(tmp_path / "mended"))["problems"] == []
+
+
 @pytest.mark.parametrize("name", ["flights", "orders"])
 def test_what_tests_without_flink_know_of_a_product_is_what_the_planner_says(name: str) -> None:
-    import json
-
     said = json.loads((ROOT / "tests" / "resolved" / f"{name}.json").read_text())
     answer = check({"flights": FLIGHTS, "orders": ORDERS}[name])
     assert answer["problems"] == []
@@ -629,3 +974,75 @@ def test_a_table_of_two_topics_gets_the_topic_too(copy: Copy) -> None:
 def test_did_you_mean(copy: Copy) -> None:
     (problem,) = check(copy(rows("SELECT order_id, shp FROM orders")))["problems"]
     assert problem["instead"] == "did you mean shop?"
+
+
+# --- Python functions: a module of udfs/ each, which defines f
+
+
+def python(code: str, select: str, *, returns: str = "STRING", vectorised: bool = False) -> tuple[str, Changed]:
+    said = f"{{python: 'udfs.case:f', returns: '{returns}', vectorised: {str(vectorised).lower()}}}"
+    settings = ("name: orders\n", f"name: orders\nfunctions: {{f: {said}}}\n")
+    sql = f"SELECT order_id, {select} AS found FROM orders"
+    return code, Changed({"order_rows.sql": sql}, {"product.yaml": settings})
+
+
+TRIED: dict[str, tuple[tuple[str, Changed], str]] = {
+    "of its arguments alone": (
+        python("print('hello')\ndef f(x, y):\n    return None if x is None else f'{x}{y}'", "f(shop, 'a')"), ""),
+    "of its arguments alone, vectorised": (
+        python("def f(x):\n    return x.str.upper()", "f(shop)", vectorised=True), ""),
+    "a time, a number and a ROW": (
+        python("def f(t, n):\n    return None if t is None or n is None else (t.isoformat(), n % 7)",
+               "f(ordered_at, cents)", returns="ROW<a STRING, b BIGINT>"), ""),
+    "a counter": (
+        python("n = 0\ndef f(x):\n    global n\n    n += 1\n    return str(n)", "f(shop)"), "when it is called again"),
+    "a clock that the answer does not show": (
+        python("import time\ndef f(x):\n    return x if time.time() > 0 else None", "f(shop)"),
+        "reads the clock (udfs/case.py:3)"),
+    "a value that stops the job": (
+        python("def f(x):\n    return {'berlin': 'DE'}[x]", "f(shop)"), "raises KeyError"),
+    "a NULL that stops the job": (python("def f(x):\n    return x.upper()", "f(shop)"), "f(None) raises"),
+    "another type than is declared": (
+        python("def f(x):\n    return 1", "f(shop)"), "returns a int where STRING is declared"),
+    "the mean of a batch": (
+        python("def f(x):\n    return x - x.mean()", "f(CAST(cents AS DOUBLE))", returns="DOUBLE", vectorised=True),
+        "in a batch of"),
+    "another number of arguments": (
+        python("def f(x):\n    return x", "f(shop, shop)"), "it is called with 2 arguments: too many positional"),
+    "a function of another module": (
+        python("from textwrap import dedent as f", "f(shop)"), "a function of textwrap, which no release is archived"),
+    "an import that ends the process": (
+        python("import posix\nposix._exit(0)\ndef f(x): ...", "f(shop)"), "its import ends the process, with code 0"),
+}
+
+
+@pytest.fixture
+def udfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package udfs of this test, for this process and for those that it starts."""
+    package = shutil.copytree(ROOT / "udfs", tmp_path / "python" / "udfs", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.syspath_prepend(str(package.parent))
+    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "udfs"}
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "udfs"]:
+        del sys.modules[name]
+    sys.modules.update(ours)
+
+
+@pytest.mark.parametrize(("function", "says"), TRIED.values(), ids=TRIED)
+def test_python_functions_are_tried(copy: Copy, udfs: Path, function: tuple[str, Changed], says: str) -> None:
+    code, changed = function
+    (udfs / "case.py").write_text(code + "\n")
+    found = check(copy(changed))["problems"]
+    assert [says in p["construct"] for p in found] == ([True] if says else []), found
+    assert all(p["file"].endswith("product.yaml") for p in found)
+
+
+def test_an_answer_is_json_whatever_a_function_prints(copy: Copy, udfs: Path) -> None:
+    code = "print('{')\nimport os\nos.write(1, b'{')\ndef f(x):\n    print('{')\n    return x"
+    _, changed = python(code, "f(shop)")
+    (udfs / "case.py").write_text(code + "\n")
+    path = os.pathsep.join([str(udfs.parent), str(ROOT)])
+    command = [sys.executable, "-m", "jobs.check", str(copy(changed)), "--json"]
+    found = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": path}, cwd=udfs)
+    answer = json.loads(found.stdout)
+    assert (answer["ok"], answer["problems"]) == (True, [])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import fastavro
+import httpx
 import pytest
 import yaml
 from confluent_kafka import Producer
@@ -17,7 +21,8 @@ from running import RunningStack, wait_until
 from test_orders import stop_jobs
 
 from jobs.product import Product, load_product
-from replay import log
+from replay import lake, log
+from replay.store import Store
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -115,6 +120,23 @@ def test_a_replay_that_waits_for_a_quiet_dimension_names_it_within_10_seconds(
             ) in waits()["waits"]
 
 
+def test_whoever_follows_its_deploy_is_told_so_too(stack: RunningStack, folder: Path, written: Log) -> None:
+    begun = time.monotonic()
+    with stack.kappa.start("deploy", "sales", "--from", str(folder)) as deploy:
+        assert deploy.stdout
+        watchdog = threading.Timer(60, deploy.kill)
+        watchdog.start()
+        try:
+            said = next((line for line in deploy.stdout if "results wait for rates" in line), "")
+            took = time.monotonic() - begun
+        finally:
+            watchdog.cancel()
+            deploy.send_signal(signal.SIGINT)
+            deploy.stdout.read()
+    assert "its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; append a record to it" in said
+    assert took < 20, "the start of the command included, on a busy machine"
+
+
 def test_a_reference_topic_of_which_nothing_could_be_decoded_keeps_the_release_from_readers(
         stack: RunningStack, folder: Path, written: Log) -> None:
     written.raw("rates", BEGIN + 12 * HOUR, None)
@@ -141,3 +163,31 @@ def test_a_check_that_came_later_runs_on_what_readers_see_and_its_answer_is_told
     done = stack.kappa("deploy", "sales", "--from", str(folder), timeout=290)
     assert "checks passed" in done.stdout
     assert [a["job"] for a in stack.kappa.json("attempts", "sales")] == [a["job"] for a in submitted], "no replay"
+
+
+def test_of_a_removed_product_nothing_is_left_and_its_name_may_be_used_again(
+        stack: RunningStack, folder: Path, written: Log) -> None:
+    """Once what readers see, once a replay under way."""
+    done = stack.kappa("remove", "sales", "--yes", "sale", check=False)
+    assert (done.returncode, "sales is not removed" in done.stderr) == (1, True)
+    assert stack.kappa.json("query", "sales", "SELECT count(*) AS n FROM sale_rows") == [{"n": SALES}]
+    for turn in range(2):
+        stack.kappa("remove", "sales", "--yes", "sales", timeout=250)
+        assert left_of(stack, "sales") == [], f"turn {turn}"
+        if turn == 0:
+            stack.kappa("deploy", "sales", "--from", str(folder), "--no-wait", timeout=250)
+            wait_until(lambda: left_of(stack, "sales"), 60, "something is there")
+
+
+def left_of(stack: RunningStack, product: str) -> list[str]:
+    """Files, jobs, consumer groups, tables and rows of a product."""
+    settings = stack.settings
+    found = [str(f) for f in stack.home.rglob("*") if product in f.relative_to(stack.home).parts and f.is_file()]
+    overview = httpx.get(f"{settings.flink.rest}/jobs/overview", timeout=10).json()
+    found += [j["name"] for j in overview["jobs"] if j["name"].startswith(f"{product}-") and j["state"] == "RUNNING"]
+    groups = log.admin(settings).list_consumer_groups(request_timeout=10).result(10).valid
+    found += [g.group_id for g in groups if g.group_id.startswith(f"kappa-{product}-")]
+    found += lake.pointers(lake.open_catalog(settings), product)
+    with closing(Store(settings.store)) as store:
+        found += [a.name for a in store.load(product).attempts] + [e.reason for e in store.events(product)]
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import listeners
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -41,7 +42,8 @@ def _end_offset(stack: RunningStack, topic: str) -> int:
 
 
 def _register_schema(stack: RunningStack, subject: str) -> int:
-    answer = httpx.post(f"{stack.settings.registry}/subjects/{subject}/versions", json={"schema": '{"type": "string"}'})
+    answer = httpx.post(f"{stack.settings.registry.url}/subjects/{subject}/versions",
+                        json={"schema": '{"type": "string"}'})
     answer.raise_for_status()
     return int(answer.json()["id"])
 
@@ -52,26 +54,27 @@ def test_up_again_changes_nothing(stack: RunningStack) -> None:
     assert {name: stack.pid(name) for name in stack.layout.ports.of} == before
 
 
+def test_the_controller_says_how_it_is(stack: RunningStack) -> None:
+    url = f"http://127.0.0.1:{stack.layout.ports.controller}"
+    health = httpx.get(f"{url}/healthz", trust_env=False)
+    assert (health.status_code, health.text) == (200, "ok\n")
+    assert "kappa_store_up 1.0" in httpx.get(f"{url}/metrics", trust_env=False).text
+    assert "controller started" in stack.kappa("logs", "controller", "-n", "10000").stdout
+
+
 def test_every_listener_is_on_loopback(stack: RunningStack) -> None:
-    listeners = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            address, _, port = fields[1].rpartition(":")
-            if fields[3] == "0A" and stack.layout.ports.base <= int(port, 16) < stack.layout.ports.base + 100:
-                listeners.append((int(port, 16), address))
-    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
-    assert {port for port, _ in listeners} == {p for ports in stack.layout.ports.of.values() for p in ports}
-    assert [listener for listener in listeners if listener[1] not in loopback] == []
+    found = {listener for process, _ in listeners.of_home(stack.home) for listener in listeners.of_process(process)}
+    assert {p for ports in stack.layout.ports.of.values() for p in ports} <= {listener.port for listener in found}
+    assert [listener for listener in found if not listener.is_loopback] == []
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("program", ["registry", "taskmanager", "jobmanager", "kafka"])
+@pytest.mark.parametrize("program", ["registry", "taskmanager", "jobmanager", "kafka", "controller"])
 def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
     killed = stack.kill(program)
     stack.wait_restarted(program, killed)
     if program in ("jobmanager", "taskmanager"):
-        wait_until(lambda: stack.ready("taskmanager"), 60, "the TaskManager has offered its slots")
+        wait_until(lambda: stack.ready("taskmanager"), 180, "the TaskManager has offered its slots")
 
 
 @pytest.mark.soak
@@ -90,7 +93,7 @@ def test_a_taskmanager_out_of_heap_dies_and_comes_back(stack: RunningStack) -> N
         httpx.patch(f"{rest}/jobs/{job}", timeout=30)
     log = (stack.layout.logs / "taskmanager.log").read_text()
     assert "Terminating due to java.lang.OutOfMemoryError" in log
-    wait_until(lambda: stack.ready("taskmanager"), 60, "the TaskManager has offered its slots")
+    wait_until(lambda: stack.ready("taskmanager"), 180, "the TaskManager has offered its slots")
     wait_until(lambda: httpx.get(f"{rest}/jobs/{job}").json()["state"] == "CANCELED", 60, "the job is cancelled")
 
 
@@ -103,7 +106,7 @@ def test_a_killed_broker_and_registry_lose_nothing(stack: RunningStack) -> None:
     for program in ("kafka", "registry"):
         stack.wait_restarted(program, stack.kill(program))
     assert _end_offset(stack, topic) == 1
-    assert httpx.get(f"{stack.settings.registry}/schemas/ids/{schema}").status_code == 200
+    assert httpx.get(f"{stack.settings.registry.url}/schemas/ids/{schema}").status_code == 200
 
 
 def test_down_and_up_keep_topics_and_schemas(stack: RunningStack) -> None:
@@ -117,7 +120,7 @@ def test_down_and_up_keep_topics_and_schemas(stack: RunningStack) -> None:
     assert supervise.orphans(stack.layout) == {}
     stack.kappa("up")
     assert _end_offset(stack, topic) == 1
-    assert httpx.get(f"{stack.settings.registry}/schemas/ids/{schema}").status_code == 200
+    assert httpx.get(f"{stack.settings.registry.url}/schemas/ids/{schema}").status_code == 200
     assert (stack.settings.secrets / "pseudonym.key").read_text() == secret
 
 
@@ -169,15 +172,16 @@ def test_homes_side_by_side_share_no_port_and_no_socket(stack: RunningStack, tmp
     assert all(stack.ready(name) for name in stack.layout.ports.of)
 
 
-def test_doctor_finds_a_stranger_on_a_port(tmp_path: Path) -> None:
+def test_doctor_finds_a_stranger_on_a_port_and_a_home_that_is_open(tmp_path: Path) -> None:
     base = free_port_base(31_000)
     home = tmp_path / "home"
-    home.mkdir()
+    home.mkdir(mode=0o755)
     (home / "stack.yaml").write_text(f"port_base: {base}\n")
     with socket.create_server(("127.0.0.1", base + 92)):
         done = Kappa(home)("doctor", check=False)
     assert done.returncode == 1
     assert f"port {base + 92} is in use" in done.stdout
+    assert "other users of this machine can look into KAPPA_HOME" in done.stdout
 
 
 def test_logs_say_what_happened(stack: RunningStack) -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaReference
 from running import RunningStack, wait_until
+from test_orders import stop_jobs
 
 from replay import log, topics
 
@@ -168,11 +170,18 @@ def test_a_schema_that_refers_to_another_subject_is_read_whole(stack: RunningSta
     assert stack.kappa.json("check", str(folder))["schemas"] == []
 
 
-def test_from_an_empty_log_to_rows_and_a_schema_that_grows(filled: RunningStack, tmp_path: Path) -> None:
-    kappa, folder = filled.kappa, tmp_path / "sql" / "shop"
+@pytest.fixture
+def shop(filled: RunningStack) -> Iterator[RunningStack]:
+    """A stack on which a product of this name may be deployed: its job leaves its slot to others."""
+    yield filled
+    stop_jobs(filled, "shop")
+
+
+def test_from_an_empty_log_to_rows_and_a_schema_that_grows(shop: RunningStack, tmp_path: Path) -> None:
+    kappa, folder = shop.kappa, tmp_path / "sql" / "shop"
     kappa("new", "shop", "--topic", TOPIC, "--to", str(folder))
     kappa("check", str(folder))
-    produce(filled, "\n")  # dated now: every window closes
+    produce(shop, "\n")  # dated now: every window closes
     kappa("deploy", "shop", "--from", str(folder), "--timeout", "200")
     count = "SELECT count(*) AS n, sum(amount) AS amount FROM shop_rows"
     assert kappa.json("query", "shop", count) == [{"n": 120, "amount": "7200.00"}]
@@ -182,7 +191,7 @@ def test_from_an_empty_log_to_rows_and_a_schema_that_grows(filled: RunningStack,
     kappa("topic", "create", TOPIC, "--schema", avsc(tmp_path, CURRENCY))
     (compared,) = kappa.json("plan", "shop", "--from", str(folder))["schemas"]
     assert (compared["kind"], compared["what"], compared["next"]) == (
-        "registry_newer", 'version 2 has + currency string, default "EUR"', "kappa pull shop")
+        "registry_newer", 'version 2 has + currency string, default "EUR"', f"kappa pull shop --from {folder}")
     (pulled,) = kappa.json("pull", "shop", "--from", str(folder))["pulled"]
     assert pulled["changes"] == ['+ currency string, default "EUR"']
     assert kappa.json("plan", "shop", "--from", str(folder))["schemas"] == []

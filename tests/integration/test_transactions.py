@@ -251,4 +251,4 @@ def _named(one: Ledger, attempt: Attempt, offset: int) -> str:
     finally:
         consumer.close()
     events: Sequence[Any] = Store(one.stack.settings.store).events(one.name)
-    return next((e.detail for e in events if e.what == "disturbed"), "")
+    return next((e.detail for e in events if e.reason == "disturbed"), "")

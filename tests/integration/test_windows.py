@@ -48,7 +48,7 @@ def classpath(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def patched(classpath: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[Run, Rows]:
     """What each run comes to, on the class path that the stack has."""
     ecj, asm = jars.path_of("ecj"), jars.path_of("asm")
-    jar = build_patches_jar(java(), ecj, asm, flink.wheel_jars(), tmp_path_factory.mktemp("lib") / JAR_NAME)
+    jar = build_patches_jar(java(), ecj, asm, flink.lib_jars(), tmp_path_factory.mktemp("lib") / JAR_NAME)
     return window_runs.run(java(), [jar, *classpath], RUNS)
 
 

@@ -1,15 +1,28 @@
-"""A catalog on disk, as unit tests of real Iceberg tables use it."""
+"""What several files of unit tests use: a catalog on disk for real Iceberg tables, the controller's simulated world."""
 
 from __future__ import annotations
 
+import io
+import logging
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from control_world import Clock, FakeWorld
 from pyiceberg.catalog import Catalog
 
-from replay import lake
+from replay import lake, service_log
+from replay.loop import Loop
 from replay.settings import Settings
+from replay.store import Store
+from tests.object_store import BUCKET, ObjectStore
 from tests.unit.lake_tables import make_settings
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture
@@ -17,6 +30,57 @@ def settings(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A store of this process; tests keep to folders of their own."""
+    store = ObjectStore(tmp_path_factory.mktemp("object-store"))
+    store.start()
+    yield store
+    store.stop(signal.SIGKILL)  # asked to end, it takes its time
+
+
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    return lake.open_catalog(settings)
+def on_objects(tmp_path: Path, object_store: ObjectStore) -> Settings:
+    """Settings whose files are in a folder of the store that no other test has."""
+    return make_settings(tmp_path, f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}", object_store.properties)
+
+
+@pytest.fixture
+def log_to() -> Iterator[Callable[..., io.StringIO]]:
+    """Configures the log for a test; returns what is written to it."""
+    root = logging.getLogger()
+    before = root.handlers, root.level, logging.getLogger("replay").level
+
+    def configure(**environment: str) -> io.StringIO:
+        stream = io.StringIO()
+        service_log.configure(environment, stream)
+        return stream
+
+    yield configure
+    root.handlers, root.level = before[0], before[1]
+    logging.getLogger("replay").setLevel(before[2])
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    opened = lake.open_catalog(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def world(clock: Clock) -> FakeWorld:
+    return FakeWorld(clock)
+
+
+@pytest.fixture
+def loop(world: FakeWorld, clock: Clock) -> Iterator[Loop]:
+    store = Store("sqlite://")
+    yield Loop(world, store, clock, holder="me")
+    store.close()

@@ -1,17 +1,20 @@
-"""A world for the controller's tests: one clock, Flink clusters, one log, one lake, and a way to die anywhere."""
+"""A world for the controller's tests: clocks, Flink clusters, one log, one lake, and a way to die anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fake_lake import TABLES, FakeLake
 
 from jobs.product import Column, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Topic, Verify
+from replay.clusters import Started
 from replay.errors import RefusedError, RetryableError
 from replay.flink import FlinkDownError, Job
+from replay.log_identity import Identity, continued, other_topics
+from replay.log_identity import Topic as TopicIdentity
 from replay.model import (
     Attempt,
     Check,
@@ -53,6 +56,17 @@ class Clock:
 
     def __call__(self) -> float:
         return self.time
+
+
+@dataclass
+class Wall:
+    """A machine's clock, which somebody may set forward or back."""
+
+    time: Clock
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return self.time() + self.ahead
 
 
 def product(lag: LagLimit | None = None, standbys: int = 1) -> Product:
@@ -157,6 +171,12 @@ class FakeWorld:
     problems: list[str] = field(default_factory=list)
     """What is wrong with the log."""
     log_lost: bool = False
+    runtime_differs: str = ""
+    jars_differ: str = ""
+    """What jobs run with that their releases were not built with."""
+    topic_ids: dict[str, str] = field(default_factory=lambda: {"flights": "1", "airlines": "1"})
+    other_records: list[str] = field(default_factory=list)
+    """Where records of the log are others than were read."""
     clusters: set[str] = field(default_factory=set)
     """Clusters that were started for one attempt."""
     silent: set[str] = field(default_factory=set)
@@ -168,10 +188,14 @@ class FakeWorld:
     prioritised: set[str] = field(default_factory=set)
     submit_fails: list[Answer] = field(default_factory=list)
     """What the next clients say, after all of which nothing arrives."""
+    changed_archives: set[str] = field(default_factory=set)
+    """Attempts whose release is not what it was built as: no job starts from it."""
     late_submissions: list[tuple[float, float]] = field(default_factory=list)
     """Of the next ones: seconds until the client gives up, and from then on until they arrive."""
     clients: dict[str, Client] = field(default_factory=dict)
     """Job id → what its last client says: only to the process that started it."""
+    rejected: int | None = None
+    """Rows of `rejects` that readers see."""
     clocks_standing: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     """Operator → records that it dropped as late, in every job."""
@@ -185,6 +209,7 @@ class FakeWorld:
     clocks_now: dict[str, dict[int, int | None]] = field(default_factory=dict)
     """What the clocks of partitions are, where producers move them."""
     die_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
+    tell: Callable[[str], None] = field(default=lambda _: None, repr=False)
     lag: LagLimit | None = None
     standbys: int = 1
 
@@ -293,6 +318,14 @@ class FakeWorld:
         return Job(job_id, job.status, checkpoint=job.checkpoint, restarts=job.restarts,
                    error="boom" if job.status == "FAILED" else "")
 
+    def superseded(self, attempt: Attempt) -> tuple[str, ...]:
+        self._reach(attempt)
+        where = {i: "" if i in attempt.on_session else attempt.cluster for i in attempt.job_ids[:-1]}
+        if attempt.on_session and self.down:
+            raise FlinkDownError("Flink's JobManager does not answer")
+        return tuple(i for i, cluster in where.items()
+                     if i in self.jobs and self.jobs[i].runs and self.jobs[i].cluster == cluster)
+
     def submission(self, attempt: Attempt) -> Answer:
         client = self.clients.get(attempt.job_id)
         if client is None:
@@ -315,6 +348,9 @@ class FakeWorld:
         until = self.comparisons.get(attempt.name)
         return (until and (self.found if self.clock() >= until else Comparing(under_way=True))) or None
 
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        return (*other_topics(attempt.log, self.topic_ids), *(self.other_records if attempt.log else ()))
+
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         return tuple(self.problems), self.log_lost
 
@@ -332,23 +368,26 @@ class FakeWorld:
         return self.clocks_now
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        return self.lake.publishable(attempt.name, attempt.job_ids)
+        return self.lake.publishable(attempt.name, attempt.job_ids, attempt.resumed_from)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         return self.lake.main()
+
+    def rejects(self, product: Product) -> int | None:
+        return self.rejected
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
         return {k.number: k.path for k in self.kept if k.branch == attempt.name}
 
     # Hands
 
-    def start_cluster(self, attempt: Attempt) -> str:
+    def start_cluster(self, attempt: Attempt, release: Release) -> Started:
         self._gate("before start_cluster")
         if self.no_room:
             raise RefusedError("no room for another Flink cluster", expected="4 GB", found="1 GB")
         self.clusters.add(attempt.cluster)
         self._gate("after start_cluster")
-        return f"http://{attempt.cluster}"
+        return Started(f"http://{attempt.cluster}", own_jars=True)
 
     def stop_cluster(self, attempt: Attempt) -> None:
         self._gate("before stop_cluster")
@@ -372,8 +411,26 @@ class FakeWorld:
         self.bindings.add(attempt.name)
         self._gate("after prepare")
 
+    def other_jars(self, attempt: Attempt, release: Release) -> str:
+        return self.jars_differ
+
+    def other_runtime(self, product: Product, attempt: Attempt, release: Release) -> str:
+        return "" if attempt.own_jars else self.runtime_differs
+
+    def log_identity(self, product: Product, attempt: Attempt, positions: Offsets) -> Identity:
+        if self.log_changes(attempt):
+            return attempt.log
+        return continued(attempt.log, {topic: self._topic(topic, id) for topic, id in self.topic_ids.items()})
+
+    def _topic(self, topic: str, id: str) -> TopicIdentity:
+        count = len({**self.reference, **self.ends_now}.get(topic, ()))
+        return TopicIdentity(id, partitions=count, told=count)
+
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._gate("before submit")
+        if attempt.name in self.changed_archives:
+            raise RefusedError("the archived release was changed", expected="its files", found="others",
+                               next="restore it from a backup")
         fence()
         patience, late, answer = CLIENT_SECONDS, 0.0, Answer()
         if self.submit_fails:
@@ -413,13 +470,20 @@ class FakeWorld:
             self._commit(table, job.branch, restored.job, job, restored.read)
         job.committed[table] = dict(restored.read)
 
-    def cancel(self, attempt: Attempt) -> None:
+    def not_ended(self, attempt: Attempt) -> tuple[str, ...]:
+        job_ids = attempt.on_session if attempt.cluster else attempt.job_ids
+        if job_ids:
+            self._reach(replace(attempt, cluster=""))
+        return tuple(i for i in job_ids if i in self.jobs and self.jobs[i].runs and not self.jobs[i].cluster)
+
+    def cancel(self, attempt: Attempt, job_id: str) -> None:
         self._gate("before cancel")
-        self._reach(attempt)
-        job = self.jobs.get(attempt.job_id)
-        if job and job.runs:
+        asked = replace(attempt, cluster="") if job_id in attempt.on_session else attempt
+        self._reach(asked)
+        job = self.jobs.get(job_id)
+        if job and job.runs and job.cluster == asked.cluster:
             job.status = "CANCELED"
-            self.lake.files.add(f"{job.branch}/{attempt.job_id}.open")
+            self.lake.files.add(f"{job.branch}/{job_id}.open")
         self._gate("after cancel")
 
     def checks(self, tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
@@ -453,8 +517,9 @@ class FakeWorld:
     def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
               fence: Callable[[], None]) -> None:
         self._gate("before clean")
-        shown = {self.lake.snapshots[s].writer for s in self.published[-1].values()} if self.published else set()
-        assert attempt.name not in shown, f"readers see {attempt.name}"
+        last = self.published[-1].values() if self.published else ()
+        shown = {self.lake.snapshots[s].writer for s in last if s in self.lake.snapshots}
+        assert attempt.name not in shown or not state.live, f"readers see {attempt.name}"
         assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), f"{attempt.name} still writes"
         self.lake.remove(attempt.name, files, self._gate)
         self.kept = [k for k in self.kept if k.branch != attempt.name]
@@ -466,6 +531,23 @@ class FakeWorld:
         self.cleaned.append(attempt.name)
         fence()
         self._gate("after clean")
+
+    def remove(self, state: ProductState, keep_tables: bool, fence: Callable[[], None]) -> None:
+        self._gate("before remove")
+        assert not any(j.runs for j in self.jobs.values()), "a job still writes"
+        for attempt in state.attempts:
+            if self.clock() < self.members_until.get(attempt.group, 0.0):
+                raise RetryableError(f"consumer group {attempt.group} still has members")
+            fence()
+            self.groups.pop(attempt.group, None)
+            self.kept = [k for k in self.kept if k.branch != attempt.name]
+            self.bindings.discard(attempt.name)
+            if attempt.cluster:
+                self.lose_cluster(attempt.cluster)
+            self._gate("during remove")
+        fence()
+        self.lake.drop(keep_tables)
+        self._gate("after remove")
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         self._gate("before expire")
@@ -505,7 +587,7 @@ class MortalStore:
     """The store as one process has it: it may die just before or just after a write, and writes nothing then."""
 
     WRITES = ("acquire", "renew", "give_back", "add_release", "save", "note", "begin_publication",
-              "finish_publication", "drop_publication")
+              "finish_publication", "drop_publication", "remove")
 
     def __init__(self, store: Any, die_at: Callable[[str], bool]) -> None:
         self._store = store
@@ -529,3 +611,18 @@ class MortalStore:
         if self._dead or self._die_at(where):
             self._dead = True  # a killed process gives no lease back
             raise DiedError(where)
+
+
+def leftovers(world: FakeWorld, a: Attempt, *, adrift: bool) -> list[str]:
+    """What there is of an attempt in the world; `adrift`: but for snapshots that somebody took from their branch."""
+    lake = world.lake
+    named = {s.file for s in lake.snapshots.values()} if adrift else set()
+    return [
+        *(f"branch of {t}" for t, b in lake.refs if b == a.name),
+        *(f for f in lake.files if f.startswith(f"{a.name}/") and f not in named),
+        *(k.path for k in world.kept if k.branch == a.name),
+        *(g for g in world.groups if g == a.group),
+        *(b for b in world.bindings if b == a.name),
+        *(c for c in world.clusters if c == a.cluster),
+        *(i for i, j in world.jobs.items() if j.branch == a.name and j.runs),
+    ]

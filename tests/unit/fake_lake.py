@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from replay.errors import ConflictError, RefusedError, RetryableError
+from replay.errors import ConflictError, KappaError, PartlyPublishedError, RefusedError, RetryableError
 from replay.model import Checkpoint
 
 TABLES = ("flights_rows", "flights_hourly")
@@ -86,7 +87,7 @@ class FakeLake:
         shown = {t: self.refs[t, MAIN] for t in TABLES}
         return shown, all(shown[t] == self.refs[t, GENESIS] for t in TABLES)
 
-    def publishable(self, branch: str, jobs: Collection[str]) -> tuple[Checkpoint, ...]:
+    def publishable(self, branch: str, jobs: Sequence[str], resumed_from: int | None = None) -> tuple[Checkpoint, ...]:
         """The checkpoints that every table has, newest first; ConflictError when the branch is not all its jobs'."""
         found: list[dict[int, int]] = []
         for table in TABLES:
@@ -97,6 +98,10 @@ class FakeLake:
                     mine.setdefault(s.checkpoint, s.id)
                 elif s.writer != GENESIS:
                     raise ConflictError(f"branch {branch} has other jobs' commits", found=f"snapshot {s.id}")
+            commits = [(jobs.index(s.job), s.checkpoint) for s in reversed(line) if s.job in jobs]
+            late = resumed_from is not None and any(of < len(jobs) - 1 and c > resumed_from for of, c in commits)
+            if late or any(of < before or c <= last for (before, last), (of, c) in pairwise(commits)):
+                raise ConflictError(f"branch {branch} has commits of a job beside its successor")
             kept = {s.id for s in line}
             oldest = min(kept, default=0)
             if line and (lost := [s for s in self.snapshots.values() if s.table == table and s.job in jobs
@@ -113,21 +118,35 @@ class FakeLake:
             raise RefusedError(f"branch {branch} is in use", expected="a new branch", found="commits")
 
     def publish(self, after: Mapping[str, int], before: Mapping[str, int], fence: Callable[[], None],
-                gate: Callable[[str], None]) -> None:
+                gate: Callable[[str], None] = lambda _: None) -> None:
         """Compare and set; table by table where the catalog knows no transaction over tables."""
-        if any(snapshot not in self.snapshots for snapshot in after.values()):
-            raise RefusedError("a snapshot cannot be published", expected="one that the table has", found="none")
-        while (read := self.main()[0]) != dict(after):
-            done = () if self.atomic else tuple(t for t in TABLES if read[t] == after[t])
-            if any(read[t] != before[t] for t in TABLES if t not in done):
-                raise ConflictError("somebody else moved main")
+        while True:
+            read = self.main()[0]
+            if error := self._refused(read, after, before):
+                done = any(read[t] == after[t] != before[t] for t in TABLES)
+                raise PartlyPublishedError("published in part") if done else error
+            left = [t for t in TABLES if read[t] != after[t]]
+            if not left:
+                return
+            version = self.newest, len(self.moves)
             gate("during publish")
             fence()
-            if self.main()[0] != read:
+            if self.main()[0] != read or (self.atomic and version != (self.newest, len(self.moves))):
                 continue  # the metadata is not what was read
-            for table in TABLES if self.atomic else [t for t in TABLES if t not in done][:1]:
+            for table in left if self.atomic else left[:1]:
                 self.refs[table, MAIN] = after[table]
             self.moves.append((read, self.main()[0]))
+
+    def _refused(self, read: Mapping[str, int], after: Mapping[str, int],
+                 before: Mapping[str, int]) -> KappaError | None:
+        found = [self.snapshots.get(snapshot) for snapshot in after.values()]
+        if None in found:
+            return RefusedError("a snapshot cannot be published", expected="one that the table has", found="none")
+        if len({s.checkpoint for s in found if s}) > 1:
+            return RefusedError("not of one checkpoint")
+        if any(read[t] not in (before[t], after[t]) for t in TABLES):
+            return ConflictError("somebody else moved main")
+        return None
 
     # Removing
 
@@ -151,6 +170,13 @@ class FakeLake:
             gate("during clean")
         needed = {s.file for s in self.snapshots.values()}
         self.files -= {f for f in files if f not in needed}
+
+    def drop(self, keep: bool) -> None:
+        """Drop the tables, or all in them but what `main` shows."""
+        shown = set(self.refs.values()) if not keep else {i for (_, b), i in self.refs.items() if b in (MAIN, GENESIS)}
+        self.refs = {(t, b): i for (t, b), i in self.refs.items() if keep and b in (MAIN, GENESIS)}
+        self.snapshots = {i: s for i, s in self.snapshots.items() if keep and i in shown}
+        self.files = {s.file for s in self.snapshots.values() if s.writer != GENESIS}
 
     def expire(self, branch: str, keep_from: int, shown: Collection[int]) -> None:
         """Snapshots below a checkpoint, but for those that a ref names; and what no ref reaches any more."""

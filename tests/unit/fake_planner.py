@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import DEVNULL, CompletedProcess, TimeoutExpired
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,12 +26,16 @@ class FakePlanner:
     """What Java prints before the answer."""
     silent: str = ""
     """It dies with these words."""
+    hangs: bool = False
+    """It gives no answer."""
     asked: list[list[str]] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: list[str], **options: Any) -> CompletedProcess[str]:
         self.asked.append(command[1:])
         self.env = options["env"]
+        if self.hangs:
+            raise TimeoutExpired(command, options["timeout"])
         if self.silent:
             return CompletedProcess(command, 1, self.noise, self.silent)
         product = folders.resolved(load_product(Path(command[3])), self.columns)
@@ -48,5 +52,6 @@ class FakePlanner:
 def install(monkeypatch: pytest.MonkeyPatch) -> FakePlanner:
     """In place of the process that Flink would start in."""
     planner = FakePlanner()
-    monkeypatch.setattr(resolved, "subprocess", SimpleNamespace(run=planner.run))
+    monkeypatch.setattr(resolved, "subprocess", SimpleNamespace(
+        run=planner.run, DEVNULL=DEVNULL, TimeoutExpired=TimeoutExpired))
     return planner

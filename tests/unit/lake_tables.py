@@ -1,4 +1,4 @@
-"""A small product with real Iceberg tables in a SQLite catalog; `sink` commits to a branch as Flink's sink does."""
+"""A small product with real Iceberg tables in a SQL catalog; `sink` commits to a branch as Flink's sink does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from jobs.product import REJECTS, Column, Output, Product, ProductSettings, Resolved
 from replay import lake
 from replay import publish as publishing
+from replay.commits import no_fence
 from replay.settings import Settings
 
 JOB = "a" * 32
@@ -30,17 +31,22 @@ COLUMNS = {
 }
 
 
-def make_settings(home: Path) -> Settings:
-    """Settings whose catalog is a SQLite file below `home`."""
+def make_settings(home: Path, folder: str = "", storage: Mapping[str, str] | None = None) -> Settings:
+    """Settings whose catalog and store are SQLite below `home`, or the database that the file `home/database` names;
+    files are there too, or below the URI `folder`."""
     (home / "lake").mkdir(parents=True, exist_ok=True)
+    files = folder or f"file://{home}"
+    file = home / "database"
+    database = file.read_text() if file.exists() else ""
     return Settings.model_validate({
         "home": home,
         "kafka": {"bootstrap.servers": "127.0.0.1:1"},
         "registry": "http://127.0.0.1:1",
-        "flink": {"rest": "http://127.0.0.1:1", "home": home / "flink", "checkpoints": f"file://{home}/checkpoints"},
-        "catalog": {"flink": {}, "pyiceberg": {"type": "sql", "uri": f"sqlite:///{home}/lake/catalog.db",
-                                               "warehouse": f"file://{home}/lake/warehouse"}},
-        "store": f"sqlite:///{home}/store.db",
+        "flink": {"rest": "http://127.0.0.1:1", "home": home / "flink", "checkpoints": f"{files}/checkpoints"},
+        "catalog": {"flink": {}, "pyiceberg": {"type": "sql", "uri": database or f"sqlite:///{home}/lake/catalog.db",
+                                               "warehouse": f"{files}/lake/warehouse"}},
+        "storage": dict(storage or {}),
+        "store": database or f"sqlite:///{home}/store.db",
         "secrets": home / "secrets",
     })
 
@@ -69,10 +75,10 @@ def make_product(folder: Path, *, columns: Mapping[str, Sequence[tuple[str, str]
 
 
 def sink(catalog: Catalog, table: str, branch: str, checkpoint: int, rows: Sequence[dict[str, Any]] = (), *,
-         job_id: str = JOB) -> int:
+         job_id: str = JOB, namespace: str = "shop") -> int:
     """Append to a branch as Flink's sink does at a checkpoint, again after a conflict; the new snapshot's id."""
     while True:
-        loaded = catalog.load_table(("shop", table))
+        loaded = catalog.load_table((namespace, table))
         schema = schema_to_pyarrow(loaded.schema(), include_field_ids=False)
         try:
             loaded.append(pa.Table.from_pylist(list(rows), schema=schema), branch=branch, snapshot_properties={
@@ -84,7 +90,7 @@ def sink(catalog: Catalog, table: str, branch: str, checkpoint: int, rows: Seque
 
 def sink_all(catalog: Catalog, product: Product, branch: str, checkpoint: int, *, job_id: str = JOB) -> dict[str, int]:
     """One checkpoint with no rows in every table."""
-    return {t: sink(catalog, t, branch, checkpoint, job_id=job_id) for t in product.outputs}
+    return {t: sink(catalog, t, branch, checkpoint, job_id=job_id, namespace=product.name) for t in product.outputs}
 
 
 class _Replace(_OverwriteFiles):
@@ -110,7 +116,7 @@ def compact(catalog: Catalog, table: str, branch: str, *, lose: int = 0) -> int:
 
 def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int]) -> None:
     """Move `main` from wherever it is."""
-    publishing.publish(catalog, product, snapshots, lake.published(catalog, product).snapshots)
+    publishing.publish(catalog, product, snapshots, lake.published(catalog, product).snapshots, fence=no_fence)
 
 
 def on_disk(home: Path) -> set[str]:

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from replay.events import Event, Reason
 from replay.model import Attempt, Move, ProductState, Publication, Release
-from replay.store import Event, Lease, StaleLeaseError
+from replay.retention import KEPT_EVENTS, remembered
+from replay.store import Lease, StaleLeaseError
 
 
 @dataclass
@@ -31,24 +33,26 @@ class MemoryStore:
 
     # Lease
 
-    def acquire(self, product: str, holder: str, now: float, ttl: float) -> Lease | None:
-        before, expires = self.leases.get(product, (Lease(product, holder, 0), 0.0))
-        if expires > now and before.holder != holder:
+    def acquire(self, product: str, holder: str, ttl: float) -> Lease | None:
+        now = self.now()
+        before, expires = self.leases.get(product, (Lease(product, holder, int(1000 * now)), 0.0))
+        if now < expires <= now + ttl and before.holder != holder:
             return None
         lease = Lease(product, holder, before.token + 1)
         self.leases[product] = lease, now + ttl
         return lease
 
-    def renew(self, lease: Lease, now: float, ttl: float) -> None:
+    def renew(self, lease: Lease, ttl: float) -> None:
         self._fence(lease)
-        self.leases[lease.product] = lease, now + ttl
+        self.leases[lease.product] = lease, self.now() + ttl
 
     def give_back(self, lease: Lease) -> None:
-        if self.leases[lease.product][0].token == lease.token:
+        if lease.product in self.leases and self.leases[lease.product][0].token == lease.token:
             self.leases[lease.product] = lease, 0.0
 
     def _fence(self, lease: Lease) -> None:
-        token = self.leases[lease.product][0].token
+        held = self.leases.get(lease.product)
+        token = held[0].token if held else None
         if token != lease.token:
             raise StaleLeaseError(f"another controller took over {lease.product}",
                                   expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
@@ -73,6 +77,10 @@ class MemoryStore:
     def on_session_cluster(self) -> list[str]:
         return [a.full_name for a in self.attempts.values() if not a.ended and not a.cluster]
 
+    def seconds(self) -> float:
+        stamps = [self.now(), *(e.at for e in self.history[-1:]), *(p.started for p in self.journal.values())]
+        return max(stamps)
+
     def events(self, product: str) -> list[Event]:
         return list(self.history)
 
@@ -89,7 +97,10 @@ class MemoryStore:
 
     def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
         self._fence(lease)
-        self.history.append(event)
+        newest = next((e for e in reversed(self.history) if e.attempt == event.attempt), None)
+        if newest is None or (newest.reason, newest.detail) != (event.reason, event.detail):
+            self.history.append(event)
+            del self.history[:-KEPT_EVENTS]
         self._put(attempts)
 
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
@@ -104,21 +115,33 @@ class MemoryStore:
             self.journal[publication.id] = replace(self.journal[publication.id], finished=now)
         self._put(attempts)
         if publication.kind is not Move.publish:
-            self._note(publication.product, publication.attempt_name, publication.kind.value,
+            self._note(publication.product, publication.attempt_name, Reason(publication.kind.value),
                        f"checkpoint {publication.checkpoint}")
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
         self._fence(lease)
         self.journal.pop(publication.id, None)
 
+    def remove(self, lease: Lease) -> None:
+        self._fence(lease)
+        for rows in (self.attempts, self.releases, self.journal, self.history):
+            rows.clear()
+        del self.leases[lease.product]
+
     def _put(self, attempts: tuple[Attempt, ...]) -> None:
+        known = set(self.attempts)
         for a in attempts:
             before = self.attempts.get(a.name)
             self.attempts[a.name] = a
             if before is None or before.state is not a.state:
-                self._note(a.product, a.name, a.state.value, a.error)
+                self._note(a.product, a.name, Reason(a.state.value), a.error)
             elif before.job_ids != a.job_ids:
-                self._note(a.product, a.name, "resumed", f"job {a.job_id} from {a.restore}")
+                self._note(a.product, a.name, Reason.resumed, f"job {a.job_id} from {a.restore}")
+        if not {a.name for a in attempts} <= known:
+            kept = remembered(self.load(attempts[0].product))
+            self.attempts = {a.name: a for a in kept.attempts}
+            self.releases = {r.number: r for r in kept.releases}
 
-    def _note(self, product: str, attempt: str, what: str, detail: str) -> None:
-        self.history.append(Event(product, self.now(), attempt, what, detail))
+    def _note(self, product: str, attempt: str, reason: Reason, detail: str) -> None:
+        self.history.append(Event(product, self.now(), attempt, reason, detail))
+        del self.history[:-KEPT_EVENTS]

@@ -119,6 +119,8 @@ def test_a_named_type_is_used_twice_and_docs_are_kept() -> None:
      "an Avro schema in JSON", "ValueError: NaN is no JSON"),
     ({"type": "record", "name": "R", "fields": [{"name": "LOG_Offset", "type": "int"}]},
      f"fields that are not called {', '.join(ENVELOPE)}: every topic has such columns", "field LOG_Offset"),
+    ({"type": "record", "name": "R", "fields": [{"name": "log__first", "type": "int"}]},
+     f"fields that are not called {', '.join(ENVELOPE)}: every topic has such columns", "field log__first"),
 ], ids=lambda case: None if isinstance(case, str) and len(case) > 60 else str(case)[:60])
 def test_a_schema_that_no_table_can_be_made_of(schema: Any, expected: str, found: str) -> None:
     with pytest.raises(SchemaError) as caught:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from bench import raw
+from bench import idle, raw
 from bench.live_lag import Samples
 from bench.measure import Process, process, processes, tree
 from bench.results import slower, summarise
+from replay.errors import RefusedError
 
 
 def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
@@ -132,6 +133,19 @@ def test_a_child_is_found_below_its_parent() -> None:
         found = tree(os.getpid(), processes())
         assert child.pid in [p.pid for p in found] and found[0].memory > 1_000_000
         child.communicate(b"\n")
+
+
+def test_idle_shares_are_each_programs_own_and_the_supervisors_without_them() -> None:
+    def looked(at: float, taken: float, pids: dict[str, int]) -> idle.Look:
+        of = {p: Process(p, parent, taken * p, 0) for p, parent in ((1, 0), (2, 1), (3, 2), (4, 1))}
+        return idle.look(pids, of, at)
+
+    pids = {"supervisor": 1, "kafka": 2, "controller": 4}
+    before, after = looked(100, 1, pids), looked(200, 2, pids)
+    assert idle.rows(before, after) == [{"program": "supervisor", "percent": 1.0}, {"program": "kafka", "percent": 5.0},
+                                        {"program": "controller", "percent": 4.0}]
+    with pytest.raises(RefusedError, match="others of controller"):
+        idle.rows(before, looked(200, 2, {**pids, "controller": 3}))
 
 
 @pytest.mark.parametrize(("seconds", "cpu", "named"), [(4, 4, False), (8, 4, False), (4, 8, False), (8, 8, True)])

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 
-from replay import gate
+from jobs.product import Product
+from replay.duck import connect
+from replay.table_types import iceberg_schema
 from tests.unit import products
 from tests.unit.products import FLIGHTS, ORDERS
 
 
+@contextmanager
+def empty_tables(product: Product) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB with the product's tables, for rows that a test makes up."""
+    with connect() as connection:
+        for table in product.outputs:
+            connection.register("no_rows", schema_to_pyarrow(
+                iceberg_schema(product, table), include_field_ids=False).empty_table())
+            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM no_rows')
+            connection.unregister("no_rows")
+        yield connection
+
+
 @pytest.fixture
 def flights() -> Iterator[duckdb.DuckDBPyConnection]:
-    with gate.empty_tables(products.flights()) as connection:
+    with empty_tables(products.flights()) as connection:
         yield connection
 
 
 @pytest.fixture
 def orders() -> Iterator[duckdb.DuckDBPyConnection]:
-    with gate.empty_tables(products.orders()) as connection:
+    with empty_tables(products.orders()) as connection:
         yield connection
 
 

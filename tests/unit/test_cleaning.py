@@ -16,8 +16,9 @@ from pyiceberg.expressions import EqualTo
 
 from jobs.product import Product
 from replay import cleaning, commits, files, lake, log, table_changes
+from replay.duck import connect
 from replay.errors import RefusedError, RetryableError
-from replay.query import connect
+from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
 
 OTHER = "b" * 32
@@ -429,8 +430,24 @@ def test_a_crash_before_the_deletions_is_made_good_later(
     assert on_disk(tmp_path) - needed(catalog, product) == left  # as young as a commit under way
     for file in on_disk(tmp_path):
         os.utime(file, (0, 0))
+    for table in product.outputs:  # that the newest is no older than the rest shows how old these are
+        os.utime(files.path(catalog.load_table(("shop", table)).metadata_location))
     expire(catalog, product, keep_from=5)
     assert on_disk(tmp_path) == needed(catalog, product)
+
+
+def test_what_a_commit_under_way_wrote_survives_a_clock_set_forward_by_an_hour(
+        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """To the controller, whose clock it is, the file of a moment ago is an hour old."""
+    write(catalog, product, "r1-a1", 1)
+    folder = Path(catalog.load_table("shop.orders").location().removeprefix("file://")) / "metadata"
+    young, old = (folder / f"snap-{n}-0-{'0' * 8}-0000-0000-0000-{'0' * 12}.avro" for n in (1, 2))
+    for file, minutes in ((young, 61), (old, 121)):
+        file.touch()
+        moment = time.time() - 60 * minutes
+        os.utime(file, (moment, moment))
+    expire(catalog, product, keep_from=1)
+    assert (young.exists(), old.exists()) == (True, False)
 
 
 def test_a_commit_while_old_snapshots_go_is_kept(
@@ -464,6 +481,6 @@ def test_what_is_outside_of_the_tables_is_forgotten(attempt_files: Path, monkeyp
         "checkpoints/shop/r2-a1/91cc/chk-2/_metadata", "attempts/shop/r2-a1.json"}
 
 
-def test_a_whole_file_system_is_never_removed() -> None:
+def test_a_whole_file_system_is_never_removed(settings: Settings) -> None:
     with pytest.raises(ValueError, match="is a whole file system"):
-        cleaning.remove_checkpoints("file:///")
+        cleaning.remove_checkpoints(settings, "file:///")

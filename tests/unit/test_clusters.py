@@ -9,7 +9,7 @@ import pytest
 
 from local import stack
 from local.layout import Layout
-from replay.clusters import CommandClusters, clusters
+from replay.clusters import LIB, CommandClusters, Started, clusters
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 from replay.settings import load_settings
 
@@ -24,11 +24,21 @@ def test_the_program_is_told_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "told"
     program = _program(f"open({str(file)!r}, 'a').write(' '.join(sys.argv[1:]) + '; ')",
                        'print(\'["x"]\' if sys.argv[1] == "list" else \'{"name": "x", "rest": "http://there:1"}\')')
-    assert program.start(NAME) == "http://there:1"
+    assert program.start(NAME) == Started("http://there:1")
     program.live(NAME)
     assert program.names() == {"x"}
     program.stop(NAME)
     assert file.read_text() == f"start {NAME}; live {NAME}; list; stop {NAME}; "
+
+
+@pytest.mark.parametrize(("lib", "answers", "own"), [
+    (Path("/home/lib"), "os.environ['KAPPA_FLINK_LIB']", True), (Path("/home/lib"), "'/elsewhere'", False),
+    (Path("/home/lib"), "None", False), (None, "os.environ.get('KAPPA_FLINK_LIB')", False)])
+def test_it_is_told_which_jars_a_cluster_is_to_have_and_says_whether_it_has_them(
+        monkeypatch: pytest.MonkeyPatch, lib: Path | None, answers: str, own: bool) -> None:
+    monkeypatch.setenv(LIB, "/of/another")
+    program = _program("import json, os", f"print(json.dumps(dict(rest='http://there:1', lib={answers})))")
+    assert program.start(NAME, lib) == Started("http://there:1", own_jars=own)
 
 
 @pytest.mark.parametrize(("answer", "why"), [

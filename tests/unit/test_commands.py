@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_a_run_by_hand_never_writes_what_readers_see(home: Path, branch: str) ->
 
 def remember(*attempts: Attempt, publication: Publication | None = None) -> None:
     store = Store(load_settings().store)
-    lease = store.acquire("flights", "test", 0.0, 1e12)
+    lease = store.acquire("flights", "test", 1e12)
     assert lease
     store.add_release(lease, Release("flights", 1, "f", 0.0, {}))
     store.save(lease, *attempts)
@@ -133,6 +134,14 @@ def test_audit_asks_for_exactly_what_is_published(home: Path, monkeypatch: pytes
     assert asked == [auditing.Subject({"t": 2}, {"flights": {0: 100}})]
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line]
     assert rows == [["records", "100"], ["rows", "96"], ["duplicates", "4"], ["unaccounted", "0"]]
+
+
+def test_audit_says_that_publishing_has_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(ACTIVE, publication=PUBLICATION)
+    audited(monkeypatch, 0)
+    monkeypatch.setattr(running, "look", lambda *_: SimpleNamespace(stopped="stopped: why"))
+    assert run("audit", "flights").output.splitlines()[-1] == "stopped: why"
+    assert json.loads(run("audit", "flights", "--output", "json").output)["publishing_stopped"] == "stopped: why"
 
 
 def test_audit_fails_for_a_single_offset(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

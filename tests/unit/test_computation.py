@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from jobs.product import Product, load_product, load_release
+from replay import computation
 from replay.computation import fingerprint, parts
-from replay.release import archived_parts, build, computation_parts
+from replay.release import archived_parts, build, code, computation_parts
 from tests.unit.folders import CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 from tests.unit.lake_tables import make_settings
 
@@ -88,6 +89,57 @@ def test_python_and_views_decide_rows_and_other_files_do_not(tmp_path: Path) -> 
     assert of(load_product(tmp_path)) != before
 
 
+PLAN = (Path(__file__).parents[1] / "plans" / "flights.json").read_text()
+
+
+def planned(product: Product, compiled: str = PLAN) -> Product:
+    assert product.resolved
+    return product.model_copy(update={"resolved": product.resolved.model_copy(update={"plan": compiled})})
+
+
+def renumbered(compiled: str) -> str:
+    """The same operators, with other numbers and descriptions."""
+    plan = json.loads(compiled)
+    for node in plan["nodes"]:
+        node["id"] += 1000
+        node["description"] = "words"
+    for edge in plan["edges"]:
+        edge["source"] += 1000
+        edge["target"] += 1000
+    return json.dumps(plan)
+
+
+def test_with_a_plan_the_text_of_sql_does_not_count(tmp_path: Path) -> None:
+    before, other = write(tmp_path / "a"), write(tmp_path / "b", sql=SQL.replace("a, 'x", "a + 0, 'x"))
+    assert of(planned(before)) == of(planned(other, renumbered(PLAN)))
+    assert of(planned(before)) != of(before)
+
+
+def test_each_table_has_its_own_part_of_the_plan() -> None:
+    before = computation.plans(PLAN)
+    after = computation.plans(PLAN.replace("PT1H", "PT2H"))
+    assert before.keys() == after.keys() == {"plan/departures", "plan/hourly_departures", "plan/daily_routes"}
+    assert {part for part in before if before[part] != after[part]} == {"plan/hourly_departures"}
+
+
+def test_words_in_python_do_not_count(tmp_path: Path) -> None:
+    product = write(tmp_path)
+    code = b"def f(x):\n    return x + 1\n"
+    said = b'"""A module."""\n\n# why\ndef f(x):\n    """It adds."""\n    return (x + 1)\n'
+    assert of(product, {"udfs/x.py": code}) == of(product, {"udfs/x.py": said})
+    assert of(product, {"udfs/x.py": code}) != of(product, {"udfs/x.py": code.replace(b"1", b"2")})
+
+
+def test_a_byte_of_what_no_job_runs_asks_for_nothing(tmp_path: Path) -> None:
+    product = write(tmp_path / "tiny", settings={**SETTINGS, "functions": {}})
+    names = code(product).keys()
+    assert {"jobs/run.py", "jobs/wiring.py", "jobs/generate.py", "udfs/__init__.py"} <= names
+    assert not {"jobs/safety.py", "jobs/failing.py", "jobs/probe.py", "jobs/check.py", "udfs/privacy.py"} & names
+    clocks = {"f": {"python": "udfs.wall_clock:next_wall_clock", "returns": "INT"}}
+    with_function = write(tmp_path / "other", settings={**SETTINGS, "functions": clocks})
+    assert {n for n in code(with_function) if n.startswith("udfs/")} == {"udfs/__init__.py", "udfs/wall_clock.py"}
+
+
 def test_a_string_that_other_lexers_think_open_is_compared_as_text(tmp_path: Path) -> None:
     """In Flink's SQL the first string is a backslash; for other lexers it goes on, and '-- z' is a comment."""
     sql = "SELECT '\\' AS a, 'x' || ' -- {} ' AS b FROM orders"
@@ -95,9 +147,9 @@ def test_a_string_that_other_lexers_think_open_is_compared_as_text(tmp_path: Pat
 
 
 def test_an_archived_release_has_the_computation_it_was_built_from(tmp_path: Path) -> None:
-    product = write(tmp_path / "tiny")
-    built = build(make_settings(tmp_path / "home"), product)
+    product, settings = write(tmp_path / "tiny"), make_settings(tmp_path / "home")
+    built = build(settings, product)
     archived = load_release(built.folder)
-    assert archived_parts(built.folder, archived) == computation_parts(product)
-    assert built.computation == fingerprint(computation_parts(product)) != built.fingerprint
+    assert archived_parts(built.folder, archived) == computation_parts(settings, product)
+    assert built.computation == fingerprint(computation_parts(settings, product)) != built.fingerprint
     assert json.loads((built.folder / "release.json").read_text())["computation"] == built.computation

@@ -24,13 +24,18 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Round:
 def test_a_round_looks_once_at_each_attempt_and_publishes_once(one: Round) -> None:
     """One release on standby, one active, both with a new checkpoint."""
     assert one.asked == {"main": 1, "position": 2, "committed": 2, "job": 2, "ends": 1, "standing_clocks": 2,
-                         "late_dropped": 2, "publishable": 2, "publish": 1}
+                         "late_dropped": 2, "publishable": 2, "log_changes": 2, "publish": 1}
 
 
 def test_a_replay_beside_them_costs_one_more_look(tmp_path: Path) -> None:
     asked = rounds(tmp_path, 1, 1, journal=2, replaying=True)[0].asked
     assert asked == {"main": 1, "position": 3, "committed": 3, "job": 3, "ends": 1, "standing_clocks": 3,
-                     "late_dropped": 3, "publishable": 3, "log_problems": 1, "publish": 1, "clocks": 1}
+                     "late_dropped": 3, "publishable": 3, "log_changes": 3, "log_problems": 1, "publish": 1}
+
+
+def test_the_logs_clocks_are_asked_for_in_every_other_round_once_for_both_releases(tmp_path: Path) -> None:
+    found = rounds(tmp_path, PRODUCTS, 4, journal=2, replaying=True)
+    assert [r.asked["clocks"] for r in found] == [0, PRODUCTS, 0, PRODUCTS]
 
 
 def test_what_is_asked_of_the_world_grows_with_the_products_and_no_faster(one: Round, many: Round) -> None:

@@ -8,6 +8,7 @@ another process begins once the dead one's lease has expired, and has to come to
 from __future__ import annotations
 
 import copy
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from typing import Any, cast
 
 import pytest
 from control_steps import deploy, verify, want
-from control_world import CLIENT_SECONDS, Clock, FakeWorld, MortalStore, OneProcess
+from control_world import CLIENT_SECONDS, Clock, FakeWorld, MortalStore, OneProcess, Wall
 from fake_lake import TABLES, FakeLake
 from memory_store import MemoryStore
 
@@ -25,13 +26,17 @@ from replay import intents
 from replay.decide import EXPIRY_SECONDS
 from replay.deploy import Terms, plan
 from replay.errors import ConflictError, KappaError, RefusedError
+from replay.flink import FlinkDownError
 from replay.loop import LEASE_SECONDS, Loop, Patience, WorldLike
 from replay.model import Attempt, Check
+from replay.run_remove import carry_out
 from replay.schedule import FIRST_SECONDS
+from replay.steady_clock import SteadyClock
 from replay.steps import Submit
 from replay.store import StaleLeaseError, Store
 
 END = {0: 100, 1: 90}
+HOUR = 3600.0
 TURNS = 12
 """More than any undisturbed story takes."""
 
@@ -46,7 +51,7 @@ class Scene:
     @classmethod
     def new(cls, *, atomic: bool = True) -> Scene:
         clock = Clock()
-        scene = cls(FakeWorld(clock), MemoryStore(clock))
+        scene = cls(FakeWorld(clock), MemoryStore(Wall(clock)))
         scene.world.lake.atomic = atomic
         scene.world.speed = 100
         return scene
@@ -57,10 +62,18 @@ class Scene:
 
     def copied(self) -> Scene:
         world = copy.deepcopy(replace(self.world, die_at=lambda _: False))
-        return Scene(world, self.store.copied(world.clock))
+        return Scene(world, self.store.copied(Wall(world.clock, self.wall.ahead)))
 
-    def process(self, holder: str) -> Loop:
-        return Loop(cast(WorldLike, OneProcess(self.world)), cast(Store, self.store), self.clock, holder=holder)
+    @property
+    def wall(self) -> Wall:
+        """The database's clock."""
+        return cast(Wall, self.store.now)
+
+    def process(self, holder: str, die_at: Callable[[str], bool] | None = None) -> Loop:
+        """With a clock of its own, and perhaps one that may die or freeze at every write of its own."""
+        store = cast(Store, MortalStore(self.store, die_at) if die_at else self.store)
+        clock = SteadyClock(self.store.seconds(), self.clock)
+        return Loop(cast(WorldLike, OneProcess(self.world)), store, clock, holder=holder)
 
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on where a process died."""
@@ -86,14 +99,8 @@ class Scene:
         }
 
 
-def mortal(scene: Scene, die_at: Callable[[str], bool]) -> Loop:
-    """A process that may die or freeze at every write of its own, and wherever its world says."""
-    store = cast(Store, MortalStore(scene.store, die_at))
-    return Loop(cast(WorldLike, OneProcess(scene.world)), store, scene.clock, holder="first")
-
-
 def _branch(attempts: tuple[Attempt, ...], job_id: str) -> str:
-    return next(a.name for a in attempts if job_id in a.job_ids)
+    return next((a.name for a in attempts if job_id in a.job_ids), "of a product that is gone")
 
 
 def pass_time(scene: Scene, loop: Loop) -> None:
@@ -167,7 +174,7 @@ def record(story: Story) -> tuple[dict[str, Any], list[Boundary]]:
     scene, _ = begun(story)
     recorder = Recorder(scene)
     scene.world.die_at = recorder
-    loop = mortal(scene, recorder)
+    loop = scene.process("first", recorder)
     story.happens(loop, scene.world)
     recorder.commanded = True
     for _ in range(outcomes.index(end) + 1):
@@ -196,8 +203,8 @@ def freeze_at(story: Story, position: int, end: dict[str, Any]) -> str:
     scene = _stage(story.before, story.atomic).copied()
     frost = Frostbite(scene, position, story, end)
     scene.world.die_at = frost
-    loop = mortal(scene, frost)
-    with suppress(StaleLeaseError, RefusedError):
+    loop = scene.process("first", frost)
+    with suppress(StaleLeaseError, RefusedError, FlinkDownError):
         story.happens(loop, scene.world)
     frost.commanded = True
     for _ in range(TURNS):
@@ -238,17 +245,18 @@ def lake_content(lake: FakeLake, snapshot: int, partition: int) -> int:
     return found.content.get(partition, 0) if found else 0
 
 
-def carry_on(scene: Scene, story: Story, end: dict[str, Any], commanded: bool, why: str) -> None:
-    """Another process, once the lease has expired."""
+def carry_on(scene: Scene, story: Story, end: dict[str, Any], commanded: bool, why: str, hours: int = 0) -> None:
+    """Another process, once the lease has expired; should it not come to the end, so many hours later once more."""
     scene.clock.time += LEASE_SECONDS + 1
     second = scene.process("second")
     if story.command and not commanded:
         with suppress(RefusedError):
             story.happens(second, scene.world)
-    for _ in range(60):
+    for turn in range(60):
         pass_time(scene, second)
         if scene.outcome() == end:
             break
+        scene.clock.time += hours * HOUR if turn == 30 else 0
     else:
         assert scene.outcome() == end, why
     assert steps_back(scene) <= story.back, why
@@ -319,6 +327,21 @@ def abort(loop: Loop, _: FakeWorld) -> None:
 
 def retire(loop: Loop, _: FakeWorld) -> None:
     want(loop, lambda s: intents.retire(s, "r1-a1"))
+
+
+def remove(loop: Loop, world: FakeWorld) -> None:
+    removing(loop, world, keep_tables=False)
+
+
+def remove_but_tables(loop: Loop, world: FakeWorld) -> None:
+    removing(loop, world, keep_tables=True)
+
+
+def removing(loop: Loop, world: FakeWorld, *, keep_tables: bool) -> None:
+    """Somebody gives the command again until there is no such product."""
+    if loop.store.load("flights").releases:
+        carry_out(loop, "flights", keep_tables=keep_tables, by="me", sleep=lambda _: setattr(
+            world.clock, "time", world.clock.time + 1))
 
 
 def third_release(loop: Loop, world: FakeWorld) -> None:
@@ -393,6 +416,10 @@ STORIES = {
     "abort what waits for a person": Story(waiting, abort),
     "retire": Story(two, retire),
     "retire on a cluster of its own": Story(on_clusters_of_their_own(two), retire),
+    "remove": Story(two, remove),
+    "remove while a candidate replays": Story(replaying, remove),
+    "remove a product on clusters of its own": Story(on_clusters_of_their_own(two), remove),
+    "remove all but the tables": Story(two, remove_but_tables),
     "a shadow": Story(deployed, shadow),
     "a shadow of the schedule": Story(deployed, verification_is_due, command=False, leaves_nothing=True),
     "a shadow of the schedule on a cluster of its own": Story(
@@ -422,3 +449,80 @@ def test_frozen_at_every_boundary_it_changes_nothing_when_it_thaws(story: Story)
     end, boundaries = record(story)
     for position in range(1, boundaries[-1].position + 1):
         assert freeze_at(story, position, end) or story.leaves_nothing
+
+
+# Clocks that jump
+
+@dataclass
+class Jump:
+    """At the nth boundary somebody sets the clock of the database."""
+
+    scene: Scene
+    at: int
+    seconds: float
+    passed: int = 0
+
+    def __call__(self, where: str) -> bool:
+        self.passed += 1
+        if self.passed == self.at:
+            self.scene.wall.ahead = self.seconds
+        return False
+
+
+class Tidied(dict[str, Any]):
+    """An outcome, or the same with fewer files that nothing needs."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and set(other["files"]) <= set(self["files"]) and {
+            **other, "files": self["files"]} == dict(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def jumps(position: int) -> float:
+    """Forward and back by turns."""
+    return HOUR if position % 2 else -HOUR
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_a_clock_that_jumps_by_an_hour_anywhere_changes_nothing(
+        story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the database's nor, if anybody should ask it, the process's own."""
+    end, boundaries = record(story)
+    for position in range(1, boundaries[-1].position + 1):
+        scene = _stage(story.before, story.atomic).copied()
+        jump = Jump(scene, position, jumps(position))
+        monkeypatch.setattr(time, "time", lambda ahead=jump.seconds, wall=scene.wall: wall() - 2 * ahead)
+        scene.world.die_at = jump
+        loop = scene.process("first", jump)
+        story.happens(loop, scene.world)
+        for _ in range(TURNS):
+            pass_time(scene, loop)
+        assert jump.passed >= position
+        assert scene.outcome() == end, f"{jump.seconds:+.0f} s at {position}"
+        assert steps_back(scene) == story.back
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_killed_while_the_clock_jumps_by_an_hour_it_comes_to_the_same_end(story: Story) -> None:
+    """What is due some time is due an hour later then, and what may go after a while may go already."""
+    end, boundaries = record(story)
+    for boundary in boundaries:
+        scene = boundary.left
+        scene.wall.ahead = jumps(boundary.position)
+        carry_on(scene, story, Tidied(end), boundary.commanded, f"killed and set at {boundary.where}", hours=1)
+
+
+def test_a_candidates_deadline_is_a_time_that_passes_whatever_clocks_say() -> None:
+    """Half an hour of patience, of which ten minutes have passed."""
+    for ahead in (HOUR, -HOUR):
+        scene = Scene.new()
+        scene.world.speed = 0
+        loop = scene.process("first")
+        deploy(loop, scene.world, deadline=loop.now() + HOUR / 2)
+        for minute in range(40):
+            scene.clock.time += 60
+            scene.wall.ahead = ahead if minute >= 10 else 0.0
+            pass_time(scene, loop)
+            over = scene.store.load("flights").attempts[0].stop or scene.store.load("flights").attempts[0].ended
+            assert bool(over) == (scene.clock.time - 1_000.0 > HOUR / 2), f"{ahead:+.0f} s, minute {minute}"

@@ -19,6 +19,7 @@ from replay.decide import (
     lag_seconds,
 )
 from replay.flink import Job
+from replay.log_identity import Topic
 from replay.model import (
     Attempt,
     Checkpoint,
@@ -33,6 +34,7 @@ from replay.model import (
 )
 from replay.observe import Observation, Policy, Seen
 from replay.offsets import latest
+from replay.partitions import with_told
 from replay.steps import (
     Blocked,
     Cancel,
@@ -47,6 +49,8 @@ from replay.steps import (
     NoteForeignOffsets,
     NoteLateDropped,
     NoteMissing,
+    NotePartitions,
+    NoteRefused,
     NoteSubmitting,
     Publish,
     Record,
@@ -91,7 +95,7 @@ def snapshot(checkpoint: int) -> Checkpoint:
 
 
 def positions(*checkpoints: int, offsets: Mapping[str, Mapping[int, int]] = WHOLE) -> tuple[Position, ...]:
-    return tuple(Position(c, offsets, read=offsets) for c in checkpoints)
+    return tuple(Position(c, offsets, at=NOW - 1, read=offsets) for c in checkpoints)
 
 
 def publication(checkpoint: int, finished: float | None = 1.0, attempt: int = 1, **fields: Any) -> Publication:
@@ -115,7 +119,25 @@ MISSING = running(missing_since=NOW - MISSING_SECONDS - 1, positions=positions(6
 RESUMED_LONG_AGO = replace(SENT_LONG_AGO, state=State.replaying, job_ids=("a", "b"), restore="c7")
 LIVE = running(state=State.active, positions=positions(6, 7))
 STANDBY = replace(LIVE, state=State.standby)
-WEARY = replace(LIVE, resumes=3)
+WEARY = replace(LIVE, resumes=3, submitted_at=NOW - 59)
+RESTED = replace(WEARY, submitted_at=NOW - 60)
+WEARIER = replace(WEARY, resumes=5, submitted_at=NOW - 239)
+WEARIEST = replace(WEARY, resumes=5000, submitted_at=NOW - 3600)
+IN_VAIN = ("r1-a1: {}; {} resumptions in a row came to no checkpoint, the next one follows {} s after the last; "
+           "readers keep what they see")
+BACK = attempt(state=State.active, job_ids=("a", "b"), restore="c7", submitted_at=NOW - 119)
+BACK_STANDBY = replace(BACK, state=State.standby)
+TOLD = replace(BACK, refused="no column x")
+TOLD_OTHERWISE = replace(BACK, refused="no disk")
+TOLD_NOW = replace(TOLD, submitted_at=NOW - 1)
+TOLD_LONG_AGO = replace(TOLD, submitted_at=NOW - 120)
+SENT_BY_ANOTHER_CLOCK = attempt(submitted_at=NOW + LOST_ANSWER_SECONDS + 1)
+SENT_BY_A_CLOCK_AHEAD = attempt(submitted_at=NOW + LOST_ANSWER_SECONDS)
+MISSED_BY_ANOTHER_CLOCK = running(missing_since=NOW + LOST_ANSWER_SECONDS + 1, positions=positions(6, 7))
+FIRST_BY_ANOTHER_CLOCK = replace(LIVE, resumes=0, submitted_at=NOW + 3600)
+WEARY_BY_ANOTHER_CLOCK = replace(WEARY, submitted_at=NOW + 60)
+REFUSED_AGAIN = "r1-a1: its resumption was refused, and readers keep what they see: no column x; {}"
+EVERY = REFUSED_AGAIN.format("it is tried again every 120 s")
 FAILED = "its job became FAILED, and not by this controller: boom"
 CANCELED = "its job became CANCELED, and not by this controller"
 LOST = "the cluster lost its job"
@@ -124,6 +146,18 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
 
 @pytest.mark.parametrize(("a", "s", "expected"), [
     pytest.param(NEVER, GONE, Submit(NEVER), id="never submitted"),
+    pytest.param(SENT_BY_ANOTHER_CLOCK, GONE, NoteSubmitting(SENT_BY_ANOTHER_CLOCK),
+                 id="submitted, by a clock that was set back since"),
+    pytest.param(SENT_BY_A_CLOCK_AHEAD, GONE, Wait("r1-a1: asking Flink whether the submission arrived"),
+                 id="submitted, by a clock that is ahead of this one"),
+    pytest.param(MISSED_BY_ANOTHER_CLOCK, Seen(job=None, retained={7: "c7"}),
+                 NoteMissing(MISSED_BY_ANOTHER_CLOCK, missing=True), id="missing, by a clock that was set back since"),
+    pytest.param(FIRST_BY_ANOTHER_CLOCK, seen(0, "CANCELED", retained={7: "c7"}),
+                 Resume(FIRST_BY_ANOTHER_CLOCK, 7, "c7", CANCELED),
+                 id="ended, submitted by a clock that was set back since"),
+    pytest.param(WEARY_BY_ANOTHER_CLOCK, seen(0, "CANCELED", retained={7: "c7"}),
+                 Resume(WEARY_BY_ANOTHER_CLOCK, 7, "c7", CANCELED),
+                 id="ended again, submitted by a clock that was set back since"),
     pytest.param(NEVER, seen(), Confirm(NEVER), id="submitted by a process that died before it said so"),
     pytest.param(SENT, seen(), Confirm(SENT), id="arrived"),
     pytest.param(SENT, GONE, Wait("r1-a1: asking Flink whether the submission arrived"), id="answer lost, may arrive"),
@@ -134,6 +168,18 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
     pytest.param(SENT, Seen(client=Answer(trouble="killed")),
                  Wait("r1-a1: asking Flink whether the submission arrived: killed", notable=True), id="client killed"),
     pytest.param(SENT, REFUSED, GiveUp(SENT, State.failed, "no column x"), id="refused"),
+    pytest.param(BACK, REFUSED, NoteRefused(BACK, "no column x"), id="what readers see is not given up"),
+    pytest.param(BACK_STANDBY, REFUSED, NoteRefused(BACK_STANDBY, "no column x"),
+                 id="nor what they can be taken back to"),
+    pytest.param(TOLD_OTHERWISE, REFUSED, NoteRefused(TOLD_OTHERWISE, "no column x"), id="refused for another reason"),
+    pytest.param(TOLD, REFUSED, Wait(EVERY, notable=True), id="refused a moment ago"),
+    pytest.param(TOLD, GONE, Wait(EVERY, notable=True), id="refused, says another controller's client"),
+    pytest.param(TOLD_LONG_AGO, REFUSED, Submit(TOLD_LONG_AGO), id="refused, and tried again"),
+    pytest.param(TOLD_NOW, SUBMITTING, Wait(REFUSED_AGAIN.format("flink run is at work again"), notable=True),
+                 id="refused, and being tried again"),
+    pytest.param(TOLD_LONG_AGO, replace(REFUSED, retained={7: "c7", 8: "c8"}), Resume(TOLD_LONG_AGO, 8, "c8", LOST),
+                 id="refused, but it ran: never the same id"),
+    pytest.param(TOLD, seen(), Confirm(TOLD), id="refused, but it runs"),
     pytest.param(SENT, replace(seen(), client=Answer(refused="said the second client")), Confirm(SENT),
                  id="what runs was not refused"),
     pytest.param(SENT_LONG_AGO, GONE, Submit(SENT_LONG_AGO), id="never arrived: same id again"),
@@ -177,8 +223,15 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
                  StartOver(LIVE, f"{CANCELED} after checkpoint 7, and of its checkpoints none was kept"),
                  id="the live one cannot be resumed"),
     pytest.param(WEARY, seen(status="FAILED", retained={7: "c7"}),
-                 GiveUp(WEARY, State.failed, f"{FAILED}; 3 resumptions in a row came to no checkpoint"),
-                 id="resuming it again and again helps nothing"),
+                 Wait(IN_VAIN.format(FAILED, 3, 60), notable=True), id="resumed in vain: not at once again"),
+    pytest.param(replace(WEARY, state=State.standby), seen(status="FAILED", retained={7: "c7"}),
+                 Wait(IN_VAIN.format(FAILED, 3, 60), notable=True), id="a standby neither"),
+    pytest.param(RESTED, seen(status="FAILED", retained={7: "c7"}), Resume(RESTED, 7, "c7", FAILED),
+                 id="resumed in vain: again after a minute"),
+    pytest.param(WEARIER, seen(status="FAILED", retained={7: "c7"}),
+                 Wait(IN_VAIN.format(FAILED, 5, 240), notable=True), id="resumed in vain: ever less often"),
+    pytest.param(WEARIEST, seen(status="FAILED", retained={7: "c7"}), Resume(WEARIEST, 7, "c7", FAILED),
+                 id="resumed in vain: once an hour for ever"),
     pytest.param(STANDBY, seen(status="FAILED"),
                  GiveUp(STANDBY, State.failed, f"{FAILED} after checkpoint 7, and of its checkpoints none was kept"),
                  id="nobody replays a standby"),
@@ -192,8 +245,31 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
     pytest.param(running(restarts=4), seen(job=Job("a", "RUNNING", restarts=4)), Wait("r1-a1: replaying"),
                  id="restarts before its last checkpoint are forgiven"),
     pytest.param(LIVE, seen(job=Job("a", "RUNNING", restarts=9, checkpoint=7), publishable=()),
-                 Wait("r1-a1: waiting for the next checkpoint in every table"), id="readers depend on it"),
-    pytest.param(running(), seen(status="RESTARTING"), Wait("r1-a1: replaying"), id="Flink restarts it itself"),
+                 Wait("r1-a1: waiting for the next checkpoint in every table; its job was restarted 9 times since its "
+                      "newest checkpoint: Flink does not say why", notable=True), id="readers depend on it"),
+    pytest.param(running(), seen(job=Job("a", "RUNNING", restarts=1, error="disk full")),
+                 Wait("r1-a1: replaying; its job was restarted once since its newest checkpoint: disk full", True),
+                 id="runs again"),
+    pytest.param(running(), seen(job=Job("a", "RESTARTING", error="disk full")),
+                 Wait("r1-a1: replaying; its job is RESTARTING: disk full", True), id="Flink restarts it itself"),
+    pytest.param(running(submitted_at=NOW - 191), seen(),
+                 Wait("r1-a1: replaying; its job has completed no checkpoint for 3 min 11 s, and should every 1 min: "
+                      "kappa logs jobmanager says why", True), id="a replay without a checkpoint"),
+    pytest.param(running(submitted_at=NOW - 190), seen(), Wait("r1-a1: replaying"), id="a replay that is to have one"),
+    pytest.param(replace(LIVE, positions=(Position(7, WHOLE, NOW - 41),)), seen(7, publishable=()),
+                 Wait("r1-a1: waiting for the next checkpoint in every table; its job has completed no checkpoint for "
+                      "41 s, and should every 10 s: kappa logs jobmanager says why", True), id="the live one stands"),
+    pytest.param(replace(LIVE, positions=(Position(7, WHOLE, NOW - 40),)), seen(7, publishable=()),
+                 Wait("r1-a1: waiting for the next checkpoint in every table"), id="the live one is to have one"),
+    pytest.param(replace(LIVE, submitted_at=NOW - 40, positions=(Position(7, WHOLE, NOW - 999),)), seen(publishable=()),
+                 Wait("r1-a1: waiting for the next checkpoint in every table"),
+                 id="one that was resumed is to have one"),
+    pytest.param(running(), seen(held_back="results wait for rates"),
+                 Wait("r1-a1: replaying; results wait for rates", True), id="results wait for a partition"),
+    pytest.param(SENT, replace(SUBMITTING, held_back="results wait for rates"),
+                 Wait("r1-a1: flink run is at work; results wait for rates", True), id="and will, once it is there"),
+    pytest.param(replace(LIVE, stop=State.retired), seen(status="CANCELLING", held_back="results wait for rates"),
+                 Wait("r1-a1: its job is being cancelled"), id="nobody waits for one that ends"),
 ])
 def test_a_job_in_trouble(a: Attempt, s: Seen, expected: Step) -> None:
     assert step(a, s) == expected
@@ -257,6 +333,24 @@ def test_records_that_operators_dropped_are_remembered_before_the_position() -> 
     assert step(known, more) == NoteLateDropped(known, {"WindowJoin[9]": 2, "GlobalWindowAggregate[8]": 3})
 
 
+def test_partitions_that_a_topic_gained_are_told_of_before_anything_is_published() -> None:
+    """As long as the attempt is of before, wherever what product.yaml says rests on their number."""
+    grown = {topic: dict.fromkeys(range(9), 0) for topic in WHOLE}
+    topic = next(iter(WHOLE))
+    known = replace(ONCE_NEAR, log={topic: Topic("id", {}, 2, 2)})
+    news = replace(seen(1), ends=grown)
+    told = step(known, news)
+    assert isinstance(told, NotePartitions)
+    assert told.counts == {topic: 9}
+    after = replace(known, log=with_told(known.log, told.counts))
+    assert step(after, news) == Wait("r1-a1: replaying")
+    policy = replace(news.policy, together={topic: "keyed_by: [shop]"})
+    waits = step(after, replace(news, policy=policy))
+    assert isinstance(waits, Wait)
+    assert waits.notable
+    assert "and keyed_by: [shop] in product.yaml does not hold; kappa audit counts" in waits.reason
+
+
 CAUGHT_UP = running(state=State.caught_up, positions=positions(4, 5), near=2)
 AUDITED = replace(CAUGHT_UP, state=State.audited, audited_checkpoint=5)
 AUDITED_LONG_AGO = replace(AUDITED, audited_checkpoint=3)
@@ -299,6 +393,27 @@ def test_a_successor_waits_until_it_covers_what_readers_see() -> None:
     ahead = publication(9, attempt=7, covered={**WHOLE, "flights": {0: 101, 1: 100}}, after=SHOWN)
     got = step(AUDITED, seen(5, publishable=(snapshot(5),)), ahead, main=SHOWN, genesis=False)
     assert isinstance(got, Wait)
+
+
+@pytest.mark.parametrize(("before", "since", "publishes"), [
+    pytest.param((), (4, 5), False, id="it has had two checkpoints since"),
+    pytest.param((2, 3), (4, 5), False, id="earlier ones do not count"),
+    pytest.param((), (4, 5, 6), True, id="none of three could be checked"),
+])
+def test_the_active_attempt_waits_for_one_that_is_to_be_checked_but_not_for_ever(
+        before: tuple[int, ...], since: tuple[int, ...], publishes: bool) -> None:
+    older = tuple(replace(p, at=NOW - 20) for p in positions(*before))
+    successor = replace(CAUGHT_UP, release=2, job_ids=("b",), positions=(*older, *positions(*since)))
+    releases = tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2))
+    state = ProductState("flights", releases, (ACTIVE, successor), (publication(4, finished=NOW - 10),))
+    looked = Observation({"r1-a1": seen(5, publishable=(snapshot(5), snapshot(4))), "r2-a1": seen(since[-1])},
+                         SHOWN, False)
+    got = decide(state, looked, NOW)
+    if publishes:
+        assert got == Publish(ACTIVE, snapshot(5), WHOLE, SHOWN)
+    else:
+        assert isinstance(got, Wait)
+        assert "r1-a1: publishes nothing until r2-a1 is checked" in got.reason
 
 
 @pytest.mark.parametrize(("publications", "main", "genesis"), [
@@ -384,7 +499,7 @@ UNWANTED = running(stop=State.aborted)
 
 
 @pytest.mark.parametrize(("a", "s", "expected"), [
-    pytest.param(UNWANTED, seen(), Cancel(UNWANTED), id="cancel its job"),
+    pytest.param(UNWANTED, seen(), Cancel(UNWANTED, (UNWANTED.job_id,)), id="cancel its job"),
     pytest.param(UNWANTED, seen(status="CANCELLING"), Wait("r1-a1: its job is being cancelled"), id="wait for it"),
     pytest.param(UNWANTED, seen(status="CANCELED"), End(UNWANTED), id="its job is gone"),
     pytest.param(UNWANTED, GONE, End(UNWANTED), id="its job was lost"),
@@ -514,8 +629,8 @@ def test_a_position_by_committed_offsets_is_covered_by_later_checkpoints_only() 
     old = replace(CAUGHT_UP, positions=(Position(4, WHOLE), Position(5, WHOLE)))
     assert old.position_of(4) is None
     assert old.position_of(5) == Position(4, WHOLE)
-    assert CAUGHT_UP.position_of(5) == Position(5, WHOLE, read=WHOLE)
-    assert CAUGHT_UP.position_of(9) == Position(5, WHOLE, read=WHOLE)
+    assert CAUGHT_UP.position_of(5) == positions(5)[0]
+    assert CAUGHT_UP.position_of(9) == positions(5)[0]
 
 
 def test_a_log_that_is_not_whole_any_more_keeps_the_candidate_from_readers() -> None:
@@ -544,7 +659,7 @@ def test_a_branch_that_lost_a_checkpoint_was_tampered_with() -> None:
 
 def test_nobody_is_rolled_back_to_a_branch_that_was_tampered_with() -> None:
     back = replace(BACK, tip=snapshot(3))
-    error = "somebody else dropped or moved branch r2-a1: it has commits of other jobs: snapshot 9"
+    error = "branch r2-a1 is not what its job wrote: it has commits of other jobs: snapshot 9"
     assert beside(back, Seen(POLICY, publishable=(), tampered="it has commits of other jobs: snapshot 9")) == GiveUp(
         back, State.failed, error)
     assert isinstance(beside(back, Seen(POLICY, publishable=(snapshot(4),))), GiveUp)
@@ -615,7 +730,8 @@ def test_who_changes_committed_offsets_is_named_and_nothing_else_changes(
 
 @pytest.mark.parametrize("a", [
     pytest.param(running(positions=positions(5)), id="nothing was committed yet"),
-    pytest.param(running(positions=(Position(5, WHOLE),), committed=True), id="by a connector that does not sign"),
+    pytest.param(running(positions=(Position(5, WHOLE, NOW - 1),), committed=True),
+                 id="by a connector that does not sign"),
 ])
 def test_nobody_is_blamed_without_cause(a: Attempt) -> None:
     assert step(a, seen(5, committed=committed("", 0))) == Wait("r1-a1: replaying")
@@ -648,9 +764,18 @@ def test_of_more_standbys_than_wanted_those_are_retired_that_readers_left_first(
 def test_what_is_over_is_cleaned_up_unless_readers_see_it() -> None:
     shown, other = replace(LIVE, state=State.failed), second(running(), state=State.aborted)
     state = ProductState("flights", (), (shown, other), (SHOWN_R1,))
-    assert decide(state, Observation(), NOW) == Clean(other)
+    assert decide(state, Observation(main=SHOWN_R1.after, main_is_genesis=False), NOW) == Clean(other)
     state = replace(state, attempts=(shown, replace(other, cleaned=True)))
     assert decide(state, Observation(), NOW) == Wait("no attempt is running")
+
+
+def test_nothing_is_cleaned_up_while_main_is_not_where_it_should_be() -> None:
+    """What readers are to see again may be on no other ref than a branch that is to go."""
+    shown, other = replace(LIVE, state=State.failed), second(running(), state=State.aborted)
+    state = ProductState("flights", (), (shown, other), (SHOWN_R1,))
+    assert decide(state, Observation(main={"rows": 7}, main_is_genesis=False), NOW) == Blocked(
+        "somebody else moved main of flights: publishing stops here", expected="r1-a1, checkpoint 4: rows=104",
+        found="rows=7", next="put main back to the expected snapshots, and it goes on by itself")
 
 
 OWN = second(attempt(), cluster="flights-r2-a1")

@@ -15,10 +15,11 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from replay import decoding
 from replay.decoding import Decoder, UndecodableError
 from replay.errors import RetryableError
+from replay.settings import RegistrySettings
 
 SCHEMA = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "int"}]}
 READER = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "c", "type": "string", "default": "EUR"}]}
-SETTINGS: Any = SimpleNamespace(registry="http://registry")
+SETTINGS: Any = SimpleNamespace(registry=RegistrySettings(url="http://registry"))
 
 
 def schema(text: str, kind: str | None = "AVRO", references: Any = None) -> Any:

@@ -76,6 +76,43 @@ def test_numbers_that_may_be_no_finite_ones(value: dict[str, Any], constructs: l
     assert found(value) == constructs
 
 
+NEVER_NULL = number("BIGINT NOT NULL", 1)
+PRICE = number("DECIMAL(10, 2) NOT NULL")
+TOO_MANY = "that may have more digits than"
+UNDER_1000 = call("<", call("ABS", NEVER_NULL, to="BIGINT NOT NULL"), literal(1000), to="BOOLEAN")
+UP_TO_1000 = call("<=", call("ABS", NEVER_NULL, to="BIGINT NOT NULL"), literal(1000), to="BOOLEAN")
+SUMMED = aggregate(EVENTS, 0, calls=(agg("SUM", 1),))
+
+
+@pytest.mark.parametrize(("value", "of"), [
+    (cast(NEVER_NULL, "DECIMAL(21, 2) NOT NULL"), None),
+    (cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"), "CAST"),
+    (cast(NEVER_NULL, "DECIMAL(20, 2)"), None),  # NULL, and everything behind it looks for that
+    (call("TRY_CAST", NEVER_NULL, to="DECIMAL(3, 0)"), None),
+    (cast(PRICE, "DECIMAL(8, 0) NOT NULL"), "CAST"),  # 99999999.99 is rounded
+    (cast(PRICE, "DECIMAL(9, 0) NOT NULL"), None),
+    (case(UNDER_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), None),
+    (case(UP_TO_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), "CAST"),
+    (cast(literal("999", "INT NOT NULL"), "DECIMAL(3, 0) NOT NULL"), None),
+    (cast(literal("999.5", "DECIMAL(4, 1) NOT NULL"), "DECIMAL(3, 0) NOT NULL"), "CAST"),
+    (call("+", PRICE, PRICE, to="DECIMAL(11, 2) NOT NULL"), None),
+    (call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"), "+"),
+    (call("*", PRICE, PRICE, to="DECIMAL(20, 4) NOT NULL"), None),
+    (call("*", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 4) NOT NULL"), "*"),
+    (call("/", PRICE, literal(3), to="DECIMAL(21, 13) NOT NULL"), None),
+    (call("/", number("DECIMAL(38, 2) NOT NULL"), literal("3.00", "DECIMAL(3, 2) NOT NULL"),
+          to="DECIMAL(38, 6) NOT NULL"), "/"),
+])
+def test_decimals_that_are_never_null_have_room(value: dict[str, Any], of: str | None) -> None:
+    assert [c.split()[0] for c in found(value) if TOO_MANY in c] == ([of] if of else [])
+
+
+def test_a_sum_has_twelve_digits_more_than_its_values() -> None:
+    mean = call("/", number("DECIMAL(38, 2) NOT NULL", 1), literal(3), to="DECIMAL(38, 6) NOT NULL")
+    assert not found(mean, SUMMED)
+    assert found(mean, EVENTS)
+
+
 def smaller_than(bound: str, value: dict[str, Any] = X) -> dict[str, Any]:
     return call("<=", call("ABS", value, to=value["type"]), literal(bound, "DOUBLE NOT NULL"), to="BOOLEAN")
 
@@ -142,6 +179,27 @@ def by(divisor: dict[str, Any], name: str = "/", to: str = "BIGINT") -> dict[str
 ])
 def test_divisors(value: dict[str, Any], safe: bool) -> None:
     assert [c.partition(" ")[2] for c in found(value)] == [] if safe else ["by what may be zero"]
+
+
+def test_null_divided_by_a_count_of_nothing_is_null() -> None:
+    """As Flink computes AVG OVER, VAR_POP and STDDEV_SAMP."""
+    total, count, other = number("BIGINT", 1), number("BIGINT", 2), number("BIGINT", 3)
+    before = aggregate(EVENTS, 0, calls=[agg("SUM", 1), agg("COUNT", 1), agg("COUNT", 0)])
+    squares = call("-", total, call("/", call("*", total, total), count))
+    assert found(call("/", total, count), before) == found(call("/", squares, count), before) == []
+    assert found(call("/", total, other), before) == ["/ by what may be zero"]  # of something else
+    assert found(call("/", literal(1), count), before) == ["/ by what may be zero"]
+    assert found(call("/", total, count)) == ["/ by what may be zero"]  # no aggregate's
+    fewer = aggregate(EVENTS, 0, calls=[agg("SUM", 1), {**agg("COUNT", 1), "filterArg": 0}])
+    assert found(call("/", total, count), fewer) == ["/ by what may be zero"]
+    positive = call(">", count, literal(0), to="BOOLEAN")
+    assert found(call("/", case(positive, total, NULL), count)) == []
+    assert found(call("/", case(positive, total, literal(0)), count)) == ["/ by what may be zero"]
+    is_one = call("=", count, literal(1), to="BOOLEAN")
+    less = call("-", count, literal(1))
+    assert found(call("/", total, case(is_one, NULL, less))) == []
+    assert found(call("/", total, less)) == ["/ by what may be zero"]
+    assert found(call("/", total, case(is_one, NULL, call("-", count, literal(2))))) == ["/ by what may be zero"]
 
 
 def test_a_window_counts_at_least_one_row() -> None:

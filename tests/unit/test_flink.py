@@ -66,6 +66,13 @@ def job_answers(state: str = "RUNNING", restarts: int = 0, completed: int | None
     }
 
 
+def test_jobs_that_may_still_run() -> None:
+    statuses = {"a": "RUNNING", "b": "CANCELED", "c": "CANCELLING", "d": "RUNNING"}
+    jobs = [{"id": i, "status": s} for i, s in statuses.items()]
+    assert flink({"/jobs": {"jobs": jobs}}).not_ended(("a", "b", "c", "e")) == ("a", "c")
+    assert flink({}).not_ended(("a",)) == ()
+
+
 @pytest.mark.parametrize(("answers", "expected"), [
     pytest.param(job_answers(), Job("j", "RUNNING", checkpoint=7), id="well"),
     pytest.param(job_answers(completed=None), Job("j", "RUNNING"), id="restored only"),
@@ -165,5 +172,10 @@ def test_only_whole_checkpoints_of_the_attempts_jobs_are_kept(tmp_path: Path) ->
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     root = tmp_path.as_uri()
-    assert retained_checkpoints(root, ("a", "b")) == {3: f"{root}/a/chk-3", 4: f"{root}/b/chk-4"}
-    assert retained_checkpoints(f"{root}/missing", ("a",)) == {}
+    assert retained_checkpoints(settings(tmp_path), root, ("a", "b")) == {3: f"{root}/a/chk-3", 4: f"{root}/b/chk-4"}
+    assert retained_checkpoints(settings(tmp_path), f"{root}/missing", ("a",)) == {}
+
+
+def test_memory_is_that_of_all_taskmanagers() -> None:
+    two = [{"memoryConfiguration": {"totalProcessMemory": n}} for n in (3, 4)]
+    assert flink({"/taskmanagers": {"taskmanagers": two}}).memory() == 7

@@ -146,9 +146,9 @@ def test_computed_columns_come_behind_what_they_are_computed_of(tmp_path: Path) 
 
 
 def test_the_name_in_kafka_is_a_value(tmp_path: Path) -> None:
-    product = write(tmp_path, settings=topics(topic="pg.it's.orders"))
-    assert "'pg.it''s.orders' AS `log_topic`" in generate.topic_view(product, "orders")
-    assert "CAST('pg.it''s.orders' AS STRING) AS `log_topic`" in generate.rejects_query(product)
+    product = write(tmp_path, settings=topics(topic="pg.public.orders-2"))
+    assert "'pg.public.orders-2' AS `log_topic`" in generate.topic_view(product, "orders")
+    assert "CAST('pg.public.orders-2' AS STRING) AS `log_topic`" in generate.rejects_query(product)
     assert "CREATE TEMPORARY VIEW `orders`" in generate.topic_view(product, "orders")
 
 
@@ -183,6 +183,8 @@ def test_the_schema_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("settings", "message"), [
     pytest.param(topics(columns={"A": "1"}), "topics.orders.columns: a name that the schema does not have, found a",
                  id="computed twice"),
+    pytest.param(topics(columns={"log_Offset": "1"}),
+                 "topics.orders.columns: a name that no topic has by itself, found log_Offset", id="the log's"),
     pytest.param(topics(identity=["aa"]), "topics.orders.identity: a column (did you mean a?), found aa",
                  id="identity"),
     pytest.param(topics(identity=["zzzz"]), "topics.orders.identity: a column (one of a, at), found zzzz",

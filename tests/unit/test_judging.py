@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.product import Topic
-from replay.judging import REASONS, Reject, milliseconds, rightly_rejected, waits_until
+from replay.judging import REASONS, Reject, digest, milliseconds, rightly_rejected, waits_until
 
 HOUR = 3_600_000
 APPENDED = 100 * HOUR
@@ -21,7 +21,7 @@ def at(ms: int | None) -> dict[str, Any]:
 
 def judged(reason: str, record: dict[str, Any] | None, *, topic: Topic = TOPIC, payload: bytes = b"x",
            value: bytes | None = b"x") -> bool:
-    return rightly_rejected(topic, Reject(0, 1, reason, payload), APPENDED, value, record)
+    return rightly_rejected(topic, Reject(reason, digest(payload)), APPENDED, value, record)
 
 
 LATE, ON_TIME, AHEAD = at(APPENDED - HOUR - 1), at(APPENDED - HOUR), at(APPENDED + 24 * HOUR + 1)
@@ -62,10 +62,10 @@ def test_of_a_computed_time_only_flinks_sql_knows(reason: str, time: str | None)
 
 
 def test_every_reason_has_a_class() -> None:
-    assert {Reject(0, 0, f"{begin}: …", b"").kind for begin in REASONS} == {
+    assert {Reject(f"{begin}: …", b"").kind for begin in REASONS} == {
         "undecodable", "late", "out_of_order", "ahead", "no_time", "no_key"}
-    assert Reject(0, 0, "ahead", b"").kind == "ahead"
-    assert Reject(0, 0, "because: late", b"").kind == "unknown"
+    assert Reject("ahead", b"").kind == "ahead"
+    assert Reject("because: late", b"").kind == "unknown"
 
 
 @pytest.mark.parametrize(("time", "expected"), [

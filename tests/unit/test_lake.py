@@ -10,7 +10,7 @@ from pyiceberg.catalog import Catalog
 from jobs.product import Product
 from replay import lake, table_changes
 from replay.errors import ConfigError, ConflictError, RefusedError
-from tests.unit.lake_tables import JOB, make_product, publish, sink, sink_all
+from tests.unit.lake_tables import COLUMNS, JOB, make_product, publish, sink, sink_all
 
 
 @pytest.fixture
@@ -52,6 +52,13 @@ def test_only_checkpoints_in_all_tables_are_publishable_newest_first(catalog: Ca
     sink(catalog, "orders", "r1-a1", 3)
     found = lake.publishable(catalog, product, "r1-a1", [JOB])
     assert [(c.id, dict(c.snapshots)) for c in found] == [(2, two), (1, one)]
+
+
+def test_tables_that_are_being_made_have_no_checkpoints(catalog: Catalog, tmp_path: Path) -> None:
+    whole = make_product(tmp_path)
+    assert lake.publishable(catalog, whole, "r1-a1", [JOB]) == []
+    table_changes.ensure(catalog, make_product(tmp_path, columns={"orders": COLUMNS["orders"]}))
+    assert lake.publishable(catalog, whole, "r1-a1", [JOB]) == []
 
 
 def test_checkpoints_of_other_branches_do_not_count(catalog: Catalog, product: Product) -> None:
@@ -102,3 +109,15 @@ def test_a_product_without_tables(catalog: Catalog, tmp_path: Path) -> None:
     assert e.value.as_dict() == {"error": "ConfigError", "message": "product shop has no tables yet",
                                  "expected": "the tables of a deployed product",
                                  "found": "no table orders, totals, rejects", "next": "kappa deploy shop"}
+
+
+def test_the_rows_of_a_snapshot_are_those_of_its_branch(catalog: Catalog, product: Product) -> None:
+    lake.create_branch(catalog, product, "r1-a1")
+    lake.create_branch(catalog, product, "r2-a1")
+    one = sink(catalog, "orders", "r1-a1", 1, [{"id": 1}, {"id": 2}])
+    two = sink(catalog, "orders", "r1-a1", 2, [{"id": 3}])
+    other = sink(catalog, "orders", "r2-a1", 1, [{"id": 4}])
+    metadata = catalog.load_table("shop.orders").metadata
+    genesis = metadata.refs[lake.GENESIS].snapshot_id
+    assert [lake.rows(metadata, s) for s in (genesis, one, two, other)] == [0, 2, 3, 1]
+    assert lake.rows(metadata, None) is None

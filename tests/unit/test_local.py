@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import io
 import shlex
 import socket
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
-from local import flink, jars, kafka, preflight, registry, stack, tail
+from local import doctor, flink, jars, kafka, preflight, registry, stack, tail
 from local.jars import Jar
 from local.layout import Layout, Ports
+from local.preflight import Problem
 from local.supervise import Program, configuration
+from replay import service_log
 from replay.errors import ConfigError, KappaError
 from replay.settings import load_settings
 
@@ -32,7 +36,7 @@ def _cached(cache: Path, content: bytes) -> Path:
 
 def test_the_lock_pins_every_part_by_sha256() -> None:
     pinned = jars.read_lock()
-    assert {part for jar in pinned for part in jar.parts} == {"kafka", "registry", "flink", "build", "test"}
+    assert {part for jar in pinned for part in jar.parts} == {"kafka", "registry", "flink", "build", "s3", "test"}
     assert all(len(jar.sha256) == 64 and int(jar.sha256, 16) >= 0 and jar.size > 0 for jar in pinned)
     assert len({jar.coordinate for jar in pinned}) == len(pinned)
 
@@ -96,8 +100,8 @@ def _downloaded(scratch: Path, content: bytes) -> Path:
 
 def test_every_port_is_its_own() -> None:
     ports = [port for ports in Ports(19_000).of.values() for port in ports]
-    assert len(set(ports)) == len(ports) == 9
-    assert min(ports) == 19_080 and max(ports) == 19_093
+    assert len(set(ports)) == len(ports) == 10
+    assert min(ports) == 19_080 and max(ports) == 19_094
 
 
 def test_the_port_base_is_remembered(tmp_path: Path) -> None:
@@ -233,8 +237,55 @@ def test_the_end_of_a_log_is_printed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "two\nthree\n"
 
 
+LOG = """\
+2026-11-26 23:59:59Z info    controller started  holder=vm:19410:fb3db7 metrics=http://127.0.0.1:19094/metrics
+2026-11-27 04:51:50Z warning flights r1-a1: replaying; results wait for weather: the clock \
+of its partition 0 is at 2013-01-01 03:00:00Z, 6 h behind flights  job=1a2b3c4d
+2026-11-27 04:51:52Z error   flights: ZeroDivisionError: division by zero
+  Traceback (most recent call last):
+{"event": "started", "level": "info"}
+"""
+
+
+def test_the_controllers_log_reads_well_on_80_columns() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    write = tail.TerminalLines(console)
+    for line in LOG.splitlines(keepends=True):
+        write(line)
+    shown = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert max(map(len, shown)) <= 80
+    assert shown == [
+        "2026-11-26",
+        "23:59:59 info    controller started  holder=vm:19410:fb3db7",
+        "                 metrics=http://127.0.0.1:19094/metrics",
+        "2026-11-27",
+        "04:51:50 warning flights r1-a1: replaying; results wait for weather: the clock",
+        "                 of its partition 0 is at 2013-01-01 03:00:00Z, 6 h behind",
+        "                 flights  job=1a2b3c4d",
+        "04:51:52 error   flights: ZeroDivisionError: division by zero",
+        "  Traceback (most recent call last):",
+        '{"event": "started", "level": "info"}',
+    ]
+
+
+def test_what_the_service_writes_is_what_its_log_is_read_as() -> None:
+    event = {"event": "publish", "level": "info", "timestamp": "2026-11-27T04:51:50.1Z", "product": "orders"}
+    assert tail._LINE.match(service_log.line(None, "", event))
+
+
 @pytest.mark.parametrize("name", ["zookeeper", "../secret", "/etc/hostname"])
 def test_only_logs_of_the_stack_are_printed(tmp_path: Path, name: str) -> None:
     (tmp_path / "kafka.log").write_text("")
     with pytest.raises(ConfigError, match="there is no log of"):
         tail.tail(tmp_path, name, 2, follow=False)
+
+
+def test_doctor_names_products_of_which_publishing_waits_for_a_person(tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_stack", lambda _: iter(()))
+    monkeypatch.setattr(doctor.Supervisor, "running", lambda _: True)
+    stopped = {"message": "somebody moved main", "expected": "r1-a1", "found": "t=7", "next": "kappa rollback"}
+    checks = doctor.examine(tmp_path, lambda: [{"product": "fine", "blocked": None},
+                                               {"product": "flights", "blocked": stopped}])
+    (problem,) = next(check.problems for check in checks if check.name == "products")
+    assert problem == Problem("flights: publishing has stopped: somebody moved main", "r1-a1", "t=7", "kappa rollback")

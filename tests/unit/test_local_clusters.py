@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,12 +84,13 @@ def _files(layout: Layout) -> list[str]:
 
 def test_a_cluster_shares_neither_ports_nor_scratch_space_with_the_session_cluster() -> None:
     home = Layout(Path("/srv/kappa"))
-    own = flink.settings(home, clusters.cluster_of(home, NAME, 19_100), "")
+    own = flink.settings(home, clusters.cluster_of(home, NAME, Memory(19_100)), "")
     shared = flink.settings(home, flink.session(home), "")
     differing = {key for key in own if own[key] != shared[key]}
     assert differing == {
         "jobmanager.rpc.port", "blob.server.port", "rest.port", "rest.bind-port", "taskmanager.rpc.port",
         "taskmanager.data.port", "taskmanager.data.bind-port", "taskmanager.resource-id", "io.tmp.dirs", "web.tmpdir",
+            "web.access-control-allow-origin",
         "env.pid.dir", "env.java.opts.jobmanager", "env.java.opts.taskmanager", "jobmanager.memory.process.size",
         "jobmanager.memory.jvm-overhead.min", "taskmanager.memory.process.size",
     }
@@ -122,7 +124,7 @@ def test_no_block_left_is_refused() -> None:
 
 
 def test_a_start_has_both_programs_supervised(local: LocalClusters, layout: Layout, supervisor: FakeSupervisor) -> None:
-    assert local.start(NAME) == "http://127.0.0.1:19100"
+    assert local.start(NAME).rest == "http://127.0.0.1:19100"
     assert supervisor.groups == {NAME: {f"jobmanager-{NAME}": "RUNNING", f"taskmanager-{NAME}": "RUNNING"}}
     parsed = configparser.RawConfigParser()
     parsed.read(layout.cluster_programs / f"{NAME}.conf")
@@ -132,6 +134,49 @@ def test_a_start_has_both_programs_supervised(local: LocalClusters, layout: Layo
     script = layout.flink / "bin" / "taskmanager.sh"
     assert section["command"].endswith(f" -m local.taskmanager {layout.home} {script} start-foreground")
     assert section["stdout_logfile"] == str(layout.logs / f"taskmanager-{NAME}.log")
+
+
+def _lib(folder: Path, *jars: str) -> Path:
+    lib = folder / "lib"
+    lib.mkdir(parents=True)
+    for name in jars or ("flink-dist-2.1.3.jar", "kappa-format.jar"):
+        (lib / name).touch()
+    return lib
+
+
+def test_a_cluster_has_the_jars_that_it_was_started_with(local: LocalClusters, layout: Layout,
+                                                         supervisor: FakeSupervisor) -> None:
+    lib, another = _lib(layout.home / "r2"), _lib(layout.home / "another")
+    _lib(layout.flink)
+    started = local.start(NAME, str(lib))
+    assert started.lib == lib
+    assert local.start(NAME, str(another)).lib == lib, "it runs already"
+    local.live(NAME)
+    (layout.cluster_programs / f"{NAME}.conf").unlink()
+    clusters.write_all(layout)  # as `kappa up` does
+    parsed = configparser.RawConfigParser()
+    parsed.read(layout.cluster_programs / f"{NAME}.conf")
+    for program in (f"jobmanager-{NAME}", f"taskmanager-{NAME}"):
+        assert f'FLINK_LIB_DIR="{lib}"' in parsed[f"program:{program}"]["environment"]
+    supervisor.groups[NAME] = dict.fromkeys(supervisor.groups[NAME], "FATAL")
+    assert local.start(NAME, str(another)).lib == another
+    assert supervisor.added == [NAME, NAME], "its processes get what they are to read now"
+    assert local.start("flights-r3-a1").lib is None
+
+
+@pytest.mark.parametrize("jars", [pytest.param(("flink-dist-2.0.0.jar",), id="of another Flink"),
+                                  pytest.param((), id="gone")])
+def test_a_cluster_that_could_not_start_is_left_to_the_controller(local: LocalClusters, layout: Layout,
+                                                                  jars: tuple[str, ...]) -> None:
+    _lib(layout.flink)
+    lib = _lib(layout.home / "r2", *jars)
+    if not jars:
+        shutil.rmtree(lib)
+    local.start(NAME, str(lib))
+    local.start("orders-r1-a1")
+    clusters.write_all(layout)
+    assert local.names() == {"orders-r1-a1"}
+    assert [file.stem for file in layout.cluster_programs.iterdir()] == ["orders-r1-a1"]
 
 
 def test_supervisord_reads_the_clusters_of_the_home(layout: Layout) -> None:
@@ -167,10 +212,10 @@ def test_a_start_that_was_cut_short_is_finished(local: LocalClusters, layout: La
 
 
 def test_clusters_keep_their_ports(local: LocalClusters, layout: Layout) -> None:
-    assert [local.start(f"flights-r{n}-a1")[-5:] for n in (1, 2, 3)] == ["19100", "19105", "19110"]
+    assert [local.start(f"flights-r{n}-a1").ports.first for n in (1, 2, 3)] == [19_100, 19_105, 19_110]
     local.stop("flights-r2-a1")
-    assert local.start("orders-r1-a1")[-5:] == "19105"
-    assert local.start("flights-r3-a1")[-5:] == "19110"
+    assert local.start("orders-r1-a1").ports.first == 19_105
+    assert local.start("flights-r3-a1").ports.first == 19_110
     assert stack.port_map(layout)["taskmanager-orders-r1-a1"] == (19_108, 19_109)
 
 

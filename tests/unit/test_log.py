@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import IsolationLevel
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 
 from replay import log
+from replay.errors import ConfigError, RetryableError
 
 SETTINGS: Any = SimpleNamespace(registry="http://registry")
 
@@ -25,7 +26,8 @@ def test_questions_share_a_connection() -> None:
     ({"retention.bytes": "1073741824"}, "retention.bytes=-1"),
     ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
     ({"cleanup.policy": "compact,delete"}, "cleanup.policy=delete"),
-], ids=["whole", "kept for a week", "kept to a size", "compacted", "compacted and deleted"])
+    ({"unclean.leader.election.enable": "true"}, "unclean.leader.election.enable=false"),
+], ids=["whole", "kept for a week", "kept to a size", "compacted", "compacted and deleted", "led by who lost records"])
 def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | None) -> None:
     problems = log.config_problems("flights", {**log.TOPIC_CONFIG, **change})
     assert [p.expected for p in problems] == ([complaint] if complaint else [])
@@ -52,3 +54,75 @@ def test_partitions_without_a_record_so_late_are_absent(monkeypatch: pytest.Monk
     monkeypatch.setattr(log, "_ask_offsets_now", answer)
     assert log.offsets_at(SETTINGS, ["flights"], 1_373_000_000_000) == {"flights": {0: 5}}
     assert [spec._value for spec in asked] == [1_373_000_000_000]
+
+
+class Coordinator:
+    """A consumer whose broker has no coordinator for its group at first."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.codes:
+            raise KafkaException(KafkaError(self.codes.pop(0)))
+        return partitions
+
+
+def test_a_group_whose_coordinator_is_not_there_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(log.time, "sleep", slept.append)
+    asked = [TopicPartition("orders", 0, 7)]
+    codes = KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS
+    assert log._committed(cast(Consumer, Coordinator(*codes)), asked) == asked
+    assert slept == [0.2] * 3
+    with pytest.raises(KafkaException):
+        log._committed(cast(Consumer, Coordinator(*[KafkaError.NOT_COORDINATOR] * 10)), asked)
+    with pytest.raises(KafkaException):
+        log._committed(cast(Consumer, Coordinator(KafkaError.GROUP_AUTHORIZATION_FAILED)), asked)
+    assert len(slept) == 13
+
+
+SECURED: Any = SimpleNamespace(kafka={"bootstrap.servers": "b:1", "security.protocol": "SASL_SSL"})
+
+
+def told(settings: Any, code: int) -> str:
+    with pytest.raises(RetryableError) as e, log.asking_broker(settings):
+        raise KafkaException(KafkaError(code, "said"))
+    return str(e.value)
+
+
+def test_what_a_broker_does_not_allow_is_not_told_as_a_broker_that_is_down() -> None:
+    for code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        said = told(SECURED, code)
+        assert "Kafka does not allow what was asked" in said and "next:     kappa acls PRODUCT" in said
+    assert "Kafka does not let this client in" in told(SECURED, KafkaError._AUTHENTICATION)
+
+
+class Connections:
+    """A client whose connections come to nothing, and that says why when it is polled."""
+
+    def __init__(self, why: KafkaError) -> None:
+        self._why = why
+
+    def list_topics(self, timeout: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "no broker"))
+
+    def poll(self, timeout: float) -> None:
+        log._logins.extend([self._why, KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")])
+
+
+@pytest.mark.parametrize(("code", "expected"), [
+    (KafkaError._AUTHENTICATION, "Kafka does not let this client in"), (KafkaError._SSL, "found:    why"),
+    (KafkaError._TRANSPORT, "Kafka does not answer")])
+def test_a_question_that_times_out_tells_of_the_login(
+        monkeypatch: pytest.MonkeyPatch, code: int, expected: str) -> None:
+    monkeypatch.setattr(log, "admin", lambda settings: Connections(KafkaError(code, "why")))
+    assert expected in told(SECURED, KafkaError._TIMED_OUT)
+    plain: Any = SimpleNamespace(kafka={"bootstrap.servers": "b:1"})
+    assert "Kafka does not answer" in told(plain, KafkaError._TIMED_OUT)
+
+
+def test_properties_that_librdkafka_does_not_know_are_named() -> None:
+    with pytest.raises(ConfigError, match="librdkafka does not take") as e:
+        log.admin(cast(Any, SimpleNamespace(kafka={"bootstrap.server": "b:1"})))
+    assert "bootstrap.server" in e.value.found

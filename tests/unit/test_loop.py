@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
 from control_steps import begin, published_to_the_end, turn, want
-from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, MortalStore, OneProcess
+from control_world import NO_ANSWER, Clock, DiedError, FakeJob, FakeWorld, MortalStore, OneProcess
 from fake_lake import TABLES
 
 from jobs.product import LagLimit, Product
@@ -20,31 +19,23 @@ from replay import intents
 from replay.decide import LOST_ANSWER_SECONDS
 from replay.deploy import Terms, plan
 from replay.errors import ConflictError, RefusedError, RetryableError
-from replay.loop import LEASE_SECONDS, MOST_PASSES, Diary, Loop, Pass, WorldLike, describe, heartbeat, serve
-from replay.model import Attempt, Check, Committed, ProductState, State
+from replay.events import Reason
+from replay.loop import LEASE_SECONDS, Loop, WorldLike, heartbeat
+from replay.model import Attempt, Check, Committed, State
 from replay.observe import Observation
-from replay.steps import Blocked, Publish, Submit, Wait
+from replay.steps import Blocked, Step, Submit, Wait, describe
 from replay.store import Store
 from replay.submit import Answer
+from replay.watching import Watcher
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    opened = Store("sqlite://")
+def store(clock: Clock) -> Iterator[Store]:
+    opened = Store("sqlite://", clock)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def world(clock: Clock) -> FakeWorld:
-    return FakeWorld(clock)
 
 
 @pytest.fixture
@@ -99,6 +90,69 @@ def test_a_refused_submission_fails_the_attempt_with_its_cause(loop: Loop, world
     assert (state.attempts[0].state, state.attempts[0].error) == (State.failed, "ValidationException: no column x")
 
 
+REFUSALS: dict[str, Callable[[FakeWorld], object]] = {
+    "by its archive": lambda w: w.changed_archives.add("r1-a1"),
+    "by the client": lambda w: w.submit_fails.extend([Answer(refused="ValidationException: no column x")] * 3),
+}
+
+
+@pytest.mark.parametrize("state", [State.active, State.standby])
+@pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
+def test_a_refused_resumption_of_what_readers_depend_on_is_tried_again_until_it_is_taken(
+        loop: Loop, world: FakeWorld, clock: Clock, refuse: Callable[[FakeWorld], object], state: State) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    if state is State.standby:
+        begin(loop, world, release=2)
+        turn(loop, world, clock, 60)
+    assert loop.store.load("flights").attempt("r1-a1").state is state
+    shown, taken = dict(world.main_now), len(world.submitted)
+    refuse(world)
+    del world.jobs["job-1-0"]
+    assert turn(loop, world, clock, 300).attempt("r1-a1").state is state
+    assert (world.main_now == shown) == (state is State.active), "whatever else readers see goes on"
+    assert len(world.submitted) == taken
+    assert loop.store.load("flights").attempt("r1-a1").refused
+    assert [e.attempt for e in loop.store.events("flights") if e.reason == "refused"] == ["r1-a1"], "noted once"
+    world.changed_archives.clear()
+    world.ends_now = {"flights": {0: 200, 1: 190}}
+    found = turn(loop, world, clock, 300)
+    assert found.attempt("r1-a1").state is state
+    assert len(world.submitted) == taken + 1
+    assert world.jobs[found.attempt("r1-a1").job_id].status == "RUNNING"
+    assert not found.attempt("r1-a1").refused
+    assert published_to_the_end(world, found)
+
+
+def test_a_cluster_that_there_is_no_room_for_is_started_once_there_is(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world, own_cluster=True)
+    turn(loop, world, clock, 30)
+    world.lose_cluster("flights-r1-a1")
+    world.no_room = True
+    attempt = turn(loop, world, clock, 60).attempt("r1-a1")
+    assert (attempt.state, attempt.refused) == (
+        State.active, "no room for another Flink cluster: expected 4 GB, found 1 GB")
+    assert [e.detail for e in loop.store.events("flights") if e.reason == "refused"] == [attempt.refused]
+    world.no_room = False
+    world.ends_now = {"flights": {0: 200, 1: 190}}
+    state = turn(loop, world, clock, 60)
+    assert not state.attempt("r1-a1").refused
+    assert published_to_the_end(world, state)
+
+
+def test_a_refused_resumption_does_not_keep_a_successor_from_readers(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.changed_archives.add("r1-a1")
+    del world.jobs["job-1-0"]
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    state = turn(loop, world, clock, 60)
+    assert [(a.name, a.state) for a in state.attempts] == [("r1-a1", State.standby), ("r2-a1", State.active)]
+
+
 def test_a_candidate_whose_job_failed_is_over_and_readers_keep_what_they_see(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
     begin(loop, world)
@@ -123,7 +177,7 @@ def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
     state = turn(loop, world, clock, 40)
     assert [len(a.job_ids) for a in state.attempts] == [2]
     assert published_to_the_end(world, state)
-    lost = next(e for e in loop.store.events("flights") if e.what == "lost")
+    lost = next(e for e in loop.store.events("flights") if e.reason == "lost")
     assert (lost.attempt, lost.detail) == ("r1-a1", "its job became CANCELED, and not by this controller")
 
 
@@ -142,7 +196,7 @@ def test_offsets_that_somebody_sets_to_the_end_change_nothing_and_are_told_of_on
         assert state.attempts[0].positions[-1].offsets["flights"] == world.jobs["job-1-0"].read
     assert state.published is None
     assert state.attempts[0].state is State.replaying
-    told = [e.detail for e in loop.store.events("flights") if e.what == "disturbed"]
+    told = [e.detail for e in loop.store.events("flights") if e.reason == "disturbed"]
     assert told == [f"somebody changed the committed offsets of group {group}: set flights-0 to 100, flights-1 to 90. "
                     "Nothing depends on them, and the job commits its own at its next checkpoint"]
     state = turn(loop, world, clock, 3)  # its own offsets are there again
@@ -165,6 +219,146 @@ def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(
     assert attempt.restore is not None
     assert attempt.restore.startswith("file:///ck/r1-a1/job-1-0/chk-")
     assert published_to_the_end(world, state)
+
+
+def test_a_job_of_another_runtime_than_its_release_is_told_of(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.runtime_differs = "kappa-format.jar 1 → 2"
+    world.lose_jobs()
+    turn(loop, world, clock, 30)
+    assert [(e.attempt, e.detail) for e in loop.store.events("flights") if e.reason is Reason.other_runtime] == [
+        ("r1-a1", "kappa-format.jar 1 → 2")]
+
+
+def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.runtime_differs = world.jars_differ = "kappa-format.jar 1 → 2"
+    turn(loop, world, clock, 5)
+    assert loop.store.load("flights").attempts[0].cluster == "", "a job that runs is left alone"
+    world.lose_jobs()
+    world.ends_now = {"flights": {0: 200, 1: 190}}
+    state = turn(loop, world, clock, 60)
+    [attempt] = state.attempts
+    assert (attempt.cluster, attempt.rest, attempt.own_jars) == ("flights-r1-a1", "http://flights-r1-a1", True)
+    assert attempt.on_session == attempt.job_ids[:-1]
+    assert attempt.restore is not None
+    assert published_to_the_end(world, state)
+    events = [(e.reason, e.detail) for e in loop.store.events("flights")]
+    assert (Reason.own_cluster, "kappa-format.jar 1 → 2") in events
+    assert Reason.other_runtime not in [reason for reason, _ in events]
+
+
+def test_a_job_on_the_session_cluster_that_was_taken_for_lost_ends_though_its_successor_is_elsewhere(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    lost = lost_and_resumed(loop, world, clock)
+    world.jars_differ = "kappa-format.jar 1 → 2"
+    while not loop.store.load("flights").attempts[0].cluster:
+        clock.time += 1
+        loop.run_once("flights")
+    world.jobs["job-1-0"] = lost  # the JobManager has recovered it
+    state = turn(loop, world, clock, 60)
+    assert lost.status == "CANCELED"
+    assert state.attempts[0].state is State.active
+    assert published_to_the_end(world, state)
+
+
+def test_no_room_for_a_cluster_of_its_own_is_waited_for(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.jars_differ, world.no_room = "kappa-format.jar 1 → 2", True
+    world.lose_jobs()
+    shown = turn(loop, world, clock, 60)
+    assert "no room" in shown.attempts[0].refused
+    assert (shown.attempts[0].state, len(shown.attempts)) == (State.active, 1)
+    world.no_room = False
+    assert published_to_the_end(world, turn(loop, world, clock, 30))
+
+
+def lost_and_resumed(loop: Loop, world: FakeWorld, clock: Clock) -> FakeJob:
+    """The job that Flink no longer knew, and that is about to get a successor."""
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    [lost] = world.jobs.values()
+    world.lose_jobs()
+    world.ends_now = {"flights": {0: 200, 1: 190}}
+    while len(loop.store.load("flights").attempts[0].job_ids) == 1:
+        clock.time += 1
+        loop.run_once("flights")
+    return lost
+
+
+def test_a_job_that_was_taken_for_lost_ends_before_its_successor_begins(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    lost = lost_and_resumed(loop, world, clock)
+    world.jobs["job-1-0"] = lost
+    state = turn(loop, world, clock, 60)
+    assert lost.status == "CANCELED"
+    assert len(state.attempts) == 1
+    assert published_to_the_end(world, state)
+
+
+def test_a_job_that_comes_back_beside_its_successor_is_ended(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    lost = lost_and_resumed(loop, world, clock)
+    turn(loop, world, clock, 8)
+    world.jobs["job-1-0"] = lost
+    lost.status = "RESTARTING"  # it completes no checkpoint yet
+    state = turn(loop, world, clock, 20)
+    assert lost.status == "CANCELED"
+    assert len(state.attempts) == 1
+    assert published_to_the_end(world, state)
+
+
+def test_rows_of_a_job_beside_its_successor_are_never_shown(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    lost = lost_and_resumed(loop, world, clock)
+    turn(loop, world, clock, 4)
+    world.jobs["job-1-0"] = lost
+    world.checkpoint_of("job-1-0")
+    shown = dict(world.main_now)
+    state = turn(loop, world, clock, 3)
+    assert state.attempts[0].stop is State.failed or state.attempts[0].state is State.failed
+    assert "beside its successor" in state.attempts[0].error
+    assert world.main_now == shown
+    state = turn(loop, world, clock, 40)
+    assert state.attempts[-1].name == "r1-a2"
+    assert published_to_the_end(world, state)
+    assert all(world.lake.snapshots[s].whole for s in world.main_now.values())
+
+
+@pytest.mark.parametrize("happens", [
+    pytest.param(lambda w: w.topic_ids.update(flights="2"), id="a topic made again"),
+    pytest.param(lambda w: w.topic_ids.pop("flights"), id="a topic that is gone"),
+    pytest.param(lambda w: w.other_records.append("partition 0 lost records"), id="records lost to others"),
+])
+def test_nothing_is_published_of_another_log_than_readers_rows_are_of(
+        loop: Loop, world: FakeWorld, clock: Clock, happens: Callable[[FakeWorld], object]) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    shown = dict(world.main_now)
+    happens(world)
+    world.ends_now = {"flights": {0: 200, 1: 190}}
+    state = turn(loop, world, clock, 20)
+    assert world.main_now == shown
+    assert state.active is not None and not state.active.stop
+    step = loop.run_once("flights").step
+    assert isinstance(step, Blocked)
+    assert step.message == ("the log is another one than flights-r1-a1 has read, and none of its further checkpoints "
+                            "is published")
+
+
+def test_a_candidate_that_has_read_another_log_is_over(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    world.speed = 1
+    turn(loop, world, clock, 12)
+    world.topic_ids["airlines"] = "2"
+    state = turn(loop, world, clock, 6)
+    assert state.attempts[0].state is State.failed
+    assert state.attempts[0].error == ("the log is another one than it has read: topic airlines was deleted and made "
+                                       "again: its id was 1 and is 2")
+    assert not world.published
 
 
 def test_without_a_checkpoint_a_new_attempt_starts_over_while_readers_keep_what_they_see(
@@ -234,7 +428,9 @@ def test_another_controllers_publication_is_not_taken_for_a_strangers(
 
     def late(product: Product) -> tuple[Mapping[str, int], bool]:
         monkeypatch.undo()
-        assert [type(s) for s in other.run_once("flights").before] == [Publish]
+        before = len(world.published)
+        other.run_once("flights")
+        assert len(world.published) == before + 1
         return look(product)
 
     monkeypatch.setattr(world, "main", late)
@@ -319,8 +515,21 @@ def test_what_operators_dropped_stays_in_the_way_of_readers_after_a_restart(
     turn(loop, world, clock, 30)
     assert dict(world.main_now) == shown
     assert loop.store.load("flights").attempts[0].late_dropped == {"WindowJoin[9]": 2}
-    noted = [e.detail for e in loop.store.events("flights") if e.what == "disturbed"]
+    noted = [e.detail for e in loop.store.events("flights") if e.reason == "disturbed"]
     assert noted == ["operators dropped records as late: WindowJoin[9]: 2"]
+
+
+def test_partitions_that_a_topic_gains_are_told_of_once_and_read_on(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.ends_now = {"flights": {0: 100, 1: 90, 2: 10}}
+    assert published_to_the_end(world, turn(loop, world, clock, 60))
+    known = loop.store.load("flights").attempts[0].log["flights"]
+    assert (known.partitions, known.told) == (2, 3)
+    assert [e.detail for e in loop.store.events("flights") if e.reason == "repartitioned"] == [
+        "topic flights has 3 partitions and had 2 when the job began to read it: new ones are read from their offset "
+        "zero"]
 
 
 def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(loop: Loop, world: FakeWorld, clock: Clock) -> None:
@@ -334,26 +543,6 @@ def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(loop: Loop, world
     assert loop.store.load("flights").attempts[0].state is State.replaying
 
 
-def test_the_service_writes_steps_and_complaints_once(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    begin(loop, world)
-    written: list[str] = []
-    passes = count(1)
-
-    def pause() -> bool:
-        n = next(passes)
-        clock.time += 1
-        world.down = 4 <= n <= 6
-        return n == 8
-
-    serve(loop, Diary(written.append), pause)
-    assert written == [
-        "flights: submit r1-a1",
-        "flights: confirm r1-a1",
-        "flights: r1-a1: Flink's JobManager does not answer",
-        "flights: well again",
-    ]
-
-
 def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
         loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(loop, world)
@@ -361,28 +550,68 @@ def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
     world.complete_checkpoint()
     looks, look = count(1), world.main
     monkeypatch.setattr(world, "main", lambda product: (next(looks), look(product))[1])
-    written: list[str] = []
-    assert Diary(written.append).step("flights", loop.run_once("flights"))
+    performed: list[str] = []
+
+    class Steps(Watcher):
+        def performed(self, product: str, step: Step, seen: Observation, seconds: float) -> None:
+            performed.append(f"{product}: {describe(step)}")
+
+    loop.watcher = Steps()
+    done = loop.run_once("flights")
+    assert done.idle
     newest = world.jobs["job-1-0"].checkpoint
-    assert written == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
+    assert performed == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
+    assert done.state.published
+    assert done.state.published.checkpoint == newest, "what a pass tells of is what it came to"
     assert next(looks) == 2
 
 
-def test_a_replay_that_waits_for_a_quiet_topic_says_so_at_the_first_look_that_finds_its_job(
+HOUR = 3_600_000
+RESULTS_WAIT = ("results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, "
+                "7 h behind flights; append a record to it")
+
+
+def test_a_replay_that_is_to_wait_for_a_quiet_topic_says_so_before_flink_has_its_job(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
     """A look-up waits for the topic's clock, and no checkpoint completes: nothing else tells."""
-    world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
+    world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
     begin(loop, world)
     told = []
     for _ in range(10):
         clock.time += 1
-        done = loop.run_once("flights")
-        told.append(done.notable)
+        told.append(loop.run_once("flights").notable)
     assert world.jobs["job-1-0"].checkpoint == 0
-    assert next(t for t in told if t).startswith(
-        "r1-a1: replaying; results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, "
-        "7 h behind flights; append a record to it")
-    assert told[-1]
+    assert told[0] == "", "its submission"
+    assert told[1].startswith(f"r1-a1: flink run is at work; {RESULTS_WAIT}")
+    assert told[-1].startswith(f"r1-a1: replaying; {RESULTS_WAIT}")
+
+
+def test_a_topic_that_goes_quiet_while_readers_are_served_is_told_of_within_ten_seconds(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    """Checkpoints go on, and rows are published: but those of windows wait."""
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
+    since = clock.time
+    while not (told := loop.run_once("flights").notable):
+        clock.time += 2
+        world.complete_checkpoint()
+    assert clock.time - since <= 10
+    assert told.startswith(f"r1-a1: waiting for the next checkpoint in every table; {RESULTS_WAIT}")
+    world.clocks_now = {}
+    clock.time += 10
+    assert loop.run_once("flights").notable == ""
+
+
+def test_what_a_person_would_want_to_know_comes_first(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    turn(loop, world, clock, 4)
+    world.jobs["job-2-1"].status = "RESTARTING"
+    assert loop.run_once("flights").notable == (
+        "r2-a1: replaying; its job is RESTARTING: Flink does not say why; "
+        "r1-a1: waiting for the next checkpoint in every table")
 
 
 # Checks that come later
@@ -415,8 +644,8 @@ def test_checks_of_a_release_that_changes_no_row_run_on_what_readers_see(
     assert world.passed[passed:] == ([] if complaint else [shown])
     event = loop.store.events("flights")[-1]
     about = f"the checks of r2 on checkpoint {attempt.audited_checkpoint}, as published"
-    found = ("checks failed", f"{about}: checks/x.sql: 2 offending rows")
-    assert (event.what, event.detail) == (found if complaint else ("checked", f"{about}: 0 passed"))
+    found = ("checks_failed", f"{about}: checks/x.sql: 2 offending rows")
+    assert (event.reason, event.detail) == (found if complaint else ("checked", f"{about}: 0 passed"))
     state = turn(loop, world, clock, 9)
     assert published_to_the_end(world, state), "readers go on"
     assert state.attempts[0].checks == tuple(world.complaints), "and what was found is kept"
@@ -526,25 +755,6 @@ def test_cleaning_is_not_put_off_while_checkpoints_keep_coming(busy: Loop, world
     want(busy, lambda s: intents.abort(s, "me"))
     steady(busy, world, clock, 8)
     assert world.cleaned == ["r2-a1"]
-
-
-def test_a_product_with_a_new_checkpoint_at_every_look_does_not_keep_another_waiting(
-        world: FakeWorld, clock: Clock) -> None:
-    """B has three steps to take while A, which comes first, is never at rest."""
-    passes: list[str] = []
-
-    class Busy:
-        store = SimpleNamespace(products=lambda: ["a", "b"])
-
-        def run_once(self, product: str) -> Pass:
-            passes.append(product)
-            rests = product == "b" and passes.count("b") == 3
-            return Pass(ProductState(product), Observation(), Wait("") if rests else Submit(ATTEMPT))
-
-    pauses = count(1)
-    serve(cast(Loop, Busy()), Diary(lambda _: None), lambda: next(pauses) == 2)
-    assert passes[:6] == ["a", "b", "a", "b", "a", "b"]
-    assert passes.count("a") == 2 * MOST_PASSES, "and the list of products is read again"
 
 
 def test_describe_names_attempt_and_checkpoint(loop: Loop, world: FakeWorld) -> None:
@@ -692,7 +902,7 @@ def test_somebody_moving_main_after_an_unfinished_publication_does_not_make_the_
 
 def test_the_lease_beats_while_a_step_takes_long() -> None:
     beaten = Event()
-    with heartbeat(beaten.set, period=0.001):
+    with heartbeat(beaten.set, 1000, period=0.001):
         assert beaten.wait(10)
 
 

@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 from control_steps import change, deploy, verify, want
-from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, MortalStore, OneProcess
+from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, MortalStore, OneProcess, leftovers
 from fake_lake import GENESIS, MAIN, TABLES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -27,11 +27,14 @@ from replay.loop import LEASE_SECONDS, Loop, WorldLike
 from replay.model import Attempt, Check, Committed, Move, ProductState, Publication, State
 from replay.steps import Blocked
 from replay.store import Lease, Store
+from replay.submit import Answer
 
 EXAMPLES = int(os.environ.get("KAPPA_EXAMPLES", "0"))
 
 pytestmark = pytest.mark.timeout(900)  # dozens of histories are one test
 
+REFUSAL = "ValidationException: no column x"
+REFUSALS = (REFUSAL, "the archived release was changed", "no room for another Flink cluster")
 NEVER: Callable[[str], bool] = lambda _: False  # noqa: E731
 
 
@@ -209,7 +212,7 @@ class Controller(RuleBasedStateMachine):
 
     @rule(release=st.integers(1, 3), auto=st.booleans(), again=st.booleans(),
           deadline=st.sampled_from([None, None, 60]),
-          submission=st.sampled_from(["", "", "answer lost", "never arrives", "late", "late", "minutes"]))
+          submission=st.sampled_from(["", "", "answer lost", "never arrives", "late", "late", "minutes", "refused"]))
     def deploys(self, release: int, auto: bool, again: bool, deadline: float | None, submission: str) -> None:
         if auto:
             self.wished.add(release)
@@ -239,7 +242,8 @@ class Controller(RuleBasedStateMachine):
     # What fails, and people who should not be there
 
     @rule(what=st.sampled_from(["down", "jobs", "silent", "cluster", "FAILED", "CANCELED", "RESTARTING", "room",
-                                "checks", "clocks", "retention", "group", "offsets"]), which=st.integers(0, 5))
+                                "checks", "clocks", "retention", "group", "offsets", "archive", "jars"]),
+          which=st.integers(0, 5))
     def trouble(self, what: str, which: int) -> None:
         world = self.world
         self.troubled = True
@@ -265,6 +269,11 @@ class Controller(RuleBasedStateMachine):
                 world.clocks_standing = ("TemporalJoin",)
             case "retention":
                 world.problems = ["topic flights: retention.ms=1000"]
+            case "jars":  # the session cluster was started again, by another kappa
+                world.jars_differ = "kappa-format.jar 1 → 2"
+                world.lose_jobs()
+            case "archive" if live := self.state.live:
+                world.changed_archives.add(live[which % len(live)].name)
             case "group" if groups:
                 del world.groups[groups[which % len(groups)]]
             case "offsets" if groups:  # somebody sets them to the end of the log
@@ -278,10 +287,11 @@ class Controller(RuleBasedStateMachine):
         self.troubled = False
         world.down = world.no_room = False
         world.silent, world.complaints, world.problems, world.clocks_standing = set(), [], [], ()
+        world.changed_archives = set()
         for job in world.jobs.values():
             job.status = "RUNNING" if job.status == "RESTARTING" else job.status
 
-    @rule(how=st.sampled_from(["answer lost", "never arrives", "late", "minutes"]),
+    @rule(how=st.sampled_from(["answer lost", "never arrives", "late", "minutes", "refused"]),
           seconds=st.floats(1, LOST_ANSWER_SECONDS - 1))
     def next_submission(self, how: str, seconds: float) -> None:
         world = self.world
@@ -290,6 +300,8 @@ class Controller(RuleBasedStateMachine):
                 world.late_submissions = [(1.0, 0.0)]
             case "never arrives":
                 world.submit_fails = [NO_ANSWER]
+            case "refused":
+                world.submit_fails = [Answer(refused=REFUSAL)] * 2
             case "late":
                 world.late_submissions = [(0.0, seconds)]
             case "minutes":
@@ -369,6 +381,11 @@ class Controller(RuleBasedStateMachine):
         assert not [j.branch for j in self.world.jobs.values() if j.runs and j.branch in ended]
 
     @invariant()
+    def no_refusal_ends_what_readers_have_seen(self) -> None:
+        for a in self.state.attempts:
+            assert a.shown_at is None or not a.error.startswith(REFUSALS), f"{a.name} ended: {a.error}"
+
+    @invariant()
     def what_is_cleaned_leaves_nothing(self) -> None:
         for a in self.state.attempts:
             if a.cleaned:
@@ -430,21 +447,6 @@ class Nth:
         if self.passed == self.n and where != "after renew":
             self.dead = self.instead(where)
         return self.dead
-
-
-def leftovers(world: FakeWorld, a: Attempt, *, adrift: bool) -> list[str]:
-    """What there is of an attempt in the world; `adrift`: but for snapshots that somebody took from their branch."""
-    lake = world.lake
-    named = {s.file for s in lake.snapshots.values()} if adrift else set()
-    return [
-        *(f"branch of {t}" for t, b in lake.refs if b == a.name),
-        *(f for f in lake.files if f.startswith(f"{a.name}/") and f not in named),
-        *(k.path for k in world.kept if k.branch == a.name),
-        *(g for g in world.groups if g == a.group),
-        *(b for b in world.bindings if b == a.name),
-        *(c for c in world.clusters if c == a.cluster),
-        *(i for i, j in world.jobs.items() if j.branch == a.name and j.runs),
-    ]
 
 
 TestController = Controller.TestCase

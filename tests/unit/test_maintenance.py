@@ -147,10 +147,11 @@ def test_the_small_files_go_with_the_snapshots_that_name_them(catalog: Catalog, 
     assert sorted(table.scan().to_arrow()["id"].to_pylist()) == [1, 2, 3]
 
 
-def test_it_is_no_part_of_a_release(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint_of(product)
+def test_it_is_no_part_of_a_release(
+        settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint_of(settings, product)
     monkeypatch.setattr(Path, "read_bytes", lambda p, read=Path.read_bytes: read(p) + b" " * (p == MAINTENANCE))
-    assert MAINTENANCE.is_file() and fingerprint_of(product) == before
+    assert MAINTENANCE.is_file() and fingerprint_of(settings, product) == before
 
 
 # The command
@@ -162,7 +163,7 @@ ATTEMPT = Attempt("shop", 1, 1, 0.0, 2, (JOB,), State.active)
 def world(settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     """The product is deployed, and no cluster is asked."""
     store = Store(settings.store)
-    lease = store.acquire("shop", "test", 0.0, 1e12)
+    lease = store.acquire("shop", "test", 1e12)
     assert lease
     store.add_release(lease, Release("shop", 1, "f", 0.0, {}))
     store.save(lease, ATTEMPT)

@@ -9,7 +9,7 @@ import pytest
 from control_world import Clock, FakeJob, FakeWorld
 
 from replay.model import Attempt, Position, ProductState, Publication, Reached, Release, State
-from replay.observe import observe
+from replay.observe import Waits, observe
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
 RELEASE = Release("flights", 1, "f", 0.0, {"airlines": {0: 16}})
@@ -84,20 +84,44 @@ def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None
 QUIET = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
 
 
-@pytest.mark.parametrize(("attempt", "now", "thorough", "told"), [
-    pytest.param(ATTEMPT, 0.0, False, True, id="a replay is waited for"),
-    pytest.param(replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),)), 160.0, False, False,
-                 id="readers get checkpoints"),
-    pytest.param(replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),)), 161.0, False, True,
-                 id="the live job stands still"),
-    pytest.param(replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),)), 160.0, True, True,
-                 id="a person asks"),
+RUNS, ENDED = FakeJob("r1-a1", checkpoint=3), FakeJob("r1-a1", status="FAILED", checkpoint=3)
+NOT_SENT = replace(ATTEMPT, state=State.built, submitted_at=None, confirmed=False)
+
+
+@pytest.mark.parametrize(("attempt", "job", "told"), [
+    pytest.param(ATTEMPT, RUNS, True, id="a replay"),
+    pytest.param(NOT_SENT, None, True, id="a replay that is to be submitted"),
+    pytest.param(replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),)), RUNS, True,
+                 id="the live job, whose checkpoints go on"),
+    pytest.param(replace(ATTEMPT, state=State.active), None, False, id="the live job is lost"),
+    pytest.param(ATTEMPT, ENDED, False, id="a replay that failed"),
+    pytest.param(replace(ATTEMPT, stop=State.aborted), RUNS, False, id="one that ends"),
 ])
-def test_what_results_wait_for_is_looked_for_where_somebody_waits(
-        attempt: Attempt, now: float, thorough: bool, told: bool) -> None:
-    world = FakeWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)}, clocks_now=QUIET)
-    seen = observe(world, state(attempt), now, thorough=thorough).attempts["r1-a1"]
-    assert bool(seen.held_back) is told
+def test_what_results_wait_for_is_told_where_results_are_to_come(
+        attempt: Attempt, job: FakeJob | None, told: bool) -> None:
+    world = FakeWorld(Clock(), jobs={"j": job} if job else {}, clocks_now=QUIET)
+    assert bool(observe(world, state(attempt), 101.0).attempts["r1-a1"].held_back) is told
+
+
+def test_the_logs_clocks_are_asked_for_every_few_seconds_whoever_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is told within 10 s, and a round over many products asks the log for little."""
+    world = FakeWorld(Clock(), jobs={"j": RUNS, "k": RUNS}, clocks_now=QUIET)
+    asked: list[float] = []
+    waits, now = Waits(world), 0.0
+    monkeypatch.setattr(world, "clocks", lambda product: (asked.append(now), QUIET)[1])
+    both = ProductState("flights", (RELEASE,), (ATTEMPT, replace(ATTEMPT, number=2, job_ids=("k",))))
+    for now in map(float, range(0, 21, 2)):
+        seen = observe(world, both, now, waits).attempts
+        assert all(s.held_back for s in seen.values())
+    assert asked == [0.0, 8.0, 16.0]
+
+
+def test_a_clock_that_was_set_back_is_no_reason_not_to_ask() -> None:
+    world = FakeWorld(Clock(), jobs={"j": RUNS}, clocks_now=QUIET)
+    waits = Waits(world)
+    assert observe(world, state(ATTEMPT), 3_600.0, waits).attempts["r1-a1"].held_back
+    world.clocks_now = {}
+    assert observe(world, state(ATTEMPT), 0.0, waits).attempts["r1-a1"].held_back == ""
 
 
 def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
@@ -108,3 +132,14 @@ def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
 
 def test_a_product_without_attempts_needs_no_look() -> None:
     assert observe(FakeWorld(Clock(), down=True), ProductState("flights"), 0.0).attempts == {}
+
+
+def test_main_is_looked_at_while_there_is_something_to_clean_up() -> None:
+    world = FakeWorld(Clock())
+    world.lake.ensure_tables()
+    world.main_now = {"flights_rows": 7, "flights_hourly": 8}
+    over = replace(ATTEMPT, state=State.aborted)
+    assert observe(world, state(over), 0.0).main == {"flights_rows": 7, "flights_hourly": 8}
+    assert observe(world, state(replace(over, cleaned=True)), 0.0).main == {}
+    shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
+    assert observe(world, state(over, shown), 0.0).main == {}, "readers see it"

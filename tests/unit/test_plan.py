@@ -15,7 +15,7 @@ from tests.unit.folders import COLUMNS, CONTRACT, SCHEMA, SETTINGS, SQL, changed
 
 CODE = {"jobs/bindings.py": b"1\n", "udfs/x.py": b"2\n"}
 NOTHING, METADATA, REPLAY, BREAKING = Kind
-LAYOUT = "nothing that counts: comments, order, layout, defaults"
+LAYOUT = "nothing that counts: comments, order, layout, names of views, defaults"
 NEW_ROWS = "write the new rows to a new output rows_2 (product.yaml, rows_2.sql)"
 
 

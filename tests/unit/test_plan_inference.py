@@ -122,7 +122,8 @@ WINDOW = aggregate(ORDERS, 2, 0, calls=[agg("COUNT", 1)])
 @pytest.mark.parametrize(("last", "index", "kind", "name"), [
     (ORDERS, 1, "field", "at"),
     (calc(ORDERS, b=ref(2)), 0, "field", "shop"),
-    (calc(ORDERS, b=cast(ref(2), "VARCHAR(9)")), 0, "field", "shop"),
+    (calc(ORDERS, b=cast(ref(2), "VARCHAR(9)")), 0, "other", ""),
+    (calc(ORDERS, b=cast(ref(2), "BIGINT NOT NULL")), 0, "field", "shop"),
     (calc(ORDERS, b=call("REINTERPRET", ref(1))), 0, "field", "at"),
     (calc(ORDERS, b=call("UPPER", ref(2))), 0, "other", ""),
     (calc(ORDERS, b={"kind": "LITERAL", "value": 1}), 0, "other", ""),

@@ -71,7 +71,7 @@ def test_an_expression_of_several_lines_is_named_by_its_first() -> None:
 @pytest.mark.parametrize(("place", "line"), [
     ("From line 1, column 1 to line 1, column 6", 3), ("From line 3, column 1 to line 3, column 4", 5),
     ("At line 2, column 3", 4), ("at line 3, column 6.", 5), ("", 3),
-    ("From line 9, column 1 to line 9, column 4", 11),
+    ("From line 9, column 1 to line 9, column 4", 3),
 ])
 def test_lines_are_those_of_the_file(place: str, line: int) -> None:
     problem = planner_problem(told(place, "Wrong"), statement(), KNOWN)
@@ -97,7 +97,7 @@ def test_columns_that_product_adds_move_no_line() -> None:
     ("No match found for function signature shops_at(<TIMESTAMP_LTZ>)", "its arguments are (time, shop)"),
     ("No match found for function signature pseudonim(<CHARACTER>)", "did you mean pseudonym?"),
     ("No match found for function signature FROBNICATE()",
-     "a function of Flink, or one of product.yaml's functions:"),
+     "a function of Flink, or one that the product has: shops_at, pseudonym; T_at() is there for a topic with a key"),
     ("Invalid function call:\nshops_at(STRING)", "its arguments are (time, shop)"),
     ("Expression 'shop' is not being grouped", "add shop to GROUP BY, or aggregate it"),
     ("Window can only be defined on a time attribute column, but is type of BIGINT",
@@ -119,7 +119,8 @@ def test_a_reserved_word() -> None:
                  'org.apache.calcite.sql.parser.SqlParseException: Encountered "hour" at line 1, column 8.')
     problem = planner_problem(error, statement("\nSELECT hour FROM orders"), KNOWN)
     assert problem == Problem("rows.sql", 2, 'Encountered "hour" at line 1, column 8.',
-                              "`hour` in backticks, if it is a name: Flink's SQL reserves the word")
+                              "a comma or an operator in front of it; or `hour` in backticks, where Flink's SQL "
+                              "reserves a name")
 
 
 def test_the_deepest_cause_is_told() -> None:

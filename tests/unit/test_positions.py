@@ -10,6 +10,7 @@ import pytest
 
 from replay.model import Reached
 from replay.positions import newest
+from replay.settings import Settings
 
 ORDERS = {"orders": {"0": [5, 7], "1": [9, 9]}}
 SHOPS = {"shops": {"0": [3, 3]}}
@@ -36,21 +37,22 @@ def write(folder: Path, source: str, positions: dict[int, Any], job: str = "j") 
     pytest.param({7: ORDERS}, {7: {}}, 6, None, id="nothing is known of a topic"),
 ])
 def test_a_position_is_whole_when_every_source_has_written_its_own(
-        tmp_path: Path, orders: dict[int, Any], shops: dict[int, Any], after: int, checkpoint: int | None) -> None:
+        settings: Settings, tmp_path: Path, orders: dict[int, Any], shops: dict[int, Any], after: int,
+        checkpoint: int | None) -> None:
     write(tmp_path, "a1", orders)
     write(tmp_path, "b2", shops)
-    found = newest(tmp_path.as_uri(), "j", TOPICS, after)
+    found = newest(settings, tmp_path.as_uri(), "j", TOPICS, after)
     assert found == (None if checkpoint is None else Reached(
         checkpoint, {"orders": {0: 5, 1: 9}, "shops": {0: 3}}, {"orders": {0: 7, 1: 9}, "shops": {0: 3}}))
 
 
-def test_of_a_topic_that_two_sources_read_the_slower_says_what_is_covered(tmp_path: Path) -> None:
+def test_of_a_topic_that_two_sources_read_the_slower_says_what_is_covered(settings: Settings, tmp_path: Path) -> None:
     write(tmp_path, "a1", {7: {"orders": {"0": [5, 7]}}})
     write(tmp_path, "b2", {7: {"orders": {"0": [4, 8], "1": [2, 2]}}})
-    assert newest(tmp_path.as_uri(), "j", ["orders"], 0) == Reached(
+    assert newest(settings, tmp_path.as_uri(), "j", ["orders"], 0) == Reached(
         7, {"orders": {0: 4, 1: 2}}, {"orders": {0: 8, 1: 2}})
 
 
-def test_what_another_job_wrote_does_not_count(tmp_path: Path) -> None:
+def test_what_another_job_wrote_does_not_count(settings: Settings, tmp_path: Path) -> None:
     write(tmp_path, "a1", {9: ORDERS}, job="i")
-    assert newest(tmp_path.as_uri() + "/", "j", ["orders"], 0) is None
+    assert newest(settings, tmp_path.as_uri() + "/", "j", ["orders"], 0) is None

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from replay.model import Attempt, Position, State
-from replay.progress import JsonDisplay, LiveLag, Meter, PlainDisplay, Progress, lines, measure, panel, short
+from replay.progress import (
+    LONG,
+    JsonDisplay,
+    LiveDisplay,
+    LiveLag,
+    Meter,
+    PlainDisplay,
+    Progress,
+    lines,
+    long_step,
+    measure,
+    panel,
+    short,
+)
 
 ENDS = {"flights": {0: 100, 1: 100}, "airlines": {0: 16}}
 
@@ -96,6 +111,54 @@ def test_what_is_waited_for_is_said_once_until_it_changes() -> None:
         display.show(progress(note=note))
     assert [line.strip() for line in written if "waits" in line] == ["a waits", "b waits", "a waits"]
     assert len(written) == 5 + 3
+
+
+def test_a_step_that_takes_long_is_said_at_once_and_its_parts_every_few_seconds() -> None:
+    clock = Clock()
+    written: list[str] = []
+    display = PlainDisplay(written.append, clock)
+    display.show(progress())
+    display.show(progress(doing="r1-a1 checking"))
+    for second in range(1, 12):
+        clock.time = second
+        display.show(progress(doing=f"r1-a1 checking: check {second} of 11"))
+    assert [line.strip() for line in written if "checking" in line] == [
+        "r1-a1 checking", "r1-a1 checking: check 5 of 11", "r1-a1 checking: check 10 of 11"]
+
+
+@pytest.mark.parametrize("step", LONG)
+def test_a_step_that_takes_long_is_named_with_its_attempt(step: type) -> None:
+    attempt = Attempt("flights", 2, 1, 0.0, 2, ("j",))
+    fields = {f.name: attempt if f.name == "attempt" else None for f in dataclasses.fields(step)}
+    assert long_step(step(**fields)) == f"r2-a1 {LONG[step]}"
+
+
+def test_seconds_go_on_while_nothing_else_does() -> None:
+    clock = Clock()
+    display = LiveDisplay(clock)
+    assert drawn_lines(display) == [""]
+    display._said, clock.time = "checking the SQL with Flink's planner", 7
+    assert drawn_lines(display) == ["7 s"]
+    display.show(progress(elapsed_seconds=60.0, doing="r1-a1 checking"))
+    clock.time = 70
+    first, *_, last = drawn_lines(display)
+    assert first == "flights r1-a1  replaying  123 s"
+    assert last == "r1-a1 checking"
+
+
+def drawn_lines(display: LiveDisplay) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(display.drawn())
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_what_to_do_is_seen_to_its_end_where_the_panel_is_redrawn() -> None:
+    note = "results wait for rates: " + "the clock of its partition 0 is far behind, " * 6 + "append a record to it"
+    screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, soft_wrap=True)
+    with Live(panel(progress(note=note)), console=screen, auto_refresh=False) as live:
+        live.refresh()
+    shown = " ".join(screen.file.getvalue().split())  # type: ignore[attr-defined]
+    assert note in shown
 
 
 def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:

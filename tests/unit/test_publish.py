@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import commits, lake, publish, table_changes
-from replay.errors import ConflictError, OutcomeUnknownError, RefusedError, RetryableError
+from replay import commits, database, lake, publish, table_changes
+from replay.commits import Fence, no_fence
+from replay.errors import ConflictError, OutcomeUnknownError, PartlyPublishedError, RefusedError, RetryableError
+from replay.settings import Settings
 from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_all
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    if request.param == "postgresql":
+        (tmp_path / "database").write_text(request.getfixturevalue("postgresql").database())
+    return make_settings(tmp_path)
 
 
 @pytest.fixture
@@ -43,21 +55,26 @@ class NotSql:
         return self.catalog.commit_table(*arguments)
 
 
+def move(catalog: Catalog, product: Product, after: Mapping[str, int], before: Mapping[str, int], *,
+         fence: Fence = no_fence, sleep: Callable[[float], None] = lambda _: None) -> None:
+    publish.publish(catalog, product, after, before, fence=fence, sleep=sleep)
+
+
 def heads(catalog: Catalog, product: Product) -> dict[str, int]:
     return dict(lake.published(catalog, product).snapshots)
 
 
 def test_all_tables_move(catalog: Catalog, product: Product) -> None:
     target = sink_all(catalog, product, "r1-a1", 7)
-    publish.publish(catalog, product, target, heads(catalog, product))
+    move(catalog, product, target, heads(catalog, product))
     assert lake.published(catalog, product) == lake.Published(target, JOB, 7)
 
 
 def test_publishing_again_does_nothing(catalog: Catalog, product: Product) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
-    publish.publish(catalog, product, target, genesis)
+    move(catalog, product, target, genesis)
     before = lake.pointers(catalog, "shop")
-    publish.publish(catalog, product, target, genesis)
+    move(catalog, product, target, genesis)
     assert lake.pointers(catalog, "shop") == before
 
 
@@ -65,9 +82,9 @@ def test_back_to_another_branch(catalog: Catalog, product: Product) -> None:
     lake.create_branch(catalog, product, "r2-a1")
     genesis, one = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     two = sink_all(catalog, product, "r2-a1", 3, job_id="b" * 32)
-    publish.publish(catalog, product, one, genesis)
-    publish.publish(catalog, product, two, one)
-    publish.publish(catalog, product, one, two)
+    move(catalog, product, one, genesis)
+    move(catalog, product, two, one)
+    move(catalog, product, one, two)
     assert heads(catalog, product) == one
 
 
@@ -75,7 +92,7 @@ def test_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     stranger = sink(catalog, "totals", "main", 1, [{"amount": 1.0}])
     with pytest.raises(ConflictError) as e:
-        publish.publish(catalog, product, target, genesis)
+        move(catalog, product, target, genesis)
     assert e.value.as_dict() == {
         "error": "ConflictError",
         "message": "somebody else moved main of product shop; nothing was published",
@@ -90,7 +107,7 @@ def test_snapshots_of_two_checkpoints_are_refused(catalog: Catalog, product: Pro
     target = sink_all(catalog, product, "r1-a1", 7)
     target["totals"] = sink(catalog, "totals", "r1-a1", 8)
     with pytest.raises(RefusedError) as e:
-        publish.publish(catalog, product, target, heads(catalog, product))
+        move(catalog, product, target, heads(catalog, product))
     assert e.value.found == "orders: 7, rejects: 7, totals: 8"
 
 
@@ -98,13 +115,13 @@ def test_a_table_left_out_is_refused(catalog: Catalog, product: Product) -> None
     target = sink_all(catalog, product, "r1-a1", 7)
     del target["totals"]
     with pytest.raises(RefusedError, match="published together, or none"):
-        publish.publish(catalog, product, target, heads(catalog, product))
+        move(catalog, product, target, heads(catalog, product))
 
 
 def test_an_unknown_snapshot_is_refused(catalog: Catalog, product: Product) -> None:
     target = {**sink_all(catalog, product, "r1-a1", 7), "totals": 42}
     with pytest.raises(RefusedError, match=r"snapshot 42 of table shop\.totals cannot be published"):
-        publish.publish(catalog, product, target, heads(catalog, product))
+        move(catalog, product, target, heads(catalog, product))
 
 
 def test_a_crash_before_the_transaction_leaves_main(
@@ -117,9 +134,9 @@ def test_a_crash_before_the_transaction_leaves_main(
     with monkeypatch.context() as patched:
         patched.setattr(commits, "_swap_pointers", crash)
         with pytest.raises(KeyboardInterrupt):
-            publish.publish(catalog, product, target, genesis)
+            move(catalog, product, target, genesis)
     assert heads(catalog, product) == genesis
-    publish.publish(catalog, product, target, genesis)
+    move(catalog, product, target, genesis)
     assert heads(catalog, product) == target
 
 
@@ -134,7 +151,7 @@ def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
         swap(*arguments)
 
     monkeypatch.setattr(commits, "_swap_pointers", with_a_commit_before)
-    publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+    move(catalog, product, target, genesis)
     assert heads(catalog, product) == target
     assert catalog.load_table(("shop", list(product.outputs)[-1])).metadata.refs["r1-a1"].snapshot_id == late[0]
 
@@ -144,8 +161,8 @@ def test_a_lost_answer_is_resolved_by_looking(
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     attempt = commits.attempt
 
-    def lose_the_answer(*arguments: Any) -> None:
-        attempt(*arguments)
+    def lose_the_answer(*arguments: Any, **options: Any) -> None:
+        attempt(*arguments, **options)
         if lake.published(catalog, product).snapshots == target:
             lost.append(OperationalError("COMMIT", None, Exception("connection reset")))
             if len(lost) == 1:
@@ -153,7 +170,7 @@ def test_a_lost_answer_is_resolved_by_looking(
 
     lost: list[Exception] = []
     monkeypatch.setattr(commits, "attempt", lose_the_answer)
-    publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+    move(catalog, product, target, genesis)
     assert heads(catalog, product) == target
 
 
@@ -166,7 +183,7 @@ def test_a_catalog_that_stays_away_leaves_the_outcome_unknown(
 
     monkeypatch.setattr(Engine, "connect", away)
     with pytest.raises(OutcomeUnknownError):
-        publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+        move(catalog, product, target, genesis)
 
 
 def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,55 +194,79 @@ def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: 
 
     monkeypatch.setattr(commits, "_swap_pointers", busy)
     with pytest.raises(RetryableError, match="its tables are busy"):
-        publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
+        move(catalog, product, target, genesis)
     assert heads(catalog, product) == genesis
 
 
 def test_jobs_that_commit_all_the_time_cannot_keep_the_publisher_out(
-        catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit comes in between whenever it can: until the publisher makes all others wait."""
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     swap, late, kept_out = commits._swap_pointers, [], []
-    other = sqlite3.connect(tmp_path / "lake" / "catalog.db", timeout=0, isolation_level=None)
+    other = without_waiting(catalog)
 
     def with_a_commit_before(*arguments: Any) -> None:
         try:
-            other.execute("BEGIN IMMEDIATE")
-            other.execute("ROLLBACK")
+            with other.begin() as c:
+                c.execute(sa.update(IcebergTables).values(metadata_location=IcebergTables.metadata_location))
             late.append(sink(catalog, "orders", "r1-a1", 8 + len(late)))
-        except sqlite3.OperationalError as e:
-            kept_out.append(str(e))
+        except OperationalError as e:
+            kept_out.append(database.reason(e))
         swap(*arguments)
 
     monkeypatch.setattr(commits, "_swap_pointers", with_a_commit_before)
-    publish.publish(catalog, product, target, genesis, sleep=lambda _: None)
-    other.close()
+    move(catalog, product, target, genesis)
+    other.dispose()
     assert heads(catalog, product) == target
     assert len(late) == commits._PATIENCE
-    assert kept_out == ["database is locked"]
+    assert kept_out in (["database is locked"], ["canceling statement due to lock timeout"])
+
+
+def without_waiting(catalog: SqlCatalog) -> Engine:
+    """The catalog's database as somebody else has it who does not wait for locks."""
+    url = catalog.engine.url
+    waits = {"timeout": "0"} if url.get_backend_name() == "sqlite" else {"options": "-c lock_timeout=1"}
+    return sa.create_engine(url.update_query_dict(waits))
 
 
 def test_without_a_transaction_the_rest_is_rolled_forward(catalog: Catalog, product: Product) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
-        publish.publish(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
     assert heads(catalog, product) == {**genesis, "orders": target["orders"]}
-    publish.publish(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+    move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
     assert heads(catalog, product) == target
+
+
+def test_a_publication_in_part_names_what_can_be_put_back(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    with pytest.raises(KeyboardInterrupt):
+        move(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
+    stranger = sink(catalog, "rejects", "main", 1)
+    with pytest.raises(PartlyPublishedError) as e:
+        move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+    assert e.value.as_dict() == {
+        "error": "PartlyPublishedError",
+        "message": "product shop is published in part: somebody else moved main of product shop",
+        "expected": f"rejects at snapshot {genesis['rejects']}",
+        "found": f"rejects at snapshot {stranger}",
+        "next": "put the others to what is expected, or put back main of orders to snapshot "
+                f"{genesis['orders']}; the controller then goes on by itself",
+    }
 
 
 def test_without_a_transaction_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     sink(catalog, "rejects", "main", 1)
     with pytest.raises(ConflictError):
-        publish.publish(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
     assert catalog.load_table("shop.orders").metadata.refs["main"].snapshot_id == genesis["orders"]
 
 
 def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+        catalog: Catalog, product: Product, settings: Settings) -> None:
     """A job commits checkpoint after checkpoint, the publisher publishes, a reader hammers: three threads."""
-    settings, last, seen = make_settings(tmp_path), 12, []
+    last, seen = 12, []
     done = threading.Event()
     failures: list[Exception] = []
 
@@ -239,15 +280,15 @@ def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
         return threading.Thread(target=run)
 
     def job() -> None:
-        own = lake.open_catalog(settings)
-        for checkpoint in range(1, last + 1):
-            sink_all(own, product, "r1-a1", checkpoint)
+        with closing(lake.open_catalog(settings)) as own:
+            for checkpoint in range(1, last + 1):
+                sink_all(own, product, "r1-a1", checkpoint)
 
     def reader() -> None:
-        own = lake.open_catalog(settings)
-        while not done.is_set():
-            metadata = lake.current_metadata(own, product)
-            seen.append({lake.written_by(m.current_snapshot())[1] for m in metadata.values()})  # type: ignore[arg-type]
+        with closing(lake.open_catalog(settings)) as own:
+            while not done.is_set():
+                heads = [m.current_snapshot() for m in lake.current_metadata(own, product).values()]
+                seen.append({lake.written_by(head)[1] for head in heads if head})
 
     threads = [thread(job), thread(reader)]
     for t in threads:
@@ -255,7 +296,7 @@ def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
     current = lake.published(catalog, product)
     while current.checkpoint != last and not done.is_set():
         for checkpoint in lake.publishable(catalog, product, "r1-a1", [JOB])[:1]:
-            publish.publish(catalog, product, checkpoint.snapshots, current.snapshots)
+            move(catalog, product, checkpoint.snapshots, current.snapshots)
         current = lake.published(catalog, product)
     done.set()
     for t in threads:

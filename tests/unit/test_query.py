@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
 from replay import lake, table_changes
 from replay.errors import ConfigError, RefusedError
-from replay.publish import publish
-from replay.query import query
+from replay.query import open_tables, query
+from replay.sandbox import At
 from replay.settings import Settings
-from tests.unit.lake_tables import make_product, sink, sink_all
+from tests.unit.lake_tables import make_product, publish, sink, sink_all
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_readers_see_what_is_published(
         settings: Settings, catalog: Catalog, product: Product, snapshots: dict[str, int]) -> None:
     sql = "SELECT count(*) AS n, sum(id) AS ids FROM orders"
     assert query(settings, "shop", sql).rows == [{"n": 0, "ids": None}]
-    publish(catalog, product, snapshots, lake.published(catalog, product).snapshots)
+    publish(catalog, product, snapshots)
     assert query(settings, "shop", sql).rows == [{"n": 2, "ids": 3}]
 
 
@@ -73,7 +74,7 @@ def test_an_unknown_table_lists_the_tables(settings: Settings, product: Product)
 
 
 @pytest.mark.parametrize("sql", [
-    "SELEC 1", "SELECT id::DATE FROM (SELECT 'x' AS id)", "SELECT * FROM read_csv('/etc/passwd')"])
+    "SELEC 1", "SELECT id::DATE FROM (SELECT 'x' AS id)"])
 def test_sql_that_cannot_run(settings: Settings, product: Product, sql: str) -> None:
     with pytest.raises(ConfigError, match="the query cannot run"):
         query(settings, "shop", sql)
@@ -81,7 +82,7 @@ def test_sql_that_cannot_run(settings: Settings, product: Product, sql: str) -> 
 
 @pytest.mark.parametrize("sql", [
     "", "COPY orders TO 'x.csv'", "ATTACH 'x.db'", "DELETE FROM orders", "SELECT 1; DROP VIEW orders",
-    "INSTALL httpfs"])
+    "INSTALL httpfs", "SELECT * FROM read_csv('/etc/passwd')"])
 def test_queries_only_read(settings: Settings, product: Product, sql: str) -> None:
     with pytest.raises(RefusedError, match="queries only read"):
         query(settings, "shop", sql)
@@ -91,3 +92,20 @@ def test_an_unknown_product(settings: Settings) -> None:
     with pytest.raises(ConfigError) as e:
         query(settings, "shoop", "SELECT 1")
     assert e.value.next == "kappa deploy shoop"
+
+
+@pytest.mark.parametrize("prefix", ["file://", "file:", ""])
+def test_a_table_is_in_its_own_folder_whoever_wrote_its_metadata(prefix: str) -> None:
+    """PyIceberg writes file:///x, Flink file:/x: a process that may read another folder would be denied this one."""
+    assert At(f"{prefix}/lake/orders/rows/metadata/00001-a.metadata.json").folder == "/lake/orders/rows"
+    assert At("s3://lake/orders/rows/metadata/00001-a.metadata.json").folder == "s3://lake/orders/rows"
+
+
+def test_our_own_work_has_a_limit_of_memory_and_names_it(settings: Settings, product: Product) -> None:
+    with open_tables(settings, "shop") as connection:
+        limits = connection.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchone()
+    assert limits is not None and limits[0] == "512.0 MiB" and 1 <= limits[1] <= 2
+    with pytest.raises(RefusedError) as e, open_tables(settings, "shop"):
+        raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block\nmore")
+    assert e.value.expected == f"512 MB, and room in {settings.spill}"
+    assert e.value.found == "Out of Memory Error: failed to pin block"

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.product import Product, load_product
 from replay import resolved
-from replay.errors import KappaError, RefusedError
+from replay.errors import KappaError, RefusedError, RetryableError
 from replay.settings import Settings
 from tests.unit import fake_planner
 from tests.unit.fake_planner import FakePlanner
@@ -118,6 +118,12 @@ def test_a_planner_that_dies_is_not_taken_for_an_answer(
     with pytest.raises(KappaError) as e:
         resolved.resolve(settings, product)
     assert (e.value.message, e.value.found) == ("the check did not finish", planner.silent)
+
+
+def test_a_planner_that_hangs_is_given_up(planner: FakePlanner, settings: Settings, product: Product) -> None:
+    planner.hangs = True
+    with pytest.raises(RetryableError, match="Flink's planner gave no answer"):
+        resolved.resolve(settings, product)
 
 
 def test_a_process_that_dies_is_an_error_with_its_words(

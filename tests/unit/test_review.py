@@ -6,20 +6,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pyarrow as pa
 import pytest
 import typer
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import lake, preflight, run_plan, table_changes
+from replay import lake, preflight, resolved, run_plan, table_changes
 from replay import review as reviewing
 from replay.errors import ConfigError, RefusedError
 from replay.flink import FlinkDownError, Slots
 from replay.log import LogProblem
+from replay.log_identity import Topic
 from replay.model import Attempt, Move, Position, ProductState, Publication, Release, State
 from replay.offsets import Offsets
 from replay.output import Output
@@ -45,12 +46,27 @@ class FakeWorld:
     clusters: object | None = None
     log: dict[str, dict[int, int]] = field(default_factory=lambda: {"orders": {0: 40, 1: 20}})
     reference: dict[str, dict[int, int]] = field(default_factory=lambda: {"colours": {0: 5}})
+    changes: tuple[str, ...] = ()
+    shown: dict[str, int] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
 
     def ends(self, product: Product) -> Offsets:
         return self.log
 
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        return self.changes
+
+    def log_advice(self, product: Product) -> list[str]:
+        return self.advice
+
+    def main(self, product: Product) -> tuple[dict[str, int], bool]:
+        return self.shown, not self.shown
+
     def reference_ends(self, product: Product) -> Offsets:
         return self.reference
+
+    def memory(self, rest: str) -> int:
+        return 4_000 * MB
 
     def slots(self) -> Slots:
         if self.slots_now is None:
@@ -104,6 +120,28 @@ def test_nothing_changed(settings: Settings, world: FakeWorld, product: Product,
     assert found.shown is not None
     assert (found.shown.release.name, found.shown.attempt.name) == ("r1", "r1-a1")
     assert found.needs.records == 65
+
+
+def test_another_log_than_readers_rows_are_of_is_refused(world: FakeWorld, state: ProductState) -> None:
+    preflight.refuse_another_log(world, state)
+    world.changes = ("topic orders was deleted and made again",)
+    with pytest.raises(RefusedError) as e:
+        preflight.refuse_another_log(world, state)
+    assert (e.value.message, e.value.found) == (
+        "the log is another one than tiny-r1-a1 has read, which readers see", "topic orders was deleted and made again")
+    preflight.refuse_another_log(world, replace(state, publications=()))
+
+
+def test_tables_that_an_earlier_product_left_are_told_of_before_the_replay(
+        world: FakeWorld, product: Product, state: ProductState) -> None:
+    world.shown = {"rows": 5}
+    preflight.refuse_kept_tables(world, product, state)
+    nothing = replace(state, publications=(), attempts=(), releases=())
+    with pytest.raises(RefusedError, match="tables of an earlier tiny are there, with rows") as e:
+        preflight.refuse_kept_tables(world, product, nothing)
+    assert e.value.next == "kappa remove tiny, which drops them; or another name in product.yaml"
+    world.shown = {}
+    preflight.refuse_kept_tables(world, product, nothing)
 
 
 def test_the_estimate_is_by_the_last_replays_rate(
@@ -273,11 +311,12 @@ def kappa_plan(settings: Settings, world: FakeWorld, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run_plan, "World", lambda _: world)
     monkeypatch.setattr(run_plan.out, "width", 200)
     monkeypatch.setattr(run_plan.schemas, "compare", lambda *_: [])
+    monkeypatch.setattr(run_plan, "look_at", lambda *_: SimpleNamespace(stopped=""))
 
     def run(state: ProductState, product: Product, output: Output = Output.text, session: tuple[str, ...] = ()) -> None:
         assert product.resolved is not None
         answer = {"ok": True, "problems": [], "resolved": product.resolved.model_dump(mode="json"), "plan": ""}
-        monkeypatch.setattr(run_plan.resolved, "ask", lambda *_: answer)
+        monkeypatch.setattr(resolved, "ask", lambda *_: answer)
         monkeypatch.setattr(run_plan, "Store", lambda _: FakeStore(state, session))
         run_plan.plan("tiny", product.folder, output)
 
@@ -308,6 +347,32 @@ def test_plan_of_a_replay(kappa_plan: Callable[..., None], state: ProductState, 
     assert "22 s, at the rate of r1-a1 (30 records in 10 s)" in text
     assert "2 of 2 free" in text
     assert lines[-1] == f"next:  kappa deploy tiny --from {new.folder}"
+
+
+def test_plan_says_that_publishing_has_stopped(
+        kappa_plan: Callable[..., None], state: ProductState, product: Product, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(run_plan, "look_at", lambda *_: SimpleNamespace(stopped="stopped: why"))
+    kappa_plan(state, product)
+    assert "\nstopped: why\n" in capsys.readouterr().out
+    kappa_plan(state, product, Output.json)
+    assert json.loads(capsys.readouterr().out)["publishing_stopped"] == "stopped: why"
+
+
+def test_plan_says_what_should_be_known_of_the_log(
+        kappa_plan: Callable[..., None], world: FakeWorld, state: ProductState, product: Product,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    assert state.published
+    known = replace(state.attempt(state.published.attempt_name), log={"orders": Topic("id", {}, 1, 1)})
+    world.advice = ["orders: one disk"]
+    told = preflight.advice(world, product, replace(state, attempts=(known,)))
+    assert told[0] == "orders: one disk"
+    assert told[1].startswith("topic orders has 2 partitions and had 1 when the job began to read it: where producers")
+    assert preflight.advice(world, product, state) == ["orders: one disk"]
+    kappa_plan(state, product)
+    assert "\norders: one disk\n" in capsys.readouterr().out
+    kappa_plan(state, product, Output.json)
+    assert json.loads(capsys.readouterr().out)["log"] == ["orders: one disk"]
 
 
 def test_plan_as_json(kappa_plan: Callable[..., None], state: ProductState, tmp_path: Path,
@@ -371,10 +436,7 @@ def test_plan_needs_no_flink(kappa_plan: Callable[..., None], state: ProductStat
 
 def test_plan_of_a_replay_on_a_cluster_of_its_own(
         kappa_plan: Callable[..., None], state: ProductState, world: FakeWorld, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = {"taskmanagers": [{"memoryConfiguration": {"totalProcessMemory": 4_000 * MB}}]}
-    monkeypatch.setattr(run_plan.httpx, "get", lambda url, **_: httpx.Response(
-        200, json=answer, request=httpx.Request("GET", url)))
+        capsys: pytest.CaptureFixture[str]) -> None:
     world.clusters = object()
     kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS), session=("tiny-r1-a1",))
     text = capsys.readouterr().out

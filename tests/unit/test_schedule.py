@@ -60,11 +60,6 @@ def test_off_is_a_word_of_yaml_too(said: object, expected: Period) -> None:
 # Over the fake world
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def world(clock: Clock) -> FakeWorld:
     return FakeWorld(clock, verify="weekly")
 
@@ -85,8 +80,8 @@ def shadows(loop: Loop) -> list[tuple[str, State, bool]]:
 
 
 def told(loop: Loop) -> list[tuple[str, str, str]]:
-    return [(e.attempt, e.what, e.detail) for e in loop.store.events("flights")
-            if e.what in ("verified", "differs", "not verified")]
+    return [(e.attempt, e.reason, e.detail) for e in loop.store.events("flights")
+            if e.reason in ("verified", "differs", "not_verified")]
 
 
 def test_it_runs_by_itself_and_again_after_the_period(loop: Loop, world: FakeWorld, clock: Clock) -> None:
@@ -109,7 +104,7 @@ def test_it_runs_by_itself_and_again_after_the_period(loop: Loop, world: FakeWor
 @pytest.mark.parametrize(("found", "state", "event"), [
     pytest.param(Comparing(finding=Finding(False, 9, "NOT equal", "t: 1 changed")), State.retired,
                  [("r1-a2", "differs", "NOT equal")], id="other rows"),
-    pytest.param(Comparing(finding=Finding(True, 0, "no row")), State.retired, [("r1-a2", "not verified", "no row")],
+    pytest.param(Comparing(finding=Finding(True, 0, "no row")), State.retired, [("r1-a2", "not_verified", "no row")],
                  id="nothing final"),
     pytest.param(Comparing(trouble="Kafka is down"), State.failed, [], id="in vain"),
 ])

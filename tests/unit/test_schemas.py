@@ -31,7 +31,7 @@ def schema(*fields: dict[str, Any]) -> str:
 
 def compared(folder: str, *registered: str) -> Comparison:
     versions = [Registered(10 + n, n, text) for n, text in enumerate(registered, 1)]
-    return compare_one("shop", "pg.orders", FILE, folder, versions)
+    return compare_one("kappa pull shop", "pg.orders", FILE, folder, versions)
 
 
 def test_nothing_is_registered() -> None:
@@ -172,7 +172,8 @@ def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(schemas, "versions", lambda _, topic: [
         Registered(n, n, text) for n, text in enumerate(known[topic], 1)])
     monkeypatch.setattr(log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")])
-    return SimpleNamespace(name="shop", topics=dict.fromkeys(folders), schema_file=lambda t: tmp_path / f"{t}.avsc")
+    return SimpleNamespace(name="shop", folder=tmp_path, topics=dict.fromkeys(folders),
+                           schema_file=lambda t: tmp_path / f"{t}.avsc")
 
 
 def test_a_log_is_whole_only_if_its_records_can_be_read(product: Any) -> None:
@@ -181,7 +182,12 @@ def test_a_log_is_whole_only_if_its_records_can_be_read(product: Any) -> None:
         ("absent", "a topic"), ("pg.orders", "a schema that reads the records of every registered version")]
 
 
-def test_a_newer_schema_is_named_and_blocks_nothing(product: Any) -> None:
+def test_a_newer_schema_is_named_and_blocks_nothing(product: Any, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Any = None
     assert [c.line for c in schemas.differences(settings, product)] == [
-        'schema of visits: version 1 has + currency string, default "EUR"; next: kappa pull shop']
+        'schema of visits: version 1 has + currency string, default "EUR"; next: kappa pull shop '
+        f"--from {tmp_path}"]
+    monkeypatch.chdir(tmp_path)
+    product.folder = Path("sql/shop")
+    assert schemas.pull_command(product) == "kappa pull shop"

@@ -13,7 +13,7 @@ from pyiceberg.catalog import Catalog
 
 from jobs.column_types import Type, parse, stored
 from jobs.product import Window
-from replay import lake, matching, query, table_changes
+from replay import duck, lake, matching, query, table_changes
 from replay.changes import TableDiff
 from replay.comparison import comparisons
 from replay.output import Output, print_rows
@@ -53,7 +53,7 @@ SHAPED: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("shape", "value", "expected"), SHAPED, ids=[s[1] for s in SHAPED])
 def test_a_value_in_its_shape(shape: str, value: str, expected: Any) -> None:
-    with query.connect() as connection:
+    with duck.connect() as connection:
         row = connection.execute(f"SELECT {shaped('v', type_of(shape))} FROM (SELECT {value} AS v)").fetchone()
     assert row is not None and row[0] == expected
     if isinstance(expected, dict):
@@ -62,7 +62,7 @@ def test_a_value_in_its_shape(shape: str, value: str, expected: Any) -> None:
 
 def test_a_row_with_no_common_field_is_there_or_not() -> None:
     shape = shaped("v", common(type_of("ROW<a INT>"), type_of("ROW<b INT>")))
-    with query.connect() as connection:
+    with duck.connect() as connection:
         assert connection.execute(f"SELECT {shape} FROM (SELECT {{'a': 1}} AS v)").fetchone() == (True,)
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from jobs.product import Verify
 from replay import output, running
 from replay.errors import RetryableError
+from replay.events import Event, Reason
 from replay.flink import Job
 from replay.model import Attempt, Check, Position, ProductState, Publication, Release, State
 from replay.observe import Observation, Policy, Seen
@@ -21,7 +22,6 @@ from replay.output import Output, View, watch
 from replay.run_status import lag, view
 from replay.status import ProductStatus, Sight, status
 from replay.steps import Blocked, Wait
-from replay.store import Event
 
 NOW = 1_000.0
 ENDS = {"flights": {0: 1_000}, "airlines": {0: 16}}
@@ -38,7 +38,8 @@ CANDIDATE = Attempt("flights", 2, 1, 900.0, 2, ("b" * 32,), State.replaying, clu
                     submitted_at=901.0, positions=(position(1, 200, 980.0), position(2, 500, 990.0)), near=0)
 PUBLISHED = Publication(1, "flights", 1, 1, 9, {}, {}, {"flights": {0: 990}, "airlines": {0: 16}}, 0.0, 1.0)
 R1 = Release("flights", 1, "f" * 64, 0.0, {"airlines": {0: 16}}, git_commit="c" * 40)
-EVENTS = (Event("flights", 60.0, "r1-a1", "switch", "checkpoint 3"), Event("flights", 61.0, "r1-a1", "active"))
+EVENTS = (Event("flights", 60.0, "r1-a1", Reason.switch, "checkpoint 3"),
+          Event("flights", 61.0, "r1-a1", Reason.active))
 
 
 def seen(checkpoint: int, **fields: Any) -> Seen:
@@ -97,8 +98,8 @@ def test_all_of_a_product_on_80_columns() -> None:
 
 
 SHADOW = Attempt("flights", 1, 2, 1_000.0, 2, ("e" * 32,), State.retired, shadow=True)
-VERIFIED = Event("flights", 1_100.0, "r1-a2", "verified", "equal to r1-a1 checkpoint 8: 990 rows of 2 tables")
-DIFFERS = Event("flights", 1_100.0, "r1-a2", "differs", "NOT equal (rows: 3 changed)")
+VERIFIED = Event("flights", 1_100.0, "r1-a2", Reason.verified, "equal to r1-a1 checkpoint 8: 990 rows of 2 tables")
+DIFFERS = Event("flights", 1_100.0, "r1-a2", Reason.differs, "NOT equal (rows: 3 changed)")
 
 
 def verified(*events: Event, shown: Attempt = LIVE) -> ProductStatus:
@@ -148,6 +149,9 @@ def test_somebody_has_to_look() -> None:
     shown = text(told(LIVE, step=blocked))
     assert shown[-4:] == ["  stopped: somebody else moved main of flights", "    expected: r1-a1", "    found: t=7",
                           "    next: put main back"]
+    assert told(LIVE, step=blocked).stopped == (
+        "publishing has stopped: somebody else moved main of flights; next: put main back")
+    assert not told(LIVE).stopped
 
 
 def test_without_an_answer_what_is_remembered_is_told() -> None:
@@ -156,9 +160,20 @@ def test_without_an_answer_what_is_remembered_is_told() -> None:
     assert text(shown)[-1] == "  Flink does not answer: this is what is remembered"
 
 
-def test_a_failing_job_says_why() -> None:
-    job = Job("j", "RESTARTING", error="java.io.IOException: disk full")
-    assert "         java.io.IOException: disk full" in text(told(LIVE, **{"r1-a1": replace(seen(9), job=job)}))
+@pytest.mark.parametrize("status", ["RESTARTING", "RUNNING", "FAILED"])
+def test_the_last_exception_stands_beside_the_restarts_whatever_became_of_the_job(status: str) -> None:
+    job = Job("j", status, restarts=3, error="java.io.IOException: disk full", failed_at=984.0)
+    found = told(LIVE, **{"r1-a1": replace(seen(9), job=job)})
+    shown = text(found)
+    at = shown.index("  r1-a1  active    checkpoint 9  no lag  restarts 3")
+    assert shown[at + 1] == "         last exception (1970-01-01 00:16:24Z): java.io.IOException: disk full"
+    assert view([found]).lines["flights r1-a1 exception"] == (
+        "flights: r1-a1 last exception (1970-01-01 00:16:24Z): java.io.IOException: disk full")
+    assert view([found]).data[0]["attempts"][0]["last_exception"] == "java.io.IOException: disk full"
+
+
+def test_a_job_that_never_failed_has_no_last_exception() -> None:
+    assert [line for line in text(told(LIVE)) if "exception" in line] == []
 
 
 def test_before_the_first_deploy_has_caught_up() -> None:
@@ -253,9 +268,9 @@ def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_long_details_of_the_history_wrap_beside_the_rest() -> None:
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    rows = [{"at": "2026-11-21 07:31:05", "attempt": "r1-a1", "what": "built", "detail": ""},
-            {"at": "2026-11-21 07:31:45", "attempt": "r1-a1", "what": "failed", "detail": "no column " * 8},
-            {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "what": "built", "detail": ""}]
+    rows = [{"at": "2026-11-21 07:31:05", "attempt": "r1-a1", "reason": "built", "detail": ""},
+            {"at": "2026-11-21 07:31:45", "attempt": "r1-a1", "reason": "failed", "detail": "no column " * 8},
+            {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "reason": "built", "detail": ""}]
     console.print(running.history_table(rows), soft_wrap=False)
     shown = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert shown == [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from replay.settings import CatalogSettings, FlinkSettings, Settings
-from replay.submit import Answer, Client, Submission, judge, submit_command
+from replay.submit import Answer, Client, Submission, flink_run, judge, submit_command, submit_env
 
 SUBMISSION = Submission("a" * 32, "flights-r1-a1", Path("/rel"), Path("/b.json"))
 REFUSAL = """\
@@ -34,8 +34,21 @@ def test_the_command_names_job_release_and_checkpoint() -> None:
     assert submit_command(settings(Path("/home")), resumed) == [
         "/home/flink/bin/flink", "run", "-m", "127.0.0.1:23082", "-d", f"-D$internal.pipeline.job-id={'ab' * 16}",
         "-Dpipeline.name=flights-r1-a1", "-s", "file:///ck/chk-7", "-pyclientexec", sys.executable,
-        "-pyexec", sys.executable, "-pyfs", "/rel", "-py", "/rel/jobs/pipeline.py", "--product", "/rel/product",
+        "-pyexec", sys.executable, "-pyfs", "/rel", "-py", "/rel/jobs/run.py", "--product", "/rel/product",
         "--bindings", "/b.json"]
+
+
+@pytest.mark.parametrize(("rest", "expected"), [
+    ("http://flink", "flink:80"), ("http://flink:8081", "flink:8081"),
+    ("https://flink", "https://flink:443"), ("https://flink:8081", "https://flink:8081"),
+])
+def test_the_client_is_told_of_tls_by_the_address(rest: str, expected: str) -> None:
+    assert flink_run(settings(Path("/home")), rest)[1:] == ["run", "-m", expected]
+
+
+def test_the_client_has_the_jars_of_its_cluster(tmp_path: Path) -> None:
+    assert submit_env(settings(tmp_path), Path("/of/r1"))["FLINK_LIB_DIR"] == "/of/r1"
+    assert "FLINK_LIB_DIR" not in submit_env(settings(tmp_path))
 
 
 @pytest.mark.parametrize(("code", "text", "expected"), [

@@ -11,7 +11,9 @@ from pyiceberg.types import DecimalType, LongType
 
 from jobs.product import Product
 from replay import lake, table_changes
+from replay.commits import no_fence
 from replay.errors import ConfigError, RefusedError
+from replay.store import StaleLeaseError
 from replay.table_types import iceberg_schema, product_type, table_type
 from replay.type_changes import Path as Part
 from replay.type_changes import parts
@@ -140,8 +142,8 @@ def test_columns_that_no_release_writes_are_dropped(catalog: Catalog, product: P
     written: dict[str, set[Part]] = {
         "orders": {("id",), ("day",), ("log_partition",), ("log_offset",)}, "totals": {("day",), ("amount",)},
         "absent": {("x",)}}
-    assert table_changes.drop_columns(catalog, "shop", written) == {"orders": ("amount",)}
-    assert table_changes.drop_columns(catalog, "shop", written) == {}
+    assert table_changes.drop_columns(catalog, "shop", written, no_fence) == {"orders": ("amount",)}
+    assert table_changes.drop_columns(catalog, "shop", written, no_fence) == {}
     table = catalog.load_table("shop.orders")
     assert "amount" not in table.schema().column_names
     with table.update_schema() as update:
@@ -151,6 +153,21 @@ def test_columns_that_no_release_writes_are_dropped(catalog: Catalog, product: P
                   key=str) == [7, None]
 
 
+def test_columns_are_not_dropped_once_somebody_else_may_write_them(catalog: Catalog, product: Product) -> None:
+    written: dict[str, set[Part]] = {"orders": {("id",), ("day",), ("log_partition",), ("log_offset",)}}
+    asked: list[int] = []
+
+    def overtaken() -> None:
+        if asked:
+            raise StaleLeaseError("another controller took over")
+        asked.append(1)  # it passes, and freezes: the other one prepares an attempt that writes all columns
+        lake.create_branch(catalog, product, "r3-a1")
+
+    with pytest.raises(StaleLeaseError):
+        table_changes.drop_columns(catalog, "shop", written, overtaken)
+    assert "amount" in catalog.load_table("shop.orders").schema().column_names
+
+
 def test_fields_that_no_release_writes_are_dropped(catalog: Catalog, product: Product, tmp_path: Path) -> None:
     table_changes.ensure(catalog, with_totals(tmp_path, *NESTED))
     releases = [with_totals(tmp_path, ("id", "INT"), ("items", "ARRAY<ROW<`price` DECIMAL(9, 2)>>"),
@@ -158,7 +175,7 @@ def test_fields_that_no_release_writes_are_dropped(catalog: Catalog, product: Pr
                 with_totals(tmp_path, ("id", "INT"), ("items", "ARRAY<ROW<`sku` STRING>>"),
                             ("place", "ROW<`lat` FLOAT>"))]
     written = {"totals": {p for r in releases for p in parts(product_type(r, "totals"))}}
-    assert table_changes.drop_columns(catalog, "shop", written) == {"totals": ("day", "amount", "place.lon")}
+    assert table_changes.drop_columns(catalog, "shop", written, no_fence) == {"totals": ("day", "amount", "place.lon")}
     assert columns_of(catalog) == {**dict(NESTED), "place": "ROW<`lat` FLOAT>"}
 
 
@@ -210,7 +227,7 @@ def test_a_column_that_files_are_laid_out_by_is_not_dropped(catalog: Catalog, tm
     bare = with_totals(tmp_path, ("day", "DATE"))
     table_changes.ensure(catalog, bare)
     written = {"totals": set(parts(product_type(bare, "totals")))}
-    assert table_changes.drop_columns(catalog, "shop", written) == {"totals": ("id",)}
+    assert table_changes.drop_columns(catalog, "shop", written, no_fence) == {"totals": ("id",)}
     assert list(columns_of(catalog)) == ["day", "shop", "hour"]
     assert layout_of(catalog) == ([], [], "none 1048576")
 

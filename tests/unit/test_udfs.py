@@ -72,10 +72,20 @@ def test_next_wall_clock_of_nothing_is_nothing(arguments: tuple[int | None, int 
     assert next_wall_clock(*arguments) is None
 
 
-@pytest.mark.parametrize("hhmm", [-1, 60, 1299, 2401, 2500])
-def test_next_wall_clock_refuses_what_is_no_time_of_day(hhmm: int) -> None:
-    with pytest.raises(ValueError, match=f"expected a time of day as HHMM, found {hhmm}"):
-        next_wall_clock(minute("2013-01-01"), hhmm, NEW_YORK)
+@pytest.mark.parametrize(("after", "hhmm", "zone"), [
+    *(pytest.param(0, hhmm, NEW_YORK, id=f"no time of day: {hhmm}") for hhmm in (-1, 60, 1299, 2401, 2500)),
+    *(pytest.param(0, 100, zone, id=f"no zone: {zone}") for zone in ("", "Nowhere", "../etc/passwd", "\0", "America")),
+    pytest.param(-(2**31), 100, NEW_YORK, id="before the year 1"),
+    pytest.param(2**62, 100, NEW_YORK, id="after the year 9999"),
+])
+def test_next_wall_clock_of_what_means_nothing_is_nothing(after: int, hhmm: int, zone: str) -> None:
+    assert next_wall_clock(after, hhmm, zone) is None
+
+
+@pytest.mark.parametrize("after", [wall_clock._FIRST, wall_clock._LAST])
+@pytest.mark.parametrize("zone", [NEW_YORK, CHONGQING, "Pacific/Kiritimati"])
+def test_next_wall_clock_reaches_to_the_ends_of_the_calendar(after: int, zone: str) -> None:
+    assert next_wall_clock(after, 2400, zone) is not None
 
 
 def test_every_minute_of_the_days_around_a_change_is_found_again() -> None:

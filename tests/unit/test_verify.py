@@ -193,7 +193,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]
 
 
 def history(lab: Laboratory) -> list[tuple[str, str]]:
-    return [(e.attempt, e.what) for e in lab.store.events("flights") if e.attempt != "r1-a1"]
+    return [(e.attempt, e.reason) for e in lab.store.events("flights") if e.attempt != "r1-a1"]
 
 
 def test_equal_rows_are_told_and_remembered_and_nothing_is_left(lab: Laboratory) -> None:
@@ -205,7 +205,7 @@ def test_equal_rows_are_told_and_remembered_and_nothing_is_left(lab: Laboratory)
     assert new.covered == COVERED
     assert history(lab) == [("r1-a2", "built"), ("r1-a2", "replaying"), ("r1-a2", "verified"),
                             ("r1-a2", "retired")]
-    event = next(e for e in lab.store.events("flights") if e.what == "verified")
+    event = next(e for e in lab.store.events("flights") if e.reason == "verified")
     assert event.detail == (f"equal to r1-a1 checkpoint {verdict.published.checkpoint}: 190 rows of 1 tables, "
                             "parallelism 1 against 2, below flights 0:100 1:90")
     assert lab.world.cleaned == ["r1-a2"]

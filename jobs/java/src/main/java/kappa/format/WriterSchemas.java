@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import kappa.secrets.SecretFiles;
 import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.CachedSchemaRegistryClient;
 import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.rest.RestService;
 import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.rest.entities.SchemaReference;
@@ -67,7 +68,7 @@ final class WriterSchemas {
         this.settings = settings;
         this.clock = clock;
         this.registry = connect(settings);
-        this.address = settings.url.replaceAll("//[^/@]*@", "//"); // for people to read: without a password
+        this.address = SecretFiles.resolve(settings.url).replaceAll("//[^/@]*@", "//"); // for people to read: without a password
     }
 
     /** The schema of an id; the caller keeps it, as an id never changes its meaning. */
@@ -170,8 +171,8 @@ final class WriterSchemas {
         Map<String, Object> properties = new HashMap<>();
         properties.put("schema.registry.http.connect.timeout.ms", 5_000); // a minute by default
         properties.put("schema.registry.http.read.timeout.ms", 10_000);
-        properties.putAll(settings.properties);
-        RestService service = new RestService(settings.url);
+        properties.putAll(SecretFiles.resolve(settings.properties));
+        RestService service = new RestService(SecretFiles.resolve(settings.url));
         new CachedSchemaRegistryClient(service, 1, properties); // its constructor configures the service
         return service;
     }

@@ -2,6 +2,7 @@ package kappa.lake;
 
 import java.util.Map;
 import java.util.Set;
+import kappa.secrets.SecretFiles;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.Configuration;
@@ -66,7 +67,11 @@ public final class LakeTableFactory implements DynamicTableSinkFactory {
         return new LakeTableSink(loader, options.get(TABLE), options.get(BRANCH), written, context.getConfiguration());
     }
 
-    private static CatalogLoader catalog(String name, Map<String, String> properties) {
+    /** A catalog by its options, as in {@code CREATE CATALOG}; some may name files of secrets. */
+    public static CatalogLoader catalog(String name, Map<String, String> properties) {
+        if (SecretFiles.areIn(properties)) {
+            return new SecretCatalogLoader(name, properties);
+        }
         var hadoop = FlinkCatalogFactory.clusterHadoopConf();
         String implementation = properties.get("catalog-impl");
         if (implementation != null) {

@@ -13,7 +13,7 @@ import org.apache.flink.api.common.eventtime.Watermark;
 record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements Serializable {
 
     /**
-     * The watermark behind a record: a millisecond below its timestamp - L.
+     * The time that has passed behind a record: a millisecond below its timestamp - L.
      *
      * <p>A record is on time if it happened at its timestamp - L or later. To a window, watermark t says that nothing of
      * t or before comes any more. So with timestamp - L itself a record that is late by exactly L, and behind another one
@@ -22,6 +22,17 @@ record LogClock(Duration allowedLateness, Duration brokerTimeMargin) implements 
      */
     Watermark after(long recordTimestamp) {
         return new Watermark(recordTimestamp - allowedLateness.toMillis() - 1);
+    }
+
+    /**
+     * The watermark that is emitted behind a record: one millisecond below {@link #after}.
+     *
+     * <p>A session that ends where a row happens takes the row in, unless it was closed before, as watermark 'its end
+     * less a millisecond' does. A row that is late by exactly L may come behind that watermark or before it. Behind this
+     * one it cannot: what touches an on-time row is still open, in every run.
+     */
+    Watermark emittedAfter(long recordTimestamp) {
+        return new Watermark(after(recordTimestamp).getTimestamp() - 1);
     }
 
     boolean brokerDatesRecords() {

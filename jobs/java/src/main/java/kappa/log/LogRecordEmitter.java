@@ -26,7 +26,7 @@ final class LogRecordEmitter extends KafkaRecordEmitter<RowData> {
             state.setCurrentOffset(record.offset());
         } else if (record instanceof EndOfLog end) {
             // Not kept in the state: it is no property of the log, and the next end is seen right after a restart.
-            output.emitWatermark(clock.atEnd(end.askedAt()));
+            output.emitWatermark(clock.emittedAfter(clock.timestampAtEnd(end.askedAt())));
         } else {
             LogSplitState partition = (LogSplitState) state;
             partition.advance(record.timestamp());

@@ -107,7 +107,7 @@ final class LogSourceReader extends KafkaSourceReader<RowData> {
     /** Below what is held: which no generator of watermarks knows, as it sees rows when they are released. */
     private void emitWatermark(String id, LogSplitState partition, ReaderOutput<RowData> output) {
         if (watermarks && partition.clock() != LogSplit.NO_CLOCK) {
-            output.createOutputForSplit(id).emitWatermark(clock.after(partition.clock()));
+            output.createOutputForSplit(id).emitWatermark(clock.emittedAfter(partition.clock()));
         }
         partition.settle();
     }

@@ -78,7 +78,7 @@ class LogSourceReaderTest {
             reader.isAvailable().get();
             assertEquals(InputStatus.NOTHING_AVAILABLE, reader.pollNext(output));
             assertEquals(
-                    Set.of("log-0: watermark " + (NOON - HOUR - 1), "log-1: watermark " + (NOON + 5 - HOUR - 1)),
+                    Set.of("log-0: watermark " + (NOON - HOUR - 2), "log-1: watermark " + (NOON + 5 - HOUR - 2)),
                     Set.copyOf(output.taken));
             assertEquals(2, output.taken.size());
         }
@@ -109,7 +109,7 @@ class LogSourceReaderTest {
             reader.pollNext(again);
             broker.answers(records(record(ZERO, 7, NOON + MINUTE, "seven")));
             pollUntil(reader, again, 2);
-            String restored = "log-0: watermark " + (NOON - HOUR - 1);
+            String restored = "log-0: watermark " + (NOON - HOUR - 2);
             assertEquals(List.of(restored), output.taken);
             assertEquals(List.of(restored, "log-0: seven @ " + (NOON + MINUTE)), again.taken.subList(0, 2));
         }
@@ -135,7 +135,7 @@ class LogSourceReaderTest {
             List<EndOfLog> ends = List.of(new EndOfLog(ZERO, 1, askedAt), new EndOfLog(ONE, 0, askedAt));
             broker.answers(new RecordsThenMarks(records(record(ZERO, 0, NOON, "a")), ends));
             pollUntil(reader, 3);
-            String atEnd = "watermark " + (askedAt - MINUTE - HOUR - 1);
+            String atEnd = "watermark " + (askedAt - MINUTE - HOUR - 2);
             assertEquals(List.of("log-0: a @ " + NOON, "log-0: " + atEnd, "log-1: " + atEnd), output.taken);
             List<KafkaPartitionSplit> kept = reader.snapshotState(1);
             assertTrue(kept.containsAll(List.of(from(ZERO, 1), from(ONE, KafkaPartitionSplit.EARLIEST_OFFSET))));
@@ -150,7 +150,7 @@ class LogSourceReaderTest {
             reader.addSplits(List.of(from(ZERO, KafkaPartitionSplit.EARLIEST_OFFSET)));
             broker.answers(new RecordsThenMarks(records(), List.of(new EndOfLog(ZERO, 0, NOON))));
             pollUntil(reader, 1);
-            assertEquals(List.of("log-0: watermark " + (NOON - MINUTE - HOUR - 1)), output.taken);
+            assertEquals(List.of("log-0: watermark " + (NOON - MINUTE - HOUR - 2)), output.taken);
         }
     }
 
@@ -165,7 +165,7 @@ class LogSourceReaderTest {
             assertEquals(Map.of(ZERO, new Stand(0, 2), ONE, new Stand(0, 0)), stands(reader, 1));
             assertEquals(List.of("log-0: a @ " + NOON, "log-0: b @ " + NOON), output.taken);
             pollUntil(reader, 3);
-            assertEquals("log-0: watermark " + (NOON - HOUR - 1), output.taken.get(2));
+            assertEquals("log-0: watermark " + (NOON - HOUR - 2), output.taken.get(2));
             // Three offsets without a record behind the last one, and the checkpoint is behind them too.
             assertEquals(Map.of(ZERO, new Stand(5, 5), ONE, new Stand(0, 0)), stands(reader, 2));
             assertTrue(reader.snapshotState(3).contains(from(ZERO, 5)));
@@ -227,7 +227,7 @@ class LogSourceReaderTest {
                 status = reader.pollNext(output);
             } while (status != InputStatus.END_OF_INPUT);
             assertEquals(
-                    List.of("log-0: watermark " + (NOON - HOUR - 1), "log-0: last @ " + NOON, "log-0: finished"),
+                    List.of("log-0: watermark " + (NOON - HOUR - 2), "log-0: last @ " + NOON, "log-0: finished"),
                     output.taken);
         }
     }
@@ -240,7 +240,7 @@ class LogSourceReaderTest {
                     records(record(ZERO, 0, NOON, "a " + NOON), record(ZERO, 1, NOON + 2 * HOUR, "b " + (NOON + 2 * HOUR))));
             pollUntil(reader, 2);
             assertEquals(
-                    List.of("log-0: a " + NOON + " @ " + NOON, "log-0: watermark " + (NOON + HOUR - 1)),
+                    List.of("log-0: a " + NOON + " @ " + NOON, "log-0: watermark " + (NOON + HOUR - 2)),
                     output.taken.subList(0, 2));
         }
     }
@@ -254,7 +254,7 @@ class LogSourceReaderTest {
                             record(ZERO, 1, NOON, "held " + NOON),
                             record(ZERO, 2, NOON + HOUR, "late " + (NOON - 1)),
                             record(ZERO, 3, NOON + 2 * HOUR, null)));
-            String restored = "log-0: watermark " + (NOON - 1);
+            String restored = "log-0: watermark " + (NOON - 2);
             String held = "log-0: held " + NOON + " @ " + NOON;
             while (!output.taken.contains(held)) {
                 reader.isAvailable().get();

@@ -1,0 +1,44 @@
+"""What people may call things: names become tables, files, topics' schemas, consumer groups and parts of SQL.
+
+Letters are those of ASCII: one that looks like another is another name. Each is matched whole: a `$` in a pattern lets
+a line's end through.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 100
+"""Characters. File systems end at 255 bytes, and to a name come ids of jobs, branches and digests."""
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+"""Of a product, for pydantic, whose `$` is the end of the text."""
+PYTHON_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+"""Of a Python function, module:attribute."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_CHECK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
+
+
+def is_name(text: str) -> bool:
+    """Of a product, an output or a look-up: small letters, digits and _."""
+    return _fits(_NAME, text)
+
+
+def is_identifier(text: str) -> bool:
+    """Of a topic in SQL or a function: letters, digits and _."""
+    return _fits(_IDENTIFIER, text)
+
+
+def is_topic(text: str) -> bool:
+    """Whether Kafka takes it for a topic."""
+    return _TOPIC.fullmatch(text) is not None and text not in (".", "..")
+
+
+def is_check(text: str) -> bool:
+    """Of the file of a check, without .sql."""
+    return _fits(_CHECK, text)
+
+
+def _fits(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.fullmatch(text) is not None and len(text) <= LONGEST

@@ -1,0 +1,143 @@
+"""Files of tables: on a local file system each of them is on the disk when it is closed.
+
+The catalog's database writes to the disk what it commits, so it must not name a file that is only in memory: after a
+power cut that would be empty. `kappa.lake.DurableFileIO` does the same for what a job writes. Files of an object store
+are durable once they are there: they come into being whole, when they are closed, or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pyarrow.fs import LocalFileSystem
+from pyiceberg.io import InputStream, OutputStream
+from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+
+from replay.storage import is_local, storage_errors
+
+_PYTHON, _JAVA = "py-io-impl", "io-impl"
+_known: set[tuple[int, int]] = set()
+"""Folders whose own entry is on the disk, by device and inode."""
+
+
+def of_pyiceberg(properties: Mapping[str, str]) -> dict[str, str]:
+    """The properties of a catalog, with this FileIO where nobody chose another."""
+    return {_PYTHON: f"{DurableFileIO.__module__}.{DurableFileIO.__name__}", **properties}
+
+
+def of_flink(options: Mapping[str, str]) -> dict[str, str]:
+    """The options of a catalog in Flink, with the one there where the files are local and nobody chose another."""
+    local = is_local(options.get("warehouse", ""))
+    return {**({_JAVA: "kappa.lake.DurableFileIO"} if local else {}), **options}
+
+
+class DurableFileIO(PyArrowFileIO):
+    """PyArrow's, whose files are durable when they are closed, and whose errors are StorageError."""
+
+    def new_input(self, location: str) -> PyArrowFile:
+        """A file to be read."""
+        return _of(_WholeFile, super().new_input(location))
+
+    def new_output(self, location: str) -> PyArrowFile:
+        """A file to be written."""
+        file = super().new_output(location)
+        return _of(_DurableFile if isinstance(file._filesystem, LocalFileSystem) else _WholeFile, file)
+
+    def delete(self, location: Any) -> None:
+        """Delete a file; MissingFileError if it is gone."""
+        with storage_errors(location if isinstance(location, str) else location.location):
+            super().delete(location)
+
+
+def _of(kind: type[_WholeFile], file: PyArrowFile) -> PyArrowFile:
+    return kind(file.location, file._path, file._filesystem, file._buffer_size)
+
+
+class _WholeFile(PyArrowFile):
+    """A file that is read and written at once: metadata is, and whoever reads it needs all of it."""
+
+    def open(self, seekable: bool = True) -> InputStream:
+        with storage_errors(self.location), super().open(seekable=False) as stream:
+            return cast(InputStream, io.BytesIO(stream.read()))
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        with storage_errors(self.location):
+            if not overwrite and self.exists():
+                raise FileExistsError(f"Cannot create file, already exists: {self.location}")
+        return cast(OutputStream, _WholeStream(self))
+
+    def exists(self) -> bool:
+        with storage_errors(self.location):
+            return super().exists()
+
+    def __len__(self) -> int:
+        with storage_errors(self.location):
+            return super().__len__()
+
+
+class _WholeStream(io.BytesIO):
+    """What is written, until it is closed: then it becomes a file. After an error it does not."""
+
+    def __init__(self, file: PyArrowFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not None:
+            super().close()
+        self.close()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        content = self.getvalue()
+        super().close()
+        with storage_errors(self._file.location), self._file._filesystem.open_output_stream(self._file._path) as stream:
+            stream.write(content)
+
+
+class _DurableFile(_WholeFile):
+    def create(self, overwrite: bool = False) -> OutputStream:
+        path = Path(self._path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _DurableStream(path, overwrite=overwrite)
+
+
+class _DurableStream(io.BufferedWriter):
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        super().__init__(io.FileIO(path, "w" if overwrite else "x"))
+        self._path = path
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.flush()
+        os.fsync(self.fileno())
+        super().close()
+        sync_folder(self._path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, and its own and those of its parents where they may be new."""
+    _sync(folder)
+    for inner in (folder, *folder.parents):
+        status = inner.stat()
+        if (status.st_dev, status.st_ino) in _known or inner == inner.parent:
+            return
+        try:
+            _sync(inner.parent)
+        except PermissionError:  # a folder that is not ours to write to has no new entry of ours
+            return
+        _known.add((status.st_dev, status.st_ino))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,40 @@
+"""What `kappa config` does, apart from its arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, SecretStr
+
+from replay.output import Output, out, print_json
+from replay.secret import show, show_address
+from replay.settings import load_settings
+
+_URLS = ("store", "uri")
+"""Of these, the host is shown."""
+
+
+def config(output: Output) -> None:
+    """Print the settings, defaults among them, with *** in place of what is secret."""
+    settings = load_settings()
+    shown = redacted(settings)
+    if output is Output.json:
+        print_json(shown)
+        return
+    out.print(f"# {settings.home / 'config.yaml'}, with all defaults", markup=False)
+    out.print(yaml.safe_dump(shown, sort_keys=False, width=10_000), markup=False, end="")
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """A part of the settings as plain values."""
+    if isinstance(value, BaseModel):
+        return {field: redacted(getattr(value, field), field) for field in type(value).model_fields}
+    if isinstance(value, dict):
+        return {key: redacted(found, key) for key, found in value.items()}
+    if isinstance(value, SecretStr):
+        return show_address(value) if name in _URLS else show(value)
+    if isinstance(value, tuple):
+        return [redacted(found) for found in value]
+    return str(value) if isinstance(value, Path) else value

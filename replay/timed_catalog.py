@@ -1,0 +1,74 @@
+"""Catalogs that give up on an answer that does not come, and that many threads may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
+from requests import PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
+
+from replay import database
+
+CONNECT_SECONDS = float(database.CONNECT_SECONDS)
+ANSWER_SECONDS = float(database.ANSWER_SECONDS)
+"""Between any two bytes of an answer."""
+CONNECTIONS = 128
+"""Kept open: products are served at the same time."""
+
+
+class TimedRestCatalog(RestCatalog):
+    """pyiceberg's, which would wait for ever."""
+
+    def _config_headers(self, session: Session) -> None:
+        # The first that is done with a new session: even the catalog's configuration is asked for under a time-out.
+        super()._config_headers(session)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _TimedAdapter(pool_connections=8, pool_maxsize=CONNECTIONS))
+
+
+class _TimedAdapter(HTTPAdapter):
+    def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
+        """With a time-out, if nobody set one."""
+        if options.get("timeout") is None:
+            options["timeout"] = CONNECT_SECONDS, ANSWER_SECONDS
+        return super().send(request, *args, **options)
+
+
+class PostgreSQLCatalog(SqlCatalog):
+    """pyiceberg's, for many threads, and for several that make its tables at once."""
+
+    def _init_catalog(self) -> None:
+        # The first that is done with a new engine: pyiceberg's has 15 connections, and uses those that were lost.
+        self.engine = sa.create_engine(self.properties["uri"], pool_pre_ping=True, **database.POOL)
+        try:
+            super()._init_catalog()
+        except BaseException:
+            self.close()
+            raise
+
+    def create_tables(self) -> None:
+        """Once, whoever else makes them meanwhile."""
+        with self.engine.begin() as c:
+            database.lock(c)
+            SqlCatalogBaseTable.metadata.create_all(c)
+
+
+def timed(properties: Mapping[str, str]) -> dict[str, str]:
+    """The properties of a catalog, with a time-out for every question where nobody chose otherwise."""
+    found = dict(properties)
+    uri, kind = found.get("uri", ""), found.get("type", "")
+    if "py-catalog-impl" in found:
+        return found
+    if kind == "rest" or (not kind and uri.startswith("http")):
+        found.pop("type", None)
+        found["py-catalog-impl"] = f"{TimedRestCatalog.__module__}.{TimedRestCatalog.__name__}"
+    elif "://" in uri:
+        found["uri"] = database.timed(uri)
+        if found["uri"].startswith("postgresql+psycopg://"):
+            found.pop("type", None)
+            found["py-catalog-impl"] = f"{PostgreSQLCatalog.__module__}.{PostgreSQLCatalog.__name__}"
+    return found

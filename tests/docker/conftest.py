@@ -1,0 +1,120 @@
+"""docker-compose.yml, built and brought up once for the tests below, under a project, ports and secrets of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deployment import Deployment, Orders
+from pytest_docker.plugin import Services
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+PRODUCT = ROOT / "tests" / "products" / "orders"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs a daemon, and minutes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.docker)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(900))
+
+
+def daemon_missing() -> str:
+    """Why there is no daemon to talk to; empty: there is one."""
+    if not shutil.which("docker"):
+        return "no docker command"
+    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False, timeout=60)
+    return "" if asked.returncode == 0 else "no Docker daemon answers"
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> list[str]:
+    """As Compose itself is told: COMPOSE_FILE names them where images cannot be pulled."""
+    if missing := daemon_missing():
+        pytest.skip(f"{missing}: make test-docker starts one where it may")
+    return [str(ROOT / name) for name in os.environ.get("COMPOSE_FILE", "docker-compose.yml").split(":")]
+
+
+@pytest.fixture(scope="session")
+def docker_compose_project_name() -> str:
+    return "kappa-test"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of what is mounted into containers."""
+    return tmp_path_factory.mktemp("compose")
+
+
+@pytest.fixture(scope="session")
+def products(folder: Path) -> Path:
+    """The folder of products that people edit."""
+    return folder / "products"
+
+
+@pytest.fixture(scope="session")
+def secrets(environment: None, folder: Path) -> list[str]:
+    """All passwords."""
+    return [file.read_text().strip().partition("=")[2] or file.read_text().strip()
+            for file in (folder / "secrets").iterdir()]
+
+
+@pytest.fixture(scope="session")
+def environment(folder: Path) -> Iterator[None]:
+    """What docker-compose.yml takes from it: ports that are free, secrets, the products of the tests."""
+    subprocess.run([ROOT / "deploy" / "compose" / "secrets", folder / "secrets"], check=True)
+    shutil.copytree(PRODUCT, folder / "products" / "orders")
+    for place in (folder / "products").rglob("*"):
+        place.chmod(0o755 if place.is_dir() else 0o644)
+    base = int(os.environ.get("KAPPA_DOCKER_PORTS", "43000"))
+    values = {
+        "KAPPA_SECRETS_DIR": folder / "secrets", "KAPPA_PRODUCTS": folder / "products",
+        "KAPPA_KAFKA_PORT": base, "KAPPA_REGISTRY_PORT": base + 1, "KAPPA_FLINK_PORT": base + 2,
+        "KAPPA_CONTROLLER_PORTS": f"{base + 3}-{base + 4}", "KAPPA_TASKMANAGER_MEMORY": "2g",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, str(value))
+        yield
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    build = [] if os.environ.get("KAPPA_IMAGES_ARE_BUILT") else ["build"]
+    return [*build, "up --no-build --wait --wait-timeout 300"]
+
+
+@pytest.fixture(scope="session")
+def docker_cleanup() -> list[str]:
+    """KAPPA_DOCKER_LOGS names a file for what all services said."""
+    logs = os.environ.get("KAPPA_DOCKER_LOGS")
+    kept = [f"logs --no-color --timestamps > {shlex.quote(logs)}"] if logs else []
+    return [*kept, "--profile client down --volumes --timeout 5"]
+
+
+@pytest.fixture(scope="session")
+def deployment(environment: None, docker_services: Services, docker_compose_project_name: str,
+               docker_compose_file: list[str]) -> Iterator[Deployment]:
+    """All services are healthy; the command line waits in a container of its own."""
+    found = Deployment(docker_compose_project_name, tuple(docker_compose_file))
+    subprocess.run(["docker", "rm", "--force", found.client], check=False, capture_output=True)  # of a run that was cut
+    found.compose("run", "--detach", "--name", found.client, "--entrypoint", "sleep", "kappa", "infinity")
+    yield found
+    subprocess.run(["docker", "rm", "--force", found.client], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def orders(deployment: Deployment) -> Orders:
+    """The tests' small product, deployed and published."""
+    orders = Orders(deployment, int(os.environ["KAPPA_KAFKA_PORT"]), int(os.environ["KAPPA_REGISTRY_PORT"]))
+    orders.create()
+    orders.append(300)
+    deployment.kappa("deploy", "orders", "--timeout", "240")
+    return orders

@@ -1,0 +1,72 @@
+"""No open door: whatever is started for a home listens on loopback, while Python functions are checked and run too."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from listeners import Listener, Watch
+from running import RunningStack
+from test_orders import Order, Writer, another_product, stop_jobs
+
+from jobs.processes import PYTHON_ENVIRONMENT
+from jobs.product import load_product
+
+FUNCTION = """\
+functions:
+  pseudonym: {python: "udfs.privacy:pseudonym", returns: STRING, vectorised: true, deterministic: true}
+"""
+SELECT = "SELECT order_id, ordered_at, shop, pseudonym(shop) AS masked, cents FROM {}\n"
+PLANNER, CLIENT, TASKMANAGER = "PythonGatewayServer", "CliFrontend", "TaskManagerRunner"
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def watch(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """What was seen while orders whose shops go through a Python function were checked, deployed and published."""
+    name = f"masked{uuid4().hex[:6]}"
+    folder = another_product(tmp_path_factory.mktemp("products"), name)
+    with (folder / "product.yaml").open("a") as file:
+        file.write(FUNCTION)
+    (folder / "order_rows.sql").write_text(SELECT.format(name))
+    writer = Writer(stack, load_product(folder))
+    for order in map(Order, range(100)):
+        writer.order(order)
+    writer.heartbeat(Order(3000).ordered_at)
+    with Watch(stack.home) as found:
+        stack.kappa("check", str(folder))
+        try:
+            stack.kappa("deploy", name, "--from", str(folder), "--timeout", "180")
+        finally:
+            stop_jobs(stack, name)
+    return found
+
+
+def listening(watch: Watch, part: str) -> list[Listener]:
+    """What processes whose command has this part listened on."""
+    return [found for found in watch.listeners if part in found.command]
+
+
+def test_every_process_listens_on_loopback_while_functions_are_checked_and_run(watch: Watch) -> None:
+    assert [found for found in watch.listeners if not found.is_loopback] == []
+    assert listening(watch, PLANNER), "the JVM of the check is talked to over a socket"
+    assert listening(watch, CLIENT), "so is that of flink run"
+    assert len(listening(watch, TASKMANAGER)) >= 8, "a server for each service that Python workers ask"
+
+
+@pytest.mark.parametrize("part", ["-m jobs.check", "/jobs/run.py", "pyflink.fn_execution.beam"])
+def test_python_of_a_job_hashes_alike_and_writes_no_byte_code(watch: Watch, part: str) -> None:
+    found = [environment for command, environment in watch.environments.items() if part in command]
+    assert found, f"none of {sorted(watch.environments)} has {part}"
+    assert [e for e in found if not PYTHON_ENVIRONMENT.items() <= e.items()] == []
+
+
+def test_a_release_that_ran_has_no_byte_code(stack: RunningStack, watch: Watch) -> None:
+    assert [*stack.settings.releases.rglob("*.pyc")] == []
+
+
+def test_others_cannot_read_the_home(stack: RunningStack) -> None:
+    assert stack.home.stat().st_mode & 0o777 == 0o700
+    written = [stack.layout.logs / "taskmanager.log", stack.home / "store.db", *stack.layout.kafka_data.glob("*/*.log")]
+    assert {file.name: oct(file.stat().st_mode & 0o077) for file in written} == {f.name: "0o0" for f in written}

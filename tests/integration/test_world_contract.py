@@ -1,0 +1,203 @@
+"""What the controller may rely on of Flink and the log: one story for the real ones and for the fake that tests use."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import fastavro
+import pytest
+import yaml
+from confluent_kafka import Producer
+from running import RunningStack, wait_until
+
+from jobs.product import Product
+from replay import log, resolved
+from replay.model import Attempt, Position, ProductState, Release, State
+from replay.observe import Eyes
+from replay.release import build
+from replay.world import World, read_product
+from tests.integration.test_orders import ORDERS
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the fakes of unit tests find each other
+from control_world import KEPT_CHECKPOINTS, Clock, FakeWorld
+
+T = TypeVar("T")
+BEGIN = 1_704_067_200_000
+
+
+class Side(Protocol):
+    """A world, one attempt of one release in it, and time."""
+
+    world: Any
+    product: Product
+    release: Release
+    attempt: Attempt
+
+    def until(self, condition: Callable[[], T], what: str) -> T:
+        """Let time pass until something is so."""
+
+
+class Fake:
+    """tests/unit/control_world.py."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.world = FakeWorld(self.clock)
+        self.attempt = Attempt("flights", 1, 1, 0.0, 1, (uuid.uuid4().hex,))
+        self.release = Release("flights", 1, "f1", 0.0, self.world.reference)
+        self.product = self.world.product(self.attempt, ProductState("flights"))
+
+    def until(self, condition: Callable[[], T], what: str) -> T:
+        for _ in range(50):
+            if value := condition():
+                return value
+            self.clock.time += 3
+            self.world.complete_checkpoint()
+        raise AssertionError(what)
+
+
+class Real:
+    """The embedded stack, with tests/products/orders under another name."""
+
+    def __init__(self, stack: RunningStack, folder: Path) -> None:
+        folder = folder / "contract"
+        (folder / "schemas").mkdir(parents=True)
+        settings = yaml.safe_load((ORDERS / "product.yaml").read_text())
+        topics = {"orders": {**settings["topics"]["orders"], "topic": "contract_orders"}}
+        (folder / "product.yaml").write_text(yaml.safe_dump({**settings, "name": "contract", "topics": topics}))
+        for name in ("order_rows.sql", "hourly_orders.sql", "schemas/orders.avsc"):
+            (folder / name).write_text((ORDERS / name).read_text())
+        self.world = World(stack.settings)
+        product = read_product(folder)
+        log.create_topics(stack.settings, {"contract_orders": 1})
+        self._append(stack, product, log.register_schemas(stack.settings, product)["contract_orders"])
+        self.product = resolved.resolve(stack.settings, product)
+        built = build(stack.settings, self.product)
+        self.release = Release("contract", 1, built.fingerprint, 0.0, {}, None, built.computation)
+        self.attempt = Attempt("contract", 1, 1, 0.0, 1, (uuid.uuid4().hex,))
+
+    @staticmethod
+    def _append(stack: RunningStack, product: Product, schema_id: int) -> None:
+        schema = fastavro.parse_schema(json.loads(product.schema_file("contract_orders").read_text()))
+        producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        for number in range(100):
+            body, at = io.BytesIO(), BEGIN + number * 60_000
+            order = {"order_id": str(number), "ordered_at": at, "shop": "a", "cents": number}
+            fastavro.schemaless_writer(body, schema, order)
+            producer.produce("contract_orders", b"\0" + schema_id.to_bytes(4, "big") + body.getvalue(), timestamp=at)
+        assert producer.flush(30) == 0
+
+    def until(self, condition: Callable[[], T], what: str) -> T:
+        return wait_until(condition, 180, what)
+
+
+@pytest.fixture(params=["fake", "real"])
+def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
+    if request.param == "fake":
+        yield Fake()
+        return
+    made = Real(request.getfixturevalue("stack"), tmp_path)
+    try:
+        yield made
+    finally:
+        for job_id in made.world.flink().running(made.attempt.full_name):
+            made.world.cancel(made.attempt, job_id)
+        made.world.close()
+
+
+def no_fence() -> None:
+    pass
+
+
+def start(side: Side, attempt: Attempt) -> None:
+    side.world.prepare(side.product, attempt, side.release, no_fence)
+    side.world.submit(attempt, side.release, no_fence)
+    side.until(lambda: (job := side.world.job(attempt)) and job.status == "RUNNING", "the job runs")
+    side.until(lambda: not side.world.submission(attempt).under_way, "the client has come to its end")
+
+
+def newest(side: Side, attempt: Attempt, beyond: int) -> int:
+    """The first checkpoint beyond a number that every table has."""
+    def look() -> int:
+        found = side.world.publishable(side.product, attempt)
+        return found[0].id if found and found[0].id > beyond else 0
+    return side.until(look, f"a checkpoint beyond {beyond} is in every table")
+
+
+@pytest.mark.timeout(600)
+def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
+    world: Any = side.world
+    eyes: Eyes = world
+    attempt, product = side.attempt, side.product
+
+    assert eyes.job(attempt) is None
+    world.cancel(attempt, attempt.job_id)  # of what nobody knows: nothing happens
+
+    start(side, attempt)
+    identity = world.log_identity(product, attempt, {})
+    assert identity.keys() == set(product.topics)
+    attempt = replace(attempt, confirmed=True, state=State.replaying, log=identity)
+    assert eyes.log_changes(attempt) == ()
+    assert eyes.submission(attempt).refused == eyes.submission(attempt).trouble == ""
+
+    world.submit(attempt, side.release, no_fence)  # the same again: the cluster has it already
+    side.until(lambda: not eyes.submission(attempt).under_way, "the second client has come to its end")
+    assert eyes.submission(attempt).refused == ""
+    job = eyes.job(attempt)
+    assert job is not None and not job.ended
+
+    checkpoint = newest(side, attempt, 1)
+    reached = side.until(lambda: eyes.position(attempt, product), "its sources have written where they stood")
+    assert reached.checkpoint >= 1 and reached.covered.keys() == set(product.topics)
+    behind = replace(attempt, positions=(Position(10**6, reached.covered, 0.0),))
+    assert eyes.position(behind, product) is None, "only what is beyond the attempt's own"
+    found = eyes.publishable(product, attempt)
+    assert [c.id for c in found] == sorted((c.id for c in found), reverse=True)
+    assert all(c.snapshots.keys() == set(product.outputs) for c in found)
+    retained = eyes.retained(attempt)
+    assert 1 <= len(retained) <= KEPT_CHECKPOINTS
+    assert all(path.endswith(f"/{attempt.job_id}/chk-{number}") for number, path in retained.items())
+    main, genesis = eyes.main(product)
+    assert genesis and main.keys() == set(product.outputs)
+
+    world.cancel(attempt, attempt.job_id)
+    side.until(lambda: (job := eyes.job(attempt)) is not None and job.ended, "the job has ended")
+    assert eyes.job(attempt).status == "CANCELED"  # type: ignore[union-attr]
+    retained = eyes.retained(attempt)
+    number, path = max(retained.items())
+    resumed = replace(attempt, job_ids=(*attempt.job_ids, uuid.uuid4().hex), restore=path)
+    assert resumed.resumed_from == number
+    start(side, resumed)
+    assert eyes.superseded(resumed) == ()
+    following = newest(side, resumed, max(number, checkpoint))
+    assert following > number, "numbers go on"
+    assert [c.id for c in eyes.publishable(product, resumed)][-1] <= checkpoint, "and so does the branch"
+
+    world.cancel(resumed, resumed.job_id)
+    side.until(lambda: (job := eyes.job(resumed)) is not None and job.ended, "the job has ended")
+    ended = replace(resumed, state=State.failed)
+    state = ProductState(product.name, (side.release,), (ended,))
+    files = world.garbage(product, ended)
+    assert files
+    side.until(lambda: _cleaned(world, product, ended, state), "nothing of it is left")
+    assert eyes.publishable(product, ended) == ()
+    assert eyes.retained(ended) == {}
+    assert world.garbage(product, ended) == ()
+
+
+def _cleaned(world: Any, product: Product, attempt: Attempt, state: ProductState) -> bool:
+    """As the controller does: again when something is still in use, with what is garbage by then."""
+    from replay.errors import RetryableError
+
+    try:
+        world.clean(product, attempt, state, world.garbage(product, attempt), no_fence)
+    except RetryableError:
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""What a person is told while `kappa switch` and its like are at work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from control_steps import begin, turn, want
+from control_world import Clock, FakeWorld
+
+from replay import intents
+from replay.loop import Loop
+from replay.model import Check, State, Tables
+from replay.run_control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def telling(said: list[str], clock: Clock) -> Telling:
+    return Telling(said.append, clock)
+
+
+def test_a_switch_says_that_it_checks_and_what_it_waits_for(
+        loop: Loop, world: FakeWorld, clock: Clock, telling: Telling, said: list[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2, auto_switch=False)
+    turn(loop, world, clock, 30)
+    wanted = want(loop, lambda s: intents.switch(s, None))
+    loop.watcher = telling
+    check = world.checks
+
+    def slow(tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
+        for n in range(1, 8):
+            telling.part(f"check {n} of 7")
+            clock.time += 1
+        return check(tables, shown)
+
+    monkeypatch.setattr(world, "checks", slow)
+
+    def wait(_: Any) -> None:
+        clock.time += 1
+        if clock.time % 5 == 0:
+            world.complete_checkpoint()
+
+    state = carry_on(loop, "flights", intents.is_shown(wanted), wait, telling.waits)
+    assert state.attempt("r2-a1").state is State.active
+    assert said == ["  r2-a1 checking", "  check 4 of 7", "  check 7 of 7"]
+
+
+def test_what_takes_longer_than_a_moment_is_told_once(telling: Telling, said: list[str], clock: Clock) -> None:
+    for second in range(12):
+        clock.time += 1
+        telling.waits(f"r2-a1: replaying; its clock is {second} min behind" if second < 8 else "another reason")
+    assert said == ["  r2-a1: replaying; its clock is 3 min behind", "  another reason"]
+    assert WAIT_SECONDS == PART_SECONDS == 3
+
+
+def test_what_is_waited_for_no_longer_than_a_moment_is_not_told(
+        telling: Telling, said: list[str], clock: Clock) -> None:
+    for second in range(12):
+        clock.time += 1
+        telling.waits(("another controller is at work", "waiting for the next checkpoint")[second % 2])
+    assert said == []

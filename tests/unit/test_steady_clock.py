@@ -1,0 +1,39 @@
+"""Time passes as it does, whatever somebody sets a clock to."""
+
+from __future__ import annotations
+
+import pytest
+from control_world import Clock
+
+from replay.steady_clock import SLEWED, SteadyClock
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_clock_that_is_set_is_followed_slowly_and_never_back(jump: float) -> None:
+    passing = Clock(50.0)
+    clock = SteadyClock(1_000.0, passing)
+    last = clock()
+    for minute in range(1, 60 * 21):
+        passing.time += 60
+        clock.follow(1_000.0 + 60 * minute + jump)
+        assert (1 - SLEWED) * 60 - 1e-6 <= clock() - last <= (1 + SLEWED) * 60 + 1e-6
+        last = clock()
+    assert clock() == pytest.approx(1_000.0 + 60 * (60 * 21 - 1) + jump)
+
+
+def test_a_clock_that_only_drifts_is_followed_at_once() -> None:
+    passing = Clock(0.0)
+    clock = SteadyClock(1_000.0, passing)
+    passing.time += 10
+    clock.follow(1_010.2)
+    assert clock() == pytest.approx(1_010.2)
+
+
+def test_nobody_can_set_it_by_asking_often() -> None:
+    passing = Clock(0.0)
+    clock = SteadyClock(1_000.0, passing)
+    for _ in range(100):
+        clock.follow(1_000.0 + HOUR)
+    assert clock() == 1_000.0

@@ -1,0 +1,42 @@
+"""A controller over the simulated world whose metrics are scraped."""
+
+from __future__ import annotations
+
+from control_world import Clock, FakeWorld
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from replay.loop import Loop
+from replay.metrics import Metrics
+from replay.service import serve
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+"""Name and labels → value."""
+
+
+class Watched:
+    """A controller, its world, and what Prometheus reads of it."""
+
+    def __init__(self, loop: Loop, world: FakeWorld, clock: Clock) -> None:
+        self.loop, self.world, self.clock = loop, world, clock
+        self.metrics = Metrics(clock, lambda: loop.holding)
+        loop.watcher = self.metrics
+
+    def rounds(self, number: int) -> None:
+        """Rounds of the service, a second apart, with a checkpoint of every job at every third."""
+        for i in range(number):
+            self.clock.time += 1
+            if i % 3 == 2:
+                self.world.complete_checkpoint()
+            serve(self.loop, lambda: True, round_seconds=None)
+
+    def samples(self) -> Samples:
+        text = generate_latest(self.metrics.registry).decode()
+        return {(s.name, tuple(sorted(s.labels.items()))): s.value
+                for family in text_string_to_metric_families(text) for s in family.samples}
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.samples().get((name, tuple(sorted(labels.items()))))
+
+    def labelled(self, name: str) -> list[dict[str, str]]:
+        return [dict(labels) for found, labels in self.samples() if found == name]
