@@ -136,11 +136,11 @@ def test_publishes_and_switches(database: str, tmp_path: Path, capsys: pytest.Ca
     publishes = PUBLISHES[database]
     switches = publishes // EVERY
     settings, product = make_settings(tmp_path), product_of(tmp_path)
-    catalog = lake.open_catalog(settings)
-    table_changes.ensure(catalog, product)
-    for branch in JOBS:
-        lake.create_branch(catalog, product, branch)
-        (tmp_path / f"pace-{branch}").write_text(str(SLOW))
+    with closing(lake.open_catalog(settings)) as catalog:
+        table_changes.ensure(catalog, product)
+        for branch in JOBS:
+            lake.create_branch(catalog, product, branch)
+            (tmp_path / f"pace-{branch}").write_text(str(SLOW))
 
     roles = [("job", branch) for branch in JOBS] + [(reader,) for reader in READERS]
     with running(tmp_path, *roles, ("publisher", str(publishes), str(EVERY))) as processes:
