@@ -146,7 +146,7 @@ def _about_to_be_shown(state: ProductState, observation: Observation, now: float
         if seen is None or attempt.name in last or not _wanted(attempt) or not _able(attempt, seen):
             continue
         since = sum(p.at > shown for p in attempt.positions)
-        if since < HELD_CHECKPOINTS and now - attempt.positions[-1].at <= seen.policy.lag_limit.seconds:
+        if since < HELD_CHECKPOINTS and abs(now - attempt.positions[-1].at) <= seen.policy.lag_limit.seconds:
             return attempt
     return None
 
@@ -281,6 +281,8 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
     if seen.job is None and not attempt.confirmed and attempt.submitted_at is not None and not seen.client.refused:
         if seen.client.under_way:
             return _submitting(attempt, now)
+        if _is_to_come(attempt.submitted_at, now):
+            return NoteSubmitting(attempt)
         if now - attempt.submitted_at < ORPHANED_SECONDS:
             return Wait("its submission may still arrive; it is stopped then")
     if attempt.cluster and (not attempt.rest or seen.unreachable):
@@ -346,7 +348,7 @@ def _is_to_come(noted: float, now: float) -> bool:
 
 def _submitting(attempt: Attempt, now: float) -> NoteSubmitting | Wait:
     assert attempt.submitted_at is not None
-    if now - attempt.submitted_at > LOST_ANSWER_SECONDS / 3:
+    if now - attempt.submitted_at > LOST_ANSWER_SECONDS / 3 or _is_to_come(attempt.submitted_at, now):
         return NoteSubmitting(attempt)
     if attempt.refused:
         return Wait(f"{_refused(attempt)}; flink run is at work again", notable=True)

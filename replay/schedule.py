@@ -53,10 +53,11 @@ def follow(state: ProductState, shadow: Attempt, seen: Seen, now: float) -> Step
         return Wait("replaying, to be compared")
     comparing = seen.comparison
     said = shadow.comparing_at if shadow.comparing_at is not None else float("-inf")
+    since = abs(now - said)  # either way: the clock may have been set back
     if comparing is None:
-        return Compare(shadow) if now - said > LOST_SECONDS else Wait("another controller compares it")
+        return Compare(shadow) if since > LOST_SECONDS else Wait("another controller compares it")
     if comparing.under_way:
-        return NoteComparing(shadow) if now - said > LOST_SECONDS / 3 else Wait("comparing it with what readers see")
+        return NoteComparing(shadow) if since > LOST_SECONDS / 3 else Wait("comparing it with what readers see")
     if comparing.finding:
         return Conclude(shadow, comparing.finding)
     return GiveUp(shadow, State.failed, f"it could not be compared: {comparing.trouble}")

@@ -395,15 +395,17 @@ def test_a_successor_waits_until_it_covers_what_readers_see() -> None:
     assert isinstance(got, Wait)
 
 
-@pytest.mark.parametrize(("before", "since", "publishes"), [
-    pytest.param((), (4, 5), False, id="it has had two checkpoints since"),
-    pytest.param((2, 3), (4, 5), False, id="earlier ones do not count"),
-    pytest.param((), (4, 5, 6), True, id="none of three could be checked"),
+@pytest.mark.parametrize(("before", "since", "at", "publishes"), [
+    pytest.param((), (4, 5), NOW - 1, False, id="it has had two checkpoints since"),
+    pytest.param((2, 3), (4, 5), NOW - 1, False, id="earlier ones do not count"),
+    pytest.param((), (4, 5, 6), NOW - 1, True, id="none of three could be checked"),
+    pytest.param((), (4, 5), NOW + 3600, True, id="its checkpoints ceased before the clock was set back"),
 ])
 def test_the_active_attempt_waits_for_one_that_is_to_be_checked_but_not_for_ever(
-        before: tuple[int, ...], since: tuple[int, ...], publishes: bool) -> None:
+        before: tuple[int, ...], since: tuple[int, ...], at: float, publishes: bool) -> None:
     older = tuple(replace(p, at=NOW - 20) for p in positions(*before))
-    successor = replace(CAUGHT_UP, release=2, job_ids=("b",), positions=(*older, *positions(*since)))
+    newer = tuple(replace(p, at=at) for p in positions(*since))
+    successor = replace(CAUGHT_UP, release=2, job_ids=("b",), positions=(*older, *newer))
     releases = tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2))
     state = ProductState("flights", releases, (ACTIVE, successor), (publication(4, finished=NOW - 10),))
     looked = Observation({"r1-a1": seen(5, publishable=(snapshot(5), snapshot(4))), "r2-a1": seen(since[-1])},
@@ -510,6 +512,12 @@ UNWANTED = running(stop=State.aborted)
                  Wait("r1-a1: its submission may still arrive; it is stopped then"), id="whose client nobody knows"),
     pytest.param(replace(SENT, stop=State.aborted, submitted_at=NOW - ORPHANED_SECONDS), GONE,
                  End(replace(SENT, stop=State.aborted, submitted_at=NOW - ORPHANED_SECONDS)), id="too long ago"),
+    pytest.param(replace(SENT_BY_ANOTHER_CLOCK, stop=State.aborted), GONE,
+                 NoteSubmitting(replace(SENT_BY_ANOTHER_CLOCK, stop=State.aborted)),
+                 id="may still arrive, submitted by a clock that was set back since"),
+    pytest.param(replace(SENT_BY_ANOTHER_CLOCK, stop=State.aborted), SUBMITTING,
+                 NoteSubmitting(replace(SENT_BY_ANOTHER_CLOCK, stop=State.aborted)),
+                 id="its client is at work, and the clock was set back"),
     pytest.param(replace(SENT, stop=State.aborted, cluster="c"), replace(GONE, unreachable="down"),
                  Wait("r1-a1: its submission may still arrive; it is stopped then"),
                  id="may still arrive, at whoever has the ports of its cluster by then"),

@@ -211,6 +211,16 @@ def test_another_controller_compares_it_when_the_first_is_gone_and_not_before(
     assert told(loop) == [("r1-a2", "verified", "equal")]
 
 
+def test_another_controller_compares_it_though_the_clock_was_set_back(
+        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_world.COMPARE_SECONDS", 300.0)
+    one, two = (Loop(cast(WorldLike, OneProcess(world)), loop.store, clock, holder=n) for n in ("one", "two"))
+    caught_up(one, world, clock)
+    clock.time -= 3600
+    turn(two, world, clock, 3)
+    assert world.compared == ["r1-a2", "r1-a2"]
+
+
 def test_a_person_takes_over_what_the_schedule_began(loop: Loop, world: FakeWorld, clock: Clock) -> None:
     """Then it is compared by their command, and by nobody else."""
     clock.time += FIRST_SECONDS
