@@ -157,6 +157,9 @@ class SimulatedWorld:
         return tuple(Checkpoint(c, snapshots(attempt, c))
                      for c in range(self.checkpoint, self.checkpoint - COMMITS, -1))
 
+    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        return False  # records come at every checkpoint
+
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         self._ask("main")
         return self.shown[product.name], False

@@ -59,6 +59,9 @@ STILL_SECONDS = 10.0
 """A job without a checkpoint for the time of so many, and so many seconds, stands still."""
 EXPIRY_SECONDS = 600.0
 """How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
+STILL_PUBLISHED_SECONDS = 60.0
+"""How often a checkpoint is published that has nothing new: each publication writes the metadata of every table, and a
+product at which nothing arrives would have one every few seconds."""
 HELD_CHECKPOINTS = 3
 """For so many checkpoints of an attempt that is about to be shown the active one publishes nothing: the first may have
 been under way before the last publication, the second covers it, and its tables may commit with the third."""
@@ -227,7 +230,7 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
     if attempt.shadow and attempt.scheduled:
         step = schedule.follow(state, attempt, seen, now)
     else:
-        step = _publish(state, attempt, observation, seen)
+        step = _publish(state, attempt, observation, seen, now)
     if isinstance(step, Wait) and seen.job.checkpoint - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
         return _position_unknown(attempt, seen.job.checkpoint)
     return step
@@ -488,7 +491,7 @@ def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, 
     return GiveUp(attempt, State.failed, "it has no checkpoint in every table to roll back to")
 
 
-def _publish(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen) -> Step:
+def _publish(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen, now: float) -> Step:
     active, standby = attempt.state is State.active, attempt.state is State.standby
     if standby and not attempt.promote:
         return Wait("on standby")
@@ -520,7 +523,15 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
         return Examine(attempt, fit[0])
     position = attempt.position_of(chosen.id)
     assert position is not None
+    if active and published and seen.nothing_new and _just_published(published, position, now):
+        return Wait("readers see all rows of its newest checkpoint")
     return Publish(attempt, chosen, position.offsets, observation.main, Move.publish if active else Move.switch)
+
+
+def _just_published(published: Publication, position: Position, now: float) -> bool:
+    """Whether what readers see covers all that the position does, and is not to be renewed yet."""
+    return (published.finished is not None and 0 <= now - published.finished < STILL_PUBLISHED_SECONDS
+            and offsets.covers(published.covered, position.offsets))
 
 
 def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:

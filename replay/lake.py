@@ -48,6 +48,12 @@ GENESIS = "genesis"
 JOB_ID = "flink.job-id"
 CHECKPOINT_ID = "flink.max-committed-checkpoint-id"
 
+_CHANGES = ("added-data-files", "deleted-data-files", "added-delete-files", "removed-delete-files")
+"""What a snapshot's summary counts of files that its parent has not, or that it has no more; absent where none is."""
+
+Writers = Mapping[int, tuple[str | None, int | None]]
+"""Snapshot id → who wrote it, as `written_by` says."""
+
 LOST = (RequestException, CommitStateUnknownException, ServerError, ServiceUnavailableError, ConnectionError,
         TimeoutError)
 """What a REST catalog's client says when an answer did not come, or tells nothing."""
@@ -55,6 +61,8 @@ _REFUSALS = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpired
 _COMMIT_ATTEMPTS = 20
 # A table's metadata lists every snapshot: reading a thousand takes 5 ms to 25 ms.
 _known: WeakKeyDictionary[Catalog, dict[str, tuple[str, TableMetadata]]] = WeakKeyDictionary()
+# Asking a thousand for who wrote them takes as long again.
+_wrote: WeakKeyDictionary[Catalog, dict[str, Writers]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -172,13 +180,10 @@ def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
         snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
 
 
-Writers = Mapping[int, tuple[str | None, int | None]]
-"""Snapshot id → who wrote it, as `written_by` says."""
-
-
-def _writers(metadata: TableMetadata) -> Writers:
+def _writers(metadata: TableMetadata, known: Writers | None = None) -> Writers:
     """Of all snapshots at once: to ask one of its summary takes longer than all else that is done with it."""
-    return {s.snapshot_id: written_by(s) for s in metadata.snapshots}
+    before = known or {}
+    return {s.snapshot_id: before.get(s.snapshot_id) or written_by(s) for s in metadata.snapshots}
 
 
 def _checkpoints(metadata: TableMetadata, writers: Writers, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
@@ -217,6 +222,25 @@ def _refuse_strange(metadata: TableMetadata, writers: Writers, table: str, branc
             raise ConflictError(f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}")
 
 
+def hold_same_files(tables: Mapping[str, TableMetadata], before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Whether from the snapshots `before` to `after`, later ones of the same branch, no table got or lost a file."""
+    return all(name in tables and name in before and _added_nothing(tables[name], before[name], snapshot)
+               for name, snapshot in after.items())
+
+
+def _added_nothing(metadata: TableMetadata, before: int, after: int) -> bool:
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    at = by_id.get(after)
+    while at is not None and at.snapshot_id != before and _is_empty(at):
+        at = by_id.get(at.parent_snapshot_id or -1)
+    return at is not None and at.snapshot_id == before
+
+
+def _is_empty(snapshot: Snapshot) -> bool:
+    """Whether it has the files of its parent, no more and no fewer."""
+    return snapshot.summary is not None and not any(int(snapshot.summary.get(c) or 0) for c in _CHANGES)
+
+
 def same_rows(snapshot: Snapshot) -> bool:
     """Whether it only put the rows of its parent into other files: a compaction."""
     summary = snapshot.summary
@@ -241,14 +265,24 @@ def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequen
     made it anew from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
     Compactions may come between.
     """
-    jobs = frozenset(job_ids)
+    return common_checkpoints(catalog, tables_now(catalog, product), branch, job_ids, resumed_from)
+
+
+def tables_now(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
+    """The metadata of the product's tables, all of one instant; none while another controller makes them."""
     at = pointers(catalog, product.name)
-    if set(product.outputs) - set(at):  # another controller makes them at the moment
+    return {} if set(product.outputs) - set(at) else current_metadata(catalog, product, at)
+
+
+def common_checkpoints(catalog: Catalog, tables: Mapping[str, TableMetadata], branch: str, job_ids: Sequence[str],
+                       resumed_from: int | None = None) -> list[Checkpoint]:
+    """What `publishable` says, of tables that were read already."""
+    if not tables:
         return []
-    tables = current_metadata(catalog, product, at)
+    jobs, wrote = frozenset(job_ids), _wrote.setdefault(catalog, {})
     found: dict[str, dict[int, int]] = {}
     for name, metadata in tables.items():
-        writers = _writers(metadata)
+        writers = wrote[metadata.location] = _writers(metadata, wrote.get(metadata.location))
         _refuse_strange(metadata, writers, name, branch, job_ids, resumed_from)
         found[name] = _checkpoints(metadata, writers, branch, jobs)
     common = set.intersection(*(set(f) for f in found.values()))
@@ -295,9 +329,9 @@ def _read_metadata(file: InputFile, before: TableMetadata | None) -> TableMetada
 
 def forget(catalog: Catalog, product: str) -> None:
     """Remember nothing of a product that is gone."""
-    known = _known.get(catalog, {})
-    for folder in [f for f in list(known) if f"/{product}/" in f]:
-        known.pop(folder, None)
+    for remembered in (_known.get(catalog, {}), _wrote.get(catalog, {})):
+        for folder in [f for f in list(remembered) if f"/{product}/" in f]:
+            remembered.pop(folder, None)
 
 
 def rows(metadata: TableMetadata, snapshot_id: int | None) -> int | None:

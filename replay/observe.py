@@ -70,6 +70,8 @@ class Seen:
     """Operator → records that it dropped as late; looked for only when there is a new checkpoint."""
     publishable: tuple[Checkpoint, ...] | None = None
     """Checkpoints present in every table of its branch, newest first; None: not looked for."""
+    nothing_new: bool = False
+    """The newest of these, of the attempt that readers see, holds the rows that they see."""
     tampered: str = ""
     """What is wrong with its branch: not the commits of its jobs, one after the other."""
     retained: Mapping[int, str] = field(default_factory=dict)
@@ -141,6 +143,10 @@ class Eyes(Protocol):
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
+
+    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        """Whether from the snapshots `before` to `after`, which `publishable` has just said, no table got or lost a
+        file; asks nobody."""
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         """Snapshots that readers see (none: no tables yet), and whether these are the empty first ones."""
@@ -277,6 +283,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
         reference=state.release(attempt.release).reference_offsets,
         standing_clocks=eyes.standing_clocks(attempt) if running and seen.position else (),
         publishable=looked[0] if looked else None,
+        nothing_new=looked is not None and _shows_the_same(eyes, product, attempt, state, looked[0]),
         tampered=looked[1] if looked else "",
         retained={} if running else eyes.retained(attempt),
         comparison=eyes.comparison(attempt) if attempt.comparing_at is not None else None,
@@ -293,6 +300,14 @@ def _commits(eyes: Eyes, product: Product, attempt: Attempt) -> tuple[tuple[Chec
         return eyes.publishable(product, attempt), ""
     except ConflictError as e:
         return (), f"{e.message}: {e.found}"
+
+
+def _shows_the_same(eyes: Eyes, product: Product, attempt: Attempt, state: ProductState,
+                    commits: tuple[Checkpoint, ...]) -> bool:
+    """Whether readers see all rows of the attempt's newest checkpoint already."""
+    shown = state.published
+    return (shown is not None and shown.attempt_name == attempt.name and bool(commits)
+            and commits[0].id > shown.checkpoint and eyes.same_files(product, shown.after, commits[0].snapshots))
 
 
 def _to_readers(attempt: Attempt, advanced: bool) -> bool:

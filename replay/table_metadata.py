@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic_core import from_json
 from pyiceberg.io import InputFile
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
@@ -22,17 +23,17 @@ def read(file: InputFile, before: TableMetadata | None) -> TableMetadata:
     if before is None or file.location.endswith(".gz.metadata.json"):
         return FromInputFile.table_metadata(file)
     with file.open() as stream:
-        return parse(stream.read().decode(), before)
+        return parse(stream.read(), before)
 
 
-def parse(text: str, before: TableMetadata) -> TableMetadata:
+def parse(text: bytes, before: TableMetadata) -> TableMetadata:
     """The same as if it was read alone."""
-    document = json.loads(text)
+    document = from_json(text)
     try:
         snapshots = list(_snapshots(document["snapshots"], before))
         log = list(_log(document.get("snapshot-log", ()), before))
     except (AttributeError, KeyError, TypeError):  # no metadata: let that say so which knows what it is
-        return TableMetadataUtil.parse_raw(text)
+        return TableMetadataUtil.parse_raw(text.decode())
     thin = TableMetadataUtil.parse_raw(json.dumps({**document, "snapshots": [], "snapshot-log": []}))
     return thin.model_copy(update={"snapshots": snapshots, "snapshot_log": log})
 

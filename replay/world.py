@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.table.metadata import TableMetadata
 
 from jobs.bindings import READER, VERSION
 from jobs.product import REJECTS, Product, ProductError, Role, load_product, load_release
@@ -75,6 +76,8 @@ class World:
         """Job id → the `flink run` that this process started for it last."""
         self._rejects: dict[str, int | None] = {}
         """Product → rows of `rejects` that readers saw when `main` was last looked at."""
+        self._tables: dict[str, dict[str, TableMetadata]] = {}
+        """Product → its tables when it was last asked what could be published."""
         self.tell: Callable[[str], None] = lambda text: None
         """Told of each part of a step that takes long."""
 
@@ -176,7 +179,11 @@ class World:
         return log.end_offsets(self.settings, topics) if topics else {}
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        return tuple(lake.publishable(self.catalog, product, attempt.name, attempt.job_ids, attempt.resumed_from))
+        tables = self._tables[product.name] = lake.tables_now(self.catalog, product)
+        return tuple(lake.common_checkpoints(self.catalog, tables, attempt.name, attempt.job_ids, attempt.resumed_from))
+
+    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        return lake.hold_same_files(self._tables.get(product.name, {}), before, after)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         locations = lake.pointers(self.catalog, product.name)

@@ -149,6 +149,8 @@ class FakeWorld:
 
     clock: Clock
     ends_now: dict[str, dict[int, int]] = field(default_factory=lambda: {"flights": {0: 100, 1: 90}})
+    arriving: int = 0
+    """Records that come to each partition from one checkpoint to the next."""
     reference: dict[str, dict[int, int]] = field(default_factory=lambda: {"airlines": {0: 16}})
     speed: int = 40
     lake: FakeLake = field(default_factory=FakeLake)
@@ -243,6 +245,7 @@ class FakeWorld:
     def complete_checkpoint(self) -> None:
         """Every running job reads on, completes a checkpoint and commits it in every table."""
         self.settle()
+        self.ends_now = {t: {p: end + self.arriving for p, end in of.items()} for t, of in self.ends_now.items()}
         for job_id, job in self.jobs.items():
             if job.status == "RUNNING":
                 self.checkpoint_of(job_id)
@@ -369,6 +372,9 @@ class FakeWorld:
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         return self.lake.publishable(attempt.name, attempt.job_ids, attempt.resumed_from)
+
+    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        return self.lake.hold_same_files(before, after)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         return self.lake.main()

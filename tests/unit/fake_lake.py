@@ -112,6 +112,18 @@ class FakeLake:
         return tuple(Checkpoint(c, {t: f[c] for t, f in zip(TABLES, found, strict=True)})
                      for c in sorted(common, reverse=True))
 
+    def hold_same_files(self, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        return all(self._added_nothing(before.get(t), snapshot) for t, snapshot in after.items())
+
+    def _added_nothing(self, before: int | None, after: int) -> bool:
+        at = self.snapshots.get(after)
+        while at and at.id != before:
+            parent = self.snapshots.get(at.parent or 0)
+            if parent is None or parent.content != at.content:
+                return False
+            at = parent
+        return at is not None
+
     def create_branch(self, table: str, branch: str, *, resume: bool) -> None:
         genesis = self.refs[table, GENESIS]
         if self.refs.setdefault((table, branch), genesis) != genesis and not resume:

@@ -14,6 +14,7 @@ from replay.decide import (
     LOST_ANSWER_SECONDS,
     MISSING_SECONDS,
     ORPHANED_SECONDS,
+    STILL_PUBLISHED_SECONDS,
     decide,
     is_near,
     lag_seconds,
@@ -387,6 +388,24 @@ def test_an_active_attempt_publishes_each_new_checkpoint(shown: int, publishable
         assert isinstance(got, Wait)
     else:
         assert got == Publish(ACTIVE, snapshot(expected), WHOLE, main)
+
+
+@pytest.mark.parametrize(("look", "shown", "publishes"), [
+    pytest.param({}, {}, False, id="nothing"),
+    pytest.param({}, {"covered": {**WHOLE, "flights": {0: 99, 1: 99}}}, True, id="records of which no row came"),
+    pytest.param({}, {"finished": NOW - STILL_PUBLISHED_SECONDS + 1}, False, id="nothing for a while"),
+    pytest.param({}, {"finished": NOW - STILL_PUBLISHED_SECONDS}, True, id="nothing for long"),
+    pytest.param({}, {"finished": NOW + 1}, True, id="published by a clock that was set back since"),
+    pytest.param({"nothing_new": False}, {}, True, id="rows"),
+])
+def test_a_checkpoint_that_has_nothing_new_is_published_now_and_then(
+        look: dict[str, Any], shown: dict[str, Any], publishes: bool) -> None:
+    looked = seen(5, publishable=(snapshot(5), snapshot(4)), **{"nothing_new": True, **look})
+    before = publication(4, **{"finished": NOW - 10, **shown})
+    got = step(ACTIVE, looked, before, main=SHOWN, genesis=False)
+    assert got == (Publish(ACTIVE, snapshot(5), WHOLE, SHOWN) if publishes
+                   else Wait("r1-a1: readers see all rows of its newest checkpoint"))
+    assert isinstance(step(ACTIVE, looked, before, main={"rows": 7}, genesis=False), Blocked), "main was moved"
 
 
 def test_a_successor_waits_until_it_covers_what_readers_see() -> None:

@@ -6,7 +6,7 @@ store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,8 +33,9 @@ class Lake(Protocol):
 
     def begin(self, branch: str, *, resume: bool = False) -> None: ...
 
-    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = ()) -> dict[str, int]:
-        """What a job does at a checkpoint: a commit to all tables, or to some."""
+    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = (), *,
+               rows: Collection[str] = ()) -> dict[str, int]:
+        """What a job does at a checkpoint: a commit to all tables, or to some; a new row in those of `rows`."""
 
     def set(self, table: str, ref: str, snapshot: int) -> None:
         """Somebody else moves a branch."""
@@ -46,6 +47,8 @@ class Lake(Protocol):
 
     def publishable(self, branch: str, jobs: Sequence[str],
                     resumed_from: int | None = None) -> dict[int, Snapshots]: ...
+
+    def same_files(self, before: Snapshots, after: Snapshots) -> bool: ...
 
     def publish(self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence) -> None: ...
 
@@ -68,9 +71,12 @@ class Fake:
         for table in self.tables:
             self.lake.create_branch(table, branch, resume=resume)
 
-    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = ()) -> dict[str, int]:
+    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = (), *,
+               rows: Collection[str] = ()) -> dict[str, int]:
         for table in tables or self.tables:
-            self.lake.commit(table, branch, job, checkpoint, {0: checkpoint - 1}, {0: checkpoint})
+            since = next(self.lake.line(table, branch)).content
+            upto = {0: since.get(0, 0) + (table in rows)}
+            self.lake.commit(table, branch, job, checkpoint, since, upto)
         return self.heads(branch)
 
     def set(self, table: str, ref: str, snapshot: int) -> None:
@@ -85,6 +91,9 @@ class Fake:
 
     def publishable(self, branch: str, jobs: Sequence[str], resumed_from: int | None = None) -> dict[int, Snapshots]:
         return {c.id: c.snapshots for c in self.lake.publishable(branch, jobs, resumed_from)}
+
+    def same_files(self, before: Snapshots, after: Snapshots) -> bool:
+        return self.lake.hold_same_files(before, after)
 
     def publish(self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence) -> None:
         self.lake.publish(after, before, fence)
@@ -121,9 +130,10 @@ class Real:
     def begin(self, branch: str, *, resume: bool = False) -> None:
         lake.create_branch(self.catalog, self.product, branch, resume=resume)
 
-    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = ()) -> dict[str, int]:
+    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = (), *,
+               rows: Collection[str] = ()) -> dict[str, int]:
         for table in tables or self.tables:
-            sink(self._sql, table, branch, checkpoint, job_id=job)
+            sink(self._sql, table, branch, checkpoint, [{"amount": 1.0}] if table in rows else (), job_id=job)
         return self.heads(branch)
 
     def set(self, table: str, ref: str, snapshot: int) -> None:
@@ -144,6 +154,9 @@ class Real:
 
     def publishable(self, branch: str, jobs: Sequence[str], resumed_from: int | None = None) -> dict[int, Snapshots]:
         return {c.id: c.snapshots for c in lake.publishable(self.catalog, self.product, branch, jobs, resumed_from)}
+
+    def same_files(self, before: Snapshots, after: Snapshots) -> bool:
+        return lake.hold_same_files(lake.tables_now(self.catalog, self.product), before, after)
 
     def publish(self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence) -> None:
         publish.publish(self.catalog, self.product, after, before, fence=fence, sleep=lambda _: None)
@@ -193,6 +206,20 @@ def test_a_checkpoint_that_every_table_has_is_publishable(tables: Lake) -> None:
     one, two = tables.commit("r1-a1", OLD, 1), tables.commit("r1-a1", OLD, 2)
     tables.commit("r1-a1", OLD, 3, others(tables))
     assert tables.publishable("r1-a1", [OLD]) == {2: two, 1: one}
+
+
+def test_checkpoints_without_a_row_hold_the_files_of_the_one_before(tables: Lake) -> None:
+    one = tables.commit("r1-a1", OLD, 1, rows=tables.tables)
+    two, three = tables.commit("r1-a1", OLD, 2), tables.commit("r1-a1", OLD, 3)
+    four = tables.commit("r1-a1", OLD, 4, rows=others(tables))
+    five = tables.commit("r1-a1", OLD, 5)
+    assert tables.same_files(one, three)
+    assert tables.same_files(two, two)
+    assert not tables.same_files(three, four)
+    assert not tables.same_files(one, five), "a row came in between"
+    assert tables.same_files(four, five)
+    assert not tables.same_files(five, four), "it is no later one"
+    assert not tables.same_files(tables.heads(), one)
 
 
 def test_a_resumed_job_goes_on_behind_the_one_before(tables: Lake) -> None:

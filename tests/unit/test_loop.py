@@ -45,6 +45,7 @@ def loop(world: FakeWorld, store: Store, clock: Clock) -> Loop:
 
 def test_deploy_publishes_once_caught_up_and_then_every_checkpoint(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    world.arriving = 3
     begin(loop, world)
     state = turn(loop, world, clock, 40)
     assert state.attempts[0].state is State.active
@@ -417,6 +418,7 @@ def test_somebody_else_moving_main_stops_publishing_and_says_so(loop: Loop, worl
 
 def test_another_controllers_publication_is_not_taken_for_a_strangers(
         loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.arriving = 3
     begin(loop, world)
     turn(loop, world, clock, 30)
     world.complete_checkpoint()
@@ -545,6 +547,7 @@ def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(loop: Loop, world
 
 def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
         loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.arriving = 3
     begin(loop, world)
     turn(loop, world, clock, 30)
     world.complete_checkpoint()
@@ -589,6 +592,7 @@ def test_a_replay_that_is_to_wait_for_a_quiet_topic_says_so_before_flink_has_its
 def test_a_topic_that_goes_quiet_while_readers_are_served_is_told_of_within_ten_seconds(
         loop: Loop, world: FakeWorld, clock: Clock) -> None:
     """Checkpoints go on, and rows are published: but those of windows wait."""
+    world.arriving = 3
     begin(loop, world)
     turn(loop, world, clock, 30)
     world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
@@ -611,7 +615,7 @@ def test_what_a_person_would_want_to_know_comes_first(loop: Loop, world: FakeWor
     world.jobs["job-2-1"].status = "RESTARTING"
     assert loop.run_once("flights").notable == (
         "r2-a1: replaying; its job is RESTARTING: Flink does not say why; "
-        "r1-a1: waiting for the next checkpoint in every table")
+        "r1-a1: readers see all rows of its newest checkpoint")
 
 
 # Checks that come later
@@ -842,6 +846,7 @@ def test_a_candidate_that_starts_over_still_waits_for_a_person(loop: Loop, world
 
 
 def test_readers_do_not_wait_for_a_submission(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    world.arriving = 3
     begin(loop, world)
     turn(loop, world, clock, 30)
     world.late_submissions = [(120.0, 0.0)]

@@ -107,6 +107,8 @@ def test_a_compaction_is_published_with_the_next_checkpoint(catalog: Catalog, pr
     following = lake.publishable(catalog, product, BRANCH, [JOB])[0]
     publish(catalog, product, following.snapshots)
     table = catalog.load_table("shop.orders")
+    tables = lake.tables_now(catalog, product)
+    assert not lake.hold_same_files(tables, newest.snapshots, following.snapshots), "it is worth publishing"
     assert (following.id, len(list(table.scan().plan_files()))) == (4, 1)
     assert sorted(table.scan().to_arrow()["id"].to_pylist()) == [1, 2, 3]
 

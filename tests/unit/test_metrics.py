@@ -62,6 +62,7 @@ def test_an_attempt_that_replays_has_a_lag_and_nothing_is_published(watched: Wat
 
 
 def test_publications_are_counted_and_timed_and_what_readers_see_is_told(watched: Watched) -> None:
+    watched.world.arriving = 3
     begin(watched.loop, watched.world)
     watched.rounds(30)
     moves = len(watched.world.published)
@@ -241,6 +242,7 @@ def test_publishing_that_stops_is_one_refusal_however_long_it_stands(watched: Wa
 
 
 def test_a_step_that_is_refused_is_counted_each_time(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.world.arriving = 3
     begin(watched.loop, watched.world)
     watched.rounds(30)
 

@@ -199,7 +199,7 @@ def test_why_nothing_is_done_is_told_to_those_who_ask(
     begin(loop, world)
     turn(loop, world, clock, 30)
     rounds(loop, log, clock, 1)
-    assert texts(written)[-1] == "debug   flights r1-a1: waiting: waiting for the next checkpoint in every table  " \
+    assert texts(written)[-1] == "debug   flights r1-a1: waiting: readers see all rows of its newest checkpoint  " \
                                  "job=job-1-0"
 
 

@@ -188,6 +188,7 @@ def test_readers_get_newer_rows_while_it_is_compared(
         loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("control_world.COMPARE_SECONDS", 1_000.0)
     caught_up(loop, world, clock)
+    world.arriving = 1
     before = len(world.published)
     turn(loop, world, clock, 300)
     assert len(world.published) == before + 100

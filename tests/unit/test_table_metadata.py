@@ -71,7 +71,7 @@ def test_what_is_no_metadata_is_an_error_as_without(text: str, table: Table) -> 
     with pytest.raises((ValueError, ValidationError)):
         TableMetadataUtil.parse_raw(text)
     with pytest.raises((ValueError, ValidationError)):
-        table_metadata.parse(text, alone(table))
+        table_metadata.parse(text.encode(), alone(table))
 
 
 def test_what_was_committed_here_is_not_read_again(
