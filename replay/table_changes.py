@@ -47,8 +47,7 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
     """
     wanted = {table: (iceberg_schema(product, table), layout_of(product, table)) for table in product.outputs}
     with lake.catalog_errors():
-        with suppress(NamespaceAlreadyExistsError):
-            catalog.create_namespace(product.name)
+        _make_namespace(catalog, product.name)
         existing = lake.pointers(catalog, product.name)
         for name, (schema, laid_out) in wanted.items():
             if name not in existing:  # asked first: a refused creation leaves its metadata file behind
@@ -56,11 +55,18 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
                     # Its sort order comes later: pyiceberg could not take it from a table that was made with one.
                     catalog.create_table((product.name, name), schema, partition_spec=_spec(schema, laid_out),
                                          properties={**PROPERTIES, **_writing(laid_out)})
-            lake.commit(catalog, (product.name, name), _begin)
+            lake.commit(catalog, (product.name, name), begin)
             _refuse_forgetful(catalog, product.name, name)
             lake.commit(catalog, (product.name, name), lambda t, s=schema: _expand(t, product, s))  # type: ignore[misc]
             if not resume:
                 lake.commit(catalog, (product.name, name), lambda t, w=laid_out: _lay_out(t, w))  # type: ignore[misc]
+
+
+def _make_namespace(catalog: Catalog, name: str) -> None:
+    """Asked first: a role that may not create namespaces would be refused, though somebody else has made this one."""
+    if not catalog.namespace_exists(name):
+        with suppress(NamespaceAlreadyExistsError):
+            catalog.create_namespace(name)
 
 
 def layout_of(product: Product, table: str) -> Layout:
@@ -74,7 +80,7 @@ def layout_of(product: Product, table: str) -> Layout:
                           next=f"fix {file}") from e
 
 
-def _begin(table: Table) -> None:
+def begin(table: Table) -> None:
     """Give a new table its empty first snapshot and the tag; a crash between the two is made good here."""
     if lake.GENESIS in table.metadata.refs:
         return

@@ -1,14 +1,17 @@
-"""What unit and integration tests share: a PostgreSQL server."""
+"""What tests of several folders share: a PostgreSQL server, an object store, a REST catalog on it."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import postgres_server
 import pytest
 from postgres_server import Server
+
+from tests.object_store import ObjectStore
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,19 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], st
         return server.database
     numbers = iter(range(100))
     return lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}"
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A store of this process; tests keep to folders of their own."""
+    store = ObjectStore(tmp_path_factory.mktemp("object-store"))
+    store.start()
+    yield store
+    store.stop(signal.SIGKILL)  # asked to end, it takes its time
+
+
+@pytest.fixture(scope="session")
+def rest_store(object_store: ObjectStore) -> ObjectStore:
+    """The same, with its REST catalog."""
+    object_store.make_catalog()
+    return object_store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,15 +27,6 @@ hypothesis.settings.load_profile("unhurried")
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """A store of this process; tests keep to folders of their own."""
-    store = ObjectStore(tmp_path_factory.mktemp("object-store"))
-    store.start()
-    yield store
-    store.stop(signal.SIGKILL)  # asked to end, it takes its time
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from replay import lake
 from replay import publish as publishing
 from replay.commits import no_fence
 from replay.settings import Settings
+from tests.object_store import ObjectStore
 
 JOB = "a" * 32
 
@@ -49,6 +50,12 @@ def make_settings(home: Path, folder: str = "", storage: Mapping[str, str] | Non
         "store": database or f"sqlite:///{home}/store.db",
         "secrets": home / "secrets",
     })
+
+
+def make_rest_settings(home: Path, store: ObjectStore) -> Settings:
+    """The same with the REST catalog of an object store."""
+    made = make_settings(home, storage=store.properties)
+    return made.model_copy(update={"catalog": made.catalog.model_copy(update={"pyiceberg": store.catalog})})
 
 
 def make_product(folder: Path, *, columns: Mapping[str, Sequence[tuple[str, str]]] | None = None,

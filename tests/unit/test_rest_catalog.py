@@ -30,21 +30,14 @@ from replay.query import query
 from replay.settings import Settings
 from replay.timed_catalog import _TimedAdapter
 from tests.object_store import ObjectStore
-from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink_all
+from tests.unit.lake_tables import COLUMNS, make_product, make_rest_settings, sink_all
 
 TOGETHER = "transactions/commit"
 
 
-@pytest.fixture(scope="session")
-def rest_store(object_store: ObjectStore) -> ObjectStore:
-    object_store.make_catalog()
-    return object_store
-
-
 @pytest.fixture
 def settings(tmp_path: Path, rest_store: ObjectStore) -> Settings:
-    made = make_settings(tmp_path, storage=rest_store.properties)
-    return made.model_copy(update={"catalog": made.catalog.model_copy(update={"pyiceberg": rest_store.catalog})})
+    return make_rest_settings(tmp_path, rest_store)
 
 
 @pytest.fixture
@@ -122,6 +115,15 @@ def test_where_the_request_is_not_known_tables_are_published_one_by_one(
     assert [a.rpartition("/")[2] for a in asked if a.startswith("POST")] == ["no-such-request", "orders", "totals"]
     assert lake.published(catalog, product).snapshots == target
     assert not rest_commits.may_offer(catalog)
+
+
+def test_a_role_that_may_not_create_namespaces_uses_one_that_is_there(
+        catalog: RestCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise ForbiddenError("no")
+
+    monkeypatch.setattr(RestCatalog, "create_namespace", refuse)
+    table_changes.ensure(catalog, product)
 
 
 def test_a_catalog_that_lists_what_it_knows_is_believed(catalog: RestCatalog) -> None:
@@ -209,6 +211,6 @@ def test_a_catalog_that_forgets_tags_is_refused(
         return table
 
     monkeypatch.setattr(RestCatalog, "load_table", forgetful)
-    monkeypatch.setattr(table_changes, "_begin", lambda table: None)
+    monkeypatch.setattr(table_changes, "begin", lambda table: None)
     with pytest.raises(RefusedError, match="does not keep tags and branches"):
         table_changes.ensure(catalog, product)
