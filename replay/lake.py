@@ -33,7 +33,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from requests.exceptions import RequestException
 
 from jobs.product import Product
-from replay import database, durable, files, table_metadata
+from replay import database, durable, files, pointer, table_metadata
 from replay.errors import ConfigError, ConflictError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
 from replay.model import Checkpoint
 from replay.secret import revealed, without_user
@@ -71,6 +71,8 @@ class Place:
 
     location: str
     properties: Mapping[str, str] = field(repr=False)
+    snapshot: int | None = None
+    """What readers are to read, where the tables were not asked at one instant; None: what `main` shows."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,18 @@ def catalog_errors() -> Iterator[None]:
             yield
     except CommitStateUnknownException as e:
         raise OutcomeUnknownError("it is not known whether the Iceberg catalog did what it was asked",
-                                  expected="an answer from the catalog", found=_reason(e),
+                                  expected="an answer from the catalog", found=reason(e),
                                   next="kappa status, then repeat") from e
     except _REFUSALS as e:
         raise RetryableError("the Iceberg catalog refuses access", expected="a catalog that takes our credentials",
-                             found=_reason(e), next="check catalog.pyiceberg in config.yaml, then repeat") from e
+                             found=reason(e), next="check catalog.pyiceberg in config.yaml, then repeat") from e
     except (*LOST, RESTError) as e:
         raise RetryableError("the Iceberg catalog does not answer", expected="an answer from the catalog",
-                             found=_reason(e), next="kappa status") from e
+                             found=reason(e), next="kappa status") from e
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """The first line of what a client said, without user and password."""
     return without_user((str(error).splitlines() or [type(error).__name__])[0])[:300]
 
 
@@ -363,11 +366,17 @@ def pointers(catalog: Catalog, product: str) -> dict[str, str]:
     return {name: place.location for name, place in places(catalog, product).items()}
 
 
+def reads_at_once(catalog: Catalog) -> bool:
+    """Whether one question tells where all tables of a product are, so that a switch is atomic for readers."""
+    return isinstance(catalog, SqlCatalog)
+
+
 def places(catalog: Catalog, product: str) -> dict[str, Place]:
     """Table name → where it is, of all tables of the product at one instant.
 
-    One SELECT on a SQL catalog. Elsewhere the tables are asked one by one: during a publication they may disagree. Such
-    a catalog may lend credentials with each table, and answers with the metadata: it is not read again without them.
+    One SELECT on a SQL catalog. Elsewhere the tables are asked one by one, and during a publication they may disagree:
+    so the first says which snapshots belong together. Such a catalog may lend credentials with each table, and answers
+    with the metadata: it is not read again without them.
     """
     with catalog_errors():
         if isinstance(catalog, SqlCatalog):
@@ -380,10 +389,19 @@ def places(catalog: Catalog, product: str) -> dict[str, Place]:
             names = catalog.list_tables(product)
         except NoSuchNamespaceError:
             return {}
-        tables = {name[-1]: catalog.load_table(name) for name in names}
+        pointer_first = sorted((name[-1] for name in names), key=lambda name: name != pointer.TABLE)
+        tables = {name: catalog.load_table((product, name)) for name in pointer_first}
     for table in tables.values():
         remember(catalog, table.metadata_location, table.metadata)
-    return {name: Place(table.metadata_location, table.io.properties) for name, table in tables.items()}
+    together = _together({name: table.metadata for name, table in tables.items()})
+    return {name: Place(table.metadata_location, table.io.properties, together.get(name))
+            for name, table in tables.items()}
+
+
+def _together(tables: Mapping[str, TableMetadata]) -> Mapping[str, int]:
+    """The snapshots that belong together, if all of them are still there."""
+    found = pointer.read(tables[pointer.TABLE]) if pointer.TABLE in tables else {}
+    return found if all(t in tables and tables[t].snapshot_by_id(id) for t, id in found.items()) else {}
 
 
 def remember(catalog: Catalog, location: str, metadata: TableMetadata) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, RESTError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
-from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate, TableUpdate
 
 from jobs.product import Product
-from replay import commits, database, lake, readers
+from replay import commits, database, lake, pointer, readers
 from replay.commits import Change, Fence
 from replay.errors import (
     ConflictError,
@@ -35,6 +35,8 @@ class _Move:
     table: Table
     expected: int
     target: int
+    tells: str = ""
+    """What the table is to tell readers of all tables; empty: nothing."""
 
     @property
     def found(self) -> int | None:
@@ -44,6 +46,13 @@ class _Move:
     @property
     def is_done(self) -> bool:
         return self.found == self.target
+
+    @property
+    def is_complete(self) -> bool:
+        return self.is_done and not self._telling()
+
+    def _telling(self) -> tuple[TableUpdate, ...]:
+        return pointer.setting(self.table.metadata, self.tells) if self.tells else ()
 
     def change(self, *, apart: bool) -> Change:
         """`main` is compared with what was expected, or where it is already, then set.
@@ -57,7 +66,8 @@ class _Move:
             (AssertTableUUID(uuid=self.table.metadata.table_uuid),
              AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": compared})),
             (SetSnapshotRefUpdate.model_validate(
-                {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}), *keeping),
+                {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}), *keeping,
+             *self._telling()),
             needs=frozenset({self.target}),
         )
 
@@ -67,9 +77,10 @@ def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], ex
     """Move `main` of every table from `expected` to `snapshots` (table name → snapshot id).
 
     One database transaction for all tables on a SQL catalog, one request to a REST catalog that takes several tables;
-    elsewhere table by table, and calling it again with the same arguments (the journaled intent) rolls forward. A table
-    that is there already needs nothing, so a lost answer is resolved by calling again. `fence` is called between the
-    look at the tables and the commit that is compared with it: it raises when the caller was overtaken, for `main` may
+    elsewhere table by table, and calling it again with the same arguments (the journaled intent) rolls forward. The
+    commit of the last table also tells readers which snapshots belong together (replay/pointer.py). A table that is
+    there already needs nothing, so a lost answer is resolved by calling again. `fence` is called between the look at
+    the tables and the commit that is compared with it: it raises when the caller was overtaken, for `main` may
     meanwhile have gone on and come back to `expected`.
     ConflictError: somebody else moved `main`. RefusedError: the snapshots cannot be published. Of both nothing was
     moved, unless it is a PartlyPublishedError. RetryableError: the catalog stayed busy or refused, or files could not
@@ -92,7 +103,7 @@ def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], ex
                 raise _partly(product, moves, e) from e
             raise
         # Pointers of readers' own do not follow where somebody else moved `main`: they do with a commit of ours.
-        return [m.change(apart=apart) for m in moves if apart or not m.is_done]
+        return [m.change(apart=apart) for m in _telling(moves) if apart or not m.is_complete]
 
     for attempt in range(_ATTEMPTS):
         try:
@@ -128,6 +139,15 @@ def _moves(catalog: Catalog, product: Product, snapshots: Mapping[str, int],
     if missing := [t for t in product.outputs if t not in tables]:
         raise lake.no_tables(product.name, f"no table {', '.join(missing)}")
     return [_Move(tables[t], expected[t], snapshots[t]) for t in product.outputs]
+
+
+def _telling(moves: list[_Move]) -> list[_Move]:
+    """The same, of which the last tells readers what all of them show."""
+    *others, last = moves
+    target = last.table.metadata.snapshot_by_id(last.target)
+    job, checkpoint = lake.written_by(target) if target else (None, None)
+    text = pointer.text({m.table.name()[-1]: m.target for m in moves}, job, checkpoint)
+    return [*others, replace(last, tells=text)]
 
 
 def _check_arguments(product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]) -> None:

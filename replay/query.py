@@ -63,8 +63,9 @@ def places(settings: Settings, product: str, snapshots: Mapping[str, int] | None
     if not found:
         raise ConfigError(f"product {product} has no tables", expected="a deployed product",
                           found=f"no table in namespace {product}", next=f"kappa deploy {product}")
-    return {table: At(found[table].location, (snapshots or {}).get(table), {**found[table].properties, **reading})
-            for table in (found if snapshots is None else snapshots)}
+    shown = {table: place.snapshot for table, place in found.items()} if snapshots is None else snapshots
+    return {table: At(found[table].location, snapshot, {**found[table].properties, **reading})
+            for table, snapshot in shown.items()}
 
 
 @contextmanager

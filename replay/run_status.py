@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from replay import lake
 from replay.decide import decide, moved_by_somebody
 from replay.errors import ConfigError, KappaError
 from replay.flink import FlinkDownError
@@ -22,6 +23,8 @@ from replay.status import AttemptStatus, ProductStatus, Sight, status
 from replay.steps import Blocked
 from replay.store import Store
 from replay.world import World
+
+NOT_AT_ONCE = "a switch is not atomic for readers: docs/production.md#reading-several-tables"
 
 
 class Look:
@@ -67,7 +70,8 @@ def _sight(world: World, state: ProductState, now: float) -> Sight:
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
     unreadable = world.open_transactions(world.product(state.live[-1], state)) if state.live else {}
-    return Sight(seen, moved or decide(state, seen, now), read, unreadable)
+    at_once = lake.reads_at_once(world.catalog) if state.live else True
+    return Sight(seen, moved or decide(state, seen, now), read, unreadable, at_once)
 
 
 def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
@@ -115,6 +119,8 @@ def _block(p: ProductStatus) -> RenderableType:
         parts.append(_indented(2, p.waits, style="yellow" if p.odd else "dim"))
     if p.open_transactions:
         parts.append(_indented(2, _open(p), style="dim"))
+    if not p.at_once:
+        parts.append(_indented(2, NOT_AT_ONCE, style="dim"))
     if p.trouble:
         parts.append(_indented(2, p.trouble, style="yellow"))
     return Group(*parts)
@@ -236,6 +242,8 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
     for a in p.attempts:
         if a.foreign_offsets:
             yield f"{a.attempt} offsets", f"{p.product}: {a.attempt} {a.foreign_offsets}"
+    if not p.at_once:
+        yield "catalog", f"{p.product}: {NOT_AT_ONCE}"
     if p.odd:
         yield "waits", f"{p.product}: {p.waits}"
     if p.trouble:

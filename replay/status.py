@@ -125,6 +125,8 @@ class ProductStatus:
     """Why the world could not be looked at; the rest is what is remembered then."""
     open_transactions: Mapping[str, int]
     """TOPIC-PARTITION → offsets that are not readable yet, as a transaction there is open: they are no lag."""
+    at_once: bool = True
+    """The catalog tells by one question where all tables are, so that a switch is atomic for readers."""
 
     @property
     def stopped(self) -> str:
@@ -142,6 +144,8 @@ class Sight:
     read: Mapping[str, Offsets]
     open_transactions: Offsets = field(default_factory=dict)
     """Offsets that are not readable yet."""
+    at_once: bool = True
+    """As of a product's status."""
 
 
 def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, now: float,
@@ -160,7 +164,8 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
     odd = isinstance(step, Wait) and step.notable
     return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
                          odd or bool(held_back), blocked, _verification(state, events, seen), trouble,
-                         {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {})
+                         {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {},
+                         at_once=sight.at_once if sight else True)
 
 
 def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]) -> Verification | None:

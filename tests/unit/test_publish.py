@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import commits, database, lake, publish, table_changes
+from replay import cleaning, commits, database, lake, pointer, publish, table_changes
 from replay.commits import Fence, no_fence
 from replay.errors import ConflictError, OutcomeUnknownError, PartlyPublishedError, RefusedError, RetryableError
 from replay.settings import Settings
@@ -236,6 +238,84 @@ def test_without_a_transaction_the_rest_is_rolled_forward(catalog: Catalog, prod
     assert heads(catalog, product) == {**genesis, "orders": target["orders"]}
     move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
     assert heads(catalog, product) == target
+
+
+def recipe() -> str:
+    """What docs/production.md tells readers of several tables to do."""
+    doc = Path(__file__).parents[2] / "docs" / "production.md"
+    section = doc.read_text().partition("### Reading several tables\n")[2]
+    return section.partition("```python\n")[2].partition("```")[0].replace("flights", "shop")
+
+
+def by_the_recipe(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, int], dict[str, int]]:
+    """The snapshots and the rows of each table that a reader gets who keeps to it."""
+    with monkeypatch.context() as patched:
+        patched.setattr("pyiceberg.catalog.load_catalog", lambda name: catalog)
+        found: dict[str, Any] = {}
+        exec(recipe(), found)
+    tables = found["tables"]
+    return ({t: scan.snapshot_id for t, scan in tables.items()},
+            {t: scan.to_arrow().num_rows for t, scan in tables.items()})
+
+
+def with_a_row(catalog: Catalog, checkpoint: int) -> dict[str, int]:
+    """A checkpoint with one more row in every table."""
+    rows = {"orders": {"id": checkpoint}, "totals": {"amount": 1.0}, "rejects": {"reason": "none"}}
+    return {table: sink(catalog, table, "r1-a1", checkpoint, [row]) for table, row in rows.items()}
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2])
+def test_readers_who_begin_with_the_pointer_see_one_checkpoint_until_the_last_table_is_published(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch, dies_after: int) -> None:
+    genesis, one = heads(catalog, product), with_a_row(catalog, 1)
+    move(NotSql(catalog), product, one, genesis)  # type: ignore[arg-type]
+    for checkpoint in (2, 3):
+        sink_all(catalog, product, "r1-a1", checkpoint)
+    two = with_a_row(catalog, 4)
+    with pytest.raises(KeyboardInterrupt):
+        move(NotSql(catalog, dies_after), product, two, one)  # type: ignore[arg-type]
+    assert [t for t, s in heads(catalog, product).items() if s == two[t]] == list(product.outputs)[:dies_after]
+    assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert cleaning.expire(catalog, "shop", product.outputs, "r1-a1", 4, [JOB], one, tomorrow) == 3  # of checkpoint 2
+    assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
+    move(NotSql(catalog), product, two, one)  # type: ignore[arg-type]
+    assert by_the_recipe(catalog, monkeypatch) == (two, dict.fromkeys(product.outputs, 2))
+
+
+def test_a_pointer_is_written_with_main_of_its_table_on_any_catalog(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    move(catalog, product, target, genesis)
+    table = catalog.load_table(("shop", pointer.TABLE))
+    assert json.loads(table.properties["kappa.published"]) == {"checkpoint": 7, "job": JOB, "snapshots": target}
+    assert "kappa.published" not in catalog.load_table("shop.orders").properties
+    assert pointer.read(table.metadata) == target
+
+
+def test_a_pointer_that_is_missing_is_written_where_all_tables_are_published(
+        catalog: Catalog, product: Product) -> None:
+    """As after a publication of an older program."""
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    move(catalog, product, target, genesis)
+    with catalog.load_table(("shop", pointer.TABLE)).transaction() as transaction:
+        transaction.remove_properties(pointer.PROPERTY)
+    move(catalog, product, target, genesis)
+    assert pointer.read(catalog.load_table(("shop", pointer.TABLE)).metadata) == target
+
+
+def test_a_pointer_that_main_has_left_is_not_followed(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    move(catalog, product, target, genesis)
+    sink(catalog, pointer.TABLE, "main", 1)
+    assert pointer.read(catalog.load_table(("shop", pointer.TABLE)).metadata) == {}
+
+
+@pytest.mark.parametrize("value", ["", "{}", "[]", '{"snapshots": 1}', '{"snapshots": {"rejects": "x"}}'])
+def test_a_pointer_that_cannot_be_read_is_not_followed(catalog: Catalog, product: Product, value: str) -> None:
+    table = catalog.load_table(("shop", pointer.TABLE))
+    with table.transaction() as transaction:
+        transaction.set_properties({pointer.PROPERTY: value})
+    assert pointer.read(table.metadata) == {}
 
 
 def test_a_publication_in_part_names_what_can_be_put_back(catalog: Catalog, product: Product) -> None:

@@ -30,7 +30,7 @@ from replay.query import query
 from replay.settings import Settings
 from replay.timed_catalog import _TimedAdapter
 from tests.object_store import ObjectStore
-from tests.unit.lake_tables import COLUMNS, make_product, make_rest_settings, sink_all
+from tests.unit.lake_tables import COLUMNS, make_product, make_rest_settings, sink, sink_all
 
 TOGETHER = "transactions/commit"
 
@@ -115,6 +115,42 @@ def test_where_the_request_is_not_known_tables_are_published_one_by_one(
     assert [a.rpartition("/")[2] for a in asked if a.startswith("POST")] == ["no-such-request", "orders", "totals"]
     assert lake.published(catalog, product).snapshots == target
     assert not rest_commits.may_offer(catalog)
+
+
+def test_a_query_sees_one_checkpoint_while_tables_are_published_one_by_one(
+        settings: Settings, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make_product(tmp_path).model_copy(update={"settings": product.settings})
+    catalog = lake.open_catalog(settings)
+    assert isinstance(catalog, RestCatalog) and not lake.reads_at_once(catalog)
+    table_changes.ensure(catalog, whole)
+    lake.create_branch(catalog, whole, "r1-a1")
+    monkeypatch.setattr(rest_commits, "_PATH", "transactions/no-such-request")
+
+    def rows() -> dict[str, Any]:
+        counts = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in whole.outputs)
+        return query(settings, whole.name, f"SELECT {counts}").rows[0]
+
+    def with_a_row(checkpoint: int) -> dict[str, int]:
+        some = {"orders": {"id": 1}, "totals": {"amount": 1.0}, "rejects": {"reason": "none"}}
+        return {table: sink(catalog, table, "r1-a1", checkpoint, [row], namespace=whole.name)
+                for table, row in some.items()}
+
+    moving(catalog, whole, with_a_row(1))()
+    publishing = moving(catalog, whole, with_a_row(2))
+    commit_table = RestCatalog.commit_table
+
+    def dies(self: RestCatalog, table: Any, *arguments: Any) -> Any:
+        if table.name()[-1] == "rejects":
+            raise KeyboardInterrupt
+        return commit_table(self, table, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RestCatalog, "commit_table", dies)
+        with pytest.raises(KeyboardInterrupt):
+            publishing()
+    assert rows() == dict.fromkeys(whole.outputs, 1)
+    publishing()
+    assert rows() == dict.fromkeys(whole.outputs, 2)
 
 
 def test_a_role_that_may_not_create_namespaces_uses_one_that_is_there(

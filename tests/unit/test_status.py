@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,19 @@ def test_who_changed_committed_offsets_is_told() -> None:
     found = told(replace(LIVE, foreign_offsets="somebody changed the committed offsets"))
     assert "         somebody changed the committed offsets" in text(found)
     assert "flights: r1-a1 somebody changed the committed offsets" in view([found]).lines.values()
+
+
+def test_where_a_switch_is_not_atomic_for_readers_it_is_said_with_where_the_recipe_stands() -> None:
+    sight = Sight(Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, at_once=False)
+    found = status(product(LIVE), EVENTS, sight, NOW)
+    line = "a switch is not atomic for readers: docs/production.md#reading-several-tables"
+    assert f"  {line}" in text(found)
+    assert view([found]).lines["flights catalog"] == f"flights: {line}"
+    assert view([found]).data[0]["at_once"] is False
+    assert told(LIVE).at_once and f"  {line}" not in text(told(LIVE))
+    page, _, anchor = line.rpartition(" ")[2].partition("#")
+    headings = (Path(__file__).parents[2] / page).read_text().splitlines()
+    assert anchor in [h.lstrip("# ").lower().replace(" ", "-") for h in headings if h.startswith("#")]
 
 
 def text(*products: ProductStatus) -> list[str]:
