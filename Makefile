@@ -27,8 +27,8 @@ lint: install ## ruff, mypy, import-linter
 	$(VENV)/bin/lint-imports
 
 .PHONY: unit
-unit: install ## unit tests (seconds)
-	$(VENV)/bin/pytest -n auto tests/unit
+unit: install ## unit tests, and what is relied on of catalogs (seconds)
+	$(VENV)/bin/pytest -n auto tests/unit tests/catalogs
 
 # Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
 STACKLESS := windows format_java avro_fuzz permissions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
@@ -10,23 +10,38 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 
+from replay.finding import Finding
 from replay.output import Output, OutputOption, View, err, out, print_json, rows_table, show, watch
 from replay.settings import kappa_home
 
 ProductsStatus = Callable[[str | None], Callable[[], View]]
 """How one product stands, or all: from a package that this one does not know."""
+CatalogChecks = Callable[[str | None], Sequence[Finding]]
+"""What products need of the Iceberg catalog, tried in a namespace of their own or in this one: from there, too."""
 
 
-def register(app: typer.Typer, products: ProductsStatus) -> None:
+def register(app: typer.Typer, products: ProductsStatus, catalog_checks: CatalogChecks) -> None:
     """Add the stack's commands; `kappa status` shows the products beneath the programs."""
     for command in (up, down, logs):
         app.command()(command)
 
     @app.command()
-    def doctor(output: OutputOption = Output.text) -> None:
+    def doctor(
+        catalog: Annotated[bool, typer.Option(
+            "--catalog", help="try the Iceberg catalog of config.yaml instead, with tables that are dropped again")
+        ] = False,
+        namespace: Annotated[str | None, typer.Option(
+            help="with --catalog: one that is there, by default a new one that is removed again")] = None,
+        output: OutputOption = Output.text,
+    ) -> None:
         """Examine this machine, the stack and its products; each problem with what was expected and found, and what
         to do."""
-        examine(products(None), output)
+        if catalog:
+            show_findings(catalog_checks(namespace), output)
+        elif namespace is not None:
+            raise typer.BadParameter("--namespace is for --catalog")
+        else:
+            examine(products(None), output)
 
     @app.command()
     def status(
@@ -116,6 +131,27 @@ def examine(products: Callable[[], View], output: Output) -> None:
                 out.print(f"{problem.error()}\n", markup=False)
     if any(check.problems for check in checks):
         raise typer.Exit(1)
+
+
+def show_findings(findings: Sequence[Finding], output: Output) -> None:
+    """Print what checks of a catalog found, as the other checks; exit code 1 when one found a problem."""
+    if output is Output.json:
+        print_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            _show_finding(finding)
+    if any(finding.error for finding in findings):
+        raise typer.Exit(1)
+
+
+def _show_finding(finding: Finding) -> None:
+    if finding.error:
+        out.print(f"{'problem':<8}{finding.name}", style="red", markup=False)
+        out.print(f"{finding.error}\n", markup=False)
+        return
+    out.print(f"{'note' if finding.note else 'ok':<8}{finding.name}: {finding.found}",
+              style="yellow" if finding.note else "green", markup=False)
+    out.print(f"{'':<8}{finding.means}", style="dim", markup=False)
 
 
 def _say(message: str) -> None:

@@ -16,7 +16,7 @@ from replay.output import err, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Data products on Kafka, Flink and Iceberg, replayed from offset zero.")
-stack_commands.register(app, product_commands.products_status)
+stack_commands.register(app, product_commands.products_status, product_commands.catalog_checks)
 demo_commands.register(app)
 product_commands.register(app)
 

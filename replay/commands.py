@@ -6,13 +6,14 @@ take a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from replay import topic_commands
+from replay.finding import Finding
 from replay.output import Output, OutputOption, View
 
 Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
@@ -37,6 +38,13 @@ def products_status(name: str | None) -> Callable[[], View]:
     from replay import run_status
 
     return run_status.Look(name)
+
+
+def catalog_checks(namespace: str | None) -> Sequence[Finding]:
+    """What `kappa doctor --catalog` finds."""
+    from replay import run_doctor
+
+    return run_doctor.catalog(namespace)
 
 
 def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],

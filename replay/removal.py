@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pyiceberg.catalog import Catalog
@@ -128,16 +129,8 @@ def _drop_tables(catalog: Catalog, product: str, fence: Fence) -> None:
     """Files first: a table's row in the catalog tells where they are, until they are gone."""
     for table, location in own_tables(catalog, product).items():
         fence()
-        if isinstance(catalog, SqlCatalog):
-            _delete_files(load_file_io(catalog.properties, location), location.rpartition("/metadata/")[0])
-            drop = catalog.drop_table
-        else:
-            drop = catalog.purge_table
-        try:
-            with lake.catalog_errors():
-                drop((product, table))
-        except NoSuchTableError:
-            continue
+        with lake.catalog_errors():
+            drop_table(catalog, (product, table), location)
     try:
         with lake.catalog_errors():
             catalog.drop_namespace(product)
@@ -145,6 +138,17 @@ def _drop_tables(catalog: Catalog, product: str, fence: Fence) -> None:
         return
     finally:
         lake.forget(catalog, product)
+
+
+def drop_table(catalog: Catalog, identifier: tuple[str, str], location: str) -> None:
+    """Drop a table, whose metadata is there, with its files; one that is gone is as it should be."""
+    if isinstance(catalog, SqlCatalog):
+        _delete_files(load_file_io(catalog.properties, location), location.rpartition("/metadata/")[0])
+        drop = catalog.drop_table
+    else:
+        drop = catalog.purge_table
+    with suppress(NoSuchTableError):
+        drop(identifier)
 
 
 def _delete_files(io: FileIO, folder: str) -> None:
