@@ -86,7 +86,7 @@ def _round(loop: Loop, world: SimulatedWorld, names: list[str], workers: int) ->
         serve(loop, lambda: True, workers=workers, round_seconds=None)
         found.seconds, found.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     found.asked, world.asked = world.asked, Counter()
-    behind = [name for name in names if world.published(name) != world.checkpoint]
+    behind = [name for name in names if world.behind(name)]
     assert not behind, f"not published: {', '.join(behind)}"
     return found
 

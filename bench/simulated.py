@@ -1,66 +1,67 @@
-"""A world without Kafka, Flink and Iceberg, for any number of products that run; it counts what it is asked."""
+"""A world without Kafka, Flink and Iceberg, for any number of products that run; it counts what it is asked.
+
+Each product has the world of the controller's unit tests, which behaves as the real one (`test_world_contract.py`).
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
-from jobs.product import (
-    Kind,
-    LagLimit,
-    Output,
-    OutputSettings,
-    Product,
-    ProductSettings,
-    Resolved,
-    Role,
-    Topic,
-)
-from replay.flink import Job
+from jobs.product import Kind, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Role, Topic
+from replay.commits import no_fence
 from replay.model import (
     KEPT_POSITIONS,
     Attempt,
     Checkpoint,
-    Committed,
     Position,
     ProductState,
     Publication,
-    Reached,
     Release,
     State,
 )
-from replay.offsets import Offsets
-from replay.quiet import Clocks
 from replay.store import Store
-from replay.submit import Answer
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit"))  # where the fakes of unit tests find each other
+from control_world import Clock, FakeWorld
+from fake_lake import FakeLake
 
 GROWING = {"flights": 4, "weather": 1}
 """Topic → partitions."""
-REFERENCE = ("airlines", "airports", "planes")
+REFERENCE = {topic: {0: 100} for topic in ("airlines", "airports", "planes")}
 TABLES = ("departures", "hourly_departures", "daily_routes", "rejects")
+HISTORY = 10_000_000
+"""Records in each partition before the first checkpoint."""
 RECORDS = 1000
 """New ones in each partition at every checkpoint."""
+REPLAYED = 6 * RECORDS
+"""What a job that replays reads of a partition until its next checkpoint."""
+SNAPSHOT = 10**18
+"""Ids have as many digits as Iceberg's."""
 ROUND_SECONDS = 5.0
 # As the code asks: REST three times of a job, and for its vertices, then for the clocks of all of them, or for the
 # names of their metrics and then their values; the broker for the partitions of two topics, then for their ends; a
 # client of its own for what a group committed; a list of the positions, and that of every source.
 ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 2, "late_dropped": 3, "ends": 2, "clocks": 2,
            "position": 2, "committed": 4, "log_problems": 9, "log_changes": 3, "publish": 3}
-"""Answers that are waited for in one call, one after the other, with a SQL catalog."""
-FIRST_CHECKPOINT = 10_000
+"""Answers that are waited for in one call, one after the other, with a SQL catalog; of any other call one."""
+HERE = frozenset({"submission", "same_files", "rejects"})
+"""Calls that ask nobody outside of this process."""
 COMMITS = 60
-"""Checkpoints that a branch still has."""
+"""Checkpoints that a branch has."""
 OVER = 3
 """Attempts of each product that have ended."""
-REPLAYING = 9
-"""Number of the release that replays."""
+RELEASES = {State.standby: OVER + 1, State.active: OVER + 2, State.replaying: OVER + 3}
+"""What is live → the number of its release."""
 
 
-def product(name: str) -> Product:
+def model(name: str) -> Product:
     """As large as the demo's: five topics, four tables."""
     topics = {"flights": Topic(role=Role.events, time="happened", allowed_lateness="6h"),
               "weather": Topic(role=Role.dimension, time="observed_at", allowed_lateness="1h"),
@@ -72,158 +73,161 @@ def product(name: str) -> Product:
     return Product(folder=Path("/nowhere"), settings=settings, resolved=Resolved(outputs=outputs))
 
 
-def ends(checkpoint: int) -> Offsets:
-    """Where the log ended at a checkpoint."""
-    return {t: dict.fromkeys(range(partitions), checkpoint * RECORDS) for t, partitions in GROWING.items()}
-
-
-def snapshots(attempt: Attempt, checkpoint: int) -> dict[str, int]:
-    """What one checkpoint of an attempt is in each table."""
-    return {table: (checkpoint * 100 + attempt.release) * 10 + i for i, table in enumerate(TABLES)}
-
-
 @dataclass
 class SimulatedWorld:
     """At each tick every job completes a checkpoint, and commits it in every table.
 
-    All of them keep step with the log, but for those that replay: they have come to a tenth of it.
+    All of them keep step with the log, but for those that replay.
     """
 
-    checkpoint: int = FIRST_CHECKPOINT
-    products: dict[str, Product] = field(default_factory=dict)
-    shown: dict[str, Mapping[str, int]] = field(default_factory=dict)
-    """Product → what readers see."""
+    clock: Clock = field(default_factory=Clock)
+    models: dict[str, Product] = field(default_factory=dict)
+    """Product → what the files of its folder say."""
+    worlds: dict[str, FakeWorld] = field(default_factory=dict)
+    """Product → all that it knows of the world."""
     asked: Counter[str] = field(default_factory=Counter)
     """What was asked or done from outside of this process, and how often."""
     answer_seconds: float = 0.0
     """What one answer takes, of which a call waits for as many as `ANSWERS` says."""
     _lock: Lock = field(default_factory=Lock)
 
-    def _ask(self, what: str) -> None:
-        with self._lock:
-            self.asked[what] += 1
-        if self.answer_seconds:
-            time.sleep(ANSWERS[what] * self.answer_seconds)
+    def add(self, name: str) -> FakeWorld:
+        """A product, before its first release."""
+        self.models[name] = model(name)
+        self.worlds[name] = FakeWorld(
+            self.clock, lake=FakeLake(newest=SNAPSHOT, tables=TABLES), speed=HISTORY, arriving=RECORDS,
+            reference=REFERENCE, topic_ids={topic: topic for topic in (*GROWING, *REFERENCE)},
+            ends_now={topic: dict.fromkeys(range(partitions), HISTORY) for topic, partitions in GROWING.items()})
+        return self.worlds[name]
 
-    def clock(self) -> float:
-        return self.checkpoint * ROUND_SECONDS
+    def __getattr__(self, call: str) -> Callable[..., Any]:
+        """A call of the world of the product that it is about."""
+        def ask(*about: Any) -> Any:
+            if call not in HERE:
+                self._wait(call)
+            return getattr(self.worlds[_product(about)], call)(*about)
 
-    def tick(self) -> None:
-        self.checkpoint += 1
-
-    def published(self, name: str) -> int:
-        """The checkpoint that readers of a product see."""
-        return self.shown[name][TABLES[0]] // 1000
-
-    # Eyes
+        return ask
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
-        return self.products[attempt.product]
+        return self.models[attempt.product]
 
-    def submission(self, attempt: Attempt) -> Answer:
-        return Answer()
+    def _wait(self, call: str) -> None:
+        with self._lock:
+            self.asked[call] += 1
+        if self.answer_seconds:
+            time.sleep(ANSWERS.get(call, 1) * self.answer_seconds)
 
-    def job(self, attempt: Attempt) -> Job:
-        self._ask("job")
-        return Job(attempt.job_id, "RUNNING", checkpoint=self.checkpoint)
+    def tick(self) -> None:
+        self.clock.time += ROUND_SECONDS
+        for world in self.worlds.values():
+            tick(world)
 
-    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
-        self._ask("standing_clocks")
-        return ()
+    def behind(self, name: str) -> bool:
+        """Whether readers of a product do not see the newest checkpoint of what is active."""
+        lake, active = self.worlds[name].lake, _attempt(name, State.active)
+        return lake.main()[0] != {table: lake.refs[table, active.name] for table in TABLES}
 
-    def late_dropped(self, attempt: Attempt) -> dict[str, int]:
-        self._ask("late_dropped")
-        return {}
 
-    def position(self, attempt: Attempt, product: Product) -> Reached:
-        self._ask("position")
-        read = {**ends(_reached(self.checkpoint, attempt.release)), **_reference()}
-        return Reached(self.checkpoint, read, read)
+def tick(world: FakeWorld) -> None:
+    """Producers move the clocks on, and every job completes a checkpoint."""
+    now = int(1000 * world.clock())
+    world.clocks_now = {topic: dict.fromkeys(partitions, now) for topic, partitions in world.ends_now.items()}
+    world.complete_checkpoint()
 
-    def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
-        self._ask("committed")
-        return {}
 
-    def ends(self, product: Product) -> Offsets:
-        self._ask("ends")
-        return ends(self.checkpoint)
+def _product(about: Iterable[Any]) -> str:
+    """Which one a call is about."""
+    for of in about:
+        if isinstance(of, Attempt | ProductState):
+            return of.product
+        if isinstance(of, Product):
+            return of.name
+    raise TypeError("expected an attempt, a product or its state among the arguments, found none")
 
-    def clocks(self, product: Product) -> Clocks:
-        self._ask("clocks")
-        return {t: dict.fromkeys(range(partitions), self.checkpoint * 1000) for t, partitions in GROWING.items()}
 
-    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
-        self._ask("publishable")
-        return tuple(Checkpoint(c, snapshots(attempt, c))
-                     for c in range(self.checkpoint, self.checkpoint - COMMITS, -1))
+class Life:
+    """What hours make of a product: a history, one release on standby, one active; perhaps one that replays."""
 
-    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
-        return False  # records come at every checkpoint
+    def __init__(self, world: SimulatedWorld, name: str) -> None:
+        self._world, self._model, self._name = world.add(name), world.models[name], name
+        self._live: list[Attempt] = []
+        self._published: list[Publication] = []
+        self.submit(State.standby)
+        self.submit(State.active)
 
-    def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
-        self._ask("main")
-        return self.shown[product.name], False
+    def submit(self, state: State) -> None:
+        """The job of a release that will have come so far."""
+        attempt = _attempt(self._name, state)
+        self._world.prepare(self._model, attempt, _release(attempt), no_fence)
+        self._world.submit(attempt, _release(attempt), no_fence)
+        self._live.append(attempt)
 
-    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
-        self._ask("log_changes")
-        return ()
+    def replay(self) -> None:
+        """Another release, of which each checkpoint reads little."""
+        self._world.speed = REPLAYED
+        self.submit(State.replaying)
 
-    def rejects(self, product: Product) -> int | None:
-        return 0
+    def look(self) -> None:
+        """Remember the newest checkpoint of each job, and show the active one's to readers."""
+        self._live = [self._recorded(attempt) for attempt in self._live]
+        active = next(a for a in self._live if a.state is State.active)
+        assert active.tip is not None
+        intent = Publication(0, self._name, active.release, 1, active.tip.id, self._world.main_now,
+                             active.tip.snapshots, active.positions[-1].offsets, self._world.clock())
+        self._world.publish(self._model, intent.after, intent.before, no_fence)
+        self._published.append(intent)
 
-    def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
-        self._ask("log_problems")
-        return (), False
+    def _recorded(self, attempt: Attempt) -> Attempt:
+        reached = self._world.position(attempt, self._model)
+        assert reached is not None, f"{attempt.full_name} has no new checkpoint"
+        position = Position(reached.checkpoint, reached.covered, self._world.clock(), self._world.ends(self._model),
+                            reached.read)
+        tip = Checkpoint(reached.checkpoint, {t: self._world.lake.refs[t, attempt.name] for t in TABLES})
+        return replace(attempt, positions=(*attempt.positions, position)[-KEPT_POSITIONS:], tip=tip)
 
-    # Hands
+    def keep(self, store: Store, journal: int) -> None:
+        """Store what the controller would have, and so many publications."""
+        lease = store.acquire(self._name, "settle", 1)
+        assert lease
+        ended = [_attempt(self._name, State.retired, number) for number in range(1, OVER + 1)]
+        attempts = [*ended, *(self._kept(attempt) for attempt in self._live)]
+        for attempt in attempts:
+            store.add_release(lease, _release(attempt))
+        store.save(lease, *attempts)
+        for intent in self._published[-journal:]:
+            store.finish_publication(lease, store.begin_publication(lease, intent), intent.started)
+        store.give_back(lease)
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
-                fence: Callable[[], None]) -> None:
-        self._ask("publish")
-        assert self.shown[product.name] == before
-        fence()
-        self.shown[product.name] = dict(after)
-
-    def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
-        self._ask("expire")
+    def _kept(self, attempt: Attempt) -> Attempt:
+        """An attempt whose old snapshots have just been removed."""
+        assert attempt.tip is not None
+        self._world.lake.expire(attempt.name, attempt.tip.id - COMMITS + 2, self._world.main_now.values())
+        return replace(attempt, expired_at=self._world.clock(), committed=True,
+                       log=self._world.log_identity(self._model, attempt, {}))
 
 
 def settle(store: Store, world: SimulatedWorld, names: Iterable[str], *, replaying: bool, journal: int) -> None:
-    """Products as they are after hours: a history, one release on standby, one active; perhaps one that replays."""
-    states = {**dict.fromkeys(range(1, OVER + 1), State.retired), OVER + 1: State.standby, OVER + 2: State.active}
-    if replaying:
-        states[REPLAYING] = State.replaying
-    for name in names:
-        world.products[name] = product(name)
-        lease = store.acquire(name, "settle", 1)
-        assert lease
-        for number in states:
-            store.add_release(lease, Release(name, number, f"f{number}", 0.0, _reference()))
-        attempts = {state: _attempt(world, name, number, state) for number, state in states.items()}
-        store.save(lease, *(_attempt(world, name, number, state) for number, state in states.items()))
-        active = attempts[State.active]
-        for checkpoint in range(world.checkpoint - journal, world.checkpoint):
-            before, after = (snapshots(active, c) for c in (checkpoint - 1, checkpoint))
-            intent = Publication(0, name, active.release, 1, checkpoint, before, after, ends(checkpoint - 1), 0.0)
-            store.finish_publication(lease, store.begin_publication(lease, intent), 0.0)
-            world.shown[name] = after
-        store.give_back(lease)
+    """Products as they are after hours, in the world and in the store."""
+    lives = [Life(world, name) for name in names]
+    world.tick()
+    for life in lives if replaying else ():
+        life.replay()
+    for _ in range(max(COMMITS, journal) + 1):
+        world.tick()
+        for life in lives:
+            life.look()
+    for life in lives:
+        life.keep(store, journal)
 
 
-def _reference() -> Offsets:
-    return {topic: {0: 100} for topic in REFERENCE}
+def _attempt(name: str, state: State, release: int = 0) -> Attempt:
+    """The only one of a release, whose number goes with the state unless it is given."""
+    number = release or RELEASES[state]
+    attempt = Attempt(name, number, 1, created=float(number), parallelism=2, job_ids=(f"{name}-{number}",), state=state,
+                      submitted_at=0.0, confirmed=True)
+    return replace(attempt, cleaned=attempt.ended)
 
 
-def _attempt(world: SimulatedWorld, name: str, release: int, state: State) -> Attempt:
-    bare = Attempt(name, release, 1, created=float(release), parallelism=2, job_ids=(f"{name}-{release}",),
-                   state=state, submitted_at=0.0, confirmed=True)
-    positions = tuple(
-        Position(c, read := {**ends(_reached(c, release)), **_reference()}, c * ROUND_SECONDS, ends(c), read)
-        for c in range(world.checkpoint - KEPT_POSITIONS + 1, world.checkpoint + 1))
-    tip = Checkpoint(world.checkpoint, snapshots(bare, world.checkpoint))
-    return replace(bare, positions=positions, tip=tip, expired_at=world.clock(), cleaned=bare.ended)
-
-
-def _reached(checkpoint: int, release: int) -> int:
-    """The checkpoint at which the log ended where a release's job is now."""
-    return checkpoint // 10 if release == REPLAYING else checkpoint
+def _release(attempt: Attempt) -> Release:
+    return Release(attempt.product, attempt.release, f"f{attempt.release}", 0.0, REFERENCE)

@@ -1,4 +1,5 @@
-"""What the controller may rely on of Flink and the log: one story for the real ones and for the fake that tests use."""
+"""What the controller may rely on of Flink and the log: one story for the real ones, for the fake that tests use, and
+for what the benchmark makes of it."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ import yaml
 from confluent_kafka import Producer
 from running import RunningStack, wait_until
 
+from bench.simulated import REFERENCE, SimulatedWorld
 from jobs.product import Product
 from replay import log, resolved
 from replay.model import Attempt, Position, ProductState, Release, State
@@ -63,6 +65,24 @@ class Fake:
         raise AssertionError(what)
 
 
+class Benchmarks:
+    """bench/simulated.py."""
+
+    def __init__(self) -> None:
+        self.world = SimulatedWorld()
+        self.world.add("flights")
+        self.attempt = Attempt("flights", 1, 1, 0.0, 1, (uuid.uuid4().hex,))
+        self.release = Release("flights", 1, "f1", 0.0, REFERENCE)
+        self.product = self.world.product(self.attempt, ProductState("flights"))
+
+    def until(self, condition: Callable[[], T], what: str) -> T:
+        for _ in range(50):
+            if value := condition():
+                return value
+            self.world.tick()
+        raise AssertionError(what)
+
+
 class Real:
     """The embedded stack, with tests/products/orders under another name."""
 
@@ -98,10 +118,10 @@ class Real:
         return wait_until(condition, 180, what)
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", "benchmark", "real"])
 def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
-    if request.param == "fake":
-        yield Fake()
+    if request.param != "real":
+        yield Fake() if request.param == "fake" else Benchmarks()
         return
     made = Real(request.getfixturevalue("stack"), tmp_path)
     try:

@@ -26,6 +26,7 @@ from replay.model import (
     Reached,
     Release,
     Tables,
+    group_prefix,
 )
 from replay.offsets import Offsets
 from replay.quiet import Clocks
@@ -102,6 +103,7 @@ class FakeJob:
     """Of the newest checkpoint of which its sources have written it."""
     committed: dict[str, dict[int, int]] = field(default_factory=dict)
     """Table → up to where its commits have come."""
+    product: str = "flights"
 
     @property
     def runs(self) -> bool:
@@ -109,7 +111,7 @@ class FakeJob:
 
     @property
     def group(self) -> str:
-        return f"kappa-flights-{self.branch}"
+        return group_prefix(self.product) + self.branch
 
 
 @dataclass(frozen=True)
@@ -261,14 +263,16 @@ class FakeWorld:
         mine = [k for k in self.kept if k.job == job_id]
         for old in mine[:-KEPT_CHECKPOINTS]:
             self.kept.remove(old)
+        # All but flights is read to its end by every checkpoint.
+        growing = {t: dict(of) for t, of in self.ends_now.items()} | {"flights": dict(job.read)}
         if write_position:
-            # Reference data is read to its end by the first checkpoint.
-            read = {"flights": dict(job.read), **self.reference}
+            read = {**growing, **self.reference}
             job.position = Reached(job.number, read, read)
         if commit_offsets:
             by = f"kappa job {job_id} checkpoint {job.number}"
-            self.groups[job.group] = {"flights": {p: Committed(offset, by) for p, offset in job.read.items()}}
-        for table in TABLES:
+            self.groups[job.group] = {t: {p: Committed(offset, by) for p, offset in of.items()}
+                                      for t, of in growing.items()}
+        for table in self.lake.tables:
             if table not in late:
                 self._commit(table, job.branch, job_id, job, job.read)
 
@@ -409,7 +413,7 @@ class FakeWorld:
     def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._gate("before prepare")
         self.lake.ensure_tables()
-        for table in TABLES:
+        for table in self.lake.tables:
             fence()
             self.lake.create_branch(table, attempt.name, resume=attempt.restore is not None)
             self._gate("during prepare")
@@ -456,16 +460,16 @@ class FakeWorld:
             self.refused_duplicates.append(job_id)
             return
         assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), "two writers"
-        traces = [*self.lake.snapshots.values(), *self.kept]
-        assert not any(t.job == job_id for t in traces), f"job {job_id} runs a second time"
-        job = FakeJob(attempt.name, attempt.cluster)
+        ran = {s.job for s in self.lake.snapshots.values()} | {k.job for k in self.kept}
+        assert job_id not in ran, f"job {job_id} runs a second time"
+        job = FakeJob(attempt.name, attempt.cluster, product=attempt.product)
         restored = next((k for k in self.kept if k.path == attempt.restore), None)
         assert restored or not attempt.restore, "restored from a checkpoint that is gone"
         self.jobs[job_id] = job
         self.submitted.append(job_id)
         if restored:
             job.number, job.read = restored.number, dict(restored.read)
-            for table in TABLES:
+            for table in self.lake.tables:
                 self._restore(table, restored, job)
 
     def _restore(self, table: str, restored: Retained, job: FakeJob) -> None:

@@ -48,9 +48,10 @@ class FakeLake:
     files: set[str] = field(default_factory=set)
     moves: list[tuple[dict[str, int], dict[str, int]]] = field(default_factory=list)
     """Every state of `main` that the publisher left behind: before, after."""
+    tables: tuple[str, ...] = TABLES
 
     def ensure_tables(self) -> None:
-        for table in TABLES:
+        for table in self.tables:
             if (table, GENESIS) not in self.refs:
                 root = self._add(table, None, GENESIS, "", 0, {}, whole=True)
                 self.refs[table, GENESIS] = self.refs[table, MAIN] = root.id
@@ -84,33 +85,37 @@ class FakeLake:
     def main(self) -> tuple[dict[str, int], bool]:
         if not self.refs:
             return {}, True
-        shown = {t: self.refs[t, MAIN] for t in TABLES}
-        return shown, all(shown[t] == self.refs[t, GENESIS] for t in TABLES)
+        shown = {t: self.refs[t, MAIN] for t in self.tables}
+        return shown, all(shown[t] == self.refs[t, GENESIS] for t in self.tables)
 
     def publishable(self, branch: str, jobs: Sequence[str], resumed_from: int | None = None) -> tuple[Checkpoint, ...]:
         """The checkpoints that every table has, newest first; ConflictError when the branch is not all its jobs'."""
-        found: list[dict[int, int]] = []
-        for table in TABLES:
-            line = list(self.line(table, branch))
-            mine: dict[int, int] = {}
-            for s in line:
-                if s.job in jobs:
-                    mine.setdefault(s.checkpoint, s.id)
-                elif s.writer != GENESIS:
-                    raise ConflictError(f"branch {branch} has other jobs' commits", found=f"snapshot {s.id}")
-            commits = [(jobs.index(s.job), s.checkpoint) for s in reversed(line) if s.job in jobs]
-            late = resumed_from is not None and any(of < len(jobs) - 1 and c > resumed_from for of, c in commits)
-            if late or any(of < before or c <= last for (before, last), (of, c) in pairwise(commits)):
-                raise ConflictError(f"branch {branch} has commits of a job beside its successor")
-            kept = {s.id for s in line}
-            oldest = min(kept, default=0)
-            if line and (lost := [s for s in self.snapshots.values() if s.table == table and s.job in jobs
-                                  and s.id > oldest and s.id not in kept]):
-                raise ConflictError(f"branch {branch} lost commits", found=f"snapshot {lost[-1].id}")
-            found.append(mine)
+        lines = {table: list(self.line(table, branch)) for table in self.tables}
+        found = [self._commits(line, branch, jobs, resumed_from) for line in lines.values()]
+        kept = {s.id for line in lines.values() for s in line}
+        oldest = {table: line[-1].id for table, line in lines.items() if line}
+        if lost := [s for s in self.snapshots.values()
+                    if s.id not in kept and s.job in jobs and s.table in oldest and s.id > oldest[s.table]]:
+            raise ConflictError(f"branch {branch} lost commits", found=f"snapshot {lost[-1].id}")
         common = set(found[0]).intersection(*found[1:])
-        return tuple(Checkpoint(c, {t: f[c] for t, f in zip(TABLES, found, strict=True)})
+        return tuple(Checkpoint(c, {t: f[c] for t, f in zip(self.tables, found, strict=True)})
                      for c in sorted(common, reverse=True))
+
+    def _commits(self, line: Sequence[Snapshot], branch: str, jobs: Sequence[str],
+                 resumed_from: int | None) -> dict[int, int]:
+        """Checkpoint → snapshot, of a table's branch that has nothing but its jobs' commits, one after the other."""
+        mine: dict[int, int] = {}
+        commits: list[tuple[int, int]] = []
+        for s in line:
+            if s.job in jobs:
+                mine.setdefault(s.checkpoint, s.id)
+                commits.append((jobs.index(s.job), s.checkpoint))
+            elif s.writer != GENESIS:
+                raise ConflictError(f"branch {branch} has other jobs' commits", found=f"snapshot {s.id}")
+        late = resumed_from is not None and any(of < len(jobs) - 1 and c > resumed_from for of, c in commits)
+        if late or any(of < before or c <= last for (of, c), (before, last) in pairwise(commits)):
+            raise ConflictError(f"branch {branch} has commits of a job beside its successor")
+        return mine
 
     def hold_same_files(self, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
         return all(self._added_nothing(before.get(t), snapshot) for t, snapshot in after.items())
@@ -135,9 +140,9 @@ class FakeLake:
         while True:
             read = self.main()[0]
             if error := self._refused(read, after, before):
-                done = any(read[t] == after[t] != before[t] for t in TABLES)
+                done = any(read[t] == after[t] != before[t] for t in self.tables)
                 raise PartlyPublishedError("published in part") if done else error
-            left = [t for t in TABLES if read[t] != after[t]]
+            left = [t for t in self.tables if read[t] != after[t]]
             if not left:
                 return
             version = self.newest, len(self.moves)
@@ -156,7 +161,7 @@ class FakeLake:
             return RefusedError("a snapshot cannot be published", expected="one that the table has", found="none")
         if len({s.checkpoint for s in found if s}) > 1:
             return RefusedError("not of one checkpoint")
-        if any(read[t] not in (before[t], after[t]) for t in TABLES):
+        if any(read[t] not in (before[t], after[t]) for t in self.tables):
             return ConflictError("somebody else moved main")
         return None
 
@@ -164,7 +169,7 @@ class FakeLake:
 
     def garbage(self, attempt: str, jobs: Collection[str]) -> tuple[str, ...]:
         """Files that only this branch needs, and those that its jobs left without a commit."""
-        going = {s.file for t in TABLES for s in self._only_on(t, attempt)}
+        going = {s.file for t in self.tables for s in self._only_on(t, attempt)}
         return tuple(sorted(going | {f for f in self.files if f.rpartition("/")[2] in {f"{j}.open" for j in jobs}}))
 
     def _only_on(self, table: str, branch: str) -> list[Snapshot]:
@@ -172,7 +177,7 @@ class FakeLake:
         return [s for s in self.line(table, branch) if s.id not in others]
 
     def remove(self, branch: str, files: Collection[str], gate: Callable[[str], None]) -> None:
-        for table in TABLES:
+        for table in self.tables:
             going = self._only_on(table, branch)
             if late := [s for s in going if s.file not in files]:
                 raise RetryableError(f"branch {branch} got commits while it was removed", found=f"{late[-1].id}")
@@ -194,7 +199,7 @@ class FakeLake:
         """Snapshots below a checkpoint, but for those that a ref names; and what no ref reaches any more."""
         heads = {*self.refs.values(), *shown}
         reached = {s.id for t, b in self.refs for s in self.line(t, b)}
-        old = {s.id for t in TABLES for s in self.line(t, branch) if s.checkpoint < keep_from - 1}
+        old = {s.id for t in self.tables for s in self.line(t, branch) if s.checkpoint < keep_from - 1}
         for id in [i for i in self.snapshots if (i in old or i not in reached) and i not in heads]:
             self.files.discard(self.snapshots[id].file)
             del self.snapshots[id]
