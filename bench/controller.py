@@ -1,9 +1,9 @@
 """`python -m bench.controller [--products 10 50 200] [--repeat R] [--replaying] [--answer-ms MS] [--workers N]`:
 what the controller's loop takes.
 
-The real service, loop and store (SQLite, a file) over a simulated world: Kafka, Flink and the catalog answer at once or
-after a while, and what they are asked is counted. In each round every job has completed a checkpoint, which the loop
-records, and which it publishes of the active release.
+The real service, loop and store (SQLite, a file) over a simulated world: fakes of Kafka, Flink and the catalog answer
+at once or after a while, and what they are asked is counted. In each round every job has completed a checkpoint, which
+the loop records, and which it publishes of the active release.
 """
 
 from __future__ import annotations
@@ -141,13 +141,15 @@ def main() -> None:
         disk = disk_ms(Path(folder))
         of = {n: rounds(Path(folder), n, args.repeat, replaying=args.replaying, answer_seconds=args.answer_ms / 1000,
                         workers=args.workers) for n in args.products}
+    load = round(os.getloadavg()[0], 1)
     rows, each = summarise(of), per_product(args.products[-1], of[args.products[-1]][-1])
     print_rows(rows, Output.text)
-    out.print(f"each product, each round: {each['calls']}\n{each['statements']}; the disk takes {disk} ms\n"
+    out.print(f"each product, each round: {each['calls']}\n{each['statements']}; the disk takes {disk} ms, "
+              f"the load is {load}\n"
               f"{each['answers']:.0f} answers waited for: {each['seconds_of_answers']} s at "
               f"{1000 * CALL_SECONDS:.0f} ms each", markup=False)
     keep(RESULTS, rows, replaying=args.replaying, disk_ms=disk, per_product=each, answer_ms=args.answer_ms,
-         workers=args.workers)
+         workers=args.workers, load=load)
 
 
 if __name__ == "__main__":
