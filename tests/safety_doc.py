@@ -58,8 +58,10 @@ Rows of one record are then no longer told apart by its place: a join may give s
 ## Sessions
 
 A session takes in a row exactly at its last row's time plus the gap, in every run: the job's watermark stays two
-milliseconds below the lateness that is allowed. A busy key's session may never end; its state is one figure. `kappa
-diff` and `kappa verify` compare sessions whose table shows `window_end`.
+milliseconds below the lateness that is allowed. Rows that an operator in front has held until the log's clock passed
+them (a window, OVER, a join by time, `once: topic`) may come a millisecond too late for that: sessions of them are
+refused. A busy key's session may never end; its state is one figure. `kappa diff` and `kappa verify` compare sessions
+whose table shows `window_end`.
 """
 
 

@@ -270,6 +270,20 @@ EXAMPLES: tuple[Example, ...] = (
         hourly(_SESSIONS),
     ),
     Example(
+        "Sessions of windows",
+        "a row exactly at the end of a session would be in it in one run, and in another not",
+        Changed({
+            "views.sql": "CREATE VIEW h AS SELECT shop, window_time AS wt FROM TABLE(TUMBLE(TABLE orders, "
+            "DESCRIPTOR(ordered_at), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time, shop;",
+            "hourly_orders.sql": "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
+            f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
+        }),
+        "a session of rows that global-window-aggregate holds until the log's clock has passed them",
+        "SESSION of a topic's own rows, de-duplicated by identity in the source (no once: topic) where need be: behind "
+        "others a row exactly at the end of a session is in it in one run, and in another not",
+        hourly(_SESSIONS),
+    ),
+    Example(
         "CAST of text",
         "one such record would stop the job for ever",
         _row("CAST(shop AS INT)"),

@@ -507,6 +507,16 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         0,
         "a session window on a clock that is set, where an hour is missing or there twice",
     ),
+    "a session of windows": (
+        Changed({
+            "views.sql": HOURS_VIEW,
+            "hourly_orders.sql": "SELECT shop, window_end AS e, SUM(n) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
+            f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
+        }),
+        "hourly_orders.sql",
+        0,
+        "a session of rows that global-window-aggregate holds until the log's clock has passed them",
+    ),
     "rows before, of a topic in no order": (
         rows(
             "SELECT order_id,\n  SUM(cents) OVER (PARTITION BY shop ORDER BY ordered_at ROWS BETWEEN 3 PRECEDING AND "

@@ -56,6 +56,11 @@ def conditions(chance: random.Random, count: int) -> tuple[Conditions, ...]:
         for number in range(1, count)))
 
 
+VERSIONS = Statement(
+    "SELECT e.ts, e.id, e.k, p.city, p.size\n"
+    "FROM readings AS e LEFT JOIN shops_versions FOR SYSTEM_TIME AS OF e.ts AS p ON e.k = p.k", "temporal join")
+"""Of what is read to an end: a resumed job has to come to it again, or what joins it stands still."""
+
 SHORT = Size(20, 240, (
     Conditions("first"),
     Conditions("another order", parallelism=2, at_once=3, seed=1, flink=ONE_PHASE),
@@ -107,7 +112,7 @@ def differences(first: Rows, other: Rows) -> dict[str, str]:
 
 def play(laboratory: Laboratory, size: Size, seed: int, figures: Figures) -> None:
     """One round: statements that are let in, run under all conditions."""
-    made = statements(seed, size.statements, has_sessions=zones.is_fixed(laboratory.zone))
+    made = {**statements(seed, size.statements, has_sessions=zones.is_fixed(laboratory.zone)), "versions": VERSIONS}
     good, refused = laboratory.admitted(made)
     figures.tried += len(made)
     for name, problem in refused.items():

@@ -288,6 +288,41 @@ def test_windows_are_of_event_time_and_have_an_end(product: Product, operator: s
     assert refused(in_zone(product, "Asia/Tokyo"), session) == []
 
 
+SESSION = {"window": {"type": "SessionWindow"}, "isRowtime": True, "strategy": "TimeAttribute"}
+HELD = "a session of rows that {} holds until the log's clock has passed them"
+INNER = {"intervalJoinSpec": {"joinSpec": {"joinType": "INNER"}, "windowBounds": {"isEventTime": True}}}
+LEFT = {"intervalJoinSpec": {"joinSpec": {"joinType": "LEFT"}, "windowBounds": {"isEventTime": True}}}
+
+
+@pytest.mark.parametrize(("operator", "extra", "held"), [
+    ("calc", {}, False),
+    ("interval-join", INNER, False),
+    ("interval-join", LEFT, True),
+    ("temporal-join", {}, True),
+    ("over-aggregate", {"overSpec": {"groups": [{"isRows": False, "lowerBound": {"kind": "BOUNDED_WINDOW"}}]}}, True),
+    ("window-aggregate", {"windowing": {"window": {"type": "TumblingWindow"}, "isRowtime": True}}, True),
+    ("group-window-aggregate", {"window": {"kind": "TUMBLE", "isRowtime": True}}, True),
+    ("window-table-function", {"windowing": {"window": {"type": "TumblingWindow"}, "isRowtime": True}}, False),
+    ("window-table-function", {"windowing": SESSION}, True),
+])
+@pytest.mark.parametrize("session", [("window-aggregate", {"windowing": SESSION}),
+                                     ("window-table-function", {"windowing": SESSION}),
+                                     ("group-window-aggregate", {"window": {"kind": "SESSION"}})],
+                         ids=["aggregate", "rows", "legacy"])
+def test_sessions_are_of_rows_that_nothing_holds(
+        product: Product, session: tuple[str, dict[str, Any]], operator: str, extra: dict[str, Any],
+        held: bool) -> None:
+    before = node("calc", node(operator, EVENTS, **extra))
+    found = [c for c, _ in refused(product, node(session[0], before, **session[1]))]
+    assert found == ([HELD.format(operator)] if held else [])
+
+
+def test_what_sessions_give_is_grouped_by_them(product: Product) -> None:
+    given = node("window-table-function", EVENTS, windowing=SESSION)
+    attached = {**SESSION, "strategy": "WindowAttached"}
+    assert refused(product, node("window-aggregate", given, windowing=attached)) == []
+
+
 def in_zone(product: Product, zone: str) -> Product:
     """The product on another clock."""
     return product.model_copy(update={"settings": product.settings.model_copy(update={"time_zone": zone})})

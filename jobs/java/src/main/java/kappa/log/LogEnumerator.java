@@ -31,31 +31,32 @@ final class LogEnumerator implements SplitEnumerator<KafkaPartitionSplit, KafkaS
 
     private final SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka;
     private final SplitEnumeratorContext<KafkaPartitionSplit> context;
-    private final boolean bounded;
+    private final DiscoveryContext discovery;
     private final CheckpointPositions positions;
     private final PositionFiles files;
     private final Set<Integer> caughtUp = new HashSet<>();
 
     /**
-     * @param bounded what is read to an end is soon over, or a reference: it says nothing of how far the job is
+     * @param discovery what Kafka's enumerator has of a source that ends, else null. What is read to an end is soon over, or
+     *     a reference: it says nothing of how far the job is
      * @param files null where nobody said where checkpoints are
      */
     LogEnumerator(
             SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka,
             SplitEnumeratorContext<KafkaPartitionSplit> context,
-            boolean bounded,
+            DiscoveryContext discovery,
             Map<TopicPartition, Long> bounds,
             PositionFiles files) {
         this.kafka = kafka;
         this.context = context;
-        this.bounded = bounded;
-        this.positions = new CheckpointPositions(bounded, bounds);
+        this.discovery = discovery;
+        this.positions = new CheckpointPositions(discovery != null, bounds);
         this.files = files;
     }
 
     @Override
     public void start() {
-        if (!bounded) {
+        if (discovery == null) {
             context.setIsProcessingBacklog(true);
         }
         if (files != null) {
@@ -84,7 +85,7 @@ final class LogEnumerator implements SplitEnumerator<KafkaPartitionSplit, KafkaS
     }
 
     private void catchUp(int subtask) {
-        if (caughtUp.add(subtask) && caughtUp.size() == context.currentParallelism() && !bounded) {
+        if (caughtUp.add(subtask) && caughtUp.size() == context.currentParallelism() && discovery == null) {
             context.setIsProcessingBacklog(false);
         }
     }
@@ -102,7 +103,13 @@ final class LogEnumerator implements SplitEnumerator<KafkaPartitionSplit, KafkaS
     @Override
     public void addReader(int subtask) {
         positions.restart(subtask);
+        if (discovery == null) {
+            kafka.addReader(subtask);
+            return;
+        }
+        discovery.registers(subtask);
         kafka.addReader(subtask);
+        discovery.hasRegistered(subtask);
     }
 
     @Override

@@ -113,20 +113,27 @@ final class LogSource
     @Override
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> createEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context) {
-        return withPositions(kafka.createEnumerator(context), context);
+        DiscoveryContext discovery = discovery(context);
+        return of(kafka.createEnumerator(discovery == null ? context : discovery), context, discovery);
     }
 
     @Override
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> restoreEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context, KafkaSourceEnumState checkpoint) throws Exception {
-        return withPositions(kafka.restoreEnumerator(context, checkpoint), context);
+        DiscoveryContext discovery = discovery(context);
+        return of(kafka.restoreEnumerator(discovery == null ? context : discovery, checkpoint), context, discovery);
     }
 
-    private LogEnumerator withPositions(
+    /** Null for a source without an end. */
+    private DiscoveryContext discovery(SplitEnumeratorContext<KafkaPartitionSplit> context) {
+        return getBoundedness() == Boundedness.BOUNDED ? new DiscoveryContext(context) : null;
+    }
+
+    private LogEnumerator of(
             SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> enumerator,
-            SplitEnumeratorContext<KafkaPartitionSplit> context) {
-        boolean bounded = getBoundedness() == Boundedness.BOUNDED;
-        return new LogEnumerator(enumerator, context, bounded, bounds, files(context));
+            SplitEnumeratorContext<KafkaPartitionSplit> context,
+            DiscoveryContext discovery) {
+        return new LogEnumerator(enumerator, context, discovery, bounds, files(context));
     }
 
     private PositionFiles files(SplitEnumeratorContext<KafkaPartitionSplit> context) {

@@ -27,6 +27,7 @@ class LogEnumeratorTest {
 
     private final List<String> called = new ArrayList<>();
     private final List<Boolean> backlog = new ArrayList<>();
+    private final List<Integer> told = new ArrayList<>();
 
     @TempDir private Path checkpoints;
 
@@ -57,6 +58,17 @@ class LogEnumeratorTest {
         enumerator.start();
         enumerator.handleSourceEvent(0, new CaughtUp());
         assertEquals(List.of(), backlog);
+    }
+
+    @Test
+    void readersOfARestoredSourceThatEndsAreToldSoOnceForEachRegistration() {
+        LogEnumerator enumerator = enumerator(2, true, null);
+        enumerator.start(); // Kafka's has asked for the partitions, and is told of none that it does not know
+        assertEquals(List.of(0), told);
+        enumerator.addReader(1);
+        assertEquals(List.of(0, 1), told);
+        enumerator.addReader(1); // after it was lost
+        assertEquals(List.of(0, 1, 1), told);
     }
 
     @Test
@@ -123,17 +135,6 @@ class LogEnumeratorTest {
 
     @SuppressWarnings("unchecked")
     private LogEnumerator enumerator(int readers, boolean bounded, PositionFiles files) {
-        SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka =
-                (SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState>)
-                        Proxy.newProxyInstance(
-                                getClass().getClassLoader(),
-                                new Class<?>[] {SplitEnumerator.class},
-                                (proxy, method, arguments) -> {
-                                    called.add(method.getName());
-                                    return method.getName().equals("snapshotState")
-                                            ? new KafkaSourceEnumState(Set.of(ZERO), Set.of(), true)
-                                            : null;
-                                });
         SplitEnumeratorContext<KafkaPartitionSplit> context =
                 (SplitEnumeratorContext<KafkaPartitionSplit>)
                         Proxy.newProxyInstance(
@@ -147,13 +148,32 @@ class LogEnumeratorTest {
                                                 backlog.add((Boolean) arguments[0]);
                                                 yield null;
                                             }
+                                            case "signalNoMoreSplits" -> {
+                                                told.add((Integer) arguments[0]);
+                                                yield null;
+                                            }
                                             case "callAsync" -> {
                                                 call((Callable<Object>) arguments[0], (BiConsumer<Object, Throwable>) arguments[1]);
                                                 yield null;
                                             }
                                             default -> throw new AssertionError(method.getName());
                                         });
-        return new LogEnumerator(kafka, context, bounded, Map.of(), files);
+        DiscoveryContext discovery = bounded ? new DiscoveryContext(context) : null;
+        SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> kafka =
+                (SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState>)
+                        Proxy.newProxyInstance(
+                                getClass().getClassLoader(),
+                                new Class<?>[] {SplitEnumerator.class},
+                                (proxy, method, arguments) -> {
+                                    called.add(method.getName());
+                                    if (discovery != null && method.getName().equals("start")) {
+                                        discovery.callAsync(() -> 1, (answer, error) -> {});
+                                    }
+                                    return method.getName().equals("snapshotState")
+                                            ? new KafkaSourceEnumState(Set.of(ZERO), Set.of(), true)
+                                            : null;
+                                });
+        return new LogEnumerator(kafka, context, discovery, Map.of(), files);
     }
 
     private static void call(Callable<Object> work, BiConsumer<Object, Throwable> then) {
