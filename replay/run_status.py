@@ -57,9 +57,10 @@ def look(world: World, store: Store, product: str) -> ProductStatus:
         sight = _sight(world, state, now)
         if isinstance(sight.step, Blocked) and store.load(product) != state:  # the controller moved main meanwhile
             return look(world, store, product)
-        return status(state, events, sight, now)
+        return status(state, events, sight, now, at_once=_at_once(world))
     except KappaError as e:
-        return status(state, events, None, now, f"{e.message}: this is what is remembered")
+        at_once = _at_once(world) if isinstance(e, FlinkDownError) else None  # else it may be what does not answer
+        return status(state, events, None, now, f"{e.message}: this is what is remembered", at_once)
 
 
 def _sight(world: World, state: ProductState, now: float) -> Sight:
@@ -70,8 +71,14 @@ def _sight(world: World, state: ProductState, now: float) -> Sight:
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
     unreadable = world.open_transactions(world.product(state.live[-1], state)) if state.live else {}
-    at_once = lake.reads_at_once(world.catalog) if state.live else True
-    return Sight(seen, moved or decide(state, seen, now), read, unreadable, at_once)
+    return Sight(seen, moved or decide(state, seen, now), read, unreadable)
+
+
+def _at_once(world: World) -> bool | None:
+    try:
+        return lake.reads_at_once(world.catalog)
+    except KappaError:
+        return None
 
 
 def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
@@ -119,7 +126,7 @@ def _block(p: ProductStatus) -> RenderableType:
         parts.append(_indented(2, p.waits, style="yellow" if p.odd else "dim"))
     if p.open_transactions:
         parts.append(_indented(2, _open(p), style="dim"))
-    if not p.at_once:
+    if p.at_once is False:
         parts.append(_indented(2, NOT_AT_ONCE, style="dim"))
     if p.trouble:
         parts.append(_indented(2, p.trouble, style="yellow"))
@@ -242,7 +249,7 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
     for a in p.attempts:
         if a.foreign_offsets:
             yield f"{a.attempt} offsets", f"{p.product}: {a.attempt} {a.foreign_offsets}"
-    if not p.at_once:
+    if p.at_once is False:
         yield "catalog", f"{p.product}: {NOT_AT_ONCE}"
     if p.odd:
         yield "waits", f"{p.product}: {p.waits}"

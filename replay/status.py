@@ -125,8 +125,9 @@ class ProductStatus:
     """Why the world could not be looked at; the rest is what is remembered then."""
     open_transactions: Mapping[str, int]
     """TOPIC-PARTITION → offsets that are not readable yet, as a transaction there is open: they are no lag."""
-    at_once: bool = True
-    """The catalog tells by one question where all tables are, so that a switch is atomic for readers."""
+    at_once: bool | None = None
+    """The catalog tells by one question where all tables are, so that a switch is atomic for readers; None: it was not
+    asked."""
 
     @property
     def stopped(self) -> str:
@@ -144,12 +145,10 @@ class Sight:
     read: Mapping[str, Offsets]
     open_transactions: Offsets = field(default_factory=dict)
     """Offsets that are not readable yet."""
-    at_once: bool = True
-    """As of a product's status."""
 
 
 def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, now: float,
-           trouble: str = "") -> ProductStatus:
+           trouble: str = "", at_once: bool | None = None) -> ProductStatus:
     """Put together; without a sight only what is remembered."""
     seen = sight.observation.attempts if sight else {}
     live = tuple(_attempt(state, a, seen.get(a.name), sight.read.get(a.name, {}) if sight else {}, now)
@@ -165,7 +164,7 @@ def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, 
     return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
                          odd or bool(held_back), blocked, _verification(state, events, seen), trouble,
                          {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {},
-                         at_once=sight.at_once if sight else True)
+                         at_once)
 
 
 def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]) -> Verification | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
 from jobs.product import Product
-from replay import lake, readers, table_changes
+from replay import catalog_checks, lake, readers, table_changes
 from replay.database import sqlstate, timed, with_driver
 from replay.errors import ConflictError, RefusedError
+from replay.finding import Finding
 from replay.settings import Settings
 from replay.store import Store
 from tests.unit.lake_tables import make_product, make_settings, publish, sink_all
@@ -282,6 +284,17 @@ def test_only_the_controller_has_the_store(installed: Installed, open_as: Callab
         store.save(lease(store), ATTEMPT)
     with pytest.raises(RefusedError, match="the controller's store does not permit this"):
         open_as(installed)
+
+
+def test_the_catalog_is_good_enough_for_the_controller_and_a_job_is_told_what_it_lacks(installed: Installed) -> None:
+    def examined(role: str) -> list[Finding]:
+        return catalog_checks.examine(partial(lake.open_catalog, installed.settings_of(role)))
+
+    assert [f"{f.name}: {f.error}" for f in examined("kappa_controller") if f.error] == []
+    [refused] = examined("kappa_job")
+    assert refused.error is not None
+    assert refused.error.message == "this role may not create namespaces, so nothing else was examined"
+    assert "permission denied for table iceberg_namespace_properties" in refused.error.found
 
 
 def test_options_that_somebody_chose_are_kept_beside_the_time_outs() -> None:

@@ -7,16 +7,17 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from jobs.product import Verify
-from replay import output, running
+from replay import output, run_status, running
 from replay.errors import RetryableError
 from replay.events import Event, Reason
-from replay.flink import Job
+from replay.flink import FlinkDownError, Job
 from replay.model import Attempt, Check, Position, ProductState, Publication, Release, State
 from replay.observe import Observation, Policy, Seen
 from replay.output import Output, View, watch
@@ -71,16 +72,28 @@ def test_who_changed_committed_offsets_is_told() -> None:
 
 
 def test_where_a_switch_is_not_atomic_for_readers_it_is_said_with_where_the_recipe_stands() -> None:
-    sight = Sight(Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, at_once=False)
-    found = status(product(LIVE), EVENTS, sight, NOW)
+    found = status(product(LIVE), EVENTS, None, NOW, "Flink does not answer", at_once=False)
     line = "a switch is not atomic for readers: docs/production.md#reading-several-tables"
     assert f"  {line}" in text(found)
     assert view([found]).lines["flights catalog"] == f"flights: {line}"
     assert view([found]).data[0]["at_once"] is False
-    assert told(LIVE).at_once and f"  {line}" not in text(told(LIVE))
+    assert told(LIVE).at_once is None and f"  {line}" not in text(told(LIVE))
     page, _, anchor = line.rpartition(" ")[2].partition("#")
     headings = (Path(__file__).parents[2] / page).read_text().splitlines()
     assert anchor in [h.lstrip("# ").lower().replace(" ", "-") for h in headings if h.startswith("#")]
+
+
+@pytest.mark.parametrize(("fails", "at_once"), [("flink", False), ("catalog", None)])
+def test_what_kind_of_catalog_it_is_is_told_unless_that_is_what_does_not_answer(
+        monkeypatch: pytest.MonkeyPatch, fails: str, at_once: bool | None) -> None:
+    def away(*_: Any) -> None:
+        raise FlinkDownError("Flink is down") if fails == "flink" else RetryableError("the catalog is down")
+
+    monkeypatch.setattr(run_status, "_sight", away)
+    world, store = SimpleNamespace(catalog=object()), SimpleNamespace(
+        load=lambda _: product(LIVE), events=lambda _: EVENTS, now=lambda: NOW)
+    found = run_status.look(world, store, "flights")  # type: ignore[arg-type]
+    assert (found.at_once, bool(found.trouble)) == (at_once, True)
 
 
 def text(*products: ProductStatus) -> list[str]:
