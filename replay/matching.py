@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from jobs.product import Kind
+from replay.candidates import Candidates
 from replay.changes import Change, TableDiff
 from replay.comparison import PLACE, Comparison
 from replay.offsets import Offsets, at, partitions
@@ -59,7 +60,7 @@ class TableMatch:
         how = self.how
         sources = self._rows(OLD), self._rows(NEW)
         old, new = (self._counted(source) for source in sources)
-        self._find_changes(*sources)
+        self._find_changes(*sources, old.compared + new.compared)
         found = dict(self.connection.execute("SELECT sort, count(*) FROM changes GROUP BY sort").fetchall())
         only_old, only_new, changed = (found.get(sort, 0) for sort in _SORTS)
         measure = how.numeric[0] if how.numeric and self._values else ""
@@ -112,19 +113,22 @@ class TableMatch:
         return _Counted(compared, dict(zip(self.how.numeric, values, strict=True)),
                         {why: rows for why, (rows, _) in sorted(groups.items())})
 
-    def _find_changes(self, old: str, new: str) -> None:
+    def _find_changes(self, old: str, new: str, rows: int) -> None:
         """Temporary table `changes`: sort, key, row of the old side and of the new; NULL where a side has none."""
-        every = ", ".join(f"c{i}" for i in range(len(self.how.columns)))
+        columns = [f"c{i}" for i in range(len(self.how.columns))]
+        candidates = Candidates(self.connection, columns, [self._number(c) for c in self.how.key])
+        one, other = (f"SELECT * FROM ({source}) WHERE left_out IS NULL" for source in (old, new))
+        for piece, _ in enumerate(candidates.pieces(one, other, rows)):
+            how = "INSERT INTO changes" if piece else "CREATE OR REPLACE TEMP TABLE changes AS"
+            self.connection.execute(f"{how} {self._matched(columns)}")
+
+    def _matched(self, columns: Sequence[str]) -> str:
+        every = ", ".join(columns)
         key = ", ".join(self._number(c) for c in self.how.key)
         order = ", ".join(self._number(c) for c in (*PLACE, *self.how.columns) if c in self.how.columns)
-        self.connection.execute(f"""
-            CREATE OR REPLACE TEMP TABLE changes AS
+        return f"""
             WITH differing AS (
-                SELECT {every}, sum(side) AS surplus
-                FROM (SELECT {every}, 1 AS side FROM ({old}) WHERE left_out IS NULL
-                      UNION ALL
-                      SELECT {every}, -1 AS side FROM ({new}) WHERE left_out IS NULL)
-                GROUP BY {every} HAVING sum(side) <> 0),
+                SELECT {every}, sum(side) AS surplus FROM candidates GROUP BY {every} HAVING sum(side) <> 0),
             single AS (
                 SELECT *, surplus > 0 AS is_old, unnest(range(CAST(abs(surplus) AS BIGINT))) AS copy FROM differing),
             numbered AS (
@@ -135,7 +139,7 @@ class TableMatch:
                 SELECT key, any_value(value) FILTER (is_old) AS old, any_value(value) FILTER (NOT is_old) AS new
                 FROM numbered GROUP BY key, number)
             SELECT CASE WHEN new IS NULL THEN 'only_old' WHEN old IS NULL THEN 'only_new' ELSE 'changed' END AS sort, *
-            FROM matched""")
+            FROM matched"""
 
     def _changed_columns(self) -> dict[str, int]:
         """Column → changed rows in which it differs."""
