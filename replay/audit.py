@@ -69,7 +69,9 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
                            expected="covered offsets of every topic", found=f"none of {', '.join(sorted(unknown))}",
                            next="kappa status")
     with ExitStack() as stack:
-        connection = stack.enter_context(query.open_tables(settings, product.name, subject.snapshots))
+        offsets = sum(covered for _, _, covered in places_of(subject.covered))
+        connection = stack.enter_context(query.open_tables(
+            settings, product.name, subject.snapshots, memory_mb=query.sorting_mb(offsets)))
         if reader is None:
             schemas = {topic: product.schema_file(topic).read_text() for topic in product.topics}
             reader = _Kafka(settings, stack.enter_context(Decoder(settings, schemas)))

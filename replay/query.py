@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from jobs.product import Product
 
 
-_THREADS = 2
-"""Each takes its share of the memory."""
+_SORTING_MB = 96
+_COMPARING_MB = 128
+_COLUMN_MB = 8
+"""What reading a column of Parquet takes at most: a page and a dictionary, packed and unpacked. 10 columns with other
+values in each row and 10 of a thousand values each took 96 MB together."""
+_BESIDE_MB = 48
+"""What comparing rows takes while they are read."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +74,20 @@ def places(settings: Settings, product: str, snapshots: Mapping[str, int] | None
 
 
 @contextmanager
-def open_tables(settings: Settings, product: str,
-                snapshots: Mapping[str, int] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_tables(settings: Settings, product: str, snapshots: Mapping[str, int] | None = None, *,
+                memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with one view per table, all of one instant, or at exactly these snapshots.
 
     For SQL of this project: what people wrote runs in a sandbox. It reads the tables' folders and nothing else.
+    `memory_mb`: what it may take where the settings say nothing; by default enough to compare whole rows.
     """
-    with open_schemas(settings, product, {product: snapshots}) as connection:
+    with open_schemas(settings, product, {product: snapshots}, memory_mb=memory_mb) as connection:
         yield connection
 
 
 @contextmanager
-def open_schemas(settings: Settings, product: str,
-                 schemas: Mapping[str, Mapping[str, int] | None]) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_schemas(settings: Settings, product: str, schemas: Mapping[str, Mapping[str, int] | None], *,
+                 memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """As `open_tables`, with a schema of views for each set of snapshots (None: as published). The first is in use."""
     from replay.duck import connect, reach  # here: whoever only asks a sandbox needs no DuckDB
 
@@ -91,8 +97,9 @@ def open_schemas(settings: Settings, product: str,
         for schema, tables in at.items():
             _create_views(connection, product, schema, tables)
         connection.execute(f'USE "{next(iter(schemas))}"')
-        connection.execute(f"SET memory_limit = '{settings.queries.audit_memory_mb}MiB'")
-        connection.execute(f"SET threads = {min(_THREADS, os.cpu_count() or 1)}")
+        memory = settings.queries.audit_memory_mb or memory_mb or comparing_mb(_columns(connection, schemas))
+        connection.execute(f"SET memory_limit = '{memory}MiB'")
+        connection.execute("SET threads = 1")  # each would take as much memory as the other to read the same columns
         connection.execute("SET preserve_insertion_order = false")
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
         connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})
@@ -100,12 +107,36 @@ def open_schemas(settings: Settings, product: str,
         connection.execute("SET allowed_directories = $folders", {"folders": folders})
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        with _in_words(settings):
+        with _in_words(settings, memory):
             yield connection
 
 
+def comparing_mb(columns: int) -> int:
+    """Enough memory to read rows of so many columns, and to compare and sort beside it what does not have to fit."""
+    return max(_COMPARING_MB, _BESIDE_MB + _COLUMN_MB * columns)
+
+
+def sorting_mb(rows: int) -> int:
+    """Enough memory to sort the places of so many rows.
+
+    What is sorted at a time grows with the memory, and what merging takes, a block or two of each such part, with the
+    number of parts: hence the root. With 96 MB it is enough for some 300 million.
+    """
+    return max(_SORTING_MB, math.ceil(8 * math.sqrt(rows / 1e6)))
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, schemas: Iterable[str]) -> int:
+    """Of the widest table; with parts of nested ones, which commas separate (as they do the digits of a DECIMAL)."""
+    [(most,)] = connection.execute("""
+        SELECT coalesce(max(columns), 0) FROM (
+            SELECT sum(1 + length(data_type) - length(replace(data_type, ',', ''))) AS columns FROM duckdb_columns()
+            WHERE schema_name IN (SELECT unnest($schemas)) GROUP BY schema_name, table_name)""",
+        {"schemas": list(schemas)}).fetchall()
+    return int(most)
+
+
 @contextmanager
-def _in_words(settings: Settings) -> Iterator[None]:
+def _in_words(settings: Settings, memory: int) -> Iterator[None]:
     """What DuckDB says of our own SQL that is no fault of the SQL."""
     import duckdb
 
@@ -116,9 +147,9 @@ def _in_words(settings: Settings) -> Iterator[None]:
                              found=str(e).splitlines()[0], next="repeat the command") from e
     except duckdb.OutOfMemoryException as e:
         raise RefusedError("an audit or a comparison needs more memory, or disk to spill to",
-                           expected=f"{settings.queries.audit_memory_mb:,} MB, and room in {settings.spill}",
+                           expected=f"{memory:,} MB, and room in {settings.spill}",
                            found=str(e).splitlines()[0],
-                           next="raise queries.audit_memory_mb in config.yaml, then repeat the command") from e
+                           next=f"set queries.audit_memory_mb to {2 * memory} in config.yaml, then repeat it") from e
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, product: str, schema: str, tables: Mapping[str, At]) -> None:

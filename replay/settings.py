@@ -107,10 +107,10 @@ class QuerySettings(BaseModel):
     """Of DuckDB, and of an answer."""
     disk_mb: int = Field(default=10_240, ge=0)
     """For what does not fit into memory, below `$KAPPA_HOME/spill`."""
-    audit_memory_mb: int = Field(default=512, ge=64)
-    """Of DuckDB in audits, diffs and the default checks: what does not fit is spilled, without a limit of disk. Wide
-    rows need some of it all the same: 128 were too few to compare the demo's departures. Python and its libraries come
-    on top."""
+    audit_memory_mb: int | None = Field(default=None, ge=64)
+    """Of DuckDB in audits, diffs and the default checks: what does not fit is spilled, without a limit of disk. None:
+    96 for audits, more from 144 million records on (`query.sorting_mb`), otherwise 128, more for rows of more than ten
+    columns (`query.comparing_mb`). Python and its libraries come on top."""
 
     storage: Options = Field(default_factory=dict)
     """What is other than in `storage` for reading tables in an object store: keys that only read, such as

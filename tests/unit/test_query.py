@@ -7,11 +7,12 @@ from pathlib import Path
 import duckdb
 import pytest
 from pyiceberg.catalog import Catalog
+from pyiceberg.types import LongType, NestedField, StringType, StructType
 
 from jobs.product import Product
 from replay import lake, table_changes
 from replay.errors import ConfigError, RefusedError
-from replay.query import open_tables, query
+from replay.query import open_tables, query, sorting_mb
 from replay.sandbox import At
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, publish, sink, sink_all
@@ -104,8 +105,28 @@ def test_a_table_is_in_its_own_folder_whoever_wrote_its_metadata(prefix: str) ->
 def test_our_own_work_has_a_limit_of_memory_and_names_it(settings: Settings, product: Product) -> None:
     with open_tables(settings, "shop") as connection:
         limits = connection.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchone()
-    assert limits is not None and limits[0] == "512.0 MiB" and 1 <= limits[1] <= 2
+    assert limits == ("128.0 MiB", 1)
     with pytest.raises(RefusedError) as e, open_tables(settings, "shop"):
         raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block\nmore")
-    assert e.value.expected == f"512 MB, and room in {settings.spill}"
+    assert e.value.expected == f"128 MB, and room in {settings.spill}"
     assert e.value.found == "Out of Memory Error: failed to pin block"
+    assert e.value.next == "set queries.audit_memory_mb to 256 in config.yaml, then repeat it"
+
+
+def test_the_limit_grows_with_the_columns_that_are_read_unless_it_is_given(settings: Settings, catalog: Catalog,
+                                                                          product: Product) -> None:
+    with catalog.load_table(("shop", "orders")).update_schema() as update:
+        for number in range(20):
+            update.add_column(f"text_{number}", StringType())
+        update.add_column("nested", StructType(NestedField(100, "a", LongType()), NestedField(101, "b", LongType())))
+    columns = len(catalog.load_table(("shop", "orders")).schema().fields) + 1  # a struct of two
+    given = settings.model_copy(update={"queries": settings.queries.model_copy(update={"audit_memory_mb": 100})})
+    for of, asked_for, expected in ((settings, None, f"{48 + 8 * columns}.0 MiB"), (settings, 96, "96.0 MiB"),
+                                    (given, None, "100.0 MiB"), (given, 96, "100.0 MiB")):
+        with open_tables(of, "shop", memory_mb=asked_for) as connection:
+            assert connection.execute("SELECT current_setting('memory_limit')").fetchone() == (expected,)
+
+
+@pytest.mark.parametrize(("offsets", "expected"), [(0, 96), (100_000_000, 96), (1_000_000_000, 253)])
+def test_an_audits_memory_grows_with_the_root_of_the_log(offsets: int, expected: int) -> None:
+    assert sorting_mb(offsets) == expected
