@@ -24,7 +24,8 @@ from typing import Any, BinaryIO
 import duckdb
 
 from replay import confine, wire
-from replay.duck import NETWORK_FILES, connect, names_of, port_of, reach
+from replay.duck import NETWORK_FILES, connect, load_iceberg, names_of, port_of, reach
+from replay.lean import without
 from replay.statements import Names, NotReadingError, functions, readable
 
 _BATCH = 2_000
@@ -38,7 +39,7 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     functions()  # read while this package still can be
     # With one thread until it is confined: Linux confines a thread and those that it starts.
-    with connect(threads=1) as connection:
+    with connect(threads=1, iceberg=False) as connection:
         names: Names = {}
         answer_bytes = 0
         for line in requests:
@@ -67,6 +68,10 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
     confine.limit(resource.RLIMIT_FSIZE, disk)
     confine.limit(resource.RLIMIT_CORE, 0)
     stores = request["stores"]
+    if any(request["schemas"].values()):  # not for rows of the caller alone: it takes memory
+        load_iceberg(connection)
+    if request["arrow"]:
+        import nanoarrow.ipc  # noqa: F401  while the system's libraries can still be read
     reach(connection, stores)
     confine.to_folders(read=[*request["folders"], *(NETWORK_FILES if stores else ())], write=[request["spill"]],
                        connect={port_of(options) for options in stores.values()})
@@ -97,11 +102,22 @@ def _load_all(connection: duckdb.DuckDBPyConnection, schemas: Iterable[str], arr
 
 
 def _load(connection: duckdb.DuckDBPyConnection, schema: str, table: str, stream: bytes) -> None:
-    import pyarrow as pa  # here: a query of published tables does without, and starts sooner
-
-    connection.register("rows_of_caller", pa.ipc.open_stream(stream).read_all())
+    connection.register("rows_of_caller", _Stream(stream))
     connection.execute(f'CREATE OR REPLACE TABLE "{schema}"."{table}" AS SELECT * FROM rows_of_caller')
     connection.unregister("rows_of_caller")
+
+
+class _Stream:
+    """Rows in Arrow's format for streams, as often as DuckDB asks: first for the columns. Without PyArrow, which takes
+    more memory than all else here."""
+
+    def __init__(self, stream: bytes) -> None:
+        self._stream = stream
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        from nanoarrow.ipc import InputStream  # here: a query of published tables does without, and starts sooner
+
+        return InputStream.from_readable(self._stream).__arrow_c_stream__(requested_schema)
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, names: Names, sql: str, keep: int | None,
@@ -158,4 +174,5 @@ def _reason(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.stdin.buffer, sys.stdout.buffer)
+    with without("pandas", "pyarrow"):
+        main(sys.stdin.buffer, sys.stdout.buffer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import select
@@ -11,9 +12,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from jobs.product import Product
@@ -546,3 +549,23 @@ _REFUSED = """
     vector_type write_log
 """
 REFUSED = frozenset(_REFUSED.split())
+
+
+def test_rows_of_the_caller_arrive_as_they_are_without_pyarrow(tmp_path: Path) -> None:
+    """PyArrow takes more memory than all else that the process has."""
+    moment = dt.datetime(2013, 7, 1, 12, 0, 0, 1, tzinfo=dt.UTC)
+    rows = {
+        "whole": [1, -2**63, None], "part": [0.5, float("inf"), None], "sure": [True, False, None],
+        "text": ["ü", "", None], "bytes": [b"\x00\xff", b"", None], "day": [moment.date(), dt.date(1, 1, 1), None],
+        "moment": [moment, moment, None], "exact": [Decimal("12345678901234567890.123456789"), Decimal(0), None],
+        "time": [moment.time(), dt.time(), None], "list": [[1, None], [], None],
+        "nested": [{"a": "x", "b": [1]}, {}, None], "nothing": [None, None, None]}
+    table = pa.table(rows)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        expected = connection.register("t", table).execute("FROM t").fetchall()
+    with open_sandbox(LIMITS, {"shop": {}}, {"t": table}, folder=tmp_path) as sandbox:
+        answer = sandbox.ask("FROM t")
+        maps = Path(f"/proc/{sandbox._process.pid}/maps").read_text()
+    assert [tuple(row) for row in answer.rows] == expected
+    assert "duckdb" in maps and "libarrow" not in maps and "pandas" not in maps
