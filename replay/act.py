@@ -164,6 +164,8 @@ def perform(c: Context, what: step.Step) -> None:
             c.save(replace(attempt, state=attempt.stop))
         case step.Clean(attempt):
             _clean(c, attempt)
+        case step.Reclean(attempt):
+            c.save(replace(attempt, cleaned=False))
         case step.Expire(attempt):
             product = c.hands.product(attempt, c.state)
             c.hands.expire(product, attempt, c.state)
@@ -340,6 +342,8 @@ def _clean(c: Context, attempt: Attempt) -> None:
             c.hands.cancel(attempt, job_id)
         raise RetryableError(f"{attempt.name} is not cleaned yet", expected="no job that writes to its branch",
                              found=f"{', '.join(late)}, cancelled now", next="kappa status")
+    if attempt.cluster:
+        c.hands.stop_cluster(attempt)  # which may have been started by somebody who was overtaken
     product = c.hands.product(attempt, c.state)
     listed = tuple(sorted({*(attempt.garbage or ()), *c.hands.garbage(product, attempt)}))
     if listed != attempt.garbage:

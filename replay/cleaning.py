@@ -44,6 +44,7 @@ their files at every checkpoint."""
 _COMMITTING = timedelta(hours=1) + CLOCK_JUMP
 """Longer than any commit is retried; a commit writes its files before it succeeds."""
 
+_ATTEMPT = re.compile(r"r\d+-a\d+")  # its branch
 _WRITER = re.compile(r"^\d+-\d+-([0-9a-f-]{36})\b")  # of a data file: partition, task, writer, number
 _OF_JOB = re.compile(r"^([0-9a-f]{32})-.*\.avro$")  # what the sink hands from a checkpoint to its commit
 _OF_COMMIT = re.compile(r"^(snap-\d+-.*\.avro|[0-9a-f-]{36}-m\d+\.avro|\d+-[0-9a-f-]{36}\.metadata\.json)$")
@@ -156,7 +157,8 @@ def expire(catalog: Catalog, product_name: str, tables: Collection[str], branch:
     What stays: from the checkpoint before `keep_from` on, which is the oldest one that Flink could restore or that is
     still to be published (the sink looks back from the branch's head for its own last commit, and must find it); what
     `main` has shown since `older_than`, for its readers; heads of branches, and tags; what `published` names; what a
-    branch's own retention asks for. Also removed are snapshots of any job that no ref reaches any more.
+    branch's own retention asks for; what other attempts' branches reach. Also removed are snapshots of any job that no
+    ref reaches any more.
 
     A crash leaves at most files that the next call finds, by their age.
     """
@@ -191,7 +193,9 @@ def expirable(metadata: TableMetadata, branch: str, keep_from: int, job_ids: Col
     reached = _reached(metadata, metadata.refs)
     adrift = {s.snapshot_id for s in metadata.snapshots if s.snapshot_id not in reached and lake.written_by(s)[0]}
     young = {s.snapshot_id for s in metadata.snapshots if s.timestamp_ms >= older_than}
-    return (old | adrift) - young - _read(metadata, older_than) - _retained(metadata) - {shown}
+    # Another attempt's branch that stands on this one's commits was made anew by Iceberg, and is to be seen for it.
+    others = _reached(metadata, [name for name in metadata.refs if name != branch and _ATTEMPT.fullmatch(name)])
+    return (old | adrift) - young - others - _read(metadata, older_than) - _retained(metadata) - {shown}
 
 
 def _is_from(snapshot: Snapshot, checkpoint: int, job_ids: Collection[str]) -> bool:

@@ -39,6 +39,7 @@ from replay.steps import (
     NoteSubmitting,
     Publish,
     Recheck,
+    Reclean,
     Record,
     Resume,
     StartCluster,
@@ -174,7 +175,8 @@ def _place(attempt: Attempt, last: Sequence[str]) -> int:
     return last.index(attempt.name) + 1 if attempt.name in last else 0
 
 
-def _chores(state: ProductState, seen: Observation, now: float) -> list[Recheck | Favour | Clean | Expire | Verify]:
+def _chores(state: ProductState, seen: Observation, now: float
+            ) -> list[Recheck | Favour | Reclean | Clean | Expire | Verify]:
     """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
     published, active = state.published, state.active
     shown = published.attempt_name if published else None
@@ -182,6 +184,7 @@ def _chores(state: ProductState, seen: Observation, now: float) -> list[Recheck 
     return [
         *([Recheck(active, published)] if active and published and active.recheck and active.name == shown else []),
         *([Favour(active)] if active and at_ease else []),
+        *(Reclean(a) for a in state.attempts if a.cleaned and a.name in seen.strays),
         *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
         *(Expire(a) for a in state.live
           if a.tip and not a.stop and now - max(a.expired_at, a.created) > EXPIRY_SECONDS),

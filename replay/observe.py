@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from replay.partitions import together
 from replay.quiet import Clocks, quietest
 from replay.submit import Answer
 
+STRAYS_SECONDS = 60.0
+"""How often it is looked whether anything of an attempt that was cleaned has come back."""
 CLOCKS_SECONDS = 8.0
 """How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
 told within 10 s."""
@@ -102,6 +104,8 @@ class Observation:
     """Nothing was ever published."""
     rejects: int | None = None
     """Rows of the table `rejects` that readers see; None: not known."""
+    strays: tuple[str, ...] = ()
+    """Cleaned attempts of which a job or a cluster runs; looked for now and then."""
 
 
 class Eyes(Protocol):
@@ -121,6 +125,9 @@ class Eyes(Protocol):
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         """Whether somebody keeps its own cluster running; true on the session cluster."""
+
+    def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+        """Those of which a job or a cluster runs, by name; FlinkDownError when the session cluster does not answer."""
 
     def death(self, attempt: Attempt) -> str:
         """Why a process of its own cluster last came to an end by itself; empty: not known."""
@@ -172,8 +179,10 @@ def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = N
     `waits`: what is remembered from one look to the next of what results wait for.
     """
     shown = state.published.attempt_name if state.published else None
+    waits = waits or Waits(eyes)
+    strays = waits.strays(state, now)
     if not state.live and all(a.cleaned or a.name == shown for a in state.attempts):
-        return Observation()
+        return Observation(strays=strays)
     newest = eyes.product((state.live or state.attempts)[-1], state)
     main, genesis = eyes.main(newest)
     # Nothing else is worth waiting for; unless it has to wait itself, as main is not where it should be.
@@ -181,9 +190,9 @@ def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = N
     urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
     # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
     asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
-    ends, waits = _Ends(eyes), waits or Waits(eyes)
+    ends = _Ends(eyes)
     looked = {a.name: _look(eyes, a, state, waits.added(a, state, seen, now), ends) for a, seen in asked}
-    return Observation(looked, main, genesis, eyes.rejects(newest))
+    return Observation(looked, main, genesis, eyes.rejects(newest), strays)
 
 
 class _Ends:
@@ -201,12 +210,30 @@ class _Ends:
 
 
 class Waits:
-    """What results wait for: asked of the log once for all attempts that read the same topics, and not at each look."""
+    """What is not asked at each look: what results wait for, once for all attempts that read the same topics; and what
+    has come back."""
 
     def __init__(self, eyes: Eyes) -> None:
         self._eyes = eyes
         self._known: dict[frozenset[tuple[str, Role]], tuple[float, Clocks]] = {}
         """Topics → when it was asked where their clocks are, and the answer."""
+        self._swept: dict[str, float] = {}
+        """Product → when it was looked for strays."""
+
+    def strays(self, state: ProductState, now: float) -> tuple[str, ...]:
+        """Cleaned attempts of which something runs: a late submission, or a cluster that was started by somebody who
+        was overtaken. No time is long enough to wait for them all: a clock may be set, and a process freeze for days.
+        """
+        cleaned = [a for a in state.attempts if a.cleaned]
+        if not cleaned or 0 <= now - self._swept.get(state.product, float("-inf")) < STRAYS_SECONDS:
+            return ()
+        try:
+            found = self._eyes.strays(cleaned)
+        except FlinkDownError:
+            return ()
+        if not found:
+            self._swept[state.product] = now
+        return found
 
     def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:
         """What was seen of an attempt, with the partition that its results wait for."""

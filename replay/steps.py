@@ -155,6 +155,13 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Reclean:
+    """Clean an attempt again: a submission, or the start of its cluster, took effect when nobody waited for it."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
 class NoteForeignOffsets:
     """Somebody changed what the consumer group of an attempt has committed; empty: it is as the job left it again."""
 
@@ -250,8 +257,9 @@ class FinishPublish:
 
 
 Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | NoteRefused | Confirm | NoteMissing | Resume
-        | StartOver | GiveUp | Cancel | End | Clean | Expire | Favour | Record | NoteForeignOffsets | NoteLateDropped
-        | NotePartitions | Examine | Recheck | Verify | Compare | NoteComparing | Conclude | Publish | FinishPublish)
+        | StartOver | GiveUp | Cancel | End | Clean | Reclean | Expire | Favour | Record | NoteForeignOffsets
+        | NoteLateDropped | NotePartitions | Examine | Recheck | Verify | Compare | NoteComparing | Conclude | Publish
+        | FinishPublish)
 
 
 def by_operator(late_dropped: Mapping[str, int]) -> str:
@@ -281,6 +289,7 @@ _ACTIONS: dict[type, str] = {
     StartCluster: "started its Flink cluster", Submit: "started flink run for its job", Confirm: "Flink has its job",
     NoteSubmitting: "flink run is still at work", Resume: "resumes from", StartOver: "starts over from offset zero",
     GiveUp: "is given up", Cancel: "cancelled its job", Clean: "removed its branch and files",
+    Reclean: "is to be cleaned again, as something of it came later",
     Expire: "expired old snapshots", Favour: "gave its cluster normal CPU priority", Examine: "ran the checks on",
     Recheck: "ran later checks on", Verify: "began a replay to verify it", Compare: "began to compare it",
     NoteComparing: "still compares it", Conclude: "compared", NoteForeignOffsets: "committed offsets",

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,6 +126,13 @@ class World:
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
+
+    def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+        clusters = self.clusters.names() if self.clusters and any(a.cluster for a in attempts) else frozenset()
+        on_session = {a.name: a.on_session if a.cluster else a.job_ids for a in attempts}
+        job_ids = [job_id for of in on_session.values() for job_id in of]
+        running = set(self.flink().not_ended(job_ids)) if job_ids else set()
+        return tuple(a.name for a in attempts if a.cluster in clusters or running.intersection(on_session[a.name]))
 
     def death(self, attempt: Attempt) -> str:
         try:

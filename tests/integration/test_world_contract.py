@@ -160,7 +160,9 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     assert eyes.job(attempt) is None
     world.cancel(attempt, attempt.job_id)  # of what nobody knows: nothing happens
 
+    assert eyes.strays([attempt]) == ()
     start(side, attempt)
+    assert eyes.strays([attempt]) == (attempt.name,)
     identity = world.log_identity(product, attempt, {})
     assert identity.keys() == set(product.topics)
     attempt = replace(attempt, confirmed=True, state=State.replaying, log=identity)
@@ -201,6 +203,7 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     assert [c.id for c in eyes.publishable(product, resumed)][-1] <= checkpoint, "and so does the branch"
 
     world.cancel(resumed, resumed.job_id)
+    side.until(lambda: eyes.strays([resumed]) == (), "nothing of it runs any more")
     side.until(lambda: (job := eyes.job(resumed)) is not None and job.ended, "the job has ended")
     ended = replace(resumed, state=State.failed)
     state = ProductState(product.name, (side.release,), (ended,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -341,6 +341,9 @@ class FakeWorld:
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or attempt.cluster in self.clusters
+
+    def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+        return tuple(a.name for a in attempts if a.cluster in self.clusters or self.not_ended(a))
 
     def death(self, attempt: Attempt) -> str:
         return ""

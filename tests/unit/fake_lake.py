@@ -197,7 +197,8 @@ class FakeLake:
 
     def expire(self, branch: str, keep_from: int, shown: Collection[int]) -> None:
         """Snapshots below a checkpoint, but for those that a ref names; and what no ref reaches any more."""
-        heads = {*self.refs.values(), *shown}
+        others = {s.id for t, b in self.refs if b not in (branch, MAIN, GENESIS) for s in self.line(t, b)}
+        heads = {*self.refs.values(), *shown, *others}
         reached = {s.id for t, b in self.refs for s in self.line(t, b)}
         old = {s.id for t in self.tables for s in self.line(t, branch) if s.checkpoint < keep_from - 1}
         for id in [i for i in self.snapshots if (i in old or i not in reached) and i not in heads]:

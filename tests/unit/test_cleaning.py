@@ -17,7 +17,7 @@ from pyiceberg.expressions import EqualTo
 from jobs.product import Product
 from replay import cleaning, commits, files, lake, log, table_changes
 from replay.duck import connect
-from replay.errors import RefusedError, RetryableError
+from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
 
@@ -325,6 +325,23 @@ def test_old_snapshots_go_and_the_writer_goes_on(catalog: Catalog, product: Prod
     publish(catalog, product, head)
     assert rows(catalog, product)["orders", head["orders"]] == 8
     assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB])] == [8, 7, 6, 5, 4]
+
+
+def test_what_a_branch_that_was_made_anew_stands_on_is_kept_so_that_it_is_seen(
+        catalog: Catalog, product: Product) -> None:
+    """Somebody drops a branch, and its job's next commit makes it anew from the head of main: rows of another attempt."""
+    for checkpoint in range(1, 4):
+        publish(catalog, product, write(catalog, product, "r1-a1", checkpoint))
+    catalog.load_table("shop.orders").manage_snapshots().remove_branch("r2-a1").commit()
+    head = catalog.load_table("shop.orders").metadata.refs["main"].snapshot_id
+    catalog.load_table("shop.orders").manage_snapshots().create_branch(head, "r2-a1").commit()
+    for table in product.outputs:
+        sink(catalog, table, "r2-a1", 1, job_id=OTHER)
+    for checkpoint in range(4, 9):
+        publish(catalog, product, write(catalog, product, "r1-a1", checkpoint))
+    expire(catalog, product, keep_from=8)
+    with pytest.raises(ConflictError):
+        lake.publishable(catalog, product, "r2-a1", [OTHER])
 
 
 def test_nothing_is_old_enough_for_a_reader_in_its_grace(catalog: Catalog, product: Product) -> None:

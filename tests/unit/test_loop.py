@@ -10,19 +10,19 @@ from threading import Event
 from typing import NoReturn, cast
 
 import pytest
-from control_steps import begin, published_to_the_end, turn, want
-from control_world import NO_ANSWER, Clock, DiedError, FakeJob, FakeWorld, MortalStore, OneProcess
+from control_steps import begin, change, published_to_the_end, turn, want
+from control_world import NO_ANSWER, Clock, DiedError, FakeJob, FakeWorld, MortalStore, OneProcess, leftovers
 from fake_lake import TABLES
 
 from jobs.product import LagLimit, Product
 from replay import intents
-from replay.decide import LOST_ANSWER_SECONDS
+from replay.decide import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
 from replay.deploy import Terms, plan
 from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.events import Reason
 from replay.loop import LEASE_SECONDS, Loop, WorldLike, heartbeat
 from replay.model import Attempt, Check, Committed, State
-from replay.observe import Observation
+from replay.observe import STRAYS_SECONDS, Observation
 from replay.steps import Blocked, Step, Submit, Wait, describe
 from replay.store import Store
 from replay.submit import Answer
@@ -872,6 +872,40 @@ def test_another_controller_does_not_take_a_slow_client_for_lost(
     assert world.submitted == ["job-1-0"]
     assert not world.refused_duplicates
     assert states(one) == {"r1-a1": State.active}
+
+
+def test_a_job_that_arrives_after_its_attempt_was_cleaned_is_ended_and_cleaned_up_after(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    """The clock was set forward meanwhile: no time would have been long enough to wait."""
+    world.late_submissions = [(0.0, 2 * STRAYS_SECONDS)]
+    begin(loop, world)
+    turn(loop, world, clock, 1)
+    want(loop, lambda s: intents.abort(s, "me"))
+    change(loop, "r1-a1", submitted_at=clock.time - ORPHANED_SECONDS)
+    turn(loop, world, clock, 10)
+    assert loop.store.load("flights").attempts[0].cleaned
+    turn(loop, world, clock, int(3 * STRAYS_SECONDS))
+    assert world.submitted == ["job-1-0"]
+    assert world.jobs["job-1-0"].status == "CANCELED"
+    gone = loop.store.load("flights").attempts[0]
+    assert gone.cleaned
+    assert leftovers(world, gone, adrift=False) == []
+
+
+def test_a_cluster_that_was_started_by_somebody_who_was_overtaken_is_stopped(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    begin(loop, world, own_cluster=True)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2, own_cluster=True)
+    turn(loop, world, clock, 1)
+    late = loop.store.load("flights").attempts[1]
+    want(loop, lambda s: intents.abort(s, "me"))
+    turn(loop, world, clock, 10)
+    assert loop.store.load("flights").attempts[1].cleaned
+    world.start_cluster(late, loop.store.load("flights").release(2))
+    turn(loop, world, clock, int(STRAYS_SECONDS) + 10)
+    assert world.clusters == {"flights-r1-a1"}
+    assert loop.store.load("flights").attempts[1].cleaned
 
 
 def test_a_step_that_fails_does_not_hold_up_the_other_attempts(loop: Loop, world: FakeWorld, clock: Clock) -> None:
