@@ -143,6 +143,8 @@ def _product(about: Iterable[Any]) -> str:
             return of.product
         if isinstance(of, Product):
             return of.name
+        if isinstance(of, list):  # of attempts
+            return _product(of)
     raise TypeError("expected an attempt, a product or its state among the arguments, found none")
 
 
