@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from jobs.product import LagLimit
+from replay import partitions
 from replay.decide import (
     EXPIRY_SECONDS,
     LOST_ANSWER_SECONDS,
@@ -54,6 +55,7 @@ from replay.steps import (
     NoteRefused,
     NoteSubmitting,
     Publish,
+    Recheck,
     Record,
     Resume,
     StartCluster,
@@ -114,13 +116,17 @@ GONE = Seen(job=None)
 NEVER = attempt()
 SENT = attempt(submitted_at=NOW - 10)
 SENT_LONG_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS - 1)
+SENT_JUST_LONG_ENOUGH_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS)
+SENT_A_THIRD_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS / 3)
 SUBMITTING = Seen(client=Answer(under_way=True))
 REFUSED = Seen(client=Answer(refused="no column x"))
 MISSING = running(missing_since=NOW - MISSING_SECONDS - 1, positions=positions(6, 7))
+JUST_MISSING = replace(MISSING, missing_since=NOW - MISSING_SECONDS)
 RESUMED_LONG_AGO = replace(SENT_LONG_AGO, state=State.replaying, job_ids=("a", "b"), restore="c7")
 LIVE = running(state=State.active, positions=positions(6, 7))
 STANDBY = replace(LIVE, state=State.standby)
 WEARY = replace(LIVE, resumes=3, submitted_at=NOW - 59)
+NOT_WEARY = replace(LIVE, resumes=2, submitted_at=NOW)
 RESTED = replace(WEARY, submitted_at=NOW - 60)
 WEARIER = replace(WEARY, resumes=5, submitted_at=NOW - 239)
 WEARIEST = replace(WEARY, resumes=5000, submitted_at=NOW - 3600)
@@ -166,6 +172,7 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
     pytest.param(SENT, replace(SUBMITTING, unreachable="down"), Wait("r1-a1: flink run is at work"),
                  id="the client is at work, and Flink silent"),
     pytest.param(SENT_LONG_AGO, SUBMITTING, NoteSubmitting(SENT_LONG_AGO), id="others must know that it still is"),
+    pytest.param(SENT_A_THIRD_AGO, SUBMITTING, Wait("r1-a1: flink run is at work"), id="others know for a while"),
     pytest.param(SENT, Seen(client=Answer(trouble="killed")),
                  Wait("r1-a1: asking Flink whether the submission arrived: killed", notable=True), id="client killed"),
     pytest.param(SENT, REFUSED, GiveUp(SENT, State.failed, "no column x"), id="refused"),
@@ -184,6 +191,8 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
     pytest.param(SENT, replace(seen(), client=Answer(refused="said the second client")), Confirm(SENT),
                  id="what runs was not refused"),
     pytest.param(SENT_LONG_AGO, GONE, Submit(SENT_LONG_AGO), id="never arrived: same id again"),
+    pytest.param(SENT_JUST_LONG_ENOUGH_AGO, GONE, Submit(SENT_JUST_LONG_ENOUGH_AGO),
+                 id="never arrived in the time that it has"),
     pytest.param(SENT_LONG_AGO, Seen(retained={3: "c3"}), Resume(SENT_LONG_AGO, 3, "c3", LOST),
                  id="ran unseen and was lost: never the same id"),
     pytest.param(SENT_LONG_AGO, Seen(publishable=(snapshot(1),)),
@@ -204,6 +213,7 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
     pytest.param(running(missing_since=NOW - 1), seen(), NoteMissing(running(missing_since=NOW - 1), missing=False),
                  id="there again"),
     pytest.param(MISSING, Seen(retained={6: "c6", 7: "c7"}), Resume(MISSING, 7, "c7", LOST), id="newest checkpoint"),
+    pytest.param(JUST_MISSING, Seen(retained={7: "c7"}), Resume(JUST_MISSING, 7, "c7", LOST), id="for long enough"),
     pytest.param(MISSING, Seen(retained={7: "c7"}, publishable=(snapshot(7),)), Resume(MISSING, 7, "c7", LOST),
                  id="checkpoint as new as the tables"),
     pytest.param(MISSING, Seen(retained={8: "c8"}), Resume(MISSING, 8, "c8", LOST), id="completed as the cluster died"),
@@ -225,6 +235,13 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
                  id="the live one cannot be resumed"),
     pytest.param(WEARY, seen(status="FAILED", retained={7: "c7"}),
                  Wait(IN_VAIN.format(FAILED, 3, 60), notable=True), id="resumed in vain: not at once again"),
+    pytest.param(NOT_WEARY, seen(status="FAILED", retained={7: "c7"}), Resume(NOT_WEARY, 7, "c7", FAILED),
+                 id="resumed in vain, not too often yet: at once"),
+    pytest.param(WEARY, seen(job=Job("a", "FAILED", restarts=2, error="boom"), retained={7: "c7"}),
+                 Wait(IN_VAIN.format(FAILED, 3, 60), notable=True), id="what has ended is not being restarted"),
+    pytest.param(replace(WEARIER, positions=(Position(7, WHOLE, NOW - 999),)),
+                 seen(status="FAILED", retained={7: "c7"}), Wait(IN_VAIN.format(FAILED, 5, 240), notable=True),
+                 id="nor does it stand still"),
     pytest.param(replace(WEARY, state=State.standby), seen(status="FAILED", retained={7: "c7"}),
                  Wait(IN_VAIN.format(FAILED, 3, 60), notable=True), id="a standby neither"),
     pytest.param(RESTED, seen(status="FAILED", retained={7: "c7"}), Resume(RESTED, 7, "c7", FAILED),
@@ -243,6 +260,13 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
                  GiveUp(running(), State.failed,
                         "its job restarted 4 times without a checkpoint in between: gone (out of memory)"),
                  id="restarts again and again, and its cluster knows why"),
+    pytest.param(running(restarts=2), seen(job=Job("a", "RUNNING", restarts=6, error="boom")),
+                 GiveUp(running(restarts=2), State.failed,
+                        "its job restarted 4 times without a checkpoint in between: boom"),
+                 id="restarts since its last checkpoint count"),
+    pytest.param(running(), seen(job=Job("a", "RUNNING", restarts=3, error="boom")),
+                 Wait("r1-a1: replaying; its job was restarted 3 times since its newest checkpoint: boom", True),
+                 id="restarts as often as it may"),
     pytest.param(running(restarts=4), seen(job=Job("a", "RUNNING", restarts=4)), Wait("r1-a1: replaying"),
                  id="restarts before its last checkpoint are forgiven"),
     pytest.param(LIVE, seen(job=Job("a", "RUNNING", restarts=9, checkpoint=7), publishable=()),
@@ -257,6 +281,12 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
                  Wait("r1-a1: replaying; its job has completed no checkpoint for 3 min 11 s, and should every 1 min: "
                       "kappa logs jobmanager says why", True), id="a replay without a checkpoint"),
     pytest.param(running(submitted_at=NOW - 190), seen(), Wait("r1-a1: replaying"), id="a replay that is to have one"),
+    pytest.param(running(submitted_at=None), seen(), Wait("r1-a1: replaying"), id="nobody knows since when"),
+    pytest.param(replace(LIVE, positions=(Position(6, WHOLE, NOW + 3600), Position(7, WHOLE, NOW - 41))),
+                 seen(7, publishable=()),
+                 Wait("r1-a1: waiting for the next checkpoint in every table; its job has completed no checkpoint for "
+                      "41 s, and should every 10 s: kappa logs jobmanager says why", True),
+                 id="the live one stands, and the clock was set back before"),
     pytest.param(replace(LIVE, positions=(Position(7, WHOLE, NOW - 41),)), seen(7, publishable=()),
                  Wait("r1-a1: waiting for the next checkpoint in every table; its job has completed no checkpoint for "
                       "41 s, and should every 10 s: kappa logs jobmanager says why", True), id="the live one stands"),
@@ -300,6 +330,18 @@ def test_positions(a: Attempt, s: Seen, near: int, caught_up: bool) -> None:
     assert (got.position, got.near, got.caught_up) == (position, near, caught_up)
 
 
+def test_a_position_comes_with_what_else_is_remembered_of_its_job() -> None:
+    look = seen(2, job=Job("a", "RUNNING", checkpoint=2, restarts=3), position=Reached(2, WHOLE, WHOLE),
+                publishable=(snapshot(2), snapshot(1)), committed=committed("kappa job a checkpoint 2", 0, 1))
+    got = step(ONCE_NEAR, look)
+    assert isinstance(got, Record)
+    assert (got.restarts, got.tip, got.committed) == (3, snapshot(2), True)
+    known = replace(ONCE_NEAR, tip=snapshot(1))
+    got = step(known, seen(2, reached=WHOLE))
+    assert isinstance(got, Record)
+    assert (got.restarts, got.tip, got.committed) == (0, snapshot(1), False), "what was not looked for stays"
+
+
 def test_an_old_checkpoint_is_no_new_position() -> None:
     assert step(ONCE_NEAR, seen(1, reached=WHOLE)) == Wait("r1-a1: replaying")
 
@@ -322,6 +364,9 @@ def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
     got = step(ONCE_NEAR, seen(2, reached=WHOLE, standing_clocks=("TemporalJoin[112]",)))
     assert got == Wait("r1-a1: the log's clock has not come to 1 operators since the job was (re)started: results wait "
                        "until every partition of every topic that grows has a record", notable=True)
+    got = step(ONCE_NEAR, seen(2, reached=WHOLE, standing_clocks=("a", "b"), held_back="results wait for rates"))
+    assert got == Wait("r1-a1: the log's clock has not come to 2 operators since the job was (re)started: results wait "
+                       "for rates", notable=True), "and what they wait for is told once"
 
 
 def test_records_that_operators_dropped_are_remembered_before_the_position() -> None:
@@ -342,7 +387,8 @@ def test_partitions_that_a_topic_gained_are_told_of_before_anything_is_published
     news = replace(seen(1), ends=grown)
     told = step(known, news)
     assert isinstance(told, NotePartitions)
-    assert told.counts == {topic: 9}
+    assert (told.attempt, told.counts) == (known, {topic: 9})
+    assert told.note == partitions.news(known.log, grown, {})
     after = replace(known, log=with_told(known.log, told.counts))
     assert step(after, news) == Wait("r1-a1: replaying")
     policy = replace(news.policy, together={topic: "keyed_by: [shop]"})
@@ -363,6 +409,8 @@ SHOWN = {"rows": 104}
     pytest.param(CAUGHT_UP, (), "wait", id="no table has committed"),
     pytest.param(CAUGHT_UP, (3,), "wait", id="only a checkpoint whose position nobody saw"),
     pytest.param(CAUGHT_UP, (4,), Examine(CAUGHT_UP, snapshot(4)), id="a checkpoint at whose position it was near"),
+    pytest.param(replace(CAUGHT_UP, positions=positions(1)), (1,),
+                 Examine(replace(CAUGHT_UP, positions=positions(1)), snapshot(1)), id="its first one"),
     pytest.param(CAUGHT_UP, (5, 4), Examine(CAUGHT_UP, snapshot(5)), id="checked before readers see it"),
     pytest.param(AUDITED, (6, 5, 4), Publish(AUDITED, snapshot(5), WHOLE, MAIN, Move.switch),
                  id="exactly what was checked"),
@@ -396,6 +444,7 @@ def test_an_active_attempt_publishes_each_new_checkpoint(shown: int, publishable
     pytest.param({}, {"finished": NOW - STILL_PUBLISHED_SECONDS + 1}, False, id="nothing for a while"),
     pytest.param({}, {"finished": NOW - STILL_PUBLISHED_SECONDS}, True, id="nothing for long"),
     pytest.param({}, {"finished": NOW + 1}, True, id="published by a clock that was set back since"),
+    pytest.param({}, {"finished": NOW}, False, id="published right now"),
     pytest.param({"nothing_new": False}, {}, True, id="rows"),
 ])
 def test_a_checkpoint_that_has_nothing_new_is_published_now_and_then(
@@ -414,22 +463,30 @@ def test_a_successor_waits_until_it_covers_what_readers_see() -> None:
     assert isinstance(got, Wait)
 
 
+SUCCESSOR = replace(CAUGHT_UP, release=2, job_ids=("b",))
+
+
+def beside_a_successor(successor: Attempt, look: Seen, last: Sequence[str] = ()) -> Step:
+    """What is decided while the active attempt, shown 10 s ago, has something to publish."""
+    releases = tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2))
+    state = ProductState("flights", releases, (ACTIVE, successor), (publication(4, finished=NOW - 10),))
+    looked = Observation({"r1-a1": seen(5, publishable=(snapshot(5), snapshot(4))), "r2-a1": look}, SHOWN, False)
+    return decide(state, looked, NOW, last)
+
+
 @pytest.mark.parametrize(("before", "since", "at", "publishes"), [
     pytest.param((), (4, 5), NOW - 1, False, id="it has had two checkpoints since"),
     pytest.param((2, 3), (4, 5), NOW - 1, False, id="earlier ones do not count"),
+    pytest.param((), (4,), NOW - POLICY.lag_limit.seconds, False, id="its newest is as old as one may be"),
+    pytest.param((), (4,), NOW - POLICY.lag_limit.seconds - 1, True, id="its newest is too old"),
     pytest.param((), (4, 5, 6), NOW - 1, True, id="none of three could be checked"),
     pytest.param((), (4, 5), NOW + 3600, True, id="its checkpoints ceased before the clock was set back"),
 ])
 def test_the_active_attempt_waits_for_one_that_is_to_be_checked_but_not_for_ever(
         before: tuple[int, ...], since: tuple[int, ...], at: float, publishes: bool) -> None:
-    older = tuple(replace(p, at=NOW - 20) for p in positions(*before))
+    older = tuple(replace(p, at=NOW - 10) for p in positions(*before))
     newer = tuple(replace(p, at=at) for p in positions(*since))
-    successor = replace(CAUGHT_UP, release=2, job_ids=("b",), positions=(*older, *newer))
-    releases = tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2))
-    state = ProductState("flights", releases, (ACTIVE, successor), (publication(4, finished=NOW - 10),))
-    looked = Observation({"r1-a1": seen(5, publishable=(snapshot(5), snapshot(4))), "r2-a1": seen(since[-1])},
-                         SHOWN, False)
-    got = decide(state, looked, NOW)
+    got = beside_a_successor(replace(SUCCESSOR, positions=(*older, *newer)), seen(since[-1]))
     if publishes:
         assert got == Publish(ACTIVE, snapshot(5), WHOLE, SHOWN)
     else:
@@ -437,15 +494,54 @@ def test_the_active_attempt_waits_for_one_that_is_to_be_checked_but_not_for_ever
         assert "r1-a1: publishes nothing until r2-a1 is checked" in got.reason
 
 
-@pytest.mark.parametrize(("publications", "main", "genesis"), [
-    pytest.param((publication(4),), {"rows": 7}, False, id="away from what was published"),
-    pytest.param((), {"rows": 7}, False, id="before anything was published"),
+def test_a_successors_newest_checkpoint_tells_whether_it_has_any() -> None:
+    old = tuple(replace(p, at=NOW - 100) for p in positions(2, 3))
+    got = beside_a_successor(replace(SUCCESSOR, positions=(*old, *positions(4))), seen(4))
+    assert isinstance(got, Wait)
+
+
+@pytest.mark.parametrize("successor", [
+    pytest.param(SUCCESSOR, id="to be checked"),
+    pytest.param(replace(SUCCESSOR, state=State.audited), id="checked"),
+    pytest.param(replace(SUCCESSOR, state=State.standby, promote=Move.switch, near=0), id="on standby, and wanted"),
 ])
-def test_main_moved_by_somebody_blocks(publications: tuple[Publication, ...], main: dict[str, int],
-                                       genesis: bool) -> None:
-    got = step(ACTIVE, seen(5, publishable=(snapshot(5),)), *publications, main=main, genesis=genesis)
+def test_the_active_attempt_waits_for_one_that_is_to_be_shown(successor: Attempt) -> None:
+    got = beside_a_successor(successor, seen(5))
+    assert isinstance(got, Wait)
+    assert "r1-a1: publishes nothing until r2-a1 is checked" in got.reason
+
+
+@pytest.mark.parametrize(("successor", "look"), [
+    pytest.param(replace(SUCCESSOR, stop=State.aborted), seen(5), id="it is to end"),
+    pytest.param(replace(SUCCESSOR, shadow=True), seen(5), id="it is only compared"),
+    pytest.param(replace(SUCCESSOR, state=State.standby), seen(5), id="on standby, and nobody wants it"),
+    pytest.param(replace(SUCCESSOR, state=State.audited, auto_switch=False), seen(5), id="a person decides"),
+    pytest.param(SUCCESSOR, GONE, id="its job is gone"),
+    pytest.param(SUCCESSOR, seen(5, "FAILED"), id="its job has ended"),
+    pytest.param(replace(SUCCESSOR, near=1), seen(5), id="it fell behind"),
+    pytest.param(replace(SUCCESSOR, positions=()), seen(), id="its checkpoints are not known"),
+    pytest.param(SUCCESSOR, seen(5, log_problems=("retention.ms=1000",)), id="the log is not whole"),
+    pytest.param(SUCCESSOR, seen(5, log_changes=("flights was made anew",)), id="the log is another one"),
+    pytest.param(SUCCESSOR, seen(5, publishable=(), tampered="snapshot 9"), id="its branch was changed"),
+    pytest.param(replace(SUCCESSOR, late_dropped={"WindowJoin[9]": 1}), seen(5), id="its rows are not whole"),
+])
+def test_the_active_attempt_waits_for_none_that_cannot_be_shown(successor: Attempt, look: Seen) -> None:
+    assert beside_a_successor(successor, look) == Publish(ACTIVE, snapshot(5), WHOLE, SHOWN)
+
+
+def test_the_active_attempt_waits_for_none_whose_last_step_failed() -> None:
+    assert beside_a_successor(SUCCESSOR, seen(5), ["r2-a1"]) == Publish(ACTIVE, snapshot(5), WHOLE, SHOWN)
+
+
+@pytest.mark.parametrize(("publications", "expected"), [
+    pytest.param((publication(4),), "r1-a1, checkpoint 4: rows=104", id="away from what was published"),
+    pytest.param((), "the empty first snapshots, as the journal has no publication",
+                 id="before anything was published"),
+])
+def test_main_moved_by_somebody_blocks(publications: tuple[Publication, ...], expected: str) -> None:
+    got = step(ACTIVE, seen(5, publishable=(snapshot(5),)), *publications, main={"rows": 7, "hours": 8}, genesis=False)
     assert isinstance(got, Blocked)
-    assert got.found == "rows=7"
+    assert (got.expected, got.found) == (expected, "hours=8, rows=7")
 
 
 DROPPED = {"WindowJoin[9]": 1, "GlobalWindowAggregate[8]": 3}
@@ -482,6 +578,28 @@ def test_a_person_may_take_readers_back_to_an_attempt_that_dropped_records() -> 
     assert isinstance(step(standby, seen(5, publishable=(snapshot(5),))), Publish)
 
 
+OTHER_LOG = ("flights was made anew", "airlines is gone")
+
+
+def test_nothing_of_another_log_is_published_beside_what_readers_see() -> None:
+    assert step(ACTIVE, seen(5, publishable=(snapshot(5),), log_changes=OTHER_LOG)) == Blocked(
+        "the log is another one than flights-r1-a1 has read, and none of its further checkpoints is published",
+        expected="the topics, and the records in them, that its rows are of",
+        found="flights was made anew; airlines is gone",
+        next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew with the log as it "
+             "is: kappa remove flights, which drops its tables, then kappa deploy flights")
+
+
+@pytest.mark.parametrize(("look", "error"), [
+    pytest.param(seen(5, log_changes=OTHER_LOG),
+                 "the log is another one than it has read: flights was made anew; airlines is gone", id="another log"),
+    pytest.param(seen(5, log_problems=("flights begins at 9", "airlines at 1"), log_lost=True),
+                 "records of the log are gone: flights begins at 9; airlines at 1", id="records are gone"),
+])
+def test_a_candidate_is_given_up_when_its_log_is_gone(look: Seen, error: str) -> None:
+    assert step(CAUGHT_UP, look) == GiveUp(CAUGHT_UP, State.failed, error)
+
+
 def test_an_unfinished_publication_comes_before_everything() -> None:
     intent = publication(4, finished=None)
     assert step(running(), seen(status="FAILED"), intent) == FinishPublish(intent)
@@ -510,6 +628,35 @@ def test_flink_out_of_reach_is_waited_for() -> None:
     assert decide(state, look, NOW) == Wait("r1-a1: no answer", notable=True)
 
 
+def test_what_was_not_looked_at_waits() -> None:
+    assert decide(ProductState("flights", (), (running(),)), Observation(), NOW) == Wait("r1-a1: not observed yet")
+
+
+def test_a_job_that_a_resumption_replaced_is_cancelled() -> None:
+    assert step(LIVE, seen(7, superseded=("old",))) == Cancel(LIVE, ("old",))
+
+
+@pytest.mark.parametrize(("looks", "reason", "notable", "about", "news"), [
+    pytest.param([seen(), seen()], "r1-a1: replaying; r1-a2: replaying", False, None, "", id="nothing of note"),
+    pytest.param([seen(), seen(held_back="slow")], "r1-a2: replaying; slow; r1-a1: replaying", True, "r1-a2",
+                 "r1-a2: slow", id="one first, of which there is news"),
+    pytest.param([seen(held_back="slow", status="RESTARTING"), seen(held_back="quiet")],
+                 "r1-a1: replaying; its job is RESTARTING: Flink does not say why; slow; r1-a2: replaying; quiet", True,
+                 None, "r1-a1: its job is RESTARTING: Flink does not say why; slow; r1-a2: quiet", id="both"),
+    pytest.param([seen(), Seen(unreachable="no answer", held_back="slow")], "r1-a2: no answer; r1-a1: replaying", True,
+                 "r1-a2", "r1-a2: no answer", id="one cannot be asked"),
+    pytest.param([seen()], "r1-a1: replaying", False, "r1-a1", "", id="there is only one"),
+])
+def test_what_is_waited_for_is_told_with_what_is_new_of_it(
+        looks: Sequence[Seen], reason: str, notable: bool, about: str | None, news: str) -> None:
+    attempts = tuple(running(number=n) for n, _ in enumerate(looks, 1))
+    seen_all = Observation({a.name: look for a, look in zip(attempts, looks, strict=True)})
+    got = decide(ProductState("flights", (), attempts), seen_all, NOW)
+    assert isinstance(got, Wait)
+    assert (got.reason, got.notable, got.news) == (reason, notable, news)
+    assert (got.attempt.name if got.attempt else None) == about
+
+
 def test_ended_attempts_need_nothing() -> None:
     state = ProductState("flights", (), (attempt(state=State.failed, cleaned=True),
                                          attempt(number=2, state=State.retired, cleaned=True)))
@@ -517,6 +664,7 @@ def test_ended_attempts_need_nothing() -> None:
 
 
 UNWANTED = running(stop=State.aborted)
+UNWANTED_APART = replace(UNWANTED, cluster="c", rest="http://there")
 
 
 @pytest.mark.parametrize(("a", "s", "expected"), [
@@ -524,6 +672,10 @@ UNWANTED = running(stop=State.aborted)
     pytest.param(UNWANTED, seen(status="CANCELLING"), Wait("r1-a1: its job is being cancelled"), id="wait for it"),
     pytest.param(UNWANTED, seen(status="CANCELED"), End(UNWANTED), id="its job is gone"),
     pytest.param(UNWANTED, GONE, End(UNWANTED), id="its job was lost"),
+    pytest.param(UNWANTED, Seen(unreachable="down"), Wait("r1-a1: down", notable=True), id="Flink is out of reach"),
+    pytest.param(UNWANTED_APART, seen(), Cancel(UNWANTED_APART, (UNWANTED.job_id,)), id="its own cluster answers"),
+    pytest.param(replace(UNWANTED_APART, rest=""), seen(), End(replace(UNWANTED_APART, rest="")),
+                 id="its own cluster was not started by anybody who said so"),
     pytest.param(attempt(stop=State.aborted), GONE, End(attempt(stop=State.aborted)), id="never submitted"),
     pytest.param(replace(SENT, stop=State.aborted), GONE,
                  Wait("r1-a1: its submission may still arrive; it is stopped then"), id="may still arrive"),
@@ -548,10 +700,12 @@ def test_stopping(a: Attempt, s: Seen, expected: Step) -> None:
     assert step(a, s) == expected
 
 
-def test_the_attempt_that_readers_depend_on_comes_first() -> None:
+@pytest.mark.parametrize("active_first", [True, False])
+def test_the_attempt_that_readers_depend_on_comes_first(active_first: bool) -> None:
     candidate, active = running(number=2), running(state=State.active)
     releases = (Release("flights", 1, "f", 0.0, REFERENCE),)
-    state = ProductState("flights", releases, (active, candidate), (publication(4),))
+    attempts = (active, candidate) if active_first else (candidate, active)
+    state = ProductState("flights", releases, attempts, (publication(4),))
     looks = Observation({"r1-a1": seen(3, reached=WHOLE), "r1-a2": seen(3, reached=WHOLE)}, {"rows": 104}, False)
     got = decide(state, looks, NOW)
     assert isinstance(got, Record)
@@ -620,6 +774,33 @@ def test_a_rollback_takes_the_newest_checkpoint_and_says_what_it_covers() -> Non
     assert got == Publish(BACK, snapshot(3), HALF, SHOWS_R1, Move.rollback)
 
 
+def test_a_rollback_comes_before_what_passed_its_checks() -> None:
+    checked = second(AUDITED)
+    back = replace(BACK, release=3)
+    state = ProductState("flights", tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2, 3)),
+                         (LIVE, checked, back), (SHOWN_R1,))
+    looks = {"r2-a1": READY, "r3-a1": Seen(POLICY, publishable=(snapshot(3),))}
+    got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
+    assert got == Publish(back, snapshot(3), HALF, SHOWS_R1, Move.rollback)
+
+
+def test_a_rollback_needs_no_look_at_a_candidate() -> None:
+    state = ProductState("flights", tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2, 3)),
+                         (LIVE, BACK, replace(CAUGHT_UP, release=3)), (SHOWN_R1,))
+    looks = {"r2-a1": Seen(POLICY, publishable=(snapshot(3),))}
+    got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
+    assert got == Publish(BACK, snapshot(3), HALF, SHOWS_R1, Move.rollback)
+
+
+def test_a_rollback_to_nothing_is_given_up() -> None:
+    assert beside(BACK, Seen(POLICY, publishable=())) == GiveUp(
+        BACK, State.failed, "it has no checkpoint in every table to roll back to")
+
+
+def test_a_standby_waits_until_somebody_wants_it() -> None:
+    assert step(STANDBY, seen(7, publishable=(snapshot(7),))) == Wait("r1-a1: on standby")
+
+
 def test_a_switch_back_to_a_standby_never_shows_an_older_position() -> None:
     forward = replace(BACK, promote=Move.switch)
     got = beside(forward, seen(3, publishable=(snapshot(3),)))
@@ -627,15 +808,18 @@ def test_a_switch_back_to_a_standby_never_shows_an_older_position() -> None:
     assert "r2-a1: waiting for the next checkpoint in every table" in got.reason
 
 
-@pytest.mark.parametrize(("at", "live", "fits"), [
-    pytest.param(60, {4: 60}, True, id="all that the sources had read at its checkpoint"),
-    pytest.param(59, {4: 60}, False, id="a record fewer"),
-    pytest.param(60, {3: 50, 5: 60}, True, id="nobody saw that one: what they had read at a later one"),
-    pytest.param(59, {3: 50, 5: 60}, False, id="a record fewer than that"),
-    pytest.param(69, {3: 50}, False, id="it was lost before anybody saw one: what the log held soon after"),
-    pytest.param(70, {3: 50}, True, id="that is covered"),
+@pytest.mark.parametrize(("at", "live", "finished", "fits"), [
+    pytest.param(60, {4: 60}, NOW - 40, True, id="all that the sources had read at its checkpoint"),
+    pytest.param(59, {4: 60}, NOW - 40, False, id="a record fewer"),
+    pytest.param(60, {3: 50, 5: 60}, NOW - 40, True, id="nobody saw that one: what they had read at a later one"),
+    pytest.param(59, {3: 50, 5: 60}, NOW - 40, False, id="a record fewer than that"),
+    pytest.param(69, {3: 50}, NOW - 40, False, id="it was lost before anybody saw one: what the log held soon after"),
+    pytest.param(70, {3: 50}, NOW - 40, True, id="that is covered"),
+    pytest.param(70, {3: 50}, NOW - 10, True, id="what the log held right then"),
+    pytest.param(70, {3: 50}, NOW - 9, False, id="nobody has looked since"),
 ])
-def test_a_successor_holds_at_least_what_the_shown_one_may_hold(at: int, live: Mapping[int, int], fits: bool) -> None:
+def test_a_successor_holds_at_least_what_the_shown_one_may_hold(
+        at: int, live: Mapping[int, int], finished: float, fits: bool) -> None:
     """What is shown may hold more than it covers: records whose watermark had not come yet."""
     def log(offset: int) -> Mapping[str, Mapping[int, int]]:
         return {**REFERENCE, "flights": {0: offset, 1: 100}}
@@ -645,7 +829,7 @@ def test_a_successor_holds_at_least_what_the_shown_one_may_hold(at: int, live: M
     mine = (Position(4, log(50), NOW - 100, log(90), log(50)), Position(5, log(at), NOW - 10, log(70), log(at)))
     candidate = second(AUDITED, positions=mine)
     releases = (Release("flights", 1, "f", 0.0, REFERENCE), Release("flights", 2, "g", 0.0, REFERENCE))
-    state = ProductState("flights", releases, (shown, candidate), (publication(4, covered=log(20), finished=NOW - 40),))
+    state = ProductState("flights", releases, (shown, candidate), (publication(4, covered=log(20), finished=finished),))
     looks = {"r1-a1": seen(5, publishable=(snapshot(4),)), "r2-a1": READY}
     got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
     assert isinstance(got, Publish if fits else Wait)
@@ -661,15 +845,18 @@ def test_a_position_by_committed_offsets_is_covered_by_later_checkpoints_only() 
 
 
 def test_a_log_that_is_not_whole_any_more_keeps_the_candidate_from_readers() -> None:
-    got = beside(second(AUDITED), replace(READY, log_problems=("topic flights: retention.ms=1000",)))
+    problems = ("topic flights: retention.ms=1000", "topic airlines: cleanup.policy=compact")
+    got = beside(second(AUDITED), replace(READY, log_problems=problems))
     assert isinstance(got, Wait)
     assert got.notable
-    assert "topic flights: retention.ms=1000" in got.reason
+    assert ("r2-a1: the log must be whole before readers see a replay of it: topic flights: retention.ms=1000; topic "
+            "airlines: cleanup.policy=compact") in got.reason
     lost = replace(READY, log_problems=("topic flights: begins at offset 9",), log_lost=True)
     assert isinstance(beside(second(AUDITED), lost), GiveUp)
 
 
 def test_a_deadline_aborts_only_what_has_not_caught_up() -> None:
+    assert isinstance(beside(second(running(), deadline=NOW), seen(0)), Wait)
     late = second(running(), deadline=NOW - 1, created=NOW - 61)
     assert beside(late, seen(0)) == GiveUp(late, State.aborted, "it had not caught up 60 s after its deploy")
     assert isinstance(beside(second(MANUAL, deadline=NOW - 1, caught_up_at=NOW - 2), READY), Wait)
@@ -766,6 +953,7 @@ def test_nobody_is_blamed_without_cause(a: Attempt) -> None:
 
 @pytest.mark.parametrize(("before", "seconds", "near"), [
     pytest.param(((NOW - 30, 40), (NOW - 5, 60)), 30, 1, id="ended here half a minute ago"),
+    pytest.param(((NOW - 60, 40), (NOW - 5, 60)), 60, 1, id="as long ago as it may"),
     pytest.param(((NOW - 90, 40), (NOW - 5, 60)), 90, 0, id="too long ago"),
     pytest.param(((NOW - 9, 60),), None, 0, id="longer than is remembered"),
 ])
@@ -803,6 +991,20 @@ def test_nothing_is_cleaned_up_while_main_is_not_where_it_should_be() -> None:
     assert decide(state, Observation(main={"rows": 7}, main_is_genesis=False), NOW) == Blocked(
         "somebody else moved main of flights: publishing stops here", expected="r1-a1, checkpoint 4: rows=104",
         found="rows=7", next="put main back to the expected snapshots, and it goes on by itself")
+    old = replace(LIVE, state=State.standby, release=3, tip=snapshot(4))
+    state = replace(state, attempts=(shown, other, old))
+    looks = Observation({"r3-a1": seen(7)}, main={"rows": 7}, main_is_genesis=False)
+    assert decide(state, looks, NOW) == Expire(old), "other chores go on"
+
+
+@pytest.mark.parametrize("shown", [4, None])
+def test_checks_of_a_later_release_run_on_what_readers_see_of_the_active_attempt(shown: int | None) -> None:
+    """None: they see another attempt's tables still."""
+    active = replace(LIVE, recheck=True)
+    published = publication(4, attempt=1 if shown else 7)
+    got = step(active, seen(7, publishable=()), published, main=SHOWS_R1, genesis=False)
+    waits = Wait("r1-a1: waiting for the next checkpoint in every table")
+    assert got == (Recheck(active, published) if shown else waits)
 
 
 OWN = second(attempt(), cluster="flights-r2-a1")
@@ -830,8 +1032,29 @@ def test_a_cluster_that_does_not_answer_yet_is_waited_for() -> None:
     assert isinstance(beside(STARTED, Seen(POLICY, unreachable="x")), Wait)
 
 
+LEAVING = running(release=3, job_ids=("c",), cluster="flights-r3-a1", rest="http://room", shadow=True, scheduled=True,
+                  stop=State.aborted)
+
+
+@pytest.mark.parametrize(("other", "waits"), [
+    pytest.param(LEAVING, True, id="a verification makes room"),
+    pytest.param(replace(LEAVING, stop=None), False, id="one that was not told to"),
+    pytest.param(replace(LEAVING, scheduled=False), False, id="a shadow of somebody's own"),
+    pytest.param(replace(LEAVING, shadow=False, scheduled=False), False, id="another candidate that ends"),
+    pytest.param(replace(LEAVING, cluster="", rest=""), False, id="one that has no cluster"),
+])
+def test_a_cluster_is_started_when_a_verification_has_left_its_room(other: Attempt, waits: bool) -> None:
+    state = ProductState("flights", tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (2, 3)), (OWN, other))
+    looks = {"r2-a1": Seen(POLICY, unreachable="x", cluster_gone=True), "r3-a1": seen(status="CANCELLING")}
+    got = decide(state, Observation(looks), NOW)
+    assert got == (Wait("r2-a1: the Flink cluster of r3-a1 ends first; r3-a1: its job is being cancelled") if waits
+                   else StartCluster(OWN))
+
+
 def test_old_snapshots_of_a_live_branch_are_removed_now_and_then() -> None:
-    live = replace(LIVE, tip=snapshot(4), created=NOW - EXPIRY_SECONDS - 1)
+    live = replace(LIVE, tip=snapshot(4), created=NOW - EXPIRY_SECONDS)
+    assert isinstance(beside(second(running()), seen(0), live), Wait)
+    live = replace(live, created=NOW - EXPIRY_SECONDS - 1)
     assert beside(second(running()), seen(0), live) == Expire(live)
     assert isinstance(beside(second(running()), seen(0), replace(live, expired_at=NOW - 1)), Wait)
 
@@ -846,8 +1069,9 @@ def test_old_snapshots_of_a_live_branch_are_removed_now_and_then() -> None:
 def test_what_arrives_between_two_checkpoints_is_no_lag_of_one_that_has_caught_up(
         caught_up_at: float | None, reached: int, expected: bool) -> None:
     """180 records are there now, 100 were there when the checkpoint before was seen; 10 may be missing."""
+    first = Position(0, {"flights": {0: 80}, **REFERENCE}, NOW - 15, {"flights": {0: 80}})
     before = Position(1, {"flights": {0: 89}, **REFERENCE}, NOW - 10, {"flights": {0: 89}})
     last = Position(2, {"flights": {0: 89}, **REFERENCE}, NOW - 5, {"flights": {0: 100}})
     now = Position(3, {"flights": {0: reached}, **REFERENCE}, NOW, {"flights": {0: 180}})
-    attempt = Attempt("flights", 2, 1, 0.0, 2, ("j",), positions=(before, last), caught_up_at=caught_up_at)
+    attempt = Attempt("flights", 2, 1, 0.0, 2, ("j",), positions=(first, before, last), caught_up_at=caught_up_at)
     assert is_near(attempt, now, Seen(POLICY, reference=REFERENCE)) is expected
