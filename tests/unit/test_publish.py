@@ -335,6 +335,20 @@ def test_a_publication_in_part_names_what_can_be_put_back(catalog: Catalog, prod
     }
 
 
+def test_a_publication_in_part_that_is_refused_names_all_that_can_be_put_back(
+        catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    with pytest.raises(KeyboardInterrupt):
+        move(NotSql(catalog, dies_after=2), product, target, genesis)  # type: ignore[arg-type]
+    with pytest.raises(PartlyPublishedError) as e:
+        move(NotSql(catalog), product, {**target, "rejects": 42}, genesis)  # type: ignore[arg-type]
+    assert e.value.message == ("product shop is published in part: snapshot 42 of table shop.rejects cannot be "
+                               "published")
+    assert e.value.next == ("put the others to what is expected, or put back main of orders to snapshot "
+                            f"{genesis['orders']}, main of totals to snapshot {genesis['totals']}; the controller then "
+                            "goes on by itself")
+
+
 def test_without_a_transaction_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     sink(catalog, "rejects", "main", 1)
