@@ -20,8 +20,17 @@ from sqlalchemy.exc import OperationalError
 from jobs.product import Product
 from replay import cleaning, commits, database, lake, pointer, publish, table_changes
 from replay.commits import Fence, no_fence
-from replay.errors import ConflictError, OutcomeUnknownError, PartlyPublishedError, RefusedError, RetryableError
+from replay.errors import (
+    ConfigError,
+    ConflictError,
+    KappaError,
+    OutcomeUnknownError,
+    PartlyPublishedError,
+    RefusedError,
+    RetryableError,
+)
 from replay.settings import Settings
+from replay.storage import StorageError
 from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_all
 
 
@@ -60,6 +69,11 @@ class NotSql:
 def move(catalog: Catalog, product: Product, after: Mapping[str, int], before: Mapping[str, int], *,
          fence: Fence = no_fence, sleep: Callable[[float], None] = lambda _: None) -> None:
     publish.publish(catalog, product, after, before, fence=fence, sleep=sleep)
+
+
+def told(error: KappaError) -> tuple[str, str, str, str]:
+    """All of what people read."""
+    return error.message, error.expected, error.found, error.next
 
 
 def heads(catalog: Catalog, product: Product) -> dict[str, int]:
@@ -103,6 +117,11 @@ def test_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
         "next": "find out who did, put main back to the expected snapshots, then: kappa deploy shop",
     }
     assert heads(catalog, product) == {**genesis, "totals": stranger}
+    another = sink(catalog, "rejects", "main", 1)
+    with pytest.raises(ConflictError) as e:
+        move(catalog, product, target, genesis)
+    assert e.value.expected == f"totals at snapshot {genesis['totals']}, rejects at snapshot {genesis['rejects']}"
+    assert e.value.found == f"totals at snapshot {stranger}, rejects at snapshot {another}"
 
 
 def test_snapshots_of_two_checkpoints_are_refused(catalog: Catalog, product: Product) -> None:
@@ -110,20 +129,38 @@ def test_snapshots_of_two_checkpoints_are_refused(catalog: Catalog, product: Pro
     target["totals"] = sink(catalog, "totals", "r1-a1", 8)
     with pytest.raises(RefusedError) as e:
         move(catalog, product, target, heads(catalog, product))
-    assert e.value.found == "orders: 7, rejects: 7, totals: 8"
+    assert told(e.value) == ("the snapshots of product shop are not of one checkpoint",
+                             "the same checkpoint in every table", "orders: 7, rejects: 7, totals: 8", "")
 
 
-def test_a_table_left_out_is_refused(catalog: Catalog, product: Product) -> None:
-    target = sink_all(catalog, product, "r1-a1", 7)
-    del target["totals"]
-    with pytest.raises(RefusedError, match="published together, or none"):
-        move(catalog, product, target, heads(catalog, product))
+def test_tables_left_out_are_refused(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    together = "all tables of product shop are published together, or none"
+    with pytest.raises(RefusedError) as e:
+        move(catalog, product, {t: s for t, s in target.items() if t != "totals"}, genesis)
+    assert told(e.value) == (together, "snapshots of orders, rejects, totals", "orders, rejects", "")
+    with pytest.raises(RefusedError) as e:
+        move(catalog, product, target, {})
+    assert told(e.value) == (together, "expected of orders, rejects, totals", "none", "")
 
 
 def test_an_unknown_snapshot_is_refused(catalog: Catalog, product: Product) -> None:
     target = {**sink_all(catalog, product, "r1-a1", 7), "totals": 42}
-    with pytest.raises(RefusedError, match=r"snapshot 42 of table shop\.totals cannot be published"):
+    with pytest.raises(RefusedError) as e:
         move(catalog, product, target, heads(catalog, product))
+    assert told(e.value) == ("snapshot 42 of table shop.totals cannot be published",
+                             "a snapshot that the table still has", "none: expired, or another table's",
+                             "kappa deploy shop")
+
+
+def test_tables_that_are_not_there_are_named(catalog: Catalog, product: Product) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+    catalog.drop_table("shop.orders")
+    catalog.drop_table("shop.totals")
+    with pytest.raises(ConfigError) as e:
+        move(catalog, product, target, genesis)
+    assert told(e.value) == ("product shop has no tables yet", "the tables of a deployed product",
+                             "no table orders, totals", "kappa deploy shop")
 
 
 def test_a_crash_before_the_transaction_leaves_main(
@@ -184,8 +221,41 @@ def test_a_catalog_that_stays_away_leaves_the_outcome_unknown(
         raise OperationalError("SELECT", None, Exception("connection refused"))
 
     monkeypatch.setattr(Engine, "connect", away)
-    with pytest.raises(OutcomeUnknownError):
+    with pytest.raises(OutcomeUnknownError) as e:
         move(catalog, product, target, genesis)
+    assert told(e.value) == ("it is not known whether main of product shop was moved", "an answer from the catalog",
+                             "connection refused", "kappa status, then repeat")
+
+
+def test_a_catalog_that_is_back_makes_the_outcome_known(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answer was lost; each look after it sees that nothing was moved."""
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+
+    def busy(_: Catalog, __: str, changes: Callable[[], Any], number: int, *___: Any, **____: Any) -> None:
+        if number == 0:
+            raise OperationalError("COMMIT", None, Exception("connection reset"))
+        changes()
+        raise commits.MovedError("shop.orders got another commit")
+
+    monkeypatch.setattr(commits, "attempt", busy)
+    with pytest.raises(RetryableError, match="its tables are busy"):
+        move(catalog, product, target, genesis)
+
+
+def test_a_file_that_cannot_be_written_is_not_waited_for(
+        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("the disk is full", expected="1 MB", found="none", next="make room")
+
+    slept: list[float] = []
+    monkeypatch.setattr(commits, "attempt", full)
+    with pytest.raises(StorageError) as e:
+        move(catalog, product, target, genesis, sleep=slept.append)
+    assert told(e.value) == ("main of product shop could not be moved: the disk is full", "1 MB", "none", "make room")
+    assert slept == []
 
 
 def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,9 +264,14 @@ def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: 
     def busy(*_: Any) -> None:
         raise commits.MovedError("shop.orders got another commit")
 
+    slept: list[float] = []
     monkeypatch.setattr(commits, "_swap_pointers", busy)
-    with pytest.raises(RetryableError, match="its tables are busy"):
-        move(catalog, product, target, genesis)
+    with pytest.raises(RetryableError) as e:
+        move(catalog, product, target, genesis, sleep=slept.append)
+    assert told(e.value) == ("main of product shop could not be moved: its tables are busy",
+                             "no other commit during one of 30 attempts", "shop.orders got another commit",
+                             "repeat the command")
+    assert slept == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, *[0.5] * 23]
     assert heads(catalog, product) == genesis
 
 
