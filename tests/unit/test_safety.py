@@ -78,8 +78,9 @@ def test_the_logs_name_in_a_text_is_none(product: Product, text: str) -> None:
 
 
 def test_an_order_of_rows_is_refused_where_it_stands(product: Product) -> None:
-    (problem,) = statements(product, rows="SELECT a FROM orders\nORDER BY a")
-    assert (problem.line, problem.construct) == (2, "ORDER BY")
+    for rows in ("SELECT a FROM orders\nORDER BY a", "SELECT UPPER(TRIM(a)) AS a FROM orders\nORDER BY a"):
+        (problem,) = statements(product, rows=rows)
+        assert (problem.line, problem.construct) == (2, "ORDER BY")
     for text in ("SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY `at`) AS n FROM orders",
                  "SELECT `order` AS a FROM orders", "SELECT a FROM (SELECT a FROM orders ORDER BY a)"):
         assert statements(product, rows=text) == []
@@ -150,7 +151,8 @@ def test_functions_are_of_the_modules_that_a_release_is_archived_with(tmp_path: 
 def test_settings_that_may_decide_rows_are_refused(tmp_path: Path, setting: str) -> None:
     made = write(tmp_path, settings={**SAFE, "flink": {setting: "x", "state.backend.type": "rocksdb"}})
     (problem,) = check_statements(made)
-    assert (problem.file, problem.construct) == (str(tmp_path / "product.yaml"), f"flink setting {setting}")
+    assert (problem.file, problem.line) == (str(tmp_path / "product.yaml"), 0)
+    assert problem.construct == f"flink setting {setting}"
     assert problem.instead.startswith("nothing, or a setting that decides no row (d")
 
 
@@ -283,9 +285,12 @@ def test_windows_are_of_event_time_and_have_an_end(product: Product, operator: s
     assert refused(product, now) == [(f"{operator} in processing time", LOG_CLOCK)]
     session = node(operator, EVENTS, windowing={"window": {"type": "SessionWindow"}, "isRowtime": True}, **extra)
     assert refused(product, session) == []
-    assert [c for c, _ in refused(in_zone(product, "America/New_York"), session)] == [
-        "a session window on a clock that is set, where an hour is missing or there twice"]
+    assert refused(in_zone(product, "America/New_York"), session) == [ON_A_CLOCK_THAT_IS_SET]
     assert refused(in_zone(product, "Asia/Tokyo"), session) == []
+
+
+ON_A_CLOCK_THAT_IS_SET = ("a session window on a clock that is set, where an hour is missing or there twice",
+                          "time_zone: UTC, or another zone whose clocks are never set")
 
 
 SESSION = {"window": {"type": "SessionWindow"}, "isRowtime": True, "strategy": "TimeAttribute"}
@@ -343,8 +348,16 @@ def test_windows_of_the_old_syntax(product: Product, window: dict[str, Any], con
 @pytest.mark.parametrize("window", [{"kind": "SESSION"}, {"type": "SessionGroupWindow"}])
 def test_sessions_of_the_old_syntax_need_a_clock_that_is_never_set(product: Product, window: dict[str, Any]) -> None:
     found = refused(in_zone(product, "Europe/Berlin"), node("group-window-aggregate", EVENTS, window=window))
-    assert [c for c, _ in found] == [
-        "a session window on a clock that is set, where an hour is missing or there twice"]
+    assert found == [ON_A_CLOCK_THAT_IS_SET]
+
+
+@pytest.mark.parametrize("window", [{"kind": "SLIDE"}, {"type": "SlidingGroupWindow"}, {"kind": "hop"}])
+def test_hops_of_the_old_syntax_need_a_clock_that_is_never_set(product: Product, window: dict[str, Any]) -> None:
+    last = node("group-window-aggregate", EVENTS, window=window)
+    assert refused(product, last) == []
+    assert refused(in_zone(product, "Europe/Berlin"), last) == [
+        ("GROUP BY HOP(…), which counts wrongly where clocks are set",
+         "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end")]
 
 
 @pytest.mark.parametrize(("group", "construct"), [
@@ -357,6 +370,57 @@ def test_sessions_of_the_old_syntax_need_a_clock_that_is_never_set(product: Prod
 def test_ranges(product: Product, group: dict[str, Any], construct: str | None) -> None:
     found = refused(product, node("over-aggregate", EVENTS, overSpec={"groups": [group]}))
     assert [c for c, _ in found] == ([construct] if construct else [])
+
+
+def test_a_range_has_an_order_of_one_column(product: Product) -> None:
+    def ordered(*by: int) -> Node:
+        order = {"fields": [{"index": i} for i in by]}
+        bounded = {"isRows": False, "lowerBound": {"kind": "BOUNDED_WINDOW"}, "orderBy": order}
+        return node("over-aggregate", EVENTS, overSpec={"groups": [bounded]})
+
+    assert refused(product, ordered(1)) == []
+    [(construct, _)] = refused(product, ordered(1, 2))
+    assert construct == "OVER (… ORDER BY several columns), which Flink cannot run"
+
+
+@pytest.mark.parametrize(("call", "little"), [(agg("SUM", 3), True), ({**agg("SUM", 3), "distinct": True}, False)])
+def test_a_sum_of_all_rows_before_keeps_a_figure_and_a_distinct_one_every_value(
+        tmp_path: Path, call: dict[str, Any], little: bool) -> None:
+    product = write(tmp_path, settings=changed(
+        SAFE, lambda s: s["topics"]["orders"].update(keyed_by=["a"], identity=[])))
+    last = node("over-aggregate", EVENTS, overSpec={"partition": {"fields": [0]}, "groups": [{
+        "isRows": True, "lowerBound": {"kind": "UNBOUNDED_PRECEDING"}, "aggCalls": [call]}]})
+    assert refused(product, last) == ([] if little else [
+        ("OVER without a lower bound", "RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW: its state is bounded")])
+
+
+WITHIN = ("MATCH_RECOGNIZE without WITHIN", "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever")
+SKIP = ("AFTER MATCH SKIP TO a variable, which fails the job", "SKIP PAST LAST ROW, or SKIP TO NEXT ROW")
+EQUAL = ("MATCH_RECOGNIZE in an order that rows may be equal in",
+         "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run")
+
+
+@pytest.mark.parametrize(("order", "spec", "expected"), [
+    pytest.param([1, 2, 3], {"interval": "1"}, [], id="safe"),
+    pytest.param([1, 2, 3], {"interval": "1", "after": {"value": "SKIP_PAST_LAST_ROW"}}, [], id="past the last row"),
+    pytest.param([1, 2, 3], {"interval": "1", "after": {"value": "SKIP_TO_NEXT_ROW"}}, [], id="to the next row"),
+    pytest.param([1, 2, 3], {"interval": "1", "after": {"value": "A"}}, [SKIP], id="to a variable"),
+    pytest.param([1, 2, 3], {}, [WITHIN], id="without an end"),
+    pytest.param([1], {"interval": "1"}, [EQUAL], id="by time alone"),
+    pytest.param([1], {"after": {"value": "A"}}, [WITHIN, SKIP, EQUAL], id="all of it"),
+])
+def test_patterns(product: Product, order: Sequence[int], spec: dict[str, Any],
+                  expected: list[tuple[str, str]]) -> None:
+    last = node("match", EVENTS, matchSpec={"orderBy": {"fields": [{"index": i} for i in order]}, **spec})
+    assert refused(product, last) == expected
+
+
+def test_the_rows_of_a_key_that_are_in_one_partition_are_in_order(tmp_path: Path) -> None:
+    product = write(tmp_path, settings=changed(
+        SAFE, lambda s: s["topics"]["orders"].update(keyed_by=["a"], identity=[])))
+    last = node("match", EVENTS, matchSpec={
+        "partition": {"fields": [0]}, "orderBy": {"fields": [{"index": 1}]}, "interval": "1"})
+    assert refused(product, last) == []
 
 
 def test_every_range_is_looked_at(product: Product) -> None:
@@ -382,8 +446,9 @@ def rank(*names: str, spec: str = "orderBy") -> Node:
     (rank("at"), False), (rank("at", "log_offset"), False), (rank("a", "log_partition"), False), (rank(), False),
 ])
 def test_rows_of_a_top_n_are_never_equal(product: Product, last: Node, safe: bool) -> None:
-    assert [c for c, _ in refused(product, last)] == ([] if safe else [
-        "a Top-N whose rows may be equal in its order"])
+    assert refused(product, last) == ([] if safe else [
+        ("a Top-N whose rows may be equal in its order", "further columns in ORDER BY, up to log_partition, "
+         "log_offset: of equal rows, which come first depends on the run")])
 
 
 def top(before: Node, order: Sequence[int], by: Sequence[int] = ()) -> Node:
@@ -402,8 +467,9 @@ COUNTS = aggregate(EVENTS, 0, 2, calls=[agg("COUNT", 1)])
     (top(node("correlate", COUNTS, functionCall={"systemName": "$UNNEST_ROWS$1"}), [2, 0, 1]), False),
 ])
 def test_rows_of_a_window_are_told_apart_by_all_that_it_groups_by(product: Product, last: Node, safe: bool) -> None:
-    assert [c for c, _ in refused(product, last)] == ([] if safe else [
-        "a Top-N whose rows may be equal in its order"])
+    assert refused(product, last) == ([] if safe else [
+        ("a Top-N whose rows may be equal in its order", "further columns in ORDER BY, up to everything that its rows "
+         "are grouped by, and their window: of equal rows, which come first depends on the run")])
 
 
 def test_a_place_in_one_of_several_topics_is_told_with_its_topic(product: Product) -> None:
@@ -447,10 +513,10 @@ def test_a_column_that_is_only_called_log_offset_tells_no_rows_apart(product: Pr
 
 def test_of_rows_of_one_time_none_is_the_first(tmp_path: Path) -> None:
     product = write(tmp_path, settings=changed(SAFE, lambda s: s["topics"]["orders"].update(identity=["a"])))
-    first = "the first or the last row of a window by time alone"
+    first = ("the first or the last row of a window by time alone",
+             "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run")
     for keys, expected in (([0], []), ([0, 2], []), ([2], [first]), ([], [first])):
-        last = node("window-deduplicate", EVENTS, partitionKeys=keys)
-        assert [c for c, _ in refused(product, last)] == expected
+        assert refused(product, node("window-deduplicate", EVENTS, partitionKeys=keys)) == expected
 
 
 # --- look-ups and versions
@@ -528,19 +594,36 @@ def test_a_window_holds_events_back(tmp_path: Path, held: Node) -> None:
     assert [c for c, _ in refused(product, lookup(calc(EVENTS, a=ref(0))))] == [WAIT]
 
 
+def test_a_lookup_in_several_topics_names_them_all(tmp_path: Path) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        for name in ("shops", "rates"):
+            settings["topics"][name] = {"role": "dimension", "key": ["a"], "time": "at", "allowed_lateness": "1h"}
+        settings["topics"]["orders"].update(once="topic")
+        settings["lookups"] = {"around": {"shop": "shops", "rate": "rates"}}
+
+    product = write(tmp_path, settings=changed(SAFE, change))
+    assert refused(product, lookup(EVENTS, "around_at")) == [
+        ("a look-up in rates, shops of events that no window has held back",
+         "identity for the events, which the source then holds for their lateness; or the look-up behind a window")]
+
+
 def test_a_reference_is_read_before_the_events(tmp_path: Path) -> None:
     assert refused(versions(tmp_path, role="reference", identity=[]), lookup(EVENTS)) == []
 
 
 def test_de_duplication_without_a_window(tmp_path: Path) -> None:
     product = versions(tmp_path)
-    assert [c for c, _ in refused(product, node("deduplicate", lookup(EVENTS)))] == [
-        "a de-duplication of events without a window"]
+    assert refused(product, node("deduplicate", lookup(EVENTS))) == [
+        ("a de-duplication of events without a window",
+         "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time>, "
+         "log_partition, log_offset) on a TUMBLE")]
     latest, windowed = (node("deduplicate", shops) for shops in (
         scan("shops", "a"), node("window-rank", scan("shops", "log_partition", "log_offset"), sortSpec={
             "fields": [{"index": 0}, {"index": 1}]})))
-    assert [c for c, _ in refused(product, node("temporal-join", EVENTS, latest))] == [
-        "the latest version of records that are not in order of time"]
+    assert refused(product, node("temporal-join", EVENTS, latest)) == [
+        ("the latest version of records that are not in order of time",
+         "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or a de-duplication in a "
+         "window of the version's time first: which of two partitions is read first depends on the run")]
     assert refused(product, node("temporal-join", EVENTS, windowed)) == []
     reference = versions(tmp_path, role="reference")  # which of two partitions is read first depends on the run, too
     assert [c for c, _ in refused(reference, node("temporal-join", EVENTS, latest))] == [
@@ -718,6 +801,19 @@ def test_sums_that_wrap_around(product: Product, to: str) -> None:
         (f"SUM of {to.split()[0]}, which wraps around where it is too large", "SUM(CAST(a AS BIGINT))")]
     for name in ("AVG", "MAX", "COUNT"):
         assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)])) == []
+
+
+@pytest.mark.parametrize("name", ["SUM", "SUM0", "AVG"])
+def test_sums_of_decimals_that_may_have_more_digits_than_there_are(product: Product, name: str) -> None:
+    def of_digits(digits: int) -> Node:
+        before = calc(EVENTS, a=ref(0))
+        typed = Node(before.type, {**before.body, "outputType": f"ROW<`a` DECIMAL({digits}, 2)>"}, before.inputs)
+        return aggregate(typed, calls=[agg(name, 0, "DECIMAL(38, 2)")])
+
+    assert refused(product, of_digits(26)) == []
+    assert refused(product, of_digits(27)) == [
+        (f"{name} of DECIMAL(27, 2), which depends on the order of arrival where it is too large",
+         f"{name}(CAST(a AS DECIMAL(26, …)))")]
 
 
 @pytest.mark.parametrize("name", ["COUNT", "MIN", "MAX", "AVG", "VAR_POP"])
