@@ -797,8 +797,9 @@ def test_sums_that_are_rounded(product: Product, name: str, to: str) -> None:
 
 @pytest.mark.parametrize("to", ["TINYINT", "SMALLINT NOT NULL", "INT", "INT NOT NULL"])
 def test_sums_that_wrap_around(product: Product, to: str) -> None:
-    assert refused(product, aggregate(EVENTS, 0, calls=[agg("SUM", 0, to)])) == [
-        (f"SUM of {to.split()[0]}, which wraps around where it is too large", "SUM(CAST(a AS BIGINT))")]
+    for name in ("SUM", "SUM0"):
+        assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)])) == [
+            (f"{name} of {to.split()[0]}, which wraps around where it is too large", f"{name}(CAST(a AS BIGINT))")]
     for name in ("AVG", "MAX", "COUNT"):
         assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)])) == []
 
