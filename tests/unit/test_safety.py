@@ -217,14 +217,20 @@ def test_no_plan_at_all(product: Product) -> None:
 
 def test_a_topic_that_is_read_twice(product: Product) -> None:
     second = sink(scan("orders", "a"), "sums")
-    assert [p.construct for p in check_plan(product, (sink(EVENTS), REJECTS, second))] == [
-        "topic orders is read 2 times"]
+    assert list(check_plan(product, (sink(EVENTS), REJECTS, second))) == [Problem(
+        str(product.folder / "product.yaml"), 0, "topic orders is read 2 times",
+        "one view in views.sql that all outputs read, with the columns that they all need")]
 
 
 def test_a_watermark_behind_the_source(product: Product) -> None:
     behind = node("watermark-assigner", scan("orders", "a", pushed=False))
-    found = [c for c, _ in [(p.construct, p) for p in check_plan(product, (sink(behind),))]]
-    assert found == ["the watermark of orders is not taken inside the source, per partition", "watermark-assigner"]
+    inside, assigner = check_plan(product, (sink(behind),))
+    assert inside == Problem(
+        str(product.folder / "product.yaml"), 0,
+        "the watermark of orders is not taken inside the source, per partition",
+        "a time from the schema's columns and the log's, without Python: then the watermark is taken in the source, "
+        "per partition")
+    assert assigner.construct == "watermark-assigner"
 
 
 @pytest.mark.parametrize("operator", [
@@ -272,8 +278,15 @@ def test_safe_operators(product: Product, last: Node) -> None:
 @pytest.mark.parametrize("changes", [["INSERT", "UPDATE_AFTER"], ["INSERT", "UPDATE_BEFORE", "UPDATE_AFTER", "DELETE"],
                                      ["UPSERT"]])
 def test_an_update_stream_into_a_table(product: Product, changes: Sequence[str]) -> None:
-    found = [p.construct for p in check_plan(product, (sink(EVENTS, "rows", changes), REJECTS))]
-    assert found == [f"an update stream ({', '.join(changes)}) into append-only table rows"]
+    [found] = check_plan(product, (sink(EVENTS, "rows", changes), REJECTS))
+    assert (found.construct, found.instead) == (
+        f"an update stream ({', '.join(changes)}) into append-only table rows",
+        "a window: GROUP BY window_start, window_end, or a de-duplication in a window")
+
+
+def test_of_an_update_stream_only_the_cause_is_told(product: Product) -> None:
+    last = sink(node("group-aggregate", EVENTS), "rows", ["INSERT", "UPDATE_AFTER"])
+    assert [p.construct for p in check_plan(product, (last, REJECTS))] == ["group-aggregate"]
 
 
 @pytest.mark.parametrize("operator", [
@@ -904,6 +917,8 @@ def test_what_outputs_share_is_shown_in_views(tmp_path: Path) -> None:
     both = (sink(NOW, "rows"), sink(NOW, "more"), REJECTS)
     assert located(product, *both) == [("rows.sql", 0)]
     product.views_sql.write_text("CREATE VIEW v AS\nSELECT NOW() AS a FROM orders")
+    assert located(product, *both) == [("views.sql", 2)]
+    product.select_sql("rows").write_text("SELECT NOW() AS a FROM v")
     assert located(product, *both) == [("views.sql", 2)]
     product.select_sql("more").write_text("SELECT a,\nNOW() AS b FROM v")
     assert located(product, sink(EVENTS, "rows"), sink(calc(EVENTS, b=call("NOW")), "more"), REJECTS) == [
