@@ -66,11 +66,16 @@ def diff(settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: 
     now = min(clock.at_position(side.product, side.covered, reader) for side in (old, new))
     settled = _settled(old, new, position, now, reader)
     product = new.product.name
-    with query.open_schemas(settings, product, {OLD: old.snapshots, NEW: new.snapshots}) as connection:
-        set_bounds(connection, position, settled)
-        tables = tuple(
-            TableMatch(connection, how, _last_begin(old, new, now, how.window_seconds), samples).result()
-            if not how.not_compared else _left_out(how) for how in comparisons(old.product, new.product))
+
+    def compared(times: int) -> tuple[TableDiff, ...]:
+        schemas = {OLD: old.snapshots, NEW: new.snapshots}
+        with query.open_schemas(settings, product, schemas, times=times) as connection:
+            set_bounds(connection, position, settled)
+            return tuple(
+                TableMatch(connection, how, _last_begin(old, new, now, how.window_seconds), samples).result()
+                if not how.not_compared else _left_out(how) for how in comparisons(old.product, new.product))
+
+    tables = query.with_more_memory(settings, compared)
     reached = dt.datetime.fromtimestamp(now / 1000, dt.UTC) if math.isfinite(now) else None
     return DiffReport(product, old.name, new.name, position, reached, tables)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.problem import nearest
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from jobs.product import Product
 
 
+_T = TypeVar("_T")
+
 _SORTING_MB = 96
 _COMPARING_MB = 128
-_COLUMN_MB = 8
-"""What reading a column of Parquet takes at most: a page and a dictionary, packed and unpacked. 10 columns with other
-values in each row and 10 of a thousand values each took 96 MB together."""
+_COLUMN_MB = 4
+"""What reading a column of Parquet takes: a page and a dictionary, packed and unpacked; up to twice as much where each
+row has another value. 10 columns of such values and 10 of a thousand values each took 96 MB together."""
 _BESIDE_MB = 48
 """What comparing rows takes while they are read."""
+_TIMES = (1, 2, 4)
+"""As much memory is tried, where the settings do not say how much."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,11 @@ def open_tables(settings: Settings, product: str, snapshots: Mapping[str, int] |
 
 @contextmanager
 def open_schemas(settings: Settings, product: str, schemas: Mapping[str, Mapping[str, int] | None], *,
-                 memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """As `open_tables`, with a schema of views for each set of snapshots (None: as published). The first is in use."""
+                 memory_mb: int | None = None, times: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `open_tables`, with a schema of views for each set of snapshots (None: as published). The first is in use.
+
+    `times`: as much memory, where the settings do not say how much.
+    """
     from replay.duck import connect, reach  # here: whoever only asks a sandbox needs no DuckDB
 
     at = {schema: places(settings, product, snapshots) for schema, snapshots in schemas.items()}
@@ -97,7 +104,8 @@ def open_schemas(settings: Settings, product: str, schemas: Mapping[str, Mapping
         for schema, tables in at.items():
             _create_views(connection, product, schema, tables)
         connection.execute(f'USE "{next(iter(schemas))}"')
-        memory = settings.queries.audit_memory_mb or memory_mb or comparing_mb(_columns(connection, schemas))
+        wanted = memory_mb or comparing_mb(_columns(connection, schemas))
+        memory = settings.queries.audit_memory_mb or wanted * times
         connection.execute(f"SET memory_limit = '{memory}MiB'")
         connection.execute("SET threads = 1")  # each would take as much memory as the other to read the same columns
         connection.execute("SET preserve_insertion_order = false")
@@ -109,6 +117,24 @@ def open_schemas(settings: Settings, product: str, schemas: Mapping[str, Mapping
         connection.execute("SET lock_configuration = true")
         with _in_words(settings, memory):
             yield connection
+
+
+def with_more_memory(settings: Settings, work: Callable[[int], _T]) -> _T:
+    """What a work with `open_schemas` returns, begun again with several times the memory while that is too little."""
+    *more, most = _TIMES if settings.queries.audit_memory_mb is None else (1,)
+    for times in more:
+        try:
+            return work(times)
+        except RefusedError as e:
+            if not _too_little_memory(e):
+                raise
+    return work(most)
+
+
+def _too_little_memory(error: KappaError) -> bool:
+    import duckdb
+
+    return isinstance(error.__cause__, duckdb.OutOfMemoryException)
 
 
 def comparing_mb(columns: int) -> int:

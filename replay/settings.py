@@ -109,8 +109,9 @@ class QuerySettings(BaseModel):
     """For what does not fit into memory, below `$KAPPA_HOME/spill`."""
     audit_memory_mb: int | None = Field(default=None, ge=64)
     """Of DuckDB in audits, diffs and the default checks: what does not fit is spilled, without a limit of disk. None:
-    96 for audits, more from 144 million records on (`query.sorting_mb`), otherwise 128, more for rows of more than ten
-    columns (`query.comparing_mb`). Python and its libraries come on top."""
+    96 for audits, more from 144 million records on (`query.sorting_mb`), otherwise 128, more for rows of more than
+    twenty columns (`query.comparing_mb`), and for a diff up to four times as much where that is too little. Python and
+    its libraries come on top."""
 
     storage: Options = Field(default_factory=dict)
     """What is other than in `storage` for reading tables in an object store: keys that only read, such as

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from jobs.product import Product, Window
 from replay import lake, table_changes
 from replay.diff import Change, DiffReport, Side, TableDiff, diff
 from replay.errors import RefusedError
+from replay.matching import TableMatch
 from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 
@@ -326,3 +328,20 @@ def test_an_unknown_position_is_refused(case: Case) -> None:
         diff(case.settings, Side("r1-a1", case.old_product, {}, {"orders": {0: 1}}),
              Side("r2-a1", case.new_product, {}, {}), reader=case.log)
     assert (e.value.message, e.value.found) == ("the position of r1-a1 is not known", "none of colours, shops")
+
+
+def test_a_diff_whose_memory_is_too_little_gets_more(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.old["orders"] = [order(1, offset=0)]
+    case.new["orders"] = [order(1, offset=0, amount=2.0)]
+    found, compare = [], TableMatch.result
+
+    def result(match: TableMatch) -> TableDiff:
+        found.append(match.connection.execute("SELECT current_setting('memory_limit')").fetchone())
+        if len(found) == 2:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block")
+        return compare(match)
+
+    monkeypatch.setattr(TableMatch, "result", result)
+    report = case.diff()
+    assert of(report, "orders").changed == 1
+    assert found == [("128.0 MiB",)] * 2 + [("256.0 MiB",)] * len(report.tables)

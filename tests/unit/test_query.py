@@ -12,7 +12,7 @@ from pyiceberg.types import LongType, NestedField, StringType, StructType
 from jobs.product import Product
 from replay import lake, table_changes
 from replay.errors import ConfigError, RefusedError
-from replay.query import open_tables, query, sorting_mb
+from replay.query import open_schemas, open_tables, query, sorting_mb, with_more_memory
 from replay.sandbox import At
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, publish, sink, sink_all
@@ -113,6 +113,35 @@ def test_our_own_work_has_a_limit_of_memory_and_names_it(settings: Settings, pro
     assert e.value.next == "set queries.audit_memory_mb to 256 in config.yaml, then repeat it"
 
 
+@pytest.mark.parametrize(("given", "tried"), [(None, [128, 256, 512]), (100, [100])], ids=["by itself", "as it says"])
+def test_memory_that_is_too_little_is_raised_unless_it_was_given(
+        settings: Settings, product: Product, given: int | None, tried: list[int]) -> None:
+    limited = settings.model_copy(update={"queries": settings.queries.model_copy(update={"audit_memory_mb": given})})
+    found = []
+
+    def work(times: int) -> None:
+        with open_schemas(limited, "shop", {"old": None}, times=times) as connection:
+            found.append(connection.execute("SELECT current_setting('memory_limit')").fetchone())
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block")
+
+    with pytest.raises(RefusedError) as e:
+        with_more_memory(limited, work)
+    assert found == [(f"{mb}.0 MiB",) for mb in tried]
+    assert e.value.next == f"set queries.audit_memory_mb to {2 * tried[-1]} in config.yaml, then repeat it"
+
+
+def test_no_other_error_begins_anything_again(settings: Settings) -> None:
+    tried = []
+
+    def work(times: int) -> None:
+        tried.append(times)
+        raise RefusedError("no")
+
+    with pytest.raises(RefusedError, match="no"):
+        with_more_memory(settings, work)
+    assert tried == [1]
+
+
 def test_the_limit_grows_with_the_columns_that_are_read_unless_it_is_given(settings: Settings, catalog: Catalog,
                                                                           product: Product) -> None:
     with catalog.load_table(("shop", "orders")).update_schema() as update:
@@ -121,7 +150,7 @@ def test_the_limit_grows_with_the_columns_that_are_read_unless_it_is_given(setti
         update.add_column("nested", StructType(NestedField(100, "a", LongType()), NestedField(101, "b", LongType())))
     columns = len(catalog.load_table(("shop", "orders")).schema().fields) + 1  # a struct of two
     given = settings.model_copy(update={"queries": settings.queries.model_copy(update={"audit_memory_mb": 100})})
-    for of, asked_for, expected in ((settings, None, f"{48 + 8 * columns}.0 MiB"), (settings, 96, "96.0 MiB"),
+    for of, asked_for, expected in ((settings, None, f"{48 + 4 * columns}.0 MiB"), (settings, 96, "96.0 MiB"),
                                     (given, None, "100.0 MiB"), (given, 96, "100.0 MiB")):
         with open_tables(of, "shop", memory_mb=asked_for) as connection:
             assert connection.execute("SELECT current_setting('memory_limit')").fetchone() == (expected,)
