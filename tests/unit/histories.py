@@ -450,6 +450,8 @@ class History:
             if self.at_rest():
                 return
         state = self.store.load("flights")
+        if left := self.left(state):
+            raise BrokenError(f"left behind: {left}")
         pass_ = self.controllers[0].loop.run_once("flights")
         raise BrokenError(f"not at rest: {pass_.step}; {[(a.name, a.state, a.stop, a.error) for a in state.attempts]}")
 
@@ -469,10 +471,11 @@ class History:
             and not any(a.stop or a.promote for a in state.live)
             and sorted(j.branch for j in world.jobs.values() if j.runs) == sorted(a.name for a in state.live)
             and (state.active is None or (state.active.name == name and bool(at_end))))
-        if rests and (left := [f for a in state.attempts if a.cleaned
-                               for f in leftovers(world, a, adrift=self.adrift)]):
-            raise BrokenError(f"left behind: {left}")
-        return rests
+        return rests and not self.left(state)
+
+    def left(self, state: ProductState) -> list[str]:
+        """What there is of cleaned attempts: what readers saw until a switch goes with what is expired next."""
+        return [f for a in state.attempts if a.cleaned for f in leftovers(self.world, a, adrift=self.adrift)]
 
 
 def run(seed: int) -> Counter[str]:
