@@ -84,6 +84,7 @@ def test_all_tables_move(catalog: Catalog, product: Product) -> None:
     target = sink_all(catalog, product, "r1-a1", 7)
     move(catalog, product, target, heads(catalog, product))
     assert lake.published(catalog, product) == lake.Published(target, JOB, 7)
+    assert catalog.load_table("shop.orders").properties["write.metadata.delete-after-commit.enabled"] == "true"
 
 
 def test_publishing_again_does_nothing(catalog: Catalog, product: Product) -> None:

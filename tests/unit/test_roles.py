@@ -144,8 +144,9 @@ def test_a_controller_without_its_role_is_told_so(
         controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
     one, two = sink_all(job, product, BRANCH, 1), sink_all(job, product, BRANCH, 2)
     publish(controller, product, one)
-    with pytest.raises(RefusedError, match="the Iceberg catalog does not permit this"):
+    with pytest.raises(RefusedError, match="the Iceberg catalog does not permit this") as e:
         publish_from(job, product, two, one)
+    assert e.value.expected == "a role with the privileges for it at the catalog"
     assert main(reader, product) == main(controller, product) == one
 
 
