@@ -112,7 +112,7 @@ class CommandClusters:
             raise _told(done.stdout) or _told(done.stderr) or RefusedError(
                 "the program for Flink clusters failed", expected=f"exit code 0 of: {self._says(arguments)}",
                 found=f"exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}",
-                next="mend what it says, then the same again")
+                next="fix the problem and retry")
         return _last_line(done.stdout)
 
     def _says(self, arguments: Sequence[str]) -> str:

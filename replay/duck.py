@@ -107,5 +107,5 @@ def _extension(name: str) -> Path:
     if not file.is_file():
         raise ConfigError(f"DuckDB's extension {name} is not installed",
                           expected=f"duckdb-extension-{name}=={duckdb.__version__} from PyPI", found=f"no file {file}",
-                          next="uv sync")
+                          next="make install")
     return file

@@ -155,8 +155,8 @@ def _nothing_to_roll_back_to(state: ProductState) -> RefusedError:
 
 def _deploy_again(state: ProductState, attempt: Attempt) -> str:
     fingerprint = state.release(attempt.release).fingerprint
-    return (f"kappa deploy {state.product} --from $KAPPA_HOME/releases/{state.product}/{fingerprint}/product  "
-            f"(replays {attempt.name}'s release)")
+    folder = f"${{KAPPA_HOME:-.kappa}}/releases/{state.product}/{fingerprint}/product"
+    return f"kappa deploy {state.product} --from {folder}  (replays {attempt.name}'s release)"
 
 
 def _from(state: ProductState) -> str:

@@ -40,7 +40,9 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
             follow = Follow(loop, world, target, shown)
             done = follow.until(todo.attempt, lambda a, s: deploying.finished(a, s, target)) if wait else todo.attempt
     except KeyboardInterrupt:
-        out.print(f"\nleft alone: the job goes on. Follow it again with: kappa deploy {request.name}", markup=False)
+        source = f" --from {request.source}" if request.source else ""
+        out.print("\ndetached; the job keeps running. Follow it again with: "
+                  f"kappa deploy {request.name}{source}", markup=False)
         raise typer.Exit(130) from None
     state = store.load(request.name)
     if done.state is State.active:

@@ -246,7 +246,7 @@ def load_settings(home: Path | None = None) -> Settings:
         where = ".".join(str(p) for p in first["loc"])
         raise ConfigError(
             f"{path} is wrong" + (f" at '{where}'" if where else ""), expected=first["msg"], found=_found(first),
-            next=f"mend {path}, or delete it and run: kappa up",
+            next=f"fix {path}; or, if kappa up wrote it, run: kappa up",
         ) from None
     _refuse_references(path, found)
     return found

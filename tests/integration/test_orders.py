@@ -291,7 +291,7 @@ def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(stack: RunningStack, 
         with stack.kappa.start("deploy", "parted", "--from", str(source)) as deploy:
             said = _interrupt_after(deploy, "replaying from offset zero")
         assert deploy.returncode == 130, said
-        assert "left alone: the job goes on. Follow it again with: kappa deploy parted" in said
+        assert f"detached; the job keeps running. Follow it again with: kappa deploy parted --from {source}" in said
         again = stack.kappa("deploy", "parted", "--from", str(source), "--timeout", "180")
         assert re.search(r"parted r1-a1 .* (is under way: following it|is active already)", again.stdout + again.stderr)
         (attempt,) = stack.kappa.json("attempts", "parted")

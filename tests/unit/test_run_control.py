@@ -9,6 +9,7 @@ from control_steps import begin, turn, want
 from control_world import Clock, FakeWorld
 
 from replay import intents
+from replay.errors import RefusedError
 from replay.loop import Loop
 from replay.model import Check, State, Tables
 from replay.run_control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
@@ -67,3 +68,18 @@ def test_what_is_waited_for_no_longer_than_a_moment_is_not_told(
         clock.time += 1
         telling.waits(("another controller is at work", "waiting for the next checkpoint")[second % 2])
     assert said == []
+
+
+def test_a_release_that_ended_is_deployed_again_by_a_command_of_any_shell(
+        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+    """`KAPPA_HOME` need not be set: kappa takes `.kappa` then, and so does the command."""
+    begin(loop, world)
+    turn(loop, world, clock, 30)
+    begin(loop, world, release=2)
+    turn(loop, world, clock, 30)
+    want(loop, lambda s: intents.retire(s, "r1"))
+    state = turn(loop, world, clock, 30)
+    with pytest.raises(RefusedError) as e:
+        intents.rollback(state, None)
+    folder = f"${{KAPPA_HOME:-.kappa}}/releases/flights/{state.release(1).fingerprint}/product"
+    assert e.value.next == f"kappa deploy flights --from {folder}  (replays r1-a1's release)"

@@ -61,5 +61,6 @@ def test_what_is_no_version_is_refused(tmp_path: Path, version: object) -> None:
 def test_a_file_without_fields_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml holds no settings"):
         load_settings(written(tmp_path, ["kafka"]))
-    with pytest.raises(ConfigError, match=r"config\.yaml is wrong at"):
+    with pytest.raises(ConfigError, match=r"config\.yaml is wrong at") as e:
         load_settings(written(tmp_path, None))
+    assert e.value.next == f"fix {tmp_path}/config.yaml; or, if kappa up wrote it, run: kappa up"
