@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import StagedTable
 from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate
 
 from jobs.product import Product
@@ -141,6 +142,31 @@ def test_who_waits_for_nobody_keeps_others_of_the_product_out(catalog: SqlCatalo
     commits.attempt(catalog, "shop", look, commits._PATIENCE)
     assert refused == ["database is locked"]
     other.dispose()
+
+
+@pytest.mark.parametrize("number", [0, commits._PATIENCE], ids=["beside others", "alone"])
+def test_pointers_of_readers_own_follow_in_the_same_transaction(
+        catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """What is tidied up behind them may fail: what is committed is committed."""
+    shown: list[Any] = []
+    tidied: list[str] = []
+
+    def show(of: SqlCatalog, connection: sa.Connection, staged: Sequence[StagedTable]) -> None:
+        assert of is catalog and connection.in_transaction()
+        shown.extend((t.name(), t.metadata.properties["a"]) for t in staged)
+
+    def tidy(of: SqlCatalog, name: str) -> None:
+        assert of is catalog
+        tidied.append(name)
+        raise OSError("not now")
+
+    monkeypatch.setattr(commits.readers, "show", show)
+    monkeypatch.setattr(commits.readers, "tidy", tidy)
+    commits.attempt(catalog, "shop", setting(catalog, "orders", "totals", a="1"), number, show=True)
+    assert shown == [(("shop", "orders"), "1"), (("shop", "totals"), "1")]
+    assert tidied == ["shop"]
+    commits.attempt(catalog, "shop", setting(catalog, "orders", a="2"), number)
+    assert len(shown) == 2 and len(tidied) == 1, "and only where there are any"
 
 
 @pytest.mark.parametrize("deletes", ["true", "false"])
