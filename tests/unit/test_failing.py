@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.failing import failing, is_finite, is_finite_column
+from jobs.failing import failing, is_finite, is_finite_column, is_flag
 from jobs.plan import Node
 from tests.unit.plans import agg, aggregate, calc, call, cast, node, ref, scan, where
 
@@ -108,9 +108,16 @@ def test_decimals_that_are_never_null_have_room(value: dict[str, Any], of: str |
 
 
 def test_a_sum_has_twelve_digits_more_than_its_values() -> None:
-    mean = call("/", number("DECIMAL(38, 2) NOT NULL", 1), literal(3), to="DECIMAL(38, 6) NOT NULL")
-    assert not found(mean, SUMMED)
-    assert found(mean, EVENTS)
+    def mean(index: int) -> dict[str, Any]:
+        return call("/", number("DECIMAL(38, 2) NOT NULL", index), literal(3), to="DECIMAL(38, 6) NOT NULL")
+
+    assert not found(mean(1), SUMMED)
+    assert found(mean(1), EVENTS)
+    assert found(mean(0), SUMMED) and found(mean(2), SUMMED), "what it groups by, and the window, are no sums"
+    assert not found(mean(0), calc(SUMMED, total=ref(1), at=ref(2)))
+    assert found(mean(1), calc(SUMMED, total=ref(1), at=ref(2)))
+    assert not found(mean(1), node("exchange", SUMMED))
+    assert found(mean(1), aggregate(EVENTS, 0, calls=(agg("MAX", 1),)))
 
 
 def smaller_than(bound: str, value: dict[str, Any] = X) -> dict[str, Any]:
@@ -229,3 +236,23 @@ def test_the_column_is_named_in_what_to_write() -> None:
     [computed] = failing(calc(EVENTS, a=cast(call("+", X, X, to="DOUBLE"), "DECIMAL(18, 3)")))
     assert computed.instead == "CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END"
     assert computed.columns == {"a"}
+
+
+ONE, TWO, NOTHING = literal(1), literal(2), literal(None, "INT")
+
+
+@pytest.mark.parametrize(("value", "flag"), [
+    pytest.param(case(SMALL, ONE, literal(0), to="INT"), True, id="one or zero"),
+    pytest.param(case(SMALL, literal(-1), NOTHING, to="INT"), True, id="minus one or NULL"),
+    pytest.param(case(SMALL, ONE, TWO, to="INT"), False, id="two"),
+    pytest.param(case(SMALL, ONE, N, to="INT"), False, id="a column"),
+    pytest.param(ONE, True, id="a constant"),
+    pytest.param(N, False, id="a column alone"),
+])
+def test_flags(value: dict[str, Any], flag: bool) -> None:
+    made = calc(EVENTS, c=N, a=value)
+    assert is_flag(made, 1) is flag
+    assert not is_flag(made, 0)
+    assert is_flag(calc(made, x=ref(0), y=ref(1)), 1) is flag, "handed on by a projection"
+    assert is_flag(node("exchange", made), 1) is flag, "and by what keeps columns"
+    assert not is_flag(aggregate(made, 1), 0), "but not by a window"
