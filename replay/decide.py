@@ -143,7 +143,7 @@ def _about_to_be_shown(state: ProductState, observation: Observation, now: float
     for one that fails, or whose checkpoints do not come.
     """
     shown = state.published.finished if state.published else None
-    if shown is None:
+    if shown is None or shown > now:  # by a clock that was set back since: what has come after it cannot be told
         return None
     for attempt in state.live:
         seen = observation.attempts.get(attempt.name)
@@ -187,7 +187,7 @@ def _chores(state: ProductState, seen: Observation, now: float
         *(Reclean(a) for a in state.attempts if a.cleaned and a.name in seen.strays),
         *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
         *(Expire(a) for a in state.live
-          if a.tip and not a.stop and now - max(a.expired_at, a.created) > EXPIRY_SECONDS),
+          if a.tip and not a.stop and abs(now - (a.expired_at or a.created)) > EXPIRY_SECONDS),
         *([verify] if (verify := schedule.begin(state, seen, now)) else []),
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from jobs.product import LagLimit, Product, Role, Verify, seconds
-from replay.errors import ConflictError
+from replay.errors import ConflictError, KappaError
 from replay.flink import FlinkDownError, Job
 from replay.model import CANDIDATE, Attempt, Checkpoint, Committed, Comparing, Move, ProductState, Reached, State
 from replay.offsets import Offsets
@@ -17,6 +17,9 @@ from replay.submit import Answer
 
 STRAYS_SECONDS = 60.0
 """How often it is looked whether anything of an attempt that was cleaned has come back."""
+STRAYS_FAILED_SECONDS = 600.0
+"""How soon it is looked again after whoever was asked did not answer: that may have taken longer than the time between
+two looks, and readers wait meanwhile."""
 CLOCKS_SECONDS = 8.0
 """How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
 told within 10 s."""
@@ -127,7 +130,8 @@ class Eyes(Protocol):
         """Whether somebody keeps its own cluster running; true on the session cluster."""
 
     def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
-        """Those of which a job or a cluster runs, by name; FlinkDownError when the session cluster does not answer."""
+        """Those of which a job or a cluster runs, by name; KappaError when the session cluster, or whoever knows of the
+        others, does not answer."""
 
     def death(self, attempt: Attempt) -> str:
         """Why a process of its own cluster last came to an end by itself; empty: not known."""
@@ -176,11 +180,12 @@ class Eyes(Protocol):
 def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = None) -> Observation:
     """Look at every live attempt of a product, and at what its readers see.
 
-    `waits`: what is remembered from one look to the next of what results wait for.
+    `waits`: what is remembered from one look to the next of what results wait for. Who looks but once does not look for
+    strays, which takes a program and Flink to answer.
     """
     shown = state.published.attempt_name if state.published else None
+    strays = waits.strays(state, now) if waits else ()
     waits = waits or Waits(eyes)
-    strays = waits.strays(state, now)
     if not state.live and all(a.cleaned or a.name == shown for a in state.attempts):
         return Observation(strays=strays)
     newest = eyes.product((state.live or state.attempts)[-1], state)
@@ -217,22 +222,22 @@ class Waits:
         self._eyes = eyes
         self._known: dict[frozenset[tuple[str, Role]], tuple[float, Clocks]] = {}
         """Topics → when it was asked where their clocks are, and the answer."""
-        self._swept: dict[str, float] = {}
-        """Product → when it was looked for strays."""
+        self._swept: dict[str, tuple[float, float]] = {}
+        """Product → when it was looked for strays, and for how long that will do."""
 
     def strays(self, state: ProductState, now: float) -> tuple[str, ...]:
         """Cleaned attempts of which something runs: a late submission, or a cluster that was started by somebody who
         was overtaken. No time is long enough to wait for them all: a clock may be set, and a process freeze for days.
         """
         cleaned = [a for a in state.attempts if a.cleaned]
-        if not cleaned or 0 <= now - self._swept.get(state.product, float("-inf")) < STRAYS_SECONDS:
+        at, pause = self._swept.get(state.product, (float("-inf"), STRAYS_SECONDS))
+        if not cleaned or 0 <= now - at < pause:
             return ()
         try:
-            found = self._eyes.strays(cleaned)
-        except FlinkDownError:
-            return ()
-        if not found:
-            self._swept[state.product] = now
+            found, pause = self._eyes.strays(cleaned), STRAYS_SECONDS
+        except KappaError:  # a program for clusters that fails, too: what readers see does not hang on it
+            found, pause = (), STRAYS_FAILED_SECONDS
+        self._swept[state.product] = now, pause
         return found
 
     def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:

@@ -51,6 +51,9 @@ from replay.settings import Settings
 from replay.submit import Answer, Client, Submission
 from replay.table_types import product_type
 
+LEFT_SECONDS = 30.0
+"""How old an answer may be of which clusters something is left: each takes a process of somebody else's program."""
+
 
 class World:
     """Everything outside of the store. Connects when first asked.
@@ -78,6 +81,8 @@ class World:
         """Product → rows of `rejects` that readers saw when `main` was last looked at."""
         self._tables: dict[str, dict[str, TableMetadata]] = {}
         """Product → its tables when it was last asked what could be published."""
+        self._left: tuple[float, frozenset[str]] = -math.inf, frozenset()
+        """When it was last asked of which clusters something is left, and the answer."""
         self.tell: Callable[[str], None] = lambda text: None
         """Told of each part of a step that takes long."""
 
@@ -128,11 +133,19 @@ class World:
         return not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
 
     def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
-        clusters = self.clusters.names() if self.clusters and any(a.cluster for a in attempts) else frozenset()
+        clusters = self._left_of({a.cluster for a in attempts if a.cluster})
         on_session = {a.name: a.on_session if a.cluster else a.job_ids for a in attempts}
         job_ids = [job_id for of in on_session.values() for job_id in of]
         running = set(self.flink().not_ended(job_ids)) if job_ids else set()
         return tuple(a.name for a in attempts if a.cluster in clusters or running.intersection(on_session[a.name]))
+
+    def _left_of(self, names: set[str]) -> frozenset[str]:
+        """The clusters of which something is left; asked once in a while for all products, unless one of these was."""
+        asked, known = self._left
+        if self.clusters and names and (time.monotonic() - asked > LEFT_SECONDS or names & known):
+            known = self.clusters.names()
+            self._left = time.monotonic(), known
+        return known
 
     def death(self, attempt: Attempt) -> str:
         try:

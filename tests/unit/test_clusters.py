@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from local import stack
 from local.layout import Layout
 from replay.clusters import LIB, CommandClusters, Started, clusters
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
+from replay.model import Attempt, State
 from replay.settings import load_settings
+from replay.world import World
 
 NAME = "flights-r2-a1"
 
@@ -108,3 +111,16 @@ def test_without_a_program_all_attempts_share_the_session_cluster(tmp_path: Path
     text = layout.settings.read_text()
     layout.settings.write_text(text[:text.index("  clusters:")] + text[text.index("catalog:"):])
     assert clusters(load_settings(tmp_path)) is None
+
+
+def test_products_share_an_answer_of_what_is_left_of_clusters(tmp_path: Path) -> None:
+    file = tmp_path / "asked"
+    stack.write_settings(Layout(tmp_path))
+    world = World(load_settings(tmp_path))
+    world.clusters = _program(f"open({str(file)!r}, 'a').write('.')", "print('[\"orders-r1-a1\"]')")
+    flights = Attempt("flights", 1, 1, 0.0, 2, (), State.failed, cluster="flights-r1-a1", cleaned=True)
+    orders = replace(flights, product="orders", cluster="orders-r1-a1")
+    assert world.strays([flights]) == world.strays([flights]) == ()
+    assert file.read_text() == "."
+    assert world.strays([orders]) == ("r1-a1",)
+    assert file.read_text() == "..", "what is to be ended is asked again"

@@ -466,10 +466,10 @@ def test_a_successor_waits_until_it_covers_what_readers_see() -> None:
 SUCCESSOR = replace(CAUGHT_UP, release=2, job_ids=("b",))
 
 
-def beside_a_successor(successor: Attempt, look: Seen, last: Sequence[str] = ()) -> Step:
+def beside_a_successor(successor: Attempt, look: Seen, last: Sequence[str] = (), finished: float = NOW - 10) -> Step:
     """What is decided while the active attempt, shown 10 s ago, has something to publish."""
     releases = tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2))
-    state = ProductState("flights", releases, (ACTIVE, successor), (publication(4, finished=NOW - 10),))
+    state = ProductState("flights", releases, (ACTIVE, successor), (publication(4, finished=finished),))
     looked = Observation({"r1-a1": seen(5, publishable=(snapshot(5), snapshot(4))), "r2-a1": look}, SHOWN, False)
     return decide(state, looked, NOW, last)
 
@@ -492,6 +492,12 @@ def test_the_active_attempt_waits_for_one_that_is_to_be_checked_but_not_for_ever
     else:
         assert isinstance(got, Wait)
         assert "r1-a1: publishes nothing until r2-a1 is checked" in got.reason
+
+
+def test_the_active_attempt_does_not_wait_behind_a_publication_by_a_clock_that_was_set_back_since() -> None:
+    """No checkpoint would come after it, for as long as the clock was set back."""
+    got = beside_a_successor(SUCCESSOR, seen(5), finished=NOW + 3600)
+    assert got == Publish(ACTIVE, snapshot(5), WHOLE, SHOWN)
 
 
 def test_a_successors_newest_checkpoint_tells_whether_it_has_any() -> None:
@@ -1057,6 +1063,10 @@ def test_old_snapshots_of_a_live_branch_are_removed_now_and_then() -> None:
     live = replace(live, created=NOW - EXPIRY_SECONDS - 1)
     assert beside(second(running()), seen(0), live) == Expire(live)
     assert isinstance(beside(second(running()), seen(0), replace(live, expired_at=NOW - 1)), Wait)
+    ahead = replace(live, expired_at=NOW + 86_400)
+    assert beside(second(running()), seen(0), ahead) == Expire(ahead), "by a clock that was set back since"
+    now = replace(live, created=NOW + 86_400, expired_at=NOW - 1)
+    assert isinstance(beside(second(running()), seen(0), now), Wait), "once, also where it was made by such a clock"
 
 
 @pytest.mark.parametrize(("caught_up_at", "reached", "expected"), [

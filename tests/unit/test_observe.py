@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from control_world import Clock, FakeJob, FakeWorld
 
+from replay.errors import KappaError, RefusedError, RetryableError
+from replay.flink import FlinkDownError
 from replay.model import Attempt, Position, ProductState, Publication, Reached, Release, State
-from replay.observe import Waits, observe
+from replay.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, Waits, observe
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
 RELEASE = Release("flights", 1, "f", 0.0, {"airlines": {0: 16}})
@@ -143,3 +145,39 @@ def test_main_is_looked_at_while_there_is_something_to_clean_up() -> None:
     assert observe(world, state(replace(over, cleaned=True)), 0.0).main == {}
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
     assert observe(world, state(over, shown), 0.0).main == {}, "readers see it"
+
+
+CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
+
+
+@pytest.mark.parametrize(("error", "again"), [
+    pytest.param(None, STRAYS_SECONDS, id="an answer"),
+    pytest.param(FlinkDownError("no answer"), STRAYS_FAILED_SECONDS, id="the session cluster is silent"),
+    pytest.param(RetryableError("nothing within 90 s"), STRAYS_FAILED_SECONDS, id="the program for clusters hangs"),
+    pytest.param(RefusedError("exit code 1"), STRAYS_FAILED_SECONDS, id="the program for clusters fails"),
+])
+def test_readers_do_not_wait_for_whoever_knows_of_strays(
+        monkeypatch: pytest.MonkeyPatch, error: KappaError | None, again: float) -> None:
+    world, asked = FakeWorld(Clock(), jobs={"j": RUNS}), []
+    waits, both = Waits(world), ProductState("flights", (RELEASE,), (ATTEMPT, CLEANED))
+
+    def strays(attempts: object) -> tuple[str, ...]:
+        asked.append(attempts)
+        if error:
+            raise error
+        return ("r1-a2",)
+
+    monkeypatch.setattr(world, "strays", strays)
+    assert observe(world, both, 1000.0, waits).attempts["r1-a1"].job
+    observe(world, both, 1000.0 + again - 1, waits)
+    assert asked == [[CLEANED]]
+    assert observe(world, both, 1000.0 + again, waits).strays == (() if error else ("r1-a2",))
+    observe(world, both, 900.0, waits)
+    assert len(asked) == 3, "the clock was set back"
+
+
+def test_who_looks_but_once_does_not_look_for_strays() -> None:
+    world = FakeWorld(Clock(), jobs={"j": replace(RUNS, branch="r1-a2")})
+    gone = ProductState("flights", (RELEASE,), (replace(CLEANED, job_ids=("j",)),))
+    assert observe(world, gone, 0.0).strays == ()
+    assert observe(world, gone, 0.0, Waits(world)).strays == ("r1-a2",)
