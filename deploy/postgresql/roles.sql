@@ -66,15 +66,17 @@ CREATE TABLE IF NOT EXISTS readers.replaced_metadata (
 );
 CREATE INDEX IF NOT EXISTS replaced_metadata_of ON readers.replaced_metadata (catalog_name, table_namespace, at);
 
--- Who may not make tables can only replace the metadata of one by the next: in the same folder.
+-- Who may not make tables can only replace the metadata of one by the next: in the same folder, which Java writes as
+-- file:/lake where pyiceberg writes file:///lake.
 CREATE OR REPLACE FUNCTION readers.check_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF has_table_privilege(TG_RELID, 'INSERT') THEN
         RETURN NEW;
     END IF;
     IF NEW.previous_metadata_location IS DISTINCT FROM OLD.metadata_location
-            OR regexp_replace(NEW.metadata_location, '[^/]+$', '')
-               IS DISTINCT FROM regexp_replace(OLD.metadata_location, '[^/]+$', '')
+            OR regexp_replace(regexp_replace(NEW.metadata_location, '[^/]+$', ''), '^file:///', 'file:/')
+               IS DISTINCT FROM
+               regexp_replace(regexp_replace(OLD.metadata_location, '[^/]+$', ''), '^file:///', 'file:/')
             OR NEW.metadata_location ~ '(^|/)\.\.?(/|$)|[?#]' THEN
         RAISE insufficient_privilege USING
             MESSAGE = format('%s may not give table %s.%s the metadata %s', current_user, OLD.table_namespace,

@@ -103,14 +103,15 @@ def test_a_product_lives_through_kills_of_its_job_and_of_the_store(
     bindings = (home / "attempts" / NAME / f"{attempt.name}.json").read_text()
     assert secrets not in bindings and "catalog.s3.secret-access-key" in bindings
 
-    taskmanager = f"taskmanager-{attempt.cluster}"
+    of_its_cluster = f"-{attempt.cluster}" if attempt.cluster else ""  # the first product is on the session cluster
+    taskmanager = f"taskmanager{of_its_cluster}"
     stack.wait_restarted(taskmanager, stack.kill(taskmanager), PATIENCE)
     wait_until(lambda: restored(log).startswith(CHECKPOINTS), PATIENCE, lambda: f"restored in place: {log.attempts()}")
     write(log, "second", 20, 5)
     log.wait_published("after the TaskManager was killed", PATIENCE)
     assert log.attempt().job_ids == attempt.job_ids
 
-    jobmanager = f"jobmanager-{attempt.cluster}"
+    jobmanager = f"jobmanager{of_its_cluster}"
     stack.wait_restarted(jobmanager, stack.kill(jobmanager), PATIENCE)
     wait_until(lambda: log.attempt().confirmed and len(log.attempt().job_ids) > 1, PATIENCE,
                lambda: f"resumed: {log.attempts()}")

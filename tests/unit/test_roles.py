@@ -266,6 +266,16 @@ def test_a_role_may_do_no_more_than_it_must(
     assert main(reader, product) == one
 
 
+def test_a_job_commits_with_paths_as_java_writes_them(
+        installed: Installed, controller: Catalog, product: Product) -> None:
+    login = sa.create_engine(with_driver(installed.login("kappa_job")), poolclass=sa.NullPool)
+    file = "regexp_replace(metadata_location, '[^/]+$', '00009-a.metadata.json')"
+    assert lake.pointers(controller, "shop")["orders"].startswith("file:///")
+    for as_written in (f"regexp_replace({file}, '^file:///', 'file:/')", f"regexp_replace({file}, '^file:/', 'file:///')"):
+        assert answer(login, UPDATE.format(new=as_written)) is None
+    assert answer(login, UPDATE.format(new=f"regexp_replace({file}, '^file:///', 'file://')")) == "42501"
+
+
 def answer(login: sa.Engine, statement: str) -> str | None:
     """PostgreSQL's code for what became of a statement; None: it was done."""
     try:
