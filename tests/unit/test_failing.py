@@ -46,6 +46,7 @@ TO_DECIMAL = "CAST of DOUBLE or FLOAT to DECIMAL"
     (cast(F, "DECIMAL(18, 3)"), [TO_DECIMAL]),
     (cast(number("ROW<`a` DOUBLE, `b` INT>"), "ROW<`a` DECIMAL(9, 2), `b` INT>"), [TO_DECIMAL]),
     (cast(number("ARRAY<DOUBLE>"), "ARRAY<DECIMAL(9, 2)>"), [TO_DECIMAL]),
+    (cast(number("ROW<`a` DOUBLE, `b` INT>"), "ROW<`a` DECIMAL(9, 2)>"), [TO_DECIMAL]),
     (call("ROUND", X, literal(2), to="DOUBLE"), ["ROUND of DOUBLE or FLOAT"]),
     (call("TRUNCATE", F, to="FLOAT"), ["TRUNCATE of DOUBLE or FLOAT"]),
     (call("+", call("ROUND", X, to="DOUBLE"), literal(1), to="DOUBLE"), ["ROUND of DOUBLE or FLOAT"]),
@@ -95,6 +96,7 @@ SUMMED = aggregate(EVENTS, 0, calls=(agg("SUM", 1),))
     (case(UP_TO_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), "CAST"),
     (cast(literal("999", "INT NOT NULL"), "DECIMAL(3, 0) NOT NULL"), None),
     (cast(literal("999.5", "DECIMAL(4, 1) NOT NULL"), "DECIMAL(3, 0) NOT NULL"), "CAST"),
+    (cast(literal("9.995", "DECIMAL(4, 3) NOT NULL"), "DECIMAL(3, 2) NOT NULL"), "CAST"),
     (call("+", PRICE, PRICE, to="DECIMAL(11, 2) NOT NULL"), None),
     (call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"), "+"),
     (call("*", PRICE, PRICE, to="DECIMAL(20, 4) NOT NULL"), None),
@@ -105,6 +107,21 @@ SUMMED = aggregate(EVENTS, 0, calls=(agg("SUM", 1),))
 ])
 def test_decimals_that_are_never_null_have_room(value: dict[str, Any], of: str | None) -> None:
     assert [c.split()[0] for c in found(value) if TOO_MANY in c] == ([of] if of else [])
+
+
+@pytest.mark.parametrize(("value", "construct", "instead"), [
+    pytest.param(cast(number("VARCHAR(9)"), "INT"), "CAST of text, which fails the job where the text is no such value",
+                 "TRY_CAST, which gives NULL: no record may stop a job", id="of text"),
+    pytest.param(cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"),
+                 "CAST that may have more digits than DECIMAL(20, 2): it is another value then, or fails the job",
+                 "TRY_CAST(b AS DECIMAL(20, 2)), which gives NULL", id="of a large number"),
+    pytest.param(call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"),
+                 "+ that may have more digits than DECIMAL(38, 2): it is another value then, or fails the job",
+                 "values of fewer digits, by TRY_CAST: what has too many is NULL then", id="of large numbers"),
+])
+def test_what_to_write_instead(value: dict[str, Any], construct: str, instead: str) -> None:
+    [told] = failing(calc(EVENTS, a=value))
+    assert (told.construct, told.instead) == (construct, instead)
 
 
 def test_a_sum_has_twelve_digits_more_than_its_values() -> None:
