@@ -29,6 +29,7 @@ from replay.accounting import (
 from replay.decoding import Decoder, UndecodableError
 from replay.errors import RefusedError
 from replay.forward import Forward
+from replay.grouping import grouped
 from replay.judging import Reject, rightly_rejected, waits_until
 from replay.lost import Lost, event_of, knowing, of_topic, tables_of
 from replay.offsets import partitions as places_of
@@ -242,24 +243,37 @@ class _Tables:
     def events_twice(self, topic: str) -> list[tuple[int, int, list[int]]]:
         """Partition, how many rows there have an event that is in the table at another offset too, and first offsets;
         the last row of each event."""
+        return [row for table in knowing(self.product, topic) for row in self._events_twice(table, topic)]
+
+    def _events_twice(self, table: str, topic: str) -> list[tuple[int, int, list[int]]]:
+        """Events are few that share the hash of another row's, and the others take no memory beside it."""
         identity = ", ".join(f'"{c}"' for c in self.product.topics[topic].identity)
-        return [row for table in knowing(self.product, topic) for row in self.connection.execute(f"""
+        source = f"{self._view(table)} WHERE TRUE{of_topic(self.product, table)}"
+        parameters = self._topic_of(table, topic)
+        [(rows,)] = self.connection.execute(f"SELECT count(*) FROM {source}", parameters).fetchall()
+        repeated = grouped(
+            self.connection, "repeated", f"SELECT hash({identity}) AS event FROM {source} AND"
+            f" hash({identity}) % {{parts}} = {{part}} GROUP BY ALL HAVING count(*) > 1", rows, parameters)
+        if not repeated:
+            return []
+        return self.connection.execute(f"""
             SELECT part, count(*), min(off, {SAMPLE}) FROM (
-                SELECT max(log_partition) AS part, max(log_offset) AS off FROM {self._view(table)}
-                WHERE TRUE{of_topic(self.product, table)} GROUP BY {identity}
+                SELECT max(log_partition) AS part, max(log_offset) AS off FROM {source}
+                AND hash({identity}) IN (FROM repeated) GROUP BY {identity}
                 HAVING min(log_offset) <> max(log_offset) OR min(log_partition) <> max(log_partition))
-            GROUP BY part""", self._topic_of(table, topic)).fetchall()]
+            GROUP BY part""", parameters).fetchall()
 
     def in_several_partitions(self, keys: Spool) -> list[tuple[int, int, list[int]]]:
         """Per partition the keys that one before it has, each at its first offset there."""
         if not keys.count:
             return []
         keys.into(self.connection, "keys")
-        self.connection.execute("CREATE OR REPLACE TEMP TABLE firsts AS"
-                                " SELECT high, low, part, min(off) AS off FROM keys GROUP BY ALL")
+        firsts = grouped(self.connection, "firsts", "SELECT high, low, part, min(off) AS off FROM keys"
+                         " WHERE hash(high) % {parts} = {part} GROUP BY ALL", keys.count)
         self.connection.execute("DROP TABLE keys")
+        grouped(self.connection, "several", "SELECT high, low, min(part) AS home FROM firsts"
+                " WHERE hash(high) % {parts} = {part} GROUP BY ALL HAVING count(*) > 1", firsts)
         found = self.connection.execute(f"""
-            WITH several AS (SELECT high, low, min(part) AS home FROM firsts GROUP BY ALL HAVING count(*) > 1)
             SELECT part, count(*), min(off, {SAMPLE}) FROM firsts JOIN several USING (high, low) WHERE part <> home
             GROUP BY part""").fetchall()
         self.connection.execute("DROP TABLE firsts")

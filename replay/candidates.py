@@ -20,6 +20,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from replay.grouping import grouped
+
 _MOST = 1 / 4
 """When so many of all rows differ, all are candidates: a join would have written all of them to disk too."""
 _PIECE_BYTES = 16 << 20
@@ -48,7 +50,7 @@ class Candidates:
         """
         every = ", ".join(self.columns)
         both = f"(SELECT {every}, 1 AS side FROM ({old}) UNION ALL SELECT {every}, -1 AS side FROM ({new}))"
-        differing = self._differing(both)
+        differing = self._differing(both, rows)
         few = differing <= rows * _MOST
         with ExitStack() as stack:
             pieces = self._sort(stack, f"""
@@ -61,15 +63,14 @@ class Candidates:
                 yield
         self._run("DROP TABLE candidates")
 
-    def _differing(self, both: str) -> int:
+    def _differing(self, both: str, rows: int) -> int:
         """Make the table `differing`, of digests that one side has more often; how many there are."""
         self._run("CREATE OR REPLACE TEMP TABLE digests AS"
                   f" SELECT {self._digests}, CAST(side AS TINYINT) AS side FROM {both}")
-        self._run("CREATE OR REPLACE TEMP TABLE differing AS"
-                  " SELECT high, low FROM digests GROUP BY ALL HAVING sum(side) <> 0")
+        count = grouped(self.connection, "differing", "SELECT high, low FROM digests WHERE high % {parts} = {part}"
+                        " GROUP BY ALL HAVING sum(side) <> 0", rows)
         self._run("DROP TABLE digests")
-        [(count,)] = self.connection.execute("SELECT count(*) FROM differing").fetchall()
-        return int(count)
+        return count
 
     @property
     def _digests(self) -> str:
