@@ -78,7 +78,7 @@ def main() -> None:
     found = rows(before, _look(home))
     products = {p: _checkpoints(began[p], store.load(p)) for p in began}
     print_rows(found, Output.text)
-    out.print(f"checkpoints published meanwhile: {products}; load {load:.1f} to {os.getloadavg()[0]:.1f}", markup=False)
+    out.print(f"checkpoints meanwhile: {products}; load {load:.1f} to {os.getloadavg()[0]:.1f}", markup=False)
     keep(args.results, found, minutes=args.minutes, products=products, load=[load, os.getloadavg()[0]])
 
 

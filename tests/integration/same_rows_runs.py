@@ -38,7 +38,8 @@ from replay.world import World
 
 _PREFIX = re.compile(r"\bl[0-9a-f]{8}_(c\d+_)?")
 """In front of the topics of one copy of a log."""
-_OF_A_KILL = ("NoResourceAvailableException", "no longer reachable", "Connection refused", "lost connection")
+_OF_A_KILL = ("NoResourceAvailableException", "no longer reachable", "Connection refused", "lost connection",
+              "heartbeat of TaskManager")
 """Why a job restarts, again and again, until there is another TaskManager."""
 
 Rows = dict[str, Counter[str]]
