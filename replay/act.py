@@ -97,7 +97,8 @@ class Hands(Protocol):
         """Leave nothing of a product whose jobs have ended, or only its tables."""
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
-        """Remove snapshots of its branch that neither readers nor a resumption need."""
+        """Remove snapshots of its branch that neither readers nor a resumption need; ConflictError, and none, when the
+        branch has not just its jobs' commits."""
 
 
 @dataclass(frozen=True)

@@ -351,6 +351,7 @@ class World:
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         assert attempt.tip is not None
+        self.publishable(product, attempt)  # or what shows that somebody else moved the branch might go
         published = state.published
         cleaning.expire(self.catalog, product.name, product.outputs, attempt.name,
                         keep_from=min([attempt.tip.id, *self.retained(attempt)]), job_ids=attempt.job_ids,

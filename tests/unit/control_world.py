@@ -565,6 +565,7 @@ class FakeWorld:
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         self._gate("before expire")
         assert attempt.tip is not None
+        self.publishable(product, attempt)
         shown = state.published.after.values() if state.published else ()
         self.lake.expire(attempt.name, min([attempt.tip.id, *self.retained(attempt)]), shown)
         self.expired.append(attempt.name)

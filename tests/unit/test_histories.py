@@ -19,6 +19,7 @@ PARTS = 8
 FOUND = {5112: "a submission arrived when its attempt was over, and wrote to the branch that was being cleaned",
          7177: "a job arrived after its attempt was cleaned, and ran for ever",
          8311: "a cluster was started by a controller that was overtaken, and ran for ever",
+         16968: "what showed that a branch had been dropped was expired while Flink did not answer",
          1168: "what an aborted attempt had submitted was waited for until the clock, set back, came to its time again"}
 """Histories that found a fault, which was mended."""
 
