@@ -144,6 +144,13 @@ def _calls(value: Any) -> Iterator[dict[str, Any]]:
             yield from _calls(inner)
 
 
+def has_fixed_length(pattern: Any) -> bool:
+    """Whether every match of MATCH_RECOGNIZE's pattern is of as many rows: no `*`, `+`, `?` or `{n,m}` in it."""
+    quantifiers = (call for call in _calls(pattern) if function_name(call) == "PATTERN_QUANTIFIER")
+    bounds = ([operand.get("value") for operand in call.get("operands", ())[1:3]] for call in quantifiers)
+    return all(len(found) == 2 and found[0] == found[1] for found in bounds)
+
+
 def parse_plan(compiled: str) -> tuple[Node, ...]:
     """The sinks of a compiled plan."""
     plan = json.loads(compiled)

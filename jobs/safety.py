@@ -19,7 +19,7 @@ from jobs.functions import LOG_CLOCK
 from jobs.generate import log_table
 from jobs.log_order import PLACE, groups_of, in_log_order, is_lag, is_placed, order_of, without_equals, without_ties
 from jobs.own_functions import ALLOWED, is_own
-from jobs.plan import WINDOWS, Node, distinct, function_name, of_identity, origins
+from jobs.plan import WINDOWS, Node, distinct, function_name, has_fixed_length, of_identity, origins
 from jobs.problem import Problem
 from jobs.product import Product, Role
 from jobs.sql import Statement, read_statements
@@ -355,11 +355,22 @@ def _match(product: Product, node: Node) -> Found:
     after = (node.body.get("matchSpec") or {}).get("after") or {}
     if after and after.get("value") not in ("SKIP_PAST_LAST_ROW", "SKIP_TO_NEXT_ROW"):
         yield "AFTER MATCH SKIP TO a variable, which fails the job", "SKIP PAST LAST ROW, or SKIP TO NEXT ROW"
+    if _tells_time(node) and not has_fixed_length((node.body.get("matchSpec") or {}).get("pattern")):
+        yield (
+            "MATCH_ROWTIME of a pattern whose matches differ in length",
+            "LAST(C.<time>) of the pattern's last variable C: while a match that began earlier may go on, Flink keeps "
+            "a later one back, and gives it the time at which the other was ruled out, which depends on the run",
+        )
     if not (is_placed(node, order_of(node)) or in_log_order(product, node)):
         yield (
             "MATCH_RECOGNIZE in an order that rows may be equal in",
             f"ORDER BY <time>, {', '.join(_place(node))}: of rows of one time, which comes first depends on the run",
         )
+
+
+def _tells_time(node: Node) -> bool:
+    """Whether a pattern's measures have MATCH_ROWTIME."""
+    return any(function_name(call) == "MATCH_ROWTIME" for call in node.calls())
 
 
 def _interval_join(product: Product, node: Node) -> Found:

@@ -97,11 +97,12 @@ def _over(call: str, order: str = "ordered_at", frame: str = "") -> str:
 
 
 def _pattern(
-    order: str = "ordered_at, log_partition, log_offset", within: str = " WITHIN INTERVAL '10' MINUTE"
+    order: str = "ordered_at, log_partition, log_offset", within: str = " WITHIN INTERVAL '10' MINUTE",
+    measures: str = "A.cents AS a, B.cents AS b", rows: str = "A B",
 ) -> Changed:
     return hourly(
-        f"SELECT * FROM orders MATCH_RECOGNIZE (PARTITION BY shop ORDER BY {order} MEASURES A.cents AS a, B.cents AS b "
-        f"AFTER MATCH SKIP PAST LAST ROW PATTERN (A B){within} DEFINE B AS B.cents > A.cents) AS m"
+        f"SELECT * FROM orders MATCH_RECOGNIZE (PARTITION BY shop ORDER BY {order} MEASURES {measures} "
+        f"AFTER MATCH SKIP PAST LAST ROW PATTERN ({rows}){within} DEFINE B AS B.cents > A.cents) AS m"
     )
 
 
@@ -260,6 +261,15 @@ EXAMPLES: tuple[Example, ...] = (
         "MATCH_RECOGNIZE without WITHIN",
         "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever",
         _pattern(),
+    ),
+    Example(
+        "The time of a pattern whose matches differ in length",
+        "a match is kept back while one that began earlier may go on, and gets the time at which that was ruled out",
+        _pattern(measures="A.cents AS a, MATCH_ROWTIME(ordered_at) AS t", rows="A+ B"),
+        "MATCH_ROWTIME of a pattern whose matches differ in length",
+        "LAST(C.<time>) of the pattern's last variable C: while a match that began earlier may go on, Flink keeps a "
+        "later one back, and gives it the time at which the other was ruled out, which depends on the run",
+        _pattern(measures="A.cents AS a, LAST(B.ordered_at) AS t", rows="A+ B"),
     ),
     Example(
         "Sessions where clocks are set",

@@ -259,7 +259,7 @@ class Maker:
         skip = self._one("PAST LAST ROW", "TO NEXT ROW")
         last, first = names[-1], names[0]
         measures = (f"A.id AS a, LAST({last}.id) AS z, COUNT({first}.n) AS c, SUM({last}.n) AS s, "
-                    "MATCH_ROWTIME(ts) AS t")
+                    f"{'MATCH_ROWTIME(ts)' if rows in ('A B', 'A B{2}') else f'LAST({last}.ts)'} AS t")
         within = _minutes(self._chance.choice((1, 5, 10, 60)))
         defines = ", ".join(f"{name} AS {said}" for name, said in defined.items())
         return (f"SELECT * FROM {source.sql} MATCH_RECOGNIZE (\n  PARTITION BY k ORDER BY {order}\n  MEASURES "

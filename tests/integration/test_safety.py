@@ -26,7 +26,7 @@ FLIGHTS = ROOT / "sql" / "flights"
 
 PATTERN = (
     "SELECT * FROM orders MATCH_RECOGNIZE (PARTITION BY shop ORDER BY ordered_at, log_partition, log_offset MEASURES "
-    "A.cents AS a, LAST(B.cents) AS b, COUNT(B.cents) AS n, MATCH_ROWTIME(ordered_at) AS t ONE ROW PER MATCH AFTER "
+    "A.cents AS a, LAST(B.cents) AS b, COUNT(B.cents) AS n, LAST(C.ordered_at) AS t ONE ROW PER MATCH AFTER "
     "MATCH SKIP PAST LAST ROW PATTERN (A B+ C) WITHIN INTERVAL '10' MINUTE DEFINE B AS B.cents > A.cents, "
     "C AS C.cents < A.cents) AS m"
 )
@@ -159,6 +159,11 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         AGGREGATE,
     ),
     "a pattern in a total order": (hourly(PATTERN), "hourly_orders", ("aggregate", [], None)),
+    "the time of a pattern of three rows": (
+        hourly(PATTERN.replace("LAST(C.ordered_at)", "MATCH_ROWTIME(ordered_at)").replace("B+", "B{1}")),
+        "hourly_orders",
+        ("aggregate", [], None),
+    ),
     "a pattern in the order of time, of a key in one partition": (
         keyed(PATTERN.replace(", log_partition, log_offset", ""), "hourly_orders.sql"),
         "hourly_orders",
@@ -646,6 +651,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "hourly_orders.sql",
         1,
         "MATCH_RECOGNIZE without WITHIN",
+    ),
+    "the time of a pattern whose matches differ in length": (
+        hourly(PATTERN.replace("LAST(C.ordered_at)", "MATCH_ROWTIME(ordered_at)")),
+        "hourly_orders.sql",
+        1,
+        "MATCH_ROWTIME of a pattern whose matches differ in length",
     ),
     "a pattern in the order of time": (
         hourly(PATTERN.replace(", log_partition, log_offset", "")),

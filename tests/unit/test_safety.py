@@ -428,6 +428,26 @@ def test_patterns(product: Product, order: Sequence[int], spec: dict[str, Any],
     assert refused(product, last) == expected
 
 
+def quantified(least: int, most: int) -> dict[str, Any]:
+    """A variable of a pattern that is repeated, as the plan says it."""
+    operands = [{"kind": "LITERAL", "value": value} for value in ("B", least, most, False)]
+    return {"kind": "CALL", "internalName": "$PATTERN_QUANTIFIER$1", "operands": operands}
+
+
+@pytest.mark.parametrize(("least", "most", "differs"), [
+    (2, 2, False), (0, 1, True), (0, -1, True), (1, -1, True), (2, 3, True)])
+@pytest.mark.parametrize("measure", ["MATCH_ROWTIME", "LAST"])
+def test_the_time_of_a_match_is_told_of_patterns_of_one_length(
+        product: Product, measure: str, least: int, most: int, differs: bool) -> None:
+    last = node("match", EVENTS, matchSpec={
+        "orderBy": {"fields": [{"index": i} for i in (1, 2, 3)]}, "interval": "1",
+        "pattern": {"kind": "CALL", "sqlKind": "PATTERN_CONCAT", "operands": [
+            {"kind": "LITERAL", "value": "A"}, quantified(least, most)]},
+        "measures": {"t": {"kind": "CALL", "internalName": f"${measure}$1", "operands": []}}})
+    assert [c for c, _ in refused(product, last)] == (
+        ["MATCH_ROWTIME of a pattern whose matches differ in length"] if differs and measure == "MATCH_ROWTIME" else [])
+
+
 def test_the_rows_of_a_key_that_are_in_one_partition_are_in_order(tmp_path: Path) -> None:
     product = write(tmp_path, settings=changed(
         SAFE, lambda s: s["topics"]["orders"].update(keyed_by=["a"], identity=[])))
