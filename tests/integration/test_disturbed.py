@@ -275,7 +275,11 @@ def freeze_while_it_publishes(shop: Shop, pid: int) -> Publication:
 
     Never within a transaction of SQLite, which would keep everybody else out until it thaws.
     """
-    while True:
+    deadline, asked = time.monotonic() + 300, 0.0
+    while time.monotonic() < deadline:
+        if time.monotonic() - asked > 3:
+            shop.more()  # of what brings no row one checkpoint in a minute is published
+            asked = time.monotonic()
         wait_at_work(shop, pid)
         if not publishes(shop):
             continue
@@ -283,6 +287,7 @@ def freeze_while_it_publishes(shop: Shop, pid: int) -> Publication:
         if holder(shop) == pid and not is_locked(shop) and (intent := shop.state.unfinished):
             return intent
         os.kill(pid, signal.SIGCONT)
+    raise AssertionError(f"{pid} was not stopped in the middle of a publication: {shop.told()}")
 
 
 def wait_at_work(shop: Shop, pid: int) -> None:
