@@ -79,11 +79,15 @@ class Follow(Watcher):
             self._loop.watcher, self._world.tell = self._before
 
     def _until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
-        self._show(attempt, self._loop.store.load(attempt.product), None, "")
+        state = self._loop.store.load(attempt.product)
+        self._show(attempt, state, None, "")
         while True:
             begun = time.monotonic()
             done, trouble = self._pass(attempt.product)
-            state = self._loop.store.load(attempt.product)
+            try:
+                state = self._loop.store.load(attempt.product)
+            except (RetryableError, OutcomeUnknownError) as e:  # the store, too, comes back
+                done, trouble = None, trouble or _in_a_line(e)
             successor = deploying.follow(attempt, state)
             if successor.name != attempt.name:
                 self._shown.say(f"{attempt.name} ended: {state.attempt(attempt.name).error}")
@@ -113,7 +117,7 @@ class Follow(Watcher):
         try:
             done = self._loop.run_once(product)
         except (RetryableError, OutcomeUnknownError) as e:  # what is down comes back, and the next look tells
-            return None, str(e).replace("\n", " ")
+            return None, _in_a_line(e)
         deploying.refuse_blocked(done)
         return done, ""
 
@@ -142,6 +146,10 @@ class Follow(Watcher):
             return self._world.read_positions(attempt) if attempt.confirmed else {}
         except FlinkDownError:
             return {}
+
+
+def _in_a_line(error: KappaError) -> str:
+    return str(error).replace("\n", " ")
 
 
 def _published_checkpoint(attempt: Attempt, published: Publication | None) -> int:

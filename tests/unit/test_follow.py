@@ -10,8 +10,9 @@ from control_steps import begin
 from control_world import Clock, FakeWorld
 
 from replay import deploy as deploying
+from replay.errors import RetryableError
 from replay.loop import Loop
-from replay.model import Attempt, Check, State, Tables
+from replay.model import Attempt, Check, ProductState, State, Tables
 from replay.offsets import Offsets
 from replay.progress import PlainDisplay
 from replay.run_deploy import Follow
@@ -103,3 +104,17 @@ def test_what_a_job_fails_of_is_told_while_it_is_restarted(deploy: Deploy, monke
     monkeypatch.setattr(deploy.world, "job", failing)
     deploy.follow()
     assert 5 <= deploy.said("java.io.IOException: disk full") <= 6
+
+
+def test_a_store_that_goes_away_for_a_while_is_told_of_and_waited_for(
+        deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = deploy.store.load
+
+    def away(product: str) -> ProductState:
+        if 5 <= deploy.clock.time - 1_000 <= 9:
+            raise RetryableError("the controller's store does not answer", expected="an answer", found="none")
+        return load(product)
+
+    monkeypatch.setattr(deploy.store, "load", away)
+    assert deploy.follow().state is State.active
+    assert 5 <= deploy.said("the controller's store does not answer") <= 6
