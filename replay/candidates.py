@@ -45,8 +45,8 @@ class Candidates:
         """Fill the table with one piece after the other, at least with one.
 
         Of the rows of two statements, so many in all, it gets those that one side has more often, and maybe others.
-        Equal rows have equal digests, for what GROUP BY takes for equal, hash() does. Rows that differ have others: of
-        128 bits, made in two orders, so that two rows of a log do not meet by chance.
+        Equal rows have equal digests, for what GROUP BY takes for equal, hash() does. Rows that differ have others, but
+        for one chance in 2^64: where one column differs, both digests come down to the hash of its value.
         """
         every = ", ".join(self.columns)
         both = f"(SELECT {every}, 1 AS side FROM ({old}) UNION ALL SELECT {every}, -1 AS side FROM ({new}))"
