@@ -148,6 +148,9 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         # A killed TaskManager is noticed after two unanswered heartbeats; a long garbage collection is not death.
         "heartbeat.interval": 2_000,
         "heartbeat.timeout": 30_000,
+        # Started again at the address of one that was killed, a TaskManager may talk to a JobManager that does not hear
+        # it; another process is heard. After so long without a JobManager it ends, and the supervisor starts the next.
+        "taskmanager.registration.timeout": "45 s",
         "python.executable": str(python()),
         "python.client.executable": str(python()),
         "io.tmp.dirs": str(cluster.tmp),

@@ -105,7 +105,16 @@ class RunningStack:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def wait_restarted(self, program: str, killed: int, timeout: float = 60) -> None:
+    def wait_ready(self, program: str, timeout: float = 150) -> None:
+        """Wait until a program answers; a TaskManager that no JobManager hears ends first, and is started again."""
+        wait_until(lambda: self.ready(program), timeout, lambda: f"{program} answers\n{self.log_end(program)}")
+
+    def wait_restarted(self, program: str, killed: int, timeout: float = 150) -> None:
         """Wait until another process of the program answers."""
         wait_until(lambda: self.pid(program) not in (0, killed), timeout, f"{program} is started again")
-        wait_until(lambda: self.ready(program), timeout, f"{program} answers again")
+        self.wait_ready(program, timeout)
+
+    def log_end(self, program: str) -> str:
+        """The last lines of its log, and of its JobManager's."""
+        programs = dict.fromkeys((program, program.replace("taskmanager", "jobmanager")))
+        return "\n".join(self.kappa("logs", name, "-n", "40", check=False).stdout for name in programs)

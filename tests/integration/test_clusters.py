@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import listeners
 import pytest
-from running import RunningStack, wait_until
+from running import RunningStack
 
 from local import flink, preflight, supervise
 from local import stack as local_stack
@@ -35,7 +35,7 @@ def rest(stack: RunningStack, program: Clusters) -> str:
     """A cluster with its slots registered."""
     address = program.start(NAME).rest
     for name in (JOBMANAGER, TASKMANAGER):
-        wait_until(lambda name=name: stack.ready(name), 90, f"{name} answers")
+        stack.wait_ready(name)
     return address
 
 
@@ -93,7 +93,7 @@ def test_it_catches_up_at_a_lower_priority_until_it_is_live(stack: RunningStack,
 def test_a_killed_process_comes_back_and_the_session_cluster_stays(stack: RunningStack, rest: str, name: str) -> None:
     session = stack.pid("jobmanager"), stack.pid("taskmanager")
     stack.wait_restarted(name, stack.kill(name))
-    wait_until(lambda: stack.ready(TASKMANAGER), 60, "the TaskManager has offered its slots")
+    stack.wait_ready(TASKMANAGER)
     assert _slots(rest) == flink.SLOTS
     assert (stack.pid("jobmanager"), stack.pid("taskmanager")) == session
 

@@ -74,7 +74,7 @@ def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
     killed = stack.kill(program)
     stack.wait_restarted(program, killed)
     if program in ("jobmanager", "taskmanager"):
-        wait_until(lambda: stack.ready("taskmanager"), 180, "the TaskManager has offered its slots")
+        stack.wait_ready("taskmanager", 180)
 
 
 @pytest.mark.soak
@@ -93,7 +93,7 @@ def test_a_taskmanager_out_of_heap_dies_and_comes_back(stack: RunningStack) -> N
         httpx.patch(f"{rest}/jobs/{job}", timeout=30)
     log = (stack.layout.logs / "taskmanager.log").read_text()
     assert "Terminating due to java.lang.OutOfMemoryError" in log
-    wait_until(lambda: stack.ready("taskmanager"), 180, "the TaskManager has offered its slots")
+    stack.wait_ready("taskmanager", 180)
     wait_until(lambda: httpx.get(f"{rest}/jobs/{job}").json()["state"] == "CANCELED", 60, "the job is cancelled")
 
 
