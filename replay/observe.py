@@ -23,6 +23,8 @@ two looks, and readers wait meanwhile."""
 CLOCKS_SECONDS = 8.0
 """How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
 told within 10 s."""
+SAME_ROWS_SECONDS = 8.0
+"""For how long the tables are not asked again while the newest checkpoint has nothing that readers do not see."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = N
     # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
     asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
     ends = _Ends(eyes)
-    looked = {a.name: _look(eyes, a, state, waits.added(a, state, seen, now), ends) for a, seen in asked}
+    looked = {a.name: _look(eyes, a, state, waits.added(a, state, seen, now), ends, waits, now) for a, seen in asked}
     return Observation(looked, main, genesis, eyes.rejects(newest), strays)
 
 
@@ -214,9 +216,20 @@ class _Ends:
         return self._known[topics]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What an attempt's tables said."""
+
+    commits: tuple[Checkpoint, ...]
+    """As `Seen.publishable`; the next three as there."""
+    tampered: str
+    nothing_new: bool
+    log_changes: tuple[str, ...]
+
+
 class Waits:
-    """What is not asked at each look: what results wait for, once for all attempts that read the same topics; and what
-    has come back."""
+    """What is not asked at each look: what results wait for, once for all attempts that read the same topics; what
+    has come back; and tables that have had nothing new."""
 
     def __init__(self, eyes: Eyes) -> None:
         self._eyes = eyes
@@ -224,6 +237,23 @@ class Waits:
         """Topics → when it was asked where their clocks are, and the answer."""
         self._swept: dict[str, tuple[float, float]] = {}
         """Product → when it was looked for strays, and for how long that will do."""
+        self._rows: dict[str, tuple[float, tuple[object, ...], Rows]] = {}
+        """Attempt whose newest checkpoint has nothing new → when it was asked, of which checkpoints, and the answer."""
+
+    def rows(self, attempt: Attempt, state: ProductState, job: Job | None, now: float) -> Rows:
+        """What its tables say, or said a moment ago if its newest checkpoint has nothing that readers do not see.
+
+        The caller must want them: each question reads the metadata of every table that has changed.
+        """
+        of = (job.id, job.checkpoint, state.published) if job and not job.ended else ()
+        at, known, rows = self._rows.get(attempt.full_name, (float("-inf"), (), None))
+        if rows and known == of and 0 <= now - at < SAME_ROWS_SECONDS:
+            return rows
+        rows = _rows(self._eyes, attempt, state, job)
+        if job and of and rows.nothing_new and rows.commits[0].id >= job.checkpoint and not rows.log_changes:
+            recent = {a: known for a, known in list(self._rows.items()) if 0 <= now - known[0] < SAME_ROWS_SECONDS}
+            self._rows = {**recent, attempt.full_name: (now, of, rows)}
+        return rows
 
     def strays(self, state: ProductState, now: float) -> tuple[str, ...]:
         """Cleaned attempts of which something runs: a late submission, or a cluster that was started by somebody who
@@ -290,7 +320,8 @@ def _advanced(attempt: Attempt, job: Job | None) -> bool:
     return job is not None and job.checkpoint > attempt.checkpoint
 
 
-def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends) -> Seen:
+def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends, waits: Waits,
+          now: float) -> Seen:
     """The rest, as far as it matters by what Flink says."""
     product = eyes.product(attempt, state)
     if attempt.promote is Move.rollback:
@@ -305,8 +336,7 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
     advanced = _advanced(attempt, job)
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
-    looked = _commits(eyes, product, attempt) if _may_publish(attempt, state, job) or advanced else None
-    changes = eyes.log_changes(attempt) if running and looked else ()
+    rows = waits.rows(attempt, state, job, now) if _may_publish(attempt, state, job) or advanced else None
     problems, lost = eyes.log_problems(product) if asked else ((), False)
     return replace(
         seen,
@@ -314,17 +344,24 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
         ends=ends,
         reference=state.release(attempt.release).reference_offsets,
         standing_clocks=eyes.standing_clocks(attempt) if running and seen.position else (),
-        publishable=looked[0] if looked else None,
-        nothing_new=looked is not None and _shows_the_same(eyes, product, attempt, state, looked[0]),
-        tampered=looked[1] if looked else "",
+        publishable=rows.commits if rows else None,
+        nothing_new=rows is not None and rows.nothing_new,
+        tampered=rows.tampered if rows else "",
         retained={} if running else eyes.retained(attempt),
         comparison=eyes.comparison(attempt) if attempt.comparing_at is not None else None,
-        log_changes=changes,
+        log_changes=rows.log_changes if rows else (),
         log_problems=problems,
         log_lost=lost,
         # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.
         late_dropped=eyes.late_dropped(attempt) if running and seen.position else {},
     )
+
+
+def _rows(eyes: Eyes, attempt: Attempt, state: ProductState, job: Job | None) -> Rows:
+    product = eyes.product(attempt, state)
+    commits, tampered = _commits(eyes, product, attempt)
+    changes = eyes.log_changes(attempt) if job is not None and not job.ended else ()
+    return Rows(commits, tampered, _shows_the_same(eyes, product, attempt, state, commits), changes)
 
 
 def _commits(eyes: Eyes, product: Product, attempt: Attempt) -> tuple[tuple[Checkpoint, ...], str]:

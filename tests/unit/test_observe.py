@@ -10,7 +10,7 @@ from control_world import Clock, FakeJob, FakeWorld
 
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.flink import FlinkDownError
-from replay.model import Attempt, Position, ProductState, Publication, Reached, Release, State
+from replay.model import Attempt, Checkpoint, Position, ProductState, Publication, Reached, Release, State
 from replay.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, Waits, observe
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
@@ -145,6 +145,39 @@ def test_main_is_looked_at_while_there_is_something_to_clean_up() -> None:
     assert observe(world, state(replace(over, cleaned=True)), 0.0).main == {}
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
     assert observe(world, state(over, shown), 0.0).main == {}, "readers see it"
+
+
+SHOWN = Publication(1, "flights", 1, 1, 1, {}, {"flights_rows": 10}, {}, 0.0, 1.0)
+EACH = [0, 2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.parametrize(("says", "committed", "advances", "asked"), [
+    pytest.param({}, 3, None, [0, 8], id="nothing new"),
+    pytest.param({}, 3, 6, [0, 6, 8, 10, 12], id="a checkpoint that is not in the tables yet"),
+    pytest.param({}, 4, 6, [0, 6], id="another checkpoint"),
+    pytest.param({"same_files": False}, 3, None, EACH, id="new rows"),
+    pytest.param({"log_changes": ("another topic",)}, 3, None, EACH, id="another log"),
+])
+def test_tables_with_nothing_new_are_asked_every_few_seconds(
+        monkeypatch: pytest.MonkeyPatch, says: dict[str, Any], committed: int, advances: int | None,
+        asked: list[int]) -> None:
+    world, found = FakeWorld(Clock()), []
+    attempt = replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),))
+
+    def publishable(*_: object) -> tuple[Checkpoint, ...]:
+        found.append(now)
+        return (Checkpoint(committed, {"flights_rows": 30}),)
+
+    monkeypatch.setattr(world, "publishable", publishable)
+    monkeypatch.setattr(world, "same_files", lambda *_: says.get("same_files", True))
+    monkeypatch.setattr(world, "log_changes", lambda _: says.get("log_changes", ()))
+    waits = Waits(world)
+    for now in EACH:
+        world.jobs["j"] = replace(RUNS, checkpoint=3 if advances is None or now < advances else 4)
+        seen = observe(world, state(attempt, SHOWN), now, waits).attempts["r1-a1"]
+        assert seen.commits[0].id == committed
+        assert (seen.nothing_new, seen.log_changes) == (says.get("same_files", True), says.get("log_changes", ()))
+    assert found == asked
 
 
 CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
