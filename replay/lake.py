@@ -169,11 +169,6 @@ def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Tabl
                          next="repeat the command") from last
 
 
-def checkpoints(table: Table, branch: str, job_ids: Collection[str]) -> dict[int, int]:
-    """Checkpoint id → snapshot id, of the commits of these jobs on the branch."""
-    return _checkpoints(table.metadata, _writers(table.metadata), branch, frozenset(job_ids))
-
-
 def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
     """The ref's snapshot and those before it, as far back as they were kept; none when there is no such ref."""
     by_id = {s.snapshot_id: s for s in metadata.snapshots}
@@ -258,28 +253,24 @@ def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
     return properties.get(JOB_ID), int(checkpoint) if checkpoint is not None else None
 
 
-def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequence[str],
-                resumed_from: int | None = None) -> list[Checkpoint]:
-    """The checkpoints of these jobs (the oldest first) that every table has, newest first.
-
-    `resumed_from` is the checkpoint that the last of them goes on from, if there were others.
-
-    ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
-    made it anew from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
-    Compactions may come between.
-    """
-    return common_checkpoints(catalog, tables_now(catalog, product), branch, job_ids, resumed_from)
-
-
 def tables_now(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
     """The metadata of the product's tables, all of one instant; none while another controller makes them."""
     at = pointers(catalog, product.name)
     return {} if set(product.outputs) - set(at) else current_metadata(catalog, product, at)
 
 
-def common_checkpoints(catalog: Catalog, tables: Mapping[str, TableMetadata], branch: str, job_ids: Sequence[str],
-                       resumed_from: int | None = None) -> list[Checkpoint]:
-    """What `publishable` says, of tables that were read already."""
+def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequence[str],
+                resumed_from: int | None = None, tables: Mapping[str, TableMetadata] | None = None) -> list[Checkpoint]:
+    """The checkpoints of these jobs (the oldest first) that every table has, newest first.
+
+    `resumed_from` is the checkpoint that the last of them goes on from, if there were others; `tables` what
+    `tables_now` has just said, else it is asked.
+
+    ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
+    made it anew from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
+    Compactions may come between.
+    """
+    tables = tables_now(catalog, product) if tables is None else tables
     if not tables:
         return []
     jobs, wrote = frozenset(job_ids), _wrote.setdefault(catalog, {})

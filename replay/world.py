@@ -200,7 +200,8 @@ class World:
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         tables = self._tables[product.name] = lake.tables_now(self.catalog, product)
-        return tuple(lake.common_checkpoints(self.catalog, tables, attempt.name, attempt.job_ids, attempt.resumed_from))
+        job_ids, resumed_from = attempt.job_ids, attempt.resumed_from
+        return tuple(lake.publishable(self.catalog, product, attempt.name, job_ids, resumed_from, tables))
 
     def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
         return lake.hold_same_files(self._tables.get(product.name, {}), before, after)
