@@ -475,7 +475,6 @@ def _options(address: str) -> dict[str, Any]:
 def _sqlite_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late for the read before a write
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA busy_timeout={1000 * database.ANSWER_SECONDS}")
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:

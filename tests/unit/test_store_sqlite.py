@@ -30,11 +30,6 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
         yield opened
 
 
-def asked(store: Store, pragma: str) -> object:
-    with store._engine.connect() as c:
-        return c.exec_driver_sql(f"PRAGMA {pragma}").scalar()
-
-
 @pytest.mark.parametrize(("write", "synchronous"), [
     pytest.param(lambda s, mine: s.save(mine, ATTEMPT), FULL, id="an attempt"),
     pytest.param(lambda s, mine: s.add_release(mine, RELEASE), FULL, id="a release"),
@@ -61,8 +56,12 @@ def test_what_may_not_be_lost_is_on_the_disk_before_anything_else_happens(
     assert found == [synchronous]
 
 
-def test_a_lock_of_another_process_is_waited_for_half_a_minute(store: Store) -> None:
-    assert asked(store, "busy_timeout") == 30_000
+@pytest.mark.parametrize(("chosen", "milliseconds"), [
+    pytest.param("", 30_000, id="by default"), pytest.param("?timeout=7", 7_000, id="chosen in the address"),
+])
+def test_how_long_a_lock_of_another_process_is_waited_for(tmp_path: Path, chosen: str, milliseconds: int) -> None:
+    with closing(Store(f"sqlite:///{tmp_path / 'store.db'}{chosen}")) as store, store._engine.connect() as c:
+        assert c.exec_driver_sql("PRAGMA busy_timeout").scalar() == milliseconds
 
 
 def test_readers_and_a_writer_are_not_in_each_others_way(store: Store, tmp_path: Path) -> None:
@@ -95,3 +94,10 @@ def test_an_error_names_the_store_without_the_parameters_of_its_address(tmp_path
     with pytest.raises(RetryableError) as e:
         Store(f"sqlite:///{missing}?timeout=7")
     assert e.value.expected == f"an answer from sqlite:///{missing}"
+
+
+def test_a_closed_store_is_one_file(tmp_path: Path, store: Store) -> None:
+    """With all that was written in it, as people copy it."""
+    store.save(lease(store), ATTEMPT)
+    store.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["store.db"]
