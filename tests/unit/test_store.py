@@ -113,6 +113,17 @@ def test_only_one_holder_at_a_time(store: Store, clock: Clock) -> None:
     assert lease(store, "two").token == 2
 
 
+def test_a_holder_takes_its_own_lease_again(store: Store, clock: Clock) -> None:
+    """Which it cannot know of when the answer was lost."""
+    first = lease(store, "one")
+    again = lease(store, "one")
+    assert (first.token, again.token) == (1, 2)
+    with pytest.raises(StaleLeaseError):
+        store.save(first, ATTEMPT)
+    clock.time = 9.9
+    assert store.acquire("flights", "two", 10) is None
+
+
 def test_a_lease_given_back_is_free_at_once(store: Store) -> None:
     store.give_back(lease(store, "one"))
     assert lease(store, "two").token == 2
