@@ -46,6 +46,10 @@ NETWORK: Mapping[str, object] = {
 }
 """Settings of processes on hosts of their own, which the host `jobmanager` leads."""
 OWN_CONF = Path("/tmp/flink-conf")
+OPTIONS = Path("/etc/flink/config.yaml")
+"""Settings of a cluster's own, over those of the image; it need not be there."""
+HOST = "KAPPA_HOST"
+"""Variable with the name or address at which others reach this container; by default its host name."""
 _ELSEWHERE = ("taskmanager.host", "taskmanager.resource-id", "web.access-control-allow-origin",
               "execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
 """Settings of the embedded stack that each container, job or deployment says by itself."""
@@ -87,13 +91,19 @@ def with_storage(flink_settings: Mapping[str, object], settings: Settings) -> di
             **objects.flink_options(properties(settings))}
 
 
+def with_options(flink_settings: Mapping[str, object], file: Path) -> dict[str, object]:
+    """With the settings of a file, if there is one."""
+    return {**flink_settings, **(yaml.safe_load(file.read_text()) if file.exists() else {})}
+
+
 def configure() -> None:
     """Write the configuration of this container's process, for its owner alone: a secret is no argument, which all of
     the machine could read, and in no image."""
     shutil.copytree(cluster().conf, OWN_CONF, dirs_exist_ok=True)
     file = OWN_CONF / "config.yaml"
     file.unlink()
-    text = _dump(with_storage(yaml.safe_load((cluster().conf / "config.yaml").read_text()), load_settings()))
+    of_image = yaml.safe_load((cluster().conf / "config.yaml").read_text())
+    text = _dump(with_options(with_storage(of_image, load_settings()), OPTIONS))
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write(text)
 
@@ -108,6 +118,11 @@ def command(arguments: Sequence[str], host: str) -> list[str]:
     return [str(Path(sys.executable).with_name("kappa")), *arguments]
 
 
+def host() -> str:
+    """By which others reach this container."""
+    return os.environ.get(HOST) or socket.gethostname()
+
+
 def run(arguments: Sequence[str]) -> None:
     """Become the process that the arguments name."""
     own: dict[str, str] = {}
@@ -117,7 +132,7 @@ def run(arguments: Sequence[str]) -> None:
         own = {"FLINK_CONF_DIR": str(OWN_CONF)}
     elif arguments[:1] == ["controller"]:
         write_secret(Path(os.environ["KAPPA_SECRETS"]) / "pseudonym.key")
-    wanted = command(arguments, socket.gethostname())
+    wanted = command(arguments, host())
     os.execve(wanted[0], wanted, {**flink.environment(LAYOUT, cluster()), **os.environ, **own})
 
 

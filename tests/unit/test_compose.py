@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,13 @@ def test_flink_reaches_the_object_store_of_the_settings(tmp_path: Path) -> None:
         "s3.path.style.access": "true"}
 
 
+def test_a_cluster_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    assert image.with_options({"a": 1, "b": 2}, file) == {"a": 1, "b": 2}
+    file.write_text("b: 3\nc: 4\n")
+    assert image.with_options({"a": 1, "b": 2}, file) == {"a": 1, "b": 3, "c": 4}
+
+
 KAPPA = str(Path(sys.executable).with_name("kappa"))
 
 
@@ -126,6 +134,13 @@ KAPPA = str(Path(sys.executable).with_name("kappa"))
 ], ids=["nothing", "kappa", "jobmanager", "taskmanager"])
 def test_a_container_becomes_what_its_arguments_say(arguments: list[str], command: list[str]) -> None:
     assert image.command(arguments, "4711") == command
+
+
+def test_others_reach_a_container_by_the_address_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(image.HOST, raising=False)
+    assert image.host() == socket.gethostname()
+    monkeypatch.setenv(image.HOST, "10.1.2.3")
+    assert image.host() == "10.1.2.3"
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
