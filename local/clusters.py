@@ -28,7 +28,7 @@ from local import flink, preflight
 from local.flink import Cluster
 from local.layout import FlinkPorts, Layout
 from local.supervise import DEAD, State, Supervisor, end_orphans, group_configuration, resident_mb
-from replay.clusters import LIB
+from replay.clusters import LIB, NAME, refuse_other_names
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 
 CATCHING_UP_NICE = 10
@@ -40,8 +40,6 @@ TASKMANAGER_MB = 3072
 NEEDED_MB = (JOBMANAGER_MB + TASKMANAGER_MB) * 2**20 // 1_000_000
 LOGS_KEPT = 10
 """Clusters that are gone of which the logs stay: they tell why an attempt failed."""
-# An attempt's name; no program of the stack has a dash in its name.
-_NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)+")
 _TERMINATING = "Terminating due to"
 """What a JVM says with -XX:+ExitOnOutOfMemoryError."""
 _LOG = re.compile(r"(?:job|task)manager-(.+?)\.log(\.\d+)?")
@@ -77,7 +75,7 @@ def recall(layout: Layout, name: str) -> Memory | None:
 def names(layout: Layout) -> list[str]:
     """Every cluster of which there is something left, also half started or half stopped ones."""
     found = layout.clusters.glob("*")
-    return sorted(folder.name for folder in found if folder.is_dir() and _NAME.fullmatch(folder.name))
+    return sorted(folder.name for folder in found if folder.is_dir() and NAME.fullmatch(folder.name))
 
 
 def known(layout: Layout) -> list[Cluster]:
@@ -151,7 +149,7 @@ class LocalClusters:
 
     def start(self, name: str, lib: str = "") -> Cluster:
         """Have a cluster supervised, with the jars of a folder if one is named. What runs already is left alone."""
-        _refuse_other_names(name)
+        refuse_other_names(name)
         with self._locked():
             states = self._states()
             memory = recall(self._layout, name)
@@ -186,7 +184,7 @@ class LocalClusters:
 
     def stop(self, name: str) -> None:
         """Leave no process, port or file of a cluster but its logs."""
-        _refuse_other_names(name)
+        refuse_other_names(name)
         with self._locked():
             _file(self._layout, name).unlink(missing_ok=True)  # first: half stopped, it must not come back with `up`
             if self._supervisor.running():
@@ -200,7 +198,7 @@ class LocalClusters:
 
     def live(self, name: str) -> bool:
         """Give a cluster full CPU priority, now and whenever it starts; False if only the latter is permitted."""
-        _refuse_other_names(name)
+        refuse_other_names(name)
         with self._locked():
             memory = recall(self._layout, name)
             if memory is None:
@@ -211,7 +209,7 @@ class LocalClusters:
 
     def why(self, name: str) -> str:
         """What a TaskManager of it last said when it ended for want of memory: Flink only sees that it is gone."""
-        _refuse_other_names(name)
+        refuse_other_names(name)
         program = cluster_of(self._layout, name, _NOWHERE).taskmanager
         try:
             with (self._layout.logs / f"{program}.log").open(errors="replace") as stream:
@@ -280,12 +278,6 @@ def prune_logs(layout: Layout, keep: int = LOGS_KEPT) -> None:
 def _flink(lib: Path) -> list[str]:
     """The jar that is Flink itself: its version is in the name."""
     return sorted(jar.name for jar in lib.glob("flink-dist-*.jar"))
-
-
-def _refuse_other_names(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise RefusedError("this cannot be the name of a cluster", found=name, next="choose one such as flights-r2-a1",
-                           expected="words of lower-case letters, digits and _, two or more with dashes between")
 
 
 def _file(layout: Layout, name: str) -> Path:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -32,6 +33,15 @@ TIMEOUT_SECONDS = 90.0
 
 LIB = "KAPPA_FLINK_LIB"
 """Variable that tells the program which jars a cluster is to have."""
+NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)+")
+"""Of an attempt's cluster: nothing else of a platform has a dash in its name."""
+
+
+def refuse_other_names(name: str) -> None:
+    """RefusedError unless it is the name of an attempt."""
+    if not NAME.fullmatch(name):
+        raise RefusedError("this cannot be the name of a cluster", found=name, next="choose one such as flights-r2-a1",
+                           expected="words of lower-case letters, digits and _, two or more with dashes between")
 
 
 @dataclass(frozen=True)
