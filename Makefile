@@ -55,6 +55,10 @@ soak: install ## what takes longer: killed and frozen processes, meddlers, a lon
 test-docker: install ## docker-compose.yml: a product on it, then its services killed, frozen, cut off (30 minutes)
 	@deploy/closed/test $(VENV)/bin/pytest --durations=0 tests/docker
 
+.PHONY: test-kubernetes
+test-kubernetes: install ## deploy/kubernetes on Kubernetes' API server, controllers and scheduler (built at first: 15 minutes)
+	@tests/kubernetes/control-plane $(VENV)/bin/pytest tests/kubernetes tests/unit/test_clusters_contract.py
+
 .PHONY: bench
 bench: install ## measure on the stack that is up: a ladder of jobs, from reading to the full product
 	$(VENV)/bin/python -m bench.ladder
