@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from pyiceberg.catalog import Catalog
+from pyiceberg.io import FileIO
 
 from jobs.product import Product
-from replay import cleaning
-from tests.unit.lake_tables import JOB, needed, on_disk, publish, sink
-from tests.unit.test_cleaning import OTHER, expire, hand_over, product, refs, remove, write
+from replay import cleaning, files, lake, table_changes
+from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
+from tests.unit.test_cleaning import OTHER, data_file, expire, hand_over, product, refs, remove, tag, write
 
 __all__ = ["product"]
 
 
-def age(files: set[str]) -> None:
+def age(written: set[str]) -> None:
     """Written in 1970."""
-    for file in files:
+    for file in written:
         os.utime(file, (0, 0))
 
 
@@ -84,6 +88,21 @@ def test_nothing_is_expired_of_a_branch_that_somebody_dropped(catalog: Catalog, 
     assert set(heads) <= {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
 
 
+def test_what_a_person_wrote_is_not_expired_with_what_jobs_wrote(
+        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """Also if no ref reaches it any more."""
+    for checkpoint in range(1, 5):
+        write(catalog, product, "r1-a1", checkpoint)
+    table = catalog.load_table("shop.orders")
+    head = table.metadata.refs["r1-a1"].snapshot_id
+    table.manage_snapshots().create_branch(head, "study").commit()
+    table.append(table.scan(snapshot_id=head).to_arrow(), branch="study")
+    written = table.metadata.refs["study"].snapshot_id
+    table.manage_snapshots().remove_branch("study").commit()
+    assert expire(catalog, product, keep_from=4) == 2 * 2
+    assert catalog.load_table("shop.orders").scan(snapshot_id=written).to_arrow().num_rows == 2 * 4
+
+
 def test_a_product_of_one_table(catalog: Catalog, product: Product, tmp_path: Path) -> None:
     for checkpoint in range(1, 5):
         sink(catalog, "orders", "r1-a1", checkpoint, [{"id": 1}])
@@ -94,3 +113,74 @@ def test_a_product_of_one_table(catalog: Catalog, product: Product, tmp_path: Pa
     assert "r1-a1" not in refs(catalog)
     assert on_disk(tmp_path) == needed(catalog, product)
     assert "r1-a1" in refs(catalog, "totals")
+
+
+def test_what_nobody_is_known_to_write_is_left_for_a_day_and_an_hour(
+        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """A clock may be set forward by an hour while a job writes."""
+    write(catalog, product, "r1-a1", 1)
+    unknown = {hours: data_file(catalog, "r1-a1").with_name(f"00000-0-{hours:036}-00001.parquet")
+               for hours in (24, 26)}
+    for hours, file in unknown.items():
+        file.touch()
+        moment = time.time() - 3600 * hours - 60
+        os.utime(file, (moment, moment))
+    remove(catalog, product, "r1-a1")
+    assert [file.exists() for file in unknown.values()] == [True, False]
+
+
+def test_a_manifest_that_is_committed_while_it_is_looked_at_hides_nothing(
+        catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sink deletes what it handed over once its commit has succeeded."""
+    write(catalog, product, "r1-a1", 1)
+    data, handed = hand_over(catalog, product, OTHER)
+    read = files.files_of
+
+    def deleted_before(io: FileIO, manifest: str) -> list[str]:
+        if manifest.endswith(handed.name):
+            handed.unlink(missing_ok=True)
+        return read(io, manifest)
+
+    monkeypatch.setattr(files, "files_of", deleted_before)
+    found = {files.path(f) for f in cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")}
+    assert len(found) == 2 * 3
+    assert str(data) not in found
+
+
+def test_the_age_up_to_which_a_branch_keeps_its_snapshots_is_heeded(catalog: Catalog, product: Product) -> None:
+    heads = [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 7)]
+    snapshots = catalog.load_table("shop.orders").manage_snapshots()
+    snapshots.create_branch(heads[2], "study", max_snapshot_age_ms=3_600_000).commit()
+    expire(catalog, product, keep_from=6)
+    kept = {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
+    assert [h in kept for h in heads] == [True, True, True, False, True, True]
+
+
+@pytest.fixture
+def as_java_spells_it(tmp_path: Path) -> Iterator[Catalog]:
+    """A catalog whose tables name their files `file:/a`, as Flink's do, where Python lists them as `file:///a`."""
+    with closing(lake.open_catalog(make_settings(tmp_path, f"file:{tmp_path}"))) as opened:
+        yield opened
+
+
+def test_a_file_is_the_same_however_it_is_spelled(as_java_spells_it: Catalog, tmp_path: Path) -> None:
+    catalog = as_java_spells_it
+    product = make_product(tmp_path, columns={t: COLUMNS[t] for t in ("orders", "totals")})
+    table_changes.ensure(catalog, product)
+    for branch in ("r1-a1", "r2-a1"):
+        lake.create_branch(catalog, product, branch)
+    publish(catalog, product, write(catalog, product, "r2-a1", 1, OTHER))
+    theirs = on_disk(tmp_path)
+    age(theirs)
+    for checkpoint in range(1, 5):
+        write(catalog, product, "r1-a1", checkpoint)
+    expire(catalog, product, keep_from=4)
+    assert theirs <= on_disk(tmp_path)
+
+    found = cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
+    assert not {files.path(f) for f in found} & theirs
+    head = catalog.load_table("shop.orders").metadata.refs["r1-a1"].snapshot_id
+    tag(catalog, "orders", head)
+    cleaning.remove(catalog, "shop", product.outputs, "r1-a1", [f"file://{files.path(f)}" for f in found])
+    assert catalog.load_table("shop.orders").scan(snapshot_id=head).to_arrow().num_rows == 4
+    assert theirs <= on_disk(tmp_path)
