@@ -14,7 +14,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.types import LongType, NestedField
 
-from replay import database, files, lake, removal, table_changes
+from replay import database, files, lake, table_changes
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.finding import Finding
 
@@ -79,7 +79,7 @@ class Ground:
     def drop(self, name: str) -> None:
         """Drop a table with its files."""
         location = lake.pointers(self.catalog, self.namespace)[name] if isinstance(self.catalog, SqlCatalog) else ""
-        removal.drop_table(self.catalog, (self.namespace, name), location)
+        table_changes.drop_table(self.catalog, (self.namespace, name), location)
 
     def clear(self) -> list[Finding]:
         """Remove all tables and the namespace; what could not be removed is an error that names it."""

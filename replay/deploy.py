@@ -12,6 +12,7 @@ from replay import offsets, resolved, schemas
 from replay.act import new_attempt
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import Slots
+from replay.folders import read_product
 from replay.loop import Loop, Patience
 from replay.model import Attempt, ProductState, Release, State
 from replay.offsets import Offsets
@@ -21,7 +22,7 @@ from replay.retention import sweep
 from replay.settings import Settings
 from replay.steps import Blocked
 from replay.watching import Pass
-from replay.world import World, read_product
+from replay.world import World
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceNotEmptyError, NoSuchNamespaceError, NoSuchTableError
-from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.exceptions import NamespaceNotEmptyError, NoSuchNamespaceError
 
 from jobs import names
-from replay import files, lake, log, shared
+from replay import files, lake, log, shared, table_changes
 from replay.clusters import Clusters
 from replay.commits import Fence
 from replay.errors import ConfigError
@@ -130,7 +127,7 @@ def _drop_tables(catalog: Catalog, product: str, fence: Fence) -> None:
     for table, location in own_tables(catalog, product).items():
         fence()
         with lake.catalog_errors():
-            drop_table(catalog, (product, table), location)
+            table_changes.drop_table(catalog, (product, table), location)
     try:
         with lake.catalog_errors():
             catalog.drop_namespace(product)
@@ -138,22 +135,6 @@ def _drop_tables(catalog: Catalog, product: str, fence: Fence) -> None:
         return
     finally:
         lake.forget(catalog, product)
-
-
-def drop_table(catalog: Catalog, identifier: tuple[str, str], location: str) -> None:
-    """Drop a table, whose metadata is there, with its files; one that is gone is as it should be."""
-    if isinstance(catalog, SqlCatalog):
-        _delete_files(load_file_io(catalog.properties, location), location.rpartition("/metadata/")[0])
-        drop = catalog.drop_table
-    else:
-        drop = catalog.purge_table
-    with suppress(NoSuchTableError):
-        drop(identifier)
-
-
-def _delete_files(io: FileIO, folder: str) -> None:
-    if folder:
-        files.delete_below(io, folder)
 
 
 def _forget_answers(settings: Settings, product: str) -> None:

@@ -15,6 +15,7 @@ from pyiceberg.table.metadata import TableMetadata
 from jobs.column_types import Row
 from jobs.product import Product
 from replay import lake, offsets
+from replay.folders import read_release
 from replay.model import Attempt, ProductState, Release
 from replay.offsets import Offsets
 from replay.plan import Change, Version, compare
@@ -29,7 +30,6 @@ from replay.release import (
 from replay.secret import shown as shown_options
 from replay.settings import Settings
 from replay.table_types import table_type
-from replay.world import read_release
 
 FILES_FACTOR = 1.5
 """Disk that a replay takes, per byte of the files that readers' tables have: it writes as many rows once more, in the

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from replay.acls import Who, commands, of_product
 from replay.errors import ConfigError
+from replay.folders import read_product
 from replay.output import Output, out, print_json
 from replay.release import find_folder
 from replay.secret import shown
 from replay.settings import kappa_home, load_settings
-from replay.world import read_product
 
 
 def acls(name: str, source: Path | None, principals: dict[Who, str], output: Output) -> None:

@@ -12,10 +12,10 @@ from jobs.contract import compare
 from jobs.contract_changes import ContractChange, breaking, changes
 from jobs.product import Product
 from replay import contracts, run_resolve
+from replay.folders import read_product
 from replay.output import Output, out, print_json, print_rows
 from replay.release import find_folder
 from replay.settings import kappa_home, load_settings
-from replay.world import read_product
 
 
 def contract(name: str, source: Path | None, *, write: bool, check: bool, against: Path | None,

@@ -14,6 +14,7 @@ from rich.text import Text
 from replay import gate, run_resolve, schemas
 from replay.errors import ConfigError, RefusedError
 from replay.flink import FlinkDownError
+from replay.folders import read_product
 from replay.model import ProductState
 from replay.output import Output, out, print_json, print_rows
 from replay.plan import Kind
@@ -24,7 +25,7 @@ from replay.run_status import look as look_at
 from replay.schemas import Comparison
 from replay.settings import load_settings
 from replay.store import Store
-from replay.world import World, read_product
+from replay.world import World
 
 _MEANS = {
     Kind.nothing: "nothing to do",

@@ -8,11 +8,11 @@ from pathlib import Path
 from jobs import avro_schema
 from replay import compatibility, schemas
 from replay.errors import ConfigError, RefusedError
+from replay.folders import read_product
 from replay.output import Output, out, print_json
 from replay.release import find_folder
 from replay.schemas import Comparison, Kind
 from replay.settings import load_settings
-from replay.world import read_product
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from replay import audit as auditing
 from replay import clients, gate, lake, launch, offsets, resolved, run_resolve, schemas, table_changes
 from replay.advice import advice, faults
 from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
+from replay.folders import read_product
 from replay.model import ProductState, group_prefix
 from replay.output import Output, busy, out, print_json, print_rows
 from replay.preflight import preflight_log
@@ -29,7 +30,7 @@ from replay.secret import shown
 from replay.settings import Settings, kappa_home, load_settings
 from replay.store import Store
 from replay.submit import Submission, submit_command, submit_env
-from replay.world import World, read_product, write_bindings
+from replay.world import World, write_bindings
 
 
 def check(folder: Path, output: Output) -> None:

@@ -8,7 +8,9 @@ from functools import partial
 from itertools import count
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io import load_file_io
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -21,7 +23,7 @@ from pyiceberg.transforms import IdentityTransform, parse_transform
 from jobs import column_types
 from jobs.layout import Layout, LayoutError, layout
 from jobs.product import Product
-from replay import commits, lake
+from replay import commits, files, lake
 from replay.commits import Fence
 from replay.errors import ConfigError, RefusedError
 from replay.table_types import iceberg_schema, product_type, table_type, to_iceberg
@@ -259,3 +261,15 @@ def _lay_out(table: Table, wanted: Layout) -> None:
                         sorting.desc(by.column, IdentityTransform(), NullOrder.NULLS_LAST)
                     else:
                         sorting.asc(by.column, IdentityTransform(), NullOrder.NULLS_FIRST)
+
+
+def drop_table(catalog: Catalog, identifier: tuple[str, str], location: str) -> None:
+    """Drop a table, whose metadata is there, with its files; one that is gone is as it should be."""
+    if isinstance(catalog, SqlCatalog):
+        if folder := location.rpartition("/metadata/")[0]:
+            files.delete_below(load_file_io(catalog.properties, location), folder)
+        drop = catalog.drop_table
+    else:
+        drop = catalog.purge_table
+    with suppress(NoSuchTableError):
+        drop(identifier)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -16,11 +15,12 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table.metadata import TableMetadata
 
 from jobs.bindings import READER, VERSION
-from jobs.product import REJECTS, Product, ProductError, Role, load_product, load_release
+from jobs.product import REJECTS, Product, Role
 from replay import (
     cleaning,
     clients,
     durable,
+    folders,
     gate,
     kept_jars,
     lake,
@@ -36,7 +36,7 @@ from replay import (
     table_changes,
     type_changes,
 )
-from replay.archive import verified, verify
+from replay.archive import verified
 from replay.clusters import Clusters, Started, clusters
 from replay.compare_process import CompareProcess, command
 from replay.errors import ConfigError, KappaError
@@ -112,7 +112,7 @@ class World:
         release = state.release(attempt.metadata or attempt.release)
         folder = release_folder(self.settings, release.product, release.fingerprint)
         if folder not in self._products:
-            self._products[folder] = _read_archived(folder, release.fingerprint)
+            self._products[folder] = folders.read_archived(folder, release.fingerprint)
         return self._products[folder]
 
     # Eyes
@@ -407,39 +407,6 @@ class World:
 
     def _checkpoints(self, product: str, name: str) -> str:
         return f"{self.settings.flink.checkpoints.rstrip('/')}/{product}/{name}"
-
-
-def read_product(folder: Path) -> Product:
-    """Read a product's folder; ConfigError says which file to fix."""
-    with product_errors():
-        return load_product(folder)
-
-
-def _read_archived(folder: Path, named: str) -> Product:
-    """Read an archived release; RefusedError when it cannot be read because it was changed."""
-    try:
-        return read_release(folder)
-    except ConfigError:
-        verify(folder, named)
-        raise
-
-
-def read_release(folder: Path) -> Product:
-    """Read an archived release; ConfigError says which file is wrong."""
-    with product_errors():
-        return load_release(folder)
-
-
-@contextmanager
-def product_errors() -> Iterator[None]:
-    """Turn a folder that is wrong into ConfigError."""
-    try:
-        yield
-    except ProductError as e:
-        if e.file.name == "product.yaml" and not os.path.lexists(e.file):
-            raise ConfigError(f"there is no product in {e.file.parent}", expected="a folder with product.yaml",
-                              found="no product.yaml", next="kappa new NAME --topic T, which writes one") from e
-        raise ConfigError(f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"fix {e.file}") from e
 
 
 def write_bindings(file: Path, bindings: Mapping[str, object]) -> None:

@@ -28,8 +28,8 @@ from secured import (
 )
 
 from replay import log, log_marks, schemas
+from replay.folders import read_product
 from replay.settings import load_settings
-from replay.world import read_product
 
 pytestmark = pytest.mark.timeout(900)
 

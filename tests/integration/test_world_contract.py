@@ -21,10 +21,11 @@ from running import RunningStack, wait_until
 from bench.simulated import REFERENCE, SimulatedWorld
 from jobs.product import Product
 from replay import log, resolved
+from replay.folders import read_product
 from replay.model import Attempt, Position, ProductState, Release, State
 from replay.observe import Eyes
 from replay.release import build
-from replay.world import World, read_product
+from replay.world import World
 from tests.integration.test_orders import ORDERS
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the fakes of unit tests find each other

@@ -20,7 +20,7 @@ from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from sqlalchemy.exc import ProgrammingError
 from typer.testing import CliRunner
 
-from replay import catalog_checks, commits, lake, removal, rest_commits
+from replay import catalog_checks, commits, lake, rest_commits, table_changes
 from replay.catalog_checks import CHECKS, Check, examine, result
 from replay.catalog_ground import Ground, ground
 from replay.cli import app
@@ -116,7 +116,7 @@ def _commits_nothing(patch: Patch) -> None:
 
 
 def _drops_nothing(patch: Patch) -> None:
-    patch.setattr(removal, "drop_table", lambda *_: None)
+    patch.setattr(table_changes, "drop_table", lambda *_: None)
 
 
 def _loses_properties(patch: Patch) -> None:
