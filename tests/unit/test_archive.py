@@ -203,11 +203,11 @@ def imported(folder: Path) -> str:
 
 
 def test_an_archive_that_cannot_be_read_is_one_that_was_changed(settings: Settings, built: Build) -> None:
-    from replay.world import _read_archived
+    from replay.folders import read_archived
 
     rewrite(built.folder / "product" / "product.yaml", lambda _: b"name: [")
     with pytest.raises(RefusedError, match=r"product/product\.yaml: changed"):
-        _read_archived(built.folder, built.fingerprint)
+        read_archived(built.folder, built.fingerprint)
 
 
 def bound(path: Path) -> None:
