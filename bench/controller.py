@@ -24,13 +24,13 @@ import sqlalchemy as sa
 
 from bench.results import keep
 from bench.simulated import ANSWERS, SimulatedWorld, settle
-from replay.loop import Loop, WorldLike
-from replay.metrics import Metrics
+from replay.controller.loop import Loop, WorldLike
+from replay.controller.metrics import Metrics
+from replay.controller.pass_log import PassLog
+from replay.controller.service import WORKERS, serve
+from replay.controller.watching import Watchers
 from replay.output import Output, out, print_rows
-from replay.pass_log import PassLog
-from replay.service import WORKERS, serve
-from replay.store import KEPT_PUBLICATIONS, Store
-from replay.watching import Watchers
+from replay.store.store import KEPT_PUBLICATIONS, Store
 
 RESULTS = Path(__file__).parent / "results" / "controller.json"
 CALL_SECONDS = 0.005

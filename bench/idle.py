@@ -20,7 +20,7 @@ from local import stack
 from replay.errors import RefusedError
 from replay.output import Output, out, print_rows
 from replay.settings import kappa_home, load_settings
-from replay.store import Store
+from replay.store.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "idle.json"
 SUPERVISOR = "supervisor"

@@ -24,13 +24,16 @@ from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
 from local import stack
-from replay import lake, log, release, resolved, table_changes
+from replay.controller.world import World
+from replay.flink import resolved
+from replay.flink.submit import planner_env
+from replay.iceberg import lake, table_changes
+from replay.kafka import log
 from replay.output import Output, print_rows
-from replay.query import open_tables
+from replay.query.query import open_tables
+from replay.releases import release
 from replay.secret import revealed
 from replay.settings import Settings, kappa_home, load_settings
-from replay.submit import planner_env
-from replay.world import World
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "latest.json"

@@ -22,11 +22,12 @@ import numpy as np
 
 from bench.results import keep
 from jobs.product import Role
-from replay import log, offsets
+from replay import offsets
+from replay.controller.world import World
+from replay.kafka import log
 from replay.output import Output, print_rows
 from replay.settings import load_settings
-from replay.store import Store
-from replay.world import World
+from replay.store.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "live_lag.json"
 SECONDS = 0.5

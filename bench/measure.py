@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from replay.errors import KappaError
-from replay.flink import ENDED
+from replay.flink.rest import ENDED
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")

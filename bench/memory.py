@@ -19,8 +19,8 @@ from typing import Any
 
 from bench.measure import Meter
 from bench.results import keep
-from replay.lean import without
 from replay.output import print_json
+from replay.query.lean import without
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 
@@ -29,7 +29,7 @@ def work(what: str, home: Path, offsets: int, wide: bool, snapshots: Mapping[str
     """One audit or diff in this process, which has imported what the command does."""
     with without("pandas"):
         from bench import memory_tables
-        from replay import run_diff, running  # noqa: F401
+        from replay.cli import diff as run_diff  # noqa: F401
 
         before = _resident("VmRSS")
         found = memory_tables.work(what, home, offsets, wide, snapshots)

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.product import Column, Output, OutputSettings, Product, ProductSettings, Resolved, Topic
-from replay import lake, table_changes
-from replay.audit import Subject, audit
-from replay.diff import Side, diff
+from replay.audit.audit import Subject, audit
+from replay.compare.diff import Side, diff
+from replay.iceberg import lake, table_changes
 from replay.offsets import Offsets
 from replay.settings import Settings
 

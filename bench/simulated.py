@@ -15,18 +15,9 @@ from threading import Lock
 from typing import Any
 
 from jobs.product import Kind, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Role, Topic
-from replay.commits import no_fence
-from replay.model import (
-    KEPT_POSITIONS,
-    Attempt,
-    Checkpoint,
-    Position,
-    ProductState,
-    Publication,
-    Release,
-    State,
-)
-from replay.store import Store
+from replay.core.model import KEPT_POSITIONS, Attempt, Checkpoint, Position, ProductState, Publication, Release, State
+from replay.iceberg.commits import no_fence
+from replay.store.store import Store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit"))  # where the fakes of unit tests find each other
 from control_world import Clock, FakeWorld

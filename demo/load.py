@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from demo import flights
 from demo.flights import PARTITIONS, Encoder, Planned
 from jobs.product import Product
-from replay import log
 from replay.errors import ConflictError, RefusedError, RetryableError
+from replay.kafka import log
 from replay.secret import revealed
 from replay.settings import Settings
 

@@ -28,8 +28,8 @@ from local import flink, preflight
 from local.flink import Cluster
 from local.layout import FlinkPorts, Layout
 from local.supervise import DEAD, State, Supervisor, end_orphans, group_configuration, resident_mb
-from replay.clusters import LIB, NAME, refuse_other_names
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.flink.clusters import LIB, NAME, refuse_other_names
 
 CATCHING_UP_NICE = 10
 """Added to the TaskManager's nice value: on a busy core, a tenth of what one of the same need gets without it."""

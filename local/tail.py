@@ -19,7 +19,7 @@ from replay.errors import ConfigError
 from replay.output import out
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)Z (\w+) +(.*)")
-"""As replay/service_log.py writes them."""
+"""As replay/controller/service_log.py writes them."""
 _STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
 
 

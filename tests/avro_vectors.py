@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.avro_schema import Schema, SchemaError, parse
-from replay.avro_body import UndecodableError
-from replay.avro_reader import record_reader
+from replay.avro.body import UndecodableError
+from replay.avro.reader import record_reader
 
 VECTORS = Path(__file__).parent / "vectors" / "avro.json"
 SCHEMA_ID = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from replay.events import Reason
+from replay.core.events import Reason
 
 DOC = Path(__file__).parents[1] / "docs" / "events.md"
 _INTRODUCTION = """# Events of a product's history

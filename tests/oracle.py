@@ -145,7 +145,7 @@ def arrivals_from_plan(scale: int) -> pd.DataFrame:
 
 def arrivals_from_log(settings: Any) -> pd.DataFrame:
     """Where each flight event stands in the log, decoded apart from Flink: identity, partition, offset, appended."""
-    from replay import decoding, log
+    from replay.kafka import decoding, log
 
     found = []
     schema = (Path(__file__).parents[1] / "sql" / "flights" / "schemas" / "flights.avsc").read_text()
@@ -330,7 +330,7 @@ def _comparable(table: pa.Table) -> pa.Table:
 
 def published(settings: Any, name: str, product: str = "flights") -> pa.Table:
     """A table as its readers see it."""
-    from replay.lake import open_catalog
+    from replay.iceberg.lake import open_catalog
 
     return open_catalog(settings).load_table((product, name)).scan().to_arrow()
 

@@ -20,8 +20,8 @@ from bench.peers.peer import Limits, Peer, drop_topics, install, run
 from bench.peers.results import compare, failed, measured, remarks, shown, table
 from bench.results import keep
 from jobs.product import Product, load_product
-from replay import log
 from replay.errors import KappaError
+from replay.kafka import log
 from replay.output import Output, print_rows
 from replay.settings import Settings, load_settings
 

@@ -12,8 +12,8 @@ from bench.ladder import Runner
 from bench.results import PASS_THROUGH
 from bench.rungs import ICEBERG, Rung
 from jobs.product import Product
+from replay.flink.submit import planner_env
 from replay.settings import Settings
-from replay.submit import planner_env
 
 TABLE = "hourly_departures"
 HOURLY = "Kappa: hourly_departures"

@@ -19,8 +19,8 @@ from pyiceberg.table import StaticTable
 
 from bench.measure import Meter
 from local import jars
-from replay import log
 from replay.errors import KappaError
+from replay.kafka import log
 from replay.secret import revealed
 from replay.settings import Settings
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from replay import lake
-from replay.catalog_checks import CHECKS, Check, result
-from replay.catalog_ground import Ground, ground
+from replay.iceberg import lake
+from replay.iceberg.catalog_checks import CHECKS, Check, result
+from replay.iceberg.catalog_ground import Ground, ground
 from replay.settings import Settings, load_settings
 from tests.unit.lake_tables import make_rest_settings, make_settings
 

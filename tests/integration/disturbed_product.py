@@ -24,13 +24,17 @@ from test_orders import BEGIN, MINUTE, Order, Writer, another_product, write_ord
 
 from jobs.product import Product, load_product
 from local import supervise
-from replay import audit, lake, log, offsets, run_status
-from replay import query as querying
-from replay.flink import FlinkDownError
-from replay.model import Attempt, ProductState, Publication, State
-from replay.status import ProductStatus
-from replay.store import Store
-from replay.world import World
+from replay import offsets
+from replay.audit import audit
+from replay.cli import look as run_status
+from replay.controller.status import ProductStatus
+from replay.controller.world import World
+from replay.core.model import Attempt, ProductState, Publication, State
+from replay.flink.rest import FlinkDownError
+from replay.iceberg import lake
+from replay.kafka import log
+from replay.query import query as querying
+from replay.store.store import Store
 
 FOUR_HOURS = 240
 """Minutes"""

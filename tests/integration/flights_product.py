@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from oracle import RIGHT, Rule
 from running import RunningStack, wait_until
 
-from replay import lake, log
+from replay.core.model import Attempt, ProductState, Publication
 from replay.errors import KappaError
-from replay.model import Attempt, ProductState, Publication
-from replay.store import Store
+from replay.iceberg import lake
+from replay.kafka import log
+from replay.store.store import Store
 
 NAME = "flights"
 KEYS = {**oracle.KEYS, "rejects": ["log_topic", "log_partition", "log_offset"]}

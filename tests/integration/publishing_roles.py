@@ -28,12 +28,14 @@ from pyiceberg.table.metadata import TableMetadataV2
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import cleaning, duck, lake, query
+from replay.controller import cleaning
+from replay.core.model import Attempt, Move, Publication, Release, State
 from replay.database import timed
-from replay.model import Attempt, Move, Publication, Release, State
-from replay.publish import publish
+from replay.iceberg import lake
+from replay.iceberg.publish import publish
+from replay.query import duck, query
 from replay.secret import reveal
-from replay.store import Store
+from replay.store.store import Store
 from tests.unit.lake_tables import compact, make_product, make_settings
 
 TABLES = ("orders", "totals", "routes", "rejects")

@@ -31,10 +31,11 @@ from jobs.product import Product, Resolved
 from local import flink, jars
 from local.format_jar import TEST, compile_java, files_below, write_jar
 from local.layout import java
-from replay import log as kafka
-from replay import offsets, positions
-from replay.flink import Flink, retained_checkpoints
-from replay.world import World
+from replay import offsets
+from replay.controller.world import World
+from replay.flink import positions
+from replay.flink.rest import Flink, retained_checkpoints
+from replay.kafka import log as kafka
 
 _PREFIX = re.compile(r"\bl[0-9a-f]{8}_(c\d+_)?")
 """In front of the topics of one copy of a log."""

@@ -30,8 +30,8 @@ from jobs.avro_types import SchemaError, fields
 from local import flink, jars
 from local.format_jar import MAIN, TEST, compile_java, joined
 from local.layout import java
-from replay.avro_body import UndecodableError
-from replay.avro_reader import record_reader
+from replay.avro.body import UndecodableError
+from replay.avro.reader import record_reader
 
 SCHEMAS = int(os.environ.get("KAPPA_FUZZ_SCHEMAS", "600"))
 LONGER = "KAPPA_FUZZ_SCHEMAS" in os.environ

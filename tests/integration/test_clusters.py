@@ -13,8 +13,8 @@ from running import RunningStack
 
 from local import flink, preflight, supervise
 from local import stack as local_stack
-from replay.clusters import Clusters, clusters
 from replay.errors import RefusedError
+from replay.flink.clusters import Clusters, clusters
 
 NAME = "orders-r7-a1"
 JOBMANAGER, TASKMANAGER = f"jobmanager-{NAME}", f"taskmanager-{NAME}"

@@ -20,8 +20,10 @@ from disturbed_product import Shop, Watch, holder, is_locked, publishes, token
 from running import RunningStack, wait_until
 from test_orders import stop_jobs, supervisorctl
 
-from replay import lake, log, offsets
-from replay.model import Attempt, Publication, State
+from replay import offsets
+from replay.core.model import Attempt, Publication, State
+from replay.iceberg import lake
+from replay.kafka import log
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -31,8 +31,10 @@ from flights_product import (
 from oracle import WRONG
 from running import RunningStack, wait_until
 
-from replay import lake, log, offsets
-from replay.model import State
+from replay import offsets
+from replay.core.model import State
+from replay.iceberg import lake
+from replay.kafka import log
 
 pytestmark = pytest.mark.timeout(900)
 

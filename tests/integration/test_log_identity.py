@@ -11,9 +11,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # documented all the same
 from running import RunningStack, wait_until
 
-from replay import log, log_marks, partitions, topics
-from replay.log_durability import Copies
-from replay.log_identity import Mark, Topic
+from replay.core import partitions
+from replay.core.log_identity import Mark, Topic
+from replay.kafka import log, log_marks, topics
+from replay.kafka.log_durability import Copies
 from replay.settings import Settings
 
 COUNT = 50

@@ -15,7 +15,10 @@ from flights_product import FLIGHTS_A_YEAR, KEYS, NAME, Product, Reader, loading
 from pyiceberg.table.metadata import TableMetadata
 from running import RunningStack, wait_until
 
-from replay import lake, log, maintenance, offsets, query
+from replay import offsets
+from replay.iceberg import lake, maintenance
+from replay.kafka import log
+from replay.query import query
 
 pytestmark = pytest.mark.timeout(600)
 

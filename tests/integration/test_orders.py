@@ -25,11 +25,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import Kappa, RunningStack, wait_until
 
 from jobs.product import Product, load_product
-from replay import log
-from replay.loop import Loop, Patience
-from replay.model import State
-from replay.store import Store
-from replay.world import World
+from replay.controller.loop import Loop, Patience
+from replay.controller.world import World
+from replay.core.model import State
+from replay.kafka import log
+from replay.store.store import Store
 
 ORDERS = Path(__file__).parents[1] / "products" / "orders"
 BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z

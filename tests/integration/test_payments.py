@@ -23,8 +23,9 @@ from running import RunningStack, wait_until
 from test_orders import stop_jobs
 
 from jobs.product import load_product
-from replay import log, offsets
-from replay.store import Store
+from replay import offsets
+from replay.kafka import log
+from replay.store.store import Store
 
 FOLDER = Path(__file__).parents[1] / "products" / "payments"
 TOPIC, NAME, ZONE = "srv.inv.payments", "payments", ZoneInfo("Asia/Tokyo")

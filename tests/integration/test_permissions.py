@@ -27,8 +27,8 @@ from secured import (
     write_product,
 )
 
-from replay import log, log_marks, schemas
-from replay.folders import read_product
+from replay.kafka import log, log_marks, schemas
+from replay.releases.folders import read_product
 from replay.settings import load_settings
 
 pytestmark = pytest.mark.timeout(900)

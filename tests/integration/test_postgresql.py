@@ -20,7 +20,7 @@ from test_orders import COUNT, HOUR, ORDERS, Order, Writer, stop_jobs, write_ord
 from jobs.product import load_product
 from local import stack as local_stack
 from local.layout import Layout, Ports
-from replay import lake
+from replay.iceberg import lake
 from replay.settings import CatalogSettings, Settings
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.soak]

@@ -22,9 +22,9 @@ import postgres_server
 import pytest
 from running import wait_until
 
-from replay import lake, table_changes
-from replay.model import Move
-from replay.store import Store
+from replay.core.model import Move
+from replay.iceberg import lake, table_changes
+from replay.store.store import Store
 from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product_of
 from tests.unit.lake_tables import make_settings
 

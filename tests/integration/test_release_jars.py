@@ -14,7 +14,7 @@ from running import RunningStack, free_port_base, wait_until
 from test_orders import stop_jobs
 
 from local.format_jar import built_from, write_jar
-from replay.model import State
+from replay.core.model import State
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from replay.reserved_words import RESERVED
+from replay.cli.reserved_words import RESERVED
 
 
 def test_the_reserved_words_are_those_that_flink_refuses() -> None:

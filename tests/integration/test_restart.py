@@ -20,10 +20,10 @@ from running import RunningStack, wait_until
 from test_orders import another_product, stop_jobs
 
 from jobs.product import Product, load_product
-from replay import log
-from replay.model import Attempt
-from replay.store import Store
-from replay.world import World
+from replay.controller.world import World
+from replay.core.model import Attempt
+from replay.kafka import log
+from replay.store.store import Store
 
 # PyFlink warns of much when it is imported.
 pytestmark = [pytest.mark.timeout(420), pytest.mark.filterwarnings("ignore")]

@@ -16,7 +16,7 @@ from running import RunningStack
 from safety_examples import BY_SHOP, EXAMPLES, HOURS, ORDERS, Changed, Example, hourly, keyed, rows, topic
 
 from jobs.check import check
-from replay.submit import planner_env
+from replay.flink.submit import planner_env
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PyFlink and Beam warn of much when they are imported
 

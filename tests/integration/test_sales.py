@@ -21,8 +21,9 @@ from running import RunningStack, wait_until
 from test_orders import stop_jobs
 
 from jobs.product import Product, load_product
-from replay import lake, log
-from replay.store import Store
+from replay.iceberg import lake
+from replay.kafka import log
+from replay.store.store import Store
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -23,7 +23,7 @@ from same_rows_words import Statement
 
 from jobs import zones
 from local import flink
-from replay.submit import submit_env
+from replay.flink.submit import submit_env
 
 # PyFlink and Beam warn of much when they are imported.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(0)]

@@ -14,9 +14,10 @@ from running import RunningStack, wait_until
 from test_orders import Writer, stop_jobs
 
 from jobs.product import load_product
-from replay import lake, query
-from replay.model import Attempt
-from replay.store import Store
+from replay.core.model import Attempt
+from replay.iceberg import lake
+from replay.query import query
+from replay.store.store import Store
 
 # PyFlink warns of much when it is imported.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]

@@ -20,9 +20,9 @@ from running import RunningStack, wait_until
 from test_orders import stop_jobs
 
 from jobs.product import load_product
-from replay import log
-from replay.flink import Flink
-from replay.submit import flink_run, submit_env
+from replay.flink.rest import Flink
+from replay.flink.submit import flink_run, submit_env
+from replay.kafka import log
 
 TOKYO = Path(__file__).parents[1] / "products" / "tokyo"
 LATE_ROWS = Path(__file__).with_name("late_rows.py")

@@ -16,7 +16,7 @@ from confluent_kafka.schema_registry import Schema, SchemaReference
 from running import RunningStack, wait_until
 from test_orders import stop_jobs
 
-from replay import log, topics
+from replay.kafka import log, topics
 
 TOPIC = "srv.public.orders"
 FIELDS: list[dict[str, Any]] = [

@@ -15,9 +15,9 @@ from running import RunningStack, wait_until
 from test_orders import BEGIN, MINUTE, Order, Writer, another_product, stop_jobs
 
 from jobs.product import load_product
-from replay import log
-from replay.model import Attempt, Publication
-from replay.store import Store
+from replay.core.model import Attempt, Publication
+from replay.kafka import log
+from replay.store.store import Store
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -19,10 +19,11 @@ from types_doc import rows as documented
 
 from jobs.avro_schema import parse
 from jobs.avro_types import fields
-from replay import log, query
-from replay.avro_body import UndecodableError
-from replay.avro_reader import record_reader
-from replay.store import Store
+from replay.avro.body import UndecodableError
+from replay.avro.reader import record_reader
+from replay.kafka import log
+from replay.query import query
+from replay.store.store import Store
 
 NAME, TABLE, BEGIN = "types", "everything", 1_704_067_200_000
 HEADER = 5

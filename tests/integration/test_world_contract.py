@@ -20,12 +20,13 @@ from running import RunningStack, wait_until
 
 from bench.simulated import REFERENCE, SimulatedWorld
 from jobs.product import Product
-from replay import log, resolved
-from replay.folders import read_product
-from replay.model import Attempt, Position, ProductState, Release, State
-from replay.observe import Eyes
-from replay.release import build
-from replay.world import World
+from replay.controller.observe import Eyes
+from replay.controller.world import World
+from replay.core.model import Attempt, Position, ProductState, Release, State
+from replay.flink import resolved
+from replay.kafka import log
+from replay.releases.folders import read_product
+from replay.releases.release import build
 from tests.integration.test_orders import ORDERS
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the fakes of unit tests find each other

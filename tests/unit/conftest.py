@@ -12,10 +12,11 @@ import pytest
 from control_world import Clock, FakeWorld
 from pyiceberg.catalog import Catalog
 
-from replay import lake, service_log
-from replay.loop import Loop
+from replay.controller import service_log
+from replay.controller.loop import Loop
+from replay.iceberg import lake
 from replay.settings import Settings
-from replay.store import Store
+from replay.store.store import Store
 from tests.object_store import BUCKET, ObjectStore
 from tests.unit.lake_tables import make_settings
 

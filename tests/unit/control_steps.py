@@ -8,15 +8,15 @@ from typing import Any
 
 from control_world import Clock, FakeWorld
 
-from replay import verify as verifying
-from replay.act import new_attempt
-from replay.deploy import Terms, plan
+from replay.cli.control import intend
+from replay.controller import verify as verifying
+from replay.controller.act import new_attempt
+from replay.controller.deploy import Terms, plan
+from replay.controller.intents import Intent
+from replay.controller.loop import Loop, Patience
+from replay.core.model import Attempt, ProductState, Release
+from replay.core.steps import Wait
 from replay.errors import RefusedError, RetryableError
-from replay.intents import Intent
-from replay.loop import Loop, Patience
-from replay.model import Attempt, ProductState, Release
-from replay.run_control import intend
-from replay.steps import Wait
 
 
 def begin(loop: Loop, world: FakeWorld, *, release: int = 1, **terms: Any) -> Attempt:

@@ -10,12 +10,10 @@ from typing import Any
 from fake_lake import TABLES, FakeLake
 
 from jobs.product import Column, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Topic, Verify
-from replay.clusters import Started
-from replay.errors import RefusedError, RetryableError
-from replay.flink import FlinkDownError, Job
-from replay.log_identity import Identity, continued, other_topics
-from replay.log_identity import Topic as TopicIdentity
-from replay.model import (
+from replay.controller.quiet import Clocks
+from replay.core.log_identity import Identity, continued, other_topics
+from replay.core.log_identity import Topic as TopicIdentity
+from replay.core.model import (
     Attempt,
     Check,
     Checkpoint,
@@ -28,9 +26,11 @@ from replay.model import (
     Tables,
     group_prefix,
 )
+from replay.errors import RefusedError, RetryableError
+from replay.flink.clusters import Started
+from replay.flink.rest import FlinkDownError, Job
+from replay.flink.submit import Answer
 from replay.offsets import Offsets
-from replay.quiet import Clocks
-from replay.submit import Answer
 
 KEPT_CHECKPOINTS = 3
 """Flink keeps so many of a job."""

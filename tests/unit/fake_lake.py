@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from replay.core.model import Checkpoint
 from replay.errors import ConflictError, KappaError, PartlyPublishedError, RefusedError, RetryableError
-from replay.model import Checkpoint
 
 TABLES = ("flights_rows", "flights_hourly")
 MAIN, GENESIS = "main", "genesis"

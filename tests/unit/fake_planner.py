@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.product import Product, load_product
-from replay import resolved
+from replay.flink import resolved
 from tests.unit import folders
 
 

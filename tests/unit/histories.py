@@ -20,15 +20,15 @@ from control_world import Clock, DiedError, FakeJob, FakeWorld, OneProcess, Wall
 from fake_lake import GENESIS, MAIN, TABLES, FakeLake, Snapshot
 from memory_store import MemoryStore
 
-from replay import intents
-from replay.decide import LOST_ANSWER_SECONDS
+from replay.controller import intents
+from replay.controller.decide import LOST_ANSWER_SECONDS
+from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike
+from replay.core.model import Attempt, Check, Move, ProductState, State
+from replay.core.steps import Blocked
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
-from replay.loop import LEASE_SECONDS, Loop, WorldLike
-from replay.model import Attempt, Check, Move, ProductState, State
-from replay.steady_clock import SteadyClock
-from replay.steps import Blocked
-from replay.store import Store
-from replay.submit import Answer
+from replay.flink.submit import Answer
+from replay.store.steady_clock import SteadyClock
+from replay.store.store import Store
 
 FAULTS = ("killed", "frozen", "no answer")
 """At any boundary; before and in the middle of an effect the disk may be full, too."""

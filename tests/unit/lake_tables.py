@@ -15,9 +15,9 @@ from pyiceberg.table.update.snapshot import _OverwriteFiles
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import REJECTS, Column, Output, Product, ProductSettings, Resolved
-from replay import lake
-from replay import publish as publishing
-from replay.commits import no_fence
+from replay.iceberg import lake
+from replay.iceberg import publish as publishing
+from replay.iceberg.commits import no_fence
 from replay.settings import Settings
 from tests.object_store import ObjectStore
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from replay.events import Event, Reason
-from replay.model import Attempt, Move, ProductState, Publication, Release
-from replay.retention import KEPT_EVENTS, remembered
-from replay.store import Lease, StaleLeaseError
+from replay.core.events import Event, Reason
+from replay.core.model import Attempt, Move, ProductState, Publication, Release
+from replay.releases.retention import KEPT_EVENTS, remembered
+from replay.store.store import Lease, StaleLeaseError
 
 
 @dataclass

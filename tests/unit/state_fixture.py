@@ -28,12 +28,18 @@ from fake_lake import Snapshot
 from lake_tables import make_product, make_settings, publish, sink_all
 
 from jobs import bindings
-from replay import act, archive, lake, log, model, settings, store_tables, table_changes
-from replay import release as releases
-from replay.loop import Loop
-from replay.model import Check, Committed, Reached
-from replay.store import Store
-from replay.world import World
+from replay import settings
+from replay.controller import act
+from replay.controller.loop import Loop
+from replay.controller.world import World
+from replay.core import model
+from replay.core.model import Check, Committed, Reached
+from replay.iceberg import lake, table_changes
+from replay.kafka import log
+from replay.releases import archive
+from replay.releases import release as releases
+from replay.store import tables as store_tables
+from replay.store.store import Store
 from tests.unit import products
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

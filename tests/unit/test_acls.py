@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from replay.acls import Who, commands, of_product
-from replay.cli import app
+from replay.cli.main import app
 from replay.errors import ConfigError
+from replay.kafka.acls import Who, commands, of_product
 
 FLIGHTS = Path(__file__).parents[2] / "sql" / "flights"
 

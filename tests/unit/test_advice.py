@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.product import Product, ProductSettings, Topic
-from replay.accounting import AuditReport, PartitionAudit
-from replay.advice import advice, faults
+from replay.audit.accounting import AuditReport, PartitionAudit
+from replay.audit.advice import advice, faults
 
 
 def product(**fields: object) -> Product:

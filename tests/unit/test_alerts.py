@@ -17,8 +17,8 @@ from control_world import Clock, FakeWorld
 from promql import Named, expressions, named
 from watched import Watched
 
-from replay.loop import Loop
-from replay.store import Store
+from replay.controller.loop import Loop
+from replay.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"

@@ -17,13 +17,13 @@ import pytest
 
 from jobs.processes import RELEASE_ENVIRONMENT
 from jobs.product import Product
-from replay import archive
-from replay import release as releases
+from replay.controller.world import World
+from replay.core.model import Attempt, Release
 from replay.errors import ConfigError, RefusedError
-from replay.model import Attempt, Release
-from replay.release import Build
+from replay.releases import archive
+from replay.releases import release as releases
+from replay.releases.release import Build
 from replay.settings import Settings
-from replay.world import World
 from tests.unit import folders
 from tests.unit.test_release import COLUMNS, SETTINGS, SQL
 
@@ -203,7 +203,7 @@ def imported(folder: Path) -> str:
 
 
 def test_an_archive_that_cannot_be_read_is_one_that_was_changed(settings: Settings, built: Build) -> None:
-    from replay.folders import read_archived
+    from replay.releases.folders import read_archived
 
     rewrite(built.folder / "product" / "product.yaml", lambda _: b"name: [")
     with pytest.raises(RefusedError, match=r"product/product\.yaml: changed"):
@@ -237,7 +237,7 @@ PLACES = ["product.yaml", "contract.yaml", "out.sql", "views.sql", "checks/a.sql
 @pytest.mark.parametrize(("make", "found"), ODD.values(), ids=ODD)
 def test_what_is_no_file_of_the_folder_is_refused_and_not_opened(
         product: Product, place: str, make: Callable[[Path], object], found: str) -> None:
-    from replay.folders import read_product
+    from replay.releases.folders import read_product
 
     file = product.folder / place
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -252,7 +252,7 @@ def test_what_is_no_file_of_the_folder_is_refused_and_not_opened(
 
 @pytest.mark.parametrize("name", ["checks", "schemas", "tests"])
 def test_a_folder_behind_a_link_is_refused(product: Product, tmp_path: Path, name: str) -> None:
-    from replay.folders import read_product
+    from replay.releases.folders import read_product
 
     if (product.folder / name).exists():
         shutil.move(product.folder / name, tmp_path / name)
@@ -263,7 +263,7 @@ def test_a_folder_behind_a_link_is_refused(product: Product, tmp_path: Path, nam
 
 @pytest.mark.parametrize("name", ["a\n.sql", "a\x1b[31m", "a\udcff"])
 def test_a_name_that_cannot_be_printed_is_refused(product: Product, name: str) -> None:
-    from replay.folders import read_product
+    from replay.releases.folders import read_product
 
     (product.folder / "checks" / name).touch()
     with pytest.raises(ConfigError, match="a name that cannot be printed"):
@@ -281,7 +281,7 @@ def test_a_link_among_the_functions_is_refused(settings: Settings, product: Prod
 
 
 def test_a_folder_that_is_reached_by_a_link_is_taken(product: Product, tmp_path: Path) -> None:
-    from replay.folders import read_product
+    from replay.releases.folders import read_product
 
     (tmp_path / "link").symlink_to(product.folder)
     assert read_product(tmp_path / "link").name == "tiny"

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pytest
 
 from jobs.product import Product
-from replay import accounting, forward, lake, places, spool, table_changes
-from replay.accounting import WINDOW, PartitionAudit, Tally, array, ranges
-from replay.audit import AuditReport, Subject, audit
+from replay.audit import accounting, forward, places, spool
+from replay.audit.accounting import WINDOW, PartitionAudit, Tally, array, ranges
+from replay.audit.audit import AuditReport, Subject, audit
+from replay.audit.lost import Lost
 from replay.errors import RefusedError
-from replay.lost import Lost
+from replay.iceberg import lake, table_changes
 from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 

@@ -10,8 +10,8 @@ import fastavro
 import pytest
 
 from jobs.avro_schema import parse
-from replay import compatibility
-from replay.avro_inline import inlined
+from replay.avro import compatibility
+from replay.avro.inline import inlined
 
 MONEY = {"type": "record", "name": "Money", "namespace": "com.shop.types", "fields": [
     {"name": "cents", "type": "long"},

@@ -8,10 +8,10 @@ import duckdb
 import pytest
 
 from jobs.product import Kind
-from replay import candidates
-from replay.changes import TableDiff
-from replay.comparison import Comparison
-from replay.matching import NEW, OLD, TableMatch, set_bounds
+from replay.compare import candidates
+from replay.compare.changes import TableDiff
+from replay.compare.comparison import Comparison
+from replay.compare.matching import NEW, OLD, TableMatch, set_bounds
 
 ROWS = 200_000
 TEXTS = 24

@@ -20,12 +20,12 @@ from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from sqlalchemy.exc import ProgrammingError
 from typer.testing import CliRunner
 
-from replay import catalog_checks, commits, lake, rest_commits, table_changes
-from replay.catalog_checks import CHECKS, Check, examine, result
-from replay.catalog_ground import Ground, ground
-from replay.cli import app
+from replay.cli.main import app
 from replay.errors import RefusedError
 from replay.finding import Finding
+from replay.iceberg import catalog_checks, commits, lake, rest_commits, table_changes
+from replay.iceberg.catalog_checks import CHECKS, Check, examine, result
+from replay.iceberg.catalog_ground import Ground, ground
 from replay.settings import Settings
 from tests.unit.lake_tables import make_settings, on_disk
 

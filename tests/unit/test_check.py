@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from jobs.check import check
-from replay import running
+from replay.cli import running
 from replay.errors import ConfigError, RefusedError
 from replay.output import Output
 from tests.unit import fake_planner, folders

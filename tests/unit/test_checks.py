@@ -12,8 +12,8 @@ import pytest
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from jobs.product import Product
-from replay.duck import connect
-from replay.table_types import iceberg_schema
+from replay.iceberg.table_types import iceberg_schema
+from replay.query.duck import connect
 from tests.unit import products
 from tests.unit.products import FLIGHTS, ORDERS
 

@@ -15,9 +15,11 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import EqualTo
 
 from jobs.product import Product
-from replay import cleaning, commits, files, lake, log, table_changes
-from replay.duck import connect
+from replay.controller import cleaning
 from replay.errors import ConflictError, RefusedError, RetryableError
+from replay.iceberg import commits, files, lake, table_changes
+from replay.kafka import log
+from replay.query.duck import connect
 from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
 

@@ -10,9 +10,9 @@ import yaml
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from replay import clients
-from replay.cli import app
+from replay.cli.main import app
 from replay.errors import ConfigError
+from replay.kafka import clients
 from replay.secret import Reference, reference, referenced, revealed, show, show_address
 from replay.settings import RegistrySettings, Settings, TlsSettings, load_settings
 from tests.unit.test_secrets import CANARY, config

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.product import Product, ProductSettings, Topic
-from replay.clock import at_position, local, may_wait, watermark
+from replay.kafka.clock import at_position, local, may_wait, watermark
 
 HOUR = 3_600_000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from replay.closure import imported, modules
+from replay.releases.closure import imported, modules
 
 FILES = {
     "app/__init__.py": "",

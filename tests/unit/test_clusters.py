@@ -10,11 +10,11 @@ import pytest
 
 from local import stack
 from local.layout import Layout
-from replay.clusters import LIB, CommandClusters, Started, clusters
+from replay.controller.world import World
+from replay.core.model import Attempt, State
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
-from replay.model import Attempt, State
+from replay.flink.clusters import LIB, CommandClusters, Started, clusters
 from replay.settings import load_settings
-from replay.world import World
 
 NAME = "flights-r2-a1"
 

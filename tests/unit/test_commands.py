@@ -11,14 +11,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from replay import audit as auditing
-from replay import running
-from replay.cli import app
+from replay.audit import audit as auditing
+from replay.cli import running
+from replay.cli.main import app
+from replay.core.model import Attempt, Publication, Release, State
 from replay.errors import ConfigError, KappaError, RefusedError
-from replay.flink import FlinkDownError
-from replay.model import Attempt, Publication, Release, State
+from replay.flink.rest import FlinkDownError
 from replay.settings import load_settings
-from replay.store import Store
+from replay.store.store import Store
 from tests.unit import products
 
 FLIGHTS = Path(__file__).parents[2] / "sql" / "flights"

@@ -14,10 +14,10 @@ from pyiceberg.table import StagedTable
 from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate
 
 from jobs.product import Product
-from replay import commits, lake, table_changes
-from replay.commits import Change, MovedError
 from replay.errors import RetryableError
-from replay.store import StaleLeaseError
+from replay.iceberg import commits, lake, table_changes
+from replay.iceberg.commits import Change, MovedError
+from replay.store.store import StaleLeaseError
 from tests.unit.lake_tables import make_product, sink
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from jobs.product import Product, load_product, load_release
-from replay import computation
-from replay.computation import fingerprint, parts
-from replay.release import archived_parts, build, code, computation_parts
+from replay.releases import computation
+from replay.releases.computation import fingerprint, parts
+from replay.releases.release import archived_parts, build, code, computation_parts
 from tests.unit.folders import CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 from tests.unit.lake_tables import make_settings
 

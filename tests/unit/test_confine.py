@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replay import confine
+from replay.query import confine
 
 CONFINED = """
 import sys

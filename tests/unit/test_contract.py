@@ -12,9 +12,10 @@ import yaml
 from jobs.contract import Mismatch, Table, compare, new, update
 from jobs.contract_changes import breaking, changes
 from jobs.product import Product
-from replay import contracts, run_contract
+from replay.cli import contract as run_contract
 from replay.errors import ConfigError, RefusedError
 from replay.output import Output
+from replay.releases import contracts
 
 TABLES = {
     "orders": Table({"id": "BIGINT", "shop": "STRING", "at": "TIMESTAMP_LTZ(6)",

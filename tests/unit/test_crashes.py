@@ -22,18 +22,18 @@ from control_world import CLIENT_SECONDS, Clock, FakeWorld, MortalStore, OneProc
 from fake_lake import TABLES, FakeLake
 from memory_store import MemoryStore
 
-from replay import intents
-from replay.decide import EXPIRY_SECONDS
-from replay.deploy import Terms, plan
+from replay.cli.remove import carry_out
+from replay.controller import intents
+from replay.controller.decide import EXPIRY_SECONDS
+from replay.controller.deploy import Terms, plan
+from replay.controller.loop import LEASE_SECONDS, Loop, Patience, WorldLike
+from replay.controller.schedule import FIRST_SECONDS
+from replay.core.model import Attempt, Check
+from replay.core.steps import Submit
 from replay.errors import ConflictError, KappaError, RefusedError
-from replay.flink import FlinkDownError
-from replay.loop import LEASE_SECONDS, Loop, Patience, WorldLike
-from replay.model import Attempt, Check
-from replay.run_remove import carry_out
-from replay.schedule import FIRST_SECONDS
-from replay.steady_clock import SteadyClock
-from replay.steps import Submit
-from replay.store import StaleLeaseError, Store
+from replay.flink.rest import FlinkDownError
+from replay.store.steady_clock import SteadyClock
+from replay.store.store import StaleLeaseError, Store
 
 END = {0: 100, 1: 90}
 HOUR = 3600.0

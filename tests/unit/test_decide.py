@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.product import LagLimit
-from replay import partitions
-from replay.decide import (
+from replay.controller.decide import (
     EXPIRY_SECONDS,
     LOST_ANSWER_SECONDS,
     MISSING_SECONDS,
@@ -20,9 +19,10 @@ from replay.decide import (
     is_near,
     lag_seconds,
 )
-from replay.flink import Job
-from replay.log_identity import Topic
-from replay.model import (
+from replay.controller.observe import Observation, Policy, Seen
+from replay.core import partitions
+from replay.core.log_identity import Topic
+from replay.core.model import (
     Attempt,
     Checkpoint,
     Committed,
@@ -34,10 +34,8 @@ from replay.model import (
     Release,
     State,
 )
-from replay.observe import Observation, Policy, Seen
-from replay.offsets import latest
-from replay.partitions import with_told
-from replay.steps import (
+from replay.core.partitions import with_told
+from replay.core.steps import (
     Blocked,
     Cancel,
     Clean,
@@ -64,7 +62,9 @@ from replay.steps import (
     Submit,
     Wait,
 )
-from replay.submit import Answer
+from replay.flink.rest import Job
+from replay.flink.submit import Answer
+from replay.offsets import latest
 
 NOW = 1_000_000.0
 ENDS = {"flights": {0: 100, 1: 100}}

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka.schema_registry import SchemaReference
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from replay import decoding
-from replay.decoding import Decoder, UndecodableError
 from replay.errors import RetryableError
+from replay.kafka import decoding
+from replay.kafka.decoding import Decoder, UndecodableError
 from replay.settings import RegistrySettings
 
 SCHEMA = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "int"}]}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from replay import run_deploy
-from replay.deploy import Plan, Terms, finished, follow, need_slots, plan
+from replay.cli import deploy as run_deploy
+from replay.controller.deploy import Plan, Terms, finished, follow, need_slots, plan
+from replay.core.model import Attempt, Check, ProductState, Publication, Release, State
 from replay.errors import ConflictError, KappaError, RefusedError
-from replay.flink import Slots
-from replay.model import Attempt, Check, ProductState, Publication, Release, State
+from replay.flink.rest import Slots
 
 R1 = Release("flights", 1, "f1", 0.0, {"airlines": {0: 16}})
 R2 = replace(R1, number=2, fingerprint="f2", computation="c2")

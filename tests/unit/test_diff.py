@@ -14,10 +14,10 @@ import duckdb
 import pytest
 
 from jobs.product import Product, Window
-from replay import lake, table_changes
-from replay.diff import Change, DiffReport, Side, TableDiff, diff
+from replay.compare.diff import Change, DiffReport, Side, TableDiff, diff
+from replay.compare.matching import TableMatch
 from replay.errors import RefusedError
-from replay.matching import TableMatch
+from replay.iceberg import lake, table_changes
 from replay.settings import Settings
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 

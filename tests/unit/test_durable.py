@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from replay import durable, lake, publish, table_changes
-from replay.commits import no_fence
-from replay.durable import DurableFileIO
+from replay.iceberg import durable, lake, publish, table_changes
+from replay.iceberg.commits import no_fence
+from replay.iceberg.durable import DurableFileIO
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, make_settings, sink_all
 
@@ -83,7 +83,7 @@ def test_without_it_a_power_cut_tears_the_tables(tmp_path: Path, monkeypatch: py
 def test_only_local_files_need_it(warehouse: str | None, durably: bool) -> None:
     properties = {"warehouse": warehouse} if warehouse else {}
     assert durable.of_flink(properties).get("io-impl") == ("kappa.lake.DurableFileIO" if durably else None)
-    assert durable.of_pyiceberg(properties)["py-io-impl"] == "replay.durable.DurableFileIO"
+    assert durable.of_pyiceberg(properties)["py-io-impl"] == "replay.iceberg.durable.DurableFileIO"
 
 
 def test_who_chose_another_keeps_it() -> None:

@@ -11,12 +11,12 @@ import pytest
 from control_world import Clock
 from prometheus_client.parser import text_string_to_metric_families
 
-from replay.endpoint import Endpoint
+from replay.controller.endpoint import Endpoint
+from replay.controller.health import Health
+from replay.controller.metrics import Metrics
+from replay.core.model import Attempt
+from replay.core.steps import Submit
 from replay.errors import RetryableError
-from replay.health import Health
-from replay.metrics import Metrics
-from replay.model import Attempt
-from replay.steps import Submit
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from replay import running
-from replay.events import Event, Reason
-from replay.model import Attempt, Move, Release, State
+from replay.cli import running
+from replay.core.events import Event, Reason
+from replay.core.model import Attempt, Move, Release, State
 from replay.output import Output
-from replay.store import Lease, Store
+from replay.store.store import Lease, Store
 from tests.events_doc import DOC, text
 
 

@@ -9,14 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from replay.flink import (
-    Flink,
-    FlinkDownError,
-    Job,
-    Slots,
-    retained_checkpoints,
-    root_cause,
-)
+from replay.flink.rest import Flink, FlinkDownError, Job, Slots, retained_checkpoints, root_cause
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 
 DISK_FULL = "java.io.IOException: the disk is full / more words"

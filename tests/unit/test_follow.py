@@ -9,15 +9,15 @@ import pytest
 from control_steps import begin
 from control_world import Clock, FakeWorld
 
-from replay import deploy as deploying
+from replay.cli.deploy import Follow
+from replay.cli.progress import PlainDisplay
+from replay.controller import deploy as deploying
+from replay.controller.loop import Loop
+from replay.controller.world import World
+from replay.core.model import Attempt, Check, ProductState, State, Tables
 from replay.errors import RetryableError
-from replay.loop import Loop
-from replay.model import Attempt, Check, ProductState, State, Tables
 from replay.offsets import Offsets
-from replay.progress import PlainDisplay
-from replay.run_deploy import Follow
-from replay.store import Store
-from replay.world import World
+from replay.store.store import Store
 
 HOUR = 3_600_000
 

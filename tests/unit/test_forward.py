@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from replay import forward
-from replay.forward import Entry, Forward
+from replay.audit import forward
+from replay.audit.forward import Entry, Forward
 
 
 class Log:

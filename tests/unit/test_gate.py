@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product, ProductSettings
-from replay import gate, lake, rejected, table_changes
+from replay.checks import gate, rejected
+from replay.core.model import Check, Tables
 from replay.errors import ConfigError
-from replay.model import Check, Tables
+from replay.iceberg import lake, table_changes
 from replay.settings import Settings
 from tests.unit import products
 from tests.unit.lake_tables import make_product, make_settings, sink, sink_all

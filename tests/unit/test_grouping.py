@@ -5,8 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from replay import grouping
-from replay.grouping import grouped
+from replay.query import grouping
+from replay.query.grouping import grouped
 
 SQL = """SELECT a % 100 AS b, count(*) AS n FROM range($rows::BIGINT) AS t(a) WHERE hash(b) % {parts} = {part}
          GROUP BY b HAVING count(*) > 1"""

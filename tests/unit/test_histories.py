@@ -12,7 +12,7 @@ from fake_lake import TABLES
 from histories import BrokenError, Checker, History
 from memory_store import MemoryStore
 
-from replay.model import Move, Publication
+from replay.core.model import Move, Publication
 
 HISTORIES = int(os.environ.get("KAPPA_HISTORIES", "160"))
 PARTS = 8

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from replay.json_lines import Form, LineError, Lines, Message
-from replay.json_values import JsonValueError
+from replay.avro.json_lines import Form, LineError, Lines, Message
+from replay.avro.json_values import JsonValueError
 
 SCHEMA = json.dumps({"type": "record", "name": "Order", "fields": [
     {"name": "order_id", "type": "string"},

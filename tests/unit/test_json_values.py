@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.avro_reader import record_reader
-from replay.json_scalars import bytes_of, text_or_hex
-from replay.json_values import AvroValues, JsonValueError, parse, to_json
+from replay.avro.json_scalars import bytes_of, text_or_hex
+from replay.avro.json_values import AvroValues, JsonValueError, parse, to_json
+from replay.avro.reader import record_reader
 
 ENUM = {"type": "enum", "name": "State", "symbols": ["NEW", "PAID"]}
 ITEM = {"type": "record", "name": "Item", "fields": [{"name": "sku", "type": "string"},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.product import Topic
-from replay.judging import REASONS, Reject, digest, milliseconds, rightly_rejected, waits_until
+from replay.audit.judging import REASONS, Reject, digest, milliseconds, rightly_rejected, waits_until
 
 HOUR = 3_600_000
 APPENDED = 100 * HOUR

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from replay import archive, cleaning, kept_jars, log, retention, runtime
-from replay import release as releases
-from replay.clusters import Started
+from replay.controller import cleaning
+from replay.controller.world import World
+from replay.core.model import Attempt, ProductState, Release
 from replay.errors import RefusedError
-from replay.model import Attempt, ProductState, Release
-from replay.release import Build, lib_folder
+from replay.flink.clusters import Started
+from replay.kafka import log
+from replay.releases import archive, kept_jars, retention, runtime
+from replay.releases import release as releases
+from replay.releases.release import Build, lib_folder
 from replay.settings import Settings
-from replay.world import World
 from tests.unit import folders
 from tests.unit.test_launch import record
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from jobs.product import Function, Product
-from replay import archive, keys, plan
-from replay import release as releases
 from replay.errors import ConfigError, ConflictError
+from replay.releases import archive, keys, plan
+from replay.releases import release as releases
 from replay.settings import Settings
 from tests.unit import folders, products
 from tests.unit.lake_tables import make_settings

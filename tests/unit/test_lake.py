@@ -8,8 +8,8 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import lake, table_changes
 from replay.errors import ConfigError, ConflictError, RefusedError
+from replay.iceberg import lake, table_changes
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, publish, sink, sink_all
 
 

@@ -14,11 +14,12 @@ import pytest
 from fake_lake import MAIN, TABLES, FakeLake
 from pyiceberg.catalog import Catalog
 
-from replay import cleaning, lake, publish, table_changes
-from replay.commits import no_fence
+from replay.controller import cleaning
 from replay.errors import ConflictError, PartlyPublishedError, RefusedError, RetryableError
+from replay.iceberg import lake, publish, table_changes
+from replay.iceberg.commits import no_fence
 from replay.settings import Settings
-from replay.store import StaleLeaseError
+from replay.store.store import StaleLeaseError
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 
 OLD, NEW = "a" * 32, "b" * 32

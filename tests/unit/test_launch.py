@@ -13,15 +13,16 @@ import pytest
 
 from jobs.bindings import READER, VERSION, Bindings, read_bindings
 from jobs.product import Product
-from replay import archive, log
-from replay import release as releases
+from replay.controller.world import World
+from replay.core.model import Attempt, Release
 from replay.errors import RefusedError
-from replay.launch import PYTHON_VERSION, Launch, bindings_for, of_release
-from replay.model import Attempt, Release
-from replay.release import Build, bindings_file
+from replay.flink.submit import submit_command
+from replay.kafka import log
+from replay.releases import archive
+from replay.releases import release as releases
+from replay.releases.launch import PYTHON_VERSION, Launch, bindings_for, of_release
+from replay.releases.release import Build, bindings_file
 from replay.settings import Settings
-from replay.submit import submit_command
-from replay.world import World
 from tests.unit import folders
 
 ATTEMPT = Attempt(product="tiny", release=1, number=1, created=0.0, parallelism=1, job_ids=("a" * 32,))

@@ -9,7 +9,7 @@ import pytest
 
 ASKED = """
 import sys
-from replay.lean import without
+from replay.query.lean import without
 with without("pandas"):
     {imports}
     import duckdb, pyarrow as pa

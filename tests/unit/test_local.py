@@ -18,7 +18,7 @@ from local.jars import Jar
 from local.layout import Layout, Ports
 from local.preflight import Problem
 from local.supervise import Program, configuration
-from replay import service_log
+from replay.controller import service_log
 from replay.errors import ConfigError, KappaError
 from replay.settings import load_settings
 

@@ -11,7 +11,9 @@ import yaml
 
 from local import flink, jars, objects, stack
 from local.layout import Layout, Ports
-from replay import clients, durable, runtime
+from replay.iceberg import durable
+from replay.kafka import clients
+from replay.releases import runtime
 from replay.secret import referenced
 from replay.settings import load_settings
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 
-from replay import log
 from replay.errors import ConfigError, RetryableError
+from replay.kafka import log
 
 SETTINGS: Any = SimpleNamespace(registry="http://registry")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from replay import log
-from replay.log_durability import Copies, advice, copies, wanted
+from replay.kafka import log
+from replay.kafka.log_durability import Copies, advice, copies, wanted
 
 REASSIGN = "kafka-reassign-partitions with 3 replicas of each partition of orders"
 ALTER = ("kafka-configs --alter --entity-type topics --entity-name orders --add-config "

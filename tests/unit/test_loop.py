@@ -15,18 +15,18 @@ from control_world import NO_ANSWER, Clock, DiedError, FakeJob, FakeWorld, Morta
 from fake_lake import TABLES
 
 from jobs.product import LagLimit, Product
-from replay import intents
-from replay.decide import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
-from replay.deploy import Terms, plan
+from replay.controller import intents
+from replay.controller.decide import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
+from replay.controller.deploy import Terms, plan
+from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike, heartbeat
+from replay.controller.observe import STRAYS_SECONDS, Observation
+from replay.controller.watching import Watcher
+from replay.core.events import Reason
+from replay.core.model import Attempt, Check, Committed, State
+from replay.core.steps import Blocked, Step, Submit, Wait, describe
 from replay.errors import ConflictError, RefusedError, RetryableError
-from replay.events import Reason
-from replay.loop import LEASE_SECONDS, Loop, WorldLike, heartbeat
-from replay.model import Attempt, Check, Committed, State
-from replay.observe import STRAYS_SECONDS, Observation
-from replay.steps import Blocked, Step, Submit, Wait, describe
-from replay.store import Store
-from replay.submit import Answer
-from replay.watching import Watcher
+from replay.flink.submit import Answer
+from replay.store.store import Store
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))
 

@@ -20,14 +20,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from memory_store import MemoryStore
 
-from replay import intents, offsets
-from replay.decide import LOST_ANSWER_SECONDS
+from replay import offsets
+from replay.controller import intents
+from replay.controller.decide import LOST_ANSWER_SECONDS
+from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike
+from replay.core.model import Attempt, Check, Committed, Move, ProductState, Publication, State
+from replay.core.steps import Blocked
 from replay.errors import KappaError
-from replay.loop import LEASE_SECONDS, Loop, WorldLike
-from replay.model import Attempt, Check, Committed, Move, ProductState, Publication, State
-from replay.steps import Blocked
-from replay.store import Lease, Store
-from replay.submit import Answer
+from replay.flink.submit import Answer
+from replay.store.store import Lease, Store
 
 EXAMPLES = int(os.environ.get("KAPPA_EXAMPLES", "0"))
 

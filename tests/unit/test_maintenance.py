@@ -11,17 +11,19 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import cleaning, lake, run_maintain, table_changes
+from replay.cli import maintain as run_maintain
+from replay.controller import cleaning
+from replay.controller.world import World
+from replay.core.model import Attempt, Release, State
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
-from replay.flink import Flink, Slots
-from replay.maintenance import Compacted, sentence, size_in_bytes, sizes, too_small
-from replay.model import Attempt, Release, State
+from replay.flink.rest import Flink, Slots
+from replay.flink.submit import maintain_command
+from replay.iceberg import lake, table_changes
+from replay.iceberg.maintenance import Compacted, sentence, size_in_bytes, sizes, too_small
 from replay.output import Output
-from replay.release import MAINTENANCE, fingerprint_of
+from replay.releases.release import MAINTENANCE, fingerprint_of
 from replay.settings import Settings
-from replay.store import Store
-from replay.submit import maintain_command
-from replay.world import World
+from replay.store.store import Store
 from tests.unit.lake_tables import COLUMNS, JOB, compact, make_product, needed, on_disk, publish, sink
 
 MB = 2**20

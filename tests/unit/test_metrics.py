@@ -15,14 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.catalog import Catalog
 from watched import Watched
 
-from replay import intents, lake, table_changes
+from replay.controller import intents
+from replay.controller.loop import LEASE_SECONDS, Loop
+from replay.controller.world import World
+from replay.core.model import Check, State
 from replay.errors import RefusedError, RetryableError
-from replay.loop import LEASE_SECONDS, Loop
-from replay.model import Check, State
+from replay.flink.submit import Answer
+from replay.iceberg import lake, table_changes
 from replay.settings import Settings
-from replay.store import Store
-from replay.submit import Answer
-from replay.world import World
+from replay.store.store import Store
 from tests.unit.lake_tables import make_product, publish, sink
 
 

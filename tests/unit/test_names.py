@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from jobs.product import ProductError, load_product
+from replay.cli.new import new
 from replay.errors import ConfigError
-from replay.run_new import new
 from tests.unit.folders import SETTINGS, changed, write
 
 HOSTILE = {

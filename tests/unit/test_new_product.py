@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from jobs.avro_schema import parse
 from jobs.avro_types import fields
 from jobs.product import Role, load_product
-from replay import proposals
-from replay.cli import app
+from replay.cli import proposals
+from replay.cli.main import app
+from replay.cli.new import write
+from replay.cli.new_product import Source, draft, identifier, quoted
 from replay.errors import ConfigError, RefusedError
-from replay.new_product import Source, draft, identifier, quoted
-from replay.run_new import write
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}

@@ -13,11 +13,14 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import cleaning, commits, files, flink, lake, positions, publish, table_changes
-from replay.commits import no_fence
-from replay.durable import DurableFileIO
+from replay.controller import cleaning
+from replay.core.model import Reached
 from replay.errors import RetryableError
-from replay.model import Reached
+from replay.flink import positions
+from replay.flink import rest as flink
+from replay.iceberg import commits, files, lake, publish, table_changes
+from replay.iceberg.commits import no_fence
+from replay.iceberg.durable import DurableFileIO
 from replay.settings import Settings
 from replay.storage import DamagedFileError, MissingFileError, StorageError, properties
 from tests.object_store import BUCKET, ObjectStore

@@ -8,8 +8,8 @@ import pytest
 from control_world import product
 
 from jobs.product import Topic as Rules
-from replay.log_identity import Topic, continued
-from replay.partitions import grown, in_doubt, news, together, with_told
+from replay.core.log_identity import Topic, continued
+from replay.core.partitions import grown, in_doubt, news, together, with_told
 
 ENDS = {"orders": {0: 5, 1: 0, 2: 0}, "rates": {0: 1}}
 RESTS = {"orders": "keyed_by: [shop]"}

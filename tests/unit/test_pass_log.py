@@ -15,15 +15,15 @@ from control_steps import begin, published_to_the_end, turn
 from control_world import Clock, FakeWorld
 from log_lines import documents, texts
 
-from replay import service_log
+from replay.controller import service_log
+from replay.controller.loop import Loop, heartbeat
+from replay.controller.observe import Observation
+from replay.controller.pass_log import REPEAT_SECONDS, PassLog
+from replay.controller.service import serve
+from replay.controller.watching import Pass, Watcher, Watchers
+from replay.core.model import Attempt, Check, ProductState
+from replay.core.steps import Blocked, Step, Wait
 from replay.errors import ConfigError, RetryableError
-from replay.loop import Loop, heartbeat
-from replay.model import Attempt, Check, ProductState
-from replay.observe import Observation
-from replay.pass_log import REPEAT_SECONDS, PassLog
-from replay.service import serve
-from replay.steps import Blocked, Step, Wait
-from replay.watching import Pass, Watcher, Watchers
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("1a2b3c4d" * 4,))
 

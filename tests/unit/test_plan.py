@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobs.column_types import Row, parse, stored
-from replay import computation
-from replay.computation import parts
-from replay.plan import Kind, Reason, Version, compare
+from replay.releases import computation
+from replay.releases.computation import parts
+from replay.releases.plan import Kind, Reason, Version, compare
 from tests.unit.folders import COLUMNS, CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 
 CODE = {"jobs/bindings.py": b"1\n", "udfs/x.py": b"2\n"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from replay.model import Reached
-from replay.positions import newest
+from replay.core.model import Reached
+from replay.flink.positions import newest
 from replay.settings import Settings
 
 ORDERS = {"orders": {"0": [5, 7], "1": [9, 9]}}

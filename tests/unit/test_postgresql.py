@@ -16,10 +16,11 @@ from postgres_server import Server
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
-from replay import commits, database, lake, table_changes
+from replay import database
 from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
+from replay.iceberg import commits, lake, table_changes
 from replay.settings import Settings
-from replay.store import Store
+from replay.store.store import Store
 from tests.unit.lake_tables import make_product, make_settings, publish, sink_all
 from tests.unit.test_store import ATTEMPT, RELEASE, lease
 

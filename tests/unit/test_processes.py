@@ -15,8 +15,8 @@ from jobs.processes import PYTHON_ENVIRONMENT, RELEASE_ENVIRONMENT
 from local import flink
 from local.layout import Layout
 from local.supervise import configuration
+from replay.flink.submit import submit_env
 from replay.settings import CatalogSettings, FlinkSettings, Settings
-from replay.submit import submit_env
 
 
 def test_sets_have_one_order_and_no_byte_code_is_written() -> None:

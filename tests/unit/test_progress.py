@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from replay.model import Attempt, Position, State
-from replay.progress import (
+from replay.cli.progress import (
     LONG,
     JsonDisplay,
     LiveDisplay,
@@ -26,6 +25,7 @@ from replay.progress import (
     panel,
     short,
 )
+from replay.core.model import Attempt, Position, State
 
 ENDS = {"flights": {0: 100, 1: 100}, "airlines": {0: 16}}
 

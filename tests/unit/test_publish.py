@@ -18,8 +18,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
-from replay import cleaning, commits, database, lake, pointer, publish, table_changes
-from replay.commits import Fence, no_fence
+from replay import database
+from replay.controller import cleaning
 from replay.errors import (
     ConfigError,
     ConflictError,
@@ -29,6 +29,8 @@ from replay.errors import (
     RefusedError,
     RetryableError,
 )
+from replay.iceberg import commits, lake, pointer, publish, table_changes
+from replay.iceberg.commits import Fence, no_fence
 from replay.settings import Settings
 from replay.storage import StorageError
 from tests.unit.lake_tables import JOB, make_product, make_settings, sink, sink_all

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jobs.product import Product
+from replay.checks.quality import Rule, rules
 from replay.errors import ConfigError
-from replay.quality import Rule, rules
 from tests.unit.lake_tables import make_product
 
 

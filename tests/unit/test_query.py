@@ -10,10 +10,10 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.types import LongType, NestedField, StringType, StructType
 
 from jobs.product import Product
-from replay import lake, table_changes
 from replay.errors import ConfigError, RefusedError
-from replay.query import open_schemas, open_tables, query, sorting_mb, with_more_memory
-from replay.sandbox import At
+from replay.iceberg import lake, table_changes
+from replay.query.query import open_schemas, open_tables, query, sorting_mb, with_more_memory
+from replay.query.sandbox import At
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, publish, sink, sink_all
 

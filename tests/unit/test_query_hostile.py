@@ -20,10 +20,12 @@ import pyarrow as pa
 import pytest
 
 from jobs.product import Product
-from replay import confine, duck, gate, lake, query, sandbox, statements, table_changes
+from replay.checks import gate
+from replay.core.model import Tables
 from replay.errors import KappaError
-from replay.model import Tables
-from replay.sandbox import Sandbox, SandboxError, open_sandbox
+from replay.iceberg import lake, table_changes
+from replay.query import confine, duck, query, sandbox, statements
+from replay.query.sandbox import Sandbox, SandboxError, open_sandbox
 from replay.settings import QuerySettings, Settings
 from tests.unit.lake_tables import make_product, make_settings, publish, sink, sink_all
 
@@ -475,7 +477,7 @@ _ASKING = """
 import signal
 import sys
 from pathlib import Path
-from replay.sandbox import Sandbox
+from replay.query.sandbox import Sandbox
 from replay.settings import QuerySettings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which what runs in the background has not
 sandbox = Sandbox(QuerySettings(), Path(sys.argv[1]))

@@ -9,10 +9,12 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import gate, lake, object_access, query, sandbox, table_changes
+from replay.checks import gate
+from replay.core.model import Tables
 from replay.errors import ConfigError, RetryableError
-from replay.model import Tables
-from replay.sandbox import SandboxError, open_sandbox
+from replay.iceberg import lake, table_changes
+from replay.query import object_access, query, sandbox
+from replay.query.sandbox import SandboxError, open_sandbox
 from replay.settings import QuerySettings, Settings
 from tests.object_store import BUCKET, READER_SECRET, SECRET, ObjectStore
 from tests.unit.lake_tables import make_product, publish, sink, sink_all

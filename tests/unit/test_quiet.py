@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.product import Product, ProductSettings, Topic
-from replay.quiet import Clocks, duration, quietest
+from replay.controller.quiet import Clocks, duration, quietest
 
 HOUR = 3_600_000
 NOON = 1_717_416_000_000  # 2024-06-03 12:00:00 UTC

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from jobs.product import Product, ProductError, load_release
-from replay import archive
-from replay import release as releases
+from replay.core.model import Release
 from replay.errors import ConfigError
-from replay.model import Release
+from replay.releases import archive
+from replay.releases import release as releases
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 from tests.unit import folders
 

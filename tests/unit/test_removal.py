@@ -12,15 +12,18 @@ from pyiceberg.catalog import Catalog
 from typer.testing import CliRunner
 
 from jobs.product import Product
-from replay import cleaning, lake, log, removal, run_remove, table_changes
-from replay.cli import app
+from replay.cli import remove as run_remove
+from replay.cli.main import app
+from replay.controller import cleaning, removal
+from replay.controller.removal import Remains, erase, own_tables, remains
+from replay.controller.world import World
+from replay.core.model import Attempt, ProductState, Publication, Release, State
 from replay.errors import ConfigError, RetryableError
-from replay.model import Attempt, ProductState, Publication, Release, State
-from replay.release import bindings_file
-from replay.removal import Remains, erase, own_tables, remains
+from replay.iceberg import lake, table_changes
+from replay.kafka import log
+from replay.releases.release import bindings_file
 from replay.settings import Settings
-from replay.store import Store
-from replay.world import World
+from replay.store.store import Store
 
 ACTIVE = Attempt("shop", 1, 1, 10.0, 2, (JOB,), state=State.retired)
 STATE = ProductState("shop", (Release("shop", 1, "f1", 10.0, {}),), (ACTIVE,))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.product import Product, load_product
-from replay import resolved
 from replay.errors import KappaError, RefusedError, RetryableError
+from replay.flink import resolved
 from replay.settings import Settings
 from tests.unit import fake_planner
 from tests.unit.fake_planner import FakePlanner

@@ -23,12 +23,13 @@ from requests import ConnectionError as LostConnectionError
 from requests import PreparedRequest, Response
 
 from jobs.product import Product
-from replay import cleaning, lake, publish, rest_commits, table_changes
-from replay.commits import no_fence
+from replay.controller import cleaning
 from replay.errors import ConflictError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
-from replay.query import query
+from replay.iceberg import lake, publish, rest_commits, table_changes
+from replay.iceberg.commits import no_fence
+from replay.iceberg.timed_catalog import _TimedAdapter
+from replay.query.query import query
 from replay.settings import Settings
-from replay.timed_catalog import _TimedAdapter
 from tests.object_store import ObjectStore
 from tests.unit.lake_tables import COLUMNS, make_product, make_rest_settings, sink, sink_all
 

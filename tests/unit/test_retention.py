@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from lake_tables import make_settings
 
-from replay.model import Attempt, ProductState, Publication, Release, State
-from replay.retention import KEPT_ANSWERS, KEPT_ATTEMPTS, UNNAMED_SECONDS, remembered, sweep
+from replay.core.model import Attempt, ProductState, Publication, Release, State
+from replay.releases.retention import KEPT_ANSWERS, KEPT_ATTEMPTS, UNNAMED_SECONDS, remembered, sweep
 
 MANY = 3 * KEPT_ATTEMPTS
 

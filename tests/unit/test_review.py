@@ -15,20 +15,23 @@ import typer
 from pyiceberg.catalog import Catalog
 
 from jobs.product import Product
-from replay import lake, preflight, resolved, run_plan, table_changes
-from replay import review as reviewing
+from replay.cli import plan as run_plan
+from replay.controller import preflight
+from replay.controller import review as reviewing
+from replay.controller.review import Measured, Needs, Place, last_replay, review
+from replay.core.log_identity import Topic
+from replay.core.model import Attempt, Move, Position, ProductState, Publication, Release, State
 from replay.errors import ConfigError, RefusedError
-from replay.flink import FlinkDownError, Slots
-from replay.log import LogProblem
-from replay.log_identity import Topic
-from replay.model import Attempt, Move, Position, ProductState, Publication, Release, State
+from replay.flink import resolved
+from replay.flink.rest import FlinkDownError, Slots
+from replay.iceberg import lake, table_changes
+from replay.kafka.log import LogProblem
+from replay.kafka.schemas import Comparison
+from replay.kafka.schemas import Kind as SchemaKind
 from replay.offsets import Offsets
 from replay.output import Output
-from replay.plan import Kind
-from replay.release import build
-from replay.review import Measured, Needs, Place, last_replay, review
-from replay.schemas import Comparison
-from replay.schemas import Kind as SchemaKind
+from replay.releases.plan import Kind
+from replay.releases.release import build
 from replay.settings import Settings
 from tests.unit.folders import COLUMNS, SETTINGS, SQL, Types, write
 from tests.unit.lake_tables import make_settings

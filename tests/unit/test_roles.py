@@ -15,12 +15,12 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
 from jobs.product import Product
-from replay import catalog_checks, lake, readers, table_changes
 from replay.database import sqlstate, timed, with_driver
 from replay.errors import ConflictError, RefusedError
 from replay.finding import Finding
+from replay.iceberg import catalog_checks, lake, readers, table_changes
 from replay.settings import Settings
-from replay.store import Store
+from replay.store.store import Store
 from tests.unit.lake_tables import make_product, make_settings, publish, sink_all
 from tests.unit.test_store import ATTEMPT, lease
 
@@ -156,8 +156,8 @@ def set_main(catalog: Catalog, snapshots: dict[str, int]) -> None:
 
 
 def publish_from(catalog: Catalog, product: Product, after: dict[str, int], before: dict[str, int]) -> None:
-    from replay import publish as publishing
-    from replay.commits import no_fence
+    from replay.iceberg import publish as publishing
+    from replay.iceberg.commits import no_fence
 
     publishing.publish(catalog, product, after, before, fence=no_fence, sleep=lambda _: None)
 

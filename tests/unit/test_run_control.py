@@ -8,11 +8,11 @@ import pytest
 from control_steps import begin, turn, want
 from control_world import Clock, FakeWorld
 
-from replay import intents
+from replay.cli.control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
+from replay.controller import intents
+from replay.controller.loop import Loop
+from replay.core.model import Check, State, Tables
 from replay.errors import RefusedError
-from replay.loop import Loop
-from replay.model import Check, State, Tables
-from replay.run_control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
 
 
 @pytest.fixture

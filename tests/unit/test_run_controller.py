@@ -10,7 +10,7 @@ import httpx
 import pytest
 from log_lines import texts
 
-from replay.run_controller import Controller
+from replay.cli.controller import Controller
 from replay.settings import ControllerSettings, Settings
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobs.product import Product
-from replay import run_diff
-from replay.changes import Change, DiffReport, TableDiff
-from replay.diff import Side
+from replay.cli import diff as run_diff
+from replay.cli.diff import Chosen, choose, show
+from replay.compare.changes import Change, DiffReport, TableDiff
+from replay.compare.diff import Side
+from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
-from replay.run_diff import Chosen, choose, show
 from tests.unit import products
 
 PRODUCT = products.orders()

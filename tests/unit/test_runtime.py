@@ -15,8 +15,8 @@ import tzdata
 from jobs import zones
 from jobs.processes import PYTHON_ENVIRONMENT
 from jobs.product import Product
-from replay import plan, release, runtime
 from replay.errors import ConfigError
+from replay.releases import plan, release, runtime
 from replay.settings import Settings
 from tests.unit import folders
 from tests.unit.test_release import COLUMNS, SETTINGS, SQL

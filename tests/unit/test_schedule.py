@@ -15,12 +15,12 @@ from control_world import Clock, FakeWorld, OneProcess
 
 from jobs.product import ProductSettings
 from jobs.product import Verify as Period
-from replay import intents
-from replay.compare_process import CompareProcess, command
-from replay.loop import Loop, WorldLike
-from replay.model import Attempt, Comparing, Finding, ProductState, Release, State
-from replay.schedule import DAY, FIRST_SECONDS, LOST_SECONDS, due_at
-from replay.store import Store
+from replay.controller import intents
+from replay.controller.compare_process import CompareProcess, command
+from replay.controller.loop import Loop, WorldLike
+from replay.controller.schedule import DAY, FIRST_SECONDS, LOST_SECONDS, due_at
+from replay.core.model import Attempt, Comparing, Finding, ProductState, Release, State
+from replay.store.store import Store
 
 RELEASE = Release("flights", 1, "f1", 0.0, {})
 ACTIVE = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.active, shown_at=100.0)

@@ -12,10 +12,11 @@ import pytest
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.avro_schema import parse
-from replay import compatibility, log, schemas
+from replay.avro import compatibility
 from replay.errors import RetryableError
-from replay.log import LogProblem
-from replay.schemas import Comparison, Kind, Registered, compare_one, pretty
+from replay.kafka import log, schemas
+from replay.kafka.log import LogProblem
+from replay.kafka.schemas import Comparison, Kind, Registered, compare_one, pretty
 from tests.unit.lake_tables import make_settings
 
 FILE = Path("schemas/orders.avsc")

@@ -16,14 +16,16 @@ from pydantic import SecretStr, TypeAdapter
 
 from jobs import explain
 from jobs.bindings import Bindings, sink_options, source_options
-from replay import clients, lake, log, secret
+from replay import secret
+from replay.cli.running import explained_bindings
+from replay.controller.world import World, write_bindings
 from replay.errors import KappaError, RetryableError
-from replay.running import explained_bindings
+from replay.flink.submit import Submission, maintain_command, submit_command, submit_env
+from replay.iceberg import lake
+from replay.kafka import clients, log
 from replay.secret import Options, holds_secret, revealed
 from replay.settings import VERSION, Settings, load_settings
-from replay.store import Store
-from replay.submit import Submission, maintain_command, submit_command, submit_env
-from replay.world import World, write_bindings
+from replay.store.store import Store
 from tests.unit import products
 
 CANARY = "c4nary"

@@ -16,14 +16,14 @@ from control_steps import begin, turn
 from control_world import Clock, FakeWorld
 from sqlalchemy.exc import OperationalError
 
+from replay.controller.loop import LEASE_SECONDS, Loop, heartbeat
+from replay.controller.observe import Observation
+from replay.controller.service import MOST_PASSES, Service, serve
+from replay.controller.watching import Pass, Watcher
+from replay.core.model import Attempt, Check, ProductState, Tables
+from replay.core.steps import Examine, Step, Submit, Wait, describe
 from replay.errors import KappaError
-from replay.loop import LEASE_SECONDS, Loop, heartbeat
-from replay.model import Attempt, Check, ProductState, Tables
-from replay.observe import Observation
-from replay.service import MOST_PASSES, Service, serve
-from replay.steps import Examine, Step, Submit, Wait, describe
-from replay.store import StaleLeaseError, Store
-from replay.watching import Pass, Watcher
+from replay.store.store import StaleLeaseError, Store
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))
 LONG = 60.0

@@ -9,8 +9,8 @@ import yaml
 
 from local import stack
 from local.layout import Layout, Ports
-from replay import clients
 from replay.errors import ConfigError, RefusedError
+from replay.kafka import clients
 from replay.secret import revealed
 from replay.settings import VERSION, load_settings
 

@@ -13,11 +13,13 @@ from pyiceberg.catalog import Catalog
 
 from jobs.column_types import Type, parse, stored
 from jobs.product import Window
-from replay import duck, lake, matching, query, table_changes
-from replay.changes import TableDiff
-from replay.comparison import comparisons
+from replay.compare import matching
+from replay.compare.changes import TableDiff
+from replay.compare.comparison import comparisons
+from replay.compare.shapes import common, shaped
+from replay.iceberg import lake, table_changes
 from replay.output import Output, print_rows
-from replay.shapes import common, shaped
+from replay.query import duck, query
 from replay.values import json_value, same, words
 from tests.unit.lake_tables import COLUMNS, make_product, sink
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from jobs.bindings import VERSION
-from replay import kept_jars, launch, log, release, removal, runtime, shared, world
-from replay.archive import verified
+from replay.controller import removal, world
+from replay.controller.world import World
+from replay.core.model import Attempt, ProductState, Release
 from replay.errors import RefusedError
-from replay.model import Attempt, ProductState, Release
+from replay.kafka import log
+from replay.releases import kept_jars, launch, release, runtime, shared
+from replay.releases.archive import verified
 from replay.settings import Settings
 from replay.storage import MissingFileError, below, filesystem
-from replay.world import World
 from tests.object_store import BUCKET, ObjectStore
 from tests.unit import folders
 from tests.unit.lake_tables import make_settings
@@ -139,7 +141,7 @@ def test_releases_that_nothing_names_go_by_the_clock_that_dates_them(
 
 def test_of_a_product_that_was_removed_nothing_is_shared(
         hosts: tuple[Settings, Settings], built: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    from replay import lake
+    from replay.iceberg import lake
 
     one, other = hosts
     file = release.bindings_file(one, "shop", ATTEMPT.name)

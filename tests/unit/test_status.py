@@ -14,16 +14,18 @@ import pytest
 from rich.console import Console
 
 from jobs.product import Verify
-from replay import output, run_status, running
+from replay import output
+from replay.cli import look as run_status
+from replay.cli import running
+from replay.cli.look import lag, view
+from replay.controller.observe import Observation, Policy, Seen
+from replay.controller.status import ProductStatus, Sight, status
+from replay.core.events import Event, Reason
+from replay.core.model import Attempt, Check, Position, ProductState, Publication, Release, State
+from replay.core.steps import Blocked, Wait
 from replay.errors import RetryableError
-from replay.events import Event, Reason
-from replay.flink import FlinkDownError, Job
-from replay.model import Attempt, Check, Position, ProductState, Publication, Release, State
-from replay.observe import Observation, Policy, Seen
+from replay.flink.rest import FlinkDownError, Job
 from replay.output import Output, View, watch
-from replay.run_status import lag, view
-from replay.status import ProductStatus, Sight, status
-from replay.steps import Blocked, Wait
 
 NOW = 1_000.0
 ENDS = {"flights": {0: 1_000}, "airlines": {0: 16}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from control_world import Clock
 
-from replay.steady_clock import SLEWED, SteadyClock
+from replay.store.steady_clock import SLEWED, SteadyClock
 
 HOUR = 3600.0
 

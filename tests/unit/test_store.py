@@ -16,12 +16,12 @@ from control_world import Clock
 from memory_store import MemoryStore
 from sqlalchemy.dialects import postgresql, sqlite
 
-from replay import store_tables
+from replay.store import tables as store_tables
 from replay.errors import RetryableError
-from replay.events import Reason
-from replay.model import Attempt, Check, Checkpoint, Move, Position, ProductState, Publication, Release, State
-from replay.retention import KEPT_ATTEMPTS, KEPT_EVENTS
-from replay.store import Event, Lease, Leases, StaleLeaseError, Store, clock_of
+from replay.core.events import Reason
+from replay.core.model import Attempt, Check, Checkpoint, Move, Position, ProductState, Publication, Release, State
+from replay.releases.retention import KEPT_ATTEMPTS, KEPT_EVENTS
+from replay.store.store import Event, Lease, Leases, StaleLeaseError, Store, clock_of
 
 Databases = Callable[[], str]
 

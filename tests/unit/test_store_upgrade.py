@@ -17,11 +17,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
-from replay import migrations, store_tables, store_upgrade
 from replay.database import with_driver
 from replay.errors import RefusedError
-from replay.migrations.versions import v0001_tables
-from replay.store import Lease, StaleLeaseError, Store
+from replay.store import migrations
+from replay.store import tables as store_tables
+from replay.store import upgrade as store_upgrade
+from replay.store.migrations.versions import v0001_tables
+from replay.store.store import Lease, StaleLeaseError, Store
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, lease
 
 
@@ -143,7 +145,8 @@ def test_opening_a_store_of_this_version_asks_for_the_version_and_the_time(opene
 
 
 def test_only_an_upgrade_imports_alembic(file: Path) -> None:
-    program = ("import sys; from replay.store import Store; Store(sys.argv[1]).close(); Store(sys.argv[1]).close();"
+    program = ("import sys; from replay.store.store import Store;"
+               "Store(sys.argv[1]).close(); Store(sys.argv[1]).close();"
                "sys.exit('alembic' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", program, f"sqlite:///{file}"], check=False).returncode == 0
 

@@ -10,13 +10,13 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.types import DecimalType, LongType
 
 from jobs.product import Product
-from replay import lake, table_changes
-from replay.commits import no_fence
 from replay.errors import ConfigError, RefusedError
-from replay.store import StaleLeaseError
-from replay.table_types import iceberg_schema, product_type, table_type
-from replay.type_changes import Path as Part
-from replay.type_changes import parts
+from replay.iceberg import lake, table_changes
+from replay.iceberg.commits import no_fence
+from replay.iceberg.table_types import iceberg_schema, product_type, table_type
+from replay.iceberg.type_changes import Path as Part
+from replay.iceberg.type_changes import parts
+from replay.store.store import StaleLeaseError
 from tests.unit.lake_tables import COLUMNS, make_product, sink
 
 ITEM = "ROW<`sku` STRING, `price` DECIMAL(9, 2)>"

@@ -16,8 +16,8 @@ from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
 from pyiceberg.table.update import SetSnapshotRefUpdate
 from pyiceberg.types import LongType
 
-from replay import commits, lake, table_metadata
-from replay.commits import Change
+from replay.iceberg import commits, lake, table_metadata
+from replay.iceberg.commits import Change
 
 
 @pytest.fixture

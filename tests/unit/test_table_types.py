@@ -24,8 +24,8 @@ from pyiceberg.types import (
 
 from jobs.column_types import parse, stored
 from replay.errors import ConfigError
-from replay.table_types import column_type, from_iceberg, iceberg_type, to_iceberg
-from replay.type_changes import described, differences
+from replay.iceberg.table_types import column_type, from_iceberg, iceberg_type, to_iceberg
+from replay.iceberg.type_changes import described, differences
 
 
 @pytest.mark.parametrize(("flink", "iceberg"), [

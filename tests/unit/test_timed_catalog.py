@@ -16,12 +16,13 @@ from lake_tables import JOB, make_product, make_settings, sink_all
 from pyiceberg.catalog.sql import SqlCatalog
 
 from jobs.product import Product
-from replay import duck, lake, table_changes, timed_catalog
-from replay import log as kafka
+from replay.controller.world import World
 from replay.errors import RetryableError
+from replay.iceberg import lake, table_changes, timed_catalog
+from replay.iceberg.timed_catalog import TimedRestCatalog, timed
+from replay.kafka import log as kafka
+from replay.query import duck
 from replay.settings import Settings
-from replay.timed_catalog import TimedRestCatalog, timed
-from replay.world import World
 
 BRANCHES = 8
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from replay import clients, log, tls
+from replay import tls
 from replay.errors import ConfigError, RetryableError
-from replay.flink import Flink, FlinkDownError, Slots
+from replay.flink.rest import Flink, FlinkDownError, Slots
+from replay.kafka import clients, log
 from replay.settings import CatalogSettings, FlinkSettings, RegistrySettings, Settings, TlsSettings
 from tests.unit.certificates import Authority
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from replay import log, records, topics
-from replay.decoding import UndecodableError
 from replay.errors import RefusedError
-from replay.reading import Seen, merged
-from replay.topics import Topic, Wanted
+from replay.kafka import log, records, topics
+from replay.kafka.decoding import UndecodableError
+from replay.kafka.reading import Seen, merged
+from replay.kafka.topics import Topic, Wanted
 
 NOON = 1_717_416_000_000
 

@@ -10,7 +10,7 @@ from types_doc import DOC, rows
 
 from jobs.avro_types import ENVELOPE, TYPES, fields
 from replay.errors import ConfigError
-from replay.table_types import iceberg_type
+from replay.iceberg.table_types import iceberg_type
 
 
 def column(avro: Any) -> str:

@@ -39,13 +39,15 @@ from state_fixture import (
 from jobs.bindings import Bindings, read_bindings
 from jobs.processes import RELEASE_ENVIRONMENT
 from jobs.product import load_release
-from replay import intents, lake, launch, table_changes
-from replay.loop import LEASE_SECONDS, Loop
-from replay.model import Attempt, ProductState, Release, State
+from replay.controller import intents
+from replay.controller.loop import LEASE_SECONDS, Loop
+from replay.controller.world import World
+from replay.core.model import Attempt, ProductState, Release, State
+from replay.flink.submit import submit_command
+from replay.iceberg import lake, table_changes
+from replay.releases import launch
 from replay.settings import Settings
-from replay.store import Store
-from replay.submit import submit_command
-from replay.world import World
+from replay.store.store import Store
 from tests.unit.lake_tables import make_product
 
 ALL = sorted(FIXTURES.glob("state-*"), key=number)

@@ -11,22 +11,23 @@ from typing import Any, cast
 import pytest
 from control_world import Clock, FakeWorld
 
-from replay import diff as differing
-from replay import preflight, run_verify
-from replay import verify as verifying
-from replay.act import new_attempt
-from replay.changes import DiffReport, TableDiff
-from replay.diff import Side
+from replay.cli import verify as run_verify
+from replay.cli.progress import Display
+from replay.cli.verify import Verification
+from replay.compare import diff as differing
+from replay.compare.changes import DiffReport, TableDiff
+from replay.compare.diff import Side
+from replay.controller import preflight
+from replay.controller import verify as verifying
+from replay.controller.act import new_attempt
+from replay.controller.loop import Loop
+from replay.controller.verify import Plan, Terms, comparable, plan
+from replay.controller.world import World
+from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
 from replay.errors import ConflictError, KappaError, RefusedError, RetryableError
-from replay.flink import Slots
-from replay.loop import Loop
-from replay.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
-from replay.progress import Display
-from replay.run_verify import Verification
+from replay.flink.rest import Slots
 from replay.settings import Settings
-from replay.store import Store
-from replay.verify import Plan, Terms, comparable, plan
-from replay.world import World
+from replay.store.store import Store
 
 R1 = Release("flights", 1, "f1", 0.0, {"airlines": {0: 16}})
 COVERED = {"flights": {0: 100, 1: 90}, "airlines": {0: 16}}

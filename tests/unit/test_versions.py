@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from replay.core.model import ATTEMPT_VERSION, Attempt, Check, Checkpoint, Position
 from replay.errors import RefusedError
-from replay.model import ATTEMPT_VERSION, Attempt, Check, Checkpoint, Position
 from replay.versions import refuse_newer
 from tests.unit.test_store import ATTEMPT
 

@@ -6,9 +6,9 @@ from control_world import Clock, FakeWorld
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from replay.loop import Loop
-from replay.metrics import Metrics
-from replay.service import serve
+from replay.controller.loop import Loop
+from replay.controller.metrics import Metrics
+from replay.controller.service import serve
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """Name and labels → value."""

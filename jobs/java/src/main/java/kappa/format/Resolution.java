@@ -22,7 +22,7 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
  *   <li>Where a union has several records, their names decide, never their structure.
  * </ul>
  *
- * {@code replay/decoding.py} does the same in Python, apart from this.
+ * {@code replay/kafka/decoding.py} does the same in Python, apart from this.
  */
 final class Resolution {
 

@@ -1,0 +1,1 @@
+"""Avro and JSON values, apart from fastavro and Flink. Pure."""

@@ -1,0 +1,1 @@
+"""What tables must hold before readers see them."""

@@ -1,0 +1,1 @@
+"""The `kappa` command: arguments, calls, and what is shown."""

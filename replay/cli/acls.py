@@ -1,0 +1,40 @@
+"""What `kappa acls` does, apart from its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from replay.errors import ConfigError
+from replay.kafka.acls import Who, commands, of_product
+from replay.output import Output, out, print_json
+from replay.releases.folders import read_product
+from replay.releases.release import find_folder
+from replay.secret import shown
+from replay.settings import kappa_home, load_settings
+
+
+def acls(name: str, source: Path | None, principals: dict[Who, str], output: Output) -> None:
+    """Print what each principal needs; nothing is asked and nothing changed."""
+    product = read_product(find_folder(name, source))
+    found = of_product(product.name, product.topics)
+    for who, principal in principals.items():
+        if not principal.partition(":")[2]:
+            raise ConfigError(f"--{who} is no principal", expected=f"a kind and a name, such as User:kappa-{who}",
+                              found=repr(principal), next="see kafka-acls --help")
+    if output is Output.json:
+        print_json([{"principal": principals[acl.who], **asdict(acl), "host": "*", "permission_type": "ALLOW"}
+                    for acl in found])
+        return
+    for who in Who:
+        mine = [acl for acl in found if acl.who is who]
+        out.print(f"# {who}: {'; '.join(dict.fromkeys(acl.why for acl in mine))}", markup=False)
+        for command in commands(mine, principals, _bootstrap()):
+            out.print(command, markup=False)
+
+
+def _bootstrap() -> str:
+    """Of the settings, if there are some."""
+    if not (kappa_home() / "config.yaml").exists():
+        return "localhost:9092"
+    return shown(load_settings().kafka).get("bootstrap.servers", "localhost:9092")

@@ -1,0 +1,216 @@
+"""What `kappa deploy` does, apart from its arguments: begin or pick up, follow to the end, show the result."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+import typer
+
+from replay import offsets
+from replay.cli.progress import Display, Meter, Progress, display, live_lag, long_step, measure
+from replay.controller import deploy as deploying
+from replay.controller.loop import Loop
+from replay.controller.watching import Pass, Watcher, Watchers
+from replay.controller.world import World
+from replay.core.model import Attempt, ProductState, Publication, State
+from replay.core.steps import Step
+from replay.errors import KappaError, OutcomeUnknownError, RetryableError
+from replay.flink.rest import FlinkDownError
+from replay.offsets import Offsets
+from replay.output import Output, out, print_json, print_rows
+from replay.query import query as querying
+from replay.settings import Settings, load_settings
+from replay.store.store import Store
+
+POLL_SECONDS = 1.0
+
+
+def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
+    """Begin or pick up; with `wait`, follow to the end and show what readers see."""
+    settings = load_settings()
+    world, store = World(settings), Store(settings.store)
+    loop = Loop(world, store)
+    work = deploying.Deploy(settings, world, loop)
+    try:
+        with display(output) as shown:
+            todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
+            follow = Follow(loop, world, target, shown)
+            done = follow.until(todo.attempt, lambda a, s: deploying.finished(a, s, target)) if wait else todo.attempt
+    except KeyboardInterrupt:
+        source = f" --from {request.source}" if request.source else ""
+        out.print("\ndetached; the job keeps running. Follow it again with: "
+                  f"kappa deploy {request.name}{source}", markup=False)
+        raise typer.Exit(130) from None
+    state = store.load(request.name)
+    if done.state is State.active:
+        _show_published(settings, state, done, output)
+        if error := found_fault(done):
+            raise error
+    else:
+        _show_waiting(done, wait, output)
+
+
+class Follow(Watcher):
+    """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
+
+    def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display,
+                 sleep: Callable[[float], None] = time.sleep, *, moving: bool = True) -> None:
+        """`moving`: progress is told towards the log's end as it is now; else towards the target."""
+        self._loop, self._world, self._ends, self._shown, self._sleep = loop, world, target, shown, sleep
+        self._moving = moving
+        self._meter = Meter()
+        self._last: Progress | None = None
+        self._step = ""
+        self._before = loop.watcher, world.tell
+        loop.watcher = Watchers(loop.watcher, self)
+        world.tell = self._part
+
+    def until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
+        """The attempt as it is then, or the one that took its place; KappaError, of `finished`, when it never will.
+
+        What is done later is not shown: the last word is the caller's.
+        """
+        try:
+            return self._until(attempt, finished)
+        finally:
+            self._loop.watcher, self._world.tell = self._before
+
+    def _until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
+        state = self._loop.store.load(attempt.product)
+        self._show(attempt, state, None, "")
+        while True:
+            begun = time.monotonic()
+            done, trouble = self._pass(attempt.product)
+            try:
+                state = self._loop.store.load(attempt.product)
+            except (RetryableError, OutcomeUnknownError) as e:  # the store, too, comes back
+                done, trouble = None, trouble or _in_a_line(e)
+            successor = deploying.follow(attempt, state)
+            if successor.name != attempt.name:
+                self._shown.say(f"{attempt.name} ended: {state.attempt(attempt.name).error}")
+                self._shown.say(f"{successor.name} begins from offset zero; readers see what they saw before")
+            attempt = successor
+            self._show(attempt, state, done, trouble)
+            if finished(attempt, state):
+                return attempt
+            if trouble or done is None or done.idle:
+                self._sleep(max(0.0, POLL_SECONDS - (time.monotonic() - begun)))
+
+    def begins_step(self, product: str, step: Step) -> None:
+        """Show a step that takes long: nothing else is shown before its end."""
+        self._step = long_step(step)
+        if self._step:
+            self._show_doing(self._step)
+
+    def _part(self, text: str) -> None:
+        if self._step:
+            self._show_doing(f"{self._step}: {text}")
+
+    def _show_doing(self, text: str) -> None:
+        if self._last:
+            self._shown.show(replace(self._last, doing=text))
+
+    def _pass(self, product: str) -> tuple[Pass | None, str]:
+        try:
+            done = self._loop.run_once(product)
+        except (RetryableError, OutcomeUnknownError) as e:  # what is down comes back, and the next look tells
+            return None, _in_a_line(e)
+        deploying.refuse_blocked(done)
+        return done, ""
+
+    def _show(self, attempt: Attempt, state: ProductState, done: Pass | None, trouble: str) -> None:
+        seen = done.seen.attempts.get(attempt.name) if done else None
+        job = seen.job if seen else None
+        if seen and self._moving:
+            self._ends = offsets.latest(self._ends, seen.ends)
+        if job and job.status != "RUNNING" and job.error:
+            trouble = trouble or job.error
+        if done and not trouble and done.notable:
+            trouble = done.notable
+        active = state.active
+        live = live_lag(active, done.seen.attempts.get(active.name) if done else None,
+                        _published_checkpoint(active, state.published)) if active else None
+        self._last = measure(
+            attempt, self._positions(attempt), self._ends,
+            {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,
+            _published_checkpoint(attempt, state.published), trouble,
+            live if active and active.name != attempt.name else None,
+            f"{attempt.name} flink run is at work" if seen and seen.client.under_way else "")
+        self._shown.show(self._last)
+
+    def _positions(self, attempt: Attempt) -> Offsets:
+        try:
+            return self._world.read_positions(attempt) if attempt.confirmed else {}
+        except FlinkDownError:
+            return {}
+
+
+def _in_a_line(error: KappaError) -> str:
+    return str(error).replace("\n", " ")
+
+
+def _published_checkpoint(attempt: Attempt, published: Publication | None) -> int:
+    return published.checkpoint if published and published.attempt_name == attempt.name else 0
+
+
+def _show_waiting(attempt: Attempt, waited: bool, output: Output) -> None:
+    if output is Output.json:
+        print_json({"product": attempt.product, "attempt": attempt.name, "state": attempt.state.value,
+                    "checks": _checks(attempt)})
+        return
+    if not waited:
+        out.print(f"next:  kappa status {attempt.product} --watch", markup=False)
+        return
+    if attempt.checks:
+        out.print(checked(attempt), markup=False)
+    out.print(f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
+              f"next:  kappa diff {attempt.product}     what would change\n"
+              f"       kappa switch {attempt.product}   show it to readers", markup=False)
+
+
+def _checks(attempt: Attempt) -> list[dict[str, object]]:
+    return [{"check": c.name, "blocking": c.blocking, "offending": c.offending, "found": c.message}
+            for c in attempt.checks]
+
+
+def checked(attempt: Attempt) -> str:
+    """What the checks found: those that passed in a number, the others by name."""
+    bad = [c for c in attempt.checks if c.offending]
+    passed = len(attempt.checks) - len(bad)
+    return "\n  ".join([
+        f"{passed} of {len(attempt.checks)} checks passed on checkpoint {attempt.audited_checkpoint}",
+        *(f"{c.name}: {c.found}{'' if c.blocking else ' (a warning)'}" for c in bad)])
+
+
+def found_fault(shown: Attempt) -> KappaError | None:
+    """Why the command fails although readers see the release: checks that came later find fault with its rows."""
+    if not shown.found_fault:
+        return None
+    return KappaError(f"checks find fault with what readers of {shown.product} see; they go on seeing it",
+                      expected="0 offending rows", found=shown.found_fault,
+                      next=f"mend the SQL or the check, then: kappa deploy {shown.product}  "
+                           f"(or kappa rollback {shown.product}; a check named in 'warnings' blocks nothing)")
+
+
+def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
+    published = state.published
+    assert published is not None
+    product = World(settings).product(attempt, state)
+    rows = [{"table": table, "rows": _count(settings, product.name, table, published)} for table in product.outputs]
+    if output is Output.json:
+        print_json({"product": product.name, "attempt": attempt.name, "checkpoint": published.checkpoint,
+                    "covered": offsets.to_json(published.covered), "tables": rows, "checks": _checks(attempt)})
+        return
+    print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
+    if attempt.checks:
+        out.print(checked(attempt), markup=False)
+    out.print(f"next:  kappa query {product.name} \"SELECT * FROM {next(iter(product.outputs))} LIMIT 5\"\n"
+              f"       kappa audit {product.name}", markup=False)
+
+
+def _count(settings: Settings, product: str, table: str, published: Publication) -> int:
+    result = querying.query(settings, product, f'SELECT count(*) AS n FROM "{table}"', snapshots=published.after)
+    return int(result.rows[0]["n"])

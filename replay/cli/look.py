@@ -1,0 +1,257 @@
+"""What `kappa status` says of the products: it looks, asks what the controller would do, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from replay.controller.decide import decide, moved_by_somebody
+from replay.controller.observe import observe
+from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
+from replay.controller.world import World
+from replay.core.model import CANDIDATE, Attempt, ProductState
+from replay.core.steps import Blocked
+from replay.errors import ConfigError, KappaError
+from replay.flink.rest import FlinkDownError
+from replay.iceberg import lake
+from replay.offsets import Offsets
+from replay.output import View, wrapped
+from replay.releases.release import short_commit
+from replay.settings import kappa_home, load_settings
+from replay.store.store import Store
+
+NOT_AT_ONCE = "a switch is not atomic for readers: docs/production.md#reading-several-tables"
+
+
+class Look:
+    """Looks at one product, or at all; connections are kept from one look to the next."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._opened: tuple[World, Store] | None = None
+
+    def __call__(self) -> View:
+        """How they stand now; nothing before the first `kappa up`."""
+        if self._opened is None:
+            if not self._name and not (kappa_home() / "config.yaml").exists():
+                return View([], Group(), {})
+            settings = load_settings()
+            self._opened = World(settings), Store(settings.store)
+        world, store = self._opened
+        if self._name and self._name not in store.products():
+            raise ConfigError(f"there is no product '{self._name}' yet",
+                              expected=", ".join(store.products()) or "a product that was deployed", found=self._name,
+                              next=f"kappa deploy {self._name}")
+        return view([look(world, store, product) for product in ([self._name] if self._name else store.products())])
+
+
+def look(world: World, store: Store, product: str) -> ProductStatus:
+    """One product. When the world does not answer, what is remembered, and why."""
+    state = store.load(product)
+    events, now = tuple(store.events(product)), store.now()
+    try:
+        sight = _sight(world, state, now)
+        if isinstance(sight.step, Blocked) and store.load(product) != state:  # the controller moved main meanwhile
+            return look(world, store, product)
+        return status(state, events, sight, now, at_once=_at_once(world))
+    except KappaError as e:
+        at_once = _at_once(world) if isinstance(e, FlinkDownError) else None  # else it may be what does not answer
+        return status(state, events, None, now, f"{e.message}: this is what is remembered", at_once)
+
+
+def _sight(world: World, state: ProductState, now: float) -> Sight:
+    if state.live:
+        _knock(world, state.live)
+    seen = observe(world, state, now)
+    read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
+    # A person wants to know at once, also while attempts have more to do.
+    moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
+    unreadable = world.open_transactions(world.product(state.live[-1], state)) if state.live else {}
+    return Sight(seen, moved or decide(state, seen, now), read, unreadable)
+
+
+def _at_once(world: World) -> bool | None:
+    try:
+        return lake.reads_at_once(world.catalog)
+    except KappaError:
+        return None
+
+
+def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
+    """FlinkDownError when no cluster answers: the log would then most likely be waited for in vain, and for long."""
+    error: FlinkDownError | None = None
+    for attempt in attempts:
+        try:
+            world.job(attempt)
+            return
+        except FlinkDownError as e:
+            error = e
+    if error:
+        raise error
+
+
+def _read(world: World, attempt: Attempt) -> Offsets:
+    try:
+        return world.read_positions(attempt)
+    except FlinkDownError:
+        return {}
+
+
+def view(products: list[ProductStatus]) -> View:
+    """For programs, for people, and in lines."""
+    lines = {f"{p.product} {key}": text for p in products for key, text in _lines(p)}
+    return View([asdict(p) for p in products], Group(*(_block(p) for p in products)), lines)
+
+
+def _block(p: ProductStatus) -> RenderableType:
+    """A product, indented under its name."""
+    parts: list[RenderableType] = [Text(f"\n{p.product}", style="bold")]
+    parts += [_indented(2, text) for text in _readers(p)]
+    if verified := _verified(p):
+        parts.append(_indented(2, verified, style="bold red" if _differs(p) else "dim"))
+    for a in p.attempts:
+        head, *details = _attempt(a)
+        parts.append(_indented(2, head, style="bold" if a.role == "active" else ""))
+        bad = {a.error, last_exception(a)}
+        parts += [_indented(9, text, style="red" if text in bad else "dim") for text in details]
+    parts += [_indented(2, f"{e.attempt}  {e.state}: {e.error}", style="red") for e in p.ended]
+    if p.blocked:
+        parts.append(_indented(2, f"stopped: {p.blocked['message']}", style="bold red"))
+        parts += [_indented(4, f"{key}: {p.blocked[key]}") for key in ("expected", "found", "next")]
+    if p.waits:
+        parts.append(_indented(2, p.waits, style="yellow" if p.odd else "dim"))
+    if p.open_transactions:
+        parts.append(_indented(2, _open(p), style="dim"))
+    if p.at_once is False:
+        parts.append(_indented(2, NOT_AT_ONCE, style="dim"))
+    if p.trouble:
+        parts.append(_indented(2, p.trouble, style="yellow"))
+    return Group(*parts)
+
+
+def _open(p: ProductStatus) -> str:
+    of = ", ".join(f"{n:,} offsets of {partition}" for partition, n in p.open_transactions.items())
+    return f"not readable before open transactions end: {of}"
+
+
+def _indented(by: int, text: str, style: str = "") -> Padding:
+    return Padding(wrapped(text, style), (0, 0, 0, by), expand=False)
+
+
+def _readers(p: ProductStatus) -> Iterator[str]:
+    r = p.readers
+    if r is None:
+        yield "readers see nothing yet"
+        return
+    commit = f", git {short_commit(r.git_commit)}" if r.git_commit else ""
+    yield f"readers see {r.attempt} (release {r.fingerprint[:12]}{commit}), checkpoint {r.checkpoint}"
+    yield f"{r.covered:,} records, {lag(r.lag_records, r.lag_seconds)}" + (
+        f"; last {r.change} {r.changed}" if r.changed else "")
+
+
+def _verified(p: ProductStatus) -> str:
+    """What the last verification found, and when the next is due."""
+    v = p.verification
+    if v is None:
+        return ""
+    due = f"next verification from {v.due} on" if v.due else ""
+    if not v.attempt:
+        return f"not verified yet; {due}"
+    found = {True: "verified", False: "DIFFERS", None: "nothing to verify yet"}[v.equal]
+    return f"{found} {v.at} by {v.attempt}: {v.detail}" + (f"; {due}" if due else "")
+
+
+def _differs(p: ProductStatus) -> bool:
+    """A replay of the release that readers see gave other rows."""
+    return p.verification is not None and p.verification.equal is False and p.verification.ours
+
+
+def _attempt(a: AttemptStatus) -> Iterator[str]:
+    """First what matters, then details."""
+    yield (f"{a.attempt:<7}{a.role:<10}checkpoint {a.checkpoint or '-'}  {lag(a.lag_records, a.lag_seconds)}  "
+           f"restarts {a.restarts}")
+    if a.last_exception:
+        yield last_exception(a)
+    where = "the session cluster" if a.cluster == "session" else "a cluster of its own"
+    yield f"job {a.job[:8]} {a.job_status}, parallelism {a.parallelism}, on {where}"
+    if progress := _progress(a):
+        yield progress
+    if checks := _checks(a):
+        yield checks
+    if a.foreign_offsets:
+        yield a.foreign_offsets
+    if a.error:
+        yield a.error
+
+
+def last_exception(a: AttemptStatus) -> str:
+    """Why the job was restarted, or is not running."""
+    at = f" ({a.last_exception_at})" if a.last_exception_at else ""
+    return f"last exception{at}: {a.last_exception}"
+
+
+def _progress(a: AttemptStatus) -> str:
+    p = a.progress
+    if p is None:
+        return ""
+    percent = f"{100 * p.read // p.total} % of " if p.total else ""
+    rate = f", {p.rate:,.0f}/s" if p.rate else ""
+    eta = f", {p.eta_seconds:,.0f} s left" if p.eta_seconds and p.read < p.total else ""
+    near = f", within limits {p.near} of {p.near_needed} times" if p.near and p.near < p.near_needed else ""
+    return f"{percent}{p.total:,} records read{rate}{eta}{near}"
+
+
+def _checks(a: AttemptStatus) -> str:
+    if not a.checks:
+        return ""
+    bad = [f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}" for c in a.checks
+           if c.offending]
+    passed = len(a.checks) - len(bad)
+    at = f" on checkpoint {a.audited_checkpoint}" if a.audited_checkpoint else ""
+    return f"checks{at}: {passed} passed" + (f"; {'; '.join(bad)}" if bad else "")
+
+
+def lag(records: int | None, seconds: float | None) -> str:
+    """How far behind, for people."""
+    if records is None:
+        return "lag unknown"
+    if not records:
+        return "no lag"
+    return f"lag {records:,}" + (f" ({seconds:,.0f} s)" if seconds is not None else "")
+
+
+def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
+    """What a log of the status says, by what it is about: nothing that changes with every look."""
+    r = p.readers
+    yield "readers", f"{p.product}: " + (
+        f"readers see {r.attempt} (release {r.fingerprint[:12]})" if r else "readers see nothing yet")
+    for a in p.attempts:
+        checkpoint = f"checkpoint {a.checkpoint or '-'} {lag(a.lag_records, None)} restarts {a.restarts}"
+        yield a.attempt, f"{p.product}: {a.attempt} {a.role} {checkpoint}"
+        if a.progress:
+            yield f"{a.attempt} progress", f"{p.product}: {a.attempt} {_progress(a)}"
+        if a.last_exception:
+            yield f"{a.attempt} exception", f"{p.product}: {a.attempt} {last_exception(a)}"
+        if a.error:
+            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {a.error}"
+    for e in p.ended:
+        yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
+    if _differs(p):
+        yield "verified", f"{p.product}: {_verified(p)}"
+    if p.blocked:
+        yield "blocked", f"{p.product}: stopped: {p.blocked['message']}; next: {p.blocked['next']}"
+    if p.open_transactions:
+        yield "transactions", f"{p.product}: {_open(p)}"
+    for a in p.attempts:
+        if a.foreign_offsets:
+            yield f"{a.attempt} offsets", f"{p.product}: {a.attempt} {a.foreign_offsets}"
+    if p.at_once is False:
+        yield "catalog", f"{p.product}: {NOT_AT_ONCE}"
+    if p.odd:
+        yield "waits", f"{p.product}: {p.waits}"
+    if p.trouble:
+        yield "trouble", f"{p.product}: {p.trouble}"

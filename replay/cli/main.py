@@ -1,0 +1,33 @@
+"""The `kappa` command: each area brings its commands, this file only joins them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+import typer.core
+from rich.markup import escape
+
+from demo import commands as demo_commands
+from local import commands as stack_commands
+from replay.cli import commands as product_commands
+from replay.errors import KappaError
+from replay.output import err, print_json
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Data products on Kafka, Flink and Iceberg, replayed from offset zero.")
+stack_commands.register(app, product_commands.products_status, product_commands.catalog_checks)
+demo_commands.register(app)
+product_commands.register(app)
+
+
+def main() -> None:
+    """Run a command; errors meant for people end it with exit code 1 and no traceback."""
+    typer.core.HAS_RICH = False  # where it is True, help has [required] escaped for a markup that is off
+    try:
+        app()
+    except KappaError as e:
+        if ("json" in sys.argv and "--output" in sys.argv) or "--output=json" in sys.argv:
+            print_json(e.as_dict())
+        err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)
+        sys.exit(1)

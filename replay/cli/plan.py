@@ -1,0 +1,193 @@
+"""What `kappa plan` does, apart from its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.text import Text
+
+from replay.checks import gate
+from replay.cli import resolve as run_resolve
+from replay.cli.look import look as look_at
+from replay.controller.preflight import advice, refuse_breaking, size
+from replay.controller.review import Review, review
+from replay.controller.world import World
+from replay.core.model import ProductState
+from replay.errors import ConfigError, RefusedError
+from replay.flink.rest import FlinkDownError
+from replay.kafka import schemas
+from replay.kafka.schemas import Comparison
+from replay.output import Output, out, print_json, print_rows
+from replay.releases.folders import read_product
+from replay.releases.plan import Kind
+from replay.releases.release import find_folder
+from replay.settings import load_settings
+from replay.store.store import Store
+
+_MEANS = {
+    Kind.nothing: "nothing to do",
+    Kind.metadata: "metadata only, the same rows: nothing is replayed, readers' tables stay",
+    Kind.replay: "needs a replay of the log from offset zero; readers' tables stay until the switch",
+    Kind.breaking: "breaking, refused",
+}
+_COLOURS = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the replay's job would run."""
+
+    slots: int
+    """Task slots that it takes."""
+    free_slots: int | None
+    """Of the session cluster; None: not asked."""
+    own_cluster: bool = False
+    memory: int | None = None
+    """Bytes that a cluster of its own would take."""
+    free_memory: int | None = None
+
+
+def plan(name: str, source: Path | None, output: Output) -> None:
+    """Print what deploying a folder would do; RefusedError when it would be refused. Changes nothing."""
+    settings = load_settings()
+    world, store = World(settings), Store(settings.store)
+    state = store.load(name)
+    product = read_product(find_folder(name, source))
+    if product.name != name:
+        raise ConfigError("the folder holds another product", expected=f"name: {name}", found=f"name: {product.name}",
+                          next=f"kappa plan {product.name} --from {product.folder}")
+    product = run_resolve.resolve(settings, product)
+    gate.validate(product)
+    reviewed = review(settings, world, product, state)
+    where = look(world, reviewed, own=world.clusters is not None and bool(store.on_session_cluster()))
+    follow = next_command(reviewed, state, source)
+    told = advice(world, product, state)
+    compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
+    stopped = look_at(world, store, name).stopped if state.live else ""
+    if output is Output.json:
+        _print_json(reviewed, where, compared, told, follow, stopped)
+        return
+    show(reviewed, where)
+    if stopped:
+        out.print(stopped, style="bold red", markup=False)
+    for comparison in compared:
+        out.print(comparison.line, markup=False)
+    for line in told:
+        out.print(line, markup=False)
+    refuse_breaking(name, reviewed.change)
+    out.print(f"next:  {follow}", markup=False)
+
+
+def next_command(reviewed: Review, state: ProductState, source: Path | None) -> str:
+    """What to type after reading the plan."""
+    name, candidate = reviewed.product.name, state.candidate
+    deploy = f"kappa deploy {name}" + (f" --from {source}" if source else "")
+    if candidate and state.release(candidate.release).fingerprint == reviewed.fingerprint:
+        return f"{deploy}  (follows {candidate.name}, which is under way)"
+    if candidate and reviewed.change.kind in (Kind.metadata, Kind.replay):
+        return f"kappa abort {name}  ({candidate.name} is under way, and there is one candidate at a time)"
+    return f"kappa status {name}" if reviewed.change.kind is Kind.nothing else deploy
+
+
+def show(reviewed: Review, where: Where) -> None:
+    """Diff, reasons, numbers."""
+    change = reviewed.change
+    if reviewed.shown:
+        out.print(coloured(change.diff), end="")
+    name = reviewed.product.name
+    title = (f"{name} beside {reviewed.shown.release.name}, which readers see: {_MEANS[change.kind]}"
+             if reviewed.shown else f"{name}: {_MEANS[change.kind]}")
+    if change.reasons:
+        print_rows([{"": r.kind.value, "what": r.where, "how": r.what} for r in change.reasons], Output.text,
+                   title=title)
+    else:
+        out.print(title, markup=False)
+    if change.kind is Kind.replay:
+        print_rows([{"a replay": what, "": number} for what, number in numbers(reviewed, where)], Output.text)
+
+
+def numbers(reviewed: Review, where: Where) -> Iterator[tuple[str, str]]:
+    """What the replay would take, and what there is, for people."""
+    needs = reviewed.needs
+    yield "records", f"{needs.records:,}"
+    if needs.measured and needs.seconds is not None:
+        m = needs.measured
+        yield "estimated time", f"{_duration(needs.seconds)}, at the rate of {m.attempt} ({m.records:,} records in " \
+                                f"{_duration(m.seconds)})"
+    else:
+        yield "estimated time", "not known: no replay of this product was measured yet"
+    for disk in needs.disks:
+        yield "disk", f"{size(disk.needed)} of {size(disk.free)} free for {disk.path}"
+    slots, free = where.slots, where.free_slots
+    if where.own_cluster:
+        yield "task slots", f"{slots}, on a Flink cluster of its own"
+        if where.memory:
+            room = f" of {size(where.free_memory)} available" if where.free_memory else ""
+            yield "memory", f"{size(where.memory)}{room}, as the TaskManagers of the live job have"
+    else:
+        yield "task slots", f"{slots}" if free is None else f"{slots} of {free} free"
+
+
+def coloured(diff: str) -> Text:
+    """The diff; a terminal shows the colours, a pipe plain text."""
+    text = Text()
+    for line in diff.splitlines(keepends=True):
+        text.append(line, next((style for prefix, style in _COLOURS if line.startswith(prefix)), ""))
+    return text
+
+
+def _print_json(reviewed: Review, where: Where, compared: list[Comparison], told: list[str], follow: str,
+                stopped: str) -> None:
+    change, needs, shown = reviewed.change, reviewed.needs, reviewed.shown
+    document: dict[str, Any] = {
+        "product": reviewed.product.name, "kind": change.kind.value,
+        "readers_see": {"release": shown.release.name, "attempt": shown.attempt.name} if shown else None,
+        "reasons": [{**asdict(r), "kind": r.kind.value} for r in change.reasons], "diff": change.diff,
+        "needs": {"records": needs.records, "seconds": needs.seconds,
+                  "measured": asdict(needs.measured) if needs.measured else None,
+                  "disks": [{"path": str(d.path), "needed": d.needed, "free": d.free} for d in needs.disks],
+                  **asdict(where)},
+        "schemas": [{**asdict(c), "kind": c.kind.value} for c in compared],
+        "publishing_stopped": stopped,
+        "log": told,
+        "next": follow,
+    }
+    try:
+        refuse_breaking(reviewed.product.name, change)
+    except RefusedError as e:
+        print_json({**document, **e.as_dict()})
+        raise typer.Exit(1) from None
+    print_json(document)
+
+
+def look(world: World, reviewed: Review, *, own: bool) -> Where:
+    """What Flink has; the rest of a plan needs no Flink, so one that does not answer is left out."""
+    wanted = reviewed.product.settings.parallelism
+    try:
+        if not own:
+            return Where(wanted, world.slots().free)
+        rest = (reviewed.shown.attempt.rest if reviewed.shown else "") or world.settings.flink.rest
+        here = urlsplit(rest).hostname in ("127.0.0.1", "localhost")
+        return Where(wanted, None, True, world.memory(rest), _free_memory() if here else None)
+    except FlinkDownError:
+        return Where(wanted, None, own)
+
+
+def _free_memory() -> int | None:
+    """Bytes that this machine has for another program; None where nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,244 @@
+"""What the product commands do, apart from their arguments: `replay/cli/commands.py` imports it when it is needed."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from jobs import explain as explaining
+from jobs.bindings import Bindings
+from jobs.bindings import Catalog as BoundCatalog
+from jobs.product import Product, Resolved, with_resolved
+from replay import offsets
+from replay.audit import audit as auditing
+from replay.audit.advice import advice, faults
+from replay.checks import gate
+from replay.cli import resolve as run_resolve
+from replay.cli.look import look
+from replay.controller.preflight import preflight_log
+from replay.controller.world import World, write_bindings
+from replay.core.model import ProductState, group_prefix
+from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
+from replay.flink import resolved
+from replay.flink.submit import Submission, submit_command, submit_env
+from replay.iceberg import lake, table_changes
+from replay.kafka import clients, schemas
+from replay.output import Output, busy, out, print_json, print_rows
+from replay.releases import launch
+from replay.releases.folders import read_product
+from replay.releases.release import bindings_file, build, find_folder, short_commit
+from replay.secret import shown
+from replay.settings import Settings, kappa_home, load_settings
+from replay.store.store import Store
+
+
+def check(folder: Path, output: Output) -> None:
+    """Print what the planner says, and what follows from the SQL; exit code 1 if it must not be deployed."""
+    settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
+    product = read_product(folder)
+    if output is Output.json:
+        with busy(run_resolve.ASKING):
+            answer = resolved.ask(settings, folder)
+        if answer["ok"]:
+            gate.validate(with_resolved(product, Resolved.model_validate(answer["resolved"])))
+        compared, unknown = compared_schemas(settings, product)
+        found = [{"topic": c.topic, "kind": c.kind.value, "what": c.what, "next": c.next} for c in compared]
+        print_json({**answer, "schemas": found, "schemas_not_compared": unknown})
+        raise typer.Exit(0 if answer["ok"] else 1)
+    product = run_resolve.resolve(settings, product)
+    gate.validate(product)
+    print_rows(output_rows(product), output, title=f"{folder}: safe to replay")
+    if product.longest_wait:
+        out.print(f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock", markup=False)
+    compared, unknown = compared_schemas(settings, product)
+    for comparison in compared:
+        out.print(comparison.line, markup=False)
+    if unknown:
+        out.print(f"schemas were not compared with the registry's: {unknown}", markup=False, style="dim")
+
+
+def compared_schemas(settings: Settings | None, product: Product) -> tuple[list[schemas.Comparison], str]:
+    """Schemas that differ from the registry's, and why they could not be compared, if so.
+
+    RefusedError for one that does not read what is in the log. One that is not registered is only named: its topic may
+    be made later.
+    """
+    if settings is None:
+        return [], "there is no stack"
+    try:
+        found = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
+    except RetryableError as e:
+        return [], e.message
+    for comparison in found:
+        if comparison.kind is schemas.Kind.incompatible:
+            raise RefusedError(f"the schema of {comparison.topic} does not fit the log", expected=comparison.expected,
+                               found=comparison.what, next=comparison.next)
+    return found, ""
+
+
+def explain(folder: Path, output: Output) -> None:
+    """Print the SQL that is generated for a product, bound to the log and the catalog of the settings."""
+    settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
+    product = run_resolve.resolve(settings, read_product(folder))
+    text = explaining.explain(product, explained_bindings(settings, product))
+    if output is Output.json:
+        print_json({"product": product.name, "sql": text,
+                    "outputs": {n: o.model_dump(mode="json") for n, o in product.outputs.items()}})
+        return
+    out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+
+
+def explained_bindings(settings: Settings | None, product: Product) -> Bindings:
+    """What an attempt would be bound to, as far as it is known without asking anybody."""
+    kafka = shown(clients.kafka_of_job(settings)) if settings else {"bootstrap.servers": "127.0.0.1:9092"}
+    registry = settings.registry.url if settings else "http://127.0.0.1:8081"
+    login = shown(clients.registry_of_job(settings.registry)) if settings else {}
+    name, options = (settings.catalog.name, shown(settings.catalog.flink)) if settings else ("lake", {})
+    catalog = BoundCatalog(name=name, options=options)
+    return Bindings(
+        attempt=f"{product.name}-explain", branch="explain", group=f"{group_prefix(product.name)}explain", kafka=kafka,
+        registry=registry, registry_options=login, catalog=catalog, namespace=product.name,
+        parallelism=product.settings.parallelism,
+        checkpoint_interval=product.settings.checkpoint_interval, checkpoint_dir="")
+
+
+def output_rows(product: Product) -> list[dict[str, Any]]:
+    """What is known of each output: kind, key, window."""
+    return [{"table": name, "kind": output.kind.value,
+             "of": ", ".join(output.of), "key": ", ".join(output.key or product.identity(output)),
+             "window": f"{output.window.size} from {output.window.column}" if output.window else "",
+             "columns": len(output.columns)} for name, output in product.outputs.items()]
+
+
+def prepare(name: str, branch: str, source: Path | None, parallelism: int | None, output: Output) -> None:
+    """Everything but the submission, which is printed."""
+    if branch in (lake.MAIN, lake.GENESIS):
+        raise RefusedError(f"a job never writes '{branch}'", expected="a new branch", found=branch,
+                           next=f"kappa prepare {name} --branch byhand")
+    settings = load_settings()
+    world = World(settings)
+    product = read_product(find_folder(name, source))
+    preflight_log(settings, product)
+    product = run_resolve.resolve(settings, product)
+    built = build(settings, product)
+    table_changes.ensure(world.catalog, product)
+    lake.create_branch(world.catalog, product, branch)
+    file = bindings_file(settings, product.name, branch)
+    group, parallelism = group_prefix(product.name) + branch, parallelism or product.settings.parallelism
+    write_bindings(file, world.bindings(product, branch, group, world.reference_ends(product), parallelism))
+    submission = Submission(uuid.uuid4().hex, f"{product.name}-{branch}", built.folder, file,
+                            launch=launch.of_release(built.folder))
+    command, env = submit_command(settings, submission), submit_env(settings)
+    if output is Output.json:
+        print_json({"command": command, "env": env, "branch": branch, "bindings": str(file),
+                    "job_id": submission.job_id})
+        return
+    out.print(" \\\n".join([*(f"{k}={shlex.quote(v)}" for k, v in env.items()), shlex.join(command)]), markup=False)
+
+
+def attempts(name: str | None, output: Output) -> None:
+    """A row per attempt, and beneath the table why the ended ones ended."""
+    store = Store(load_settings().store)
+    rows = [row for product in ([name] if name else store.products()) for row in attempt_rows(store.load(product))]
+    if name and not rows:
+        raise not_deployed(name)
+    if output is Output.json:
+        print_json(rows)
+        return
+    print_rows([short_row(row) for row in rows], output)
+    for row in rows:
+        if row["error"]:
+            out.print(f"{row['product']} {row['attempt']}: {row['error']}", markup=False)
+
+
+def history(name: str, output: Output) -> None:
+    """A row per thing that became of an attempt."""
+    store = Store(load_settings().store)
+    rows = [{"at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}", "attempt": e.attempt,
+             "reason": e.reason.value, "detail": e.detail} for e in store.events(name)]
+    if not rows:
+        raise not_deployed(name)
+    if output is Output.json:
+        releases = [{"release": r.name, "fingerprint": r.fingerprint, "git_commit": r.git_commit}
+                    for r in store.load(name).releases]
+        print_json({"product": name, "releases": releases, "events": rows})
+        return
+    for r in store.load(name).releases:
+        out.print(f"{r.name}  {r.fingerprint[:12]}  git {short_commit(r.git_commit or 'none')}", markup=False)
+    out.print(history_table(rows), soft_wrap=False)
+
+
+def history_table(rows: list[dict[str, Any]]) -> Table:
+    """Events under their days; long details wrap beside the rest."""
+    table = Table.grid(padding=(0, 2))
+    day = ""
+    for row in rows:
+        today, at = row["at"].split()
+        if today != day:
+            table.add_row(Text(day := today, style="bold"))
+        table.add_row(at, row["attempt"], row["reason"], row["detail"])
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    return table
+
+
+def short_row(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits on 80 columns."""
+    return {**{k: row[k] for k in ("product", "attempt", "state", "checkpoint", "published")}, "job": row["job"][:8]}
+
+
+def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
+    """One row per attempt, for people."""
+    rows = []
+    for a in state.attempts:
+        p = state.published if state.published and state.published.attempt_name == a.name else None
+        rows.append({
+            "product": a.product, "attempt": a.name, "state": a.state.value, "job": a.job_id,
+            "checkpoint": a.checkpoint or None, "published": p.checkpoint if p else None,
+            "covers": offsets.total(p.covered) if p else None, "error": a.error,
+        })
+    return rows
+
+
+def audit(name: str, output: Output) -> None:
+    """A table of what became of the records; KappaError when one is unaccounted for."""
+    settings = load_settings()
+    store = Store(settings.store)
+    state = store.load(name)
+    published = state.published
+    if published is None:
+        raise not_deployed(name)
+    world = World(settings)
+    product = world.product(state.attempt(published.attempt_name), state)
+    report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
+    stopped = look(world, store, name).stopped
+    if output is Output.json:
+        print_json({"attempt": published.attempt_name, "checkpoint": published.checkpoint, **report.as_dict(),
+                    "publishing_stopped": stopped})
+    else:
+        what = f"{name} {published.attempt_name}, checkpoint {published.checkpoint}"
+        print_rows(_audit_rows(report), output, title=f"what became of each record: {what}")
+        if stopped:
+            out.print(stopped, style="bold red", markup=False)
+    if not report.ok:
+        raise KappaError(f"{name} does not account for every record", expected="0 unaccounted, no violation",
+                         found=faults(report), next=advice(product, report))
+
+
+def _audit_rows(report: auditing.AuditReport) -> list[dict[str, Any]]:
+    """One row per kind, one column per topic: the partitions are in the JSON."""
+    topics: dict[str, dict[str, int]] = {}
+    for p in report.partitions:
+        sums = topics.setdefault(p.topic, {})
+        for kind, count in {"records": p.covered, **p.counts, **p.violations, "unaccounted": p.unaccounted}.items():
+            sums[kind] = sums.get(kind, 0) + count
+    kinds = list(dict.fromkeys(k for sums in topics.values() for k in sums if k != "unaccounted"))
+    shown = [k for k in kinds if any(sums.get(k) for sums in topics.values())] + ["unaccounted"]
+    return [{"": kind, **{topic: sums.get(kind, 0) for topic, sums in topics.items()}} for kind in shown]

@@ -1,0 +1,1 @@
+"""Comparing the tables of two attempts, row by row."""

@@ -1,0 +1,1 @@
+"""Observe, decide, act: the loop, and what it does."""

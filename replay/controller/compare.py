@@ -1,0 +1,52 @@
+"""The comparison behind a verification; `python -m replay.controller.compare PRODUCT SHADOW` for the controller's loop.
+
+It may take minutes, and as much memory as DuckDB wants: the loop has other products to serve meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import asdict
+
+from replay.compare import diff as differing
+from replay.compare.diff import Side
+from replay.controller import verify
+from replay.controller.compare_process import COMPARE_SECONDS
+from replay.controller.verify import Verdict
+from replay.controller.world import World
+from replay.core.model import ProductState
+from replay.errors import KappaError
+from replay.output import print_json
+from replay.settings import Settings, load_settings
+from replay.store.store import Store
+
+
+def compare(settings: Settings, world: World, state: ProductState, name: str) -> Verdict:
+    """The rows of a shadow against those that readers see now."""
+    shadow, published = state.attempt(name), state.published
+    assert published is not None, "a shadow is of what readers see"
+    shown = state.attempt(published.attempt_name)
+    checkpoint, covered = verify.taken(shadow)
+    report = differing.diff(
+        settings, Side(shown.name, world.product(shown, state), published.after, published.covered),
+        Side(shadow.name, world.product(shadow, state), checkpoint.snapshots, covered))
+    return Verdict(shadow, shown, published, checkpoint.id, report)
+
+
+def main(product: str, shadow: str) -> None:
+    """Print what was found, or why nothing was, as one line of JSON."""
+    signal.alarm(int(COMPARE_SECONDS))  # whoever began it may be gone
+    os.nice(10)  # the jobs come first
+    try:
+        settings = load_settings()
+        verdict = compare(settings, World(settings), Store(settings.store).load(product), shadow)
+    except KappaError as e:
+        print_json({"trouble": str(e)})
+        return
+    print_json({"finding": asdict(verdict.finding)})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

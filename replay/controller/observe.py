@@ -1,0 +1,393 @@
+"""Looking at the world: what Flink, the log and the lake say of a product's attempts. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from jobs.product import LagLimit, Product, Role, Verify, seconds
+from replay.controller.quiet import Clocks, quietest
+from replay.core.model import CANDIDATE, Attempt, Checkpoint, Committed, Comparing, Move, ProductState, Reached, State
+from replay.core.partitions import together
+from replay.errors import ConflictError, KappaError
+from replay.flink.rest import FlinkDownError, Job
+from replay.flink.submit import Answer
+from replay.offsets import Offsets
+
+STRAYS_SECONDS = 60.0
+"""How often it is looked whether anything of an attempt that was cleaned has come back."""
+STRAYS_FAILED_SECONDS = 600.0
+"""How soon it is looked again after whoever was asked did not answer: that may have taken longer than the time between
+two looks, and readers wait meanwhile."""
+CLOCKS_SECONDS = 8.0
+"""How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
+told within 10 s."""
+SAME_ROWS_SECONDS = 8.0
+"""For how long the tables are not asked again while the newest checkpoint has nothing that readers do not see."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What product.yaml says of when to switch and when to give up."""
+
+    lag_limit: LagLimit = field(default_factory=LagLimit)
+    max_restarts: int = 5
+    standbys: int = 1
+    verify: Verify = Verify.off
+    checkpoint_seconds: float = 10.0
+    """How often a job near the end of the log completes a checkpoint."""
+    backlog_checkpoint_seconds: float = 60.0
+    """The same of one that works off a backlog."""
+    together: Mapping[str, str] = field(default_factory=dict)
+    """Topic → what is said of it that holds only while a key's records are in one partition."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One live attempt, as the world shows it."""
+
+    policy: Policy = field(default_factory=Policy)
+    unreachable: str = ""
+    """Why its Flink cluster could not be asked; then nothing is known of its job."""
+    cluster_gone: bool = False
+    """Its own cluster was not only silent: nobody knows it."""
+    death: str = ""
+    """Why a process of its own cluster ended, if that is known; looked for once its job restarts too often."""
+    job: Job | None = None
+    """None: Flink answered, and does not know the current job id."""
+    superseded: tuple[str, ...] = ()
+    """Jobs that a resumption replaced and that have not ended; looked for while its own is not there, and at each of
+    its checkpoints."""
+    client: Answer = field(default_factory=Answer)
+    """What the `flink run` said that this process started, if it did."""
+    position: Reached | None = None
+    """The position of its newest checkpoint, if it is not remembered already; looked for only when there is one."""
+    committed: Mapping[str, Mapping[int, Committed]] = field(default_factory=dict)
+    """What its consumer group has committed: for display, nothing depends on it."""
+    ends: Offsets = field(default_factory=dict)
+    """Readable ends of the topics that grow."""
+    reference: Offsets = field(default_factory=dict)
+    """Ends of the reference data, fixed in the release."""
+    held_back: str = ""
+    """Which partition results wait for, if for longer than is to be expected."""
+    standing_clocks: tuple[str, ...] = ()
+    """Operators without a watermark; looked for only when there is a new checkpoint."""
+    late_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Operator → records that it dropped as late; looked for only when there is a new checkpoint."""
+    publishable: tuple[Checkpoint, ...] | None = None
+    """Checkpoints present in every table of its branch, newest first; None: not looked for."""
+    nothing_new: bool = False
+    """The newest of these, of the attempt that readers see, holds the rows that they see."""
+    tampered: str = ""
+    """What is wrong with its branch: not the commits of its jobs, one after the other."""
+    retained: Mapping[int, str] = field(default_factory=dict)
+    """Checkpoints on disk that it could be resumed from; looked for only when its job does not run."""
+    comparison: Comparing | None = None
+    """What comparing it has come to in this process; None: this process does not compare it."""
+    log_changes: tuple[str, ...] = ()
+    """How the log differs from what it has read of it; looked for when there is something to publish."""
+    log_problems: tuple[str, ...] = ()
+    """Why the log is not whole any more; looked for only of attempts on their way to readers."""
+    log_lost: bool = False
+    """Records of the log are gone."""
+
+    @property
+    def commits(self) -> tuple[Checkpoint, ...]:
+        return self.publishable or ()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A product, as the world shows it."""
+
+    attempts: Mapping[str, Seen] = field(default_factory=dict)
+    """Attempt name → what was seen; live attempts only."""
+    main: Mapping[str, int] = field(default_factory=dict)
+    """Table → snapshot that readers see."""
+    main_is_genesis: bool = True
+    """Nothing was ever published."""
+    rejects: int | None = None
+    """Rows of the table `rejects` that readers see; None: not known."""
+    strays: tuple[str, ...] = ()
+    """Cleaned attempts of which a job or a cluster runs; looked for now and then."""
+
+
+class Eyes(Protocol):
+    """What observing needs of the world."""
+
+    def product(self, attempt: Attempt, state: ProductState) -> Product:
+        """The model of the attempt's release."""
+
+    def job(self, attempt: Attempt) -> Job | None:
+        """Its current job, None if its cluster does not know it; FlinkDownError when the cluster does not answer."""
+
+    def superseded(self, attempt: Attempt) -> tuple[str, ...]:
+        """Earlier jobs of the attempt that have not ended: taken for lost, and there again."""
+
+    def submission(self, attempt: Attempt) -> Answer:
+        """What the client says that this process started for its current job, if it did."""
+
+    def cluster_runs(self, attempt: Attempt) -> bool:
+        """Whether somebody keeps its own cluster running; true on the session cluster."""
+
+    def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+        """Those of which a job or a cluster runs, by name; KappaError when the session cluster, or whoever knows of the
+        others, does not answer."""
+
+    def death(self, attempt: Attempt) -> str:
+        """Why a process of its own cluster last came to an end by itself; empty: not known."""
+
+    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
+
+    def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
+        """Operator → records that it dropped as late since its job was (re)started."""
+
+    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+        """The position of the newest checkpoint of its current job, None if none is known beyond the attempt's own."""
+
+    def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]: ...
+
+    def ends(self, product: Product) -> Offsets:
+        """Readable ends of the topics that grow: all but reference data."""
+
+    def clocks(self, product: Product) -> Clocks:
+        """Where the clocks are of the topics that grow, where producers move them."""
+
+    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
+        """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
+
+    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        """Whether from the snapshots `before` to `after`, which `publishable` has just said, no table got or lost a
+        file; asks nobody."""
+
+    def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
+        """Snapshots that readers see (none: no tables yet), and whether these are the empty first ones."""
+
+    def rejects(self, product: Product) -> int | None:
+        """Rows of `rejects` that readers saw when `main` was last asked of this product; asks nobody."""
+
+    def retained(self, attempt: Attempt) -> Mapping[int, str]: ...
+
+    def comparison(self, attempt: Attempt) -> Comparing | None:
+        """What this process's comparison of a shadow with what readers see has come to, if it has begun one."""
+
+    def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
+        """How the log differs from what the attempt has read of it; empty: it does not."""
+
+    def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
+        """Why the log is not whole, and whether records are gone."""
+
+
+def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = None) -> Observation:
+    """Look at every live attempt of a product, and at what its readers see.
+
+    `waits`: what is remembered from one look to the next of what results wait for. Who looks but once does not look for
+    strays, which takes a program and Flink to answer.
+    """
+    shown = state.published.attempt_name if state.published else None
+    strays = waits.strays(state, now) if waits else ()
+    waits = waits or Waits(eyes)
+    if not state.live and all(a.cleaned or a.name == shown for a in state.attempts):
+        return Observation(strays=strays)
+    newest = eyes.product((state.live or state.attempts)[-1], state)
+    main, genesis = eyes.main(newest)
+    # Nothing else is worth waiting for; unless it has to wait itself, as main is not where it should be.
+    expected = state.published is None or dict(state.published.after) == dict(main)
+    urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
+    # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
+    asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
+    ends = _Ends(eyes)
+    looked = {a.name: _look(eyes, a, state, waits.added(a, state, seen, now), ends, waits, now) for a, seen in asked}
+    return Observation(looked, main, genesis, eyes.rejects(newest), strays)
+
+
+class _Ends:
+    """Ends of topics, asked for once: attempts of a product read the same ones."""
+
+    def __init__(self, eyes: Eyes) -> None:
+        self._eyes = eyes
+        self._known: dict[frozenset[tuple[str, Role]], Offsets] = {}
+
+    def __call__(self, product: Product) -> Offsets:
+        topics = frozenset((name, topic.role) for name, topic in product.topics.items())
+        if topics not in self._known:
+            self._known[topics] = self._eyes.ends(product)
+        return self._known[topics]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an attempt's tables said."""
+
+    commits: tuple[Checkpoint, ...]
+    """As `Seen.publishable`; the next three as there."""
+    tampered: str
+    nothing_new: bool
+    log_changes: tuple[str, ...]
+
+
+class Waits:
+    """What is not asked at each look: what results wait for, once for all attempts that read the same topics; what
+    has come back; and tables that have had nothing new."""
+
+    def __init__(self, eyes: Eyes) -> None:
+        self._eyes = eyes
+        self._known: dict[frozenset[tuple[str, Role]], tuple[float, Clocks]] = {}
+        """Topics → when it was asked where their clocks are, and the answer."""
+        self._swept: dict[str, tuple[float, float]] = {}
+        """Product → when it was looked for strays, and for how long that will do."""
+        self._rows: dict[str, tuple[float, tuple[object, ...], Rows]] = {}
+        """Attempt whose newest checkpoint has nothing new → when it was asked, of which checkpoints, and the answer."""
+
+    def rows(self, attempt: Attempt, state: ProductState, job: Job | None, now: float) -> Rows:
+        """What its tables say, or said a moment ago if its newest checkpoint has nothing that readers do not see.
+
+        The caller must want them: each question reads the metadata of every table that has changed.
+        """
+        of = (job.id, job.checkpoint, state.published) if job and not job.ended else ()
+        at, known, rows = self._rows.get(attempt.full_name, (float("-inf"), (), None))
+        if rows and known == of and 0 <= now - at < SAME_ROWS_SECONDS:
+            return rows
+        rows = _rows(self._eyes, attempt, state, job)
+        if job and of and rows.nothing_new and rows.commits[0].id >= job.checkpoint and not rows.log_changes:
+            recent = {a: known for a, known in list(self._rows.items()) if 0 <= now - known[0] < SAME_ROWS_SECONDS}
+            self._rows = {**recent, attempt.full_name: (now, of, rows)}
+        return rows
+
+    def strays(self, state: ProductState, now: float) -> tuple[str, ...]:
+        """Cleaned attempts of which something runs: a late submission, or a cluster that was started by somebody who
+        was overtaken. No time is long enough to wait for them all: a clock may be set, and a process freeze for days.
+        """
+        cleaned = [a for a in state.attempts if a.cleaned]
+        at, pause = self._swept.get(state.product, (float("-inf"), STRAYS_SECONDS))
+        if not cleaned or 0 <= now - at < pause:
+            return ()
+        try:
+            found, pause = self._eyes.strays(cleaned), STRAYS_SECONDS
+        except KappaError:  # a program for clusters that fails, too: what readers see does not hang on it
+            found, pause = (), STRAYS_FAILED_SECONDS
+        self._swept[state.product] = now, pause
+        return found
+
+    def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:
+        """What was seen of an attempt, with the partition that its results wait for."""
+        if attempt.stop or seen.unreachable or attempt.promote is Move.rollback or not _awaited(attempt, seen.job):
+            return seen
+        product = self._eyes.product(attempt, state)
+        quiet = quietest(product, self._clocks(product, now))
+        return replace(seen, held_back=str(quiet)) if quiet else seen
+
+    def _clocks(self, product: Product, now: float) -> Clocks:
+        topics = frozenset((product.name + "/" + name, topic.role) for name, topic in product.topics.items())
+        at, clocks = self._known.get(topics, (float("-inf"), {}))
+        if not 0 <= now - at < CLOCKS_SECONDS:
+            self._known = {of: known for of, known in list(self._known.items()) if 0 <= now - known[0] < CLOCKS_SECONDS}
+            clocks = self._eyes.clocks(product)
+            self._known[topics] = now, clocks
+        return clocks
+
+
+def _awaited(attempt: Attempt, job: Job | None) -> bool:
+    """Whether there are results to come: of a candidate also before its job is there, as that takes a while."""
+    return attempt.state in CANDIDATE if job is None else not job.ended
+
+
+def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
+    """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
+    product = eyes.product(attempt, state)
+    settings = product.settings
+    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys, settings.verify,
+                    seconds(settings.checkpoint_interval), seconds(settings.backlog_checkpoint_interval),
+                    together(product))
+    if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
+        return Seen(policy)
+    client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
+    try:
+        job = eyes.job(attempt)
+        waits = job is None or _advanced(attempt, job) or attempt.stop
+        superseded = eyes.superseded(attempt) if waits and len(attempt.job_ids) > 1 else ()
+    except FlinkDownError as e:
+        return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt), client=client)
+    if job is None or job.ended or not attempt.confirmed:
+        return Seen(policy, job=job, client=client, superseded=superseded)
+    position = eyes.position(attempt, product) if _advanced(attempt, job) else None
+    return Seen(policy, job=job, client=client, superseded=superseded, position=position,
+                committed=eyes.committed(attempt.group, product))
+
+
+def _advanced(attempt: Attempt, job: Job | None) -> bool:
+    return job is not None and job.checkpoint > attempt.checkpoint
+
+
+def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends, waits: Waits,
+          now: float) -> Seen:
+    """The rest, as far as it matters by what Flink says."""
+    product = eyes.product(attempt, state)
+    if attempt.promote is Move.rollback:
+        commits, tampered = _commits(eyes, product, attempt)
+        return replace(seen, publishable=commits, tampered=tampered)
+    if seen.unreachable:
+        return seen
+    job = seen.job
+    failing = (job is not None and attempt.state in CANDIDATE
+               and job.restarts - attempt.restarts > seen.policy.max_restarts)
+    running = job is not None and not job.ended
+    advanced = _advanced(attempt, job)
+    asked = running and _to_readers(attempt, advanced)
+    ends = log_ends(product) if running else {}
+    rows = waits.rows(attempt, state, job, now) if _may_publish(attempt, state, job) or advanced else None
+    problems, lost = eyes.log_problems(product) if asked else ((), False)
+    return replace(
+        seen,
+        death=eyes.death(attempt) if failing else "",
+        ends=ends,
+        reference=state.release(attempt.release).reference_offsets,
+        standing_clocks=eyes.standing_clocks(attempt) if running and seen.position else (),
+        publishable=rows.commits if rows else None,
+        nothing_new=rows is not None and rows.nothing_new,
+        tampered=rows.tampered if rows else "",
+        retained={} if running else eyes.retained(attempt),
+        comparison=eyes.comparison(attempt) if attempt.comparing_at is not None else None,
+        log_changes=rows.log_changes if rows else (),
+        log_problems=problems,
+        log_lost=lost,
+        # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.
+        late_dropped=eyes.late_dropped(attempt) if running and seen.position else {},
+    )
+
+
+def _rows(eyes: Eyes, attempt: Attempt, state: ProductState, job: Job | None) -> Rows:
+    product = eyes.product(attempt, state)
+    commits, tampered = _commits(eyes, product, attempt)
+    changes = eyes.log_changes(attempt) if job is not None and not job.ended else ()
+    return Rows(commits, tampered, _shows_the_same(eyes, product, attempt, state, commits), changes)
+
+
+def _commits(eyes: Eyes, product: Product, attempt: Attempt) -> tuple[tuple[Checkpoint, ...], str]:
+    try:
+        return eyes.publishable(product, attempt), ""
+    except ConflictError as e:
+        return (), f"{e.message}: {e.found}"
+
+
+def _shows_the_same(eyes: Eyes, product: Product, attempt: Attempt, state: ProductState,
+                    commits: tuple[Checkpoint, ...]) -> bool:
+    """Whether readers see all rows of the attempt's newest checkpoint already."""
+    shown = state.published
+    return (shown is not None and shown.attempt_name == attempt.name and bool(commits)
+            and commits[0].id > shown.checkpoint and eyes.same_files(product, shown.after, commits[0].snapshots))
+
+
+def _to_readers(attempt: Attempt, advanced: bool) -> bool:
+    """Whether the attempt is on its way to readers, and the log worth another look."""
+    return attempt.state in (State.caught_up, State.audited) or (attempt.state is State.replaying and advanced)
+
+
+def _may_publish(attempt: Attempt, state: ProductState, job: Job | None) -> bool:
+    if job is None or job.ended or attempt.promote:
+        return True
+    published = state.published
+    shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
+    wanted = attempt.state in (State.caught_up, State.audited, State.active) and not attempt.shadow
+    return wanted and max(job.checkpoint, attempt.checkpoint) > shown

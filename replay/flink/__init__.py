@@ -1,0 +1,1 @@
+"""Flink, from outside: its REST API, submissions, clusters, checkpoints, its planner."""

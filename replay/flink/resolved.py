@@ -1,0 +1,117 @@
+"""A product with what Flink's planner says of its SQL: asked once per content, remembered in the home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import jobs
+import udfs
+from jobs.processes import PYTHON_ENVIRONMENT
+from jobs.product import Product, Resolved, with_resolved
+from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.flink.submit import planner_env
+from replay.releases.computation import fingerprint
+from replay.settings import Settings, kappa_home
+
+PLANNER_SECONDS = 600.0
+"""It starts a JVM and plans every statement, on a machine that others keep busy."""
+_NO_CONNECTOR = "Could not find any factory for identifier"
+"""What Flink says where only PyFlink's own jars are."""
+
+
+def resolve(settings: Settings | None, product: Product) -> Product:
+    """The product with its outputs; RefusedError that lists every construct that must not be deployed."""
+    if (known := remembered(settings, product)) is not None:
+        return with_resolved(product, known)
+    answer = ask(settings, product.folder)
+    refuse_problems(answer, product.folder)
+    resolved = Resolved.model_validate({**answer["resolved"], "plan": answer["plan"]})
+    if settings:
+        _remember(settings, product, resolved)
+    return with_resolved(product, resolved)
+
+
+def is_resolved(settings: Settings, product: Product) -> bool:
+    """Whether the planner was asked about exactly this content, so that it need not be started."""
+    return remembered(settings, product) is not None
+
+
+def remembered(settings: Settings | None, product: Product) -> Resolved | None:
+    """What the planner said of exactly this content; None: it was not asked."""
+    if settings is None:
+        return None
+    try:
+        return Resolved.model_validate_json(_file(settings, product).read_text())
+    except (OSError, ValidationError):
+        return None
+
+
+def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
+    """Flink's own planner on a folder, in a process of its own: {"ok", "problems", "resolved", "plan"}."""
+    env = {**os.environ, **(planner_env(settings) if settings else {}), **PYTHON_ENVIRONMENT}
+    env.pop("PYTHONPATH", None)
+    try:
+        result = subprocess.run([sys.executable, "-m", "jobs.check", str(folder), "--json"], capture_output=True,
+                                text=True, env=env, stdin=subprocess.DEVNULL, timeout=PLANNER_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RetryableError("Flink's planner gave no answer", expected=f"one within {PLANNER_SECONDS:.0f} s",
+                             found="none", next="kappa doctor") from None
+    for line in reversed(result.stdout.splitlines()):
+        if line.startswith("{"):
+            answer: dict[str, Any] = json.loads(line)
+            if any(_NO_CONNECTOR in p["construct"] for p in answer["problems"]):
+                raise ConfigError(
+                    "the SQL could not be planned: there is no Flink with Kafka's connector",
+                    expected=f"a stack in {kappa_home()}, running or not",
+                    found="none",
+                    next="kappa up, once; then the same command again",
+                )
+            return answer
+    raise KappaError(
+        "the check did not finish",
+        expected="an answer of `python -m jobs.check`",
+        found=(result.stderr or result.stdout).strip()[-800:],
+        next="kappa doctor",
+    )
+
+
+def refuse_problems(answer: dict[str, Any], folder: Path) -> None:
+    """RefusedError that lists every construct that must not be deployed."""
+    if answer["ok"]:
+        return
+    lines = [
+        f"{p['file']}{':' + str(p['line']) if p['line'] else ''}: {p['construct']}\n      write instead: {p['instead']}"
+        for p in answer["problems"]
+    ]
+    raise RefusedError(
+        "this product cannot be deployed:\n    " + "\n    ".join(lines), next=f"fix these, then: kappa check {folder}"
+    )
+
+
+def _file(settings: Settings, product: Product) -> Path:
+    """Named by all that the planner and the check are asked with: more than what a release runs."""
+    files = {f"product/{path}": (product.folder / path).read_bytes() for path in map(Path.as_posix, product.files)}
+    for package in (jobs, udfs):
+        root = Path(package.__file__ or "").parent
+        files |= {f"{package.__name__}/{f.relative_to(root)}": f.read_bytes() for f in sorted(root.rglob("*.py"))}
+    digest = hashlib.sha256(fingerprint(files).encode())
+    for jar in sorted((settings.flink.home / "lib").glob("*.jar")):
+        stat = jar.stat()  # another connector, or another Flink, may see it otherwise
+        digest.update(f"{jar.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return settings.home / "checked" / f"{product.name}-{digest.hexdigest()}.json"
+
+
+def _remember(settings: Settings, product: Product, resolved: Resolved) -> None:
+    file = _file(settings, product)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(f".{os.getpid()}")
+    scratch.write_text(resolved.model_dump_json())
+    scratch.replace(file)

@@ -1,0 +1,1 @@
+"""The tables: branches, checkpoints, commits, files, catalogs."""

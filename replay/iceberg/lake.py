@@ -1,0 +1,407 @@
+"""The product's Iceberg tables: their branches, and which checkpoints are whole in all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    OAuthError,
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
+    UnauthorizedError,
+    ValidationError,
+)
+from pyiceberg.io import InputFile, load_file_io
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation, Snapshot
+from requests.exceptions import RequestException
+
+from jobs.product import Product
+from replay import database
+from replay.core.model import Checkpoint
+from replay.errors import ConfigError, ConflictError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
+from replay.iceberg import durable, files, pointer, table_metadata
+from replay.iceberg.timed_catalog import timed
+from replay.secret import revealed, without_user
+from replay.settings import Settings
+from replay.storage import properties, storage_errors
+
+MAIN = "main"
+GENESIS = "genesis"
+"""Tag of the empty first snapshot that every attempt's branch starts from."""
+
+JOB_ID = "flink.job-id"
+CHECKPOINT_ID = "flink.max-committed-checkpoint-id"
+
+_CHANGES = ("added-data-files", "deleted-data-files", "added-delete-files", "removed-delete-files")
+"""What a snapshot's summary counts of files that its parent has not, or that it has no more; absent where none is."""
+
+Writers = Mapping[int, tuple[str | None, int | None]]
+"""Snapshot id → who wrote it, as `written_by` says."""
+
+LOST = (RequestException, CommitStateUnknownException, ServerError, ServiceUnavailableError, ConnectionError,
+        TimeoutError)
+"""What a REST catalog's client says when an answer did not come, or tells nothing."""
+_REFUSALS = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
+_COMMIT_ATTEMPTS = 20
+# A table's metadata lists every snapshot: reading a thousand takes 5 ms to 25 ms.
+_known: WeakKeyDictionary[Catalog, dict[str, tuple[str, TableMetadata]]] = WeakKeyDictionary()
+# Asking a thousand for who wrote them takes as long again.
+_wrote: WeakKeyDictionary[Catalog, dict[str, Writers]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table's metadata is, and what reads the table's files: properties by PyIceberg's names."""
+
+    location: str
+    properties: Mapping[str, str] = field(repr=False)
+    snapshot: int | None = None
+    """What readers are to read, where the tables were not asked at one instant; None: what `main` shows."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What `main` shows: one snapshot per table; job id and checkpoint are None at genesis."""
+
+    snapshots: Mapping[str, int]
+    job_id: str | None
+    checkpoint: int | None
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The product's catalog as pyiceberg sees it; RetryableError when it does not answer."""
+    chosen = {**properties(settings), **revealed(settings.catalog.pyiceberg)}
+    with catalog_errors():
+        catalog = load_catalog(settings.catalog.name, **timed(durable.of_pyiceberg(chosen)))
+        if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
+            with catalog.engine.connect() as connection:
+                connection.execute(sa.text("PRAGMA journal_mode=WAL"))  # readers never wait for writers
+    return catalog
+
+
+@contextmanager
+def catalog_errors() -> Iterator[None]:
+    """Turn a catalog that does not answer, or refuses, into RetryableError; what may be done, OutcomeUnknownError."""
+    try:
+        with database.readable_errors("the Iceberg catalog", "the catalog"):
+            yield
+    except CommitStateUnknownException as e:
+        raise OutcomeUnknownError("it is not known whether the Iceberg catalog did what it was asked",
+                                  expected="an answer from the catalog", found=reason(e),
+                                  next="kappa status, then repeat") from e
+    except _REFUSALS as e:
+        raise RetryableError("the Iceberg catalog refuses access", expected="a catalog that takes our credentials",
+                             found=reason(e), next="check catalog.pyiceberg in config.yaml, then repeat") from e
+    except (*LOST, RESTError) as e:
+        raise RetryableError("the Iceberg catalog does not answer", expected="an answer from the catalog",
+                             found=reason(e), next="kappa status") from e
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a client said, without user and password."""
+    return without_user((str(error).splitlines() or [type(error).__name__])[0])[:300]
+
+
+def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False,
+                  fence: Callable[[], None] = lambda: None) -> None:
+    """Create the branch from `genesis` in every table; RefusedError if it holds commits already, unless `resume`.
+
+    `fence` raises when the caller was overtaken, and the branch may be gone for good.
+    """
+    def create(table: Table) -> None:
+        fence()
+        refs = table.metadata.refs
+        genesis = refs[GENESIS].snapshot_id
+        if branch not in refs:
+            table.manage_snapshots().create_branch(genesis, branch).commit()
+        elif refs[branch].snapshot_id != genesis and not resume:
+            raise RefusedError(f"branch {branch} of table {'.'.join(table.name())} is in use",
+                               expected="a new branch, or one without commits",
+                               found=f"commits up to snapshot {refs[branch].snapshot_id}",
+                               next="choose another branch name")
+
+    for name in product.outputs:
+        with catalog_errors():
+            commit(catalog, (product.name, name), create)
+
+
+def drop_branch(catalog: Catalog, product: Product, branch: str) -> None:
+    """Remove the branch from every table that has it."""
+    if branch in (MAIN, GENESIS):
+        raise RefusedError(f"{branch} is not a branch of an attempt", expected="a branch such as r1-a1", found=branch)
+
+    def drop(table: Table) -> None:
+        if branch in table.metadata.refs:
+            table.manage_snapshots().remove_branch(branch).commit()
+
+    for name in product.outputs:
+        with catalog_errors(), suppress(NoSuchTableError):
+            commit(catalog, (product.name, name), drop)
+
+
+def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Table], None]) -> None:
+    """Apply a change to the newest state of a table, again when somebody else committed in between."""
+    for attempt in range(_COMMIT_ATTEMPTS):
+        try:
+            change(catalog.load_table(identifier))
+            return
+        except CommitFailedException as e:
+            last = e
+            time.sleep(min(0.01 * 2**attempt, 0.5))
+    raise RetryableError(f"table {'.'.join(identifier)} is too busy to commit to",
+                         expected=f"a commit within {_COMMIT_ATTEMPTS} attempts", found=str(last),
+                         next="repeat the command") from last
+
+
+def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
+    """The ref's snapshot and those before it, as far back as they were kept; none when there is no such ref."""
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    snapshot = by_id.get(metadata.refs[ref].snapshot_id) if ref in metadata.refs else None
+    while snapshot is not None:
+        yield snapshot
+        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+
+
+def _writers(metadata: TableMetadata, known: Writers | None = None) -> Writers:
+    """Of all snapshots at once: to ask one of its summary takes longer than all else that is done with it."""
+    before = known or {}
+    return {s.snapshot_id: before.get(s.snapshot_id) or written_by(s) for s in metadata.snapshots}
+
+
+def _checkpoints(metadata: TableMetadata, writers: Writers, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for snapshot in ancestors(metadata, branch):
+        job, checkpoint = writers[snapshot.snapshot_id]
+        if job in job_ids and checkpoint is not None:
+            found.setdefault(checkpoint, snapshot.snapshot_id)  # walking back: the last commit of a checkpoint wins
+    return found
+
+
+def _refuse_strange(metadata: TableMetadata, writers: Writers, table: str, branch: str, job_ids: Sequence[str],
+                    resumed_from: int | None) -> None:
+    """ConflictError unless the branch is the commits of these jobs, each after those of the one before.
+
+    A checkpoint is committed once, and a job begins behind the checkpoint that it was resumed from: where the numbers
+    do not grow, or an earlier job has gone on, two have written, and the rows of one of them are there twice.
+    """
+    if branch not in metadata.refs:
+        return
+    line = {s.snapshot_id: s for s in ancestors(metadata, branch)}
+    oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
+    genesis = metadata.refs[GENESIS].snapshot_id if GENESIS in metadata.refs else None
+    others = [s for i, s in line.items() if (job := writers[i][0]) and job not in job_ids]
+    unknown = [s for i, s in line.items() if not writers[i][0] and i != genesis and not same_rows(s)]
+    lost = [s for s in metadata.snapshots if s.snapshot_id not in line and (s.sequence_number or 0) > oldest
+            and writers[s.snapshot_id][0] in job_ids]
+    commits = [(job_ids.index(job), number or 0, s) for i, s in reversed(line.items())
+               for job, number in [writers[i]] if job in job_ids]
+    beside = [s for (before, last, _), (of, number, s) in pairwise(commits) if of < before or number <= last]
+    if resumed_from is not None:
+        beside += [s for of, number, s in commits if of < len(job_ids) - 1 and number > resumed_from]
+    for what, strange in (("has commits of other jobs", others), ("has commits that no job made", unknown),
+                          ("lost commits of its own job", lost), ("has commits of a job beside its successor", beside)):
+        if strange:
+            raise ConflictError(f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}")
+
+
+def hold_same_files(tables: Mapping[str, TableMetadata], before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Whether from the snapshots `before` to `after`, later ones of the same branch, no table got or lost a file."""
+    return all(name in tables and name in before and _added_nothing(tables[name], before[name], snapshot)
+               for name, snapshot in after.items())
+
+
+def _added_nothing(metadata: TableMetadata, before: int, after: int) -> bool:
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    at = by_id.get(after)
+    while at is not None and at.snapshot_id != before and _is_empty(at):
+        at = by_id.get(at.parent_snapshot_id or -1)
+    return at is not None and at.snapshot_id == before
+
+
+def _is_empty(snapshot: Snapshot) -> bool:
+    """Whether it has the files of its parent, no more and no fewer."""
+    return snapshot.summary is not None and not any(int(snapshot.summary.get(c) or 0) for c in _CHANGES)
+
+
+def same_rows(snapshot: Snapshot) -> bool:
+    """Whether it only put the rows of its parent into other files: a compaction."""
+    summary = snapshot.summary
+    return (summary is not None and summary.operation is Operation.REPLACE
+            and summary.get("added-records", "0") == summary.get("deleted-records", "0"))
+
+
+def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
+    """Job id and checkpoint id that Flink's sink left in the snapshot's summary."""
+    properties = snapshot.summary.additional_properties if snapshot.summary else {}
+    checkpoint = properties.get(CHECKPOINT_ID)
+    return properties.get(JOB_ID), int(checkpoint) if checkpoint is not None else None
+
+
+def tables_now(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
+    """The metadata of the product's tables, all of one instant; none while another controller makes them."""
+    at = pointers(catalog, product.name)
+    return {} if set(product.outputs) - set(at) else current_metadata(catalog, product, at)
+
+
+def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequence[str],
+                resumed_from: int | None = None, tables: Mapping[str, TableMetadata] | None = None) -> list[Checkpoint]:
+    """The checkpoints of these jobs (the oldest first) that every table has, newest first.
+
+    `resumed_from` is the checkpoint that the last of them goes on from, if there were others; `tables` what
+    `tables_now` has just said, else it is asked.
+
+    ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
+    made it anew from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
+    Compactions may come between.
+    """
+    tables = tables_now(catalog, product) if tables is None else tables
+    if not tables:
+        return []
+    jobs, wrote = frozenset(job_ids), _wrote.setdefault(catalog, {})
+    found: dict[str, dict[int, int]] = {}
+    for name, metadata in tables.items():
+        writers = wrote[metadata.location] = _writers(metadata, wrote.get(metadata.location))
+        _refuse_strange(metadata, writers, name, branch, job_ids, resumed_from)
+        found[name] = _checkpoints(metadata, writers, branch, jobs)
+    common = set.intersection(*(set(f) for f in found.values()))
+    return [Checkpoint(c, {name: f[c] for name, f in found.items()}) for c in sorted(common, reverse=True)]
+
+
+def published(catalog: Catalog, product: Product) -> Published:
+    """What `main` shows now."""
+    heads: dict[str, Snapshot] = {}
+    for name, metadata in current_metadata(catalog, product).items():
+        head = metadata.current_snapshot()
+        if head is None:
+            raise no_tables(product.name, f"table {name} has no snapshot")
+        heads[name] = head
+    writers = {written_by(s) for s in heads.values()}
+    job_id, checkpoint = writers.pop() if len(writers) == 1 else (None, None)
+    return Published({name: s.snapshot_id for name, s in heads.items()}, job_id, checkpoint)
+
+
+def current_metadata(catalog: Catalog, product: Product, at: dict[str, str] | None = None) -> dict[str, TableMetadata]:
+    """The metadata of the product's tables, all of one instant; ConfigError when a table does not exist."""
+    locations = at or pointers(catalog, product.name)
+    if missing := [t for t in product.outputs if t not in locations]:
+        raise no_tables(product.name, f"no table {', '.join(missing)}")
+    return {name: read_metadata(catalog, locations[name]) for name in product.outputs}
+
+
+def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
+    """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
+    last, metadata = _known.get(catalog, {}).get(location.rpartition("/")[0], ("", None))
+    if metadata is None or last != location:
+        metadata = _read_metadata(load_file_io(catalog.properties, location).new_input(location), metadata)
+        remember(catalog, location, metadata)
+    return metadata
+
+
+def _read_metadata(file: InputFile, before: TableMetadata | None) -> TableMetadata:
+    with storage_errors(file.location):
+        try:
+            return table_metadata.read(file, before)
+        except (ValueError, ValidationError) as e:
+            raise files.damaged(file.location, "metadata of Iceberg in JSON", len(file)) from e
+
+
+def forget(catalog: Catalog, product: str) -> None:
+    """Remember nothing of a product that is gone."""
+    for remembered in (_known.get(catalog, {}), _wrote.get(catalog, {})):
+        for folder in [f for f in list(remembered) if f"/{product}/" in f]:
+            remembered.pop(folder, None)
+
+
+def rows(metadata: TableMetadata, snapshot_id: int | None) -> int | None:
+    """How many rows a snapshot has, as whoever wrote it has counted them; None: it does not say."""
+    snapshot = metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
+    total = snapshot.summary.get("total-records") if snapshot and snapshot.summary else None
+    return int(total) if total is not None else None
+
+
+def load_tables(catalog: Catalog, product: str, tables: Collection[str]) -> dict[str, Table]:
+    """Table name → table, of those that exist, all of one instant."""
+    found: dict[str, Table] = {}
+    if not isinstance(catalog, SqlCatalog):
+        for name in tables:
+            with catalog_errors(), suppress(NoSuchTableError):
+                found[name] = catalog.load_table((product, name))
+        return found
+    locations = pointers(catalog, product)
+    for name in tables:
+        if location := locations.get(name):
+            metadata = read_metadata(catalog, location)
+            io = load_file_io({**catalog.properties, **metadata.properties}, location)
+            found[name] = Table((product, name), metadata, location, io, catalog)
+    return found
+
+
+def pointers(catalog: Catalog, product: str) -> dict[str, str]:
+    """Table name → metadata location, of all tables of the product at one instant."""
+    return {name: place.location for name, place in places(catalog, product).items()}
+
+
+def reads_at_once(catalog: Catalog) -> bool:
+    """Whether one question tells where all tables of a product are, so that a switch is atomic for readers."""
+    return isinstance(catalog, SqlCatalog)
+
+
+def places(catalog: Catalog, product: str) -> dict[str, Place]:
+    """Table name → where it is, of all tables of the product at one instant.
+
+    One SELECT on a SQL catalog. Elsewhere the tables are asked one by one, and during a publication they may disagree:
+    so the first says which snapshots belong together. Such a catalog may lend credentials with each table, and answers
+    with the metadata: it is not read again without them.
+    """
+    with catalog_errors():
+        if isinstance(catalog, SqlCatalog):
+            rows = sa.select(IcebergTables.table_name, IcebergTables.metadata_location).where(
+                IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product)
+            with catalog.engine.connect() as connection:
+                return {name: Place(location, catalog.properties)
+                        for name, location in connection.execute(rows) if location}
+        try:
+            names = catalog.list_tables(product)
+        except NoSuchNamespaceError:
+            return {}
+        pointer_first = sorted((name[-1] for name in names), key=lambda name: name != pointer.TABLE)
+        tables = {name: catalog.load_table((product, name)) for name in pointer_first}
+    for table in tables.values():
+        remember(catalog, table.metadata_location, table.metadata)
+    together = _together({name: table.metadata for name, table in tables.items()})
+    return {name: Place(table.metadata_location, table.io.properties, together.get(name))
+            for name, table in tables.items()}
+
+
+def _together(tables: Mapping[str, TableMetadata]) -> Mapping[str, int]:
+    """The snapshots that belong together, if all of them are still there."""
+    found = pointer.read(tables[pointer.TABLE]) if pointer.TABLE in tables else {}
+    return found if all(t in tables and tables[t].snapshot_by_id(id) for t, id in found.items()) else {}
+
+
+def remember(catalog: Catalog, location: str, metadata: TableMetadata) -> None:
+    """What a metadata file holds, so that it need not be read: of a table the last one is kept."""
+    _known.setdefault(catalog, {})[location.rpartition("/")[0]] = location, metadata
+
+
+def no_tables(product: str, found: str) -> KappaError:
+    """There is nothing to read or publish yet."""
+    return ConfigError(f"product {product} has no tables yet", expected="the tables of a deployed product", found=found,
+                       next=f"kappa deploy {product}")

@@ -1,0 +1,134 @@
+"""Types of columns as Iceberg has them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from types import MappingProxyType
+
+from pyiceberg.schema import Schema
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FixedType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    MapType,
+    NestedField,
+    StringType,
+    StructType,
+    TimestampType,
+    TimestamptzType,
+    TimeType,
+    UUIDType,
+)
+
+from jobs import column_types
+from jobs.column_types import Array, Atomic, ColumnTypeError, Map, Row, Type
+from jobs.product import Product
+from replay.errors import ConfigError
+
+_TYPES: dict[str, IcebergType] = {
+    "STRING": StringType(), "BOOLEAN": BooleanType(), "INT": IntegerType(), "BIGINT": LongType(), "FLOAT": FloatType(),
+    "DOUBLE": DoubleType(), "DATE": DateType(), "TIME": TimeType(), "TIMESTAMP": TimestampType(),
+    "TIMESTAMP_LTZ": TimestamptzType(), "BYTES": BinaryType(),
+}
+_ATOMIC = {
+    **{iceberg: Atomic(name) for name, iceberg in _TYPES.items()},
+    TimestampType(): Atomic("TIMESTAMP", (column_types.MAX_FRACTION,)),
+    TimestamptzType(): Atomic("TIMESTAMP_LTZ", (column_types.MAX_FRACTION,)),
+    UUIDType(): Atomic("BINARY", (16,)),  # no table of ours has one, but somebody may have added a column
+}
+
+
+def column_type(flink_type: str, where: str = "a column") -> Type:
+    """The type of a table's column for a Flink SQL type; ConfigError for one that no table can hold."""
+    try:
+        return column_types.stored(column_types.parse(flink_type))
+    except ColumnTypeError as e:
+        raise ConfigError(f"{where} has a type that the tables cannot hold", expected=e.expected, found=e.found,
+                          next=f"write instead: {e.instead}") from e
+
+
+def iceberg_type(flink_type: str, where: str = "a column") -> IcebergType:
+    """The Iceberg type of a Flink SQL type; ConfigError for one that Iceberg tables of format 2 cannot hold."""
+    return to_iceberg(column_type(flink_type, where), count(1))
+
+
+def iceberg_schema(product: Product, table: str) -> Schema:
+    """The table's schema.
+
+    Every column is optional: one null must not stop a job for good. What the contract requires is checked before a
+    switch instead (replay/checks/gate.py).
+    """
+    row = product_type(product, table)
+    docs = {c.name: c.description or None for c in product.columns[table]}
+    return schema_of(row, docs)
+
+
+def schema_of(row: Row, docs: Mapping[str, str | None] = MappingProxyType({})) -> Schema:
+    """A schema with the fields of a ROW as its columns."""
+    ids = count(1)
+    columns = [(next(ids), f) for f in row.fields]
+    return Schema(*(
+        NestedField(i, f.name, to_iceberg(f.type, ids), required=False, doc=docs.get(f.name)) for i, f in columns))
+
+
+def to_iceberg(found: Type, ids: count[int]) -> IcebergType:
+    """The Iceberg type, whose parts get these field ids."""
+    match found:
+        case Row(fields):
+            numbered = [(next(ids), f) for f in fields]
+            return StructType(*(NestedField(i, f.name, to_iceberg(f.type, ids), required=False) for i, f in numbered))
+        case Array(element):
+            return ListType(next(ids), to_iceberg(element, ids), element_required=False)
+        case Map(key, value):
+            of_key, of_value = next(ids), next(ids)
+            return MapType(of_key, to_iceberg(key, ids), of_value, to_iceberg(value, ids), value_required=False)
+        case Atomic("DECIMAL", (precision, scale)):
+            return DecimalType(precision, scale)
+        case Atomic(name):
+            return _TYPES[name]
+
+
+def from_iceberg(found: IcebergType) -> Type:
+    """The type in the words of Flink's SQL; ConfigError for one that Flink's sink cannot write."""
+    match found:
+        case StructType():
+            return Row(tuple(column_types.Field(f.name, from_iceberg(f.field_type)) for f in found.fields))
+        case ListType():
+            return Array(from_iceberg(found.element_type))
+        case MapType():
+            return Map(from_iceberg(found.key_type), from_iceberg(found.value_type))
+        case DecimalType():
+            return Atomic("DECIMAL", (found.precision, found.scale))
+        case FixedType():
+            return Atomic("BINARY", (len(found),))
+    if found not in _ATOMIC:
+        raise ConfigError("a table has a column that Flink cannot write", expected=", ".join(map(str, _ATOMIC)),
+                          found=str(found), next="drop that column")
+    return _ATOMIC[found]
+
+
+def table_type(schema: Schema) -> Row:
+    """A table as one ROW of its columns, in the table's order."""
+    return Row(tuple(column_types.Field(f.name, from_iceberg(f.field_type)) for f in schema.fields))
+
+
+def product_type(product: Product, table: str) -> Row:
+    """A product's table as one ROW of the columns that its SELECT gives; ConfigError for names that only case tells
+    apart, which most readers do not."""
+    columns = product.columns[table]
+    fields = tuple(column_types.Field(c.name, column_type(c.type, f"{table}.{c.name}")) for c in columns)
+    try:
+        column_types.stored(found := Row(fields))
+    except ColumnTypeError as e:
+        raise ConfigError(f"columns of {table} cannot be told apart", expected=e.expected, found=e.found,
+                          next=f"give one of them another name in {table}.sql") from e
+    return found

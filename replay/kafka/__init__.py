@@ -1,0 +1,1 @@
+"""The log: topics, records, positions, and the schemas of the registry."""

@@ -1,0 +1,179 @@
+"""Topics as the log wants them: created, listed, described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__, but documented
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from replay.errors import RefusedError
+from replay.kafka import log, log_durability
+from replay.kafka.log import LogProblem
+from replay.kafka.log_durability import Copies
+from replay.settings import Settings
+
+_TIMESTAMPS = "message.timestamp.type"
+APPEND_TIME, CREATE_TIME = "LogAppendTime", "CreateTime"
+_LIKE_OURS = ("retention.ms", "retention.bytes", "cleanup.policy", _TIMESTAMPS)
+"""Settings in which a topic that exists already must be as a new one would be."""
+_WRONG = {
+    KafkaError.TOPIC_EXCEPTION: "a name of letters, digits, dots, dashes and _, that no other differs from by . and _",
+    KafkaError.INVALID_REPLICATION_FACTOR: "a replication factor of at most the number of brokers",
+    KafkaError.INVALID_PARTITIONS: "at least one partition",
+    KafkaError.POLICY_VIOLATION: "a topic that the broker's policy allows",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the right to create topics",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the right to create topics",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A topic to be created; None: the default of a new one, and anything in one that exists."""
+
+    name: str
+    partitions: int | None = None
+    replication: int | None = None
+    log_append_time: bool = False
+
+    @property
+    def config(self) -> dict[str, str]:
+        """How the log wants it: nothing is ever deleted."""
+        if self.log_append_time:
+            return {**log.TOPIC_CONFIG, _TIMESTAMPS: APPEND_TIME}
+        return dict(log.TOPIC_CONFIG)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as the broker has it."""
+
+    name: str
+    replication: int
+    first: Mapping[int, int]
+    """First offset per partition."""
+    ends: Mapping[int, int]
+    """Per partition the offset that the next record gets."""
+    config: Mapping[str, str]
+    brokers: int = 1
+    """Of the cluster."""
+
+    @property
+    def copies(self) -> Copies:
+        """How it is kept."""
+        return log_durability.copies(self.brokers, self.replication, self.config)
+
+    @property
+    def partitions(self) -> int:
+        return len(self.ends)
+
+    @property
+    def offsets(self) -> int:
+        """Offsets in the log: records, and markers of transactions."""
+        return sum(self.ends.values()) - sum(self.first.values())
+
+    @property
+    def dated_by(self) -> str:
+        """LogAppendTime or CreateTime."""
+        return self.config.get(_TIMESTAMPS, CREATE_TIME)
+
+    @property
+    def problems(self) -> list[LogProblem]:
+        """Why a replay from offset zero would miss something."""
+        cut = [LogProblem(self.name, f"offset 0 of partition {p} in the log", f"it begins at offset {o}",
+                          "restore the deleted records from a backup: a replay would miss them", lost=True)
+               for p, o in sorted(self.first.items()) if o]
+        return log.config_problems(self.name, self.config) + cut
+
+
+def names(settings: Settings) -> list[str]:
+    """The topics that are not Kafka's or the registry's own."""
+    with log.asking_broker(settings):
+        return sorted(n for n in log.admin(settings).list_topics(timeout=log.TIMEOUT).topics if not n.startswith("_"))
+
+
+def look(settings: Settings, wanted: Iterable[str]) -> list[Topic]:
+    """The topics of these names; RefusedError when one is missing."""
+    wanted = list(wanted)
+    with log.asking_broker(settings):
+        cluster = log.admin(settings).list_topics(timeout=log.TIMEOUT)
+    known = cluster.topics
+    if missing := [n for n in wanted if n not in known]:
+        raise no_topic(missing[0], sorted(n for n in known if not n.startswith("_")))
+    first, ends = log.first_offsets(settings, wanted), log.end_offsets(settings, wanted)
+    configs = _configs(settings, wanted)
+    return [Topic(n, log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers)) for n in wanted]
+
+
+def no_topic(name: str, known: list[str]) -> RefusedError:
+    """A topic that is not there."""
+    return RefusedError(f"there is no topic {name}", expected="one of the topics that this login may see",
+                        found=", ".join(known[:20]) + (", …" if len(known) > 20 else "") if known else "none",
+                        next=f"kappa topic create {name}")
+
+
+def _configs(settings: Settings, wanted: list[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ResourceType.TOPIC, n) for n in wanted]
+    if not resources:
+        return {}
+    with log.asking_broker(settings):
+        futures = log.admin(settings).describe_configs(resources, request_timeout=log.TIMEOUT)
+        return {r.name: {k: e.value for k, e in f.result(log.TIMEOUT).items()} for r, f in futures.items()}
+
+
+def missing(settings: Settings, wanted: Wanted) -> bool:
+    """Whether it is still to be created; RefusedError when one of that name differs from what is wanted."""
+    if wanted.name not in names(settings):
+        return True
+    (topic,) = look(settings, [wanted.name])
+    refuse_other(wanted, topic)
+    return False
+
+
+def refuse_other(wanted: Wanted, topic: Topic) -> None:
+    """RefusedError when a topic that exists is not as a new one would be."""
+    name, config = topic.name, wanted.config
+    if wanted.partitions is not None and wanted.partitions != topic.partitions:
+        raise RefusedError(f"topic {name} exists with other partitions", expected=str(wanted.partitions),
+                           found=str(topic.partitions), next=f"kappa topic create {name}  (as it is)")
+    if wanted.replication is not None and wanted.replication != topic.replication:
+        raise RefusedError(f"topic {name} exists with another replication factor", expected=str(wanted.replication),
+                           found=str(topic.replication), next=f"kappa topic create {name}  (as it is)")
+    other = [key for key in _LIKE_OURS if topic.config.get(key) != config[key]]
+    if not other:
+        return
+    if other == [_TIMESTAMPS]:
+        flag = " --log-append-time" if topic.dated_by == APPEND_TIME else ""
+        follow = f"kappa topic create {name}{flag}  (as it is), or another topic"
+    else:
+        follow = log.config_problems(name, topic.config)[0].next
+    raise RefusedError(f"topic {name} exists with other settings",
+                       expected=", ".join(f"{k}={config[k]}" for k in other),
+                       found=", ".join(f"{k}={topic.config.get(k)}" for k in other), next=follow)
+
+
+def create(settings: Settings, wanted: Wanted) -> None:
+    """Create it, replicated three times where there are so many brokers. RefusedError when the broker will not."""
+    with log.asking_broker(settings):
+        client = log.admin(settings)
+        brokers = len(client.list_topics(timeout=log.TIMEOUT).brokers)
+        replication = wanted.replication or min(3, brokers)
+        new = NewTopic(wanted.name, wanted.partitions or 1, replication,
+                       config={**wanted.config, **log_durability.wanted(replication, brokers)})
+        future = client.create_topics([new], operation_timeout=log.TIMEOUT)[wanted.name]
+        try:
+            future.result(log.TIMEOUT)
+        except KafkaException as e:
+            error = e.args[0]
+            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else did, a moment ago
+                refuse_other(wanted, look(settings, [wanted.name])[0])
+            elif error.code() in _WRONG:
+                raise RefusedError(f"the broker does not create topic {wanted.name}", expected=_WRONG[error.code()],
+                                   found=error.str(), next="kappa topic create --help") from e
+            else:
+                raise

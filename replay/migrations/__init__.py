@@ -1,1 +1,0 @@
-"""Migrations of the controller's store, one module a version: `replay/store_upgrade.py` runs them."""

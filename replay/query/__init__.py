@@ -1,0 +1,1 @@
+"""SQL of people, in a process of its own."""

@@ -1,0 +1,1 @@
+"""Releases: what computes a product's rows, archived under a name that its content gives it."""

@@ -1,0 +1,321 @@
+"""What a change of a product's folder asks for, against the release that readers see. Pure: parts in, reasons out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from jobs.column_types import Row
+from jobs.product import Output, Product, ProductSettings
+from replay import offsets
+from replay.iceberg.table_types import column_type, product_type
+from replay.iceberg.type_changes import Change as TypeChange
+from replay.iceberg.type_changes import differences, words
+from replay.offsets import Offsets
+from replay.releases import computation, runtime
+from replay.releases.computation import Parts
+
+
+class Kind(StrEnum):
+    """What has to be done, the least first."""
+
+    nothing = "nothing"
+    """Readers see this already."""
+    metadata = "metadata"
+    """The same rows: no replay, readers' tables stay."""
+    replay = "replay"
+    """Other rows: the log is read again from offset zero."""
+    breaking = "breaking"
+    """Readers of the tables could not go on: refused."""
+
+
+_ORDER = list(Kind)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that changed."""
+
+    kind: Kind
+    where: str
+    """File, table or column."""
+    what: str
+    instead: str = ""
+    """Of what is refused: what to write instead."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """All that changed."""
+
+    reasons: tuple[Reason, ...]
+    """What asks for most first."""
+    diff: str
+    """Unified diff of the product's files and of udfs/."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.reasons[0].kind if self.reasons else Kind.nothing
+
+
+@dataclass(frozen=True)
+class Version:
+    """A product as it is archived, or as it would be."""
+
+    product: Product
+    files: Mapping[str, bytes]
+    """Its files, and those of udfs/."""
+    parts: Parts
+    """What of it decides rows."""
+    reference: Offsets = field(default_factory=dict)
+    """Ends of the reference data that it reads."""
+
+
+Tables = Mapping[str, Row]
+"""Table → its columns as one ROW, as in the lake: also the columns that a release before left there."""
+
+
+def compare(old: Version | None, new: Version, tables: Tables | None = None) -> Change:
+    """What changed between what readers see (None: nothing yet) and a folder."""
+    if old is None:
+        first = Reason(Kind.replay, new.product.name, "nothing is published yet: this is the first release")
+        return Change((first, *_left_behind(new.product, None, tables or {})), diff(None, new))
+    reasons = [*_outputs(old.product, new.product), *_settings(old.product.settings, new.product.settings),
+               *_contract(old.product, new.product), *_files(old, new), *_reference(old, new)]
+    if any(r.kind is Kind.replay for r in reasons):  # only a replay writes to the tables as they are now
+        reasons += _left_behind(new.product, old.product, tables or {})
+    reasons += _layout(old, new, {file for r in reasons for file in _told_of(r)})
+    return Change(tuple(sorted(reasons, key=lambda r: -_ORDER.index(r.kind))), diff(old, new))
+
+
+def diff(old: Version | None, new: Version) -> str:
+    """Unified diff of the files, in the order of their names; of what is not text only that it differs."""
+    before = old.files if old else {}
+    return "".join(_file_diff(path, before.get(path), new.files.get(path)) for path in sorted({*before, *new.files}))
+
+
+def _file_diff(path: str, old: bytes | None, new: bytes | None) -> str:
+    if old == new:
+        return ""
+    try:
+        before, after = ((side or b"").decode().splitlines() for side in (old, new))
+    except UnicodeDecodeError:
+        return f"binary file {path} differs\n"
+    lines = difflib.unified_diff(before, after, "/dev/null" if old is None else f"a/{path}",
+                                 "/dev/null" if new is None else f"b/{path}", lineterm="")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _outputs(old: Product, new: Product) -> Iterator[Reason]:
+    """Tables: what readers of them could not follow is refused."""
+    for name in old.outputs:
+        if name not in new.outputs:
+            yield Reason(Kind.breaking, f"table {name}", "removed, and its readers would see it stand still for ever",
+                         f"keep {name}; or write the others as a product of another name")
+    for name in new.outputs:
+        if name not in old.outputs:
+            yield Reason(Kind.replay, f"table {name}", "new, made before the replay")
+            continue
+        before, after = old.outputs[name], new.outputs[name]
+        other = _new_output(name, {*old.outputs, *new.outputs})
+        if (before.kind, before.of) != (after.kind, after.of):
+            yield Reason(Kind.breaking, f"table {name}", f"of another kind: {_kind(before)} → {_kind(after)}",
+                         f"leave {name} as it was, and {_write_to(other)}")
+        was, key = _key(old, before), _key(new, after)
+        if was and was != key:
+            yield Reason(Kind.breaking, f"table {name}",
+                         f"another key: {', '.join(was)} → {', '.join(key) or 'none'}",
+                         f"leave {name} as it was, and {_write_to(other)}")
+        elif was != key:
+            yield Reason(Kind.metadata, f"table {name}", f"a key: {', '.join(key)}")
+        yield from _columns(name, old, new, other)
+        yield from _laid_out(name, before, after)
+
+
+def _laid_out(table: str, old: Output, new: Output) -> Iterator[Reason]:
+    """Where rows lie: old files stay as they are, so the whole table has it only after a replay."""
+    for word, was, is_ in (("partition", old.partition, new.partition), ("sort", old.sort, new.sort)):
+        if was != is_:
+            yield Reason(Kind.replay, f"table {table}", f"{word}: {_word(list(was))} → {_word(list(is_))}, set before "
+                         "the replay; jobs that run, and files that are there, keep theirs")
+
+
+_REMOVED = "removed: it stays in the table until the last release that writes it is retired"
+
+
+def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:
+    before = {c.name: c.type for c in old.columns[table]}
+    after = {c.name: c.type for c in new.columns[table]}
+    for name in before:
+        where = f"column {table}.{name}"
+        if name not in after:
+            yield Reason(Kind.replay, where, _REMOVED)
+        elif before[name] != after[name]:
+            yield from _type_change(where, before[name], after[name], f"leave {table}.{name} as it was, and "
+                                    f"{_write_to(other)}")
+    for name in after:
+        if name not in before:
+            yield Reason(Kind.replay, f"column {table}.{name}", f"new, {after[name]}: added to the table before the "
+                         "replay")
+
+
+def _type_change(where: str, old: str, new: str, instead: str) -> Iterator[Reason]:
+    found = list(differences(column_type(old, where), column_type(new, where)))
+    if not found:
+        yield Reason(Kind.replay, where, f"{old} → {new}: the same type in the table")
+    for part in found:
+        at = words((where, *part.path))
+        match part.change:
+            case TypeChange.added:
+                yield Reason(Kind.replay, at, f"new, {part.new}: added to the table before the replay")
+            case TypeChange.removed:
+                yield Reason(Kind.replay, at, _REMOVED)
+            case TypeChange.widened:
+                yield Reason(Kind.replay, at, f"{part.old} → {part.new}: widened in the table before the replay")
+            case _:
+                yield Reason(Kind.breaking, at, f"{part.old} → {part.new}: its readers could not go on", instead)
+
+
+def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[Reason]:
+    """Columns that the lake has of another release than the one readers see, of a type that does not fit."""
+    for table in new.outputs:
+        known = {c.name for c in old.columns.get(table, ())} if old else set()
+        for part in differences(tables.get(table, Row(())), product_type(new, table)):
+            if part.path[0] in known or not part.breaks:
+                continue
+            yield Reason(Kind.breaking, f"column {table}.{words(part.path)}",
+                         f"the table has it as {part.old}, from another release, and {part.new} does not fit",
+                         f"give {table}.{words(part.path)} another name, or a type that holds {part.old}")
+
+
+def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
+    """product.yaml, but for what is said of its outputs."""
+    before, after = (_flat(s.model_dump(mode="json")) for s in (old, new))
+    decides = {key for s in (old, new) for key in _flat(s.model_dump(mode="json", include=set(computation.DECIDES)))}
+    decides |= {key for key in {*before, *after} if re.fullmatch(r"outputs\.\w+\.where", key)}
+    for key in sorted({*before, *after}):
+        was, is_ = before.get(key) or None, after.get(key) or None  # an empty list of a new output says nothing
+        if was == is_ or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort))?", key):
+            continue
+        yield Reason(Kind.replay if key in decides else Kind.metadata, f"product.yaml: {key}",
+                     f"{_word(before.get(key))} → {_word(after.get(key))}")
+
+
+def _contract(old: Product, new: Product) -> Iterator[Reason]:
+    """contract.yaml: what it says, of columns that are there or not."""
+    before, after = old.contract, new.contract
+    for key in sorted({*before, *after} - {"schema"}):
+        if before.get(key) != after.get(key):
+            yield Reason(Kind.metadata, f"contract.yaml: {key}", "changed")
+    tables = [{t.get("name"): t for t in contract.get("schema") or ()} for contract in (before, after)]
+    for name in (n for n in tables[1] if n in tables[0]):
+        was, is_ = tables[0][name], tables[1][name]
+        if keys := _differing(was, is_, but={"properties"}):
+            yield Reason(Kind.metadata, f"contract.yaml: {name}", f"{keys} changed")
+        columns = [{p["name"]: p for p in table.get("properties") or ()} for table in (was, is_)]
+        for column in (c for c in columns[1] if c in columns[0]):
+            if keys := _differing(columns[0][column], columns[1][column], but=set()):
+                yield Reason(Kind.metadata, f"contract.yaml: {name}.{column}", f"{keys} changed")
+
+
+def _files(old: Version, new: Version) -> Iterator[Reason]:
+    """What decides rows besides the two files that are read field by field, and files that decide none."""
+    named = {"product.yaml", "contract.yaml"}
+    for part in sorted({*old.parts, *new.parts} - named):
+        if old.parts.get(part) != new.parts.get(part):
+            yield _part(old.parts, new.parts, part)
+    for path in sorted({*old.files, *new.files} - {*old.parts, *new.parts} - named):
+        is_query = path.endswith(".sql") and "/" not in path  # its plan is what counts
+        if old.files.get(path) != new.files.get(path) and not is_query:
+            yield Reason(Kind.metadata, path, f"{_happened(old.files, new.files, path)}, and decides no row")
+
+
+def _part(old: Parts, new: Parts, part: str) -> Reason:
+    """A part of what decides rows, which is another one."""
+    if part.startswith("secrets/"):
+        return Reason(Kind.replay, part, _key_change(old, new, part))
+    if part.startswith(computation.PLAN):
+        table = part.removeprefix(computation.PLAN)
+        return Reason(Kind.replay, f"plan of {table}", "another one, in an operator or in an expression")
+    if runtime.is_part(part):
+        return Reason(Kind.replay, part, f"{_short(old, part)} → {_short(new, part)}: its rows may differ")
+    return Reason(Kind.replay, part, _happened(old, new, part))
+
+
+def _short(parts: Parts, part: str) -> str:
+    return runtime.short(parts[part].decode() if part in parts else None)
+
+
+def _key_change(old: Parts, new: Parts, path: str) -> str:
+    """Keys have ids, which say nothing of them."""
+    was, is_ = (parts[path].decode() if path in parts else "none" for parts in (old, new))
+    return f"another key: {was} → {is_}; the release that readers see keeps its own"
+
+
+def _layout(old: Version, new: Version, told: set[str]) -> Iterator[Reason]:
+    """Files that differ in nothing that was said of them."""
+    for path in sorted({*old.files, *new.files} - told):
+        if old.files.get(path) != new.files.get(path):
+            yield Reason(Kind.metadata, path, "nothing that counts: comments, order, layout, names of views, defaults")
+
+
+def _told_of(reason: Reason) -> tuple[str, ...]:
+    """The files that it is from."""
+    subject, _, of = reason.where.partition(" ")
+    plan = ("views.sql", f"{of.removeprefix('of ')}.sql")
+    return {"table": ("product.yaml", "contract.yaml"), "column": (), "plan": plan}.get(
+        subject, (reason.where.partition(":")[0],))
+
+
+def _reference(old: Version, new: Version) -> Iterator[Reason]:
+    for topic in sorted({*old.reference} & {*new.reference}):
+        if old.reference[topic] != new.reference[topic]:
+            counts = [offsets.total(offsets.only(v.reference, [topic])) for v in (old, new)]
+            yield Reason(Kind.replay, f"topic {topic}", f"new reference data: {counts[0]:,} → {counts[1]:,} records; a "
+                         "release reads what is there when it is built")
+
+
+def _key(product: Product, output: Output) -> tuple[str, ...]:
+    """What tells rows apart; empty when it is all columns."""
+    return output.key or product.identity(output)
+
+
+def _kind(output: Output) -> str:
+    return f"{output.kind.value} of {', '.join(output.of)}" if output.of else output.kind.value
+
+
+def _new_output(name: str, taken: set[str]) -> str:
+    """departures → departures_2, departures_2 → departures_3."""
+    base, number = (m[1], int(m[2])) if (m := re.fullmatch(r"(.+)_(\d+)", name)) else (name, 1)
+    while f"{base}_{number}" in taken or number == 1:
+        number += 1
+    return f"{base}_{number}"
+
+
+def _write_to(output: str) -> str:
+    return f"write the new rows to a new output {output} (product.yaml, {output}.sql)"
+
+
+def _happened(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> str:
+    return "removed" if path not in new else "changed" if path in old else "new"
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {'topics.flights.role': 'events'}."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any], but: set[str]) -> str:
+    return ", ".join(sorted(k for k in {*old, *new} - but if old.get(k) != new.get(k)))

@@ -1,0 +1,1 @@
+"""The controller's memory, in SQLite or PostgreSQL."""

@@ -1,0 +1,490 @@
+"""The controller's memory: releases, attempts, the publish journal and one lease per product.
+
+Every write asks for the lease's fencing token in the same transaction, so a controller that lost its lease while it
+slept changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy.dialects import postgresql, sqlite
+
+from replay import database, offsets
+from replay.core import events
+from replay.core.events import Event, Reason
+from replay.core.model import ENDED, JOURNAL_VERSION, Attempt, Move, ProductState, Publication, Release
+from replay.errors import ConflictError, OutcomeUnknownError, RetryableError
+from replay.releases.retention import KEPT_EVENTS, remembered
+from replay.secret import reveal
+from replay.store.steady_clock import SteadyClock
+from replay.store.tables import attempts as _attempts
+from replay.store.tables import events as _events
+from replay.store.tables import leases as _leases
+from replay.store.tables import publications as _publications
+from replay.store.tables import releases as _releases
+from replay.store.version import FOUND, prepare, refuse_changed
+from replay.versions import refuse_newer
+
+STORE = "the controller's store"
+GIVEN_BACK = 0.0
+"""When a lease expired that nobody has."""
+KEPT_PUBLICATIONS = 1000
+"""An active attempt is published at every checkpoint; of the newest so many, of all products, these are kept."""
+KEPT_MOVES = 100 * KEPT_PUBLICATIONS
+"""Of the newest so many publications, switches and rollbacks are kept."""
+
+
+# Built once: to put a statement together takes longer than SQLite takes to answer it.
+_of: sa.BindParameter[str] = sa.bindparam("of")
+_RELEASES_OF = sa.select(_releases).where(_releases.c.product == _of).order_by(_releases.c.number)
+_ATTEMPTS_OF = sa.select(_attempts.c.body).where(_attempts.c.product == _of)
+_CHANGE_ATTEMPT = _attempts.update().where(
+    _attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"), _attempts.c.number == sa.bindparam("n"))
+# One is finished or dropped before the next begins: these are the last one done, and the one under way if there is.
+_NEWEST_PUBLICATIONS_OF = (sa.select(_publications).where(_publications.c.product == _of)
+                           .order_by(_publications.c.id.desc()).limit(2))
+_FINISH = _publications.update().where(_publications.c.id == sa.bindparam("is"))
+_FORGET_UP_TO = _publications.delete().where(
+    _publications.c.product == _of, _publications.c.finished.is_not(None), sa.or_(
+        sa.and_(_publications.c.kind == Move.publish.value, _publications.c.id <= sa.bindparam("last")),
+        _publications.c.id <= sa.bindparam("last_move")))
+_FORGET_ATTEMPT = _attempts.delete().where(
+    _attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"), _attempts.c.number == sa.bindparam("n"))
+_FORGET_RELEASE = _releases.delete().where(_releases.c.product == _of, _releases.c.number == sa.bindparam("r"))
+_FORGET_EVENTS = _events.delete().where(_events.c.product == _of, _events.c.id <= (
+    sa.select(_events.c.id).where(_events.c.product == _of).order_by(_events.c.id.desc())
+    .limit(1).offset(KEPT_EVENTS).scalar_subquery()))
+_NEWEST_EVENT = sa.select(_events.c.at).order_by(_events.c.id.desc()).limit(1).scalar_subquery()
+_NEWEST_MOVE = sa.select(_publications.c.started).order_by(_publications.c.id.desc()).limit(1).scalar_subquery()
+# With the store's version: a newer program may upgrade it while this one has it open, and must not be misread.
+_VERSION = FOUND.scalar_subquery().label("version")
+_LEASE_OF = sa.select(_leases, _VERSION).where(_leases.c.product == _of)
+_TOKEN_OF = sa.select(_leases.c.token, _VERSION).where(_leases.c.product == _of).with_for_update(of=_leases)
+_GIVE_BACK = _leases.update().where(_leases.c.product == _of, _leases.c.token == sa.bindparam("mine"))
+
+
+_CLOCKS: dict[str, sa.ColumnElement[float]] = {
+    # Days since noon of 24 November 4714 BC; the epoch's number is exact, and what is left is exact to 0.1 ms.
+    "sqlite": (sa.func.julianday("now", type_=sa.Float) - 2440587.5) * 86400.0,
+    # Of this moment, not of the transaction's beginning: it may have waited for the row.
+    "postgresql": sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float),
+}
+"""Seconds since the epoch in a statement, by the dialect of the database."""
+_ANY_CLOCK: sa.ColumnElement[float] = sa.cast(sa.extract("epoch", sa.func.current_timestamp()), sa.Float)
+
+
+def clock_of(dialect: sa.Dialect) -> sa.ColumnElement[float]:
+    """The database's own clock."""
+    return _CLOCKS.get(dialect.name, _ANY_CLOCK)
+
+
+@dataclass(frozen=True)
+class Leases:
+    """Statements about leases, by one clock."""
+
+    asked: sa.Select[Any]
+    first: sa.Insert
+    taken: sa.Update
+    renewed: sa.Update
+
+    @classmethod
+    def by(cls, clock: sa.ColumnElement[float], dialect: sa.Dialect) -> Leases:
+        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        ttl: sa.BindParameter[float] = sa.bindparam("ttl", type_=sa.Float)
+        held = sa.and_(_leases.c.expires > clock, _leases.c.expires <= clock + ttl)
+        mine = {"holder": sa.bindparam("by"), "token": sa.bindparam("mine"), "expires": clock + ttl}
+        return cls(
+            asked=sa.select(_leases, _VERSION, held.label("held"), clock.label("now")).where(_leases.c.product == _of)
+            .with_for_update(of=_leases),
+            # In ms, as one lease is taken at most in each: higher than any that the product had before it was removed.
+            # Several may come first at once, and only a row that is there can be locked.
+            first=insert(_leases).on_conflict_do_nothing().values(
+                product=_of, holder="", token=sa.cast(1000 * clock, sa.BigInteger), expires=GIVEN_BACK),
+            taken=_leases.update().where(_leases.c.product == _of).values(**mine),
+            renewed=_leases.update().where(_leases.c.product == _of).values(expires=clock + ttl))
+
+
+class StaleLeaseError(ConflictError):
+    """Another controller took over: nothing was written."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to change one product, until it expires or somebody with a higher token has it."""
+
+    product: str
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A product's state as of a lease's token, so that it need not be read again.
+
+    It stays what it is until a higher token is taken, as every write is fenced, and so needs a token; but for the
+    writes of the token's holder. So it is kept only of a lease that was given back, or is held through this store.
+    """
+
+    token: int
+    state: ProductState
+
+
+class Store:
+    """Opened once per process; creates its tables when they are missing, and upgrades those of older programs."""
+
+    def __init__(self, address: str | SecretStr, now: Callable[[], float] | None = None) -> None:
+        """`now` tells the time in the place of the database's clock."""
+        url = reveal(address)
+        self._engine = _engine(url)
+        self._where = _without_parameters(url)
+        self._reading = self._engine.execution_options(**{_HOW: _Begin.read})
+        self._hasty = self._engine.execution_options(**{_HOW: _Begin.hasty})
+        """For what a power cut may take back, with all that came after: a lease, what is observed again, an outcome."""
+        dialect = self._engine.dialect
+        if dialect.name == "postgresql":
+            # Each statement of READ COMMITTED would see another instant.
+            self._reading = self._reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        one_writer = dialect.name == "sqlite"
+        self._writing: AbstractContextManager[object] = threading.Lock() if one_writer else nullcontext()
+        """SQLite has one write lock, and a thread that waits for it sleeps for up to 0.1 s at a time."""
+        self._clock = sa.bindparam("now", callable_=now, type_=sa.Float) if now else clock_of(dialect)
+        self._leases = Leases.by(self._clock, dialect)
+        self._mine: dict[str, int] = {}
+        """Product → token that was last taken through this store."""
+        self._known: dict[str, _Known] = {}
+        try:
+            with self._readable_errors():
+                prepare(self._engine, self._reading)
+            self.now = now or SteadyClock(self.seconds())
+            """The controller's time, of which the store keeps stamps."""
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Lease
+
+    def acquire(self, product: str, holder: str, ttl: float) -> Lease | None:
+        """The lease, with a token higher than any before; None while another holder's has not expired.
+
+        Whether it has, the database's clock tells: one for all, wherever controllers run. A lease that lasts for longer
+        than `ttl` from now on is of a time before that clock was set back, and has expired.
+        """
+        with self._repeatable(), self._write(self._hasty) as c:
+            asked = {"of": product, "ttl": ttl}
+            row = c.execute(self._leases.asked, asked).one_or_none()
+            if row is None:
+                refuse_changed(c.scalar(FOUND))
+                c.execute(self._leases.first, {"of": product})
+                row = c.execute(self._leases.asked, asked).one()
+            refuse_changed(row.version)
+            if row.held and row.holder != holder:
+                return None
+            lease = Lease(product, holder, row.token + 1)
+            c.execute(self._leases.taken, {"of": product, "by": holder, "mine": lease.token, "ttl": ttl})
+        if isinstance(self.now, SteadyClock):
+            self.now.follow(row.now)
+        self._mine[product] = lease.token
+        known = self._known.pop(product, None)
+        if known and known.token == row.token:  # nobody had it in between
+            self._known[product] = replace(known, token=lease.token)
+        return lease
+
+    def renew(self, lease: Lease, ttl: float) -> None:
+        """Keep the lease; StaleLeaseError when another holder has it by now."""
+        with self._repeatable(), self._fenced(lease, durable=False) as c:
+            c.execute(self._leases.renewed, {"of": lease.product, "ttl": ttl})
+
+    def give_back(self, lease: Lease) -> None:
+        """Let another holder have the lease at once; nothing when it is lost already."""
+        with self._repeatable(), self._write(self._hasty) as c:
+            c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": GIVEN_BACK})
+
+    # Reading
+
+    def products(self) -> list[str]:
+        """Products with at least one release."""
+        with self._read() as c:
+            return list(c.scalars(sa.select(_releases.c.product).distinct().order_by(_releases.c.product)))
+
+    def load(self, product: str) -> ProductState:
+        """Everything known of a product, at one instant."""
+        with self._read() as c:
+            lease = c.execute(_LEASE_OF, {"of": product}).one_or_none()
+            if lease:
+                refuse_changed(lease.version)
+            known = self._known.get(product)
+            if lease and known and known.token == lease.token:
+                return known.state
+            state = _read(c, product)
+        if lease and (lease.expires == GIVEN_BACK or lease.token == self._mine.get(product)):
+            self._known[product] = _Known(lease.token, state)
+        return state
+
+    def held(self, lease: Lease) -> ProductState:
+        """Everything known of a product to the lease's holder: not read again, as only the holder writes.
+
+        Should the lease be lost by now, the next write says so.
+        """
+        return self._known_to(lease) or self.load(lease.product)
+
+    def seconds(self) -> float:
+        """The database's clock, but not before the newest entry of the history: it may have been set back since."""
+        with self._read() as c:
+            times = c.execute(sa.select(self._clock, _NEWEST_EVENT, _NEWEST_MOVE)).one()
+            return max(float(time or 0.0) for time in times)
+
+    def events(self, product: str) -> list[Event]:
+        """What became of the product's attempts, oldest first."""
+        with self._read() as c:
+            rows = c.execute(sa.select(_events).where(_events.c.product == product).order_by(_events.c.id))
+            return [events.read(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
+
+    def on_session_cluster(self) -> list[str]:
+        """Attempts of all products that share the session cluster."""
+        with self._read() as c:
+            bodies = c.execute(sa.select(_attempts.c.body).where(_attempts.c.state.not_in([s.value for s in ENDED])))
+            attempts = [Attempt.from_json(body) for body in bodies.scalars()]
+        return [a.full_name for a in attempts if not a.cluster]
+
+    # Writing, fenced
+
+    def add_release(self, lease: Lease, release: Release) -> None:
+        with self._fenced(lease) as c:
+            c.execute(_releases.insert().values(
+                product=release.product, number=release.number, fingerprint=release.fingerprint,
+                git_commit=release.git_commit, created=release.created, computation=release.computation,
+                reference_offsets=offsets.to_json(release.reference_offsets)))
+            self._known.pop(lease.product, None)
+
+    def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
+        """Replace attempts whole, all or none. Not `durable`: a power cut may take it back, a killed process does not.
+        """
+        with self._fenced(lease, durable=durable) as c:
+            self._put(c, lease, attempts)
+
+    def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
+        """Put an event into the history, unless it is the attempt's newest, with the attempts that it changed."""
+        newest = (sa.select(_events.c.what, _events.c.detail).order_by(_events.c.id.desc()).limit(1)
+                  .where(_events.c.product == event.product, _events.c.attempt == event.attempt))
+        with self._fenced(lease) as c:
+            if c.execute(newest).one_or_none() != (event.reason.value, event.detail):
+                self._insert(c, event)
+            self._put(c, lease, attempts)
+
+    def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
+        """Journal an intent; returns it with its id."""
+        with self._fenced(lease) as c:
+            result = c.execute(_publications.insert().values(
+                product=intent.product, release=intent.release, attempt=intent.attempt, checkpoint=intent.checkpoint,
+                kind=intent.kind.value, before=dict(intent.before), after=dict(intent.after),
+                covered=offsets.to_json(intent.covered), started=intent.started, finished=None,
+                version=JOURNAL_VERSION))
+            key = result.inserted_primary_key
+            assert key is not None
+            begun = replace(intent, id=int(key[0]))
+            self._now_known(lease, lambda state: state.with_publication(begun))
+        return begun
+
+    def finish_publication(self, lease: Lease, publication: Publication, now: float, *attempts: Attempt) -> None:
+        """Mark an intent done, together with the attempts that it changed. Lost in a power cut, it is done again."""
+        with self._fenced(lease, durable=False) as c:
+            c.execute(_FINISH, {"is": publication.id, "finished": now})
+            self._put(c, lease, attempts)
+            if publication.kind is not Move.publish:
+                self._note(c, publication.product, publication.attempt_name, Reason(publication.kind.value),
+                           f"checkpoint {publication.checkpoint}")
+            c.execute(_FORGET_UP_TO, {"of": publication.product, "last": publication.id - KEPT_PUBLICATIONS,
+                                      "last_move": publication.id - KEPT_MOVES})
+            self._now_known(lease, lambda state: state.with_publication(replace(publication, finished=now)))
+
+    def drop_publication(self, lease: Lease, publication: Publication) -> None:
+        """Forget an intent that was refused as a whole: `main` did not move."""
+        with self._fenced(lease) as c:
+            c.execute(_publications.delete().where(_publications.c.id == publication.id))
+            self._known.pop(lease.product, None)
+
+    def remove(self, lease: Lease) -> None:
+        """Forget a product: its lease too. The next one's token is higher all the same, as it begins with the time."""
+        with self._fenced(lease) as c:
+            for table in (_attempts, _releases, _publications, _events, _leases):
+                c.execute(table.delete().where(table.c.product == lease.product))
+        self._mine.pop(lease.product, None)
+        self._known.pop(lease.product, None)
+
+    def _put(self, c: sa.Connection, lease: Lease, attempts: Sequence[Attempt]) -> None:
+        state = self._known_to(lease) or _read(c, lease.product)
+        known = {a.name: a for a in state.attempts}
+        for a in attempts:
+            before = known.get(a.name)
+            if before is None:
+                c.execute(_attempts.insert(), {"product": a.product, "release": a.release, "number": a.number,
+                                               "state": a.state.value, "body": a.to_json()})
+            elif before != a:
+                c.execute(_CHANGE_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number,
+                                            "state": a.state.value, "body": a.to_json()})
+            if before is None or before.state is not a.state:
+                self._note(c, a.product, a.name, Reason(a.state.value), a.error)
+            elif before.job_ids != a.job_ids:
+                self._note(c, a.product, a.name, Reason.resumed, f"job {a.job_id} from {a.restore}")
+        if all(a.name in known for a in attempts):
+            self._now_known(lease, lambda state: state.with_attempts(*attempts))
+        else:
+            self._forget(c, state.with_attempts(*attempts))
+            self._now_known(lease, lambda state: remembered(state.with_attempts(*attempts)))
+
+    def _forget(self, c: sa.Connection, state: ProductState) -> None:
+        """Delete what nothing needs any more of a product that got another attempt."""
+        kept = remembered(state)
+        if kept is state:
+            return
+        attempts, releases = {a.name for a in kept.attempts}, {r.number for r in kept.releases}
+        for a in state.attempts:
+            if a.name not in attempts:
+                c.execute(_FORGET_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number})
+        for r in state.releases:
+            if r.number not in releases:
+                c.execute(_FORGET_RELEASE, {"of": r.product, "r": r.number})
+
+    def _known_to(self, lease: Lease) -> ProductState | None:
+        known = self._known.get(lease.product)
+        return known.state if known and known.token == lease.token else None
+
+    def _now_known(self, lease: Lease, change: Callable[[ProductState], ProductState]) -> None:
+        if state := self._known_to(lease):
+            self._known[lease.product] = _Known(lease.token, change(state))
+
+    def _note(self, c: sa.Connection, product: str, attempt: str, reason: Reason, detail: str) -> None:
+        self._insert(c, Event(product, self.now(), attempt, reason, detail))
+
+    def _insert(self, c: sa.Connection, event: Event) -> None:
+        c.execute(_events.insert().values(product=event.product, at=event.at, attempt=event.attempt,
+                                          what=event.reason.value, detail=event.detail))
+        c.execute(_FORGET_EVENTS, {"of": event.product})
+
+    @contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        with database.readable_errors(STORE, self._where):
+            yield
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        """All statements see one instant."""
+        with self._readable_errors(), self._reading.connect() as c:
+            yield c
+
+    @contextmanager
+    def _write(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        """RetryableError: nothing was written. OutcomeUnknownError: the answer to COMMIT was lost."""
+        with self._writing, self._readable_errors(), database.transaction(engine, STORE) as c:
+            yield c
+
+    @contextmanager
+    def _repeatable(self) -> Iterator[None]:
+        """For leases: to take, renew or give back one twice does no harm, so a lost answer is as none."""
+        try:
+            yield
+        except OutcomeUnknownError as e:
+            raise RetryableError(f"{STORE} does not answer", expected=e.expected, found=e.found, next=e.next) from e
+
+    @contextmanager
+    def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
+        try:
+            with self._write(self._engine if durable else self._hasty) as c:
+                row = c.execute(_TOKEN_OF, {"of": lease.product}).one_or_none()
+                token = row.token if row else None
+                if row is None or token != lease.token:
+                    raise StaleLeaseError(
+                        f"another controller took over {lease.product}",
+                        expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
+                        next=f"kappa deploy {lease.product}  (shows what the other one does)")
+                refuse_changed(row.version)
+                yield c
+        except BaseException:
+            self._known.pop(lease.product, None)  # whatever became of it
+            raise
+
+
+def _read(c: sa.Connection, product: str) -> ProductState:
+    of = {"of": product}
+    releases = c.execute(_RELEASES_OF, of).all()
+    attempts = c.execute(_ATTEMPTS_OF, of).scalars().all()
+    newest = c.execute(_NEWEST_PUBLICATIONS_OF, of).all()
+    shown = newest[:1] if newest and newest[0].finished is not None else newest
+    return ProductState(product=product, releases=tuple(_release(r) for r in releases),
+                        publications=tuple(_publication(p) for p in reversed(shown)),
+                        ).with_attempts(*map(Attempt.from_json, attempts))
+
+
+def _release(row: Any) -> Release:
+    return Release(product=row.product, number=row.number, fingerprint=row.fingerprint, created=row.created,
+                   reference_offsets=offsets.from_json(row.reference_offsets), git_commit=row.git_commit,
+                   computation=row.computation)
+
+
+def _publication(row: Any) -> Publication:
+    refuse_newer(f"publication {row.id} of {row.product}", row.version, JOURNAL_VERSION)
+    return Publication(id=row.id, product=row.product, release=row.release, attempt=row.attempt,
+                       checkpoint=row.checkpoint, before=row.before, after=row.after,
+                       covered=offsets.from_json(row.covered), started=row.started, finished=row.finished,
+                       kind=Move(row.kind))
+
+
+_HOW = "kappa_begin"
+
+
+class _Begin(Enum):
+    """How SQLite begins a transaction. An intent must outlive a power cut: the disk is waited for, 1 to 3 ms.
+
+    A transaction that wrote without waiting is on the disk at the latest with the next one that waits.
+    """
+
+    # IMMEDIATE: a read turned write would otherwise fail at once as 'locked'.
+    write = ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE")
+    hasty = ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE")
+    read = ("BEGIN",)
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(database.timed(url), **_options(database.with_driver(url)))
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _sqlite_connect)
+        sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _options(address: str) -> dict[str, Any]:
+    """Each thread of a controller gets a connection, and one that was lost meanwhile is replaced before it is used."""
+    url = sa.make_url(address)
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, **database.POOL}
+    if url.database in (None, "", ":memory:"):  # there is one connection to it, whichever thread asks
+        return {"connect_args": {"check_same_thread": False}, "poolclass": sa.StaticPool}
+    return database.POOL
+
+
+def _sqlite_connect(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late for the read before a write
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver
+    for statement in connection.get_execution_options().get(_HOW, _Begin.write).value:
+        driver.execute(statement)
+
+
+def _without_parameters(url: str) -> str:
+    """For people: SQLAlchemy leaves a password out, but not one that is a parameter."""
+    return sa.make_url(url).set(query={}).render_as_string()
