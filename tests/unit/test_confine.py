@@ -13,7 +13,7 @@ from replay.query import confine
 CONFINED = """
 import sys
 from pathlib import Path
-from replay import confine
+from replay.query import confine
 assert confine.to_folders(read=sys.argv[1:3], write=[])
 for place in sys.argv[1:]:
     file = Path(place)

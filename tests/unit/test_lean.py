@@ -22,7 +22,7 @@ import pandas
 """
 
 
-@pytest.mark.parametrize("imports", ["from replay import running", "from replay import run_diff"],
+@pytest.mark.parametrize("imports", ["from replay.cli import running", "from replay.cli import diff"],
                          ids=["audit", "diff"])
 def test_an_audit_and_a_diff_do_without_pandas(imports: str) -> None:
     answer = subprocess.run([sys.executable, "-c", ASKED.format(imports=imports)], capture_output=True, text=True,

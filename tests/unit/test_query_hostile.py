@@ -384,7 +384,7 @@ def test_hostile_statements_are_many() -> None:
 def test_without_the_list_nothing_is_written_and_nothing_else_is_read(
         world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the list have a hole, the process itself still cannot."""
-    unchecked = ("import sys; from replay import query_process as p; p.readable = lambda c, sql, names: sql; "
+    unchecked = ("import sys; from replay.query import query_process as p; p.readable = lambda c, sql, names: sql; "
                  "p.main(sys.stdin.buffer, sys.stdout.buffer)")
     monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-I", "-c", unchecked))
     before = world.sums()

@@ -63,7 +63,7 @@ def test_a_process_of_a_query_reads_these_folders_alone(
         reading: Settings, catalog: Catalog, object_store: ObjectStore, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the list of what a statement may do have a hole, it still does not read more or write, or see a key."""
-    unchecked = ("import sys; from replay import query_process as p; p.readable = lambda c, sql, names: sql; "
+    unchecked = ("import sys; from replay.query import query_process as p; p.readable = lambda c, sql, names: sql; "
                  "p.main(sys.stdin.buffer, sys.stdout.buffer)")
     monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-I", "-c", unchecked))
     files = object_store.filesystem()
