@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from replay.clusters import CommandClusters
+from replay.flink.clusters import CommandClusters
 
 NAME = "flights-r2-a1"
 LABEL = f"app.kubernetes.io/instance={NAME}"
@@ -48,7 +48,7 @@ def program() -> Iterator[CommandClusters]:
     if "KAPPA_KUBECONFIG" not in os.environ:
         pytest.skip("run by tests/kubernetes/control-plane")
     account = f"KUBECONFIG={os.environ['KAPPA_KUBECONFIG']}"
-    found = CommandClusters(["env", account, sys.executable, "-m", "replay.kubernetes_clusters", "kappa"])
+    found = CommandClusters(["env", account, sys.executable, "-m", "replay.flink.kubernetes_clusters", "kappa"])
     yield found
     found.stop(NAME)
 

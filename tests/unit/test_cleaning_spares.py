@@ -13,7 +13,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io import FileIO
 
 from jobs.product import Product
-from replay import cleaning, files, lake, table_changes
+from replay.controller import cleaning
+from replay.iceberg import files, lake, table_changes
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
 from tests.unit.test_cleaning import OTHER, data_file, expire, hand_over, product, refs, remove, tag, write
 

@@ -16,8 +16,8 @@ from test_local_clusters import FakeSupervisor
 from local import clusters as embedded
 from local import preflight
 from local.layout import Layout
-from replay import kubernetes_clusters
-from replay.clusters import Clusters, CommandClusters
+from replay.flink import kubernetes_clusters
+from replay.flink.clusters import Clusters, CommandClusters
 from replay.errors import RefusedError
 
 NAME, OTHER, LONG = "flights-r2-a1", "flights-r10-a1", f"{'very_' * 20}long-r1-a1"
@@ -68,7 +68,7 @@ def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
             capsys: pytest.CaptureFixture[str]) -> Clusters:
     module = embedded if request.param == "home" else kubernetes_clusters
     where = request.getfixturevalue(request.param)
-    monkeypatch.setattr("replay.clusters.subprocess.run", partial(_in_this_process, module.main, capsys))
+    monkeypatch.setattr("replay.flink.clusters.subprocess.run", partial(_in_this_process, module.main, capsys))
     return CommandClusters([module.__name__, where])
 
 

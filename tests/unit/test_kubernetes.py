@@ -15,7 +15,7 @@ from kubernetes_schemas import problems
 from manifests import FOLDER, NAMESPACE, pod_of
 
 from local import image
-from replay import kubernetes_clusters
+from replay.flink import kubernetes_clusters
 from replay.settings import load_settings
 
 ROOT = Path(__file__).parents[2]

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from kubernetes_api import FakeKubernetes
 
-from replay import kubernetes_clusters
-from replay.clusters import CommandClusters, Started
+from replay.flink import kubernetes_clusters
+from replay.flink.clusters import CommandClusters, Started
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
-from replay.kubernetes_clusters import ATTEMPT, STOP_SECONDS, KubernetesClusters, object_name
+from replay.flink.kubernetes_clusters import ATTEMPT, STOP_SECONDS, KubernetesClusters, object_name
 
 NAME = "flights-r2-a1"
 OF_A_CLUSTER = {("configmaps", NAME), ("services", f"{NAME}-jobmanager"), ("deployments", f"{NAME}-jobmanager"),
@@ -278,7 +278,7 @@ def test_names_with_other_letters_are_listed_as_they_are(api: FakeKubernetes, cl
 
 
 def test_the_program_runs_on_its_own(api: FakeKubernetes) -> None:
-    program = CommandClusters([sys.executable, "-m", "replay.kubernetes_clusters", manifests.NAMESPACE])
+    program = CommandClusters([sys.executable, "-m", "replay.flink.kubernetes_clusters", manifests.NAMESPACE])
     assert program.start(NAME, Path("/lib")) == Started(f"http://{NAME}-jobmanager.kappa:8081", own_jars=False)
 
 

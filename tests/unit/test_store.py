@@ -16,11 +16,11 @@ from control_world import Clock
 from memory_store import MemoryStore
 from sqlalchemy.dialects import postgresql, sqlite
 
-from replay.store import tables as store_tables
-from replay.errors import RetryableError
 from replay.core.events import Reason
 from replay.core.model import Attempt, Check, Checkpoint, Move, Position, ProductState, Publication, Release, State
+from replay.errors import RetryableError
 from replay.releases.retention import KEPT_ATTEMPTS, KEPT_EVENTS
+from replay.store import tables as store_tables
 from replay.store.store import Event, Lease, Leases, StaleLeaseError, Store, clock_of
 
 Databases = Callable[[], str]

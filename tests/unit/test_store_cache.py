@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 from control_world import Clock
+from replay.core.model import ProductState
 
 from replay.errors import OutcomeUnknownError
-from replay.model import ProductState
-from replay.store import StaleLeaseError, Store
+from replay.store.store import StaleLeaseError, Store
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease, two
 
 __all__ = ["clock", "two"]

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from control_world import Clock
 
-from replay import store_tables
-from replay.model import Move, Publication
-from replay.store import KEPT_MOVES, KEPT_PUBLICATIONS, Lease, Store
+from replay.core.model import Move, Publication
+from replay.store import tables as store_tables
+from replay.store.store import KEPT_MOVES, KEPT_PUBLICATIONS, Lease, Store
 from tests.unit.test_store import ATTEMPT, INTENT, clock, lease
 
 __all__ = ["clock"]

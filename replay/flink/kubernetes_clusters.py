@@ -1,7 +1,7 @@
 """A Flink cluster for one attempt on Kubernetes.
 
-    python -m replay.kubernetes_clusters NAMESPACE start|stop|live|why NAME
-    python -m replay.kubernetes_clusters NAMESPACE list
+    python -m replay.flink.kubernetes_clusters NAMESPACE start|stop|live|why NAME
+    python -m replay.flink.kubernetes_clusters NAMESPACE list
 
 It is a copy of the session cluster (deploy/kubernetes/flink.yaml) under other names: image, mounts, security and what
 an overlay changes there hold for it too. Its ConfigMap owns the rest: whoever deletes it deletes all. While an attempt
@@ -26,7 +26,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from replay.clusters import refuse_other_names
+from replay.flink.clusters import refuse_other_names
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 
 Object = dict[str, Any]
@@ -45,7 +45,7 @@ INSTANCE, COMPONENT = "app.kubernetes.io/instance", "app.kubernetes.io/component
 OURS = {"app.kubernetes.io/managed-by": "kappa"}
 """Label of what this program made."""
 STOP_SECONDS = 75.0
-"""How long `stop` waits; whoever runs this program waits for 90 s (replay/clusters.py)."""
+"""How long `stop` waits; whoever runs this program waits for 90 s (replay/flink/clusters.py)."""
 REQUEST_SECONDS = (5, 20)
 """To connect, and for an answer."""
 _LONGEST = 40
@@ -286,7 +286,7 @@ def _answer(arguments: list[str]) -> object:
         case [namespace, "why", name]:
             return {"name": name, "why": KubernetesClusters(namespace, connect()).why(name)}
         case _:
-            sys.exit("usage: -m replay.kubernetes_clusters NAMESPACE start|stop|live|why NAME, or NAMESPACE list")
+            sys.exit("usage: -m replay.flink.kubernetes_clusters NAMESPACE start|stop|live|why NAME, or NAMESPACE list")
 
 
 if __name__ == "__main__":
