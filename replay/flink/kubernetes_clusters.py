@@ -26,8 +26,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from replay.flink.clusters import refuse_other_names
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
+from replay.flink.clusters import refuse_other_names
 
 Object = dict[str, Any]
 

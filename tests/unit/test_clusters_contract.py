@@ -16,9 +16,9 @@ from test_local_clusters import FakeSupervisor
 from local import clusters as embedded
 from local import preflight
 from local.layout import Layout
+from replay.errors import RefusedError
 from replay.flink import kubernetes_clusters
 from replay.flink.clusters import Clusters, CommandClusters
-from replay.errors import RefusedError
 
 NAME, OTHER, LONG = "flights-r2-a1", "flights-r10-a1", f"{'very_' * 20}long-r1-a1"
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from kubernetes_api import FakeKubernetes
 
+from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 from replay.flink import kubernetes_clusters
 from replay.flink.clusters import CommandClusters, Started
-from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 from replay.flink.kubernetes_clusters import ATTEMPT, STOP_SECONDS, KubernetesClusters, object_name
 
 NAME = "flights-r2-a1"

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 from control_world import Clock
-from replay.core.model import ProductState
 
+from replay.core.model import ProductState
 from replay.errors import OutcomeUnknownError
 from replay.store.store import StaleLeaseError, Store
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease, two
