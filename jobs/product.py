@@ -79,27 +79,33 @@ class Topic(_Model):
     """One input topic. Its name in product.yaml is its table's in SQL, and that of its schema: schemas/NAME.avsc."""
 
     topic: str | None = None
-    """Its name in Kafka, where that is another."""
+    """The topic's name in Kafka, if it differs from the name in product.yaml."""
     role: Role = Role.events
+    """`events`: facts, accounted for record by record. `dimension`: versions of things, read without end. `reference`:
+    versions of things, read up to the end offsets that are fixed when a release is built."""
     time: str | None = None
-    """The column that says when it happened, a TIMESTAMP_LTZ(3). Events and dimensions need one; without it a version
-    of a reference is of its record's timestamp."""
+    """The column that says when the record happened, a TIMESTAMP_LTZ(3). Events and dimensions need one. Without it a
+    version of a reference has the time of its record's timestamp."""
     allowed_lateness: str | None = None
-    """L: a record is late when it happened more than this before the log's clock. Events and dimensions need one."""
+    """A record is late when it happened more than this before the log's clock. Events and dimensions need one."""
     max_ahead: str = "1d"
-    """A record that happened more than this after it was appended is rejected: its clock is wrong."""
+    """A record that happened more than this after the log's clock is rejected: its producer's clock is wrong."""
     identity: tuple[str, ...] = ()
     """Columns that make two records of one time the same event: SQL sees each event once."""
     once: Once = Once.in_partition
-    """Of events with an identity: where repeated ones are looked for."""
+    """Of events with an identity, where repeated events are looked for. `partition`: they come to the same partition;
+    the source holds in memory what is younger than `allowed_lateness`. `topic`: they may come to any partition;
+    Flink's state holds them."""
     keyed_by: tuple[str, ...] = ()
-    """Of events: columns by which producers choose the partition, so that all records of one key are in one. Then rows
-    of a key come in the order of the log, as ROWS OVER and LAG need them. The audit holds the log against it."""
+    """Of events: columns by which producers choose the partition, so that all records of one key are in one partition.
+    Then rows of a key come in the order of the log, as ROWS, LAG and ROW_NUMBER need them. The audit checks the log
+    for it."""
     key: tuple[str, ...] = ()
-    """Of a reference or a dimension T: columns of which its versions are. SQL has them as the table function
-    T_at(time, key…); a TaskManager holds the versions in memory, of a dimension those of the times being looked up."""
+    """Of a reference or a dimension T: the columns by which its versions are looked up. SQL has them as the table
+    function T_at(time, key…). A TaskManager holds the versions in memory, of a dimension those around the times that
+    are being looked up."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Computed columns: name → expression over the schema's columns and those of the log."""
+    """Computed columns: name → SQL expression over the columns of the schema and of the log."""
 
     @field_validator("topic")
     @classmethod
@@ -142,6 +148,7 @@ class Window(_Model):
     column: str
     """A TIMESTAMP or DATE column: where the window begins, on the product's clock (`time_zone`)."""
     size: str
+    """The length of the window, such as 1h."""
 
     @field_validator("size")
     @classmethod
@@ -154,21 +161,25 @@ class OutputSettings(_Model):
     """What product.yaml says of one output table. It may say nothing: kind, key and window follow from the SELECT."""
 
     kind: Kind | None = None
+    """`rows`: one row per event. `aggregate`: windows over rows. By default inferred from the SELECT."""
     of: tuple[str, ...] = ()
-    """The event topics that a table of kind `rows` accounts for."""
+    """The event topics that a table of kind `rows` accounts for. By default inferred from the SELECT."""
     key: tuple[str, ...] = ()
-    """Columns that make two rows of two releases the same row. By default of a table of kind `rows` the identity of its
-    topic, of an aggregate what it groups by."""
+    """Columns that make two rows of two releases the same row. By default, for a table of kind `rows`, the identity of
+    its topic; for an aggregate, the columns that it groups by."""
     window: Window | None = None
-    """Of an aggregate: which windows are closed in both releases can only be told with it."""
+    """Of an aggregate: its window, which decides which rows are final and can be compared. By default inferred from the
+    SELECT."""
     where: str | None = None
-    """Only records for which this holds are in the table, a condition over the topic's columns; the others are the
-    class `filtered` of the audit."""
+    """A condition over the topic's columns: only records for which it holds are in the table. The audit counts the
+    others as `filtered`."""
     partition: tuple[str, ...] = ()
-    """How the table is partitioned, such as day(hour), bucket(16, id), shop."""
+    """The Iceberg table's partition spec: columns, or year, month, day, hour, bucket and truncate of a column, such as
+    [day(hour), shop, bucket(16, id), truncate(4, code)]. The job has a file open for each partition that a checkpoint
+    touches."""
     sort: tuple[str, ...] = ()
-    """The table's sort order, such as shop, hour desc. Engines that rewrite data files sort by it; the job writes rows
-    as they come."""
+    """The Iceberg table's sort order, such as [shop, hour desc]. Engines that rewrite data files (Spark's
+    `rewrite_data_files`, Trino's `OPTIMIZE`) sort by it; the job writes rows in the order in which they come."""
 
     @field_validator("of", mode="before")
     @classmethod
@@ -218,14 +229,14 @@ class Function(_Model):
     """A Python function that SQL may call."""
 
     python: str = Field(json_schema_extra={"pattern": names.PYTHON_PATTERN})
-    """module:function of udfs/, which a release is archived with, e.g. udfs.privacy:pseudonym"""
+    """module:function of udfs/, which is archived with a release, such as udfs.privacy:pseudonym."""
     returns: str
     """Flink SQL type of the result."""
     vectorised: bool = False
-    """Called with pandas Series instead of values."""
+    """Whether it is called with pandas Series, 10,000 rows at a time, instead of single values."""
     deterministic: bool = True
-    """False: equal arguments may give different results, and the function is refused. Nobody has to say true, which
-    `kappa check` tries."""
+    """False: equal arguments may give different results, and the function is refused. True need not be stated:
+    `kappa check` tries whether it holds."""
 
     @field_validator("python")
     @classmethod
@@ -245,7 +256,9 @@ class LagLimit(_Model):
     """How far behind the log's end a release may be and count as caught up."""
 
     records: int = Field(default=10_000, ge=0)
+    """At most so many records behind in each partition."""
     seconds: float = Field(default=60, ge=0)
+    """At most so many seconds behind."""
     checkpoints: int = Field(default=2, ge=1)
     """For so many checkpoints in a row."""
 
@@ -270,37 +283,51 @@ class ProductSettings(_Model):
     """product.yaml"""
 
     name: str = Field(pattern=names.NAME_PATTERN, max_length=names.LONGEST)
+    """The product's name, which is also the Iceberg namespace of its tables."""
     description: str = ""
+    """For people."""
     time_zone: str = "UTC"
     """What a TIMESTAMP without zone means, and where days begin: Flink's table.local-time-zone."""
     parallelism: int = Field(default=2, ge=1)
+    """Subtasks of the job; at most the number of partitions of any event topic."""
     checkpoint_interval: str = "10s"
-    """Of a job near the end of the log: also how often its tables commit."""
+    """Of a job near the end of the log: also how often tables commit, and so how fresh readers are."""
     backlog_checkpoint_interval: str = "1min"
-    """Of a job that works off a backlog, as a replay does: fewer commits, larger files; never less than the other."""
+    """Of a job that works off a backlog, as a replay does, until every partition is within 10,000 records of its end:
+    fewer commits and larger files. Never less than `checkpoint_interval`."""
     max_drift: str | None = None
-    """How far one partition is read ahead of another on the log's clock. What is read ahead is held in state, so this
-    bounds it; choose what a replay reads in a second or more, for partitions are told to wait twenty times a second."""
+    """How far, on the log's clock, one partition is read ahead of the others, of all events and dimensions. What is
+    read ahead is held in state, so this bounds memory and speeds up temporal joins. Choose at least what a replay reads
+    in a second, because partitions are told to wait twenty times a second, and more than any lateness."""
     topics: dict[str, Topic]
+    """The input topics, by the name of their table in SQL, which is also that of their schema, schemas/NAME.avsc."""
     lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Per name N, topics with a key, by what they are looked up as: N_at(time, key…, key…) gives in one row, for less,
-    what T_at() gives of each. Column c of what is looked up as n is n_c, NULL where nothing is valid."""
+    """Per name N, topics with a key, by what they are looked up as. N_at(time, key…, key…) gives in one row, at less
+    cost, what T_at() gives for each topic. Column c of what is looked up as n is n_c, NULL where no version is
+    valid."""
     outputs: dict[str, OutputSettings]
+    """The output tables: a list of names, or a mapping from names to what cannot be inferred."""
     functions: dict[str, Function] = Field(default_factory=dict)
+    """Python functions that SQL may call, by their name in SQL."""
     flink: dict[str, str] = Field(default_factory=dict)
-    """Further Flink settings of the job, such as state.backend.type."""
+    """Further Flink settings of the job that decide no row, such as state.backend.type."""
     lag_limit: LagLimit = LagLimit()
+    """How far behind the log's end a release may be and count as caught up."""
     switch: Switch = Switch.manual
+    """`auto`: readers see a release as soon as its checks pass. `manual`: after `kappa switch`. The first release of a
+    product is always shown as soon as its checks pass."""
     deadline: str = "1d"
     """A candidate that has not caught up this long after its deploy is aborted."""
     max_restarts: int = Field(default=5, ge=1)
     """A candidate whose job restarts more often than this without a checkpoint in between is aborted."""
     standbys: int = Field(default=1, ge=0)
-    """Superseded attempts whose jobs go on, so that readers can be taken back at once; older ones are retired."""
+    """Superseded attempts whose jobs keep running, so that readers can be taken back at once; older ones are
+    retired."""
     warnings: tuple[str, ...] = ()
-    """Checks, by name, that are shown and do not block a switch."""
+    """Checks that are shown and do not block a switch, by name: checks/x.sql, or the name of a quality rule."""
     max_rejects: str = "1%"
-    """A release that rejects a larger share of the records of a topic of events or of a dimension is not shown."""
+    """A release that rejects a larger share of the records of a topic of events or of a dimension is not shown to
+    readers. Up to ten records are only a warning."""
     verify: Verify = Verify.off
     """How often `kappa verify` runs by itself: first when a release has been active for two days, then each period."""
 

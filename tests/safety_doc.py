@@ -82,7 +82,7 @@ def _parts() -> Iterator[str]:
     yield _list(functions.AGGREGATES) + "\n"
     yield "In `MATCH_RECOGNIZE`, beside the first list:\n"
     yield _list(functions.OF_PATTERNS) + "\n"
-    yield "Python functions of `udfs/` are tried at each check: see the README.\n"
+    yield "Python functions of `udfs/` are tried at each check: see [Python functions](sql.md#python-functions).\n"
     yield "## Settings\n"
     yield "`flink:` of product.yaml may have these, as they decide no row:\n"
     yield "| Setting | Values | What it decides |\n|---|---|---|"
