@@ -50,7 +50,8 @@ SEE_ALSO = {
 }
 _INTRODUCTION = """# Command line
 
-`kappa COMMAND --help` shows the same. Names of products are those of the folders below `sql/`.
+`kappa COMMAND --help` shows the same, and `kappa --version` the version. Names of products are those of the folders
+below `sql/`.
 
 - Commands that change a topic, a product or its folder take `--dry-run`, except for `load`, `prepare` and
   `contract --write`. They may be interrupted, because the controller carries out what they asked for, and repeated,

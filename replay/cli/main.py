@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version as version_of
+from typing import Annotated
 
 import typer
 import typer.core
@@ -11,14 +13,28 @@ from rich.markup import escape
 from demo import commands as demo_commands
 from local import commands as stack_commands
 from replay.cli import commands as product_commands
+from replay.cli.app import App
 from replay.errors import KappaError
-from replay.output import err, print_json
+from replay.output import err, out, print_json
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Data products on Kafka, Flink and Iceberg, replayed from offset zero.")
+app = App(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 stack_commands.register(app, product_commands.products_status, product_commands.catalog_checks)
 demo_commands.register(app)
 product_commands.register(app)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        out.print(f"kappa {version_of('kappa')}", markup=False, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def kappa(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="show the version and exit")] = False,
+) -> None:
+    """Data products on Kafka, Flink and Iceberg, replayed from offset zero."""
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from replay.cli.app import App
 from replay.output import Output, OutputOption
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
-                  help="Topics: create, look into, fill. On the Kafka and the registry of config.yaml.")
+app = App(no_args_is_help=True, rich_markup_mode=None,
+          help="Topics: create, look into, fill. On the Kafka and the registry of config.yaml.")
 
 Name = Annotated[str, typer.Argument(help="name of a topic, such as orders or pg.public.orders")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]

@@ -1,0 +1,38 @@
+"""Typer as this program uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperCommand
+from typer.models import CommandFunctionType
+from typer.utils import get_params_from_function
+
+
+class Command(TyperCommand):
+    """A command that explains each argument once, with typer 0.20 on click 8.5.
+
+    Typer sets the help of an argument before click's constructor, which since 8.5 clears it; and where there is help,
+    both write a section of arguments.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        written = get_params_from_function(self.callback) if self.callback is not None else {}
+        for parameter in self.params:
+            if isinstance(parameter, click.Argument) and parameter.name in written:
+                parameter.help = written[parameter.name].default.help
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: typer's `format_options` writes the arguments, too."""
+
+
+class App(typer.Typer):
+    """A group of such commands."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Register a function as a command: see typer."""
+        return super().command(*args, **{"cls": Command, **kwargs})
