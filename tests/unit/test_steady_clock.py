@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
+
 import pytest
 from control_world import Clock
 
 from replay.store.steady_clock import SLEWED, SteadyClock
+from replay.store.store import Store
 
 HOUR = 3600.0
 
@@ -37,3 +41,15 @@ def test_nobody_can_set_it_by_asking_often() -> None:
     for _ in range(100):
         clock.follow(1_000.0 + HOUR)
     assert clock() == 1_000.0
+
+
+def test_a_store_follows_its_databases_clock_whenever_a_lease_is_taken(databases: Callable[[], str]) -> None:
+    """From a time that was told when the database's clock was set back by an hour."""
+    passing = Clock(0.0)
+    with closing(Store(databases())) as store:
+        told = store.seconds() - HOUR
+        store.now = SteadyClock(told, passing)
+        for product in ("flights", "weather"):
+            passing.time += 60
+            assert store.acquire(product, "me", 10)
+        assert store.now() == pytest.approx(told + 120 * (1 + SLEWED))

@@ -197,6 +197,17 @@ def test_a_store_that_was_put_back_while_it_was_in_use_is_refused(opened: Store,
         opened.load("flights")
 
 
+def test_a_store_that_lost_its_version_while_it_was_in_use_is_refused(opened: Store, file: Path) -> None:
+    opened.give_back(lease(opened))
+    with closing(sqlite3.connect(file)) as c, c:
+        c.execute("DELETE FROM store_version")
+    for ask in (lambda: opened.load("flights"), lambda: opened.acquire("weather", "me", 10)):
+        with pytest.raises(RefusedError, match="the controller's store has no known version"):
+            ask()
+    with pytest.raises(RefusedError, match="could not be upgraded: it is as it was"):
+        Store(f"sqlite:///{file}")
+
+
 def test_a_journal_of_a_newer_version_is_refused(opened: Store, file: Path) -> None:
     mine = lease(opened)
     opened.begin_publication(mine, INTENT)
