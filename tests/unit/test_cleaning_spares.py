@@ -1,4 +1,4 @@
-"""What cleaning leaves alone: files and snapshots that look like leftovers, and are not."""
+"""What cleaning leaves alone: files and snapshots that look like leftovers, and are not; and what it must not miss."""
 
 from __future__ import annotations
 
@@ -114,6 +114,18 @@ def test_a_product_of_one_table(catalog: Catalog, product: Product, tmp_path: Pa
     assert "r1-a1" not in refs(catalog)
     assert on_disk(tmp_path) == needed(catalog, product)
     assert "r1-a1" in refs(catalog, "totals")
+
+
+def test_what_a_job_left_that_died_before_its_first_commit_is_garbage(catalog: Catalog, product: Product) -> None:
+    """Of which no snapshot tells; its attempt does."""
+    write(catalog, product, "r1-a1", 1)
+    handed = {str(f) for f in hand_over(catalog, product, OTHER)}
+
+    def found(*job_ids: str) -> set[str]:
+        return {files.path(f) for f in cleaning.garbage(catalog, "shop", product.outputs, "r1-a1", job_ids)}
+
+    assert not found() & handed
+    assert handed <= found(OTHER)
 
 
 def test_what_nobody_is_known_to_write_is_left_for_a_day_and_an_hour(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -65,6 +66,23 @@ def test_of_publications_the_newest_are_kept_and_of_moves_more(store: Store) -> 
     assert kept(store) == [switched, unfinished, rolled_back]
     newest = done(store, mine, Move.publish)
     assert kept(store) == [unfinished, rolled_back, newest]
+
+
+def test_the_bounds_are_those_that_people_read_of() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "growth.md").read_text()
+    assert (f"of the newest {KEPT_PUBLICATIONS:,} of all products, all; of the newest {KEPT_MOVES:,}, switches and "
+            "rollbacks") in told
+
+
+def test_of_what_is_done_only_the_last_is_known_beside_what_is_under_way(store: Store) -> None:
+    """So no more attempts are kept for the journal's sake."""
+    mine = lease(store)
+    for _ in range(2):
+        last = done(store, mine, Move.publish)
+    assert [p.id for p in store.load("flights").publications] == [last]
+    unfinished = store.begin_publication(mine, INTENT).id
+    store.give_back(mine)
+    assert [p.id for p in store.load("flights").publications] == [last, unfinished]
 
 
 def test_the_last_publication_of_a_product_that_stands_still_is_kept(store: Store) -> None:

@@ -166,6 +166,7 @@ def test_a_store_of_another_program_is_refused(file: Path, version: str, message
         f"  found:    {found}\n"
         "  next:     use the kappa that wrote it, or a newer one, or put back the copy that was made before the store "
         "was upgraded")
+    assert [f.name for f in file.parent.iterdir()] == [file.name], "nothing is open, and all is in one file"
 
 
 def test_a_program_of_before_neither_reads_nor_writes_after_an_upgrade(opened: Store, file: Path) -> None:
