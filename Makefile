@@ -77,6 +77,10 @@ bench-peers: install ## other engines at the same work on the stack that is up, 
 audit-deps: install ## what is locked as a CycloneDX bill of materials, and its known vulnerabilities (asks osv.dev)
 	$(VENV)/bin/python -m local.sbom "$${KAPPA_SBOM:-.sbom/kappa.cdx.json}"
 
+.PHONY: docs
+docs: | $(UV) ## the manual as a site in site/, with every link checked
+	NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --isolated --only-group docs --python $(PYTHON) mkdocs build --strict
+
 .PHONY: up
 up: install ## start the embedded stack
 	@$(KAPPA) up
@@ -87,7 +91,7 @@ down: ## stop the embedded stack; its data stays
 
 .PHONY: clean
 clean: down ## stop the stack and remove its data, the virtual environment and caches
-	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .sbom .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .sbom site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .PHONY: install
 install: $(VENV)/.installed
