@@ -1,0 +1,41 @@
+"""Pages of this repository outside of docs/ are part of the site, too: `make docs`."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+OUTSIDE = {
+    "SECURITY.md": "security.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "bench/README.md": "bench.md",
+    "bench/peers/README.md": "bench-peers.md",
+}
+"""Path in the repository → page of the site. The site has no folders."""
+_LINK = re.compile(r"\]\(([^()\s#]+\.md)(#[^()\s]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add these pages."""
+    for source, page in OUTSIDE.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Make links between files of the repository links between pages of the site."""
+    sources = {page: source for source, page in OUTSIDE.items()}
+    folder = posixpath.dirname(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+
+    def in_the_site(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, match[1]))
+        return f"]({OUTSIDE.get(target, target.removeprefix('docs/'))}{match[2] or ''})"
+
+    return _LINK.sub(in_the_site, markdown)
