@@ -12,7 +12,7 @@ run() { printf '%s\n' "$dim\$ kappa $*$plain"; "$kappa" "$@"; }
 
 "$kappa" up
 if [[ -e $home/demo/done ]]; then
-  say "The story was told in $home already (make clean, and it is told anew). What it left:"
+  say "The story was told in $home already (make clean starts it over). What it left:"
   run status
   cat demo/next_commands.txt
   exit
@@ -29,7 +29,7 @@ patch -s -p1 -d "$home/demo" <demo/wrong_midnight.patch
 run deploy flights --from "$home/demo/sql/flights"
 run query flights "$(cat demo/first_query.sql)"
 
-say "3  Traffic goes on: December arrives, 500 records a second. Meanwhile the bug is found, and mended in the SQL."
+say "3  Traffic goes on: December arrives, 500 records a second. Meanwhile the bug is found, and fixed in the SQL."
 "$kappa" load flights --rate 500 >"$home/demo/load.log" 2>&1 &
 loader=$!
 trap 'kill "$loader" 2>/dev/null || true' EXIT

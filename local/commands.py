@@ -28,14 +28,14 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
     @app.command()
     def doctor(
         catalog: Annotated[bool, typer.Option(
-            "--catalog", help="try the Iceberg catalog of config.yaml instead, with tables that are dropped again")
+            "--catalog", help="test the Iceberg catalog of config.yaml instead, with tables that are dropped again")
         ] = False,
         namespace: Annotated[str | None, typer.Option(
-            help="with --catalog: one that is there, by default a new one that is removed again")] = None,
+            help="with --catalog: an existing namespace; by default a new one that is removed again")] = None,
         output: OutputOption = Output.text,
     ) -> None:
-        """Examine this machine, the stack and its products; each problem with what was expected and found, and what
-        to do."""
+        """Examine this machine, the stack and its products, and say for each problem what was expected, what was
+        found and what to do."""
         if catalog:
             show_findings(catalog_checks(namespace), output)
         elif namespace is not None:
@@ -46,10 +46,10 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
     @app.command()
     def status(
         name: Annotated[str | None, typer.Argument(help="a product; by default the stack and all products")] = None,
-        again: Annotated[bool, typer.Option("--watch", help="look every 2 s, until Ctrl-C")] = False,
+        again: Annotated[bool, typer.Option("--watch", help="refresh every 2 s, until Ctrl-C")] = False,
         output: OutputOption = Output.text,
     ) -> None:
-        """What runs: processes, ports, memory; and what the products are doing, and waiting for."""
+        """Show processes, ports and memory, and what the products are doing and waiting for."""
         look = products(name) if name else partial(stack_view, products(None))
         watch(look, output) if again else show(look(), output)
 
@@ -59,7 +59,7 @@ def up(
         help="listen on N+80 to N+94; remembered in the home  [default: 19000]", show_default=False)] = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Start the embedded stack, or what is missing of it, and wait until it answers."""
+    """Start the embedded stack, or those of its programs that do not run, and wait until it answers."""
     from local import stack
 
     layout = stack.up(kappa_home(), port_base, _say)
@@ -105,10 +105,10 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 def logs(
     name: Annotated[str, typer.Argument(
-        help="kafka, registry, jobmanager, taskmanager, controller, supervisor; of an attempt's own Flink cluster "
+        help="kafka, registry, jobmanager, taskmanager, controller, supervisor; of an attempt's own Flink cluster: "
              "jobmanager-flights-r2-a1 and so on")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on printing as it grows")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="so many lines of the end")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="continue as the log grows")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="number of lines")] = 40,
 ) -> None:
     """Print the end of a program's log."""
     from local.tail import tail

@@ -19,7 +19,8 @@ from replay.query.lean import without
 
 Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
 Source = Annotated[Path | None, typer.Option("--from", help="the product's folder; by default sql/NAME")]
-ParallelismOption = Annotated[int | None, typer.Option(min=1, help="by default as product.yaml says")]
+ParallelismOption = Annotated[int | None, typer.Option(
+    min=1, help="subtasks of the job; by default as in product.yaml")]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
 To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an attempt, such as r1-a2")]
@@ -50,7 +51,7 @@ def catalog_checks(namespace: str | None) -> Sequence[Finding]:
 
 def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],
           output: OutputOption = Output.text) -> None:
-    """Would this product give the same rows in every replay? Flink's own planner says; exit code 1 if not."""
+    """Check with Flink's planner that a product gives the same rows in every replay; exit code 1 if not."""
     from replay.cli import running
 
     running.check(folder, output)
@@ -58,7 +59,7 @@ def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such 
 
 def explain(product: Annotated[str, typer.Argument(help="a product's folder, or the name of one below sql/")],
             output: OutputOption = Output.text) -> None:
-    """Everything that is generated for a product, as the SQL that Flink runs: sources, views, rejects, inserts."""
+    """Print all that is generated for a product, as the SQL that Flink runs: sources, views, rejects, inserts."""
     from replay.cli import running
     from replay.releases.release import find_folder
 
@@ -68,17 +69,19 @@ def explain(product: Annotated[str, typer.Argument(help="a product's folder, or 
 def new(
     name: Annotated[str, typer.Argument(help="name of the product, such as orders")],
     topic: Annotated[list[str] | None, typer.Option(
-        help="a topic that it reads, the one with the events first; by default one of the product's name")] = None,
+        help="a topic that it reads: first the topic of the events, then those that are looked up as references; by "
+             "default the topic of the product's name")] = None,
     from_schema: Annotated[list[Path] | None, typer.Option(
-        help="an Avro schema's file, in the order of the topics, in place of the registry's newest")] = None,
-    time: Annotated[str | None, typer.Option(help="the field that says when it happened; else it is guessed")] = None,
-    to: Annotated[Path | None, typer.Option(help="the folder to make; by default sql/NAME")] = None,
+        help="file of an Avro schema, in the order of the topics, instead of the registry's newest")] = None,
+    time: Annotated[str | None, typer.Option(
+        help="the field that says when the event happened; by default it is guessed")] = None,
+    to: Annotated[Path | None, typer.Option(help="the folder to create; by default sql/NAME")] = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Write a product's folder from the schemas of its topics: rows and hourly counts, and what was guessed.
+    """Write a product's folder from the schemas of its topics, with tables of rows and of hourly counts.
 
-    It passes kappa check as it is. A folder that exists is left alone.
+    What was guessed is listed. The folder passes kappa check as it is. An existing folder is not changed.
     """
     from replay.cli import new as run_new
 
@@ -86,9 +89,10 @@ def new(
 
 
 def pull(name: Name, source: Source = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
-    """Bring the schemas of the folder up to the registry's newest versions, and show what changed.
+    """Update the schemas of the folder to the registry's newest versions, and show what changed.
 
-    A schema that would not read every record in the log is refused; one that was edited here is left alone.
+    A schema that would not read every record in the log is refused. A schema that was edited in the folder is not
+    changed.
     """
     from replay.cli import pull as run_pull
 
@@ -98,24 +102,27 @@ def pull(name: Name, source: Source = None, dry_run: DryRun = False, output: Out
 def contract(
     name: Name,
     source: Source = None,
-    write: Annotated[bool, typer.Option("--write", help="make contract.yaml, or add what is new to it and set types; "
-                                        "nothing that people wrote is lost")] = False,
+    write: Annotated[bool, typer.Option("--write", help="create contract.yaml, or add new columns to it and set types; "
+                                        "everything that was written by hand is kept")] = False,
     check: Annotated[bool, typer.Option(
-        "--check", help="the gate of CI: also look for breaking changes, by the rules of datacontract-cli")] = False,
+        "--check", help="for CI: also look for breaking changes, by the rules of datacontract-cli")] = False,
     against: Annotated[Path | None, typer.Option(
         help="with --check: the contract that readers rely on; by default that of git HEAD")] = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Is contract.yaml what the SQL gives, and does a change of it break those who rely on it? Exit code 1 if so."""
+    """Compare contract.yaml with what the SQL gives; exit code 1 if they differ.
+
+    With --check the exit code is also 1 if a change of the contract breaks those who rely on it.
+    """
     from replay.cli import contract as run_contract
 
     run_contract.contract(name, source, write=write, check=check, against=against, output=output)
 
 
 def plan(name: Name, source: Source = None, output: OutputOption = Output.text) -> None:
-    """What deploying this folder would do: what changed, whether it needs a replay, and what that takes.
+    """Show what deploying this folder would do: what changed, whether it needs a replay, and what that takes.
 
-    Exit code 1 for a change that readers of the tables could not follow. Changes nothing.
+    The exit code is 1 for a change that readers of the tables could not follow. Nothing is changed.
     """
     from replay.cli import plan as run_plan
 
@@ -125,21 +132,22 @@ def plan(name: Name, source: Source = None, output: OutputOption = Output.text) 
 def deploy(
     name: Name,
     source: Source = None,
-    wait: Annotated[bool, typer.Option(help="follow it to the end, or leave it to the controller")] = True,
+    wait: Annotated[bool, typer.Option(help="follow it to the end, or return at once")] = True,
     auto_switch: Annotated[bool | None, typer.Option(
-        help="switch readers over once its checks pass, or wait for kappa switch; by default as product.yaml says",
+        help="switch readers over once its checks pass, or wait for kappa switch; by default as in product.yaml",
     )] = None,
     timeout: Annotated[float | None, typer.Option(
-        help="seconds in which it must catch up, else it is aborted; by default as product.yaml says")] = None,
+        help="abort it if it has not caught up after so many seconds; by default as in product.yaml")] = None,
     parallelism: ParallelismOption = None,
-    again: Annotated[bool, typer.Option("--again", help="replay from zero even if this release is active")] = False,
+    again: Annotated[bool, typer.Option(
+        "--again", help="replay from offset zero even if this release is active")] = False,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Build a release and replay the log from offset zero beside the live one, until it has caught up.
 
-    Then its checks run, and readers are switched over to it, or kappa switch does so. Ctrl-C leaves the job alone; the
-    same command again follows it. A first release is shown to readers as soon as its checks pass.
+    Then its checks run, and readers are switched over to it, or kappa switch does so. Ctrl-C detaches and the job keeps
+    running; the same command follows it again. A first release is shown to readers as soon as its checks pass.
     """
     if dry_run:
         from replay.cli import plan as run_plan
@@ -153,10 +161,10 @@ def deploy(
 
 
 def switch(name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
-    """Show readers another release, in all tables at once; the one they saw stays on standby.
+    """Show readers another release, in all tables at once; the release that they saw stays on standby.
 
-    By default the candidate, once it has caught up, else the newest on standby. Its checks run on exactly the snapshots
-    that readers then see, which cover at least what they saw before.
+    By default this is the candidate, once it has caught up, or else the newest on standby. Its checks run on exactly
+    the snapshots that readers then see, which cover at least what they saw before.
     """
     from replay.cli import control as run_control
 
@@ -171,14 +179,17 @@ def rollback(name: Name, to: To = None, dry_run: DryRun = False, output: OutputO
 
 
 def abort(name: Name, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
-    """Give the candidate up, or the shadow: its job, branch and files go. Readers and the live job are not touched."""
+    """End the candidate, or the shadow of a verification: its job, branch and files are removed.
+
+    Readers and the live job are not affected.
+    """
     from replay.cli import control as run_control
 
     run_control.abort(name, dry_run, output)
 
 
 def retire(name: Name, release: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
-    """End a release on standby for good: its job, branch and the files that nothing else needs go."""
+    """End a release on standby for good: its job, its branch and the files that nothing else needs are removed."""
     from replay.cli import control as run_control
 
     run_control.retire(name, release, dry_run, output)
@@ -186,15 +197,16 @@ def retire(name: Name, release: To = None, dry_run: DryRun = False, output: Outp
 
 def remove(
     name: Name,
-    yes: Annotated[str | None, typer.Option(metavar="NAME", help="its name once more, for scripts")] = None,
-    keep_tables: Annotated[bool, typer.Option("--keep-tables", help="leave its tables as readers see them")] = False,
+    yes: Annotated[str | None, typer.Option(
+        metavar="NAME", help="the product's name once more: nothing is asked")] = None,
+    keep_tables: Annotated[bool, typer.Option("--keep-tables", help="keep its tables as readers see them")] = False,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """End a product for good: jobs, tables, branches, checkpoints, consumer groups, releases and history go.
+    """Remove a product for good: jobs, tables, branches, checkpoints, consumer groups, releases and history.
 
-    Its topics and its folder of SQL stay. Interrupted, the same command goes on from what is left. Tables that are kept
-    keep the name: rename them, or remove them too, before another deploy of it.
+    Its topics and its folder of SQL stay. After an interruption the same command continues. Tables that are kept keep
+    their name: rename or remove them before another deploy of the product.
     """
     from replay.cli import remove as run_remove
 
@@ -205,17 +217,17 @@ def query(
     name: Name,
     sql: Annotated[str, typer.Argument(help="a SELECT over the product's tables")],
     timeout: Annotated[float | None, typer.Option(
-        min=0.001, help="seconds until it is ended; by default queries.seconds of config.yaml, or 300")] = None,
+        min=0.001, help="end it after so many seconds; by default queries.seconds of config.yaml, or 300")] = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Ask the published tables; all of them are of one checkpoint. It only reads, and only these."""
+    """Query the published tables, all at the same checkpoint. A query can read these tables and nothing else."""
     from replay.cli import query as run_query
 
     run_query.query(name, sql, timeout, output)
 
 
 def audit(name: Name, output: OutputOption = Output.text) -> None:
-    """Account for every offset of the log that the published tables cover; exit code 1 if one is missing."""
+    """Account for every offset of the log that the published tables cover; exit code 1 if an offset is missing."""
     with without("pandas"):
         from replay.cli import running
 
@@ -225,12 +237,13 @@ def audit(name: Name, output: OutputOption = Output.text) -> None:
 def diff(
     name: Name,
     old: Annotated[str | None, typer.Option(help="an attempt or a release; by default what readers see")] = None,
-    new: Annotated[str | None, typer.Option(help="by default the candidate, else the newest other that runs")] = None,
-    samples: Annotated[int, typer.Option(min=0, help="rows shown of each sort of difference")] = 5,
+    new: Annotated[str | None, typer.Option(
+        help="an attempt or a release; by default the candidate, or else the newest other that runs")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="rows shown of each kind of difference")] = 5,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="exit code 1 if there is a difference")] = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """What a replay changed, row by row, at one position of the log: rows that are final in both attempts."""
+    """Compare two attempts row by row, at one position of the log: rows that are final in both of them."""
     with without("pandas"):
         from replay.cli import diff as run_diff
 
@@ -239,14 +252,15 @@ def diff(
 
 def verify(
     name: Name,
-    parallelism: Annotated[int | None, typer.Option(min=1, help="by default that of what readers see")] = None,
+    parallelism: Annotated[int | None, typer.Option(
+        min=1, help="subtasks of the job; by default those of the release that readers see")] = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Replay what readers see from offset zero, and prove the rows equal; exit code 1 if one differs.
+    """Replay what readers see from offset zero, and compare the rows; exit code 1 if a row differs.
 
-    The replay is a shadow: readers never see it, and nothing is left of it. Ctrl-C leaves it running; the same command
-    again follows it, and kappa abort ends it.
+    The replay is a shadow: readers never see it, and nothing of it remains. Ctrl-C detaches; the same command follows
+    it again, and kappa abort ends it.
     """
     from replay.cli import verify as run_verify
 
@@ -255,13 +269,13 @@ def verify(
 
 def maintain(
     name: Name,
-    target_file_size: Annotated[str, typer.Option(help="of the files that it writes")] = "128MB",
+    target_file_size: Annotated[str, typer.Option(help="size of the files that it writes")] = "128MB",
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Put the small data files of what readers see together, while its job goes on; no row changes.
+    """Compact small data files of what readers see, while its job keeps running; no row changes.
 
-    Iceberg's own compaction, on Flink's session cluster. Readers get the larger files with the next checkpoint.
+    This is Iceberg's own compaction, on Flink's session cluster. Readers get the larger files with the next checkpoint.
     """
     from replay.cli import maintain as run_maintain
 
@@ -270,14 +284,14 @@ def maintain(
 
 def attempts(name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,
              output: OutputOption = Output.text) -> None:
-    """Every attempt of a product: state, job, newest checkpoint, what readers see."""
+    """List every attempt of a product: state, job, newest checkpoint, what readers see."""
     from replay.cli import running
 
     running.attempts(name, output)
 
 
 def history(name: Name, output: OutputOption = Output.text) -> None:
-    """What became of each attempt of a product, and when: states, resumptions, switches, rollbacks."""
+    """Show the history of a product's attempts: states, resumptions, switches, rollbacks."""
     from replay.cli import running
 
     running.history(name, output)
@@ -290,9 +304,9 @@ def prepare(
     parallelism: ParallelismOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Make tables, a branch and bindings, and print the `flink run` that writes it: for runs by hand.
+    """Create tables, a branch and bindings, and print the `flink run` command that writes it: for runs by hand.
 
-    The controller knows nothing of such a run and never publishes it.
+    The controller does not know of such a run and never publishes it.
     """
     from replay.cli import running
 
@@ -300,14 +314,14 @@ def prepare(
 
 
 def controller() -> None:
-    """Keep publishing what the active attempts write, and bring lost jobs back. Runs until it is told to end."""
+    """Publish what the active attempts write, and resume lost jobs, until it is stopped."""
     from replay.cli import controller as run_controller
 
     run_controller.controller()
 
 
 def config(output: OutputOption = Output.text) -> None:
-    """The settings of this home as they are read, defaults among them. Secrets are not shown, only where they are."""
+    """Show the settings of this home as they are read, including defaults. Of secrets only the place is shown."""
     from replay.cli import config as run_config
 
     run_config.config(output)
@@ -316,14 +330,15 @@ def config(output: OutputOption = Output.text) -> None:
 def acls(
     name: Name,
     source: Source = None,
-    producer: Annotated[str, typer.Option(help="the principal of who writes to the topics")] = "User:kappa-producer",
+    producer: Annotated[str, typer.Option(
+        help="the principal of those who write to the topics")] = "User:kappa-producer",
     job: Annotated[str, typer.Option(help="the principal of kafka_java in config.yaml")] = "User:kappa-job",
     controller: Annotated[str, typer.Option(help="the principal of kafka in config.yaml")] = "User:kappa-controller",
     output: OutputOption = Output.text,
 ) -> None:
-    """The broker's permissions with which a product runs, and no others: kafka-acls commands for three principals.
+    """Print the permissions at the broker that a product needs, as kafka-acls commands for three principals.
 
-    Topics are created by somebody else, who may.
+    Creating topics is not among them: that is an administrator's task.
     """
     from replay.cli import acls as run_acls
     from replay.kafka.acls import Who

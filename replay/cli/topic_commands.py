@@ -11,12 +11,12 @@ from replay.cli.app import App
 from replay.output import Output, OutputOption
 
 app = App(no_args_is_help=True, rich_markup_mode=None,
-          help="Topics: create, look into, fill. On the Kafka and the registry of config.yaml.")
+          help="Create topics, show what is in them and append to them, on the Kafka and registry of config.yaml.")
 
 Name = Annotated[str, typer.Argument(help="name of a topic, such as orders or pg.public.orders")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
 Partition = Annotated[int | None, typer.Option(min=0, help="by default all")]
-Count = Annotated[int, typer.Option("-n", "--count", min=0, help="so many records")]
+Count = Annotated[int, typer.Option("-n", "--count", min=0, help="number of records")]
 
 
 @app.command()
@@ -25,15 +25,15 @@ def create(
     partitions: Annotated[int | None, typer.Option(min=1, help="by default 1")] = None,
     schema: Annotated[Path | None, typer.Option(help="an Avro schema of the values, to be registered")] = None,
     log_append_time: Annotated[bool, typer.Option(
-        "--log-append-time", help="the broker dates the records; else their producers do")] = False,
+        "--log-append-time", help="the broker dates the records; by default their producers do")] = False,
     replication: Annotated[int | None, typer.Option(min=1, help="by default 3, or one per broker")] = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Create a topic that keeps every record for ever, and register the schema of its values.
 
-    Said twice is done once. A topic that exists with other settings is refused. A newer schema that reads old records
-    (BACKWARD) becomes the next version.
+    Repeating the command changes nothing. A topic that exists with other settings is refused. A newer schema that reads
+    old records (BACKWARD) becomes the next version.
     """
     from replay.cli import topic as run_topic
 
@@ -42,7 +42,7 @@ def create(
 
 @app.command("list")
 def list_topics(output: OutputOption = Output.text) -> None:
-    """Every topic: partitions, offsets, who dates its records, the version of its schema."""
+    """List topics: partitions, offsets, who dates the records, the version of the schema."""
     from replay.cli import topic as run_topic
 
     run_topic.list_topics(output)
@@ -50,7 +50,7 @@ def list_topics(output: OutputOption = Output.text) -> None:
 
 @app.command()
 def describe(name: Name, output: OutputOption = Output.text) -> None:
-    """Partitions, settings and schema of a topic, and whether the log is whole."""
+    """Show partitions, settings and schema of a topic, and whether the log is whole."""
     from replay.cli import topic as run_topic
 
     run_topic.describe(name, output)
@@ -73,7 +73,7 @@ def peek(
 @app.command()
 def tail(
     name: Name,
-    count: Annotated[int, typer.Option("-n", "--count", min=0, help="begin with so many of the newest")] = 10,
+    count: Annotated[int, typer.Option("-n", "--count", min=0, help="number of the newest records to begin with")] = 10,
     partition: Partition = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -86,10 +86,10 @@ def tail(
 @app.command()
 def produce(
     name: Name,
-    file: Annotated[str, typer.Argument(help="a file of JSON lines; - is what is typed or piped")] = "-",
+    file: Annotated[str, typer.Argument(help="a file of JSON lines; - is standard input")] = "-",
     key: Annotated[str | None, typer.Option(help="the field whose text is the record's key")] = None,
     timestamp: Annotated[str | None, typer.Option(
-        help="the field that dates the record; by default it is dated now")] = None,
+        help="the field that dates the record; by default the record is dated now")] = None,
     envelope: Annotated[bool, typer.Option(
         "--envelope", help="a line has key, value, timestamp, partition, headers, as peek prints them")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check every line, append nothing")] = False,
@@ -97,10 +97,11 @@ def produce(
 ) -> None:
     """Append JSON lines as Avro, by the newest registered schema of the topic.
 
-    Timestamps are ISO 8601 with a zone, or whole units since 1970; decimals numbers or strings; bytes "hex:00ff" or
-    "base64:AP8="; a union's value stands alone. A field left out takes its default, or null. An empty line or null is
-    a heartbeat: a record without key and value in every partition, dated now, or like the newest record before it if
-    --timestamp is given. The first bad line ends it; all before it are in the log.
+    Timestamps are written as ISO 8601 with a zone, or as whole units since 1970; decimals as numbers or strings; bytes
+    as "hex:00ff" or "base64:AP8="; the value of a union without its type. A field that is left out takes its default,
+    or null. An empty line, or null, is a heartbeat: a record without key and value in every partition, dated now, or
+    like the newest record before it if --timestamp is given. The first bad line ends the command; all lines before it
+    are in the log.
     """
     from replay.cli import topic as run_topic
 
