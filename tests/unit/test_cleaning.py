@@ -484,7 +484,8 @@ def test_a_commit_while_old_snapshots_go_is_kept(
 @pytest.fixture
 def attempt_files(tmp_path: Path) -> Path:
     for file in ("checkpoints/shop/r1-a1/0af3/chk-7/_metadata", "checkpoints/shop/r2-a1/91cc/chk-2/_metadata",
-                 "attempts/shop/r1-a1.json", "attempts/shop/r2-a1.json"):
+                 "attempts/shop/r1-a1.json", "attempts/shop/r2-a1.json",
+                 "attempts/shop/r1-a1.lib/flink.jar", "attempts/shop/r2-a1.lib/flink.jar"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     return tmp_path
@@ -498,7 +499,7 @@ def test_what_is_outside_of_the_tables_is_forgotten(attempt_files: Path, monkeyp
                         f"file://{attempt_files}/checkpoints/shop/r1-a1")
     assert groups == ["kappa-shop-r1-a1"] * 2
     assert {str(f.relative_to(attempt_files)) for f in attempt_files.rglob("*") if f.is_file()} == {
-        "checkpoints/shop/r2-a1/91cc/chk-2/_metadata", "attempts/shop/r2-a1.json"}
+        "checkpoints/shop/r2-a1/91cc/chk-2/_metadata", "attempts/shop/r2-a1.json", "attempts/shop/r2-a1.lib/flink.jar"}
 
 
 def test_a_whole_file_system_is_never_removed(settings: Settings) -> None:

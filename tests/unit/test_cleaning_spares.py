@@ -169,6 +169,47 @@ def test_the_age_up_to_which_a_branch_keeps_its_snapshots_is_heeded(catalog: Cat
     assert [h in kept for h in heads] == [True, True, True, False, True, True]
 
 
+def test_a_tag_keeps_its_snapshot_and_not_the_one_before(catalog: Catalog, product: Product) -> None:
+    heads = [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 7)]
+    tag(catalog, "orders", heads[2])
+    expire(catalog, product, keep_from=6)
+    kept = {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
+    assert [h in kept for h in heads] == [False, False, True, False, True, True]
+
+
+def test_a_commit_of_somebody_else_in_the_branch_does_not_hold_back_old_ones(
+        catalog: Catalog, product: Product) -> None:
+    heads = [write(catalog, product, "r1-a1", 99, OTHER)["orders"]]
+    heads += [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 5)]
+    expire(catalog, product, keep_from=4)
+    kept = {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
+    assert [h in kept for h in heads] == [False, False, False, True, True]
+
+
+def test_manifests_that_were_merged_go_with_the_snapshots_that_name_them(
+        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """As Flink's sink merges them, once there are many."""
+    with catalog.load_table("shop.orders").transaction() as change:
+        change.set_properties({"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"})
+    for checkpoint in range(1, 7):
+        write(catalog, product, "r1-a1", checkpoint)
+    named = needed(catalog, product)
+    expire(catalog, product, keep_from=6)
+    gone = named - needed(catalog, product)
+    assert any("-m" in file for file in gone), "manifests are among them"
+    assert not gone & on_disk(tmp_path)
+    assert needed(catalog, product) <= on_disk(tmp_path)
+
+
+def test_a_removal_goes_on_when_somebody_dropped_the_tables(catalog: Catalog, product: Product) -> None:
+    write(catalog, product, "r1-a1", 1)
+    found = cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
+    for name in product.outputs:
+        catalog.drop_table(("shop", name))
+    cleaning.remove(catalog, "shop", product.outputs, "r1-a1", found)
+    assert cleaning.garbage(catalog, "shop", product.outputs, "r1-a1") == ()
+
+
 @pytest.fixture
 def as_java_spells_it(tmp_path: Path) -> Iterator[Catalog]:
     """A catalog whose tables name their files `file:/a`, as Flink's do, where Python lists them as `file:///a`."""

@@ -258,13 +258,16 @@ def test_nothing_is_left_of_a_removed_product(store: Store, clock: Clock) -> Non
 
 
 def test_who_held_a_removed_product_cannot_write_to_the_next_of_its_name(store: Store, clock: Clock) -> None:
-    frozen = lease(store, "frozen")
+    for _ in range(100):  # several a second
+        frozen = lease(store, "frozen")
     clock.time = 20
     store.remove(lease(store, "remover"))
     with pytest.raises(StaleLeaseError):
         store.save(frozen, ATTEMPT)
     for _ in range(2):
-        store.give_back(lease(store, "next"))
+        following = lease(store, "next")
+        assert following.token > frozen.token
+        store.give_back(following)
         store.give_back(frozen)
         with pytest.raises(StaleLeaseError):
             store.save(frozen, ATTEMPT)

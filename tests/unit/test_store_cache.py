@@ -120,6 +120,25 @@ def test_a_product_of_the_same_name_begins_with_nothing_though_the_clock_stood_s
     assert ours.load("flights").attempts == (replace(ATTEMPT, near=7),)
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["looked at meanwhile", "not looked at"])
+def test_who_takes_the_lease_after_another_goes_on_from_what_that_one_wrote(
+        two: tuple[Store, Store], seen: bool) -> None:
+    ours, theirs = two
+    mine = lease(ours)
+    ours.save(mine, ATTEMPT)
+    assert ours.held(mine).attempts == (ATTEMPT,)
+    ours.give_back(mine)
+    their = lease(theirs, "they")
+    theirs.save(their, replace(ATTEMPT, near=7))
+    assert not seen or ours.load("flights").attempts == (replace(ATTEMPT, near=7),)
+    theirs.save(their, replace(ATTEMPT, near=8), replace(ATTEMPT, number=2))
+    theirs.give_back(their)
+    mine = lease(ours)
+    assert ours.held(mine).attempts == (replace(ATTEMPT, near=8), replace(ATTEMPT, number=2))
+    ours.save(mine, ATTEMPT)
+    assert theirs.load("flights").attempts == (ATTEMPT, replace(ATTEMPT, number=2))
+
+
 def test_a_holder_that_lost_its_lease_learns_what_the_next_one_wrote(
         two: tuple[Store, Store], clock: Clock) -> None:
     ours, theirs = two
