@@ -14,54 +14,54 @@ from tests.safety_examples import EXAMPLES, ORDERS, Changed
 DOC = Path(__file__).parents[1] / "docs" / "safety.md"
 _INTRODUCTION = """# What the safety check allows
 
-A replay is the answer to every bug only if it gives the rows that the live job would have given. So `kappa check`
-reads Flink's own words, not the text: statements by Flink's parser, operators and calls by its compiled plan. What is
-listed here is allowed; anything else is refused by name, with file, line, and what to write instead. The job then
-runs the very plan that was checked: a release archives it.
+A replay fixes a bug only if it gives the rows that the live job would have given. So `kappa check` does not look at
+the text of a product's SQL, but at what Flink makes of it: statements by Flink's parser, operators and calls by its
+compiled plan. What is listed here is allowed. Anything else is refused by name, with file, line, and what to write
+instead. The job then runs the same plan that was checked: a release archives it.
 
-Three things are asked of everything that is allowed:
+Everything that is allowed has three properties:
 
 1. **The same rows in every run**, live or replayed, at any parallelism, whatever order partitions are read in.
 2. **Bounded state**: what a job keeps is bounded by time on the log's clock, or by the number of keys.
-3. **No value of a record fails the job**, as it would fail again at each restart, for ever.
+3. **No value of a record fails the job**, because the job would fail again at each restart, for ever.
 
 This page is written by `python -m tests.safety_doc`, and every example on it is run through Flink's planner by a
 test.
 """
 _ORDER = """## Order
 
-Rows of one partition come in the order of the log, in every run; rows of several do not. Where an order matters, SQL
-says it in full: `ORDER BY <time>, log_partition, log_offset` (behind a `UNION ALL` with `log_topic`) in a window
-Top-N and in `MATCH_RECOGNIZE`.
+Rows of one partition come in the order of the log, in every run; rows of several partitions do not. Where an order
+matters, SQL states it in full: `ORDER BY <time>, log_partition, log_offset` (behind a `UNION ALL` with `log_topic`) in
+a window Top-N and in `MATCH_RECOGNIZE`.
 
 Flink orders an `OVER` by time alone. `OVER (… RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW)` takes rows of one
 time together, so their order does not matter. `ROWS …`, `LAG` and `ROW_NUMBER` need one:
 
 - `keyed_by: [shop]` of a topic says that its producers choose the partition by `shop`, so that all records of a shop
-  are in one. `PARTITION BY` then has these columns, as the topic has them. Rows of one time come as they are in the
-  log, and `LAG` counts rows: the plan is changed for that, as Flink's own gives one predecessor to all rows of one
-  time. Nothing may deal rows out by another key before: no `once: topic`, join, window or UNION. `kappa audit` reads
-  the log and names every key that is in two partitions (`keys_astray`).
-- Behind a window every group has one row for each time: `LAG(n) OVER (PARTITION BY <groups> ORDER BY window_time)`.
+  are in one partition. `PARTITION BY` then has these columns, as the topic has them. Rows of one time come in the order
+  of the log, and `LAG` counts rows: the plan is changed for that, because Flink's own plan gives one predecessor to all
+  rows of one time. No operator may distribute rows by another key before: no `once: topic`, join, window or UNION.
+  `kappa audit` reads the log and names every key that is in two partitions (`keys_astray`).
+- After a window, every group has one row for each time: `LAG(n) OVER (PARTITION BY <groups> ORDER BY window_time)`.
 
 ## Joins
 
 - **Window join**: both sides in the same window, `l.window_start = r.window_start AND l.window_end = r.window_end`; its
   state is that of the window.
 - **Interval join**: `l.t BETWEEN r.t - INTERVAL … AND r.t + INTERVAL …`, of the topics' times; each side is kept until
-  the other's clock has passed the interval.
+  the clock of the other side has passed the interval.
 - **Versions**: `LEFT JOIN LATERAL TABLE(T_at(<event time>, <key>)) AS t ON TRUE`, or an event-time temporal join
   `FOR SYSTEM_TIME AS OF <event time>`.
 
-Rows of one record are then no longer told apart by its place: a join may give several.
+A join may give several rows for one record, so its place in the log no longer identifies a row.
 
 ## Sessions
 
-A session takes in a row exactly at its last row's time plus the gap, in every run: the job's watermark stays two
-milliseconds below the lateness that is allowed. Rows that an operator in front has held until the log's clock passed
-them (a window, OVER, a join by time, `once: topic`) may come a millisecond too late for that: sessions of them are
-refused. A busy key's session may never end; its state is one figure. `kappa diff` and `kappa verify` compare sessions
-whose table shows `window_end`.
+A session includes a row exactly at its last row's time plus the gap, in every run: the job's watermark stays two
+milliseconds below the allowed lateness. Rows that a preceding operator has held until the log's clock passed them (a
+window, OVER, a join by time, `once: topic`) may come a millisecond too late for that, so sessions of such rows are
+refused. The session of a busy key may never end; its state is a single value. `kappa diff` and `kappa verify` compare
+sessions whose table shows `window_end`.
 """
 
 
@@ -78,23 +78,23 @@ def _parts() -> Iterator[str]:
     yield _ORDER
     yield "## Functions\n"
     yield _list(functions.SCALAR) + "\n"
-    yield "Aggregates, of exact numbers:\n"
+    yield "Aggregates of exact numbers:\n"
     yield _list(functions.AGGREGATES) + "\n"
-    yield "In `MATCH_RECOGNIZE`, beside the first list:\n"
+    yield "In `MATCH_RECOGNIZE`, in addition to the first list:\n"
     yield _list(functions.OF_PATTERNS) + "\n"
     yield "Python functions of `udfs/` are tried at each check: see [Python functions](sql.md#python-functions).\n"
     yield "## Settings\n"
     yield "`flink:` of product.yaml may have these, as they decide no row:\n"
     yield "| Setting | Values | What it decides |\n|---|---|---|"
     yield from (f"| `{key}` | `{_cell(s.values)}` | {s.why} |" for key, s in SETTINGS.items())
-    yield "\n## Refused, and mended\n"
+    yield "\n## Refused, and corrected\n"
     yield "The product is `tests/products/orders`."
     for example in EXAMPLES:
         yield f"\n### {example.title}\n\nWhy: {example.why}.\n"
         yield _shown(example.refused)
         yield f"\n> {example.construct}\n>\n> write instead: {example.instead}"
-        if example.mended is not None:
-            yield f"\n{_shown(example.mended)}"
+        if example.corrected is not None:
+            yield f"\n{_shown(example.corrected)}"
 
 
 def _list(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the safety check refuses: SQL, what is said of it, and the same mended. docs/safety.md shows them."""
+"""What the safety check refuses: SQL, what is said of it, and the same corrected. docs/safety.md shows them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Example:
     """As the check names it."""
     instead: str
     """As the check says to write."""
-    mended: Changed | None = None
+    corrected: Changed | None = None
     """None where nothing replaces it."""
 
 
@@ -127,22 +127,22 @@ _PLACES = "both as the topic has them; of a UNION, one branch for each topic wit
 EXAMPLES: tuple[Example, ...] = (
     Example(
         "The time of the run",
-        "another in every run",
+        "it differs in every run",
         _row("NOW()"),
         "NOW",
         "the event's own time, or log_appended, when its record was appended",
         _row("log_appended"),
     ),
     Example(
-        "Chance",
-        "another in every run",
+        "Random values",
+        "they differ in every run",
         _row("UUID()"),
         "UUID",
         "a value derived from the record, such as a hash of its key",
         _row("MD5(order_id)"),
     ),
     Example(
-        "The session",
+        "The session of Flink",
         "it depends on where the job runs",
         _row("CURRENT_DATABASE()"),
         "CURRENT_DATABASE",
@@ -150,15 +150,15 @@ EXAMPLES: tuple[Example, ...] = (
         _row("'orders'"),
     ),
     Example(
-        "A function that nobody has looked at",
-        "the lists below have those that were tried",
+        "A function that is not listed",
+        "only functions that were tried are listed below",
         _of("PERCENTILE(cents, 0.5) AS n"),
         "PERCENTILE, which nobody has shown to be safe to replay",
         "another function of Flink's, or one of product.yaml",
     ),
     Example(
-        "Aggregates of the order of arrival",
-        "rows of several partitions arrive in another order in every run",
+        "Aggregates that depend on the order of arrival",
+        "rows of several partitions arrive in a different order in every run",
         _of("FIRST_VALUE(cents) AS f"),
         "FIRST_VALUE, which depends on the order of arrival",
         "MIN, MAX, or a Top-N in the order of a column",
@@ -174,7 +174,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "Sums of INT, SMALLINT, TINYINT",
-        "the sum has the type of its argument",
+        "the sum has the type of its argument, and wraps around",
         _of("SUM(CAST(cents AS INT)) AS s"),
         "SUM of INT, which wraps around where it is too large",
         "SUM(CAST(x AS BIGINT))",
@@ -190,7 +190,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A Top-N with ties",
-        "which of equal rows comes first depends on the run",
+        "which of several equal rows comes first depends on the run",
         _top("cents DESC"),
         "a Top-N whose rows may be equal in its order",
         "further columns in ORDER BY, up to log_partition, log_offset: of equal rows, which come first depends on the "
@@ -198,7 +198,7 @@ EXAMPLES: tuple[Example, ...] = (
         _top("cents DESC, log_partition, log_offset"),
     ),
     Example(
-        "The first of a window by time alone",
+        "The first row of a window, ordered by time alone",
         "rows of one time have no order",
         _top("ordered_at", "n = 1"),
         "the first or the last row of a window by time alone",
@@ -206,7 +206,7 @@ EXAMPLES: tuple[Example, ...] = (
         _top("ordered_at, log_partition, log_offset", "n = 1"),
     ),
     Example(
-        "Rows before, in no order",
+        "A frame of ROWS without an order",
         "rows of one time have no order, unless they are of one partition",
         rows(_over("SUM(cents)", frame=_ROWS)),
         "OVER (… ROWS …)",
@@ -214,15 +214,15 @@ EXAMPLES: tuple[Example, ...] = (
         keyed(_over("SUM(cents)", frame=_ROWS)),
     ),
     Example(
-        "The row before, in no order",
-        "the same",
+        "LAG without an order",
+        "rows of one time have no order, unless they are of one partition",
         rows(_over("LAG(cents)")),
         "LAG over rows of one time",
         _KEYED_BY,
         keyed(_over("LAG(cents)")),
     ),
     Example(
-        "An OVER in the order of several columns",
+        "An OVER ordered by several columns",
         "Flink orders an OVER by time alone",
         rows(_over("COUNT(*)", "ordered_at, log_partition, log_offset", _ROWS)),
         "OVER (… ORDER BY several columns), which Flink cannot run",
@@ -231,8 +231,8 @@ EXAMPLES: tuple[Example, ...] = (
         keyed(_over("COUNT(*)", "ordered_at, log_partition, log_offset", _ROWS)),
     ),
     Example(
-        "The row behind",
-        "it is not known yet",
+        "LEAD",
+        "the following row is not known yet",
         keyed(_over("LEAD(cents)")),
         "LEAD",
         "LAG, of the later row: what comes later is not known yet",
@@ -247,7 +247,7 @@ EXAMPLES: tuple[Example, ...] = (
         rows(_over("COUNT(*)", frame=_RANGE)),
     ),
     Example(
-        "A pattern in the order of time",
+        "A pattern ordered by time alone",
         "rows of one time have no order",
         _pattern("ordered_at"),
         "MATCH_RECOGNIZE in an order that rows may be equal in",
@@ -255,7 +255,7 @@ EXAMPLES: tuple[Example, ...] = (
         _pattern(),
     ),
     Example(
-        "A pattern without an end",
+        "A pattern without WITHIN",
         "its state grows without end",
         _pattern(within=""),
         "MATCH_RECOGNIZE without WITHIN",
@@ -264,7 +264,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "The time of a pattern whose matches differ in length",
-        "a match is kept back while one that began earlier may go on, and gets the time at which that was ruled out",
+        "a match is held back while an earlier match may continue, and gets the time at which that was ruled out",
         _pattern(measures="A.cents AS a, MATCH_ROWTIME(ordered_at) AS t", rows="A+ B"),
         "MATCH_ROWTIME of a pattern whose matches differ in length",
         "LAST(C.<time>) of the pattern's last variable C: while a match that began earlier may go on, Flink keeps a "
@@ -272,7 +272,7 @@ EXAMPLES: tuple[Example, ...] = (
         _pattern(measures="A.cents AS a, LAST(B.ordered_at) AS t", rows="A+ B"),
     ),
     Example(
-        "Sessions where clocks are set",
+        "Sessions in a zone whose clocks change",
         "Flink measures the gap on the local clock",
         Changed({"hourly_orders.sql": _SESSIONS}, {"product.yaml": ("switch: auto", "time_zone: America/New_York")}),
         "a session window on a clock that is set, where an hour is missing or there twice",
@@ -281,7 +281,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "Sessions of windows",
-        "a row exactly at the end of a session would be in it in one run, and in another not",
+        "a row exactly at the end of a session would belong to it in some runs and not in others",
         Changed({
             "views.sql": "CREATE VIEW h AS SELECT shop, window_time AS wt FROM TABLE(TUMBLE(TABLE orders, "
             "DESCRIPTOR(ordered_at), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time, shop;",
@@ -295,7 +295,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "CAST of text",
-        "one such record would stop the job for ever",
+        "a text that is no such value would stop the job for ever",
         _row("CAST(shop AS INT)"),
         "CAST of text, which fails the job where the text is no such value",
         "TRY_CAST, which gives NULL: no record may stop a job",
@@ -303,15 +303,16 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "CAST of DOUBLE or FLOAT to DECIMAL",
-        "the same; TRY_CAST fails, too",
+        "NaN or an infinite value would stop the job for ever, also with TRY_CAST",
         _x("CAST(x AS DECIMAL(9, 2))"),
         "CAST of DOUBLE or FLOAT to DECIMAL, which fails the job where it is NaN or infinite",
         "CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END",
         _x("CASE WHEN ABS(x) < 1e7 THEN CAST(x AS DECIMAL(9, 2)) END"),
     ),
     Example(
-        "A DECIMAL of fewer digits, of what is never NULL",
-        "what has more digits is NULL, which nothing expects there: it becomes an empty text, -1, or an exception",
+        "A DECIMAL of fewer digits, of a column that is NOT NULL",
+        "a value with more digits becomes NULL, which nothing expects there: it turns into an empty text, -1, or an "
+        "exception",
         _row("CAST(COALESCE(cents, 0) AS DECIMAL(3, 0))"),
         "CAST that may have more digits than DECIMAL(3, 0): it is another value then, or fails the job",
         "TRY_CAST(x AS DECIMAL(3, 0)), which gives NULL",
@@ -319,38 +320,38 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "ROUND and TRUNCATE of DOUBLE or FLOAT",
-        "the same",
+        "NaN or an infinite value would stop the job for ever",
         _x("ROUND(x, 2)"),
         "ROUND of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
         "CASE WHEN ABS(x) < 1e15 THEN ROUND(x, 2) END",
         _x("CASE WHEN ABS(x) < 1e15 THEN ROUND(x, 2) END"),
     ),
     Example(
-        "Division by what may be zero",
-        "the same",
+        "Division by a value that may be zero",
+        "zero would stop the job for ever",
         _row("100 / cents"),
         "/ by what may be zero, which fails the job",
         "NULLIF(<divisor>, 0), for which it gives NULL",
         _row("100 / NULLIF(cents, 0)"),
     ),
     Example(
-        "A pattern of time from a record",
-        "the same",
+        "A time format that is not constant",
+        "an invalid format would stop the job for ever",
         _row("TO_DATE(order_id, shop)"),
         "TO_DATE with a pattern of time that may fail the job",
         "a literal of y, M, d, H, h, k, K, m, s, S, a, E, D and signs, such as 'yyyy-MM-dd HH:mm:ss'",
         _row("TO_DATE(order_id, 'yyyy-MM-dd')"),
     ),
     Example(
-        "A regular expression from a record",
-        "what is no pattern fails the job, and so do some patterns over a long text",
+        "A regular expression that is not constant",
+        "an invalid expression fails the job, and so do some expressions on a long text",
         _row("REGEXP(order_id, shop)"),
         "REGEXP with a pattern that may fail the job",
         "a literal, in which no group of alternatives or repetitions is repeated: (a|b)+ of a long text fails the job",
         _row("REGEXP(order_id, '^[a-z]+$')"),
     ),
     Example(
-        "A length from a record",
+        "A length that is not constant",
         "it may take more memory than there is",
         _row("LPAD(order_id, CAST(cents AS INT), '0')"),
         "LPAD with a length that may be too great",
@@ -358,16 +359,16 @@ EXAMPLES: tuple[Example, ...] = (
         _row("LPAD(order_id, 12, '0')"),
     ),
     Example(
-        "Digits from a record",
-        "one such record would stop the job for ever",
+        "A number of digits that is not constant",
+        "a value that is too large would stop the job for ever",
         _row("ROUND(cents, CAST(cents AS INT))"),
         "ROUND with digits that may be too many",
         "a literal up to 38: the greatest fail the job",
         _row("ROUND(cents, -2)"),
     ),
     Example(
-        "JSON of a type",
-        "the same",
+        "JSON_VALUE with RETURNING",
+        "a value of another type would stop the job for ever",
         _row("JSON_VALUE(shop, '$.a' RETURNING INT)"),
         "JSON_VALUE … RETURNING, which fails the job where the value is of another type",
         "TRY_CAST(JSON_VALUE(…) AS …), which gives NULL",
@@ -375,7 +376,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "JSON … ERROR",
-        "the same",
+        "a value that is missing or invalid would stop the job for ever",
         _row("JSON_VALUE(shop, '$.a' ERROR ON ERROR)"),
         "JSON_VALUE … ERROR, which fails the job",
         "NULL ON ERROR, NULL ON EMPTY",
@@ -383,14 +384,14 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "FROM_BASE64",
-        "the same",
+        "an invalid text would stop the job for ever",
         _row("FROM_BASE64(shop)"),
         "FROM_BASE64",
         "a function of product.yaml that gives NULL where the text is no such value: this one fails the job",
     ),
     Example(
         "GREATEST, LEAST of DECIMAL and another type",
-        "the same, on NULL",
+        "NULL would stop the job for ever",
         _row("GREATEST(cents, CAST(cents AS DECIMAL(9, 2)))"),
         "GREATEST of DECIMAL and another type, which fails the job on NULL",
         "two of one type, with CAST",
@@ -405,7 +406,7 @@ EXAMPLES: tuple[Example, ...] = (
         _of("COUNT(*) AS n"),
     ),
     Example(
-        "Half of a window",
+        "GROUP BY one end of a window",
         "the groups never close",
         hourly(f"SELECT shop, window_start AS w, COUNT(*) AS n {HOURS} GROUP BY window_start, shop"),
         "group-aggregate",
@@ -427,7 +428,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A join with VALUES",
-        "the same",
+        "it keeps every row for ever",
         hourly("SELECT o.shop, v.name FROM orders o JOIN (VALUES ('a', 'Anna')) AS v (shop, name) ON o.shop = v.shop"),
         "a join with VALUES",
         "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row",
@@ -435,7 +436,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "LIMIT",
-        "which rows are first depends on the run",
+        "which rows come first depends on the run",
         hourly("SELECT shop FROM orders LIMIT 5"),
         "limit",
         "a window Top-N: which rows are first depends on the run",
@@ -451,7 +452,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A filter in a table of records",
-        "the audit would miss them",
+        "the audit would miss the records that it leaves out",
         rows("SELECT order_id FROM orders WHERE shop <> 'x'"),
         "order_rows leaves records out, and the audit would miss them",
         "outputs.order_rows.where in product.yaml, which the audit decides again by itself; or kind: aggregate, for a "
@@ -459,7 +460,7 @@ EXAMPLES: tuple[Example, ...] = (
         _where("where: shop <> 'x'"),
     ),
     Example(
-        "A place that is not the record's",
+        "log_partition or log_offset that are not the record's",
         "the audit would count other records",
         rows("SELECT order_id, 0 AS log_partition, cents AS log_offset FROM orders"),
         "order_rows: log_partition and log_offset are not those of a record of orders, each once",
@@ -468,7 +469,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "The table behind a topic",
-        "it has late and undecodable records, too",
+        "it also has late and undecodable records",
         rows("SELECT order_id FROM orders__log"),
         "orders__log",
         "orders: its records that could be decoded and are on time; the others are in rejects",
@@ -476,7 +477,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A hint",
-        "what a job reads, keeps and calls is not the SQL's to say",
+        "SQL must not decide what a job reads, keeps and calls",
         rows("SELECT order_id FROM orders /*+ OPTIONS('scan.startup.mode' = 'latest-offset') */"),
         "a hint",
         "product.yaml: what a job reads, keeps and how it joins is the same in every run",
@@ -484,14 +485,14 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A statement that is no view",
-        "the same",
+        "SQL must not decide what a job reads, keeps and calls",
         Changed({"views.sql": "ADD JAR '/tmp/x.jar'"}),
         "ADD JAR '/TMP/X.JAR'",
         "CREATE VIEW name AS SELECT …",
     ),
     Example(
         "A statement that is no SELECT",
-        "the same",
+        "SQL must not decide what a job reads, keeps and calls",
         rows("INSERT INTO order_rows SELECT order_id FROM orders"),
         "INSERT",
         "one SELECT, which fills order_rows",
@@ -505,7 +506,7 @@ EXAMPLES: tuple[Example, ...] = (
         "a use of it, or its removal",
     ),
     Example(
-        "A setting of Flink's outside of the list",
+        "A setting of Flink that is not listed",
         "it may decide rows",
         topic("switch: auto", "flink: {table.exec.state.ttl: 1 d}"),
         "flink setting table.exec.state.ttl",
@@ -513,7 +514,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A column without a name",
-        "its name would be another tomorrow",
+        "Flink makes up a name, which may change",
         _of("COUNT(*)"),
         "hourly_orders: column 3 has no name",
         "a name for it: … AS name",
@@ -521,14 +522,14 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "Names that differ only by case",
-        "most readers fold it",
+        "most readers ignore the case of names",
         rows("SELECT order_id, shop, cents AS Shop FROM orders"),
         "order_rows: columns shop and Shop",
         "names that differ by more than case: most readers of tables fold it",
         rows("SELECT order_id, shop, cents AS price FROM orders"),
     ),
     Example(
-        "A type that no table has",
+        "A type that Iceberg does not have",
         "a reader would get another value",
         _row("INTERVAL '1' DAY"),
         "order_rows: column y is INTERVAL SECOND(3) NOT NULL",

@@ -962,7 +962,7 @@ def test_refused_with_file_and_line(copy: Copy, changed: Changed, file: str, lin
 def test_the_documented_examples(example: Example, tmp_path: Path) -> None:
     (problem,) = check(example.refused.write(tmp_path / "refused"))["problems"]
     assert (problem["construct"], problem["instead"]) == (example.construct, example.instead)
-    assert example.mended is None or check(example.mended.write(tmp_path / "mended"))["problems"] == []
+    assert example.corrected is None or check(example.corrected.write(tmp_path / "corrected"))["problems"] == []
 
 
 @pytest.mark.parametrize("name", ["flights", "orders"])

@@ -46,7 +46,8 @@ def broken(link: Link) -> bool:
 
 @pytest.mark.parametrize(("heading", "anchor"), [
     ("Reading several tables", "reading-several-tables"), ("`flink run` by hand", "flink-run-by-hand"),
-    ("The log's clock", "the-logs-clock"), ("config.yaml", "configyaml"), ("Refused, and mended", "refused-and-mended"),
+    ("The log's clock", "the-logs-clock"), ("config.yaml", "configyaml"),
+    ("Refused, and corrected", "refused-and-corrected"),
     ("See [the log](x.md)", "see-the-log"), ("JSON … ERROR", "json--error"), ("keyed_by", "keyed_by")])
 def test_anchors_are_those_of_github(heading: str, anchor: str) -> None:
     assert slug(heading) == anchor
