@@ -65,7 +65,7 @@ def kafka_of_job(settings: Settings) -> dict[str, str | SecretStr]:
         raise ConfigError("config.yaml does not say how jobs log in to Kafka",
                           expected=f"{_PROTOCOL} and what belongs to it under `kafka_java`, in the names of Kafka's "
                                    "Java client: sasl.jaas.config, ssl.truststore.location, …",
-                          found="none", next="see docs/production.md, Security; fix config.yaml")
+                          found="none", next="see docs/production.md#security; fix config.yaml")
     return {**address, **settings.kafka_java}
 
 

@@ -42,7 +42,7 @@ def _keys(folder: str, properties: Mapping[str, str]) -> dict[str, str]:
         return {}
     found = _session().get_credentials()
     if found is None:
-        raise ConfigError("there are no keys for the object store", next="see docs/production.md, 'Object store'",
+        raise ConfigError("there are no keys for the object store", next="see docs/production.md#object-store",
                           expected=f"s3.access-key-id in config.yaml, or keys of the environment, for {folder}",
                           found="none")
     now = found.get_frozen_credentials()  # renewed when they are about to end

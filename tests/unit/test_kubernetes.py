@@ -123,7 +123,7 @@ def test_the_settings_are_those_of_compose_but_for_addresses_and_clusters(tmp_pa
     assert settings.flink.rest == "http://jobmanager:8081"
     files = set(re.findall(r"\$\{file:/run/kappa/([^}]+)\}", text))
     assert files == {"postgres_kappa", "s3_access_key", "s3_secret_key"}
-    docs = (ROOT / "docs" / "production.md").read_text()
+    docs = (ROOT / "docs" / "kubernetes.md").read_text()
     assert [file for file in files if f"--from-file={file}=" not in docs] == []
 
 
