@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from control_world import Clock
 
-from replay.core.model import ProductState
+from replay.core.model import ProductState, State
 from replay.errors import OutcomeUnknownError
+from replay.releases.retention import KEPT_ATTEMPTS
 from replay.store.store import StaleLeaseError, Store
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease, two
 
@@ -93,6 +94,18 @@ def test_what_became_of_a_release_or_an_intent_is_known_to_its_writer(two: tuple
     ours.drop_publication(mine, ours.begin_publication(mine, INTENT))
     assert ours.held(mine).unfinished is None
     assert ours.held(mine) == theirs.load("flights")
+
+
+def test_another_attempt_is_known_to_its_writer_and_what_it_made_forgotten_is_not(two: tuple[Store, Store]) -> None:
+    ours, theirs = two
+    mine = lease(ours)
+    ours.load("flights")
+    for number in range(1, KEPT_ATTEMPTS + 4):
+        ours.save(mine, replace(ATTEMPT, number=number, metadata=None, state=State.failed, cleaned=True,
+                                created=float(number)))
+        assert ours.held(mine).attempts[-1].number == number
+    assert ours.held(mine) == theirs.load("flights")
+    assert len(ours.held(mine).attempts) == KEPT_ATTEMPTS
 
 
 def test_a_product_that_another_process_removed_is_forgotten(two: tuple[Store, Store]) -> None:
