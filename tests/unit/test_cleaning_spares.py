@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -43,6 +44,20 @@ def test_garbage_is_nothing_that_others_have_had_for_long(
     before = on_disk(tmp_path)
     remove(catalog, product, "r1-a1")
     assert before - on_disk(tmp_path) == found
+
+
+def test_what_a_living_job_writes_is_kept_when_another_attempts_branch_stands_on_its_commits(
+        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    """Somebody dropped that branch, and its job's next commit made it anew from main."""
+    head = write(catalog, product, "r1-a1", 1)["orders"]
+    snapshots = catalog.load_table("shop.orders").manage_snapshots()
+    snapshots.remove_branch("r2-a1").create_branch(head, "r2-a1").commit()
+    sink(catalog, "orders", "r2-a1", 1, [{"id": 2}], job_id=OTHER)
+    written = data_file(catalog, "r1-a1")
+    half = Path(shutil.copy(written, written.with_name(f"{written.stem}-00002.parquet")))
+    assert remove(catalog, product, "r2-a1")
+    assert half.exists()
+    assert on_disk(tmp_path) == needed(catalog, product) | {str(half)}
 
 
 @pytest.mark.parametrize("name", [

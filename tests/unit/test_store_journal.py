@@ -21,8 +21,13 @@ T = store_tables.publications
 
 
 @pytest.fixture
-def store(databases: Callable[[], str], clock: Clock) -> Iterator[Store]:
-    with closing(Store(databases(), clock)) as opened:
+def url(databases: Callable[[], str]) -> str:
+    return databases()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    with closing(Store(url, clock)) as opened:
         yield opened
 
 
@@ -74,15 +79,15 @@ def test_the_bounds_are_those_that_people_read_of() -> None:
             "rollbacks") in told
 
 
-def test_of_what_is_done_only_the_last_is_known_beside_what_is_under_way(store: Store) -> None:
+def test_of_what_is_done_only_the_last_is_read_beside_what_is_under_way(store: Store, url: str) -> None:
     """So no more attempts are kept for the journal's sake."""
     mine = lease(store)
     for _ in range(2):
         last = done(store, mine, Move.publish)
     assert [p.id for p in store.load("flights").publications] == [last]
     unfinished = store.begin_publication(mine, INTENT).id
-    store.give_back(mine)
-    assert [p.id for p in store.load("flights").publications] == [last, unfinished]
+    with closing(Store(url)) as another:
+        assert [p.id for p in another.load("flights").publications] == [last, unfinished]
 
 
 def test_the_last_publication_of_a_product_that_stands_still_is_kept(store: Store) -> None:
