@@ -10,9 +10,9 @@ from replay.core.events import Reason
 DOC = Path(__file__).parents[1] / "docs" / "events.md"
 _INTRODUCTION = """# Events of a product's history
 
-`kappa history NAME` lists what became of each attempt of a product. With `--output json` each event has `at` (UTC),
-`attempt`, `reason` and `detail`. The reason is one of those below and stays what it is; the detail is for people, and
-its wording may change.
+`kappa history NAME` lists what became of each [attempt](concepts.md#attempt) of a product. With `--output json` each
+event has `at` (UTC), `attempt`, `reason` and `detail`. The reason is one of those below and does not change between
+versions; the detail is for people, and its wording may change.
 
 | reason | meaning |
 |---|---|
