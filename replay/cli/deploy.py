@@ -16,9 +16,9 @@ from replay.controller.loop import Loop
 from replay.controller.watching import Pass, Watcher, Watchers
 from replay.controller.world import World
 from replay.core.model import Attempt, ProductState, Publication, State
+from replay.core.observed import FlinkDownError
 from replay.core.steps import Step
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
-from replay.flink.rest import FlinkDownError
 from replay.offsets import Offsets
 from replay.output import Output, out, print_json, print_rows
 from replay.query import query as querying

@@ -14,9 +14,9 @@ from replay.controller.observe import observe
 from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
 from replay.controller.world import World
 from replay.core.model import CANDIDATE, Attempt, ProductState
+from replay.core.observed import FlinkDownError
 from replay.core.steps import Blocked
 from replay.errors import ConfigError, KappaError
-from replay.flink.rest import FlinkDownError
 from replay.iceberg import lake
 from replay.offsets import Offsets
 from replay.output import View, wrapped

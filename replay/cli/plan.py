@@ -18,8 +18,8 @@ from replay.controller.preflight import advice, refuse_breaking, size
 from replay.controller.review import Review, review
 from replay.controller.world import World
 from replay.core.model import ProductState
+from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RefusedError
-from replay.flink.rest import FlinkDownError
 from replay.kafka import schemas
 from replay.kafka.schemas import Comparison
 from replay.output import Output, out, print_json, print_rows

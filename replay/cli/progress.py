@@ -18,8 +18,8 @@ from rich.text import Text
 
 from replay import offsets
 from replay.controller.decide import lag_seconds
-from replay.controller.observe import Seen
 from replay.core.model import Attempt, Position, State
+from replay.core.observed import Seen
 from replay.core.steps import Cancel, Clean, End, Examine, Recheck, StartCluster, Step, Submit, attempt_name
 from replay.offsets import Offsets
 from replay.output import Output, err, out, print_json, wrapped

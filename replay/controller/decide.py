@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from replay import offsets
 from replay.controller import schedule
-from replay.controller.observe import Observation, Seen
 from replay.controller.quiet import duration
 from replay.core import partitions
 from replay.core.committed import foreign_offsets
@@ -22,6 +21,7 @@ from replay.core.model import (
     Reached,
     State,
 )
+from replay.core.observed import Observation, Seen
 from replay.core.steps import (
     Blocked,
     Cancel,

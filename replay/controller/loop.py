@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from replay.controller.act import Context, Hands, perform
 from replay.controller.decide import decide
-from replay.controller.observe import Eyes, Observation, Waits, observe
+from replay.controller.observe import Eyes, Waits, observe
 from replay.controller.service_log import logger
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import Move, ProductState
+from replay.core.observed import Observation
 from replay.core.steps import (
     Blocked,
     Examine,

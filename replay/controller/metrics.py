@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from replay.controller.observe import Observation
 from replay.controller.refusals import Refusals, Why
 from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import Attempt, Move
+from replay.core.observed import Observation
 from replay.core.steps import FinishPublish, Publish, Step
 from replay.errors import ConfigError, ConflictError, OutcomeUnknownError, RefusedError, RetryableError
 

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from replay.controller.loop import about
-from replay.controller.observe import Observation
 from replay.controller.service_log import logger
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import CANDIDATE
+from replay.core.observed import Observation
 from replay.core.steps import Blocked, Record, Step, Wait, action, attempt_name
 from replay.errors import KappaError
 

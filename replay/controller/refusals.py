@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
-from replay.controller.observe import Observation
 from replay.controller.watching import Pass
 from replay.core.model import Attempt, ProductState, State
+from replay.core.observed import Observation
 from replay.core.steps import Blocked, Examine, GiveUp, StartCluster, Step, Submit
 from replay.errors import RefusedError
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from replay.controller.observe import Observation
 from replay.controller.service_log import logger
 from replay.core.model import ProductState
+from replay.core.observed import Observation
 from replay.core.steps import Blocked, Cancel, Step, Wait
 
 _log = logger("watching")

@@ -22,11 +22,12 @@ from replay.controller.compare_process import CompareProcess, command
 from replay.controller.quiet import Clocks
 from replay.core.log_identity import Identity, continued
 from replay.core.model import Attempt, Check, Checkpoint, Committed, Comparing, ProductState, Reached, Release, Tables
+from replay.core.observed import Answer, Job
 from replay.errors import ConfigError, KappaError
 from replay.flink import positions
 from replay.flink.clusters import Clusters, Started, clusters
-from replay.flink.rest import Flink, Job, Slots, retained_checkpoints
-from replay.flink.submit import Answer, Client, Submission
+from replay.flink.rest import Flink, Slots, retained_checkpoints
+from replay.flink.submit import Client, Submission
 from replay.iceberg import durable, lake, publish, table_changes, type_changes
 from replay.iceberg.table_types import product_type
 from replay.kafka import clients, log, log_marks, schemas

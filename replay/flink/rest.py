@@ -12,41 +12,16 @@ import httpx
 from pyarrow.fs import FileSelector, FileType
 
 from replay import tls
+from replay.core.observed import ENDED, FlinkDownError, Job
 from replay.errors import RetryableError
 from replay.parallel import THREADS, each
 from replay.settings import Settings
 from replay.storage import filesystem, storage_errors
 
-ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
-"""States from which a job does not come back."""
-
 NO_WATERMARK = -(2**63)
 _LATE_DROPPED = ".numLateRecordsDropped"
 _OFFSET = re.compile(r"\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)[\w.$]*: .*)$")
-
-
-class FlinkDownError(RetryableError):
-    """The JobManager does not answer."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as REST tells it."""
-
-    id: str
-    status: str
-    restarts: int = 0
-    checkpoint: int = 0
-    """Newest checkpoint completed by this job id, 0 for none."""
-    error: str = ""
-    """Root cause of the newest failure."""
-    failed_at: float | None = None
-    """When that was."""
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ENDED
 
 
 @dataclass(frozen=True)

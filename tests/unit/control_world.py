@@ -26,10 +26,9 @@ from replay.core.model import (
     Tables,
     group_prefix,
 )
+from replay.core.observed import Answer, FlinkDownError, Job
 from replay.errors import RefusedError, RetryableError
 from replay.flink.clusters import Started
-from replay.flink.rest import FlinkDownError, Job
-from replay.flink.submit import Answer
 from replay.offsets import Offsets
 
 KEPT_CHECKPOINTS = 3

@@ -24,9 +24,9 @@ from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike
 from replay.core.model import Attempt, Check, Move, ProductState, State
+from replay.core.observed import Answer
 from replay.core.steps import Blocked
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
-from replay.flink.submit import Answer
 from replay.store.steady_clock import SteadyClock
 from replay.store.store import Store
 

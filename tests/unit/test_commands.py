@@ -15,8 +15,8 @@ from replay.audit import audit as auditing
 from replay.cli import running
 from replay.cli.main import app
 from replay.core.model import Attempt, Publication, Release, State
+from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, KappaError, RefusedError
-from replay.flink.rest import FlinkDownError
 from replay.settings import load_settings
 from replay.store.store import Store
 from tests.unit import products

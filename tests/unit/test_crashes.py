@@ -29,9 +29,9 @@ from replay.controller.deploy import Terms, plan
 from replay.controller.loop import LEASE_SECONDS, Loop, Patience, WorldLike
 from replay.controller.schedule import FIRST_SECONDS
 from replay.core.model import Attempt, Check
+from replay.core.observed import FlinkDownError
 from replay.core.steps import Submit
 from replay.errors import ConflictError, KappaError, RefusedError
-from replay.flink.rest import FlinkDownError
 from replay.store.steady_clock import SteadyClock
 from replay.store.store import StaleLeaseError, Store
 

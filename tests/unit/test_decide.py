@@ -19,7 +19,6 @@ from replay.controller.decide import (
     is_near,
     lag_seconds,
 )
-from replay.controller.observe import Observation, Policy, Seen
 from replay.core import partitions
 from replay.core.log_identity import Topic
 from replay.core.model import (
@@ -34,6 +33,7 @@ from replay.core.model import (
     Release,
     State,
 )
+from replay.core.observed import Answer, Job, Observation, Policy, Seen
 from replay.core.partitions import with_told
 from replay.core.steps import (
     Blocked,
@@ -62,8 +62,6 @@ from replay.core.steps import (
     Submit,
     Wait,
 )
-from replay.flink.rest import Job
-from replay.flink.submit import Answer
 from replay.offsets import latest
 
 NOW = 1_000_000.0

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from replay.flink.rest import Flink, FlinkDownError, Job, Slots, retained_checkpoints, root_cause
+from replay.core.observed import FlinkDownError, Job
+from replay.flink.rest import Flink, Slots, retained_checkpoints, root_cause
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 
 DISK_FULL = "java.io.IOException: the disk is full / more words"

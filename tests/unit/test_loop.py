@@ -19,13 +19,13 @@ from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
 from replay.controller.deploy import Terms, plan
 from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike, heartbeat
-from replay.controller.observe import STRAYS_SECONDS, Observation
+from replay.controller.observe import STRAYS_SECONDS
 from replay.controller.watching import Watcher
 from replay.core.events import Reason
 from replay.core.model import Attempt, Check, Committed, State
+from replay.core.observed import Answer, Observation
 from replay.core.steps import Blocked, Step, Submit, Wait, describe
 from replay.errors import ConflictError, RefusedError, RetryableError
-from replay.flink.submit import Answer
 from replay.store.store import Store
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))

@@ -25,9 +25,9 @@ from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike
 from replay.core.model import Attempt, Check, Committed, Move, ProductState, Publication, State
+from replay.core.observed import Answer
 from replay.core.steps import Blocked
 from replay.errors import KappaError
-from replay.flink.submit import Answer
 from replay.store.store import Lease, Store
 
 EXAMPLES = int(os.environ.get("KAPPA_EXAMPLES", "0"))

@@ -19,8 +19,8 @@ from replay.controller import intents
 from replay.controller.loop import LEASE_SECONDS, Loop
 from replay.controller.world import World
 from replay.core.model import Check, State
+from replay.core.observed import Answer
 from replay.errors import RefusedError, RetryableError
-from replay.flink.submit import Answer
 from replay.iceberg import lake, table_changes
 from replay.settings import Settings
 from replay.store.store import Store

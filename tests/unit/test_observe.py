@@ -10,8 +10,8 @@ from control_world import Clock, FakeJob, FakeWorld
 
 from replay.controller.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, Waits, observe
 from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Reached, Release, State
+from replay.core.observed import FlinkDownError
 from replay.errors import KappaError, RefusedError, RetryableError
-from replay.flink.rest import FlinkDownError
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
 RELEASE = Release("flights", 1, "f", 0.0, {"airlines": {0: 16}})

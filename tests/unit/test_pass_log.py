@@ -17,11 +17,11 @@ from log_lines import documents, texts
 
 from replay.controller import service_log
 from replay.controller.loop import Loop, heartbeat
-from replay.controller.observe import Observation
 from replay.controller.pass_log import REPEAT_SECONDS, PassLog
 from replay.controller.service import serve
 from replay.controller.watching import Pass, Watcher, Watchers
 from replay.core.model import Attempt, Check, ProductState
+from replay.core.observed import Observation
 from replay.core.steps import Blocked, Step, Wait
 from replay.errors import ConfigError, RetryableError
 

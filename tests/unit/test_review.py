@@ -21,9 +21,10 @@ from replay.controller import review as reviewing
 from replay.controller.review import Measured, Needs, Place, last_replay, review
 from replay.core.log_identity import Topic
 from replay.core.model import Attempt, Move, Position, ProductState, Publication, Release, State
+from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RefusedError
 from replay.flink import resolved
-from replay.flink.rest import FlinkDownError, Slots
+from replay.flink.rest import Slots
 from replay.iceberg import lake, table_changes
 from replay.kafka.log import LogProblem
 from replay.kafka.schemas import Comparison

@@ -17,10 +17,10 @@ from control_world import Clock, FakeWorld
 from sqlalchemy.exc import OperationalError
 
 from replay.controller.loop import LEASE_SECONDS, Loop, heartbeat
-from replay.controller.observe import Observation
 from replay.controller.service import MOST_PASSES, Service, serve
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import Attempt, Check, ProductState, Tables
+from replay.core.observed import Observation
 from replay.core.steps import Examine, Step, Submit, Wait, describe
 from replay.errors import KappaError
 from replay.store.store import StaleLeaseError, Store

@@ -18,13 +18,12 @@ from replay import output
 from replay.cli import look as run_status
 from replay.cli import running
 from replay.cli.look import lag, view
-from replay.controller.observe import Observation, Policy, Seen
 from replay.controller.status import ProductStatus, Sight, status
 from replay.core.events import Event, Reason
 from replay.core.model import Attempt, Check, Position, ProductState, Publication, Release, State
+from replay.core.observed import FlinkDownError, Job, Observation, Policy, Seen
 from replay.core.steps import Blocked, Wait
 from replay.errors import RetryableError
-from replay.flink.rest import FlinkDownError, Job
 from replay.output import Output, View, watch
 
 NOW = 1_000.0

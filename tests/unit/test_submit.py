@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from replay.flink.submit import Answer, Client, Submission, flink_run, judge, submit_command, submit_env
+from replay.core.observed import Answer
+from replay.flink.submit import Client, Submission, flink_run, judge, submit_command, submit_env
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 
 SUBMISSION = Submission("a" * 32, "flights-r1-a1", Path("/rel"), Path("/b.json"))

@@ -14,8 +14,9 @@ import pytest
 from pydantic import SecretStr
 
 from replay import tls
+from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RetryableError
-from replay.flink.rest import Flink, FlinkDownError, Slots
+from replay.flink.rest import Flink, Slots
 from replay.kafka import clients, log
 from replay.settings import CatalogSettings, FlinkSettings, RegistrySettings, Settings, TlsSettings
 from tests.unit.certificates import Authority
