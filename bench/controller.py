@@ -1,7 +1,7 @@
 """`python -m bench.controller [--products 10 50 200] [--repeat R] [--replaying] [--answer-ms MS] [--workers N]`:
 what the controller's loop takes.
 
-The real service, loop and store (SQLite, a file) over a simulated world: fakes of Kafka, Flink and the catalog answer
+The real service, loop and store (SQLite, a file) over a simulated platform: fakes of Kafka, Flink and the catalog answer
 at once or after a while, and what they are asked is counted. In each round every job has completed a checkpoint, which
 the loop records, and which it publishes of the active release.
 """
@@ -23,8 +23,8 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from bench.results import keep
-from bench.simulated import ANSWERS, SimulatedWorld, settle
-from replay.controller.loop import Loop, WorldLike
+from bench.simulated import ANSWERS, SimulatedPlatform, settle
+from replay.controller.loop import ControlledPlatform, Loop
 from replay.controller.metrics import Metrics
 from replay.controller.pass_log import PassLog
 from replay.controller.service import WORKERS, serve
@@ -44,7 +44,7 @@ class Round:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     asked: Counter[str] = field(default_factory=Counter)
-    """Calls of the world."""
+    """Calls of the platform."""
     statements: Counter[str] = field(default_factory=Counter)
     """SELECT, INSERT, … to the store."""
 
@@ -65,28 +65,28 @@ def counted(statements: Counter[str]) -> Iterator[None]:
 def rounds(folder: Path, products: int, repeat: int, *, replaying: bool = False, journal: int = 0,
            answer_seconds: float = 0.0, workers: int = WORKERS) -> list[Round]:
     """Rounds over so many products after a first one; so many publications of each are in the journal before."""
-    world = SimulatedWorld(answer_seconds=answer_seconds)
-    store = Store(f"sqlite:///{folder / f'store-{products}.db'}", world.clock)
+    platform = SimulatedPlatform(answer_seconds=answer_seconds)
+    store = Store(f"sqlite:///{folder / f'store-{products}.db'}", platform.clock)
     names = [f"product_{n:03}" for n in range(products)]
-    settle(store, world, names, replaying=replaying, journal=journal or max(2, KEPT_PUBLICATIONS // products))
-    loop = Loop(cast(WorldLike, world), store, world.clock)
-    loop.watcher = Watchers(PassLog(), Metrics(world.clock))
+    settle(store, platform, names, replaying=replaying, journal=journal or max(2, KEPT_PUBLICATIONS // products))
+    loop = Loop(cast(ControlledPlatform, platform), store, platform.clock)
+    loop.watcher = Watchers(PassLog(), Metrics(platform.clock))
     try:
-        return [_round(loop, world, names, workers) for _ in range(repeat + 1)][1:]
+        return [_round(loop, platform, names, workers) for _ in range(repeat + 1)][1:]
     finally:
         store.close()
 
 
-def _round(loop: Loop, world: SimulatedWorld, names: list[str], workers: int) -> Round:
+def _round(loop: Loop, platform: SimulatedPlatform, names: list[str], workers: int) -> Round:
     """One round of the service, as `kappa controller` does it; it must have published every product."""
     found = Round()
-    world.tick()
+    platform.tick()
     with counted(found.statements):
         wall, cpu = time.perf_counter(), time.process_time()
         serve(loop, lambda: True, workers=workers, round_seconds=None)
         found.seconds, found.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-    found.asked, world.asked = world.asked, Counter()
-    behind = [name for name in names if world.behind(name)]
+    found.asked, platform.asked = platform.asked, Counter()
+    behind = [name for name in names if platform.behind(name)]
     assert not behind, f"not published: {', '.join(behind)}"
     return found
 

@@ -24,7 +24,7 @@ from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product import Product, load_product
 from local import stack
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.flink import resolved
 from replay.flink.submit import planner_env
 from replay.iceberg import lake, table_changes
@@ -89,8 +89,8 @@ class Runner:
     def __init__(self, settings: Settings, product: Product, parallelism: int, extra: dict[str, str],
                  timeout: float, until: datetime | None = None) -> None:
         self.settings, self.product, self.parallelism, self.timeout = settings, product, parallelism, timeout
-        self.world = World(settings)
-        table_changes.ensure(self.world.catalog, product)
+        self.platform = Platform(settings)
+        table_changes.ensure(self.platform.catalog, product)
         rest = settings.flink.rest.removeprefix("http://").split(":")
         self.flink = {
             "execution.target": "remote", "rest.address": rest[0], "rest.port": rest[1],
@@ -115,7 +115,7 @@ class Runner:
             return {"name": rung.name, "events": self.events, **self._raw(), "largest_state_mb": 0.0}
         with self._branch(rung) as branch:
             bindings = Bindings.model_validate(
-                self.world.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
+                self.platform.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
             settings = {**self.flink, "pipeline.name": f"bench {rung.name}", **rung.settings}
             job = build(rung, self.product, bindings, settings, self.ends)
             meter = Meter(self.pids)
@@ -136,7 +136,7 @@ class Runner:
 
     def _written(self, branch: str, rung: Rung) -> dict[str, dict[str, Any]]:
         """Per table what the job left behind, and what it takes DuckDB to read all of it, every column."""
-        catalog, name = self.world.catalog, self.product.name
+        catalog, name = self.platform.catalog, self.product.name
         tables = lake.load_tables(catalog, name, rung.outputs)
         heads = {table: snapshot for table in rung.outputs if (snapshot := tables[table].snapshot_by_name(branch))}
         found = {}
@@ -158,11 +158,11 @@ class Runner:
         if rung.sink != ICEBERG:
             yield name
             return
-        lake.create_branch(self.world.catalog, self.product, name)
+        lake.create_branch(self.platform.catalog, self.product, name)
         try:
             yield name
         finally:
-            lake.drop_branch(self.world.catalog, self.product, name)
+            lake.drop_branch(self.platform.catalog, self.product, name)
 
 
 if __name__ == "__main__":

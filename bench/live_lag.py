@@ -23,7 +23,7 @@ import numpy as np
 from bench.results import keep
 from jobs.product import Role
 from replay import offsets
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.kafka import log
 from replay.output import Output, print_rows
 from replay.settings import load_settings
@@ -86,11 +86,11 @@ def percentiles(values: Sequence[float]) -> dict[str, int]:
 def sampling(name: str) -> Iterator[Samples]:
     """Look again and again until the block ends."""
     settings = load_settings()
-    store, world, over = Store(settings.store), World(settings), threading.Event()
+    store, platform, over = Store(settings.store), Platform(settings), threading.Event()
     found = Samples()
     state = store.load(name)
     assert state.published, f"kappa deploy {name} first"
-    product = world.product(state.attempt(state.published.attempt_name), state)
+    product = platform.product(state.attempt(state.published.attempt_name), state)
     growing = [t for t, topic in product.topics.items() if topic.role is not Role.reference]
 
     def sample() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from replay.core.observed import ENDED
 from replay.errors import KappaError
-from replay.flink.rest import ENDED
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")

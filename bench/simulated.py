@@ -1,6 +1,6 @@
-"""A world without Kafka, Flink and Iceberg, for any number of products that run; it counts what it is asked.
+"""A platform without Kafka, Flink and Iceberg, for any number of products that run; it counts what it is asked.
 
-Each product has the world of the controller's unit tests, which behaves as the real one (`test_world_contract.py`).
+Each product has the platform of the controller's unit tests, which behaves as the real one (`test_platform_contract.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from replay.iceberg.commits import no_fence
 from replay.store.store import Store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit"))  # where the fakes of unit tests find each other
-from control_world import Clock, FakeWorld
+from control_platform import Clock, FakePlatform
 from fake_lake import FakeLake
 
 GROWING = {"flights": 4, "weather": 1}
@@ -65,7 +65,7 @@ def model(name: str) -> Product:
 
 
 @dataclass
-class SimulatedWorld:
+class SimulatedPlatform:
     """At each tick every job completes a checkpoint, and commits it in every table.
 
     All of them keep step with the log, but for those that replay.
@@ -74,29 +74,29 @@ class SimulatedWorld:
     clock: Clock = field(default_factory=Clock)
     models: dict[str, Product] = field(default_factory=dict)
     """Product → what the files of its folder say."""
-    worlds: dict[str, FakeWorld] = field(default_factory=dict)
-    """Product → all that it knows of the world."""
+    platforms: dict[str, FakePlatform] = field(default_factory=dict)
+    """Product → all that it knows of the platform."""
     asked: Counter[str] = field(default_factory=Counter)
     """What was asked or done from outside of this process, and how often."""
     answer_seconds: float = 0.0
     """What one answer takes, of which a call waits for as many as `ANSWERS` says."""
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, name: str) -> FakeWorld:
+    def add(self, name: str) -> FakePlatform:
         """A product, before its first release."""
         self.models[name] = model(name)
-        self.worlds[name] = FakeWorld(
+        self.platforms[name] = FakePlatform(
             self.clock, lake=FakeLake(newest=SNAPSHOT, tables=TABLES), speed=HISTORY, arriving=RECORDS,
             reference=REFERENCE, topic_ids={topic: topic for topic in (*GROWING, *REFERENCE)},
             ends_now={topic: dict.fromkeys(range(partitions), HISTORY) for topic, partitions in GROWING.items()})
-        return self.worlds[name]
+        return self.platforms[name]
 
     def __getattr__(self, call: str) -> Callable[..., Any]:
-        """A call of the world of the product that it is about."""
+        """A call of the platform of the product that it is about."""
         def ask(*about: Any) -> Any:
             if call not in HERE:
                 self._wait(call)
-            return getattr(self.worlds[_product(about)], call)(*about)
+            return getattr(self.platforms[_product(about)], call)(*about)
 
         return ask
 
@@ -111,20 +111,20 @@ class SimulatedWorld:
 
     def tick(self) -> None:
         self.clock.time += ROUND_SECONDS
-        for world in self.worlds.values():
-            tick(world)
+        for platform in self.platforms.values():
+            tick(platform)
 
     def behind(self, name: str) -> bool:
         """Whether readers of a product do not see the newest checkpoint of what is active."""
-        lake, active = self.worlds[name].lake, _attempt(name, State.active)
+        lake, active = self.platforms[name].lake, _attempt(name, State.active)
         return lake.main()[0] != {table: lake.refs[table, active.name] for table in TABLES}
 
 
-def tick(world: FakeWorld) -> None:
+def tick(platform: FakePlatform) -> None:
     """Producers move the clocks on, and every job completes a checkpoint."""
-    now = int(1000 * world.clock())
-    world.clocks_now = {topic: dict.fromkeys(partitions, now) for topic, partitions in world.ends_now.items()}
-    world.complete_checkpoint()
+    now = int(1000 * platform.clock())
+    platform.clocks_now = {topic: dict.fromkeys(partitions, now) for topic, partitions in platform.ends_now.items()}
+    platform.complete_checkpoint()
 
 
 def _product(about: Iterable[Any]) -> str:
@@ -142,8 +142,8 @@ def _product(about: Iterable[Any]) -> str:
 class Life:
     """What hours make of a product: a history, one release on standby, one active; perhaps one that replays."""
 
-    def __init__(self, world: SimulatedWorld, name: str) -> None:
-        self._world, self._model, self._name = world.add(name), world.models[name], name
+    def __init__(self, platform: SimulatedPlatform, name: str) -> None:
+        self._platform, self._model, self._name = platform.add(name), platform.models[name], name
         self._live: list[Attempt] = []
         self._published: list[Publication] = []
         self.submit(State.standby)
@@ -152,13 +152,13 @@ class Life:
     def submit(self, state: State) -> None:
         """The job of a release that will have come so far."""
         attempt = _attempt(self._name, state)
-        self._world.prepare(self._model, attempt, _release(attempt), no_fence)
-        self._world.submit(attempt, _release(attempt), no_fence)
+        self._platform.prepare(self._model, attempt, _release(attempt), no_fence)
+        self._platform.submit(attempt, _release(attempt), no_fence)
         self._live.append(attempt)
 
     def replay(self) -> None:
         """Another release, of which each checkpoint reads little."""
-        self._world.speed = REPLAYED
+        self._platform.speed = REPLAYED
         self.submit(State.replaying)
 
     def look(self) -> None:
@@ -166,17 +166,17 @@ class Life:
         self._live = [self._recorded(attempt) for attempt in self._live]
         active = next(a for a in self._live if a.state is State.active)
         assert active.tip is not None
-        intent = Publication(0, self._name, active.release, 1, active.tip.id, self._world.main_now,
-                             active.tip.snapshots, active.positions[-1].offsets, self._world.clock())
-        self._world.publish(self._model, intent.after, intent.before, no_fence)
+        intent = Publication(0, self._name, active.release, 1, active.tip.id, self._platform.main_now,
+                             active.tip.snapshots, active.positions[-1].offsets, self._platform.clock())
+        self._platform.publish(self._model, intent.after, intent.before, no_fence)
         self._published.append(intent)
 
     def _recorded(self, attempt: Attempt) -> Attempt:
-        reached = self._world.position(attempt, self._model)
+        reached = self._platform.position(attempt, self._model)
         assert reached is not None, f"{attempt.full_name} has no new checkpoint"
-        position = Position(reached.checkpoint, reached.covered, self._world.clock(), self._world.ends(self._model),
+        position = Position(reached.checkpoint, reached.covered, self._platform.clock(), self._platform.ends(self._model),
                             reached.read)
-        tip = Checkpoint(reached.checkpoint, {t: self._world.lake.refs[t, attempt.name] for t in TABLES})
+        tip = Checkpoint(reached.checkpoint, {t: self._platform.lake.refs[t, attempt.name] for t in TABLES})
         return replace(attempt, positions=(*attempt.positions, position)[-KEPT_POSITIONS:], tip=tip)
 
     def keep(self, store: Store, journal: int) -> None:
@@ -195,19 +195,19 @@ class Life:
     def _kept(self, attempt: Attempt) -> Attempt:
         """An attempt whose old snapshots have just been removed."""
         assert attempt.tip is not None
-        self._world.lake.expire(attempt.name, attempt.tip.id - COMMITS + 2, self._world.main_now.values())
-        return replace(attempt, expired_at=self._world.clock(), committed=True,
-                       log=self._world.log_identity(self._model, attempt, {}))
+        self._platform.lake.expire(attempt.name, attempt.tip.id - COMMITS + 2, self._platform.main_now.values())
+        return replace(attempt, expired_at=self._platform.clock(), committed=True,
+                       log=self._platform.log_identity(self._model, attempt, {}))
 
 
-def settle(store: Store, world: SimulatedWorld, names: Iterable[str], *, replaying: bool, journal: int) -> None:
-    """Products as they are after hours, in the world and in the store."""
-    lives = [Life(world, name) for name in names]
-    world.tick()
+def settle(store: Store, platform: SimulatedPlatform, names: Iterable[str], *, replaying: bool, journal: int) -> None:
+    """Products as they are after hours, in the platform and in the store."""
+    lives = [Life(platform, name) for name in names]
+    platform.tick()
     for life in lives if replaying else ():
         life.replay()
     for _ in range(max(COMMITS, journal) + 1):
-        world.tick()
+        platform.tick()
         for life in lives:
             life.look()
     for life in lives:

@@ -208,7 +208,7 @@ def referenced(options: Mapping[str, str | SecretStr], folder: Path, section: st
 def reference(value: SecretStr, folder: Path, name: str) -> str:
     """Where a job finds a secret: at its own ${file:PATH} or ${env:NAME}, which this process need not be able to read.
 
-    Else `${directory:FOLDER:FILE}`, once that file has it, for its owner's eyes.
+    Else `${directory:FOLDER:FILE}`, once that file has it, for its owner's platform.
     """
     if isinstance(value, Reference) and value.is_whole:
         return value.template

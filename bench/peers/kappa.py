@@ -32,7 +32,7 @@ class Checked(Runner):
         with super()._branch(rung) as branch:
             yield branch
             if rung.sink == ICEBERG:
-                table = self.world.catalog.load_table((self.product.name, TABLE))
+                table = self.platform.catalog.load_table((self.product.name, TABLE))
                 self.written = table.scan().use_ref(branch).to_arrow()
 
 

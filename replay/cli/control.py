@@ -13,10 +13,10 @@ from replay.cli.progress import long_step
 from replay.controller import intents
 from replay.controller.deploy import refuse_blocked
 from replay.controller.intents import Intent
-from replay.controller.loop import Loop, Patience
+from replay.controller.loop import Loop, WaitForLease
 from replay.controller.pass_log import without_numbers
+from replay.controller.platform import Platform
 from replay.controller.watching import Watcher
-from replay.controller.world import World
 from replay.core.model import Attempt, ProductState
 from replay.core.steps import Step, Wait
 from replay.errors import RetryableError
@@ -57,8 +57,8 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
     """Save the intent, and pass over the product until it is carried out; the controller would do so without us."""
     settings = load_settings()
     store = Store(settings.store)
-    world = World(settings)
-    loop = Loop(world, store)
+    platform = Platform(settings)
+    loop = Loop(platform, store)
     begun = time.monotonic()
 
     def say(text: str) -> None:
@@ -66,7 +66,7 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
             out.print(text, markup=False, soft_wrap=False)
 
     loop.watcher = told = Telling(say)
-    world.tell = told.part
+    platform.tell = told.part
     if dry_run:
         before = store.load(name)
         intent = wish(before)
@@ -117,7 +117,7 @@ def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent],
            sleep: Callable[[float], None] = time.sleep) -> tuple[ProductState, Intent]:
     """Save what is wanted, once no publication is half done: before that nobody can say what readers see."""
     for _ in range(MOST_TRIES):
-        with Patience(loop, name) as lease:
+        with WaitForLease(loop, name) as lease:
             before = loop.store.load(name)
             if not before.unfinished:
                 intent = wish(before)

@@ -14,9 +14,9 @@ from replay.controller.health import Health
 from replay.controller.loop import Loop
 from replay.controller.metrics import Metrics
 from replay.controller.pass_log import PassLog
+from replay.controller.platform import Platform
 from replay.controller.service import serve
 from replay.controller.watching import Watchers
-from replay.controller.world import World
 from replay.errors import KappaError, RetryableError
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
@@ -64,10 +64,10 @@ class Controller:
         try:
             self._listen()
             if store := self._open_store():
-                with closing(World(self._settings)) as world:
-                    world.tell = self._health.part
+                with closing(Platform(self._settings)) as platform:
+                    platform.tell = self._health.part
                     limits = self._settings.controller
-                    self._serve(Loop(world, store, step_seconds=limits.step_seconds, checks=limits.checks))
+                    self._serve(Loop(platform, store, step_seconds=limits.step_seconds, checks=limits.checks))
         finally:
             if self._endpoint:
                 self._endpoint.close()

@@ -13,8 +13,8 @@ from replay import offsets
 from replay.cli.progress import Display, Meter, Progress, display, live_lag, long_step, measure
 from replay.controller import deploy as deploying
 from replay.controller.loop import Loop
+from replay.controller.platform import Platform
 from replay.controller.watching import Pass, Watcher, Watchers
-from replay.controller.world import World
 from replay.core.model import Attempt, ProductState, Publication, State
 from replay.core.observed import FlinkDownError
 from replay.core.steps import Step
@@ -31,13 +31,13 @@ POLL_SECONDS = 1.0
 def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
     """Begin or pick up; with `wait`, follow to the end and show what readers see."""
     settings = load_settings()
-    world, store = World(settings), Store(settings.store)
-    loop = Loop(world, store)
-    work = deploying.Deploy(settings, world, loop)
+    platform, store = Platform(settings), Store(settings.store)
+    loop = Loop(platform, store)
+    work = deploying.Deploy(settings, platform, loop)
     try:
         with display(output) as shown:
             todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
-            follow = Follow(loop, world, target, shown)
+            follow = Follow(loop, platform, target, shown)
             done = follow.until(todo.attempt, lambda a, s: deploying.finished(a, s, target)) if wait else todo.attempt
     except KeyboardInterrupt:
         source = f" --from {request.source}" if request.source else ""
@@ -56,17 +56,17 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
 class Follow(Watcher):
     """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
 
-    def __init__(self, loop: Loop, world: World, target: Offsets, shown: Display,
+    def __init__(self, loop: Loop, platform: Platform, target: Offsets, shown: Display,
                  sleep: Callable[[float], None] = time.sleep, *, moving: bool = True) -> None:
         """`moving`: progress is told towards the log's end as it is now; else towards the target."""
-        self._loop, self._world, self._ends, self._shown, self._sleep = loop, world, target, shown, sleep
+        self._loop, self._platform, self._ends, self._shown, self._sleep = loop, platform, target, shown, sleep
         self._moving = moving
         self._meter = Meter()
         self._last: Progress | None = None
         self._step = ""
-        self._before = loop.watcher, world.tell
+        self._before = loop.watcher, platform.tell
         loop.watcher = Watchers(loop.watcher, self)
-        world.tell = self._part
+        platform.tell = self._part
 
     def until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
         """The attempt as it is then, or the one that took its place; KappaError, of `finished`, when it never will.
@@ -76,7 +76,7 @@ class Follow(Watcher):
         try:
             return self._until(attempt, finished)
         finally:
-            self._loop.watcher, self._world.tell = self._before
+            self._loop.watcher, self._platform.tell = self._before
 
     def _until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
         state = self._loop.store.load(attempt.product)
@@ -143,7 +143,7 @@ class Follow(Watcher):
 
     def _positions(self, attempt: Attempt) -> Offsets:
         try:
-            return self._world.read_positions(attempt) if attempt.confirmed else {}
+            return self._platform.read_positions(attempt) if attempt.confirmed else {}
         except FlinkDownError:
             return {}
 
@@ -198,7 +198,7 @@ def found_fault(shown: Attempt) -> KappaError | None:
 def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
     published = state.published
     assert published is not None
-    product = World(settings).product(attempt, state)
+    product = Platform(settings).product(attempt, state)
     rows = [{"table": table, "rows": _count(settings, product.name, table, published)} for table in product.outputs]
     if output is Output.json:
         print_json({"product": product.name, "attempt": attempt.name, "checkpoint": published.checkpoint,

@@ -16,7 +16,7 @@ from replay.compare.changes import Change, DiffReport, Row, TableDiff, plain
 from replay.compare.diff import Side
 from replay.compare.matching import BEYOND, OPEN
 from replay.controller.intents import resolve
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, Checkpoint, ProductState
 from replay.errors import RefusedError, RetryableError, not_deployed
 from replay.output import Output, out, print_json, print_rows
@@ -24,8 +24,8 @@ from replay.settings import load_settings
 from replay.store.store import Store
 
 
-class Eyes(Protocol):
-    """What is asked of the world."""
+class PlatformReader(Protocol):
+    """What is asked of the platform."""
 
     def product(self, attempt: Attempt, state: ProductState) -> Product: ...
 
@@ -43,7 +43,7 @@ class Chosen:
 def diff(name: str, old: str | None, new: str | None, samples: int, output: Output, exit_code: bool) -> None:
     """Print what one attempt has and another has not; with `exit_code`, exit code 1 if that is anything."""
     settings = load_settings()
-    one, other = choose(World(settings), Store(settings.store).load(name), old, new)
+    one, other = choose(Platform(settings), Store(settings.store).load(name), old, new)
     report = differing.diff(settings, one.side, other.side, samples=samples)
     if output is Output.json:
         print_json({"old_checkpoint": one.checkpoint, "new_checkpoint": other.checkpoint, **report.as_dict()})
@@ -55,7 +55,7 @@ def diff(name: str, old: str | None, new: str | None, samples: int, output: Outp
         raise typer.Exit(1)
 
 
-def choose(eyes: Eyes, state: ProductState, old: str | None, new: str | None) -> tuple[Chosen, Chosen]:
+def choose(platform: PlatformReader, state: ProductState, old: str | None, new: str | None) -> tuple[Chosen, Chosen]:
     """Both sides: by default what readers see, and the candidate, or else the newest other attempt whose job runs.
 
     An attempt that readers see is taken as they see it, another at its newest checkpoint whose position is known.
@@ -70,14 +70,14 @@ def choose(eyes: Eyes, state: ProductState, old: str | None, new: str | None) ->
         raise RefusedError(f"there is nothing to compare {state.product} {one.name} with",
                            expected="a candidate, or --new with another attempt", found="none" if not new else one.name,
                            next=f"kappa attempts {state.product}")
-    return _chosen(eyes, state, one), _chosen(eyes, state, other)
+    return _chosen(platform, state, one), _chosen(platform, state, other)
 
 
-def _chosen(eyes: Eyes, state: ProductState, attempt: Attempt) -> Chosen:
-    product, shown = eyes.product(attempt, state), state.published
+def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> Chosen:
+    product, shown = platform.product(attempt, state), state.published
     if shown and shown.attempt_name == attempt.name:
         return Chosen(Side(attempt.name, product, shown.after, shown.covered), shown.checkpoint)
-    for checkpoint in eyes.publishable(product, attempt):
+    for checkpoint in platform.publishable(product, attempt):
         if position := attempt.position_of(checkpoint.id):
             return Chosen(Side(attempt.name, product, checkpoint.snapshots, position.offsets), checkpoint.id)
     if attempt.ended:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from replay.controller.decide import decide, moved_by_somebody
 from replay.controller.observe import observe
+from replay.controller.platform import Platform
 from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
-from replay.controller.world import World
 from replay.core.model import CANDIDATE, Attempt, ProductState
 from replay.core.observed import FlinkDownError
 from replay.core.steps import Blocked
@@ -32,7 +32,7 @@ class Look:
 
     def __init__(self, name: str | None) -> None:
         self._name = name
-        self._opened: tuple[World, Store] | None = None
+        self._opened: tuple[Platform, Store] | None = None
 
     def __call__(self) -> View:
         """How they stand now; nothing before the first `kappa up`."""
@@ -40,53 +40,53 @@ class Look:
             if not self._name and not (kappa_home() / "config.yaml").exists():
                 return View([], Group(), {})
             settings = load_settings()
-            self._opened = World(settings), Store(settings.store)
-        world, store = self._opened
+            self._opened = Platform(settings), Store(settings.store)
+        platform, store = self._opened
         if self._name and self._name not in store.products():
             raise ConfigError(f"there is no product '{self._name}' yet",
                               expected=", ".join(store.products()) or "a product that was deployed", found=self._name,
                               next=f"kappa deploy {self._name}")
-        return view([look(world, store, product) for product in ([self._name] if self._name else store.products())])
+        return view([look(platform, store, product) for product in ([self._name] if self._name else store.products())])
 
 
-def look(world: World, store: Store, product: str) -> ProductStatus:
-    """One product. When the world does not answer, what is remembered, and why."""
+def look(platform: Platform, store: Store, product: str) -> ProductStatus:
+    """One product. When the platform does not answer, what is remembered, and why."""
     state = store.load(product)
     events, now = tuple(store.events(product)), store.now()
     try:
-        sight = _sight(world, state, now)
+        sight = _sight(platform, state, now)
         if isinstance(sight.step, Blocked) and store.load(product) != state:  # the controller moved main meanwhile
-            return look(world, store, product)
-        return status(state, events, sight, now, at_once=_at_once(world))
+            return look(platform, store, product)
+        return status(state, events, sight, now, at_once=_at_once(platform))
     except KappaError as e:
-        at_once = _at_once(world) if isinstance(e, FlinkDownError) else None  # else it may be what does not answer
+        at_once = _at_once(platform) if isinstance(e, FlinkDownError) else None  # else it may be what does not answer
         return status(state, events, None, now, f"{e.message}: this is what is remembered", at_once)
 
 
-def _sight(world: World, state: ProductState, now: float) -> Sight:
+def _sight(platform: Platform, state: ProductState, now: float) -> Sight:
     if state.live:
-        _knock(world, state.live)
-    seen = observe(world, state, now)
-    read = {a.name: _read(world, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
+        _knock(platform, state.live)
+    seen = observe(platform, state, now)
+    read = {a.name: _read(platform, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
-    unreadable = world.open_transactions(world.product(state.live[-1], state)) if state.live else {}
+    unreadable = platform.open_transactions(platform.product(state.live[-1], state)) if state.live else {}
     return Sight(seen, moved or decide(state, seen, now), read, unreadable)
 
 
-def _at_once(world: World) -> bool | None:
+def _at_once(platform: Platform) -> bool | None:
     try:
-        return lake.reads_at_once(world.catalog)
+        return lake.reads_at_once(platform.catalog)
     except KappaError:
         return None
 
 
-def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
+def _knock(platform: Platform, attempts: tuple[Attempt, ...]) -> None:
     """FlinkDownError when no cluster answers: the log would then most likely be waited for in vain, and for long."""
     error: FlinkDownError | None = None
     for attempt in attempts:
         try:
-            world.job(attempt)
+            platform.job(attempt)
             return
         except FlinkDownError as e:
             error = e
@@ -94,9 +94,9 @@ def _knock(world: World, attempts: tuple[Attempt, ...]) -> None:
         raise error
 
 
-def _read(world: World, attempt: Attempt) -> Offsets:
+def _read(platform: Platform, attempt: Attempt) -> Offsets:
     try:
-        return world.read_positions(attempt)
+        return platform.read_positions(attempt)
     except FlinkDownError:
         return {}
 

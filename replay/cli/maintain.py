@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Collection
 
-from replay.controller.world import World, fetch_bindings
+from replay.controller.platform import Platform, fetch_bindings
 from replay.core.model import Attempt
 from replay.errors import KappaError, RetryableError, not_deployed
 from replay.flink.rest import Flink
@@ -28,21 +28,21 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
     What was done is read from the tables, not from what the job says: Iceberg's maintenance only logs what went wrong.
     """
     settings, target = load_settings(), maintenance.size_in_bytes(target_file_size)
-    world = World(settings)
+    platform = Platform(settings)
     state = Store(settings.store).load(name)
     attempt = state.active
     if attempt is None:
         raise not_deployed(name, found="no attempt that readers see")
-    outputs = world.product(attempt, state).outputs
+    outputs = platform.product(attempt, state).outputs
     begun = time.monotonic()
-    was = lake.load_tables(world.catalog, name, outputs)
+    was = lake.load_tables(platform.catalog, name, outputs)
     before = maintenance.sizes(was, attempt.name)
     small = {table: maintenance.too_small(sizes, target) for table, sizes in before.items()}
     wanted = [table for table, files in small.items() if files]
     said = ""
     if wanted and not dry_run:
         said = run(settings, attempt, wanted, target)
-    now = lake.load_tables(world.catalog, name, before)
+    now = lake.load_tables(platform.catalog, name, before)
     after = maintenance.sizes(now, attempt.name)
     compacted = [Compacted(t, before[t], after.get(t, {}), small[t], maintenance.written(was[t], now[t], attempt.name))
                  for t in before]

@@ -14,9 +14,9 @@ from rich.text import Text
 from replay.checks import gate
 from replay.cli import resolve as run_resolve
 from replay.cli.look import look as look_at
+from replay.controller.platform import Platform
 from replay.controller.preflight import advice, refuse_breaking, size
 from replay.controller.review import Review, review
-from replay.controller.world import World
 from replay.core.model import ProductState
 from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RefusedError
@@ -55,7 +55,7 @@ class Where:
 def plan(name: str, source: Path | None, output: Output) -> None:
     """Print what deploying a folder would do; RefusedError when it would be refused. Changes nothing."""
     settings = load_settings()
-    world, store = World(settings), Store(settings.store)
+    platform, store = Platform(settings), Store(settings.store)
     state = store.load(name)
     product = read_product(find_folder(name, source))
     if product.name != name:
@@ -63,12 +63,12 @@ def plan(name: str, source: Path | None, output: Output) -> None:
                           next=f"kappa plan {product.name} --from {product.folder}")
     product = run_resolve.resolve(settings, product)
     gate.validate(product)
-    reviewed = review(settings, world, product, state)
-    where = look(world, reviewed, own=world.clusters is not None and bool(store.on_session_cluster()))
+    reviewed = review(settings, platform, product, state)
+    where = look(platform, reviewed, own=platform.clusters is not None and bool(store.on_session_cluster()))
     follow = next_command(reviewed, state, source)
-    told = advice(world, product, state)
+    told = advice(platform, product, state)
     compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
-    stopped = look_at(world, store, name).stopped if state.live else ""
+    stopped = look_at(platform, store, name).stopped if state.live else ""
     if output is Output.json:
         _print_json(reviewed, where, compared, told, follow, stopped)
         return
@@ -165,15 +165,15 @@ def _print_json(reviewed: Review, where: Where, compared: list[Comparison], told
     print_json(document)
 
 
-def look(world: World, reviewed: Review, *, own: bool) -> Where:
+def look(platform: Platform, reviewed: Review, *, own: bool) -> Where:
     """What Flink has; the rest of a plan needs no Flink, so one that does not answer is left out."""
     wanted = reviewed.product.settings.parallelism
     try:
         if not own:
-            return Where(wanted, world.slots().free)
-        rest = (reviewed.shown.attempt.rest if reviewed.shown else "") or world.settings.flink.rest
+            return Where(wanted, platform.slots().free)
+        rest = (reviewed.shown.attempt.rest if reviewed.shown else "") or platform.settings.flink.rest
         here = urlsplit(rest).hostname in ("127.0.0.1", "localhost")
-        return Where(wanted, None, True, world.memory(rest), _free_memory() if here else None)
+        return Where(wanted, None, True, platform.memory(rest), _free_memory() if here else None)
     except FlinkDownError:
         return Where(wanted, None, own)
 

@@ -12,8 +12,8 @@ import typer
 from replay.controller import removal
 from replay.controller.act import perform
 from replay.controller.deploy import refuse_blocked
-from replay.controller.loop import LEASE_SECONDS, Loop, Patience, heartbeat
-from replay.controller.world import World
+from replay.controller.loop import LEASE_SECONDS, Loop, WaitForLease, heartbeat
+from replay.controller.platform import Platform
 from replay.core.model import ProductState
 from replay.core.steps import Blocked, Clean
 from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
@@ -29,9 +29,9 @@ RETRY_SECONDS = 90.0
 def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output: Output) -> None:
     """Ask for the name, then end the product for good."""
     settings = load_settings()
-    world, store = World(settings), Store(settings.store)
-    loop = Loop(world, store)
-    found = removal.remains(settings, world.catalog, store.load(name))
+    platform, store = Platform(settings), Store(settings.store)
+    loop = Loop(platform, store)
+    found = removal.remains(settings, platform.catalog, store.load(name))
     if found.nothing:
         raise RefusedError(f"there is no product '{name}'", expected=", ".join(store.products()) or "a product",
                            found="nothing of that name", next="kappa status")
@@ -79,14 +79,14 @@ def carry_out(loop: Loop, name: str, *, keep_tables: bool, by: str = "",
     """Until nothing is left. The controller ends jobs too, if it runs; what remains then is only done here."""
     patience = _Patience()
     while True:
-        with Patience(loop, name) as lease:
+        with WaitForLease(loop, name) as lease:
             state = _ended(loop, lease, name, keep_tables=keep_tables, by=by or getpass.getuser())
             if removal.is_stopped(state, keep_tables=keep_tables):
                 with heartbeat(lambda: loop.store.renew(lease, LEASE_SECONDS), loop.step_seconds), patience.trying():
                     if keep_tables and (shown := removal.last_branch(state)):
                         perform(loop.context(lease, state), Clean(shown))
                         state = loop.store.held(lease)
-                    loop.world.remove(state, keep_tables, lambda: loop.store.renew(lease, LEASE_SECONDS))
+                    loop.platform.remove(state, keep_tables, lambda: loop.store.renew(lease, LEASE_SECONDS))
                     loop.store.remove(lease)
                     return
         done = loop.run_once(name)

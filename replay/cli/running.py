@@ -22,8 +22,8 @@ from replay.audit.advice import advice, faults
 from replay.checks import gate
 from replay.cli import resolve as run_resolve
 from replay.cli.look import look
+from replay.controller.platform import Platform, write_bindings
 from replay.controller.preflight import preflight_log
-from replay.controller.world import World, write_bindings
 from replay.core.model import ProductState, group_prefix
 from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
 from replay.flink import resolved
@@ -123,16 +123,16 @@ def prepare(name: str, branch: str, source: Path | None, parallelism: int | None
         raise RefusedError(f"a job never writes '{branch}'", expected="a new branch", found=branch,
                            next=f"kappa prepare {name} --branch byhand")
     settings = load_settings()
-    world = World(settings)
+    platform = Platform(settings)
     product = read_product(find_folder(name, source))
     preflight_log(settings, product)
     product = run_resolve.resolve(settings, product)
     built = build(settings, product)
-    table_changes.ensure(world.catalog, product)
-    lake.create_branch(world.catalog, product, branch)
+    table_changes.ensure(platform.catalog, product)
+    lake.create_branch(platform.catalog, product, branch)
     file = bindings_file(settings, product.name, branch)
     group, parallelism = group_prefix(product.name) + branch, parallelism or product.settings.parallelism
-    write_bindings(file, world.bindings(product, branch, group, world.reference_ends(product), parallelism))
+    write_bindings(file, platform.bindings(product, branch, group, platform.reference_ends(product), parallelism))
     submission = Submission(uuid.uuid4().hex, f"{product.name}-{branch}", built.folder, file,
                             launch=launch.of_release(built.folder))
     command, env = submit_command(settings, submission), submit_env(settings)
@@ -215,10 +215,10 @@ def audit(name: str, output: Output) -> None:
     published = state.published
     if published is None:
         raise not_deployed(name)
-    world = World(settings)
-    product = world.product(state.attempt(published.attempt_name), state)
+    platform = Platform(settings)
+    product = platform.product(state.attempt(published.attempt_name), state)
     report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
-    stopped = look(world, store, name).stopped
+    stopped = look(platform, store, name).stopped
     if output is Output.json:
         print_json({"attempt": published.attempt_name, "checkpoint": published.checkpoint, **report.as_dict(),
                     "publishing_stopped": stopped})

@@ -17,9 +17,9 @@ from replay.cli.deploy import Follow
 from replay.cli.progress import Display, display
 from replay.controller import intents, preflight, verify
 from replay.controller.compare import compare
-from replay.controller.loop import Loop, Patience
+from replay.controller.loop import Loop, WaitForLease
+from replay.controller.platform import Platform
 from replay.controller.verify import Plan, Terms, Verdict
-from replay.controller.world import World
 from replay.core.model import Attempt, State
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.offsets import Offsets
@@ -31,8 +31,8 @@ from replay.store.store import Store
 def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> None:
     """Replay, compare, clean up; KappaError when a row differs."""
     settings = load_settings()
-    world = World(settings)
-    work = Verification(settings, world, Loop(world, Store(settings.store)))
+    platform = Platform(settings)
+    work = Verification(settings, platform, Loop(platform, Store(settings.store)))
     if dry_run:
         todo = work.plan(name, parallelism)
         if output is Output.json:
@@ -58,17 +58,17 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
 class Verification:
     """One `kappa verify`, in steps."""
 
-    def __init__(self, settings: Settings, world: World, loop: Loop,
+    def __init__(self, settings: Settings, platform: Platform, loop: Loop,
                  sleep: Callable[[float], None] = time.sleep) -> None:
-        self.settings, self.world, self.loop, self.sleep = settings, world, loop, sleep
+        self.settings, self.platform, self.loop, self.sleep = settings, platform, loop, sleep
         self.store = loop.store
 
     def plan(self, name: str, parallelism: int | None) -> Plan:
         """What it would do."""
         state = self.store.load(name)
-        own = self.world.clusters is not None and bool(self.store.on_session_cluster())
+        own = self.platform.clusters is not None and bool(self.store.on_session_cluster())
         todo = verify.plan(state, Terms(parallelism, own_cluster=own), self.loop.now(), uuid.uuid4().hex)
-        product = self.world.product(todo.shown, state)
+        product = self.platform.product(todo.shown, state)
         if not todo.new:
             return todo
         deadline = self.loop.now() + seconds(product.settings.deadline)
@@ -79,10 +79,10 @@ class Verification:
         is kept when the same command may succeed later."""
         shadow, target = self._begin(name, parallelism, shown)
         try:
-            follow = Follow(self.loop, self.world, target, shown, self.sleep, moving=False)
+            follow = Follow(self.loop, self.platform, target, shown, self.sleep, moving=False)
             follow.until(shadow, verify.comparable(target))
             shown.say(f"comparing {shadow.name} with what readers see")
-            verdict = compare(self.settings, self.world, self.store.load(name), shadow.name)
+            verdict = compare(self.settings, self.platform, self.store.load(name), shadow.name)
         except (RetryableError, OutcomeUnknownError):
             raise
         except KappaError as e:
@@ -90,7 +90,7 @@ class Verification:
             raise
         if not verdict.rows and (error := verdict.error()):
             raise error
-        with Patience(self.loop, name) as lease:
+        with WaitForLease(self.loop, name) as lease:
             stopped = verdict.stopped
             now = self.store.load(name).attempt(shadow.name)
             self.store.note(lease, verdict.event(self.loop.now()),
@@ -111,9 +111,9 @@ class Verification:
         first = self.plan(name, parallelism)
         if first.new:
             state = self.store.load(name)
-            product = self.world.product(first.shown, state)
-            preflight.refuse_replay(self.settings, self.world, product, first.shadow, state)
-        with Patience(self.loop, name) as lease:
+            product = self.platform.product(first.shown, state)
+            preflight.refuse_replay(self.settings, self.platform, product, first.shadow, state)
+        with WaitForLease(self.loop, name) as lease:
             todo = self.plan(name, parallelism)
             published = self.store.load(name).published
             assert published is not None
@@ -123,7 +123,7 @@ class Verification:
         return todo.shadow, published.covered
 
     def _stop(self, shadow: Attempt, why: str) -> None:
-        with Patience(self.loop, shadow.product) as lease:
+        with WaitForLease(self.loop, shadow.product) as lease:
             now = self.store.load(shadow.product).attempt(shadow.name)
             if not (now.stop or now.ended):
                 self.store.save(lease, replace(now, stop=State.aborted, error=why))

@@ -31,8 +31,8 @@ from replay.offsets import Offsets
 from replay.store.store import Lease, StaleLeaseError, Store
 
 
-class Hands(Protocol):
-    """What acting needs of the world. Every method may be called again with the same arguments."""
+class PlatformWriter(Protocol):
+    """What acting needs of the platform. Every method may be called again with the same arguments."""
 
     def product(self, attempt: Attempt, state: ProductState) -> Product: ...
 
@@ -105,7 +105,7 @@ class Hands(Protocol):
 class Context:
     """What acting on one product needs, for as long as the lease holds."""
 
-    hands: Hands
+    platform: PlatformWriter
     store: Store
     lease: Lease
     state: ProductState
@@ -155,25 +155,25 @@ def perform(c: Context, what: step.Step) -> None:
             c.save(replace(attempt, stop=state, error=error, promote=None))
         case step.Cancel(attempt, job_ids):
             for job_id in job_ids:
-                c.hands.cancel(attempt, job_id)
+                c.platform.cancel(attempt, job_id)
         case step.End(attempt):
             assert attempt.stop is not None
             for job_id in attempt.on_session:  # does not go with its cluster, and may have been taken for lost
-                c.hands.cancel(attempt, job_id)
+                c.platform.cancel(attempt, job_id)
             if attempt.cluster:
-                c.hands.stop_cluster(attempt)
+                c.platform.stop_cluster(attempt)
             c.save(replace(attempt, state=attempt.stop))
         case step.Clean(attempt):
             _clean(c, attempt)
         case step.Reclean(attempt):
             c.save(replace(attempt, cleaned=False))
         case step.Expire(attempt):
-            product = c.hands.product(attempt, c.state)
-            c.hands.expire(product, attempt, c.state)
-            log = c.hands.log_identity(product, attempt, attempt.positions[-1].offsets if attempt.positions else {})
+            product = c.platform.product(attempt, c.state)
+            c.platform.expire(product, attempt, c.state)
+            log = c.platform.log_identity(product, attempt, attempt.positions[-1].offsets if attempt.positions else {})
             c.save(replace(attempt, expired_at=c.now(), log=log))
-        case step.Favour(attempt):
-            c.hands.give_priority(attempt)
+        case step.Prioritize(attempt):
+            c.platform.give_priority(attempt)
             c.save(replace(attempt, favoured=True))
         case step.Record():
             c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
@@ -199,7 +199,7 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Compare(attempt):
             attempt = replace(attempt, comparing_at=c.now())
             c.save(attempt)
-            c.hands.compare(attempt)
+            c.platform.compare(attempt)
         case step.NoteComparing(attempt):
             c.save(replace(attempt, comparing_at=c.now()))
         case step.Conclude(attempt, finding):
@@ -230,7 +230,7 @@ def new_attempt(state: ProductState, release: int, parallelism: int, now: float,
 
 def _start_cluster(c: Context, attempt: Attempt) -> None:
     try:
-        started = c.hands.start_cluster(attempt, c.state.release(attempt.release))
+        started = c.platform.start_cluster(attempt, c.state.release(attempt.release))
     except RefusedError as e:
         if attempt.state in CANDIDATE:
             c.save(_refused(attempt, e))
@@ -241,7 +241,7 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
         c.keepalive()
     except StaleLeaseError:
         if c.store.load(attempt.product).attempt(attempt.name).ended:
-            c.hands.stop_cluster(attempt)  # nobody else will: it was over before the cluster had started
+            c.platform.stop_cluster(attempt)  # nobody else will: it was over before the cluster had started
         raise
     now = replace(attempt, rest=started.rest, own_jars=started.own_jars, favoured=False, refused="")
     if now != attempt:
@@ -281,12 +281,12 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
     assert position is not None, "examined although nobody knows what it covers"
     published = c.state.published
     other = published if published and published.attempt_name != attempt.name else None
-    tables = Tables(c.hands.product(attempt, c.state), checkpoint.snapshots, position.offsets)
-    checks = c.hands.checks(tables, _tables(c, other) if other else None)
+    tables = Tables(c.platform.product(attempt, c.state), checkpoint.snapshots, position.offsets)
+    checks = c.platform.checks(tables, _tables(c, other) if other else None)
     checked = replace(attempt, checks=checks, recheck=False)
     if not checked.found_fault:
         state = State.audited if attempt.state is State.caught_up else attempt.state
-        log = c.hands.log_identity(tables.product, attempt, position.offsets)
+        log = c.platform.log_identity(tables.product, attempt, position.offsets)
         c.save(replace(checked, state=state, audited_checkpoint=checkpoint.id, log=log))
         return
     error = f"checks failed: {checked.found_fault}"
@@ -296,7 +296,7 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
 
 def _recheck(c: Context, attempt: Attempt, published: Publication) -> None:
     """Readers keep what they see, whatever is found: it is no worse than before somebody asked."""
-    checked = replace(attempt, checks=c.hands.checks(_tables(c, published), None), recheck=False,
+    checked = replace(attempt, checks=c.platform.checks(_tables(c, published), None), recheck=False,
                       audited_checkpoint=published.checkpoint)
     release = f"the checks of r{attempt.metadata or attempt.release} on checkpoint {published.checkpoint}, as published"
     if checked.found_fault:
@@ -308,18 +308,18 @@ def _recheck(c: Context, attempt: Attempt, published: Publication) -> None:
 def _tables(c: Context, published: Publication) -> Tables:
     """What readers see."""
     attempt = c.state.attempt(published.attempt_name)
-    return Tables(c.hands.product(attempt, c.state), published.after, published.covered)
+    return Tables(c.platform.product(attempt, c.state), published.after, published.covered)
 
 
 def _verify(c: Context, shown: Attempt) -> None:
     """Record the shadow; one that there is no room for ends at once, and says why in the history."""
-    product = c.hands.product(shown, c.state)
-    own = c.hands.isolates() and bool(c.store.on_session_cluster())
+    product = c.platform.product(shown, c.state)
+    own = c.platform.isolates() and bool(c.store.on_session_cluster())
     shadow = new_attempt(c.state, shown.release, shown.parallelism, c.now(), c.new_job_id(), own_cluster=own,
                          shadow=True, scheduled=True, deadline=c.now() + seconds(product.settings.deadline),
                          metadata=shown.metadata)
     try:
-        c.hands.refuse_replay(product, shadow, c.state)
+        c.platform.refuse_replay(product, shadow, c.state)
     except RefusedError as e:
         shadow = _refused(shadow, e)
     c.save(shadow)
@@ -338,37 +338,37 @@ def _clean(c: Context, attempt: Attempt) -> None:
     When it did not come to its end more may have to go by now: a last commit of its job, or what somebody else's ref
     held until then. RetryableError while a job of it runs: its submission came when nobody waited for it any more.
     """
-    if late := c.hands.not_ended(attempt):
+    if late := c.platform.not_ended(attempt):
         for job_id in late:
-            c.hands.cancel(attempt, job_id)
+            c.platform.cancel(attempt, job_id)
         raise RetryableError(f"{attempt.name} is not cleaned yet", expected="no job that writes to its branch",
                              found=f"{', '.join(late)}, cancelled now", next="kappa status")
     if attempt.cluster:
-        c.hands.stop_cluster(attempt)  # which may have been started by somebody who was overtaken
-    product = c.hands.product(attempt, c.state)
-    listed = tuple(sorted({*(attempt.garbage or ()), *c.hands.garbage(product, attempt)}))
+        c.platform.stop_cluster(attempt)  # which may have been started by somebody who was overtaken
+    product = c.platform.product(attempt, c.state)
+    listed = tuple(sorted({*(attempt.garbage or ()), *c.platform.garbage(product, attempt)}))
     if listed != attempt.garbage:
         attempt = replace(attempt, garbage=listed)
         c.save(attempt)
-    c.hands.clean(product, attempt, c.state, listed, c.keepalive)
+    c.platform.clean(product, attempt, c.state, listed, c.keepalive)
     c.save(replace(attempt, cleaned=True, garbage=()))
 
 
 def _submit(c: Context, attempt: Attempt) -> None:
     release, before = c.state.release(attempt.release), attempt
-    if attempt.may_move and (differs := c.hands.other_jars(attempt, release)):
+    if attempt.may_move and (differs := c.platform.other_jars(attempt, release)):
         c.note(Reason.own_cluster, differs, replace(
             attempt, cluster=attempt.full_name, rest="", on_session=attempt.job_ids[:-1]))
         return
     try:
-        product = c.hands.product(attempt, c.state)
-        c.hands.prepare(product, attempt, release, c.keepalive)
-        attempt = replace(attempt, submitted_at=c.now(), log=attempt.log or c.hands.log_identity(product, attempt, {}))
-        if differs := c.hands.other_runtime(product, attempt, release):
+        product = c.platform.product(attempt, c.state)
+        c.platform.prepare(product, attempt, release, c.keepalive)
+        attempt = replace(attempt, submitted_at=c.now(), log=attempt.log or c.platform.log_identity(product, attempt, {}))
+        if differs := c.platform.other_runtime(product, attempt, release):
             c.note(Reason.other_runtime, differs, attempt)
         else:
             c.save(attempt)
-        c.hands.submit(attempt, release, c.keepalive)
+        c.platform.submit(attempt, release, c.keepalive)
     except RefusedError as e:
         if attempt.state in CANDIDATE:
             c.save(_refused(attempt, e))
@@ -380,9 +380,9 @@ def _submit(c: Context, attempt: Attempt) -> None:
 
 def _finish_publish(c: Context, publication: Publication) -> None:
     attempt = c.state.attempt(publication.attempt_name)
-    product = c.hands.product(attempt, c.state)
+    product = c.platform.product(attempt, c.state)
     try:
-        c.hands.publish(product, publication.after, publication.before, c.keepalive)
+        c.platform.publish(product, publication.after, publication.before, c.keepalive)
     except (PartlyPublishedError, StaleLeaseError):
         raise
     except ConflictError:

@@ -14,8 +14,8 @@ from replay.compare import diff as differing
 from replay.compare.diff import Side
 from replay.controller import verify
 from replay.controller.compare_process import COMPARE_SECONDS
+from replay.controller.platform import Platform
 from replay.controller.verify import Verdict
-from replay.controller.world import World
 from replay.core.model import ProductState
 from replay.errors import KappaError
 from replay.output import print_json
@@ -23,15 +23,15 @@ from replay.settings import Settings, load_settings
 from replay.store.store import Store
 
 
-def compare(settings: Settings, world: World, state: ProductState, name: str) -> Verdict:
+def compare(settings: Settings, platform: Platform, state: ProductState, name: str) -> Verdict:
     """The rows of a shadow against those that readers see now."""
     shadow, published = state.attempt(name), state.published
     assert published is not None, "a shadow is of what readers see"
     shown = state.attempt(published.attempt_name)
     checkpoint, covered = verify.taken(shadow)
     report = differing.diff(
-        settings, Side(shown.name, world.product(shown, state), published.after, published.covered),
-        Side(shadow.name, world.product(shadow, state), checkpoint.snapshots, covered))
+        settings, Side(shown.name, platform.product(shown, state), published.after, published.covered),
+        Side(shadow.name, platform.product(shadow, state), checkpoint.snapshots, covered))
     return Verdict(shadow, shown, published, checkpoint.id, report)
 
 
@@ -41,7 +41,7 @@ def main(product: str, shadow: str) -> None:
     os.nice(10)  # the jobs come first
     try:
         settings = load_settings()
-        verdict = compare(settings, World(settings), Store(settings.store).load(product), shadow)
+        verdict = compare(settings, Platform(settings), Store(settings.store).load(product), shadow)
     except KappaError as e:
         print_json({"trouble": str(e)})
         return

@@ -30,7 +30,6 @@ from replay.core.steps import (
     End,
     Examine,
     Expire,
-    Favour,
     FinishPublish,
     GiveUp,
     NoteForeignOffsets,
@@ -39,6 +38,7 @@ from replay.core.steps import (
     NotePartitions,
     NoteRefused,
     NoteSubmitting,
+    Prioritize,
     Publish,
     Recheck,
     Reclean,
@@ -178,14 +178,14 @@ def _place(attempt: Attempt, last: Sequence[str]) -> int:
 
 
 def _chores(state: ProductState, seen: Observation, now: float
-            ) -> list[Recheck | Favour | Reclean | Clean | Expire | Verify]:
+            ) -> list[Recheck | Prioritize | Reclean | Clean | Expire | Verify]:
     """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
     published, active = state.published, state.active
     shown = published.attempt_name if published else None
     at_ease = active and active.cluster and active.rest and not active.favoured and not active.stop
     return [
         *([Recheck(active, published)] if active and published and active.recheck and active.name == shown else []),
-        *([Favour(active)] if active and at_ease else []),
+        *([Prioritize(active)] if active and at_ease else []),
         *(Reclean(a) for a in state.attempts if a.cleaned and a.name in seen.strays),
         *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
         *(Expire(a) for a in state.live

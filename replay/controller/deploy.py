@@ -10,10 +10,10 @@ from pathlib import Path
 from jobs.product import Product, Switch, seconds
 from replay import offsets
 from replay.controller.act import new_attempt
-from replay.controller.loop import Loop, Patience
+from replay.controller.loop import Loop, WaitForLease
+from replay.controller.platform import Platform
 from replay.controller.preflight import advice, preflight, preflight_log
 from replay.controller.watching import Pass
-from replay.controller.world import World
 from replay.core.model import Attempt, ProductState, Release, State
 from replay.core.steps import Blocked
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
@@ -113,9 +113,9 @@ def _same_rows(one: Release, other: Release) -> bool:
 class Deploy:
     """One `kappa deploy`, in steps that a display can name."""
 
-    def __init__(self, settings: Settings, world: World, loop: Loop) -> None:
+    def __init__(self, settings: Settings, platform: Platform, loop: Loop) -> None:
         self.settings = settings
-        self.world = world
+        self.platform = platform
         self.loop = loop
 
     def begin(self, request: Request, job_id: str, say: Callable[[str], None]) -> tuple[Plan, Offsets]:
@@ -125,7 +125,7 @@ class Deploy:
             raise ConfigError(f"{product.folder} is another product", expected=f"name: {request.name} in product.yaml",
                               found=f"name: {product.name}",
                               next=f"kappa deploy {product.name} --from {product.folder}")
-        slots = self.world.slots()  # the cheapest question first: is the stack up?
+        slots = self.platform.slots()  # the cheapest question first: is the stack up?
         preflight_log(self.settings, product)
         for difference in schemas.differences(self.settings, product):
             say(difference.line)
@@ -133,8 +133,8 @@ class Deploy:
             say("checking the SQL with Flink's planner")
         product = resolved.resolve(self.settings, product)
         before = self.loop.store.load(product.name)
-        preflight(self.settings, self.world, product, before)
-        for line in advice(self.world, product, before):
+        preflight(self.settings, self.platform, product, before)
+        for line in advice(self.platform, product, before):
             say(line)
         reference = self._reference(product)
         built = build(self.settings, product)
@@ -144,7 +144,7 @@ class Deploy:
             now = self.loop.now()
             release = next_release(state.releases, product.name, built, reference, now)
             terms = terms_of(request, product, state, now,
-                             own_cluster=self.world.clusters is not None and bool(store.on_session_cluster()))
+                             own_cluster=self.platform.clusters is not None and bool(store.on_session_cluster()))
             todo = plan(state, release, terms, now, job_id)
             if todo.changed:
                 if todo.replays and not todo.attempt.cluster:
@@ -153,12 +153,12 @@ class Deploy:
                     store.add_release(lease, todo.release)
                 store.save(lease, *todo.changed)
             sweep(self.settings, store.held(lease), time.time())
-        target = offsets.replaced(self.world.ends(product), release.reference_offsets)
+        target = offsets.replaced(self.platform.ends(product), release.reference_offsets)
         say(begun(todo, built))
         return todo, target
 
     def _reference(self, product: Product) -> dict[str, dict[int, int]]:
-        ends = self.world.reference_ends(product)
+        ends = self.platform.reference_ends(product)
         if empty := sorted(t for t, partitions in ends.items() if not any(partitions.values())):
             raise RefusedError(
                 f"there is no reference data in {', '.join(empty)}, and a release reads what is there when built",
@@ -166,8 +166,8 @@ class Deploy:
                 next=f"put records into {', '.join(empty)}  (the demo's loader does: kappa load flights)")
         return {t: dict(p) for t, p in ends.items()}
 
-    def _leased(self, product: str) -> Patience:
-        return Patience(self.loop, product)
+    def _leased(self, product: str) -> WaitForLease:
+        return WaitForLease(self.loop, product)
 
 
 def follow(attempt: Attempt, state: ProductState) -> Attempt:

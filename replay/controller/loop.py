@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from replay.controller.act import Context, Hands, perform
+from replay.controller.act import Context, PlatformWriter, perform
 from replay.controller.decide import decide
-from replay.controller.observe import Eyes, Waits, observe
+from replay.controller.observe import LookCache, PlatformReader, observe
 from replay.controller.service_log import logger
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import Move, ProductState
@@ -52,16 +52,16 @@ CHECKS = 4
 """Products whose checks run at the same time."""
 
 
-class WorldLike(Eyes, Hands, Protocol):
-    """All of the world that the loop needs."""
+class ControlledPlatform(PlatformReader, PlatformWriter, Protocol):
+    """All of the platform that the loop needs."""
 
 
 class Loop:
     """One controller: several may run, one acts at a time."""
 
-    def __init__(self, world: WorldLike, store: Store, now: Callable[[], float] | None = None,
+    def __init__(self, platform: ControlledPlatform, store: Store, now: Callable[[], float] | None = None,
                  holder: str | None = None, *, step_seconds: float = STEP_SECONDS, checks: int = CHECKS) -> None:
-        self.world = world
+        self.platform = platform
         self.store = store
         self.now = now or store.now
         self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
@@ -72,14 +72,14 @@ class Loop:
         self.at_work: dict[str, str] = {}
         """Product → what is being done for it."""
         self.watcher = Watcher()
-        self._waits = Waits(world)
+        self._waits = LookCache(platform)
         self.holding: set[str] = set()
         """Products whose lease this controller has at the moment."""
 
     def run_once(self, product: str) -> Pass:
         """One look, and what follows from it. Looks without the lease, takes it only to act on what is still so."""
         state = self.store.load(product)
-        seen = observe(self.world, state, self.now(), self._waits)
+        seen = observe(self.platform, state, self.now(), self._waits)
         step = self._decide(state, seen)
         if isinstance(step, Blocked) and self.store.load(product) != state:
             # It was no stranger who moved main, but another controller, since the journal was read.
@@ -169,7 +169,7 @@ class Loop:
 
     def context(self, lease: Lease, state: ProductState) -> Context:
         """What acting on a product needs, under its lease."""
-        return Context(hands=self.world, store=self.store, lease=lease, state=state, now=self.now,
+        return Context(platform=self.platform, store=self.store, lease=lease, state=state, now=self.now,
                        keepalive=lambda: self.store.renew(lease, LEASE_SECONDS))
 
 
@@ -186,7 +186,7 @@ def about(step: Step) -> dict[str, str]:
 
 
 def still_known(seen: Observation, step: Step) -> Observation | None:
-    """What a look says once a step is done that changed no more of the world than is known; None: look again."""
+    """What a look says once a step is done that changed no more of the platform than is known; None: look again."""
     match step:
         case Record() | NoteForeignOffsets() | NoteLateDropped() | NotePartitions():  # that was our own memory
             return seen
@@ -223,7 +223,7 @@ def heartbeat(beat: Callable[[], None], seconds: float, period: float = LEASE_SE
         thread.join()
 
 
-class Patience:
+class WaitForLease:
     """The product's lease, waited for: another controller holds it only while it acts."""
 
     def __init__(self, loop: Loop, product: str, seconds: float = 60,

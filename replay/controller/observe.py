@@ -1,4 +1,4 @@
-"""Looking at the world: what Flink, the log and the lake say of a product's attempts. Changes nothing."""
+"""Looking at the platform: what Flink, the log and the lake say of a product's attempts. Changes nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SAME_ROWS_SECONDS = 8.0
 """For how long the tables are not asked again while the newest checkpoint has nothing that readers do not see."""
 
 
-class Eyes(Protocol):
-    """What observing needs of the world."""
+class PlatformReader(Protocol):
+    """What observing needs of the platform."""
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         """The model of the attempt's release."""
@@ -92,7 +92,7 @@ class Eyes(Protocol):
         """Why the log is not whole, and whether records are gone."""
 
 
-def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = None) -> Observation:
+def observe(platform: PlatformReader, state: ProductState, now: float, waits: LookCache | None = None) -> Observation:
     """Look at every live attempt of a product, and at what its readers see.
 
     `waits`: what is remembered from one look to the next of what results wait for. Who looks but once does not look for
@@ -100,26 +100,26 @@ def observe(eyes: Eyes, state: ProductState, now: float, waits: Waits | None = N
     """
     shown = state.published.attempt_name if state.published else None
     strays = waits.strays(state, now) if waits else ()
-    waits = waits or Waits(eyes)
+    waits = waits or LookCache(platform)
     if not state.live and all(a.cleaned or a.name == shown for a in state.attempts):
         return Observation(strays=strays)
-    newest = eyes.product((state.live or state.attempts)[-1], state)
-    main, genesis = eyes.main(newest)
+    newest = platform.product((state.live or state.attempts)[-1], state)
+    main, genesis = platform.main(newest)
     # Nothing else is worth waiting for; unless it has to wait itself, as main is not where it should be.
     expected = state.published is None or dict(state.published.after) == dict(main)
     urgent = tuple(a for a in state.live if a.promote is Move.rollback and expected)
     # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
-    asked = [(a, _ask(eyes, a, state)) for a in urgent or state.live]
-    ends = _Ends(eyes)
-    looked = {a.name: _look(eyes, a, state, waits.added(a, state, seen, now), ends, waits, now) for a, seen in asked}
-    return Observation(looked, main, genesis, eyes.rejects(newest), strays)
+    asked = [(a, _ask(platform, a, state)) for a in urgent or state.live]
+    ends = _Ends(platform)
+    looked = {a.name: _look(platform, a, state, waits.added(a, state, seen, now), ends, waits, now) for a, seen in asked}
+    return Observation(looked, main, genesis, platform.rejects(newest), strays)
 
 
 class _Ends:
     """Ends of topics, asked for once: attempts of a product read the same ones."""
 
-    def __init__(self, eyes: Eyes) -> None:
-        self._eyes = eyes
+    def __init__(self, platform: PlatformReader) -> None:
+        self._eyes = platform
         self._known: dict[frozenset[tuple[str, Role]], Offsets] = {}
 
     def __call__(self, product: Product) -> Offsets:
@@ -140,12 +140,12 @@ class Rows:
     log_changes: tuple[str, ...]
 
 
-class Waits:
+class LookCache:
     """What is not asked at each look: what results wait for, once for all attempts that read the same topics; what
     has come back; and tables that have had nothing new."""
 
-    def __init__(self, eyes: Eyes) -> None:
-        self._eyes = eyes
+    def __init__(self, platform: PlatformReader) -> None:
+        self._eyes = platform
         self._known: dict[frozenset[tuple[str, Role]], tuple[float, Clocks]] = {}
         """Topics → when it was asked where their clocks are, and the answer."""
         self._swept: dict[str, tuple[float, float]] = {}
@@ -206,39 +206,39 @@ def _awaited(attempt: Attempt, job: Job | None) -> bool:
     return attempt.state in CANDIDATE if job is None else not job.ended
 
 
-def _ask(eyes: Eyes, attempt: Attempt, state: ProductState) -> Seen:
+def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> Seen:
     """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
-    product = eyes.product(attempt, state)
+    product = platform.product(attempt, state)
     settings = product.settings
     policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys, settings.verify,
                     seconds(settings.checkpoint_interval), seconds(settings.backlog_checkpoint_interval),
                     together(product))
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
         return Seen(policy)
-    client = eyes.submission(attempt)  # before the job: of a client that has come to its end, the job is there
+    client = platform.submission(attempt)  # before the job: of a client that has come to its end, the job is there
     try:
-        job = eyes.job(attempt)
+        job = platform.job(attempt)
         waits = job is None or _advanced(attempt, job) or attempt.stop
-        superseded = eyes.superseded(attempt) if waits and len(attempt.job_ids) > 1 else ()
+        superseded = platform.superseded(attempt) if waits and len(attempt.job_ids) > 1 else ()
     except FlinkDownError as e:
-        return Seen(policy, unreachable=str(e), cluster_gone=not eyes.cluster_runs(attempt), client=client)
+        return Seen(policy, unreachable=str(e), cluster_gone=not platform.cluster_runs(attempt), client=client)
     if job is None or job.ended or not attempt.confirmed:
         return Seen(policy, job=job, client=client, superseded=superseded)
-    position = eyes.position(attempt, product) if _advanced(attempt, job) else None
+    position = platform.position(attempt, product) if _advanced(attempt, job) else None
     return Seen(policy, job=job, client=client, superseded=superseded, position=position,
-                committed=eyes.committed(attempt.group, product))
+                committed=platform.committed(attempt.group, product))
 
 
 def _advanced(attempt: Attempt, job: Job | None) -> bool:
     return job is not None and job.checkpoint > attempt.checkpoint
 
 
-def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends, waits: Waits,
+def _look(platform: PlatformReader, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends, waits: LookCache,
           now: float) -> Seen:
     """The rest, as far as it matters by what Flink says."""
-    product = eyes.product(attempt, state)
+    product = platform.product(attempt, state)
     if attempt.promote is Move.rollback:
-        commits, tampered = _commits(eyes, product, attempt)
+        commits, tampered = _commits(platform, product, attempt)
         return replace(seen, publishable=commits, tampered=tampered)
     if seen.unreachable:
         return seen
@@ -250,46 +250,46 @@ def _look(eyes: Eyes, attempt: Attempt, state: ProductState, seen: Seen, log_end
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
     rows = waits.rows(attempt, state, job, now) if _may_publish(attempt, state, job) or advanced else None
-    problems, lost = eyes.log_problems(product) if asked else ((), False)
+    problems, lost = platform.log_problems(product) if asked else ((), False)
     return replace(
         seen,
-        death=eyes.death(attempt) if failing else "",
+        death=platform.death(attempt) if failing else "",
         ends=ends,
         reference=state.release(attempt.release).reference_offsets,
-        standing_clocks=eyes.standing_clocks(attempt) if running and seen.position else (),
+        standing_clocks=platform.standing_clocks(attempt) if running and seen.position else (),
         publishable=rows.commits if rows else None,
         nothing_new=rows is not None and rows.nothing_new,
         tampered=rows.tampered if rows else "",
-        retained={} if running else eyes.retained(attempt),
-        comparison=eyes.comparison(attempt) if attempt.comparing_at is not None else None,
+        retained={} if running else platform.retained(attempt),
+        comparison=platform.comparison(attempt) if attempt.comparing_at is not None else None,
         log_changes=rows.log_changes if rows else (),
         log_problems=problems,
         log_lost=lost,
         # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.
-        late_dropped=eyes.late_dropped(attempt) if running and seen.position else {},
+        late_dropped=platform.late_dropped(attempt) if running and seen.position else {},
     )
 
 
-def _rows(eyes: Eyes, attempt: Attempt, state: ProductState, job: Job | None) -> Rows:
-    product = eyes.product(attempt, state)
-    commits, tampered = _commits(eyes, product, attempt)
-    changes = eyes.log_changes(attempt) if job is not None and not job.ended else ()
-    return Rows(commits, tampered, _shows_the_same(eyes, product, attempt, state, commits), changes)
+def _rows(platform: PlatformReader, attempt: Attempt, state: ProductState, job: Job | None) -> Rows:
+    product = platform.product(attempt, state)
+    commits, tampered = _commits(platform, product, attempt)
+    changes = platform.log_changes(attempt) if job is not None and not job.ended else ()
+    return Rows(commits, tampered, _shows_the_same(platform, product, attempt, state, commits), changes)
 
 
-def _commits(eyes: Eyes, product: Product, attempt: Attempt) -> tuple[tuple[Checkpoint, ...], str]:
+def _commits(platform: PlatformReader, product: Product, attempt: Attempt) -> tuple[tuple[Checkpoint, ...], str]:
     try:
-        return eyes.publishable(product, attempt), ""
+        return platform.publishable(product, attempt), ""
     except ConflictError as e:
         return (), f"{e.message}: {e.found}"
 
 
-def _shows_the_same(eyes: Eyes, product: Product, attempt: Attempt, state: ProductState,
+def _shows_the_same(platform: PlatformReader, product: Product, attempt: Attempt, state: ProductState,
                     commits: tuple[Checkpoint, ...]) -> bool:
     """Whether readers see all rows of the attempt's newest checkpoint already."""
     shown = state.published
     return (shown is not None and shown.attempt_name == attempt.name and bool(commits)
-            and commits[0].id > shown.checkpoint and eyes.same_files(product, shown.after, commits[0].snapshots))
+            and commits[0].id > shown.checkpoint and platform.same_files(product, shown.after, commits[0].snapshots))
 
 
 def _to_readers(attempt: Attempt, advanced: bool) -> bool:

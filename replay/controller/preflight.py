@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jobs.product import Product
 from replay.checks import gate
-from replay.controller.review import Needs, Sights, disks, review, shown
+from replay.controller.review import Needs, ReviewedPlatform, disks, review, shown
 from replay.core import partitions
 from replay.core.model import Attempt, ProductState
 from replay.errors import RefusedError
@@ -18,15 +18,15 @@ from replay.releases.plan import Change, Kind
 from replay.settings import Settings
 
 
-def preflight(settings: Settings, world: Sights, product: Product, state: ProductState) -> None:
+def preflight(settings: Settings, platform: ReviewedPlatform, product: Product, state: ProductState) -> None:
     """RefusedError for what would make a replay worthless or impossible, ConfigError for a check that cannot run.
 
     A candidate that is under way has its disk already: it may be followed.
     """
     gate.validate(product)
-    refuse_another_log(world, state)
-    refuse_kept_tables(world, product, state)
-    reviewed = review(settings, world, product, state)
+    refuse_another_log(platform, state)
+    refuse_kept_tables(platform, product, state)
+    reviewed = review(settings, platform, product, state)
     refuse_breaking(product.name, reviewed.change)
     if reviewed.change.kind is Kind.replay and state.candidate is None:
         refuse_small_disk(product.name, reviewed.needs)
@@ -45,10 +45,10 @@ def preflight_log(settings: Settings, product: Product) -> None:
                            found=f"{first.found}{others}", next=first.next)
 
 
-def refuse_another_log(world: Sights, state: ProductState) -> None:
+def refuse_another_log(platform: ReviewedPlatform, state: ProductState) -> None:
     """RefusedError when the log is not the one that readers' rows are of: a replay would take these from them."""
     now = shown(state)
-    if now and (changes := world.log_changes(now.attempt)):
+    if now and (changes := platform.log_changes(now.attempt)):
         raise RefusedError(f"the log is another one than {now.attempt.full_name} has read, which readers see",
                            expected="the topics, and the records in them, that its rows are of",
                            found="; ".join(changes),
@@ -57,19 +57,19 @@ def refuse_another_log(world: Sights, state: ProductState) -> None:
                                 f"kappa deploy {state.product}")
 
 
-def advice(world: Sights, product: Product, state: ProductState) -> list[str]:
+def advice(platform: ReviewedPlatform, product: Product, state: ProductState) -> list[str]:
     """What is no reason to refuse a replay, and should be known of its log."""
     doubts: Iterable[str] = ()
     if now := shown(state):
-        doubts = partitions.in_doubt(now.attempt.log, world.ends(product), partitions.together(product))
-    return [*world.log_advice(product), *doubts]
+        doubts = partitions.in_doubt(now.attempt.log, platform.ends(product), partitions.together(product))
+    return [*platform.log_advice(product), *doubts]
 
 
-def refuse_kept_tables(world: Sights, product: Product, state: ProductState) -> None:
+def refuse_kept_tables(platform: ReviewedPlatform, product: Product, state: ProductState) -> None:
     """RefusedError when readers see tables of this name that no attempt here has published."""
     if state.published is not None or state.unfinished is not None:
         return
-    main, is_genesis = world.main(product)
+    main, is_genesis = platform.main(product)
     if not is_genesis:
         raise RefusedError(f"tables of an earlier {product.name} are there, with rows",
                            expected="no tables, or empty ones, as nothing was published yet",
@@ -88,23 +88,23 @@ def refuse_breaking(name: str, change: Change) -> None:
                        next="\n            ".join(dict.fromkeys(r.instead for r in broken)))
 
 
-class Room(Sights, Protocol):
+class Room(ReviewedPlatform, Protocol):
     """What says whether there is room for a replay."""
 
     def slots(self) -> Slots: ...
 
 
-def refuse_replay(settings: Settings, world: Room, product: Product, shadow: Attempt, state: ProductState) -> None:
+def refuse_replay(settings: Settings, platform: Room, product: Product, shadow: Attempt, state: ProductState) -> None:
     """RefusedError when there is no room to replay what readers see, or the log is not whole."""
-    slots = world.slots()  # the cheapest question first: is the stack up?
+    slots = platform.slots()  # the cheapest question first: is the stack up?
     if not shadow.cluster and slots.free < shadow.parallelism:
         raise RefusedError("Flink has too few free task slots", expected=f"{shadow.parallelism} free slots",
                            found=f"{slots.free} free of {slots.total}",
                            next=f"kappa verify {product.name} --parallelism {slots.free}" if slots.free
                            else "kappa status")
     preflight_log(settings, product)
-    refuse_another_log(world, state)
-    tables = lake.current_metadata(world.catalog, product)
+    refuse_another_log(platform, state)
+    tables = lake.current_metadata(platform.catalog, product)
     refuse_small_disk(product.name, Needs(0, None, disks(settings, tables, state)))
 
 

@@ -72,7 +72,7 @@ def checked(name: str) -> str:
     return name
 
 
-# What is left in the world
+# What is left in the platform
 
 def remains(settings: Settings, catalog: Catalog, state: ProductState) -> Remains:
     """What there is of a product."""

@@ -40,8 +40,8 @@ LEAST_BYTES = 256_000_000
 year of flights took 200 MB of these."""
 
 
-class Sights(Protocol):
-    """What a review needs of the world."""
+class ReviewedPlatform(Protocol):
+    """What a review needs of the platform."""
 
     @property
     def catalog(self) -> Catalog: ...
@@ -116,15 +116,15 @@ class Review:
     """What its release would be named by."""
 
 
-def review(settings: Settings, world: Sights, product: Product, state: ProductState) -> Review:
+def review(settings: Settings, platform: ReviewedPlatform, product: Product, state: ProductState) -> Review:
     """Compare, and estimate from what the last replay took and what the tables have."""
     now = shown(state)
-    reference = world.reference_ends(product)
+    reference = platform.reference_ends(product)
     parts = computation_parts(settings, product)
     new = Version(product, _files(product, code(product)), parts, reference)
-    tables = _tables(world.catalog, product.name)
+    tables = _tables(platform.catalog, product.name)
     change = compare(_archived(settings, now.release) if now else None, new, _columns(tables))
-    records = offsets.total(world.ends(product)) + offsets.total(reference)
+    records = offsets.total(platform.ends(product)) + offsets.total(reference)
     return Review(product, now, change, Needs(records, last_replay(state), disks(settings, tables, state)),
                   fingerprint_of(settings, product))
 

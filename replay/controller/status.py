@@ -123,7 +123,7 @@ class ProductStatus:
     verification: Verification | None
     """None: never, and not due either."""
     trouble: str
-    """Why the world could not be looked at; the rest is what is remembered then."""
+    """Why the platform could not be looked at; the rest is what is remembered then."""
     open_transactions: Mapping[str, int]
     """TOPIC-PARTITION → offsets that are not readable yet, as a transaction there is open: they are no lag."""
     at_once: bool | None = None
@@ -139,7 +139,7 @@ class ProductStatus:
 
 @dataclass(frozen=True)
 class Sight:
-    """One look at the world: an observation, what it asks for, and how far the sources have read."""
+    """One look at the platform: an observation, what it asks for, and how far the sources have read."""
 
     observation: Observation
     step: Step

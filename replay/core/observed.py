@@ -66,7 +66,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Seen:
-    """One live attempt, as the world shows it."""
+    """One live attempt, as the platform shows it."""
 
     policy: Policy = field(default_factory=Policy)
     unreachable: str = ""
@@ -120,7 +120,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Observation:
-    """A product, as the world shows it."""
+    """A product, as the platform shows it."""
 
     attempts: Mapping[str, Seen] = field(default_factory=dict)
     """Attempt name → what was seen; live attempts only."""

@@ -134,7 +134,7 @@ class Expire:
 
 
 @dataclass(frozen=True)
-class Favour:
+class Prioritize:
     """Give the cluster of the attempt that readers see its full share of the machine."""
 
     attempt: Attempt
@@ -257,7 +257,7 @@ class FinishPublish:
 
 
 Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | NoteRefused | Confirm | NoteMissing | Resume
-        | StartOver | GiveUp | Cancel | End | Clean | Reclean | Expire | Favour | Record | NoteForeignOffsets
+        | StartOver | GiveUp | Cancel | End | Clean | Reclean | Expire | Prioritize | Record | NoteForeignOffsets
         | NoteLateDropped | NotePartitions | Examine | Recheck | Verify | Compare | NoteComparing | Conclude | Publish
         | FinishPublish)
 
@@ -290,7 +290,7 @@ _ACTIONS: dict[type, str] = {
     NoteSubmitting: "flink run is still at work", Resume: "resumes from", StartOver: "starts over from offset zero",
     GiveUp: "is given up", Cancel: "cancelled its job", Clean: "removed its branch and files",
     Reclean: "is to be cleaned again, as something of it came later",
-    Expire: "expired old snapshots", Favour: "gave its cluster normal CPU priority", Examine: "ran the checks on",
+    Expire: "expired old snapshots", Prioritize: "gave its cluster normal CPU priority", Examine: "ran the checks on",
     Recheck: "ran later checks on", Verify: "began a replay to verify it", Compare: "began to compare it",
     NoteComparing: "still compares it", Conclude: "compared", NoteForeignOffsets: "committed offsets",
     NoteLateDropped: "late records", NotePartitions: "more partitions"}

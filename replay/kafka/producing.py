@@ -47,7 +47,7 @@ class Appended:
 
 
 class Appender:
-    """Hands messages to a producer until one is bad; nothing that was handed over is lost without a word."""
+    """PlatformWriter messages to a producer until one is bad; nothing that was handed over is lost without a word."""
 
     def __init__(self, settings: Settings, topic: str, partitions: Iterable[int]) -> None:
         self._topic, self._partitions = topic, sorted(partitions)

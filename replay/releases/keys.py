@@ -73,7 +73,7 @@ def _id(file: Path) -> str:
 
 
 def _copy(key: Path, file: Path) -> None:
-    """Whole or not at all, for its owner's eyes."""
+    """Whole or not at all, for its owner's platform."""
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:

@@ -27,8 +27,8 @@ from local import supervise
 from replay import offsets
 from replay.audit import audit
 from replay.cli import look as run_status
+from replay.controller.platform import Platform
 from replay.controller.status import ProductStatus
-from replay.controller.world import World
 from replay.core.model import Attempt, ProductState, Publication, State
 from replay.core.observed import FlinkDownError
 from replay.iceberg import lake
@@ -46,7 +46,7 @@ class Shop:
     def __init__(self, stack: RunningStack, folder: Path, name: str) -> None:
         self.stack, self.name = stack, name
         self.folder = another_product(folder, name)
-        self.world, self.store = World(stack.settings), Store(stack.settings.store)
+        self.platform, self.store = Platform(stack.settings), Store(stack.settings.store)
         self._writer = Writer(stack, load_product(self.folder))
         self._orders = write_orders(self._writer).rows
         self._minute = 2 * 24 * 60
@@ -69,7 +69,7 @@ class Shop:
     @property
     def model(self) -> Product:
         """As the release of its newest attempt has it, with what Flink's planner has said."""
-        return self.world.product(self.state.attempts[-1], self.state)
+        return self.platform.product(self.state.attempts[-1], self.state)
 
     @property
     def published(self) -> Publication:
@@ -82,7 +82,7 @@ class Shop:
 
     def status(self) -> ProductStatus:
         """What `kappa status` shows."""
-        return run_status.look(self.world, self.store, self.name)
+        return run_status.look(self.platform, self.store, self.name)
 
     def history(self, attempt: str) -> dict[str, str]:
         """What became of an attempt → the last detail of it."""
@@ -147,12 +147,12 @@ class Shop:
         assert all(name not in table.metadata.refs for table in self.tables())
         assert not self.checkpoints(name).exists()
         assert log.committed_offsets(self.stack.settings, attempt.group, [self.name]) == {self.name: {}}
-        clusters = self.world.clusters
+        clusters = self.platform.clusters
         assert clusters and attempt.cluster not in clusters.names()
         assert not [p for p in supervise.orphans(self.stack.layout).values() if p.endswith(attempt.full_name)]
 
     def tables(self) -> list[Table]:
-        return list(lake.load_tables(self.world.catalog, self.name, self.model.outputs).values())
+        return list(lake.load_tables(self.platform.catalog, self.name, self.model.outputs).values())
 
     def checkpoints(self, name: str) -> Path:
         return self.stack.layout.checkpoints / self.name / name
@@ -161,7 +161,7 @@ class Shop:
 
     def change_table(self, table: str, change: Callable[[Table], Any]) -> None:
         """Somebody else changes a table."""
-        lake.commit(self.world.catalog, (self.name, table), change)
+        lake.commit(self.platform.catalog, (self.name, table), change)
 
     def configure_topic(self, key: str, value: str) -> None:
         entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
@@ -187,7 +187,7 @@ class Shop:
         attempt, deadline = self.attempt(name), time.monotonic() + 120
         while time.monotonic() < deadline:
             with suppress(FlinkDownError):
-                if self.world.job(attempt):
+                if self.platform.job(attempt):
                     return
         raise AssertionError(f"Flink does not accept {name}")
 

@@ -32,7 +32,7 @@ from local import flink, jars
 from local.format_jar import TEST, compile_java, files_below, write_jar
 from local.layout import java
 from replay import offsets
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.flink import positions
 from replay.flink.rest import Flink, retained_checkpoints
 from replay.kafka import log as kafka
@@ -271,9 +271,9 @@ class Run:
     # The job
 
     def _bindings(self) -> Bindings:
-        world = World(self._stack.settings)
+        platform = Platform(self._stack.settings)
         ends = kafka.end_offsets(self._stack.settings, [self._copy.topic("shops")])
-        found = Bindings.model_validate(world.bindings(self._product, "r1-a1", f"kappa-{uuid.uuid4().hex[:8]}", ends,
+        found = Bindings.model_validate(platform.bindings(self._product, "r1-a1", f"kappa-{uuid.uuid4().hex[:8]}", ends,
                                                        self._conditions.parallelism))
         return found.model_copy(update={
             "kafka": {**found.kafka, "max.poll.records": str(self._conditions.at_once)},

@@ -327,7 +327,7 @@ def test_a_candidate_that_exhausts_its_heap_costs_the_live_release_nothing(tea: 
 
     live = tea.attempt("r1-a1")
     assert (live.job_ids, live.restarts) == (greed.live.job_ids, greed.live.restarts)
-    job = tea.world.job(live)
+    job = tea.platform.job(live)
     assert job and (job.status, job.restarts) == ("RUNNING", 0)
     assert live.checkpoint > greed.live.checkpoint + 5
     assert (tea.stack.pid("jobmanager"), tea.stack.pid("taskmanager")) == greed.processes
@@ -344,7 +344,7 @@ def test_a_candidate_that_does_not_catch_up_in_time_is_aborted(tea: Shop) -> Non
 
 
 def test_in_the_end_only_the_live_ones_are_there(tea: Shop, coffee: Shop) -> None:
-    clusters = tea.world.clusters
+    clusters = tea.platform.clusters
     assert clusters and {n for n in clusters.names() if n.startswith(("tea-", "coffee-"))} == {"coffee-r1-a2"}
     for shop, live in ((tea, "r1-a1"), (coffee, "r1-a2")):
         assert [a.name for a in shop.state.live] == [live]

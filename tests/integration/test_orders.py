@@ -25,8 +25,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import Kappa, RunningStack, wait_until
 
 from jobs.product import Product, load_product
-from replay.controller.loop import Loop, Patience
-from replay.controller.world import World
+from replay.controller.loop import Loop, WaitForLease
+from replay.controller.platform import Platform
 from replay.core.model import State
 from replay.kafka import log
 from replay.store.store import Store
@@ -155,8 +155,8 @@ def orders(stack: RunningStack) -> Iterator[Deployed]:
 
 def stop_jobs(stack: RunningStack, product: str) -> None:
     """Give slots and memory back. No command ends what readers see, and a cancelled job would be resumed."""
-    loop = Loop(World(stack.settings), Store(stack.settings.store))
-    with Patience(loop, product) as lease:
+    loop = Loop(Platform(stack.settings), Store(stack.settings.store))
+    with WaitForLease(loop, product) as lease:
         live = loop.store.load(product).live
         loop.store.save(lease, *(replace(a, stop=State.retired, promote=None) for a in live))
     wait_until(lambda: not loop.store.load(product).live, 120, f"the jobs of {product} have ended")

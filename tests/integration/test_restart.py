@@ -20,7 +20,7 @@ from running import RunningStack, wait_until
 from test_orders import another_product, stop_jobs
 
 from jobs.product import Product, load_product
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt
 from replay.kafka import log
 from replay.store.store import Store
@@ -169,7 +169,7 @@ def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partiti
     assert resumed.restore is not None
     wait_until(lambda: quiet.attempt().positions[-1].checkpoint > before.positions[-1].checkpoint + 1, 60,
                lambda: f"positions are recorded again: {quiet.attempts()}")
-    assert World(stack.settings).standing_clocks(resumed) == ()
+    assert Platform(stack.settings).standing_clocks(resumed) == ()
     quiet.wait_published("the same as before")
 
     for n in range(5):
@@ -209,7 +209,7 @@ def test_a_partition_that_a_topic_gains_is_read_from_its_first_record(logs: tupl
 def test_an_empty_partition_that_the_broker_dates_holds_nothing_back(logs: tuple[Log, Log]) -> None:
     sparse = logs[1]
     sparse.wait_published("orders of the only partition with records", 120)
-    assert World(sparse.stack.settings).standing_clocks(sparse.attempt()) == ()
+    assert Platform(sparse.stack.settings).standing_clocks(sparse.attempt()) == ()
     assert sum(p["unaccounted"] for p in sparse.audit()) == 0
 
 

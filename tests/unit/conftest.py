@@ -1,4 +1,4 @@
-"""What several files of unit tests use: a catalog on disk for real Iceberg tables, the controller's simulated world."""
+"""What several files of unit tests use: a catalog on disk for real Iceberg tables, the controller's simulated platform."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from control_world import Clock, FakeWorld
+from control_platform import Clock, FakePlatform
 from pyiceberg.catalog import Catalog
 
 from replay.controller import service_log
@@ -66,12 +66,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def world(clock: Clock) -> FakeWorld:
-    return FakeWorld(clock)
+def platform(clock: Clock) -> FakePlatform:
+    return FakePlatform(clock)
 
 
 @pytest.fixture
-def loop(world: FakeWorld, clock: Clock) -> Iterator[Loop]:
+def loop(platform: FakePlatform, clock: Clock) -> Iterator[Loop]:
     store = Store("sqlite://")
-    yield Loop(world, store, clock, holder="me")
+    yield Loop(platform, store, clock, holder="me")
     store.close()

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
+from control_platform import Clock, DiedError, FakeJob, FakePlatform, OneProcess, Wall, leftovers
 from control_steps import deploy, verify, want
-from control_world import Clock, DiedError, FakeJob, FakeWorld, OneProcess, Wall, leftovers
 from fake_lake import GENESIS, MAIN, TABLES, FakeLake, Snapshot
 from memory_store import MemoryStore
 
 from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
-from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike
+from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
 from replay.core.model import Attempt, Check, Move, ProductState, State
 from replay.core.observed import Answer
 from replay.core.steps import Blocked
@@ -57,8 +57,8 @@ class Moves(list[tuple[dict[str, int], dict[str, int]]]):
 class Checker:
     """What readers saw so far, and whether it may be."""
 
-    def __init__(self, world: FakeWorld, store: MemoryStore, seen: Counter[str]) -> None:
-        self._world, self._store, self._seen = world, store, seen
+    def __init__(self, platform: FakePlatform, store: MemoryStore, seen: Counter[str]) -> None:
+        self._platform, self._store, self._seen = platform, store, seen
         self._shown: dict[str, int] = {}
         """By the last move of a controller, or of somebody who meddled."""
         self._attempts: set[str] = set()
@@ -75,7 +75,7 @@ class Checker:
         for table, snapshot in after.items():
             if snapshot not in (intent.before[table], intent.after[table]):
                 raise BrokenError(f"main of {table} shows {snapshot}, which is neither end of {intent}")
-        if self._world.lake.atomic and after != dict(intent.after):
+        if self._platform.lake.atomic and after != dict(intent.after):
             raise BrokenError(f"readers see two checkpoints at once: {after}")
         if intent.kind is not Move.rollback:
             for table in TABLES:
@@ -83,7 +83,7 @@ class Checker:
         if after == dict(intent.after):
             self._whole(intent.attempt_name, after)
             self._seen[f"moves of kind {intent.kind.value}"] += 1
-            if intent.kind is Move.switch and after not in self._world.passed:
+            if intent.kind is Move.switch and after not in self._platform.passed:
                 raise BrokenError(f"readers see {after}, which no check has passed")
             if intent.kind is not Move.switch and intent.attempt_name not in self._attempts:
                 raise BrokenError(f"{intent.kind.value} shows {intent.attempt_name} for the first time, unchecked")
@@ -92,11 +92,11 @@ class Checker:
 
     def meddled(self) -> None:
         """Somebody else moved `main`: from there it goes on."""
-        self._shown = dict(self._world.main_now)
+        self._shown = dict(self._platform.main_now)
 
     def look(self) -> None:
         """A reader at any other instant sees what the last move left."""
-        now = self._world.main_now
+        now = self._platform.main_now
         if self._shown and now != self._shown:
             raise BrokenError(f"readers see {now}, and the last move left {self._shown}")
         state = self._store.load("flights")
@@ -104,7 +104,7 @@ class Checker:
             raise BrokenError("two attempts are active")
 
     def _of(self, snapshot: int) -> Snapshot:
-        return self._world.lake.snapshots[snapshot]
+        return self._platform.lake.snapshots[snapshot]
 
     def _not_back(self, before: Snapshot, after: Snapshot) -> None:
         if any(after.content.get(p, 0) < offset for p, offset in before.content.items()):
@@ -118,7 +118,7 @@ class Checker:
             raise BrokenError(f"readers of {attempt} see {strange[0]}, which has not each of its rows once")
 
 
-class World(FakeWorld):
+class Platform(FakePlatform):
     """What is on its way arrives some day, whoever runs by then: a job beside its successor, or one that was lost.
 
     Both are cancelled as soon as they are seen, and what they have written is found out before it is published.
@@ -175,7 +175,7 @@ class Controller:
 
 
 class History:
-    """One seed: a world, two controllers, and what happens."""
+    """One seed: a platform, two controllers, and what happens."""
 
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)
@@ -183,19 +183,19 @@ class History:
         self.clock = Clock()
         self.wall = Wall(self.clock)
         self.store = MemoryStore(self.wall)
-        self.world = World(self.clock, lake=FakeLake(atomic=self.chance.random() < 0.6),
+        self.platform = Platform(self.clock, lake=FakeLake(atomic=self.chance.random() < 0.6),
                            standbys=self.chance.randint(0, 2), speed=self.chance.choice([40, 200]),
                            verify=self.chance.choice(["off", "off", "daily"]))
-        self.world.seen = self.seen
-        self.checker = Checker(self.world, self.store, self.seen)
-        self.world.lake.moves = Moves(self.checker.moved)
+        self.platform.seen = self.seen
+        self.checker = Checker(self.platform, self.store, self.seen)
+        self.platform.lake.moves = Moves(self.checker.moved)
         self.own = self.chance.random() < 0.4
         self.thread = threading.get_ident()
         self.acting: Controller | None = None
         self.quiet = True
         self.rate = self.chance.choice([0.01, 0.03, 0.08])
         """How often something goes wrong at an effect."""
-        self.world.die_at = self.at_effect
+        self.platform.die_at = self.at_effect
         self.made = 0
         self.controllers = [self.process(), self.process()]
         self.stolen: dict[str, int] | None = None
@@ -220,11 +220,11 @@ class History:
         clock = SteadyClock(self.store.seconds(), lambda: begun + rate * self.clock())
         process = Controller(cast(Loop, None))
         store = cast(Store, Faulty(self.store, lambda where: self.at_write(process, where)))
-        process.loop = Loop(cast(WorldLike, OneProcess(self.world)), store, clock, holder=f"p{self.made}")
+        process.loop = Loop(cast(ControlledPlatform, OneProcess(self.platform)), store, clock, holder=f"p{self.made}")
         return process
 
     def at_effect(self, where: str) -> bool:
-        """At a boundary of an effect in the world."""
+        """At a boundary of an effect in the platform."""
         self.seen["boundaries"] += 1
         self.checker.look()
         process = self.acting
@@ -267,7 +267,7 @@ class History:
     def others_go_on(self, process: Controller) -> None:
         """Until the lease of the frozen one has expired, or not as long."""
         self.clock.time += self.chance.choice([1, LEASE_SECONDS + 2, LOST_ANSWER_SECONDS + 5])
-        self.chance.choice([self.world.complete_checkpoint, self.world.settle])()
+        self.chance.choice([self.platform.complete_checkpoint, self.platform.settle])()
         quiet = self.quiet
         for _ in range(self.chance.choice([1, 1, 3])):
             self.acting = None
@@ -311,8 +311,8 @@ class History:
         self.quiet = False
         for _ in range(times):
             self.clock.time += self.chance.choice([1, 5, 5, 30])
-            self.world.ends_now["flights"][self.chance.randint(0, 1)] += self.chance.choice([0, 0, 9])
-            self.world.complete_checkpoint()
+            self.platform.ends_now["flights"][self.chance.randint(0, 1)] += self.chance.choice([0, 0, 9])
+            self.platform.complete_checkpoint()
             for process in self.chance.sample(self.controllers, 2):
                 self.passes(process, 5)
         self.quiet = True
@@ -320,7 +320,7 @@ class History:
     def deploys(self, release: int = 0) -> None:
         release = release or self.chance.randint(1, 3)
         deadline = self.clock() + 60 if self.chance.random() < 0.2 else None
-        self.asks(lambda loop: deploy(loop, self.world, release=release, auto_switch=self.chance.random() < 0.8,
+        self.asks(lambda loop: deploy(loop, self.platform, release=release, auto_switch=self.chance.random() < 0.8,
                                       again=self.chance.random() < 0.3, own=self.own, deadline=deadline))
         self.goes_on()
 
@@ -352,9 +352,9 @@ class History:
 
     def late_checkpoint(self) -> None:
         """One table commits later than the other, or the position is not known yet."""
-        if jobs := [i for i, j in self.world.jobs.items() if j.status == "RUNNING"]:
-            self.world.settle()
-            self.world.checkpoint_of(self.chance.choice(jobs), late=(self.chance.choice(TABLES),),
+        if jobs := [i for i, j in self.platform.jobs.items() if j.status == "RUNNING"]:
+            self.platform.settle()
+            self.platform.checkpoint_of(self.chance.choice(jobs), late=(self.chance.choice(TABLES),),
                                      write_position=self.chance.random() < 0.5)
 
     def submission(self) -> None:
@@ -363,49 +363,49 @@ class History:
         how = self.chance.choice(["lost", "never", "late", "minutes", "very late"])
         self.seen[f"submission: {how}"] += 1
         if how == "never":
-            self.world.submit_fails = [Answer(trouble="no answer")]
+            self.platform.submit_fails = [Answer(trouble="no answer")]
         else:
-            self.world.late_submissions = [{"lost": (1.0, 0.0), "late": (0.0, seconds), "minutes": (200.0, seconds),
+            self.platform.late_submissions = [{"lost": (1.0, 0.0), "late": (0.0, seconds), "minutes": (200.0, seconds),
                                             "very late": (0.0, 2 * LOST_ANSWER_SECONDS)}[how]]
         if self.chance.random() < 0.5:
-            self.world.lose_jobs(self.chance.choice(["", *sorted(self.world.clusters)]))
+            self.platform.lose_jobs(self.chance.choice(["", *sorted(self.platform.clusters)]))
             self.goes_on()
         else:
             self.deploys()
 
     def trouble(self) -> None:
-        world = self.world
-        jobs = [j for j in world.jobs.values() if j.status == "RUNNING"]
-        clusters = sorted(world.clusters)
+        platform = self.platform
+        jobs = [j for j in platform.jobs.values() if j.status == "RUNNING"]
+        clusters = sorted(platform.clusters)
         what = self.chance.choice(["down", "jobs", "cluster", "silent", "job fails", "job restarts", "no room",
                                    "checks", "retention", "group"])
         self.seen[f"trouble: {what}"] += 1
         match what:
             case "down":
-                world.down = True
+                platform.down = True
             case "jobs":
-                world.lose_jobs(self.chance.choice(["", *clusters]))
+                platform.lose_jobs(self.chance.choice(["", *clusters]))
             case "cluster" if clusters:
-                world.lose_cluster(self.chance.choice(clusters))
+                platform.lose_cluster(self.chance.choice(clusters))
             case "silent" if clusters:
-                world.silent.add(self.chance.choice(clusters))
+                platform.silent.add(self.chance.choice(clusters))
             case "job fails" if jobs:
                 self.chance.choice(jobs).status = self.chance.choice(["FAILED", "CANCELED"])
             case "job restarts" if jobs:
                 self.chance.choice(jobs).restarts += self.chance.randint(1, 30)
             case "no room":
-                world.no_room = True
+                platform.no_room = True
             case "checks":
-                world.complaints = [Check("checks/x.sql", True, 1)]
+                platform.complaints = [Check("checks/x.sql", True, 1)]
             case "retention":
-                world.problems = ["topic flights: retention.ms=1000"]
-            case "group" if world.groups:
-                del world.groups[self.chance.choice(sorted(world.groups))]
+                platform.problems = ["topic flights: retention.ms=1000"]
+            case "group" if platform.groups:
+                del platform.groups[self.chance.choice(sorted(platform.groups))]
 
     def trouble_ends(self) -> None:
-        world = self.world
-        world.down = world.no_room = False
-        world.silent, world.complaints, world.problems = set(), [], []
+        platform = self.platform
+        platform.down = platform.no_room = False
+        platform.silent, platform.complaints, platform.problems = set(), [], []
 
     def clock_jumps(self) -> None:
         """Of the database's machine."""
@@ -414,19 +414,19 @@ class History:
 
     def meddles(self) -> None:
         """Somebody moves main and perhaps puts it back, or drops a branch."""
-        lake = self.world.lake
-        if not self.world.published:
+        lake = self.platform.lake
+        if not self.platform.published:
             return
         self.seen["meddling"] += 1
         if self.chance.random() < 0.5:
-            before = dict(self.world.main_now)
+            before = dict(self.platform.main_now)
             table = self.chance.choice(TABLES)
             lake.refs[table, MAIN] = self.chance.choice([s.id for s in lake.snapshots.values() if s.table == table])
             self.checker.meddled()
-            moved = dict(self.world.main_now)
+            moved = dict(self.platform.main_now)
             self.goes_on(1)
-            if self.world.main_now == moved:
-                self.world.main_now = before
+            if self.platform.main_now == moved:
+                self.platform.main_now = before
                 self.checker.meddled()
         elif names := sorted({b for _, b in lake.refs} - {MAIN, GENESIS}):
             self.adrift = True
@@ -437,13 +437,13 @@ class History:
     def come_to_rest(self) -> None:
         """Nothing disturbs it any more: readers at the log's end, nothing left behind, nobody's hands."""
         self.trouble_ends()
-        world = self.world
-        world.submit_fails, world.late_submissions = [], []
+        platform = self.platform
+        platform.submit_fails, platform.late_submissions = [], []
         self.wall.ahead = 0.0
         self.quiet = True
         for _ in range(120):
             self.clock.time += 10
-            world.complete_checkpoint()
+            platform.complete_checkpoint()
             for process in self.controllers:
                 self.passes(process, 8)
             self.checker.look()
@@ -456,26 +456,26 @@ class History:
         raise BrokenError(f"not at rest: {pass_.step}; {[(a.name, a.state, a.stop, a.error) for a in state.attempts]}")
 
     def at_rest(self) -> bool:
-        state, world = self.store.load("flights"), self.world
+        state, platform = self.store.load("flights"), self.platform
         if state.unfinished or isinstance(self.controllers[0].loop.run_once("flights").step, Blocked):
             return False
         shown = state.published
         name = shown.attempt_name if shown else None
         settled = (State.active, State.standby, State.audited)
-        at_end = shown and shown.covered["flights"] == world.ends_now["flights"] and (
-            dict(shown.after) == world.main_now)
+        at_end = shown and shown.covered["flights"] == platform.ends_now["flights"] and (
+            dict(shown.after) == platform.main_now)
         rests = (
             all(a.cleaned or a.name == name for a in state.attempts if a.ended)
             and all(a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
                     for a in state.live)
             and not any(a.stop or a.promote for a in state.live)
-            and sorted(j.branch for j in world.jobs.values() if j.runs) == sorted(a.name for a in state.live)
+            and sorted(j.branch for j in platform.jobs.values() if j.runs) == sorted(a.name for a in state.live)
             and (state.active is None or (state.active.name == name and bool(at_end))))
         return rests and not self.left(state)
 
     def left(self, state: ProductState) -> list[str]:
         """What there is of cleaned attempts: what readers saw until a switch goes with what is expired next."""
-        return [f for a in state.attempts if a.cleaned for f in leftovers(self.world, a, adrift=self.adrift)]
+        return [f for a in state.attempts if a.cleaned for f in leftovers(self.platform, a, adrift=self.adrift)]
 
 
 def run(seed: int) -> Counter[str]:

@@ -22,8 +22,8 @@ from shutil import copytree
 from typing import Any
 from unittest.mock import patch
 
+from control_platform import Clock, DiedError, FakeJob, FakePlatform, Retained
 from control_steps import deploy, turn
-from control_world import Clock, DiedError, FakeJob, FakeWorld, Retained
 from fake_lake import Snapshot
 from lake_tables import make_product, make_settings, publish, sink_all
 
@@ -31,7 +31,7 @@ from jobs import bindings
 from replay import settings
 from replay.controller import act
 from replay.controller.loop import Loop
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core import model
 from replay.core.model import Check, Committed, Reached
 from replay.iceberg import lake, table_changes
@@ -80,7 +80,7 @@ def _text(data: object) -> str:
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
 
-# The controller's memory, and the world that goes with it
+# The controller's memory, and the platform that goes with it
 
 
 def _controller(folder: Path) -> None:
@@ -89,34 +89,34 @@ def _controller(folder: Path) -> None:
     And a publication of r3 that was done and not noted, as the controller was killed there.
     """
     clock = Clock()
-    world = FakeWorld(clock)
+    platform = FakePlatform(clock)
     ids = iter(f"resumed-{n}" for n in range(9))
     with (tempfile.TemporaryDirectory() as home, patch.object(act.uuid, "uuid4", lambda: _Named(next(ids))),
           closing(Store(f"sqlite:///{home}/store.db", clock)) as store):
-        loop = Loop(world, store, clock, holder="controller")
-        deploy(loop, world, deadline=clock() + 10_000)
-        turn(loop, world, clock, 30)
-        deploy(loop, world, release=2)
-        world.complaints = [Check("sums", True, 2, "2 rows", ({"origin": "EWR"},))]
-        turn(loop, world, clock, 40)
-        world.complaints = [Check("late", False, 1, "1 row", ({"origin": "JFK"},))]
-        deploy(loop, world, release=3)
-        turn(loop, world, clock, 40)
-        world.lose_jobs()
-        world.ends_now = {"flights": {0: 300, 1: 290}}
-        turn(loop, world, clock, 60)
-        world.verify = "daily"
+        loop = Loop(platform, store, clock, holder="controller")
+        deploy(loop, platform, deadline=clock() + 10_000)
+        turn(loop, platform, clock, 30)
+        deploy(loop, platform, release=2)
+        platform.complaints = [Check("sums", True, 2, "2 rows", ({"origin": "EWR"},))]
+        turn(loop, platform, clock, 40)
+        platform.complaints = [Check("late", False, 1, "1 row", ({"origin": "JFK"},))]
+        deploy(loop, platform, release=3)
+        turn(loop, platform, clock, 40)
+        platform.lose_jobs()
+        platform.ends_now = {"flights": {0: 300, 1: 290}}
+        turn(loop, platform, clock, 60)
+        platform.verify = "daily"
         clock.time += 2 * 86_400
-        turn(loop, world, clock, 60)
-        deploy(loop, world, release=4, auto_switch=False, own=True)
-        turn(loop, world, clock, 5)
-        world.ends_now = {"flights": {0: 320, 1: 310}}
-        world.die_at = lambda where: where == "after publish"
+        turn(loop, platform, clock, 60)
+        deploy(loop, platform, release=4, auto_switch=False, own=True)
+        turn(loop, platform, clock, 5)
+        platform.ends_now = {"flights": {0: 320, 1: 310}}
+        platform.die_at = lambda where: where == "after publish"
         with suppress(DiedError):
-            turn(loop, world, clock, 30)
-        world.die_at = lambda _: False
+            turn(loop, platform, clock, 30)
+        platform.die_at = lambda _: False
         assert store.load("flights").unfinished, "the scenario is not what it was"
-        (folder / WORLD).write_text(_text(_described(world)))
+        (folder / WORLD).write_text(_text(_described(platform)))
         with closing(sqlite3.connect(f"{home}/store.db")) as c:
             (folder / STORE).write_text("\n".join(c.iterdump()) + "\n")
 
@@ -126,35 +126,35 @@ class _Named:
         self.hex = hex
 
 
-def _described(world: FakeWorld) -> dict[str, Any]:
+def _described(platform: FakePlatform) -> dict[str, Any]:
     return {
-        "time": world.clock(), "ends": world.ends_now, "clusters": sorted(world.clusters),
-        "bindings": sorted(world.bindings), "submitted": world.submitted, "files": sorted(world.lake.files),
-        "snapshots": [asdict(s) for s in world.lake.snapshots.values()],
-        "refs": [[table, ref, snapshot] for (table, ref), snapshot in sorted(world.lake.refs.items())],
-        "moves": world.lake.moves, "newest": world.lake.newest,
-        "jobs": {job_id: asdict(job) for job_id, job in world.jobs.items()},
-        "checkpoints": [asdict(k) for k in world.kept],
+        "time": platform.clock(), "ends": platform.ends_now, "clusters": sorted(platform.clusters),
+        "bindings": sorted(platform.bindings), "submitted": platform.submitted, "files": sorted(platform.lake.files),
+        "snapshots": [asdict(s) for s in platform.lake.snapshots.values()],
+        "refs": [[table, ref, snapshot] for (table, ref), snapshot in sorted(platform.lake.refs.items())],
+        "moves": platform.lake.moves, "newest": platform.lake.newest,
+        "jobs": {job_id: asdict(job) for job_id, job in platform.jobs.items()},
+        "checkpoints": [asdict(k) for k in platform.kept],
         "groups": {group: {t: {p: asdict(c) for p, c in of.items()} for t, of in topics.items()}
-                   for group, topics in world.groups.items()},
+                   for group, topics in platform.groups.items()},
     }
 
 
-def world_of(fixture: Path) -> FakeWorld:
-    """The world as it was when the state was written."""
+def platform_of(fixture: Path) -> FakePlatform:
+    """The platform as it was when the state was written."""
     said = _numbered(json.loads((fixture / WORLD).read_text()))
-    world = FakeWorld(Clock(said["time"]), ends_now=said["ends"])
-    world.clusters, world.bindings, world.submitted = set(said["clusters"]), set(said["bindings"]), said["submitted"]
-    world.lake.snapshots = {s["id"]: Snapshot(**s) for s in said["snapshots"]}
-    world.lake.refs = {(table, ref): snapshot for table, ref, snapshot in said["refs"]}
-    world.lake.files, world.lake.newest = set(said["files"]), said["newest"]
-    world.lake.moves = [(before, after) for before, after in said["moves"]]
-    world.jobs = {job_id: FakeJob(**{**job, "position": Reached(**job["position"]) if job["position"] else None})
+    platform = FakePlatform(Clock(said["time"]), ends_now=said["ends"])
+    platform.clusters, platform.bindings, platform.submitted = set(said["clusters"]), set(said["bindings"]), said["submitted"]
+    platform.lake.snapshots = {s["id"]: Snapshot(**s) for s in said["snapshots"]}
+    platform.lake.refs = {(table, ref): snapshot for table, ref, snapshot in said["refs"]}
+    platform.lake.files, platform.lake.newest = set(said["files"]), said["newest"]
+    platform.lake.moves = [(before, after) for before, after in said["moves"]]
+    platform.jobs = {job_id: FakeJob(**{**job, "position": Reached(**job["position"]) if job["position"] else None})
                   for job_id, job in said["jobs"].items()}
-    world.kept = [Retained(**k) for k in said["checkpoints"]]
-    world.groups = {group: {t: {p: Committed(**c) for p, c in of.items()} for t, of in topics.items()}
+    platform.kept = [Retained(**k) for k in said["checkpoints"]]
+    platform.groups = {group: {t: {p: Committed(**c) for p, c in of.items()} for t, of in topics.items()}
                     for group, topics in said["groups"].items()}
-    return world
+    return platform
 
 
 def _numbered(value: Any) -> Any:
@@ -184,7 +184,7 @@ def _release(folder: Path) -> None:
         with patch.object(sys, "executable", PYTHON):
             built = releases.build(own, product)
         (folder / RELEASE).write_bytes(_packed(built.folder))
-        bound = World(own.model_copy(update={"home": HOME})).bindings(product, BOUND, "kappa-orders-r1-a1", {}, 2)
+        bound = Platform(own.model_copy(update={"home": HOME})).bindings(product, BOUND, "kappa-orders-r1-a1", {}, 2)
         (folder / BINDINGS).write_text(_text(bound).replace(home, str(HOME)))
 
 

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import pytest
 import yaml
+from control_platform import Clock, FakePlatform
 from control_steps import begin
-from control_world import Clock, FakeWorld
 from promql import Named, expressions, named
 from watched import Watched
 
@@ -33,17 +33,17 @@ FILES = [pytest.param(ALERTS, id="alerts"), pytest.param(DASHBOARD, id="dashboar
 def exported() -> Iterator[dict[str, frozenset[str]]]:
     """Metric → labels, of a controller that has seen good days and bad ones."""
     clock, store = Clock(), Store("sqlite://")
-    world = FakeWorld(clock, rejected=0)
-    watched = Watched(Loop(world, store, clock, holder="me"), world, clock)
-    begin(watched.loop, world)
+    platform = FakePlatform(clock, rejected=0)
+    watched = Watched(Loop(platform, store, clock, holder="me"), platform, clock)
+    begin(watched.loop, platform)
     watched.rounds(30)
 
     def fail(*_: object) -> NoReturn:
         raise ZeroDivisionError
 
-    world.__dict__["job"], job = fail, world.job
+    platform.__dict__["job"], job = fail, platform.job
     watched.rounds(1)
-    world.__dict__["job"] = job
+    platform.__dict__["job"] = job
     watched.rounds(1)
     yield {name: frozenset(dict(labels)) for name, labels in watched.samples()}
     store.close()

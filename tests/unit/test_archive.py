@@ -17,7 +17,7 @@ import pytest
 
 from jobs.processes import RELEASE_ENVIRONMENT
 from jobs.product import Product
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, Release
 from replay.errors import ConfigError, RefusedError
 from replay.releases import archive
@@ -117,7 +117,7 @@ def test_a_job_does_not_start_from_what_was_changed_and_the_file_is_named(
 def start(settings: Settings, built: Build) -> None:
     """What every start of a job asks first: of a deploy, a resumption, a repeated attempt, a shadow."""
     attempt = Attempt(product="tiny", release=1, number=1, created=0.0, parallelism=1, job_ids=("a" * 32,))
-    World(settings)._submission(attempt, Release("tiny", 1, built.fingerprint, 0.0, {}))
+    Platform(settings)._submission(attempt, Release("tiny", 1, built.fingerprint, 0.0, {}))
 
 
 def test_a_job_starts_from_what_was_not_changed(settings: Settings, built: Build) -> None:

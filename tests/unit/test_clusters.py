@@ -10,7 +10,7 @@ import pytest
 
 from local import stack
 from local.layout import Layout
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, State
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 from replay.flink.clusters import LIB, CommandClusters, Started, clusters
@@ -116,11 +116,11 @@ def test_without_a_program_all_attempts_share_the_session_cluster(tmp_path: Path
 def test_products_share_an_answer_of_what_is_left_of_clusters(tmp_path: Path) -> None:
     file = tmp_path / "asked"
     stack.write_settings(Layout(tmp_path))
-    world = World(load_settings(tmp_path))
-    world.clusters = _program(f"open({str(file)!r}, 'a').write('.')", "print('[\"orders-r1-a1\"]')")
+    platform = Platform(load_settings(tmp_path))
+    platform.clusters = _program(f"open({str(file)!r}, 'a').write('.')", "print('[\"orders-r1-a1\"]')")
     flights = Attempt("flights", 1, 1, 0.0, 2, (), State.failed, cluster="flights-r1-a1", cleaned=True)
     orders = replace(flights, product="orders", cluster="orders-r1-a1")
-    assert world.strays([flights]) == world.strays([flights]) == ()
+    assert platform.strays([flights]) == platform.strays([flights]) == ()
     assert file.read_text() == "."
-    assert world.strays([orders]) == ("r1-a1",)
+    assert platform.strays([orders]) == ("r1-a1",)
     assert file.read_text() == "..", "what is to be ended is asked again"

@@ -122,7 +122,7 @@ def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.
             for p in (0, 1)))
 
     monkeypatch.setattr(auditing, "audit", audit)
-    monkeypatch.setattr(running.World, "product", lambda *_: products.flights())
+    monkeypatch.setattr(running.Platform, "product", lambda *_: products.flights())
     return asked
 
 

@@ -1,4 +1,4 @@
-"""What the controller asks of the world and of its store, per product and round: counted, whatever it takes in time."""
+"""What the controller asks of the platform and of its store, per product and round: counted, whatever it takes in time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_logs_clocks_are_asked_for_in_every_other_round_once_for_both_releas
     assert [r.asked["clocks"] for r in found] == [0, PRODUCTS, 0, PRODUCTS]
 
 
-def test_what_is_asked_of_the_world_grows_with_the_products_and_no_faster(one: Round, many: Round) -> None:
+def test_what_is_asked_of_the_platform_grows_with_the_products_and_no_faster(one: Round, many: Round) -> None:
     assert many.asked == {name: count * PRODUCTS for name, count in one.asked.items()}
 
 

@@ -1,7 +1,7 @@
 """The controller killed at every boundary of every story: what it finds is carried on to the same end.
 
 A story runs once undisturbed. At each boundary (before and after every write to the store, before, during and after
-every effect) the store and the world are copied as they are: that is all that a killed process leaves. In each copy
+every effect) the store and the platform are copied as they are: that is all that a killed process leaves. In each copy
 another process begins once the dead one's lease has expired, and has to come to the same end.
 """
 
@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any, cast
 
 import pytest
+from control_platform import CLIENT_SECONDS, Clock, FakePlatform, MortalStore, OneProcess, Wall
 from control_steps import deploy, verify, want
-from control_world import CLIENT_SECONDS, Clock, FakeWorld, MortalStore, OneProcess, Wall
 from fake_lake import TABLES, FakeLake
 from memory_store import MemoryStore
 
@@ -26,7 +26,7 @@ from replay.cli.remove import carry_out
 from replay.controller import intents
 from replay.controller.decide import EXPIRY_SECONDS
 from replay.controller.deploy import Terms, plan
-from replay.controller.loop import LEASE_SECONDS, Loop, Patience, WorldLike
+from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop, WaitForLease
 from replay.controller.schedule import FIRST_SECONDS
 from replay.core.model import Attempt, Check
 from replay.core.observed import FlinkDownError
@@ -45,24 +45,24 @@ TURNS = 12
 class Scene:
     """All that outlives a process."""
 
-    world: FakeWorld
+    platform: FakePlatform
     store: MemoryStore
 
     @classmethod
     def new(cls, *, atomic: bool = True) -> Scene:
         clock = Clock()
-        scene = cls(FakeWorld(clock), MemoryStore(Wall(clock)))
-        scene.world.lake.atomic = atomic
-        scene.world.speed = 100
+        scene = cls(FakePlatform(clock), MemoryStore(Wall(clock)))
+        scene.platform.lake.atomic = atomic
+        scene.platform.speed = 100
         return scene
 
     @property
     def clock(self) -> Clock:
-        return self.world.clock
+        return self.platform.clock
 
     def copied(self) -> Scene:
-        world = copy.deepcopy(replace(self.world, die_at=lambda _: False))
-        return Scene(world, self.store.copied(Wall(world.clock, self.wall.ahead)))
+        platform = copy.deepcopy(replace(self.platform, die_at=lambda _: False))
+        return Scene(platform, self.store.copied(Wall(platform.clock, self.wall.ahead)))
 
     @property
     def wall(self) -> Wall:
@@ -73,12 +73,12 @@ class Scene:
         """With a clock of its own, and perhaps one that may die or freeze at every write of its own."""
         store = cast(Store, MortalStore(self.store, die_at) if die_at else self.store)
         clock = SteadyClock(self.store.seconds(), self.clock)
-        return Loop(cast(WorldLike, OneProcess(self.world)), store, clock, holder=holder)
+        return Loop(cast(ControlledPlatform, OneProcess(self.platform)), store, clock, holder=holder)
 
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on where a process died."""
-        state, world, lake = self.store.load("flights"), self.world, self.world.lake
-        shown = [lake.snapshots[s] for s in world.main_now.values()]
+        state, platform, lake = self.store.load("flights"), self.platform, self.platform.lake
+        shown = [lake.snapshots[s] for s in platform.main_now.values()]
         return {
             "attempts": {a.name: (a.state, a.stop, a.promote, a.cleaned, len(a.job_ids), a.favoured,
                                   a.recheck, a.metadata)
@@ -87,14 +87,14 @@ class Scene:
             "unfinished": state.unfinished,
             "main": {(s.writer, tuple(s.content.items()), s.whole) for s in shown},
             "one checkpoint": len({s.checkpoint for s in shown}),
-            "submissions": sorted(Counter(_branch(state.attempts, j) for j in world.submitted).items()),
-            "jobs": sorted(j.branch for j in world.jobs.values() if j.runs),
-            "clusters": sorted(world.clusters),
-            "prioritised": sorted(world.prioritised),
+            "submissions": sorted(Counter(_branch(state.attempts, j) for j in platform.submitted).items()),
+            "jobs": sorted(j.branch for j in platform.jobs.values() if j.runs),
+            "clusters": sorted(platform.clusters),
+            "prioritised": sorted(platform.prioritised),
             "branches": sorted({b for _, b in lake.refs}),
-            "groups": sorted(world.groups),
-            "checkpoints": sorted({k.branch for k in world.kept}),
-            "bindings": sorted(world.bindings),
+            "groups": sorted(platform.groups),
+            "checkpoints": sorted({k.branch for k in platform.kept}),
+            "bindings": sorted(platform.bindings),
             "files": sorted({f.split("/")[0] for f in lake.files}),
         }
 
@@ -106,7 +106,7 @@ def _branch(attempts: tuple[Attempt, ...], job_id: str) -> str:
 def pass_time(scene: Scene, loop: Loop) -> None:
     """Three seconds, a checkpoint of every job, and passes until there is nothing to do."""
     scene.clock.time += 3
-    scene.world.complete_checkpoint()
+    scene.platform.complete_checkpoint()
     for _ in range(9):
         try:
             if loop.run_once("flights").idle:
@@ -122,7 +122,7 @@ class Story:
     """What goes before, what somebody does, and whether readers are taken back by it."""
 
     before: Callable[[Scene], None]
-    happens: Callable[[Loop, FakeWorld], Any]
+    happens: Callable[[Loop, FakePlatform], Any]
     back: int = 0
     """How often readers are shown an older position."""
     atomic: bool = True
@@ -156,7 +156,7 @@ class Recorder:
 
     def __call__(self, where: str) -> bool:
         self.passed += 1
-        now = f"{self.scene.world!r}{self.scene.store!r}"
+        now = f"{self.scene.platform!r}{self.scene.store!r}"
         if now != self._last:
             self._last = now
             self.found.append(Boundary(self.passed, f"{self.passed}: {where}", self.scene.copied(), self.commanded))
@@ -166,16 +166,16 @@ class Recorder:
 def record(story: Story) -> tuple[dict[str, Any], list[Boundary]]:
     """The undisturbed story's end, and all the places to die at on the way there."""
     scene, loop = begun(story)
-    story.happens(loop, scene.world)
+    story.happens(loop, scene.platform)
     outcomes = [outcome_after(scene, loop) for _ in range(TURNS)]
     end = outcomes[-1]
     assert all(o == end for o in outcomes[-3:]), "the story has not come to its end"
     assert steps_back(scene) == story.back
     scene, _ = begun(story)
     recorder = Recorder(scene)
-    scene.world.die_at = recorder
+    scene.platform.die_at = recorder
     loop = scene.process("first", recorder)
-    story.happens(loop, scene.world)
+    story.happens(loop, scene.platform)
     recorder.commanded = True
     for _ in range(outcomes.index(end) + 1):
         pass_time(scene, loop)
@@ -193,7 +193,7 @@ class Frostbite:
         self.passed += 1
         if self.passed == self.at and not (self.story.leaves_nothing and where == "after renew"):
             self.where = f"{self.passed}: {where}"
-            self.scene.world.die_at = lambda _: False
+            self.scene.platform.die_at = lambda _: False
             carry_on(self.scene, self.story, self.end, self.commanded, f"frozen at {self.where}")
         return False
 
@@ -202,10 +202,10 @@ def freeze_at(story: Story, position: int, end: dict[str, Any]) -> str:
     """Where it was frozen, and thawed in vain; nothing when it was not."""
     scene = _stage(story.before, story.atomic).copied()
     frost = Frostbite(scene, position, story, end)
-    scene.world.die_at = frost
+    scene.platform.die_at = frost
     loop = scene.process("first", frost)
     with suppress(StaleLeaseError, RefusedError, FlinkDownError):
-        story.happens(loop, scene.world)
+        story.happens(loop, scene.platform)
     frost.commanded = True
     for _ in range(TURNS):
         if frost.where:
@@ -235,7 +235,7 @@ def begun(story: Story) -> tuple[Scene, Loop]:
 
 def steps_back(scene: Scene) -> int:
     """How often readers of any table were shown less than before."""
-    lake = scene.world.lake
+    lake = scene.platform.lake
     return sum(any(lake_content(lake, old, p) > lake_content(lake, new, p) for p in END)
                for before, after in lake.moves for old, new in [(before[TABLES[0]], after[TABLES[0]])])
 
@@ -251,7 +251,7 @@ def carry_on(scene: Scene, story: Story, end: dict[str, Any], commanded: bool, w
     second = scene.process("second")
     if story.command and not commanded:
         with suppress(RefusedError):
-            story.happens(second, scene.world)
+            story.happens(second, scene.platform)
     for turn in range(60):
         pass_time(scene, second)
         if scene.outcome() == end:
@@ -270,7 +270,7 @@ def nothing(_: Scene) -> None:
 
 def deployed(scene: Scene, release: int = 1, **terms: Any) -> None:
     loop = scene.process("before")
-    deploy(loop, scene.world, release=release, **terms)
+    deploy(loop, scene.platform, release=release, **terms)
     for _ in range(7):
         pass_time(scene, loop)
 
@@ -291,7 +291,7 @@ def replaying(scene: Scene, **terms: Any) -> None:
     """r2-a1 runs beside r1-a1, and no more."""
     deployed(scene, **terms)
     loop = scene.process("before")
-    deploy(loop, scene.world, release=2, **terms)
+    deploy(loop, scene.platform, release=2, **terms)
     while not isinstance(loop.run_once("flights").step, Submit):
         pass
     scene.clock.time += CLIENT_SECONDS
@@ -304,62 +304,62 @@ def on_clusters_of_their_own(before: Callable[..., None]) -> Callable[[Scene], N
 
 # What happens
 
-def second_release(loop: Loop, world: FakeWorld) -> None:
-    deploy(loop, world, release=2)
+def second_release(loop: Loop, platform: FakePlatform) -> None:
+    deploy(loop, platform, release=2)
 
 
-def switch(loop: Loop, _: FakeWorld) -> None:
+def switch(loop: Loop, _: FakePlatform) -> None:
     want(loop, lambda s: intents.switch(s, None))
 
 
-def rollback(loop: Loop, _: FakeWorld) -> None:
+def rollback(loop: Loop, _: FakePlatform) -> None:
     want(loop, lambda s: intents.rollback(s, None))
 
 
-def rollback_while_flink_is_down(loop: Loop, world: FakeWorld) -> None:
-    world.down = True
-    rollback(loop, world)
+def rollback_while_flink_is_down(loop: Loop, platform: FakePlatform) -> None:
+    platform.down = True
+    rollback(loop, platform)
 
 
-def abort(loop: Loop, _: FakeWorld) -> None:
+def abort(loop: Loop, _: FakePlatform) -> None:
     want(loop, lambda s: intents.abort(s, "me"))
 
 
-def retire(loop: Loop, _: FakeWorld) -> None:
+def retire(loop: Loop, _: FakePlatform) -> None:
     want(loop, lambda s: intents.retire(s, "r1-a1"))
 
 
-def remove(loop: Loop, world: FakeWorld) -> None:
-    removing(loop, world, keep_tables=False)
+def remove(loop: Loop, platform: FakePlatform) -> None:
+    removing(loop, platform, keep_tables=False)
 
 
-def remove_but_tables(loop: Loop, world: FakeWorld) -> None:
-    removing(loop, world, keep_tables=True)
+def remove_but_tables(loop: Loop, platform: FakePlatform) -> None:
+    removing(loop, platform, keep_tables=True)
 
 
-def removing(loop: Loop, world: FakeWorld, *, keep_tables: bool) -> None:
+def removing(loop: Loop, platform: FakePlatform, *, keep_tables: bool) -> None:
     """Somebody gives the command again until there is no such product."""
     if loop.store.load("flights").releases:
         carry_out(loop, "flights", keep_tables=keep_tables, by="me", sleep=lambda _: setattr(
-            world.clock, "time", world.clock.time + 1))
+            platform.clock, "time", platform.clock.time + 1))
 
 
-def third_release(loop: Loop, world: FakeWorld) -> None:
-    deploy(loop, world, release=3)
+def third_release(loop: Loop, platform: FakePlatform) -> None:
+    deploy(loop, platform, release=3)
 
 
-def shadow(loop: Loop, _: FakeWorld) -> None:
+def shadow(loop: Loop, _: FakePlatform) -> None:
     verify(loop)
 
 
-def verification_is_due(_: Loop, world: FakeWorld) -> None:
-    world.verify = "weekly"
-    world.clock.time += FIRST_SECONDS
+def verification_is_due(_: Loop, platform: FakePlatform) -> None:
+    platform.verify = "weekly"
+    platform.clock.time += FIRST_SECONDS
 
 
-def checks_come_later(loop: Loop, _: FakeWorld) -> None:
+def checks_come_later(loop: Loop, _: FakePlatform) -> None:
     """A release that changes no row."""
-    with Patience(loop, "flights") as lease:
+    with WaitForLease(loop, "flights") as lease:
         state = loop.store.load("flights")
         release = replace(state.releases[0], number=2, fingerprint="f2")
         todo = plan(state, release, Terms(2), loop.now(), "none")
@@ -368,35 +368,35 @@ def checks_come_later(loop: Loop, _: FakeWorld) -> None:
         loop.store.save(lease, *todo.changed)
 
 
-def lost_jobs(_: Loop, world: FakeWorld) -> None:
-    world.lose_jobs()
+def lost_jobs(_: Loop, platform: FakePlatform) -> None:
+    platform.lose_jobs()
 
 
-def lost_job_and_checkpoints(_: Loop, world: FakeWorld) -> None:
+def lost_job_and_checkpoints(_: Loop, platform: FakePlatform) -> None:
     """Of the newest attempt."""
-    job = world.jobs.pop(world.submitted[-1])
-    world.kept = [k for k in world.kept if k.branch != job.branch]
+    job = platform.jobs.pop(platform.submitted[-1])
+    platform.kept = [k for k in platform.kept if k.branch != job.branch]
 
 
-def lost_cluster(_: Loop, world: FakeWorld) -> None:
-    world.lose_cluster("flights-r1-a1")
+def lost_cluster(_: Loop, platform: FakePlatform) -> None:
+    platform.lose_cluster("flights-r1-a1")
 
 
-def failed_candidate(_: Loop, world: FakeWorld) -> None:
-    world.jobs["job-2-1"].status = "FAILED"
+def failed_candidate(_: Loop, platform: FakePlatform) -> None:
+    platform.jobs["job-2-1"].status = "FAILED"
 
 
-def failing_checks(_: Loop, world: FakeWorld) -> None:
-    world.complaints = [Check("checks/no_negative_delay.sql", True, 3)]
+def failing_checks(_: Loop, platform: FakePlatform) -> None:
+    platform.complaints = [Check("checks/no_negative_delay.sql", True, 3)]
 
 
-def dropped_branch(_: Loop, world: FakeWorld) -> None:
+def dropped_branch(_: Loop, platform: FakePlatform) -> None:
     for table in TABLES:
-        del world.lake.refs[table, "r2-a1"]
+        del platform.lake.refs[table, "r2-a1"]
 
 
-def time_goes_by(_: Loop, world: FakeWorld) -> None:
-    world.clock.time += EXPIRY_SECONDS
+def time_goes_by(_: Loop, platform: FakePlatform) -> None:
+    platform.clock.time += EXPIRY_SECONDS
 
 
 STORIES = {
@@ -493,9 +493,9 @@ def test_a_clock_that_jumps_by_an_hour_anywhere_changes_nothing(
         scene = _stage(story.before, story.atomic).copied()
         jump = Jump(scene, position, jumps(position))
         monkeypatch.setattr(time, "time", lambda ahead=jump.seconds, wall=scene.wall: wall() - 2 * ahead)
-        scene.world.die_at = jump
+        scene.platform.die_at = jump
         loop = scene.process("first", jump)
-        story.happens(loop, scene.world)
+        story.happens(loop, scene.platform)
         for _ in range(TURNS):
             pass_time(scene, loop)
         assert jump.passed >= position
@@ -517,9 +517,9 @@ def test_a_candidates_deadline_is_a_time_that_passes_whatever_clocks_say() -> No
     """Half an hour of patience, of which ten minutes have passed."""
     for ahead in (HOUR, -HOUR):
         scene = Scene.new()
-        scene.world.speed = 0
+        scene.platform.speed = 0
         loop = scene.process("first")
-        deploy(loop, scene.world, deadline=loop.now() + HOUR / 2)
+        deploy(loop, scene.platform, deadline=loop.now() + HOUR / 2)
         for minute in range(40):
             scene.clock.time += 60
             scene.wall.ahead = ahead if minute >= 10 else 0.0

@@ -43,7 +43,6 @@ from replay.core.steps import (
     End,
     Examine,
     Expire,
-    Favour,
     FinishPublish,
     GiveUp,
     NoteForeignOffsets,
@@ -52,6 +51,7 @@ from replay.core.steps import (
     NotePartitions,
     NoteRefused,
     NoteSubmitting,
+    Prioritize,
     Publish,
     Recheck,
     Record,
@@ -1028,7 +1028,7 @@ def test_a_cluster_of_its_own(a: Attempt, look: Seen, expected: Step) -> None:
 
 def test_the_cluster_that_readers_depend_on_gets_its_share_of_the_machine_once() -> None:
     live = replace(LIVE, cluster="flights-r1-a1", rest="http://here")
-    assert beside(second(running()), seen(0), live) == Favour(live)
+    assert beside(second(running()), seen(0), live) == Prioritize(live)
     assert isinstance(beside(second(running()), seen(0), replace(live, favoured=True)), Wait)
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import httpx
 import pytest
-from control_world import Clock
+from control_platform import Clock
 from prometheus_client.parser import text_string_to_metric_families
 
 from replay.controller.endpoint import Endpoint

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from control_platform import Clock, FakePlatform
 from control_steps import begin
-from control_world import Clock, FakeWorld
 
 from replay.cli.deploy import Follow
 from replay.cli.progress import PlainDisplay
 from replay.controller import deploy as deploying
 from replay.controller.loop import Loop
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, Check, ProductState, State, Tables
 from replay.errors import RetryableError
 from replay.offsets import Offsets
@@ -22,8 +22,8 @@ from replay.store.store import Store
 HOUR = 3_600_000
 
 
-class Followed(FakeWorld):
-    """The simulated world with what a display asks of it besides."""
+class Followed(FakePlatform):
+    """The simulated platform with what a display asks of it besides."""
 
     def read_positions(self, attempt: Attempt) -> Offsets:
         return {}
@@ -34,24 +34,24 @@ class Deploy:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.world = Followed(self.clock)
+        self.platform = Followed(self.clock)
         self.store = Store("sqlite://")
-        self.loop = Loop(self.world, self.store, self.clock, holder="me")
+        self.loop = Loop(self.platform, self.store, self.clock, holder="me")
         self.lines: list[tuple[float, str]] = []
 
     def follow(self, **terms: Any) -> Attempt:
         """Until it is published, with a checkpoint every five seconds."""
-        target = {**self.world.ends_now, **self.world.reference}
-        attempt = begin(self.loop, self.world, **terms)
+        target = {**self.platform.ends_now, **self.platform.reference}
+        attempt = begin(self.loop, self.platform, **terms)
         begun = self.clock.time
         display = PlainDisplay(lambda text: self.lines.append((self.clock.time - begun, text.strip())), self.clock)
 
         def sleep(_: float) -> None:
             self.clock.time += 1
             if self.clock.time % 5 == 0:
-                self.world.complete_checkpoint()
+                self.platform.complete_checkpoint()
 
-        follow = Follow(self.loop, cast(World, self.world), target, display, sleep)
+        follow = Follow(self.loop, cast(Platform, self.platform), target, display, sleep)
         return follow.until(attempt, lambda a, s: deploying.finished(a, s, target))
 
     def said(self, text: str) -> float:
@@ -67,15 +67,15 @@ def deploy() -> Iterator[Deploy]:
 
 
 def test_submitting_and_checking_are_shown(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = deploy.world.checks
+    check = deploy.platform.checks
 
     def slow(tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
         for n in range(1, 5):
             deploy.clock.time += 4
-            cast(Any, deploy.world).tell(f"check {n} of 4, checks/{n}.sql")
+            cast(Any, deploy.platform).tell(f"check {n} of 4, checks/{n}.sql")
         return check(tables, shown)
 
-    monkeypatch.setattr(deploy.world, "checks", slow)
+    monkeypatch.setattr(deploy.platform, "checks", slow)
     assert deploy.follow(own_cluster=True).state is State.active
     doing = [line for _, line in deploy.lines if line.startswith("r1-a1 ")]
     assert doing == [
@@ -86,14 +86,14 @@ def test_submitting_and_checking_are_shown(deploy: Deploy, monkeypatch: pytest.M
 
 
 def test_a_quiet_dimension_is_told_of_within_ten_seconds_with_its_clock_and_what_to_do(deploy: Deploy) -> None:
-    deploy.world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
+    deploy.platform.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
     deploy.follow()
     assert deploy.said("results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, 7 h behind "
                        "flights; append a record to it") <= 10
 
 
 def test_what_a_job_fails_of_is_told_while_it_is_restarted(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = deploy.world.job
+    look = deploy.platform.job
 
     def failing(attempt: Attempt) -> Any:
         found = look(attempt)
@@ -101,7 +101,7 @@ def test_what_a_job_fails_of_is_told_while_it_is_restarted(deploy: Deploy, monke
             return type(found)(found.id, "RESTARTING", restarts=1, error="java.io.IOException: disk full")
         return found
 
-    monkeypatch.setattr(deploy.world, "job", failing)
+    monkeypatch.setattr(deploy.platform, "job", failing)
     deploy.follow()
     assert 5 <= deploy.said("java.io.IOException: disk full") <= 6
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import histories
 import pytest
-from control_world import FakeWorld
+from control_platform import FakePlatform
 from fake_lake import TABLES
 from histories import BrokenError, Checker, History
 from memory_store import MemoryStore
@@ -50,13 +50,13 @@ class Shown:
     """A lake with one publication under way, and the checker of what readers see of it."""
 
     def __init__(self, *, atomic: bool = True, kind: Move = Move.switch) -> None:
-        self.world, self.store = FakeWorld(clock=histories.Clock()), MemoryStore()
-        self.world.lake.atomic = atomic
-        self.lake = self.world.lake
+        self.platform, self.store = FakePlatform(clock=histories.Clock()), MemoryStore()
+        self.platform.lake.atomic = atomic
+        self.lake = self.platform.lake
         self.lake.ensure_tables()
-        self.checker = Checker(self.world, self.store, Counter())
+        self.checker = Checker(self.platform, self.store, Counter())
         self.kind = kind
-        self.before = self.world.main_now
+        self.before = self.platform.main_now
 
     def commit(self, checkpoint: int, upto: int, *, attempt: str = "r1-a1", passed: bool = True) -> dict[str, int]:
         for table in TABLES:
@@ -65,7 +65,7 @@ class Shown:
             since = self.lake.snapshots[self.lake.refs[table, attempt]].content
             self.lake.commit(table, attempt, "job", checkpoint, since, {0: upto})
         found = {table: self.lake.refs[table, attempt] for table in TABLES}
-        self.world.passed += [found] if passed else []
+        self.platform.passed += [found] if passed else []
         return found
 
     def intend(self, after: dict[str, int], *, kind: Move | None = None) -> None:
@@ -122,7 +122,7 @@ def test_the_checker_knows_rows_that_are_there_twice() -> None:
     shown.lake.commit(TABLES[0], "r1-a1", "job", 2, {}, {0: 20})
     shown.lake.commit(TABLES[1], "r1-a1", "job", 2, {0: 10}, {0: 20})
     twice = {table: shown.lake.refs[table, "r1-a1"] for table in TABLES}
-    shown.world.passed.append(twice)
+    shown.platform.passed.append(twice)
     shown.intend(twice)
     with pytest.raises(BrokenError, match="not each of its rows once"):
         shown.move(twice)

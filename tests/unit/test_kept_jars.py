@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from replay.controller import cleaning
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, ProductState, Release
 from replay.errors import RefusedError
 from replay.flink.clusters import Started
@@ -154,9 +154,9 @@ def test_other_jars_are_told_where_an_attempt_could_have_its_own(
     new = runtime.short(runtime.digest(settings.flink.home / "lib" / "new.jar"))
     alone = settings.model_copy(update={"flink": settings.flink.model_copy(update={"clusters": ("/bin/program",)})})
     on_session = replace(ATTEMPT, cluster="", rest="", own_jars=False)
-    assert World(alone).other_jars(on_session, release(built)) == (
+    assert Platform(alone).other_jars(on_session, release(built)) == (
         f"kappa-format.jar {a} → {b}, new.jar none → {new}")
-    assert World(settings).other_jars(on_session, release(built)) == "", "all share one cluster"
+    assert Platform(settings).other_jars(on_session, release(built)) == "", "all share one cluster"
 
 
 def test_the_same_jars_are_no_others(settings: Settings, built: Build) -> None:
@@ -165,9 +165,9 @@ def test_the_same_jars_are_no_others(settings: Settings, built: Build) -> None:
 
 
 def test_an_attempt_with_its_own_jars_has_no_other_runtime(settings: Settings, built: Build, upgraded: None) -> None:
-    product, world = folders.write(settings.home / "again"), World(settings)
-    assert world.other_runtime(product, ATTEMPT, release(built)) == ""
-    assert "kappa-format.jar" in world.other_runtime(product, replace(ATTEMPT, own_jars=False), release(built))
+    product, platform = folders.write(settings.home / "again"), Platform(settings)
+    assert platform.other_runtime(product, ATTEMPT, release(built)) == ""
+    assert "kappa-format.jar" in platform.other_runtime(product, replace(ATTEMPT, own_jars=False), release(built))
 
 
 def test_cluster_and_client_get_the_same(settings: Settings, built: Build, upgraded: None,
@@ -177,13 +177,13 @@ def test_cluster_and_client_get_the_same(settings: Settings, built: Build, upgra
             self.told = name, lib
             return Started("http://there:1", own_jars=True)
 
-    world, program = World(settings), Program()
-    monkeypatch.setattr(world, "clusters", program)
-    world.start_cluster(replace(ATTEMPT, rest="", own_jars=False), release(built))
+    platform, program = Platform(settings), Program()
+    monkeypatch.setattr(platform, "clusters", program)
+    platform.start_cluster(replace(ATTEMPT, rest="", own_jars=False), release(built))
     lib = lib_folder(settings, "tiny", "r1-a1")
     assert program.told == ("tiny-r1-a1", lib)
-    assert world._submission(ATTEMPT, release(built)).lib == lib
-    assert world._submission(replace(ATTEMPT, own_jars=False), release(built)).lib is None
+    assert platform._submission(ATTEMPT, release(built)).lib == lib
+    assert platform._submission(replace(ATTEMPT, own_jars=False), release(built)).lib is None
 
 
 def test_what_ends_leaves_none(settings: Settings, built: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.bindings import READER, VERSION, Bindings, read_bindings
 from jobs.product import Product
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, Release
 from replay.errors import RefusedError
 from replay.flink.submit import submit_command
@@ -58,7 +58,7 @@ def release(built: Build) -> Release:
 
 
 def command(settings: Settings, built: Build) -> list[str]:
-    return submit_command(settings, World(settings)._submission(ATTEMPT, release(built)))
+    return submit_command(settings, Platform(settings)._submission(ATTEMPT, release(built)))
 
 
 def after(option: str, of: list[str]) -> str:
@@ -143,7 +143,7 @@ def test_an_attempt_is_bound_in_the_form_of_its_release(
     monkeypatch.setattr(log, "end_offsets", lambda s, topics: {t: {0: 5} for t in topics})
     monkeypatch.setattr(log, "broker_dated", lambda s, topics: [])
     record(built, change)
-    World(settings).prepare(product, ATTEMPT, release(built), lambda: None)
+    Platform(settings).prepare(product, ATTEMPT, release(built), lambda: None)
     file = bindings_file(settings, "tiny", ATTEMPT.name)
     assert json.loads(file.read_text()).get("version") == version
     assert read_bindings(file).branch == "r1-a1"
@@ -184,5 +184,5 @@ def test_bindings_that_a_job_cannot_use_are_told_in_a_line(tmp_path: Path, field
 
 
 def test_a_resumption_keeps_what_its_release_says(settings: Settings, built: Build, tmp_path: Path) -> None:
-    resumed = World(settings)._submission(replace(ATTEMPT, restore="file:///c7"), release(built))
+    resumed = Platform(settings)._submission(replace(ATTEMPT, restore="file:///c7"), release(built))
     assert (resumed.launch, resumed.restore) == (of_release(built.folder), "file:///c7")

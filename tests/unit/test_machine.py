@@ -1,4 +1,4 @@
-"""The controller over a world that fails, delays, duplicates and loses: whatever happens, in whatever order.
+"""The controller over a platform that fails, delays, duplicates and loses: whatever happens, in whatever order.
 
 KAPPA_EXAMPLES=5000 looks at so many histories, each time others; without it a few dozen, always the same.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
+from control_platform import NO_ANSWER, Clock, DiedError, FakePlatform, MortalStore, OneProcess, leftovers
 from control_steps import change, deploy, verify, want
-from control_world import NO_ANSWER, Clock, DiedError, FakeWorld, MortalStore, OneProcess, leftovers
 from fake_lake import GENESIS, MAIN, TABLES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from memory_store import MemoryStore
 from replay import offsets
 from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
-from replay.controller.loop import LEASE_SECONDS, Loop, WorldLike
+from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
 from replay.core.model import Attempt, Check, Committed, Move, ProductState, Publication, State
 from replay.core.observed import Answer
 from replay.core.steps import Blocked
@@ -59,8 +59,8 @@ class Controller(RuleBasedStateMachine):
     def begin(self, atomic: bool, own: bool, standbys: int, speed: int, releases: int, turns: int,
               period: str) -> None:
         self.clock = Clock()
-        self.world = FakeWorld(self.clock, standbys=standbys, speed=speed, verify=period)
-        self.world.lake.atomic = atomic
+        self.platform = FakePlatform(self.clock, standbys=standbys, speed=speed, verify=period)
+        self.platform.lake.atomic = atomic
         self.store = Journal(self.clock, judge=self.judge)
         self.own = own
         self.processes = 0
@@ -70,17 +70,17 @@ class Controller(RuleBasedStateMachine):
         self.meddled = self.troubled = False
         self.wished = {1}
         """Releases that a person asked for since readers last left them."""
-        deploy(self.process(), self.world, own=own)
+        deploy(self.process(), self.platform, own=own)
         for release in range(2, releases + 2):
             self.go_on(12)
-            deploy(self.process(), self.world, release=release, own=own)
+            deploy(self.process(), self.platform, release=release, own=own)
             self.wished.add(release)
         self.go_on(turns)
 
     def process(self, die_at: Callable[[str], bool] = NEVER) -> Loop:
         self.processes += 1
         store = cast(Store, MortalStore(self.store, die_at))
-        return Loop(cast(WorldLike, OneProcess(self.world)), store, self.clock, holder=f"p{self.processes}")
+        return Loop(cast(ControlledPlatform, OneProcess(self.platform)), store, self.clock, holder=f"p{self.processes}")
 
     @property
     def state(self) -> ProductState:
@@ -88,7 +88,7 @@ class Controller(RuleBasedStateMachine):
 
     def running(self) -> list[str]:
         """The newest first."""
-        return [i for i, j in reversed(self.world.jobs.items()) if j.status == "RUNNING"]
+        return [i for i, j in reversed(self.platform.jobs.items()) if j.status == "RUNNING"]
 
     # Time, and the log
 
@@ -102,26 +102,26 @@ class Controller(RuleBasedStateMachine):
         """The normal course of things; one job completes fewer checkpoints, the controllers are away for a while."""
         for i in range(times):
             self.clock.time += 5
-            self.world.ends_now["flights"][0] += more
-            self.world.settle()
+            self.platform.ends_now["flights"][0] += more
+            self.platform.settle()
             for n, job in enumerate(self.running()):
                 if n != slow or i % 3 == 2:
-                    self.world.checkpoint_of(job)
+                    self.platform.checkpoint_of(job)
             if i >= away:
                 self.passes(self.controllers[0], 6)
 
     @rule(seconds=st.sampled_from([1, 6, 25, 61, 700, 2 * 86_400]))
     def wait(self, seconds: float) -> None:
         self.clock.time += seconds
-        self.world.settle()
+        self.platform.settle()
 
     @rule(which=st.integers(0, 5), late=st.sets(st.sampled_from(TABLES)), committed=st.booleans(),
           written=st.booleans(), more=st.integers(0, 60))
     def checkpoint(self, which: int, late: set[str], committed: bool, written: bool, more: int) -> None:
-        self.world.settle()
-        self.world.ends_now["flights"][1] += more
+        self.platform.settle()
+        self.platform.ends_now["flights"][1] += more
         if jobs := self.running():
-            self.world.checkpoint_of(jobs[which % len(jobs)], late=tuple(late), commit_offsets=committed,
+            self.platform.checkpoint_of(jobs[which % len(jobs)], late=tuple(late), commit_offsets=committed,
                                      write_position=written)
 
     # Controllers
@@ -142,13 +142,13 @@ class Controller(RuleBasedStateMachine):
         self.happen(first)
         fate = Nth(at)
         loop = self.process(fate)
-        self.world.die_at = fate
+        self.platform.die_at = fate
         try:
             self.passes(loop, 6)
         except DiedError:
             pass
         finally:
-            self.world.die_at = NEVER
+            self.platform.die_at = NEVER
         self.controllers[who] = self.process()
 
     @rule(at=st.integers(1, 40), first=st.sampled_from(["pass", "checkpoint", "order"]),
@@ -158,25 +158,25 @@ class Controller(RuleBasedStateMachine):
         """At a boundary of one of its next passes, until its lease has expired and others have worked on."""
         self.happen(first)
         def thaw(_: str) -> bool:
-            self.world.die_at = NEVER
+            self.platform.die_at = NEVER
             self.clock.time += LEASE_SECONDS + 1
             for what in during:
                 self.happen(what)
             return False
 
         fate = Nth(at, thaw)
-        self.world.die_at = fate
+        self.platform.die_at = fate
         try:
             self.passes(self.process(fate), 6)
         finally:
-            self.world.die_at = NEVER
+            self.platform.die_at = NEVER
 
     def happen(self, what: str) -> None:
         match what:
             case "pass":
                 self.passes(self.controllers[1], 3)
             case "checkpoint":
-                self.world.complete_checkpoint()
+                self.platform.complete_checkpoint()
             case "wait":
                 self.clock.time += LOST_ANSWER_SECONDS + 1
             case "order":
@@ -217,7 +217,7 @@ class Controller(RuleBasedStateMachine):
     def deploys(self, release: int, auto: bool, again: bool, deadline: float | None, submission: str) -> None:
         if auto:
             self.wished.add(release)
-        self.in_peace(lambda loop: deploy(loop, self.world, release=release, auto_switch=auto, again=again,
+        self.in_peace(lambda loop: deploy(loop, self.platform, release=release, auto_switch=auto, again=again,
                                           own=self.own, deadline=deadline and self.clock() + deadline))
         self.next_submission(submission, 40)
         self.passes(self.controllers[0], 3)
@@ -246,98 +246,98 @@ class Controller(RuleBasedStateMachine):
                                 "checks", "clocks", "retention", "group", "offsets", "archive", "jars"]),
           which=st.integers(0, 5))
     def trouble(self, what: str, which: int) -> None:
-        world = self.world
+        platform = self.platform
         self.troubled = True
-        clusters, groups, jobs = sorted(world.clusters), sorted(world.groups), self.running()
+        clusters, groups, jobs = sorted(platform.clusters), sorted(platform.groups), self.running()
         match what:
             case "down":
-                world.down = True
+                platform.down = True
             case "jobs":
-                world.lose_jobs(["", *clusters][which % (len(clusters) + 1)])
+                platform.lose_jobs(["", *clusters][which % (len(clusters) + 1)])
             case "silent" if clusters:
-                world.silent.add(clusters[which % len(clusters)])
+                platform.silent.add(clusters[which % len(clusters)])
             case "cluster" if clusters:
-                world.lose_cluster(clusters[which % len(clusters)])
+                platform.lose_cluster(clusters[which % len(clusters)])
             case "FAILED" | "CANCELED" | "RESTARTING" if jobs:
-                job = world.jobs[jobs[which % len(jobs)]]
+                job = platform.jobs[jobs[which % len(jobs)]]
                 job.status = what
                 job.restarts += which + 1
             case "room":
-                world.no_room = True
+                platform.no_room = True
             case "checks":
-                world.complaints = [Check("checks/x.sql", True, 1)]
+                platform.complaints = [Check("checks/x.sql", True, 1)]
             case "clocks":
-                world.clocks_standing = ("TemporalJoin",)
+                platform.clocks_standing = ("TemporalJoin",)
             case "retention":
-                world.problems = ["topic flights: retention.ms=1000"]
+                platform.problems = ["topic flights: retention.ms=1000"]
             case "jars":  # the session cluster was started again, by another kappa
-                world.jars_differ = "kappa-format.jar 1 → 2"
-                world.lose_jobs()
+                platform.jars_differ = "kappa-format.jar 1 → 2"
+                platform.lose_jobs()
             case "archive" if live := self.state.live:
-                world.changed_archives.add(live[which % len(live)].name)
+                platform.changed_archives.add(live[which % len(live)].name)
             case "group" if groups:
-                del world.groups[groups[which % len(groups)]]
+                del platform.groups[groups[which % len(groups)]]
             case "offsets" if groups:  # somebody sets them to the end of the log
-                ends = world.ends_now["flights"]
-                world.groups[groups[which % len(groups)]] = {"flights": {p: Committed(o, "") for p, o in ends.items()}}
+                ends = platform.ends_now["flights"]
+                platform.groups[groups[which % len(groups)]] = {"flights": {p: Committed(o, "") for p, o in ends.items()}}
 
     @precondition(lambda self: self.troubled)
     @rule()
     def trouble_ends(self) -> None:
-        world = self.world
+        platform = self.platform
         self.troubled = False
-        world.down = world.no_room = False
-        world.silent, world.complaints, world.problems, world.clocks_standing = set(), [], [], ()
-        world.changed_archives = set()
-        for job in world.jobs.values():
+        platform.down = platform.no_room = False
+        platform.silent, platform.complaints, platform.problems, platform.clocks_standing = set(), [], [], ()
+        platform.changed_archives = set()
+        for job in platform.jobs.values():
             job.status = "RUNNING" if job.status == "RESTARTING" else job.status
 
     @rule(how=st.sampled_from(["answer lost", "never arrives", "late", "minutes", "refused"]),
           seconds=st.floats(1, LOST_ANSWER_SECONDS - 1))
     def next_submission(self, how: str, seconds: float) -> None:
-        world = self.world
+        platform = self.platform
         match how:
             case "answer lost":
-                world.late_submissions = [(1.0, 0.0)]
+                platform.late_submissions = [(1.0, 0.0)]
             case "never arrives":
-                world.submit_fails = [NO_ANSWER]
+                platform.submit_fails = [NO_ANSWER]
             case "refused":
-                world.submit_fails = [Answer(refused=REFUSAL)] * 2
+                platform.submit_fails = [Answer(refused=REFUSAL)] * 2
             case "late":
-                world.late_submissions = [(0.0, seconds)]
+                platform.late_submissions = [(0.0, seconds)]
             case "minutes":
-                world.late_submissions = [(200.0, seconds)]
+                platform.late_submissions = [(200.0, seconds)]
 
-    @precondition(lambda self: self.world.published and not self.stolen)
+    @precondition(lambda self: self.platform.published and not self.stolen)
     @rule(which=st.integers(0, 30), tables=st.sets(st.sampled_from(TABLES), min_size=1))
     def moves_main(self, which: int, tables: set[str]) -> None:
-        lake = self.world.lake
-        self.moved, self.meddled = dict(self.world.main_now), True
+        lake = self.platform.lake
+        self.moved, self.meddled = dict(self.platform.main_now), True
         for table in tables:
             all_of_it = [s.id for s in lake.snapshots.values() if s.table == table]
             lake.refs[table, MAIN] = all_of_it[which % len(all_of_it)]
-        self.stolen = dict(self.world.main_now)
+        self.stolen = dict(self.platform.main_now)
 
     @precondition(lambda self: self.stolen)
     @rule()
     def puts_main_back(self) -> None:
-        if self.world.main_now == self.stolen and self.moved:
-            self.world.main_now = self.moved
+        if self.platform.main_now == self.stolen and self.moved:
+            self.platform.main_now = self.moved
         self.stolen = self.moved = None
 
-    @precondition(lambda self: self.world.published)
+    @precondition(lambda self: self.platform.published)
     @rule(which=st.integers(0, 5), tables=st.sets(st.sampled_from(TABLES), min_size=1))
     def drops_a_branch(self, which: int, tables: set[str]) -> None:
         self.meddled = True
-        if names := sorted({b for _, b in self.world.lake.refs} - {MAIN, GENESIS}):
+        if names := sorted({b for _, b in self.platform.lake.refs} - {MAIN, GENESIS}):
             for table in tables:
-                self.world.lake.refs.pop((table, names[which % len(names)]), None)
+                self.platform.lake.refs.pop((table, names[which % len(names)]), None)
 
     # What must be so at every instant
 
     def judge(self, publication: Publication, attempt: Attempt) -> None:
         """Invariants 1 to 3 of DESIGN.md, for every publication."""
-        lake = self.world.lake
+        lake = self.platform.lake
         after = {t: lake.snapshots[s] for t, s in publication.after.items()}
         content = after[TABLES[0]].content
         why = f"{publication.kind.value} of {attempt.name} checkpoint {publication.checkpoint}"
@@ -357,12 +357,12 @@ class Controller(RuleBasedStateMachine):
             if shown and shown.release != attempt.release:
                 self.wished.discard(shown.release)
         if publication.kind is Move.switch:
-            assert dict(publication.after) in self.world.passed, f"unchecked: {why}"
+            assert dict(publication.after) in self.platform.passed, f"unchecked: {why}"
             assert attempt.state is State.standby or attempt.near >= 2, f"not near the end: {why}"
 
     @invariant()
     def main_is_what_the_journal_says(self) -> None:
-        state, main = self.state, self.world.main_now
+        state, main = self.state, self.platform.main_now
         if not main or main == self.stolen:
             return
         if state.unfinished:
@@ -370,7 +370,7 @@ class Controller(RuleBasedStateMachine):
         elif state.published:
             assert main == dict(state.published.after)
         else:
-            assert self.world.genesis
+            assert self.platform.genesis
 
     @invariant()
     def one_is_active_and_nothing_runs_that_should_not(self) -> None:
@@ -379,7 +379,7 @@ class Controller(RuleBasedStateMachine):
         if shown := state.published:
             assert not state.attempt(shown.attempt_name).cleaned
         ended = {a.name for a in state.attempts if a.ended}
-        assert not [j.branch for j in self.world.jobs.values() if j.runs and j.branch in ended]
+        assert not [j.branch for j in self.platform.jobs.values() if j.runs and j.branch in ended]
 
     @invariant()
     def no_refusal_ends_what_readers_have_seen(self) -> None:
@@ -390,7 +390,7 @@ class Controller(RuleBasedStateMachine):
     def what_is_cleaned_leaves_nothing(self) -> None:
         for a in self.state.attempts:
             if a.cleaned:
-                left = leftovers(self.world, a, adrift=self.meddled)
+                left = leftovers(self.platform, a, adrift=self.meddled)
                 assert not left, f"{a.name} left {left}"
 
     # In the end
@@ -399,13 +399,13 @@ class Controller(RuleBasedStateMachine):
         """When nothing disturbs it any more it comes to rest: readers at the log's end, nothing left behind."""
         if not hasattr(self, "world"):
             return
-        world = self.world
+        platform = self.platform
         self.trouble_ends()
-        world.submit_fails, world.late_submissions = [], []
+        platform.submit_fails, platform.late_submissions = [], []
         self.puts_main_back()
         for _ in range(80):
             self.clock.time += 10
-            world.complete_checkpoint()
+            platform.complete_checkpoint()
             for loop in self.controllers:
                 self.passes(loop, 8)
             self.one_is_active_and_nothing_runs_that_should_not()
@@ -416,24 +416,24 @@ class Controller(RuleBasedStateMachine):
         raise AssertionError(f"not at rest: {step}; {[(a.name, a.state, a.stop, a.cleaned) for a in state.attempts]}")
 
     def at_rest(self) -> bool:
-        state, world = self.state, self.world
+        state, platform = self.state, self.platform
         if state.unfinished or isinstance(self.controllers[0].run_once("flights").step, Blocked):
             return False
         shown = state.published.attempt_name if state.published else None
-        runs = [j.branch for j in world.jobs.values() if j.runs]
+        runs = [j.branch for j in platform.jobs.values() if j.runs]
         settled = (State.active, State.standby, State.audited)
         return (all(a.cleaned or a.name == shown for a in state.attempts if a.ended)
                 and all(a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
                         for a in state.live)
                 and not any(a.stop or a.promote for a in state.live)
                 and all(not a.auto_switch for a in state.live if a.state is State.audited)
-                and world.prioritised >= {a.cluster for a in state.live if a.state is State.active and a.cluster}
+                and platform.prioritised >= {a.cluster for a in state.live if a.state is State.active and a.cluster}
                 and sorted(runs) == sorted(a.name for a in state.live)
                 and (state.active is None or (state.active.name == shown and self.at_the_end(state.published))))
 
     def at_the_end(self, published: Publication | None) -> bool:
-        return (published is not None and dict(published.after) == self.world.main_now
-                and published.covered["flights"] == self.world.ends_now["flights"])
+        return (published is not None and dict(published.after) == self.platform.main_now
+                and published.covered["flights"] == self.platform.ends_now["flights"])
 
 
 class Nth:

@@ -13,7 +13,7 @@ from pyiceberg.catalog import Catalog
 from jobs.product import Product
 from replay.cli import maintain as run_maintain
 from replay.controller import cleaning
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, Release, State
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 from replay.flink.rest import Flink, Slots
@@ -164,7 +164,7 @@ ATTEMPT = Attempt("shop", 1, 1, 0.0, 2, (JOB,), State.active)
 
 
 @pytest.fixture
-def world(settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+def platform(settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     """The product is deployed, and no cluster is asked."""
     store = Store(settings.store)
     lease = store.acquire("shop", "test", 1e12)
@@ -173,7 +173,7 @@ def world(settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch)
     store.save(lease, ATTEMPT)
     store.close()
     monkeypatch.setattr(run_maintain, "load_settings", lambda: settings)
-    monkeypatch.setattr(World, "product", lambda *_: product)
+    monkeypatch.setattr(Platform, "product", lambda *_: product)
 
 
 def maintained(capsys: pytest.CaptureFixture[str], *, dry_run: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What /metrics says of the simulated world, as Prometheus would read it."""
+"""What /metrics says of the simulated platform, as Prometheus would read it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from control_platform import NO_ANSWER, Clock, FakePlatform
 from control_steps import begin, want
-from control_world import NO_ANSWER, Clock, FakeWorld
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.catalog import Catalog
@@ -17,7 +17,7 @@ from watched import Watched
 
 from replay.controller import intents
 from replay.controller.loop import LEASE_SECONDS, Loop
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Check, State
 from replay.core.observed import Answer
 from replay.errors import RefusedError, RetryableError
@@ -35,13 +35,13 @@ def store() -> Iterator[Store]:
 
 
 @pytest.fixture
-def loop(world: FakeWorld, store: Store, clock: Clock) -> Loop:
-    return Loop(world, store, clock, holder="me")
+def loop(platform: FakePlatform, store: Store, clock: Clock) -> Loop:
+    return Loop(platform, store, clock, holder="me")
 
 
 @pytest.fixture
-def watched(loop: Loop, world: FakeWorld, clock: Clock) -> Watched:
-    return Watched(loop, world, clock)
+def watched(loop: Loop, platform: FakePlatform, clock: Clock) -> Watched:
+    return Watched(loop, platform, clock)
 
 
 OF = {"product": "flights"}
@@ -49,8 +49,8 @@ R1 = {**OF, "attempt": "r1-a1"}
 
 
 def test_an_attempt_that_replays_has_a_lag_and_nothing_is_published(watched: Watched) -> None:
-    watched.world.speed = 10
-    begin(watched.loop, watched.world)
+    watched.platform.speed = 10
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
     assert watched.labelled("kappa_attempt_info") == [{**R1, "release": "r1", "role": "replaying", "job_id": "job-1-0"}]
     assert watched.value("kappa_attempt_job_running", **R1) == 1
@@ -63,10 +63,10 @@ def test_an_attempt_that_replays_has_a_lag_and_nothing_is_published(watched: Wat
 
 
 def test_publications_are_counted_and_timed_and_what_readers_see_is_told(watched: Watched) -> None:
-    watched.world.arriving = 3
-    begin(watched.loop, watched.world)
+    watched.platform.arriving = 3
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
-    moves = len(watched.world.published)
+    moves = len(watched.platform.published)
     assert watched.value("kappa_publications_total", **OF, kind="switch") == 1
     assert watched.value("kappa_publications_total", **OF, kind="publish") == moves - 1 > 3
     assert watched.value("kappa_publication_duration_seconds_count", **OF) == moves
@@ -83,34 +83,34 @@ def test_publications_are_counted_and_timed_and_what_readers_see_is_told(watched
 
 
 def test_rejects_are_told_where_the_tables_metadata_say_how_many(watched: Watched) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
     assert watched.value("kappa_published_rejects_records", **OF) is None
-    watched.world.rejected = 3
+    watched.platform.rejected = 3
     watched.rounds(1)
     assert watched.value("kappa_published_rejects_records", **OF) == 3
 
 
-def test_the_world_knows_of_rejects_once_it_was_asked_what_readers_see(
+def test_the_platform_knows_of_rejects_once_it_was_asked_what_readers_see(
         settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
     product = make_product(tmp_path)
     table_changes.ensure(catalog, product)
-    with closing(World(settings)) as world:
-        assert world.rejects(product) is None
-        world.main(product)
-        assert world.rejects(product) == 0
+    with closing(Platform(settings)) as platform:
+        assert platform.rejects(product) is None
+        platform.main(product)
+        assert platform.rejects(product) == 0
         lake.create_branch(catalog, product, "r1-a1")
         rejected = [{"reason": "late"}, {"reason": "late"}]
         snapshots = {t: sink(catalog, t, "r1-a1", 1, rejected if t == "rejects" else ()) for t in product.outputs}
         publish(catalog, product, snapshots)
-        assert world.main(product) == (snapshots, False)
-        assert world.rejects(product) == 2
+        assert platform.main(product) == (snapshots, False)
+        assert platform.rejects(product) == 2
 
 
 def test_a_rollback_is_a_publication_of_its_kind(watched: Watched) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
-    begin(watched.loop, watched.world, release=2)
+    begin(watched.loop, watched.platform, release=2)
     watched.rounds(30)
     want(watched.loop, lambda s: intents.rollback(s, None))
     watched.rounds(3)
@@ -119,9 +119,9 @@ def test_a_rollback_is_a_publication_of_its_kind(watched: Watched) -> None:
 
 
 def test_series_of_an_attempt_end_with_it(watched: Watched) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
-    begin(watched.loop, watched.world, release=2)
+    begin(watched.loop, watched.platform, release=2)
     watched.rounds(3)
     assert {r["attempt"] for r in watched.labelled("kappa_attempt_lag_records")} == {"r1-a1", "r2-a1"}
     want(watched.loop, lambda s: intents.abort(s, "me"))
@@ -132,9 +132,9 @@ def test_series_of_an_attempt_end_with_it(watched: Watched) -> None:
 def test_nothing_is_left_of_a_product_that_is_gone(watched: Watched, store: Store,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     before = watched.samples().keys()
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
-    monkeypatch.setattr(watched.world, "job", lambda attempt: 1 / 0)
+    monkeypatch.setattr(watched.platform, "job", lambda attempt: 1 / 0)
     watched.rounds(1)
     assert [labels for _, labels in watched.samples() if dict(labels).get("product")]
     monkeypatch.setattr(store, "products", list)
@@ -144,15 +144,15 @@ def test_nothing_is_left_of_a_product_that_is_gone(watched: Watched, store: Stor
 
 
 def test_restarts_are_those_of_the_current_job(watched: Watched) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
-    watched.world.jobs["job-1-0"].restarts = 3
+    watched.platform.jobs["job-1-0"].restarts = 3
     watched.rounds(1)
     assert watched.value("kappa_attempt_restarts_total", **R1) == 3
 
 
 def test_what_goes_wrong_is_counted_by_class_and_dated(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
     assert watched.value("kappa_product_failing", **OF) == 0
 
@@ -162,9 +162,9 @@ def test_what_goes_wrong_is_counted_by_class_and_dated(watched: Watched, monkeyp
         return fail
 
     with monkeypatch.context() as broken:
-        broken.setattr(watched.world, "main", raising(RetryableError("the catalog does not answer")))
+        broken.setattr(watched.platform, "main", raising(RetryableError("the catalog does not answer")))
         watched.rounds(2)
-        broken.setattr(watched.world, "main", raising(ZeroDivisionError()))
+        broken.setattr(watched.platform, "main", raising(ZeroDivisionError()))
         watched.rounds(1)
         assert watched.value("kappa_product_failing", **OF) == 1
         failed_at = watched.clock.time
@@ -179,9 +179,9 @@ def test_what_goes_wrong_is_counted_by_class_and_dated(watched: Watched, monkeyp
 
 def test_a_cluster_that_does_not_answer_is_no_attempt_without_lag(watched: Watched) -> None:
     """Where the log ends was not asked; what was true before says nothing of now."""
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
-    watched.world.down = True
+    watched.platform.down = True
     watched.rounds(1)
     assert watched.value("kappa_attempt_job_running", **R1) == 0
     assert watched.value("kappa_product_waiting", **OF) == 1
@@ -199,58 +199,58 @@ def refused(watched: Watched) -> dict[str, float]:
 
 
 def test_a_switch_that_checks_forbid_is_one_refusal(watched: Watched) -> None:
-    watched.world.complaints = [Check("checks/x.sql", True, 2, "2 offending rows")]
-    begin(watched.loop, watched.world)
+    watched.platform.complaints = [Check("checks/x.sql", True, 2, "2 offending rows")]
+    begin(watched.loop, watched.platform)
     watched.rounds(40)
     assert watched.loop.store.load("flights").attempts[0].state is State.failed
     assert refused(watched) == {"checks": 1}
 
 
 def test_a_job_that_flink_does_not_take_is_one_refusal(watched: Watched) -> None:
-    watched.world.submit_fails = [Answer(refused="ValidationException: no column x")]
-    begin(watched.loop, watched.world)
+    watched.platform.submit_fails = [Answer(refused="ValidationException: no column x")]
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
     assert refused(watched) == {"submission": 1}
 
 
 def test_a_lost_answer_is_no_refusal(watched: Watched) -> None:
-    watched.world.submit_fails = [NO_ANSWER]
-    begin(watched.loop, watched.world)
+    watched.platform.submit_fails = [NO_ANSWER]
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
     assert refused(watched) == {}
 
 
 def test_an_attempt_for_which_there_is_no_room_is_one_refusal(watched: Watched) -> None:
-    watched.world.no_room = True
-    begin(watched.loop, watched.world, own_cluster=True)
+    watched.platform.no_room = True
+    begin(watched.loop, watched.platform, own_cluster=True)
     watched.rounds(9)
     assert watched.loop.store.load("flights").attempts[0].state is State.failed
     assert refused(watched) == {"start": 1}
 
 
 def test_publishing_that_stops_is_one_refusal_however_long_it_stands(watched: Watched) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
-    right = dict(watched.world.main_now)
+    right = dict(watched.platform.main_now)
     for times in (1, 2):
-        watched.world.main_now = dict.fromkeys(right, 1)
+        watched.platform.main_now = dict.fromkeys(right, 1)
         watched.rounds(6)
         assert watched.value("kappa_product_blocked", **OF) == 1
-        watched.world.main_now = dict(watched.world.published[-1])
+        watched.platform.main_now = dict(watched.platform.published[-1])
         watched.rounds(6)
         assert watched.value("kappa_product_blocked", **OF) == 0
         assert refused(watched) == {"blocked": times}
 
 
 def test_a_step_that_is_refused_is_counted_each_time(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched.world.arriving = 3
-    begin(watched.loop, watched.world)
+    watched.platform.arriving = 3
+    begin(watched.loop, watched.platform)
     watched.rounds(30)
 
     def refuse(*_: object) -> NoReturn:
         raise RefusedError("the catalog keeps no branches")
 
-    monkeypatch.setattr(watched.world, "publish", refuse)
+    monkeypatch.setattr(watched.platform, "publish", refuse)
     watched.rounds(3)
     assert refused(watched) == {"error": 1}
     assert watched.value("kappa_pass_errors_total", **OF, error="RefusedError") == 1
@@ -261,15 +261,15 @@ def test_a_step_that_is_refused_is_counted_each_time(watched: Watched, monkeypat
 
 def test_the_lease_is_held_while_the_controller_acts_and_missed_while_another_does(
         watched: Watched, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     held: list[float | None] = []
-    submit = watched.world.submit
+    submit = watched.platform.submit
 
     def look(*args: object) -> None:
         held.append(watched.value("kappa_lease_held", **OF))
         submit(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(watched.world, "submit", look)
+    monkeypatch.setattr(watched.platform, "submit", look)
     watched.rounds(1)
     assert held == [1]
     assert watched.value("kappa_lease_held", **OF) == 0
@@ -280,7 +280,7 @@ def test_the_lease_is_held_while_the_controller_acts_and_missed_while_another_do
 
 def test_rounds_passes_and_the_store_are_told(watched: Watched, store: Store,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(2)
     assert watched.value("kappa_store_up") == 1
     assert watched.value("kappa_last_round_timestamp_seconds") == watched.clock.time
@@ -297,7 +297,7 @@ def test_rounds_passes_and_the_store_are_told(watched: Watched, store: Store,
 
 
 def test_names_and_units_are_as_prometheus_has_them(watched: Watched) -> None:
-    begin(watched.loop, watched.world)
+    begin(watched.loop, watched.platform)
     watched.rounds(9)
     families = list(text_string_to_metric_families(generate_latest(watched.metrics.registry).decode()))
     ours = [f for f in families if f.name.startswith("kappa_")]

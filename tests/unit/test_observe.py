@@ -1,4 +1,4 @@
-"""Looking at the world: in the right order, and no more than needed."""
+"""Looking at the platform: in the right order, and no more than needed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from control_world import Clock, FakeJob, FakeWorld
+from control_platform import Clock, FakeJob, FakePlatform
 
-from replay.controller.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, Waits, observe
+from replay.controller.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, LookCache, observe
 from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Reached, Release, State
 from replay.core.observed import FlinkDownError
 from replay.errors import KappaError, RefusedError, RetryableError
@@ -17,7 +17,7 @@ ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at
 RELEASE = Release("flights", 1, "f", 0.0, {"airlines": {0: 16}})
 
 
-class RecordingWorld(FakeWorld):
+class RecordingPlatform(FakePlatform):
     """Remembers the order of questions."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -44,24 +44,24 @@ def state(attempt: Attempt, *publications: Publication) -> ProductState:
 ])
 def test_no_more_is_asked_than_what_flink_says_makes_worth_it(
         attempt: Attempt, job: FakeJob | None, asked: list[str]) -> None:
-    world = RecordingWorld(Clock(), jobs={"j": job} if job else {})
-    observe(world, state(attempt), 0.0)
-    assert world.__dict__["asked"] == asked
+    platform = RecordingPlatform(Clock(), jobs={"j": job} if job else {})
+    observe(platform, state(attempt), 0.0)
+    assert platform.__dict__["asked"] == asked
 
 
 def test_the_position_is_that_of_the_job_that_runs_now() -> None:
     reached = Reached(4, {"flights": {0: 5}}, {"flights": {0: 6}})
     jobs = {"i": FakeJob("r1-a1", checkpoint=9, position=replace(reached, checkpoint=9)),
             "j": FakeJob("r1-a1", checkpoint=4, position=reached)}
-    seen = observe(FakeWorld(Clock(), jobs=jobs), state(replace(ATTEMPT, job_ids=("i", "j"))), 0.0)
+    seen = observe(FakePlatform(Clock(), jobs=jobs), state(replace(ATTEMPT, job_ids=("i", "j"))), 0.0)
     assert seen.attempts["r1-a1"].position == reached
 
 
 def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> None:
-    world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)})
+    platform = RecordingPlatform(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)})
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
-    observe(world, state(replace(ATTEMPT, state=State.active, positions=(Position(3, {}),)), shown), 0.0)
-    assert "publishable" not in world.__dict__["asked"]
+    observe(platform, state(replace(ATTEMPT, state=State.active, positions=(Position(3, {}),)), shown), 0.0)
+    assert "publishable" not in platform.__dict__["asked"]
 
 
 @pytest.mark.parametrize(("known", "expected"), [((), {"WindowJoin[9]": 1}), ((Position(3, {}),), {})],
@@ -69,18 +69,18 @@ def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> No
 def test_operators_that_drop_records_are_looked_for_at_each_checkpoint(
         known: tuple[Position, ...], expected: dict[str, int]) -> None:
     job = FakeJob("r1-a1", checkpoint=3, position=Reached(3, {}, {}))
-    world = FakeWorld(Clock(), jobs={"j": job}, dropped={"WindowJoin[9]": 1})
-    assert observe(world, state(replace(ATTEMPT, positions=known)), 0.0).attempts["r1-a1"].late_dropped == expected
+    platform = FakePlatform(Clock(), jobs={"j": job}, dropped={"WindowJoin[9]": 1})
+    assert observe(platform, state(replace(ATTEMPT, positions=known)), 0.0).attempts["r1-a1"].late_dropped == expected
 
 
 def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None:
     """A checkpoint holds no more than its ends say: of an attempt that is to overtake another, this is the proof."""
-    world = RecordingWorld(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)})
+    platform = RecordingPlatform(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)})
     second = replace(ATTEMPT, number=2, job_ids=("k",))
-    seen = observe(world, ProductState("flights", (RELEASE,), (ATTEMPT, second)), 0.0).attempts
-    assert world.__dict__["asked"] == [
+    seen = observe(platform, ProductState("flights", (RELEASE,), (ATTEMPT, second)), 0.0).attempts
+    assert platform.__dict__["asked"] == [
         "job", "position", "committed", "job", "position", "committed", "ends", "publishable", "publishable"]
-    assert seen["r1-a1"].ends == seen["r1-a2"].ends == world.ends_now
+    assert seen["r1-a1"].ends == seen["r1-a2"].ends == platform.ends_now
 
 
 QUIET = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
@@ -101,50 +101,50 @@ NOT_SENT = replace(ATTEMPT, state=State.built, submitted_at=None, confirmed=Fals
 ])
 def test_what_results_wait_for_is_told_where_results_are_to_come(
         attempt: Attempt, job: FakeJob | None, told: bool) -> None:
-    world = FakeWorld(Clock(), jobs={"j": job} if job else {}, clocks_now=QUIET)
-    assert bool(observe(world, state(attempt), 101.0).attempts["r1-a1"].held_back) is told
+    platform = FakePlatform(Clock(), jobs={"j": job} if job else {}, clocks_now=QUIET)
+    assert bool(observe(platform, state(attempt), 101.0).attempts["r1-a1"].held_back) is told
 
 
 def test_the_logs_clocks_are_asked_for_every_few_seconds_whoever_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change is told within 10 s, and a round over many products asks the log for little."""
-    world = FakeWorld(Clock(), jobs={"j": RUNS, "k": RUNS}, clocks_now=QUIET)
+    platform = FakePlatform(Clock(), jobs={"j": RUNS, "k": RUNS}, clocks_now=QUIET)
     asked: list[float] = []
-    waits, now = Waits(world), 0.0
-    monkeypatch.setattr(world, "clocks", lambda product: (asked.append(now), QUIET)[1])
+    waits, now = LookCache(platform), 0.0
+    monkeypatch.setattr(platform, "clocks", lambda product: (asked.append(now), QUIET)[1])
     both = ProductState("flights", (RELEASE,), (ATTEMPT, replace(ATTEMPT, number=2, job_ids=("k",))))
     for now in map(float, range(0, 21, 2)):
-        seen = observe(world, both, now, waits).attempts
+        seen = observe(platform, both, now, waits).attempts
         assert all(s.held_back for s in seen.values())
     assert asked == [0.0, 8.0, 16.0]
 
 
 def test_a_clock_that_was_set_back_is_no_reason_not_to_ask() -> None:
-    world = FakeWorld(Clock(), jobs={"j": RUNS}, clocks_now=QUIET)
-    waits = Waits(world)
-    assert observe(world, state(ATTEMPT), 3_600.0, waits).attempts["r1-a1"].held_back
-    world.clocks_now = {}
-    assert observe(world, state(ATTEMPT), 0.0, waits).attempts["r1-a1"].held_back == ""
+    platform = FakePlatform(Clock(), jobs={"j": RUNS}, clocks_now=QUIET)
+    waits = LookCache(platform)
+    assert observe(platform, state(ATTEMPT), 3_600.0, waits).attempts["r1-a1"].held_back
+    platform.clocks_now = {}
+    assert observe(platform, state(ATTEMPT), 0.0, waits).attempts["r1-a1"].held_back == ""
 
 
 def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
-    world = FakeWorld(Clock(), down=True)
-    seen = observe(world, state(ATTEMPT), 0.0)
+    platform = FakePlatform(Clock(), down=True)
+    seen = observe(platform, state(ATTEMPT), 0.0)
     assert seen.attempts["r1-a1"].unreachable == "Flink's JobManager does not answer"
 
 
 def test_a_product_without_attempts_needs_no_look() -> None:
-    assert observe(FakeWorld(Clock(), down=True), ProductState("flights"), 0.0).attempts == {}
+    assert observe(FakePlatform(Clock(), down=True), ProductState("flights"), 0.0).attempts == {}
 
 
 def test_main_is_looked_at_while_there_is_something_to_clean_up() -> None:
-    world = FakeWorld(Clock())
-    world.lake.ensure_tables()
-    world.main_now = {"flights_rows": 7, "flights_hourly": 8}
+    platform = FakePlatform(Clock())
+    platform.lake.ensure_tables()
+    platform.main_now = {"flights_rows": 7, "flights_hourly": 8}
     over = replace(ATTEMPT, state=State.aborted)
-    assert observe(world, state(over), 0.0).main == {"flights_rows": 7, "flights_hourly": 8}
-    assert observe(world, state(replace(over, cleaned=True)), 0.0).main == {}
+    assert observe(platform, state(over), 0.0).main == {"flights_rows": 7, "flights_hourly": 8}
+    assert observe(platform, state(replace(over, cleaned=True)), 0.0).main == {}
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
-    assert observe(world, state(over, shown), 0.0).main == {}, "readers see it"
+    assert observe(platform, state(over, shown), 0.0).main == {}, "readers see it"
 
 
 SHOWN = Publication(1, "flights", 1, 1, 1, {}, {"flights_rows": 10}, {}, 0.0, 1.0)
@@ -161,20 +161,20 @@ EACH = [0, 2, 4, 6, 8, 10, 12]
 def test_tables_with_nothing_new_are_asked_every_few_seconds(
         monkeypatch: pytest.MonkeyPatch, says: dict[str, Any], committed: int, advances: int | None,
         asked: list[int]) -> None:
-    world, found = FakeWorld(Clock()), []
+    platform, found = FakePlatform(Clock()), []
     attempt = replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),))
 
     def publishable(*_: object) -> tuple[Checkpoint, ...]:
         found.append(now)
         return (Checkpoint(committed, {"flights_rows": 30}),)
 
-    monkeypatch.setattr(world, "publishable", publishable)
-    monkeypatch.setattr(world, "same_files", lambda *_: says.get("same_files", True))
-    monkeypatch.setattr(world, "log_changes", lambda _: says.get("log_changes", ()))
-    waits = Waits(world)
+    monkeypatch.setattr(platform, "publishable", publishable)
+    monkeypatch.setattr(platform, "same_files", lambda *_: says.get("same_files", True))
+    monkeypatch.setattr(platform, "log_changes", lambda _: says.get("log_changes", ()))
+    waits = LookCache(platform)
     for now in EACH:
-        world.jobs["j"] = replace(RUNS, checkpoint=3 if advances is None or now < advances else 4)
-        seen = observe(world, state(attempt, SHOWN), now, waits).attempts["r1-a1"]
+        platform.jobs["j"] = replace(RUNS, checkpoint=3 if advances is None or now < advances else 4)
+        seen = observe(platform, state(attempt, SHOWN), now, waits).attempts["r1-a1"]
         assert seen.commits[0].id == committed
         assert (seen.nothing_new, seen.log_changes) == (says.get("same_files", True), says.get("log_changes", ()))
     assert found == asked
@@ -191,8 +191,8 @@ CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
 ])
 def test_readers_do_not_wait_for_whoever_knows_of_strays(
         monkeypatch: pytest.MonkeyPatch, error: KappaError | None, again: float) -> None:
-    world, asked = FakeWorld(Clock(), jobs={"j": RUNS}), []
-    waits, both = Waits(world), ProductState("flights", (RELEASE,), (ATTEMPT, CLEANED))
+    platform, asked = FakePlatform(Clock(), jobs={"j": RUNS}), []
+    waits, both = LookCache(platform), ProductState("flights", (RELEASE,), (ATTEMPT, CLEANED))
 
     def strays(attempts: object) -> tuple[str, ...]:
         asked.append(attempts)
@@ -200,17 +200,17 @@ def test_readers_do_not_wait_for_whoever_knows_of_strays(
             raise error
         return ("r1-a2",)
 
-    monkeypatch.setattr(world, "strays", strays)
-    assert observe(world, both, 1000.0, waits).attempts["r1-a1"].job
-    observe(world, both, 1000.0 + again - 1, waits)
+    monkeypatch.setattr(platform, "strays", strays)
+    assert observe(platform, both, 1000.0, waits).attempts["r1-a1"].job
+    observe(platform, both, 1000.0 + again - 1, waits)
     assert asked == [[CLEANED]]
-    assert observe(world, both, 1000.0 + again, waits).strays == (() if error else ("r1-a2",))
-    observe(world, both, 900.0, waits)
+    assert observe(platform, both, 1000.0 + again, waits).strays == (() if error else ("r1-a2",))
+    observe(platform, both, 900.0, waits)
     assert len(asked) == 3, "the clock was set back"
 
 
 def test_who_looks_but_once_does_not_look_for_strays() -> None:
-    world = FakeWorld(Clock(), jobs={"j": replace(RUNS, branch="r1-a2")})
+    platform = FakePlatform(Clock(), jobs={"j": replace(RUNS, branch="r1-a2")})
     gone = ProductState("flights", (RELEASE,), (replace(CLEANED, job_ids=("j",)),))
-    assert observe(world, gone, 0.0).strays == ()
-    assert observe(world, gone, 0.0, Waits(world)).strays == ("r1-a2",)
+    assert observe(platform, gone, 0.0).strays == ()
+    assert observe(platform, gone, 0.0, LookCache(platform)).strays == ("r1-a2",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from control_world import product
+from control_platform import product
 
 from jobs.product import Topic as Rules
 from replay.core.log_identity import Topic, continued

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import pytest
 import structlog
+from control_platform import Clock, FakePlatform
 from control_steps import begin, published_to_the_end, turn
-from control_world import Clock, FakeWorld
 from log_lines import documents, texts
 
 from replay.controller import service_log
@@ -47,10 +47,10 @@ def passed(log: PassLog, step: Step) -> None:
 
 
 def test_steps_and_complaints_are_logged_once(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
     written = log_to()
-    begin(loop, world)
-    rounds(loop, PassLog(clock), clock, 8, lambda n: setattr(world, "down", 4 <= n <= 6))
+    begin(loop, platform)
+    rounds(loop, PassLog(clock), clock, 8, lambda n: setattr(platform, "down", 4 <= n <= 6))
     assert texts(written) == [
         "info    flights r1-a1: started flink run for its job  job=job-1-0",
         "info    flights r1-a1: Flink has its job  job=job-1-0",
@@ -60,9 +60,9 @@ def test_steps_and_complaints_are_logged_once(
 
 
 def test_json_has_product_attempt_release_and_job_as_fields(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
     written = log_to(KAPPA_LOG="json")
-    begin(loop, world)
+    begin(loop, platform)
     rounds(loop, PassLog(clock), clock, 1)
     (line,) = documents(written)
     assert line.pop("timestamp").endswith("Z")
@@ -72,18 +72,18 @@ def test_json_has_product_attempt_release_and_job_as_fields(
 
 
 def test_what_a_library_logs_during_a_step_says_of_which_attempt(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO],
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO],
         monkeypatch: pytest.MonkeyPatch) -> None:
     written = log_to(KAPPA_LOG="json")
-    prepare = world.prepare
+    prepare = platform.prepare
 
     def noisy(*args: Any) -> None:
         logging.getLogger("pyiceberg.table").warning("retrying %s", "a commit")
         logging.getLogger("pyiceberg.table").info("not worth a line")
         prepare(*args)
 
-    monkeypatch.setattr(world, "prepare", noisy)
-    begin(loop, world)
+    monkeypatch.setattr(platform, "prepare", noisy)
+    begin(loop, platform)
     rounds(loop, PassLog(clock), clock, 1)
     first, *_ = documents(written)
     assert (first["event"], first["logger"], first["level"]) == ("retrying a commit", "pyiceberg.table", "warning")
@@ -92,16 +92,16 @@ def test_what_a_library_logs_during_a_step_says_of_which_attempt(
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_an_error_that_nobody_foresaw_leaves_its_traceback_once(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO],
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO],
         monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     written = log_to(KAPPA_LOG=form)
-    begin(loop, world)
+    begin(loop, platform)
 
     def broken(*_: object) -> NoReturn:
         password = "hunter2"  # noqa: F841  a local variable is nobody's to read
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(world, "job", broken)
+    monkeypatch.setattr(platform, "job", broken)
     rounds(loop, PassLog(clock), clock, 3)
     text = written.getvalue()
     assert text.count("ZeroDivisionError: division by zero") == 2, "the line itself, and the end of the traceback"
@@ -121,12 +121,12 @@ def test_an_error_that_was_foreseen_is_one_line_that_says_what_to_do(log_to: Cal
 
 
 def test_why_an_attempt_ended_is_in_the_log(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
-    world.complaints = [Check("checks/x.sql", True, 2, "2 offending rows")]
-    begin(loop, world)
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
+    platform.complaints = [Check("checks/x.sql", True, 2, "2 offending rows")]
+    begin(loop, platform)
     written = log_to()
     loop.watcher = PassLog(clock)
-    turn(loop, world, clock, 40)
+    turn(loop, platform, clock, 40)
     lines = [line.partition(": ")[2] for line in texts(written)]
     assert "ran the checks on checkpoint 4  job=job-1-0" in lines
     assert "failed: checks failed: checks/x.sql: 2 offending rows  job=job-1-0" in lines
@@ -152,25 +152,25 @@ def test_a_complaint_of_which_only_numbers_change_is_repeated_after_an_hour(
 
 
 def test_a_complaint_stays_the_same_while_steps_are_performed_and_other_attempts_wait_for_other_things(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
     """Checkpoints go on, snapshots are expired, another release replays: the quiet partition is told of once."""
-    begin(loop, world)
-    turn(loop, world, clock, 30)
+    begin(loop, platform)
+    turn(loop, platform, clock, 30)
     written, log = log_to(), PassLog(clock)
-    world.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
+    platform.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
     numbers = count(1)
 
     def pause() -> bool:
         clock.time += 2
         if (n := next(numbers)) % 5 == 0:
-            world.complete_checkpoint()
+            platform.complete_checkpoint()
         if n == 200:
-            begin(loop, world, release=2)
+            begin(loop, platform, release=2)
         return n == 400
 
     loop.watcher = log
     serve(loop, pause, round_seconds=None)
-    assert world.expired
+    assert platform.expired
     lines = texts(written)
     told = [line for line in lines if line.startswith("warning")]
     assert told[0].startswith("warning flights r1-a1: results wait for flights: the clock of its partition 1 is at ")
@@ -194,10 +194,10 @@ def test_what_stops_publishing_says_what_to_do(log_to: Callable[..., io.StringIO
 
 
 def test_why_nothing_is_done_is_told_to_those_who_ask(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
     written, log = log_to(KAPPA_LOG_LEVEL="debug"), PassLog(clock)
-    begin(loop, world)
-    turn(loop, world, clock, 30)
+    begin(loop, platform)
+    turn(loop, platform, clock, 30)
     rounds(loop, log, clock, 1)
     assert texts(written)[-1] == "debug   flights r1-a1: waiting: readers see all rows of its newest checkpoint  " \
                                  "job=job-1-0"
@@ -230,16 +230,16 @@ def test_a_form_that_there_is_not_is_refused(name: str, value: str, expected: st
 
 
 def test_what_tells_of_the_controller_and_fails_keeps_nobody_from_publishing(
-        loop: Loop, world: FakeWorld, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
+        loop: Loop, platform: FakePlatform, clock: Clock, log_to: Callable[..., io.StringIO]) -> None:
     class Broken(Watcher):
         def performed(self, *of: Any) -> NoReturn:
             raise ZeroDivisionError("division by zero")
 
     written = log_to()
-    begin(loop, world)
+    begin(loop, platform)
     log = PassLog(clock)
     loop.watcher = Watchers(Broken(), log)
-    assert published_to_the_end(world, turn(loop, world, clock, 30))
+    assert published_to_the_end(platform, turn(loop, platform, clock, 30))
     text = texts(written)
     assert len([line for line in text if line.startswith("error")]) == 1
     assert "error   what tells of the controller failed  watcher=Broken of=performed" in text

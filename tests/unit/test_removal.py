@@ -15,8 +15,8 @@ from jobs.product import Product
 from replay.cli import remove as run_remove
 from replay.cli.main import app
 from replay.controller import cleaning, removal
+from replay.controller.platform import Platform
 from replay.controller.removal import Remains, erase, own_tables, remains
-from replay.controller.world import World
 from replay.core.model import Attempt, ProductState, Publication, Release, State
 from replay.errors import ConfigError, RetryableError
 from replay.iceberg import lake, table_changes
@@ -247,7 +247,7 @@ def test_a_group_with_members_is_waited_for(
         lease, Publication(0, "shop", 1, 1, 1, {}, {}, {}, 1.0)), 2.0)
     store.give_back(lease)
     naps: list[float] = []
-    loop = run_remove.Loop(World(home), store)
+    loop = run_remove.Loop(Platform(home), store)
     run_remove.carry_out(loop, "shop", keep_tables=False, by="me", sleep=naps.append)
     assert (store.products(), len(naps)) == ([], 2)
     assert store.load("shop") == ProductState("shop")
@@ -280,17 +280,17 @@ def test_an_ended_attempt_leaves_nothing(
     for file in (bindings_file(settings, "shop", ended.name), tmp_path / f"checkpoints/shop/{ended.name}/{job}/x"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("{}")
-    world = World(settings)
-    monkeypatch.setattr(world, "product", lambda *_: product)
-    world._clients[job] = object()  # type: ignore[assignment]
+    platform = Platform(settings)
+    monkeypatch.setattr(platform, "product", lambda *_: product)
+    platform._clients[job] = object()  # type: ignore[assignment]
     shown = Publication(1, "shop", 1, 1, 1, {}, {}, {}, 1.0, finished=2.0)
     known = replace(STATE, attempts=(replace(ACTIVE, state=State.active), ended), publications=(shown,))
     for _ in range(2):
-        files = world.garbage(product, ended)
-        world.clean(product, ended, known, files, lambda: None)
+        files = platform.garbage(product, ended)
+        platform.clean(product, ended, known, files, lambda: None)
     metadata = {f for f in left(tmp_path) ^ before if "/metadata/" in f and f.endswith(".metadata.json")}
     assert left(tmp_path) - metadata == before - metadata
     assert ended.name not in catalog.load_table("shop.orders").metadata.refs
     assert groups == [ended.group] * 2
     assert not (tmp_path / "checkpoints/shop" / ended.name).exists()
-    assert world._clients == {}
+    assert platform._clients == {}

@@ -41,7 +41,7 @@ MB = 1_000_000
 
 
 @dataclass
-class FakeWorld:
+class FakePlatform:
     """A log of 60 records beside 5 of reference data."""
 
     catalog: Catalog
@@ -89,15 +89,15 @@ def product(tmp_path: Path) -> Product:
 
 
 @pytest.fixture
-def world(settings: Settings) -> FakeWorld:
-    return FakeWorld(lake.open_catalog(settings), settings)
+def platform(settings: Settings) -> FakePlatform:
+    return FakePlatform(lake.open_catalog(settings), settings)
 
 
 @pytest.fixture
-def state(settings: Settings, product: Product, world: FakeWorld, tmp_path: Path) -> ProductState:
+def state(settings: Settings, product: Product, platform: FakePlatform, tmp_path: Path) -> ProductState:
     """Readers see r1-a1, whose replay of 30 records took 10 s; its tables have files, its job a checkpoint."""
-    table_changes.ensure(world.catalog, product)
-    rows = world.catalog.load_table(("tiny", "rows"))
+    table_changes.ensure(platform.catalog, product)
+    rows = platform.catalog.load_table(("tiny", "rows"))
     rows.append(pa.table({"a": pa.array(range(1000), pa.int32()), "b": pa.array(["x"] * 1000)}))
     (chk := tmp_path / "home" / "checkpoints" / "tiny" / "r1-a1" / "chk-1").mkdir(parents=True)
     (chk / "_metadata").write_bytes(b"0" * 5000)
@@ -118,52 +118,52 @@ def candidate(state: ProductState, release: Release | None = None) -> ProductSta
                    releases=(*state.releases, release) if release else state.releases)
 
 
-def test_nothing_changed(settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
-    found = review(settings, world, product, state)
+def test_nothing_changed(settings: Settings, platform: FakePlatform, product: Product, state: ProductState) -> None:
+    found = review(settings, platform, product, state)
     assert (found.change.kind, found.change.reasons, found.change.diff) == (Kind.nothing, (), "")
     assert found.shown is not None
     assert (found.shown.release.name, found.shown.attempt.name) == ("r1", "r1-a1")
     assert found.needs.records == 65
 
 
-def test_another_log_than_readers_rows_are_of_is_refused(world: FakeWorld, state: ProductState) -> None:
-    preflight.refuse_another_log(world, state)
-    world.changes = ("topic orders was deleted and made again",)
+def test_another_log_than_readers_rows_are_of_is_refused(platform: FakePlatform, state: ProductState) -> None:
+    preflight.refuse_another_log(platform, state)
+    platform.changes = ("topic orders was deleted and made again",)
     with pytest.raises(RefusedError) as e:
-        preflight.refuse_another_log(world, state)
+        preflight.refuse_another_log(platform, state)
     assert (e.value.message, e.value.found) == (
         "the log is another one than tiny-r1-a1 has read, which readers see", "topic orders was deleted and made again")
-    preflight.refuse_another_log(world, replace(state, publications=()))
+    preflight.refuse_another_log(platform, replace(state, publications=()))
 
 
 def test_tables_that_an_earlier_product_left_are_told_of_before_the_replay(
-        world: FakeWorld, product: Product, state: ProductState) -> None:
-    world.shown = {"rows": 5}
-    preflight.refuse_kept_tables(world, product, state)
+        platform: FakePlatform, product: Product, state: ProductState) -> None:
+    platform.shown = {"rows": 5}
+    preflight.refuse_kept_tables(platform, product, state)
     nothing = replace(state, publications=(), attempts=(), releases=())
     with pytest.raises(RefusedError, match="tables of an earlier tiny are there, with rows") as e:
-        preflight.refuse_kept_tables(world, product, nothing)
+        preflight.refuse_kept_tables(platform, product, nothing)
     assert e.value.next == "kappa remove tiny, which drops them; or another name in product.yaml"
-    world.shown = {}
-    preflight.refuse_kept_tables(world, product, nothing)
+    platform.shown = {}
+    preflight.refuse_kept_tables(platform, product, nothing)
 
 
 def test_the_estimate_is_by_the_last_replays_rate(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
-    needs = review(settings, world, product, state).needs
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState) -> None:
+    needs = review(settings, platform, product, state).needs
     assert (needs.measured, needs.seconds) == (Measured("r1-a1", 30, 10.0), 21.7)
 
 
 def test_the_disk_is_what_readers_tables_and_checkpoints_take(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
-    (disk,) = review(settings, world, product, state).needs.disks
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState) -> None:
+    (disk,) = review(settings, platform, product, state).needs.disks
     files = sum(f.stat().st_size for f in (settings.home / "lake" / "warehouse").rglob("*.parquet"))
     assert disk.needed == round(files * reviewing.FILES_FACTOR) + reviewing.LEAST_BYTES + 5000
     assert disk.free > 0
 
 
 def test_tables_that_are_elsewhere_have_no_estimate(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState) -> None:
     elsewhere = settings.model_copy(update={
         "catalog": settings.catalog.model_copy(update={"pyiceberg": {"type": "rest", "uri": "http://127.0.0.1:1"}}),
         "flink": settings.flink.model_copy(update={"checkpoints": "s3://bucket/checkpoints"})})
@@ -183,28 +183,28 @@ def test_what_counts_as_measured(state: ProductState, fields: dict[str, Any], ex
 
 
 def test_a_later_release_of_the_same_rows_counts(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path) -> None:
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState, tmp_path: Path) -> None:
     described = write(tmp_path / "new", settings={**SETTINGS, "description": "words"})
     built = build(settings, described)
     later = replace(state.releases[0], number=2, fingerprint=built.fingerprint)
     adopted = replace(state, releases=(*state.releases, later), attempts=(replace(state.attempts[0], metadata=2),))
-    assert review(settings, world, described, adopted).change.kind is Kind.nothing
-    assert review(settings, world, product, adopted).change.kind is Kind.metadata
+    assert review(settings, platform, described, adopted).change.kind is Kind.nothing
+    assert review(settings, platform, product, adopted).change.kind is Kind.metadata
 
 
 def test_new_reference_data_is_a_replay(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
-    world.reference = {"colours": {0: 6}}
-    assert review(settings, world, product, state).change.reasons[0].where == "topic colours"
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState) -> None:
+    platform.reference = {"colours": {0: 6}}
+    assert review(settings, platform, product, state).change.reasons[0].where == "topic colours"
 
 
 def test_a_column_that_an_aborted_release_left(
-        settings: Settings, world: FakeWorld, state: ProductState, tmp_path: Path) -> None:
+        settings: Settings, platform: FakePlatform, state: ProductState, tmp_path: Path) -> None:
     def with_column(kind: str) -> Types:
         return {**COLUMNS, "rows": (*COLUMNS["rows"], ("c", kind))}
 
-    table_changes.ensure(world.catalog, write(tmp_path / "aborted", columns=with_column("STRING")))
-    found = review(settings, world, write(tmp_path / "new", columns=with_column("INT")), state)
+    table_changes.ensure(platform.catalog, write(tmp_path / "aborted", columns=with_column("STRING")))
+    found = review(settings, platform, write(tmp_path / "new", columns=with_column("INT")), state)
     assert (found.change.kind, found.change.reasons[0].where) == (Kind.breaking, "column rows.c")
 
 
@@ -222,15 +222,15 @@ BREAKING: Types = {**COLUMNS, "rows": (("a", "STRING"), *COLUMNS["rows"][1:])}
 OTHER_ROWS = SQL.replace("SELECT a", "SELECT a + 1")
 
 
-def preflight_of(product: Product, settings: Settings, world: FakeWorld, state: ProductState) -> None:
-    preflight.preflight(settings, world, product, state)
+def preflight_of(product: Product, settings: Settings, platform: FakePlatform, state: ProductState) -> None:
+    preflight.preflight(settings, platform, product, state)
 
 
 def test_preflight_lets_a_replay_begin(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path) -> None:
-    preflight_of(product, settings, world, state)
-    preflight_of(write(tmp_path / "new", sql=OTHER_ROWS), settings, world, state)
-    preflight_of(product, settings, world, ProductState("tiny"))
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState, tmp_path: Path) -> None:
+    preflight_of(product, settings, platform, state)
+    preflight_of(write(tmp_path / "new", sql=OTHER_ROWS), settings, platform, state)
+    preflight_of(product, settings, platform, ProductState("tiny"))
 
 
 def test_preflight_names_what_is_wrong_with_the_log(
@@ -249,9 +249,9 @@ def test_preflight_names_what_is_wrong_with_the_log(
 
 
 def test_preflight_refuses_what_readers_could_not_follow(
-        settings: Settings, world: FakeWorld, state: ProductState, tmp_path: Path) -> None:
+        settings: Settings, platform: FakePlatform, state: ProductState, tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as e:
-        preflight_of(write(tmp_path / "new", columns=BREAKING), settings, world, state)
+        preflight_of(write(tmp_path / "new", columns=BREAKING), settings, platform, state)
     assert str(e.value) == (
         "readers of tiny could not follow this change\n"
         "  expected: new outputs, new columns, wider types, other rows in the same tables\n"
@@ -261,21 +261,21 @@ def test_preflight_refuses_what_readers_could_not_follow(
 
 
 def test_preflight_refuses_a_check_that_cannot_run(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState) -> None:
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState) -> None:
     (product.folder / "checks" / "x.sql").write_text("SELECT colour FROM rows")
     with pytest.raises(ConfigError, match=r"the check 'checks/x\.sql' cannot run"):
-        preflight_of(product, settings, world, state)
+        preflight_of(product, settings, platform, state)
 
 
 def test_preflight_refuses_a_small_disk_unless_nothing_new_is_replayed(
-        settings: Settings, world: FakeWorld, product: Product, state: ProductState, tmp_path: Path,
+        settings: Settings, platform: FakePlatform, product: Product, state: ProductState, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reviewing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
     other = write(tmp_path / "new", sql=OTHER_ROWS)
     with pytest.raises(RefusedError, match="the disk is too small to replay tiny"):
-        preflight_of(other, settings, world, state)
-    preflight_of(product, settings, world, state)
-    preflight_of(other, settings, world, candidate(state))
+        preflight_of(other, settings, platform, state)
+    preflight_of(product, settings, platform, state)
+    preflight_of(other, settings, platform, candidate(state))
 
 
 def test_a_small_disk_says_what_it_lacks() -> None:
@@ -310,9 +310,9 @@ class FakeStore:
 
 
 @pytest.fixture
-def kappa_plan(settings: Settings, world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def kappa_plan(settings: Settings, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(run_plan, "load_settings", lambda: settings)
-    monkeypatch.setattr(run_plan, "World", lambda _: world)
+    monkeypatch.setattr(run_plan, "Platform", lambda _: platform)
     monkeypatch.setattr(run_plan.out, "width", 200)
     monkeypatch.setattr(run_plan.schemas, "compare", lambda *_: [])
     monkeypatch.setattr(run_plan, "look_at", lambda *_: SimpleNamespace(stopped=""))
@@ -364,15 +364,15 @@ def test_plan_says_that_publishing_has_stopped(
 
 
 def test_plan_says_what_should_be_known_of_the_log(
-        kappa_plan: Callable[..., None], world: FakeWorld, state: ProductState, product: Product,
+        kappa_plan: Callable[..., None], platform: FakePlatform, state: ProductState, product: Product,
         capsys: pytest.CaptureFixture[str]) -> None:
     assert state.published
     known = replace(state.attempt(state.published.attempt_name), log={"orders": Topic("id", {}, 1, 1)})
-    world.advice = ["orders: one disk"]
-    told = preflight.advice(world, product, replace(state, attempts=(known,)))
+    platform.advice = ["orders: one disk"]
+    told = preflight.advice(platform, product, replace(state, attempts=(known,)))
     assert told[0] == "orders: one disk"
     assert told[1].startswith("topic orders has 2 partitions and had 1 when the job began to read it: where producers")
-    assert preflight.advice(world, product, state) == ["orders: one disk"]
+    assert preflight.advice(platform, product, state) == ["orders: one disk"]
     kappa_plan(state, product)
     assert "\norders: one disk\n" in capsys.readouterr().out
     kappa_plan(state, product, Output.json)
@@ -431,17 +431,17 @@ def test_plan_beside_a_candidate(kappa_plan: Callable[..., None], settings: Sett
         "next:  kappa abort tiny  (r2-a2 is under way, and there is one candidate at a time)\n")
 
 
-def test_plan_needs_no_flink(kappa_plan: Callable[..., None], state: ProductState, world: FakeWorld, tmp_path: Path,
+def test_plan_needs_no_flink(kappa_plan: Callable[..., None], state: ProductState, platform: FakePlatform, tmp_path: Path,
                              capsys: pytest.CaptureFixture[str]) -> None:
-    world.slots_now = None
+    platform.slots_now = None
     kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS))
     assert "task slots" in capsys.readouterr().out
 
 
 def test_plan_of_a_replay_on_a_cluster_of_its_own(
-        kappa_plan: Callable[..., None], state: ProductState, world: FakeWorld, tmp_path: Path,
+        kappa_plan: Callable[..., None], state: ProductState, platform: FakePlatform, tmp_path: Path,
         capsys: pytest.CaptureFixture[str]) -> None:
-    world.clusters = object()
+    platform.clusters = object()
     kappa_plan(state, write(tmp_path / "new", sql=OTHER_ROWS), session=("tiny-r1-a1",))
     text = capsys.readouterr().out
     assert "2, on a Flink cluster of its own" in text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from control_platform import Clock, FakePlatform
 from control_steps import begin, turn, want
-from control_world import Clock, FakeWorld
 
 from replay.cli.control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
 from replay.controller import intents
@@ -26,15 +26,15 @@ def telling(said: list[str], clock: Clock) -> Telling:
 
 
 def test_a_switch_says_that_it_checks_and_what_it_waits_for(
-        loop: Loop, world: FakeWorld, clock: Clock, telling: Telling, said: list[str],
+        loop: Loop, platform: FakePlatform, clock: Clock, telling: Telling, said: list[str],
         monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(loop, world)
-    turn(loop, world, clock, 30)
-    begin(loop, world, release=2, auto_switch=False)
-    turn(loop, world, clock, 30)
+    begin(loop, platform)
+    turn(loop, platform, clock, 30)
+    begin(loop, platform, release=2, auto_switch=False)
+    turn(loop, platform, clock, 30)
     wanted = want(loop, lambda s: intents.switch(s, None))
     loop.watcher = telling
-    check = world.checks
+    check = platform.checks
 
     def slow(tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
         for n in range(1, 8):
@@ -42,12 +42,12 @@ def test_a_switch_says_that_it_checks_and_what_it_waits_for(
             clock.time += 1
         return check(tables, shown)
 
-    monkeypatch.setattr(world, "checks", slow)
+    monkeypatch.setattr(platform, "checks", slow)
 
     def wait(_: Any) -> None:
         clock.time += 1
         if clock.time % 5 == 0:
-            world.complete_checkpoint()
+            platform.complete_checkpoint()
 
     state = carry_on(loop, "flights", intents.is_shown(wanted), wait, telling.waits)
     assert state.attempt("r2-a1").state is State.active
@@ -71,14 +71,14 @@ def test_what_is_waited_for_no_longer_than_a_moment_is_not_told(
 
 
 def test_a_release_that_ended_is_deployed_again_by_a_command_of_any_shell(
-        loop: Loop, world: FakeWorld, clock: Clock) -> None:
+        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
     """`KAPPA_HOME` need not be set: kappa takes `.kappa` then, and so does the command."""
-    begin(loop, world)
-    turn(loop, world, clock, 30)
-    begin(loop, world, release=2)
-    turn(loop, world, clock, 30)
+    begin(loop, platform)
+    turn(loop, platform, clock, 30)
+    begin(loop, platform, release=2)
+    turn(loop, platform, clock, 30)
     want(loop, lambda s: intents.retire(s, "r1"))
-    state = turn(loop, world, clock, 30)
+    state = turn(loop, platform, clock, 30)
     with pytest.raises(RefusedError) as e:
         intents.rollback(state, None)
     folder = f"${{KAPPA_HOME:-.kappa}}/releases/flights/{state.release(1).fingerprint}/product"

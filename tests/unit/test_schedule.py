@@ -1,4 +1,4 @@
-"""`verify: weekly`: when what readers see is replayed by itself, and what comes of it; over the fake world."""
+"""`verify: weekly`: when what readers see is replayed by itself, and what comes of it; over the fake platform."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from control_platform import Clock, FakePlatform, OneProcess
 from control_steps import begin, change, deploy, turn, want
-from control_world import Clock, FakeWorld, OneProcess
 
 from jobs.product import ProductSettings
 from jobs.product import Verify as Period
 from replay.controller import intents
 from replay.controller.compare_process import CompareProcess, command
-from replay.controller.loop import Loop, WorldLike
+from replay.controller.loop import ControlledPlatform, Loop
 from replay.controller.schedule import DAY, FIRST_SECONDS, LOST_SECONDS, due_at
 from replay.core.model import Attempt, Comparing, Finding, ProductState, Release, State
 from replay.store.store import Store
@@ -57,20 +57,20 @@ def test_off_is_a_word_of_yaml_too(said: object, expected: Period) -> None:
     assert settings.verify is expected
 
 
-# Over the fake world
+# Over the fake platform
 
 @pytest.fixture
-def world(clock: Clock) -> FakeWorld:
-    return FakeWorld(clock, verify="weekly")
+def platform(clock: Clock) -> FakePlatform:
+    return FakePlatform(clock, verify="weekly")
 
 
 @pytest.fixture
-def loop(world: FakeWorld, clock: Clock) -> Iterator[Loop]:
+def loop(platform: FakePlatform, clock: Clock) -> Iterator[Loop]:
     """Readers see r1-a1."""
     store = Store("sqlite://", clock)
-    opened = Loop(world, store, clock, holder="me")
-    begin(opened, world)
-    turn(opened, world, clock, 30)
+    opened = Loop(platform, store, clock, holder="me")
+    begin(opened, platform)
+    turn(opened, platform, clock, 30)
     yield opened
     store.close()
 
@@ -84,21 +84,21 @@ def told(loop: Loop) -> list[tuple[str, str, str]]:
             if e.reason in ("verified", "differs", "not_verified")]
 
 
-def test_it_runs_by_itself_and_again_after_the_period(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    turn(loop, world, clock, 9)
+def test_it_runs_by_itself_and_again_after_the_period(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    turn(loop, platform, clock, 9)
     assert shadows(loop) == []
     clock.time += FIRST_SECONDS
-    turn(loop, world, clock, 60)
+    turn(loop, platform, clock, 60)
     assert shadows(loop) == [("r1-a2", State.retired, True)]
     assert told(loop) == [("r1-a2", "verified", "equal")]
-    assert "r1-a2" not in {b for _, b in world.lake.refs}
+    assert "r1-a2" not in {b for _, b in platform.lake.refs}
     clock.time += 6.9 * DAY
-    turn(loop, world, clock, 60)
+    turn(loop, platform, clock, 60)
     assert len(shadows(loop)) == 1
     clock.time += 0.2 * DAY
-    turn(loop, world, clock, 60)
+    turn(loop, platform, clock, 60)
     assert shadows(loop)[1:] == [("r1-a3", State.retired, True)]
-    assert world.compared == ["r1-a2", "r1-a3"]
+    assert platform.compared == ["r1-a2", "r1-a3"]
 
 
 @pytest.mark.parametrize(("found", "state", "event"), [
@@ -109,11 +109,11 @@ def test_it_runs_by_itself_and_again_after_the_period(loop: Loop, world: FakeWor
     pytest.param(Comparing(trouble="Kafka is down"), State.failed, [], id="in vain"),
 ])
 def test_what_comes_of_it_is_remembered_and_nothing_is_left(
-        loop: Loop, world: FakeWorld, clock: Clock, found: Comparing, state: State,
+        loop: Loop, platform: FakePlatform, clock: Clock, found: Comparing, state: State,
         event: list[tuple[str, str, str]]) -> None:
-    world.found = found
+    platform.found = found
     clock.time += FIRST_SECONDS
-    turn(loop, world, clock, 60)
+    turn(loop, platform, clock, 60)
     assert shadows(loop) == [("r1-a2", state, True)]
     assert told(loop) == event
     shadow = loop.store.load("flights").attempt("r1-a2")
@@ -121,115 +121,115 @@ def test_what_comes_of_it_is_remembered_and_nothing_is_left(
     assert loop.store.load("flights").active
 
 
-def test_without_room_it_says_so_and_tries_again_a_day_later(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    world.no_room = True
+def test_without_room_it_says_so_and_tries_again_a_day_later(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    platform.no_room = True
     clock.time += FIRST_SECONDS
-    turn(loop, world, clock, 9)
+    turn(loop, platform, clock, 9)
     assert shadows(loop) == [("r1-a2", State.failed, True)]
     assert loop.store.load("flights").attempt("r1-a2").error.startswith("the disk is too small")
-    assert world.submitted == ["job-1-0"]
-    world.no_room = False
-    turn(loop, world, clock, 9)
+    assert platform.submitted == ["job-1-0"]
+    platform.no_room = False
+    turn(loop, platform, clock, 9)
     assert len(shadows(loop)) == 1
     clock.time += DAY
-    turn(loop, world, clock, 60)
+    turn(loop, platform, clock, 60)
     assert told(loop) == [("r1-a3", "verified", "equal")]
 
 
-def test_never_beside_a_candidate(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    world.speed = 0
-    deploy(loop, world, release=2)
+def test_never_beside_a_candidate(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    platform.speed = 0
+    deploy(loop, platform, release=2)
     clock.time += FIRST_SECONDS
-    turn(loop, world, clock, 9)
+    turn(loop, platform, clock, 9)
     assert shadows(loop) == []
 
 
-def test_a_deploy_comes_first(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+def test_a_deploy_comes_first(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
     """What the schedule began ends, its room is free, and the deploy needs no second word."""
-    world.clusters.add("some")
+    platform.clusters.add("some")
     clock.time += FIRST_SECONDS
-    while "flights-r1-a2" not in world.clusters:
+    while "flights-r1-a2" not in platform.clusters:
         loop.run_once("flights")
     assert shadows(loop) == [("r1-a2", State.built, False)]
-    deploy(loop, world, release=2, own=True)
+    deploy(loop, platform, release=2, own=True)
     seen = []
     for _ in range(20):
-        turn(loop, world, clock, 3)
-        seen.append(world.clusters & {"flights-r1-a2", "flights-r2-a1"})
+        turn(loop, platform, clock, 3)
+        seen.append(platform.clusters & {"flights-r1-a2", "flights-r2-a1"})
     assert {"flights-r1-a2", "flights-r2-a1"} not in seen
     state = loop.store.load("flights")
     assert (state.attempt("r1-a2").state, state.attempt("r1-a2").error) == (State.aborted, "a deploy came first")
     assert state.attempt("r2-a1").state is State.active
 
 
-def test_readers_that_are_switched_over_end_it(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    begin(loop, world, release=2)
-    turn(loop, world, clock, 30)
+def test_readers_that_are_switched_over_end_it(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    begin(loop, platform, release=2)
+    turn(loop, platform, clock, 30)
     clock.time += FIRST_SECONDS
-    world.speed = 0
-    turn(loop, world, clock, 9)
+    platform.speed = 0
+    turn(loop, platform, clock, 9)
     assert shadows(loop) == [("r2-a2", State.replaying, False)]
     want(loop, lambda s: intents.rollback(s, None))
-    turn(loop, world, clock, 9)
+    turn(loop, platform, clock, 9)
     assert shadows(loop) == [("r2-a2", State.aborted, True)]
 
 
-def caught_up(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+def caught_up(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
     """Passes until the shadow is being compared."""
     clock.time += FIRST_SECONDS
     for _ in range(20):
-        turn(loop, world, clock, 3)
-        if world.compared:
+        turn(loop, platform, clock, 3)
+        if platform.compared:
             return
     raise AssertionError("never compared")
 
 
 def test_readers_get_newer_rows_while_it_is_compared(
-        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("control_world.COMPARE_SECONDS", 1_000.0)
-    caught_up(loop, world, clock)
-    world.arriving = 1
-    before = len(world.published)
-    turn(loop, world, clock, 300)
-    assert len(world.published) == before + 100
-    assert world.compared == ["r1-a2"], "one comparison goes on, however long it takes"
-    turn(loop, world, clock, 720)
+        loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 1_000.0)
+    caught_up(loop, platform, clock)
+    platform.arriving = 1
+    before = len(platform.published)
+    turn(loop, platform, clock, 300)
+    assert len(platform.published) == before + 100
+    assert platform.compared == ["r1-a2"], "one comparison goes on, however long it takes"
+    turn(loop, platform, clock, 720)
     assert told(loop) == [("r1-a2", "verified", "equal")]
 
 
 def test_another_controller_compares_it_when_the_first_is_gone_and_not_before(
-        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("control_world.COMPARE_SECONDS", 300.0)
-    one, two = (Loop(cast(WorldLike, OneProcess(world)), loop.store, clock, holder=n) for n in ("one", "two"))
-    caught_up(one, world, clock)
+        loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 300.0)
+    one, two = (Loop(cast(ControlledPlatform, OneProcess(platform)), loop.store, clock, holder=n) for n in ("one", "two"))
+    caught_up(one, platform, clock)
     for _ in range(int(LOST_SECONDS) // 3):
-        turn(one, world, clock, 3)
-        turn(two, world, clock, 3)
-    assert world.compared == ["r1-a2"]
-    monkeypatch.setattr("control_world.COMPARE_SECONDS", 5.0)
-    turn(two, world, clock, int(LOST_SECONDS) + 30)
-    assert world.compared == ["r1-a2", "r1-a2"]
+        turn(one, platform, clock, 3)
+        turn(two, platform, clock, 3)
+    assert platform.compared == ["r1-a2"]
+    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 5.0)
+    turn(two, platform, clock, int(LOST_SECONDS) + 30)
+    assert platform.compared == ["r1-a2", "r1-a2"]
     assert told(loop) == [("r1-a2", "verified", "equal")]
 
 
 def test_another_controller_compares_it_though_the_clock_was_set_back(
-        loop: Loop, world: FakeWorld, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("control_world.COMPARE_SECONDS", 300.0)
-    one, two = (Loop(cast(WorldLike, OneProcess(world)), loop.store, clock, holder=n) for n in ("one", "two"))
-    caught_up(one, world, clock)
+        loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 300.0)
+    one, two = (Loop(cast(ControlledPlatform, OneProcess(platform)), loop.store, clock, holder=n) for n in ("one", "two"))
+    caught_up(one, platform, clock)
     clock.time -= 3600
-    turn(two, world, clock, 3)
-    assert world.compared == ["r1-a2", "r1-a2"]
+    turn(two, platform, clock, 3)
+    assert platform.compared == ["r1-a2", "r1-a2"]
 
 
-def test_a_person_takes_over_what_the_schedule_began(loop: Loop, world: FakeWorld, clock: Clock) -> None:
+def test_a_person_takes_over_what_the_schedule_began(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
     """Then it is compared by their command, and by nobody else."""
     clock.time += FIRST_SECONDS
-    turn(loop, world, clock, 1)
+    turn(loop, platform, clock, 1)
     change(loop, "r1-a2", scheduled=False)
-    turn(loop, world, clock, 60)
+    turn(loop, platform, clock, 60)
     assert shadows(loop) == [("r1-a2", State.caught_up, False)]
-    assert world.compared == []
+    assert platform.compared == []
 
 
 # The process

@@ -18,7 +18,7 @@ from jobs import explain
 from jobs.bindings import Bindings, sink_options, source_options
 from replay import secret
 from replay.cli.running import explained_bindings
-from replay.controller.world import World, write_bindings
+from replay.controller.platform import Platform, write_bindings
 from replay.errors import KappaError, RetryableError
 from replay.flink.submit import Submission, maintain_command, submit_command, submit_env
 from replay.iceberg import lake
@@ -69,7 +69,7 @@ def job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Bindings:
     """What a job of flights is bound to, with a log that needs no broker."""
     monkeypatch.setattr(log, "end_offsets", lambda s, topics: {t: {0: 5} for t in topics})
     monkeypatch.setattr(log, "broker_dated", lambda s, topics: [])
-    made = World(settings).bindings(products.flights(), "r1-a1", "g", {}, 2)
+    made = Platform(settings).bindings(products.flights(), "r1-a1", "g", {}, 2)
     return Bindings.model_validate(made)
 
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from control_platform import Clock, FakePlatform
 from control_steps import begin, turn
-from control_world import Clock, FakeWorld
 from sqlalchemy.exc import OperationalError
 
 from replay.controller.loop import LEASE_SECONDS, Loop, heartbeat
@@ -38,8 +38,8 @@ def store(clock: Clock, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def loop(world: FakeWorld, store: Store, clock: Clock) -> Loop:
-    return Loop(world, store, clock, holder="me")
+def loop(platform: FakePlatform, store: Store, clock: Clock) -> Loop:
+    return Loop(platform, store, clock, holder="me")
 
 
 class Written(Watcher):
@@ -111,15 +111,15 @@ def run(passes: Passes, pause: Callable[[], bool], *, workers: int = 4, round_se
     return passes.watcher.lines
 
 
-def test_steps_and_complaints_are_written_once(loop: Loop, world: FakeWorld, clock: Clock) -> None:
-    begin(loop, world)
+def test_steps_and_complaints_are_written_once(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    begin(loop, platform)
     loop.watcher = written = Written()
     passes = count(1)
 
     def pause() -> bool:
         n = next(passes)
         clock.time += 1
-        world.down = 4 <= n <= 6
+        platform.down = 4 <= n <= 6
         return n == 8
 
     serve(loop, pause, round_seconds=None)
@@ -275,25 +275,25 @@ def test_a_step_that_takes_too_long_does_not_keep_its_lease() -> None:
 
 
 def test_another_controller_takes_over_from_a_check_that_hangs(
-        loop: Loop, world: FakeWorld, store: Store, clock: Clock) -> None:
+        loop: Loop, platform: FakePlatform, store: Store, clock: Clock) -> None:
     """What the first one finds at last changes nothing any more."""
-    other = Loop(world, store, clock, holder="other")
-    begin(loop, world)
-    turn(loop, world, clock, 4)
-    look = world.checks
+    other = Loop(platform, store, clock, holder="other")
+    begin(loop, platform)
+    turn(loop, platform, clock, 4)
+    look = platform.checks
 
     def hangs(tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
-        world.checks = look  # type: ignore[method-assign]
+        platform.checks = look  # type: ignore[method-assign]
         clock.time += LEASE_SECONDS + 1
-        turn(other, world, clock, 12)
+        turn(other, platform, clock, 12)
         return (Check("late", True, 1, "1 offending row"),)
 
-    world.checks = hangs  # type: ignore[method-assign]
+    platform.checks = hangs  # type: ignore[method-assign]
     for _ in range(40):
-        world.complete_checkpoint()
+        platform.complete_checkpoint()
         clock.time += 1
         loop.run_once("flights")
-        if world.checks == look:
+        if platform.checks == look:
             break
     state = store.load("flights")
     assert state.active and state.active.name == "r1-a1"
@@ -302,18 +302,18 @@ def test_another_controller_takes_over_from_a_check_that_hangs(
 
 
 def test_checks_of_one_product_wait_for_those_of_another_without_its_lease(
-        world: FakeWorld, store: Store, clock: Clock) -> None:
-    loop = Loop(world, store, clock, checks=1)
-    begin(loop, world)
-    turn(loop, world, clock, 2)
+        platform: FakePlatform, store: Store, clock: Clock) -> None:
+    loop = Loop(platform, store, clock, checks=1)
+    begin(loop, platform)
+    turn(loop, platform, clock, 2)
     with loop._turn(cast(Examine, Examine(ATTEMPT, None))) as free:  # type: ignore[arg-type]
         assert free
-        turn(loop, world, clock, 40)
-        assert world.passed == []
+        turn(loop, platform, clock, 40)
+        assert platform.passed == []
         assert store.acquire("flights", "somebody", 1), "nobody holds it meanwhile"
         clock.time += 2
-    turn(loop, world, clock, 6)
-    assert world.passed
+    turn(loop, platform, clock, 6)
+    assert platform.passed
 
 
 def test_a_stale_lease_ends_the_beat() -> None:

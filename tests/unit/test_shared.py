@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs.bindings import VERSION
-from replay.controller import removal, world
-from replay.controller.world import World
+from replay.controller import platform, removal
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, ProductState, Release
 from replay.errors import RefusedError
 from replay.kafka import log
@@ -81,9 +81,9 @@ def test_what_a_job_is_bound_to_is_what_the_last_controller_wrote(
     one, other = hosts
     file = release.bindings_file(one, "shop", ATTEMPT.name)
     for group in ("first", "second"):
-        world.write_bindings(file, {"version": VERSION, "group": group})
+        platform.write_bindings(file, {"version": VERSION, "group": group})
         shared.keep_bindings(one, "shop", file)
-        submission = World(other)._submission(ATTEMPT, built)
+        submission = Platform(other)._submission(ATTEMPT, built)
         assert submission.bindings == release.bindings_file(other, "shop", ATTEMPT.name)
         assert submission.bindings.read_bytes() == file.read_bytes()
         assert submission.bindings.stat().st_mode & 0o077 == 0
@@ -94,8 +94,8 @@ def test_a_home_begins_to_share_what_it_has(hosts: tuple[Settings, Settings], bu
     one = hosts[0]
     shared.forget(one, "shop")
     file = release.bindings_file(one, "shop", ATTEMPT.name)
-    world.write_bindings(file, {"version": VERSION})
-    assert World(one)._submission(ATTEMPT, built).bindings == file
+    platform.write_bindings(file, {"version": VERSION})
+    assert Platform(one)._submission(ATTEMPT, built).bindings == file
     assert objects(one) == [f"releases/shop/{built.fingerprint}.zip"]
 
 
@@ -104,7 +104,7 @@ def test_a_shared_release_that_was_damaged_is_not_started(
         hosts: tuple[Settings, Settings], built: Release, content: bytes) -> None:
     overwrite(hosts[1], f"releases/shop/{built.fingerprint}.zip", content)
     with pytest.raises(RefusedError) as e:
-        World(hosts[1])._submission(ATTEMPT, built)
+        Platform(hosts[1])._submission(ATTEMPT, built)
     assert e.value.message == (f"the archived release {hosts[1].shared}/releases/shop/{built.fingerprint}.zip "
                                "was changed")
     assert list((hosts[1].releases / "shop").glob("*")) == []
@@ -114,15 +114,15 @@ def test_another_release_under_its_name_is_not_started(hosts: tuple[Settings, Se
     wrong = "f" * 64
     shared.keep_release(hosts[0], "shop", wrong, release.release_folder(hosts[0], "shop", built.fingerprint))
     with pytest.raises(RefusedError, match="was changed") as e:
-        World(hosts[1])._submission(ATTEMPT, replace(built, fingerprint=wrong))
+        Platform(hosts[1])._submission(ATTEMPT, replace(built, fingerprint=wrong))
     assert e.value.found.startswith(".: its content is that of release")
 
 
 def test_what_is_missing_is_named(hosts: tuple[Settings, Settings], built: Release) -> None:
     with pytest.raises(RefusedError, match="is missing"):
-        World(hosts[1])._submission(ATTEMPT, replace(built, fingerprint="e" * 64))
+        Platform(hosts[1])._submission(ATTEMPT, replace(built, fingerprint="e" * 64))
     with pytest.raises(MissingFileError) as e:
-        World(hosts[1])._submission(ATTEMPT, built)
+        Platform(hosts[1])._submission(ATTEMPT, built)
     assert e.value.expected == f"{hosts[1].shared}/attempts/shop/r1-a1.json"
 
 
@@ -145,7 +145,7 @@ def test_of_a_product_that_was_removed_nothing_is_shared(
 
     one, other = hosts
     file = release.bindings_file(one, "shop", ATTEMPT.name)
-    world.write_bindings(file, {"version": VERSION})
+    platform.write_bindings(file, {"version": VERSION})
     shared.keep_bindings(one, "shop", file)
     overwrite(one, f"releases/shopping/{built.fingerprint}.zip", b"another product's")
     monkeypatch.setattr(log, "delete_group", lambda *_: None)

@@ -91,9 +91,9 @@ def test_what_kind_of_catalog_it_is_is_told_unless_that_is_what_does_not_answer(
         raise FlinkDownError("Flink is down") if fails == "flink" else RetryableError("the catalog is down")
 
     monkeypatch.setattr(run_status, "_sight", away)
-    world, store = SimpleNamespace(catalog=object()), SimpleNamespace(
+    platform, store = SimpleNamespace(catalog=object()), SimpleNamespace(
         load=lambda _: product(LIVE), events=lambda _: EVENTS, now=lambda: NOW)
-    found = run_status.look(world, store, "flights")  # type: ignore[arg-type]
+    found = run_status.look(platform, store, "flights")  # type: ignore[arg-type]
     assert (found.at_once, bool(found.trouble)) == (at_once, True)
 
 

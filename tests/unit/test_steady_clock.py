@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from control_world import Clock
+from control_platform import Clock
 
 from replay.store.steady_clock import SLEWED, SteadyClock
 from replay.store.store import Store

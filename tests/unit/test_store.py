@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from control_world import Clock
+from control_platform import Clock
 from memory_store import MemoryStore
 from sqlalchemy.dialects import postgresql, sqlite
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
-from control_world import Clock
+from control_platform import Clock
 
 from replay.core.model import ProductState, State
 from replay.errors import OutcomeUnknownError

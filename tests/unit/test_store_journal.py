@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from control_world import Clock
+from control_platform import Clock
 
 from replay.core.model import Move, Publication
 from replay.store import tables as store_tables

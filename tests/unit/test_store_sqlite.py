@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from control_world import Clock
+from control_platform import Clock
 
 from replay.core.events import Event, Reason
 from replay.errors import RetryableError

@@ -16,7 +16,7 @@ from lake_tables import JOB, make_product, make_settings, sink_all
 from pyiceberg.catalog.sql import SqlCatalog
 
 from jobs.product import Product
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.errors import RetryableError
 from replay.iceberg import lake, table_changes, timed_catalog
 from replay.iceberg.timed_catalog import TimedRestCatalog, timed
@@ -93,10 +93,10 @@ def test_threads_share_one_catalog_and_one_client(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(lake, "open_catalog", open_catalog)
     settings = make_settings(tmp_path)
-    world = World(settings)
+    platform = Platform(settings)
     with ThreadPoolExecutor(16) as pool:
-        catalogs = list(pool.map(lambda _: world.catalog, range(64)))
-        flinks = list(pool.map(lambda _: world.flink(), range(64)))
+        catalogs = list(pool.map(lambda _: platform.catalog, range(64)))
+        flinks = list(pool.map(lambda _: platform.flink(), range(64)))
         admins = list(pool.map(lambda _: kafka.admin(settings), range(64)))
     assert len(opened) == 1
     assert all(c is catalogs[0] for c in catalogs)

@@ -13,8 +13,8 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+from control_platform import FakePlatform
 from control_steps import deploy, published_to_the_end, turn, want
-from control_world import FakeWorld
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from state_fixture import (
@@ -28,11 +28,11 @@ from state_fixture import (
     departures,
     newest,
     number,
+    platform_of,
     store_of,
     unpacked,
     versions,
     without_broker,
-    world_of,
     write,
 )
 
@@ -41,7 +41,7 @@ from jobs.processes import RELEASE_ENVIRONMENT
 from jobs.product import load_release
 from replay.controller import intents
 from replay.controller.loop import LEASE_SECONDS, Loop
-from replay.controller.world import World
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, ProductState, Release, State
 from replay.flink.submit import submit_command
 from replay.iceberg import lake, table_changes
@@ -64,22 +64,22 @@ class Scene:
     """The controller of now over the state of then."""
 
     loop: Loop
-    world: FakeWorld
+    platform: FakePlatform
 
     def turn(self, times: int = 60) -> ProductState:
-        return turn(self.loop, self.world, self.world.clock, times)
+        return turn(self.loop, self.platform, self.platform.clock, times)
 
     def grow(self) -> None:
-        self.world.ends_now = {t: {p: end + 50 for p, end in of.items()} for t, of in self.world.ends_now.items()}
+        self.platform.ends_now = {t: {p: end + 50 for p, end in of.items()} for t, of in self.platform.ends_now.items()}
 
 
 @pytest.fixture
 def scene(fixture: Path, tmp_path: Path) -> Iterator[Scene]:
     """Some time after the controller of before was killed: its lease has expired."""
-    world = world_of(fixture)
-    world.clock.time += LEASE_SECONDS
-    with closing(Store(store_of(fixture, tmp_path / "store.db"), world.clock)) as store:
-        yield Scene(Loop(world, store, world.clock, holder="of now"), world)
+    platform = platform_of(fixture)
+    platform.clock.time += LEASE_SECONDS
+    with closing(Store(store_of(fixture, tmp_path / "store.db"), platform.clock)) as store:
+        yield Scene(Loop(platform, store, platform.clock, holder="of now"), platform)
 
 
 def states(state: ProductState) -> dict[str, State]:
@@ -104,7 +104,7 @@ def test_jobs_go_on_under_the_new_controller(scene: Scene) -> None:
     before = scene.loop.store.load("flights")
     scene.grow()
     state = scene.turn()
-    assert published_to_the_end(scene.world, state)
+    assert published_to_the_end(scene.platform, state)
     assert state.published and state.published.attempt_name == "r3-a1"
     assert [a.job_ids for a in state.attempts] == [a.job_ids for a in before.attempts]
     assert state.attempt("r4-a1").caught_up_at is not None
@@ -112,16 +112,16 @@ def test_jobs_go_on_under_the_new_controller(scene: Scene) -> None:
 
 def test_jobs_that_were_lost_meanwhile_are_resumed_from_their_checkpoints(scene: Scene) -> None:
     before = scene.loop.store.load("flights")
-    scene.world.lose_jobs()
-    scene.world.lose_cluster("flights-r4-a1")
+    scene.platform.lose_jobs()
+    scene.platform.lose_cluster("flights-r4-a1")
     scene.grow()
     state = scene.turn(120)
-    assert published_to_the_end(scene.world, state)
+    assert published_to_the_end(scene.platform, state)
     for name in ("r1-a1", "r3-a1", "r4-a1"):
         old, new = before.attempt(name), state.attempt(name)
         assert new.job_ids[:-1] == old.job_ids, f"{name} is resumed once"
         assert new.restore and old.job_id in new.restore
-        assert scene.world.jobs[new.job_id].status == "RUNNING"
+        assert scene.platform.jobs[new.job_id].status == "RUNNING"
 
 
 def test_readers_are_switched_and_taken_back(scene: Scene) -> None:
@@ -130,12 +130,12 @@ def test_readers_are_switched_and_taken_back(scene: Scene) -> None:
     want(scene.loop, lambda s: intents.rollback(s, None))
     state = scene.turn()
     assert (states(state)["r1-a1"], states(state)["r3-a1"]) == (State.active, State.standby)
-    assert published_to_the_end(scene.world, state)
+    assert published_to_the_end(scene.platform, state)
     want(scene.loop, lambda s: intents.switch(s, "r4"))
     scene.grow()
     state = scene.turn()
     assert states(state)["r4-a1"] is State.active
-    assert published_to_the_end(scene.world, state)
+    assert published_to_the_end(scene.platform, state)
     want(scene.loop, lambda s: intents.rollback(s, "r1"))
     state = scene.turn()
     assert (states(state)["r1-a1"], states(state)["r4-a1"]) == (State.active, State.standby)
@@ -147,12 +147,12 @@ def test_what_is_wanted_no_more_goes_and_a_new_release_comes(scene: Scene) -> No
     want(scene.loop, lambda s: intents.abort(s, "me"))
     want(scene.loop, lambda s: intents.retire(s, "r1"))
     scene.turn()
-    deploy(scene.loop, scene.world, release=5)
+    deploy(scene.loop, scene.platform, release=5)
     state = scene.turn(120)
     assert {n: s for n, s in states(state).items() if n in ("r1-a1", "r3-a1", "r4-a1", "r5-a1")} == {
         "r1-a1": State.retired, "r3-a1": State.standby, "r4-a1": State.aborted, "r5-a1": State.active}
-    assert {"r1-a1", "r4-a1"} <= set(scene.world.cleaned)
-    assert published_to_the_end(scene.world, state)
+    assert {"r1-a1", "r4-a1"} <= set(scene.platform.cleaned)
+    assert published_to_the_end(scene.platform, state)
 
 
 # The archive and the bindings
@@ -182,12 +182,12 @@ def test_an_archived_job_starts_again(fixture: Path, settings: Settings) -> None
     attempt = Attempt(product="orders", release=1, number=1, created=0.0, parallelism=2, job_ids=JOBS,
                       restore="file:///ck/chk-2")
     release = Release("orders", 1, fingerprint, 0.0, {})
-    world = World(settings)
-    product = world.product(attempt, ProductState("orders", (release,), (attempt,)))
+    platform = Platform(settings)
+    product = platform.product(attempt, ProductState("orders", (release,), (attempt,)))
     assert product.outputs and product == load_release(folder)
     with without_broker():
-        world.prepare(product, attempt, release, lambda: None)
-    submission = world._submission(attempt, release)
+        platform.prepare(product, attempt, release, lambda: None)
+    submission = platform._submission(attempt, release)
     command = submit_command(settings, submission)
     assert command[command.index("-py") + 1] == str(folder / entry(fixture))
     assert command[command.index("-s") + 1] == "file:///ck/chk-2"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from control_world import Clock, FakeWorld
+from control_platform import Clock, FakePlatform
 
 from replay.cli import verify as run_verify
 from replay.cli.progress import Display
@@ -21,8 +21,8 @@ from replay.controller import preflight
 from replay.controller import verify as verifying
 from replay.controller.act import new_attempt
 from replay.controller.loop import Loop
+from replay.controller.platform import Platform
 from replay.controller.verify import Plan, Terms, comparable, plan
-from replay.controller.world import World
 from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
 from replay.errors import ConflictError, KappaError, RefusedError, RetryableError
 from replay.flink.rest import Slots
@@ -115,10 +115,10 @@ def test_a_verification_that_comes_to_nothing(shadow: Attempt, published: Public
         comparable(COVERED)(shadow, state(attempt(), shadow, published=published))
 
 
-# The whole of it, over the fake world
+# The whole of it, over the fake platform
 
-class Cluster(FakeWorld):
-    """The controller's fake world, with what else `kappa verify` asks."""
+class Cluster(FakePlatform):
+    """The controller's fake platform, with what else `kappa verify` asks."""
 
     catalog = None
     free_slots = 4
@@ -143,10 +143,10 @@ class Laboratory:
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        self.world = Cluster(self.clock)
+        self.platform = Cluster(self.clock)
         self.store = Store(f"sqlite:///{folder / 'store.db'}", self.clock)
-        self.loop = Loop(self.world, self.store, self.clock, holder="me")
-        self.work = Verification(cast(Settings, None), cast(World, self.world), self.loop, self.sleep)
+        self.loop = Loop(self.platform, self.store, self.clock, holder="me")
+        self.work = Verification(cast(Settings, None), cast(Platform, self.platform), self.loop, self.sleep)
         self.heard = Heard()
         self.sides: list[tuple[Side, Side]] = []
         self.found = TableDiff("rows", "rows", compared_old=190, compared_new=190, same=190)
@@ -170,7 +170,7 @@ class Laboratory:
             self.interrupt_at = None
             raise KeyboardInterrupt
         if self.clock.time % 3 == 0:
-            self.world.complete_checkpoint()
+            self.platform.complete_checkpoint()
 
     def diff(self, _: Settings, old: Side, new: Side) -> DiffReport:
         self.sides.append((old, new))
@@ -209,12 +209,12 @@ def test_equal_rows_are_told_and_remembered_and_nothing_is_left(lab: Laboratory)
     event = next(e for e in lab.store.events("flights") if e.reason == "verified")
     assert event.detail == (f"equal to r1-a1 checkpoint {verdict.published.checkpoint}: 190 rows of 1 tables, "
                             "parallelism 1 against 2, below flights 0:100 1:90")
-    assert lab.world.cleaned == ["r1-a2"]
-    assert lab.world.clusters == set()
+    assert lab.platform.cleaned == ["r1-a2"]
+    assert lab.platform.clusters == set()
     active = lab.state.active
     assert active
     assert active.name == "r1-a1"
-    assert lab.world.jobs["live"].status == "RUNNING"
+    assert lab.platform.jobs["live"].status == "RUNNING"
 
 
 def test_other_rows_fail_it_and_are_remembered_and_nothing_is_left(lab: Laboratory) -> None:
@@ -257,12 +257,12 @@ def test_a_shadow_whose_job_fails_is_cleaned_away(lab: Laboratory) -> None:
     lab.interrupt_at = lab.clock.time + 3
     with pytest.raises(KeyboardInterrupt):
         lab.verify()
-    lab.world.jobs[lab.state.attempt("r1-a2").job_id].status = "FAILED"
+    lab.platform.jobs[lab.state.attempt("r1-a2").job_id].status = "FAILED"
     with pytest.raises(KappaError, match="r1-a2 failed, and nothing was compared"):
         lab.verify()
     for _ in range(5):
         lab.loop.run_once("flights")
-    assert lab.world.cleaned == ["r1-a2"]
+    assert lab.platform.cleaned == ["r1-a2"]
 
 
 def test_tables_that_cannot_be_compared_end_the_shadow(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,8 +302,8 @@ def test_a_switch_in_between_ends_it(lab: Laboratory, monkeypatch: pytest.Monkey
 
 
 def test_too_few_slots_are_refused_before_anything_is_recorded(lab: Laboratory) -> None:
-    lab.world.free_slots = 1
-    lab.world.clusters = cast(Any, None)
+    lab.platform.free_slots = 1
+    lab.platform.clusters = cast(Any, None)
     with pytest.raises(RefusedError) as e:
         lab.verify()
     assert e.value.next == "kappa verify flights --parallelism 1"

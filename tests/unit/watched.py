@@ -1,8 +1,8 @@
-"""A controller over the simulated world whose metrics are scraped."""
+"""A controller over the simulated platform whose metrics are scraped."""
 
 from __future__ import annotations
 
-from control_world import Clock, FakeWorld
+from control_platform import Clock, FakePlatform
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,10 +15,10 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 class Watched:
-    """A controller, its world, and what Prometheus reads of it."""
+    """A controller, its platform, and what Prometheus reads of it."""
 
-    def __init__(self, loop: Loop, world: FakeWorld, clock: Clock) -> None:
-        self.loop, self.world, self.clock = loop, world, clock
+    def __init__(self, loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+        self.loop, self.platform, self.clock = loop, platform, clock
         self.metrics = Metrics(clock, lambda: loop.holding)
         loop.watcher = self.metrics
 
@@ -27,7 +27,7 @@ class Watched:
         for i in range(number):
             self.clock.time += 1
             if i % 3 == 2:
-                self.world.complete_checkpoint()
+                self.platform.complete_checkpoint()
             serve(self.loop, lambda: True, round_seconds=None)
 
     def samples(self) -> Samples:

@@ -1,4 +1,4 @@
-"""The real world behind `Eyes` and `Hands`: Flink, Kafka and the lake of the settings."""
+"""The real platform behind `PlatformReader` and `PlatformWriter`: Flink, Kafka and the lake of the settings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LEFT_SECONDS = 30.0
 """How old an answer may be of which clusters something is left: each takes a process of somebody else's program."""
 
 
-class World:
+class Platform:
     """Everything outside of the store. Connects when first asked.
 
     Several threads may ask, each for another product: clients and catalog are shared, and made for that. What is
@@ -102,7 +102,7 @@ class World:
             self._products[folder] = folders.read_archived(folder, release.fingerprint)
         return self._products[folder]
 
-    # Eyes
+    # PlatformReader
 
     def job(self, attempt: Attempt) -> Job | None:
         return self.flink(attempt).job(attempt.job_id)
@@ -225,7 +225,7 @@ class World:
         """What an operator should know of how its topics are kept."""
         return log.durability_advice(self.settings, product.topics)
 
-    # Hands
+    # PlatformWriter
 
     def start_cluster(self, attempt: Attempt, release: Release) -> Started:
         return self._own_clusters.start(attempt.cluster, self._lib(attempt, self._folder(release)))

@@ -1,4 +1,4 @@
-"""A world for the controller's tests: clocks, Flink clusters, one log, one lake, and a way to die anywhere."""
+"""A platform for the controller's tests: clocks, Flink clusters, one log, one lake, and a way to die anywhere."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Client:
 
 
 @dataclass
-class FakeWorld:
+class FakePlatform:
     """Reads the log at `speed` records a partition and checkpoint; each table commits at every checkpoint."""
 
     clock: Clock
@@ -299,7 +299,7 @@ class FakeWorld:
         self.clusters.discard(cluster)
         self.silent.discard(cluster)
 
-    # Eyes
+    # PlatformReader
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         made = product(self.lag, self.standbys)
@@ -391,7 +391,7 @@ class FakeWorld:
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
         return {k.number: k.path for k in self.kept if k.branch == attempt.name}
 
-    # Hands
+    # PlatformWriter
 
     def start_cluster(self, attempt: Attempt, release: Release) -> Started:
         self._gate("before start_cluster")
@@ -572,28 +572,28 @@ class FakeWorld:
 
 
 class OneProcess:
-    """The world as one process has it: clients of `flink run` answer to whom started them."""
+    """The platform as one process has it: clients of `flink run` answer to whom started them."""
 
-    def __init__(self, world: FakeWorld) -> None:
-        self._world = world
+    def __init__(self, platform: FakePlatform) -> None:
+        self._platform = platform
         self._started: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._world, name)
+        return getattr(self._platform, name)
 
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._started.add(attempt.job_id)
-        self._world.submit(attempt, release, fence)
+        self._platform.submit(attempt, release, fence)
 
     def compare(self, attempt: Attempt) -> None:
         self._started.add(attempt.name)
-        self._world.compare(attempt)
+        self._platform.compare(attempt)
 
     def comparison(self, attempt: Attempt) -> Comparing | None:
-        return self._world.comparison(attempt) if attempt.name in self._started else None
+        return self._platform.comparison(attempt) if attempt.name in self._started else None
 
     def submission(self, attempt: Attempt) -> Answer:
-        return self._world.submission(attempt) if attempt.job_id in self._started else Answer()
+        return self._platform.submission(attempt) if attempt.job_id in self._started else Answer()
 
 
 class MortalStore:
@@ -626,16 +626,16 @@ class MortalStore:
             raise DiedError(where)
 
 
-def leftovers(world: FakeWorld, a: Attempt, *, adrift: bool) -> list[str]:
-    """What there is of an attempt in the world; `adrift`: but for snapshots that somebody took from their branch."""
-    lake = world.lake
+def leftovers(platform: FakePlatform, a: Attempt, *, adrift: bool) -> list[str]:
+    """What there is of an attempt in the platform; `adrift`: but for snapshots that somebody took from their branch."""
+    lake = platform.lake
     named = {s.file for s in lake.snapshots.values()} if adrift else set()
     return [
         *(f"branch of {t}" for t, b in lake.refs if b == a.name),
         *(f for f in lake.files if f.startswith(f"{a.name}/") and f not in named),
-        *(k.path for k in world.kept if k.branch == a.name),
-        *(g for g in world.groups if g == a.group),
-        *(b for b in world.bindings if b == a.name),
-        *(c for c in world.clusters if c == a.cluster),
-        *(i for i, j in world.jobs.items() if j.branch == a.name and j.runs),
+        *(k.path for k in platform.kept if k.branch == a.name),
+        *(g for g in platform.groups if g == a.group),
+        *(b for b in platform.bindings if b == a.name),
+        *(c for c in platform.clusters if c == a.cluster),
+        *(i for i, j in platform.jobs.items() if j.branch == a.name and j.runs),
     ]

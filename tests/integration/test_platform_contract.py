@@ -18,10 +18,10 @@ import yaml
 from confluent_kafka import Producer
 from running import RunningStack, wait_until
 
-from bench.simulated import REFERENCE, SimulatedWorld
+from bench.simulated import REFERENCE, SimulatedPlatform
 from jobs.product import Product
-from replay.controller.observe import Eyes
-from replay.controller.world import World
+from replay.controller.observe import PlatformReader
+from replay.controller.platform import Platform
 from replay.core.model import Attempt, Position, ProductState, Release, State
 from replay.flink import resolved
 from replay.kafka import log
@@ -30,16 +30,16 @@ from replay.releases.release import build
 from tests.integration.test_orders import ORDERS
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the fakes of unit tests find each other
-from control_world import KEPT_CHECKPOINTS, Clock, FakeWorld
+from control_platform import KEPT_CHECKPOINTS, Clock, FakePlatform
 
 T = TypeVar("T")
 BEGIN = 1_704_067_200_000
 
 
 class Side(Protocol):
-    """A world, one attempt of one release in it, and time."""
+    """A platform, one attempt of one release in it, and time."""
 
-    world: Any
+    platform: Any
     product: Product
     release: Release
     attempt: Attempt
@@ -49,21 +49,21 @@ class Side(Protocol):
 
 
 class Fake:
-    """tests/unit/control_world.py."""
+    """tests/unit/control_platform.py."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.world = FakeWorld(self.clock)
+        self.platform = FakePlatform(self.clock)
         self.attempt = Attempt("flights", 1, 1, 0.0, 1, (uuid.uuid4().hex,))
-        self.release = Release("flights", 1, "f1", 0.0, self.world.reference)
-        self.product = self.world.product(self.attempt, ProductState("flights"))
+        self.release = Release("flights", 1, "f1", 0.0, self.platform.reference)
+        self.product = self.platform.product(self.attempt, ProductState("flights"))
 
     def until(self, condition: Callable[[], T], what: str) -> T:
         for _ in range(50):
             if value := condition():
                 return value
             self.clock.time += 3
-            self.world.complete_checkpoint()
+            self.platform.complete_checkpoint()
         raise AssertionError(what)
 
 
@@ -71,17 +71,17 @@ class Benchmarks:
     """bench/simulated.py."""
 
     def __init__(self) -> None:
-        self.world = SimulatedWorld()
-        self.world.add("flights")
+        self.platform = SimulatedPlatform()
+        self.platform.add("flights")
         self.attempt = Attempt("flights", 1, 1, 0.0, 1, (uuid.uuid4().hex,))
         self.release = Release("flights", 1, "f1", 0.0, REFERENCE)
-        self.product = self.world.product(self.attempt, ProductState("flights"))
+        self.product = self.platform.product(self.attempt, ProductState("flights"))
 
     def until(self, condition: Callable[[], T], what: str) -> T:
         for _ in range(50):
             if value := condition():
                 return value
-            self.world.tick()
+            self.platform.tick()
         raise AssertionError(what)
 
 
@@ -96,7 +96,7 @@ class Real:
         (folder / "product.yaml").write_text(yaml.safe_dump({**settings, "name": "contract", "topics": topics}))
         for name in ("order_rows.sql", "hourly_orders.sql", "schemas/orders.avsc"):
             (folder / name).write_text((ORDERS / name).read_text())
-        self.world = World(stack.settings)
+        self.platform = Platform(stack.settings)
         product = read_product(folder)
         log.create_topics(stack.settings, {"contract_orders": 1})
         self._append(stack, product, log.register_schemas(stack.settings, product)["contract_orders"])
@@ -129,9 +129,9 @@ def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
     try:
         yield made
     finally:
-        for job_id in made.world.flink().running(made.attempt.full_name):
-            made.world.cancel(made.attempt, job_id)
-        made.world.close()
+        for job_id in made.platform.flink().running(made.attempt.full_name):
+            made.platform.cancel(made.attempt, job_id)
+        made.platform.close()
 
 
 def no_fence() -> None:
@@ -139,90 +139,90 @@ def no_fence() -> None:
 
 
 def start(side: Side, attempt: Attempt) -> None:
-    side.world.prepare(side.product, attempt, side.release, no_fence)
-    side.world.submit(attempt, side.release, no_fence)
-    side.until(lambda: (job := side.world.job(attempt)) and job.status == "RUNNING", "the job runs")
-    side.until(lambda: not side.world.submission(attempt).under_way, "the client has come to its end")
+    side.platform.prepare(side.product, attempt, side.release, no_fence)
+    side.platform.submit(attempt, side.release, no_fence)
+    side.until(lambda: (job := side.platform.job(attempt)) and job.status == "RUNNING", "the job runs")
+    side.until(lambda: not side.platform.submission(attempt).under_way, "the client has come to its end")
 
 
 def newest(side: Side, attempt: Attempt, beyond: int) -> int:
     """The first checkpoint beyond a number that every table has."""
     def look() -> int:
-        found = side.world.publishable(side.product, attempt)
+        found = side.platform.publishable(side.product, attempt)
         return found[0].id if found and found[0].id > beyond else 0
     return side.until(look, f"a checkpoint beyond {beyond} is in every table")
 
 
 @pytest.mark.timeout(600)
 def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
-    world: Any = side.world
-    eyes: Eyes = world
+    platform: Any = side.platform
+    platform: PlatformReader = platform
     attempt, product = side.attempt, side.product
 
-    assert eyes.job(attempt) is None
-    world.cancel(attempt, attempt.job_id)  # of what nobody knows: nothing happens
+    assert platform.job(attempt) is None
+    platform.cancel(attempt, attempt.job_id)  # of what nobody knows: nothing happens
 
-    assert eyes.strays([attempt]) == ()
+    assert platform.strays([attempt]) == ()
     start(side, attempt)
-    assert eyes.strays([attempt]) == (attempt.name,)
-    identity = world.log_identity(product, attempt, {})
+    assert platform.strays([attempt]) == (attempt.name,)
+    identity = platform.log_identity(product, attempt, {})
     assert identity.keys() == set(product.topics)
     attempt = replace(attempt, confirmed=True, state=State.replaying, log=identity)
-    assert eyes.log_changes(attempt) == ()
-    assert eyes.submission(attempt).refused == eyes.submission(attempt).trouble == ""
+    assert platform.log_changes(attempt) == ()
+    assert platform.submission(attempt).refused == platform.submission(attempt).trouble == ""
 
-    world.submit(attempt, side.release, no_fence)  # the same again: the cluster has it already
-    side.until(lambda: not eyes.submission(attempt).under_way, "the second client has come to its end")
-    assert eyes.submission(attempt).refused == ""
-    job = eyes.job(attempt)
+    platform.submit(attempt, side.release, no_fence)  # the same again: the cluster has it already
+    side.until(lambda: not platform.submission(attempt).under_way, "the second client has come to its end")
+    assert platform.submission(attempt).refused == ""
+    job = platform.job(attempt)
     assert job is not None and not job.ended
 
     checkpoint = newest(side, attempt, 1)
-    reached = side.until(lambda: eyes.position(attempt, product), "its sources have written where they stood")
+    reached = side.until(lambda: platform.position(attempt, product), "its sources have written where they stood")
     assert reached.checkpoint >= 1 and reached.covered.keys() == set(product.topics)
     behind = replace(attempt, positions=(Position(10**6, reached.covered, 0.0),))
-    assert eyes.position(behind, product) is None, "only what is beyond the attempt's own"
-    found = eyes.publishable(product, attempt)
+    assert platform.position(behind, product) is None, "only what is beyond the attempt's own"
+    found = platform.publishable(product, attempt)
     assert [c.id for c in found] == sorted((c.id for c in found), reverse=True)
     assert all(c.snapshots.keys() == set(product.outputs) for c in found)
-    retained = eyes.retained(attempt)
+    retained = platform.retained(attempt)
     assert 1 <= len(retained) <= KEPT_CHECKPOINTS
     assert all(path.endswith(f"/{attempt.job_id}/chk-{number}") for number, path in retained.items())
-    main, genesis = eyes.main(product)
+    main, genesis = platform.main(product)
     assert genesis and main.keys() == set(product.outputs)
 
-    world.cancel(attempt, attempt.job_id)
-    side.until(lambda: (job := eyes.job(attempt)) is not None and job.ended, "the job has ended")
-    assert eyes.job(attempt).status == "CANCELED"  # type: ignore[union-attr]
-    retained = eyes.retained(attempt)
+    platform.cancel(attempt, attempt.job_id)
+    side.until(lambda: (job := platform.job(attempt)) is not None and job.ended, "the job has ended")
+    assert platform.job(attempt).status == "CANCELED"  # type: ignore[union-attr]
+    retained = platform.retained(attempt)
     number, path = max(retained.items())
     resumed = replace(attempt, job_ids=(*attempt.job_ids, uuid.uuid4().hex), restore=path)
     assert resumed.resumed_from == number
     start(side, resumed)
-    assert eyes.superseded(resumed) == ()
+    assert platform.superseded(resumed) == ()
     following = newest(side, resumed, max(number, checkpoint))
     assert following > number, "numbers go on"
-    assert [c.id for c in eyes.publishable(product, resumed)][-1] <= checkpoint, "and so does the branch"
+    assert [c.id for c in platform.publishable(product, resumed)][-1] <= checkpoint, "and so does the branch"
 
-    world.cancel(resumed, resumed.job_id)
-    side.until(lambda: eyes.strays([resumed]) == (), "nothing of it runs any more")
-    side.until(lambda: (job := eyes.job(resumed)) is not None and job.ended, "the job has ended")
+    platform.cancel(resumed, resumed.job_id)
+    side.until(lambda: platform.strays([resumed]) == (), "nothing of it runs any more")
+    side.until(lambda: (job := platform.job(resumed)) is not None and job.ended, "the job has ended")
     ended = replace(resumed, state=State.failed)
     state = ProductState(product.name, (side.release,), (ended,))
-    files = world.garbage(product, ended)
+    files = platform.garbage(product, ended)
     assert files
-    side.until(lambda: _cleaned(world, product, ended, state), "nothing of it is left")
-    assert eyes.publishable(product, ended) == ()
-    assert eyes.retained(ended) == {}
-    assert world.garbage(product, ended) == ()
+    side.until(lambda: _cleaned(platform, product, ended, state), "nothing of it is left")
+    assert platform.publishable(product, ended) == ()
+    assert platform.retained(ended) == {}
+    assert platform.garbage(product, ended) == ()
 
 
-def _cleaned(world: Any, product: Product, attempt: Attempt, state: ProductState) -> bool:
+def _cleaned(platform: Any, product: Product, attempt: Attempt, state: ProductState) -> bool:
     """As the controller does: again when something is still in use, with what is garbage by then."""
     from replay.errors import RetryableError
 
     try:
-        world.clean(product, attempt, state, world.garbage(product, attempt), no_fence)
+        platform.clean(product, attempt, state, platform.garbage(product, attempt), no_fence)
     except RetryableError:
         return False
     return True
