@@ -21,8 +21,9 @@ demo: install ## the whole story: stack, log, a release with a bug, its fix repl
 test: lint unit integration ## all checks: lint, unit tests, integration tests on a stack of their own
 
 .PHONY: lint
-lint: install ## ruff, mypy, import-linter
+lint: install ## ruff (rules and format), mypy, import-linter
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet . || { echo "run: ruff format ." >&2; exit 1; }
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

@@ -17,14 +17,25 @@ def main(results: Path = RESULTS) -> None:
     rows = list(reversed(document["rows"]))
     figure = Figure(figsize=(9, 0.5 * len(rows) + 1.4), layout="constrained")
     axes = figure.subplots()
-    for shift, key, label in ((0.2, "events_per_second", "events/s"), (-0.2, "events_per_cpu_second", "per CPU s")):
-        bars = axes.barh([i + shift for i in range(len(rows))], [row[key] for row in rows], height=0.38, label=label)
+    for shift, key, label in (
+        (0.2, "events_per_second", "events/s"),
+        (-0.2, "events_per_cpu_second", "per CPU s"),
+    ):
+        bars = axes.barh(
+            [i + shift for i in range(len(rows))],
+            [row[key] for row in rows],
+            height=0.38,
+            label=label,
+        )
         axes.bar_label(bars, labels=[f"{row[key]:,}" for row in rows], padding=3, fontsize=8)
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.margins(x=0.15)
     machine = document["machine"]
-    axes.set_title(f"{rows[0]['events']:,} records, parallelism {document['parallelism']}, {machine['cpus']} CPUs, "
-                   f"{document['measured'][:10]}", fontsize=10)
+    axes.set_title(
+        f"{rows[0]['events']:,} records, parallelism {document['parallelism']}, {machine['cpus']} CPUs, "
+        f"{document['measured'][:10]}",
+        fontsize=10,
+    )
     axes.legend(loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(results.with_suffix(".png"), dpi=120)

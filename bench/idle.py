@@ -38,18 +38,38 @@ class Look:
 
 def look(pids: Mapping[str, int], of: dict[int, Process], at: float) -> Look:
     """The supervisor's own, and those of each program with all below it."""
-    seconds = {name: of[pid].cpu_seconds if name == SUPERVISOR else sum(p.cpu_seconds for p in tree(pid, of))
-               for name, pid in pids.items() if pid in of}
+    seconds = {
+        name: of[pid].cpu_seconds
+        if name == SUPERVISOR
+        else sum(p.cpu_seconds for p in tree(pid, of))
+        for name, pid in pids.items()
+        if pid in of
+    }
     return Look(at, seconds, pids)
 
 
 def rows(before: Look, after: Look) -> list[dict[str, Any]]:
     """Per program the share of a core in between; RefusedError when one was restarted meanwhile."""
-    if other := sorted(name for name in {*before.pids, *after.pids} if before.pids.get(name) != after.pids.get(name)):
-        raise RefusedError("the stack was not left alone", expected="the same processes before and after",
-                           found=f"others of {', '.join(other)}", next="wait until kappa status is calm, and repeat")
-    return [{"program": name, "percent": round(100 * (after.seconds[name] - before.seconds[name])
-                                               / (after.at - before.at), 2)} for name in before.seconds]
+    if other := sorted(
+        name
+        for name in {*before.pids, *after.pids}
+        if before.pids.get(name) != after.pids.get(name)
+    ):
+        raise RefusedError(
+            "the stack was not left alone",
+            expected="the same processes before and after",
+            found=f"others of {', '.join(other)}",
+            next="wait until kappa status is calm, and repeat",
+        )
+    return [
+        {
+            "program": name,
+            "percent": round(
+                100 * (after.seconds[name] - before.seconds[name]) / (after.at - before.at), 2
+            ),
+        }
+        for name in before.seconds
+    ]
 
 
 def _pids(home: Path) -> dict[str, int]:
@@ -65,8 +85,11 @@ def _look(home: Path) -> Look:
 
 def main() -> None:
     """Measure, show a table, keep the results."""
-    parser = argparse.ArgumentParser(prog="python -m bench.idle", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.idle",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -78,8 +101,17 @@ def main() -> None:
     found = rows(before, _look(home))
     products = {p: _checkpoints(began[p], store.load(p)) for p in began}
     print_rows(found, Output.text)
-    out.print(f"checkpoints meanwhile: {products}; load {load:.1f} to {os.getloadavg()[0]:.1f}", markup=False)
-    keep(args.results, found, minutes=args.minutes, products=products, load=[load, os.getloadavg()[0]])
+    out.print(
+        f"checkpoints meanwhile: {products}; load {load:.1f} to {os.getloadavg()[0]:.1f}",
+        markup=False,
+    )
+    keep(
+        args.results,
+        found,
+        minutes=args.minutes,
+        products=products,
+        load=[load, os.getloadavg()[0]],
+    )
 
 
 def _checkpoints(before: Any, after: Any) -> int:

@@ -41,17 +41,36 @@ RESULTS = ROOT / "bench" / "results" / "latest.json"
 
 def main(arguments: list[str] | None = None) -> None:
     """Run rungs, print a table, write the results as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.ladder", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.ladder",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("rungs", nargs="*", help="only these, in this order [default: all]")
     parser.add_argument("--product", type=Path, default=ROOT / "sql" / "flights", help="its folder")
     parser.add_argument("--parallelism", type=int, default=2)
-    parser.add_argument("--until", type=datetime.fromisoformat, metavar="DATE",
-                        help="read records appended before it, in UTC unless it says otherwise [default: all]")
-    parser.add_argument("--repeat", type=int, default=1, help="turns of all rungs; the table has medians")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a Flink setting of every job")
-    parser.add_argument("--results", type=Path, default=Path(os.environ.get("KAPPA_BENCH_OUT") or RESULTS))
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="results to name what got slower since")
+    parser.add_argument(
+        "--until",
+        type=datetime.fromisoformat,
+        metavar="DATE",
+        help="read records appended before it, in UTC unless it says otherwise [default: all]",
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="turns of all rungs; the table has medians"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a Flink setting of every job",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path(os.environ.get("KAPPA_BENCH_OUT") or RESULTS)
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="results to name what got slower since"
+    )
     parser.add_argument("--timeout", type=float, default=600, help="seconds that one job may take")
     args = parser.parse_args(arguments)
 
@@ -71,7 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
     summary = summarise(rows)
     stored = json.loads(args.compare.read_text())["rows"] if args.compare else []
     keep(args.results, summary, parallelism=args.parallelism, turns=args.repeat)
-    print_rows([{SHORT[k]: v for k, v in row.items() if k in SHORT} for row in summary], Output.text)
+    print_rows(
+        [{SHORT[k]: v for k, v in row.items() if k in SHORT} for row in summary], Output.text
+    )
     for sentence in slower(summary, stored):
         sys.stdout.write(sentence + "\n")
     if args.compare and not slower(summary, stored):
@@ -79,43 +100,80 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 # As many columns as 80 characters hold; the results have more.
-SHORT = {"name": "rung", "seconds": "s", "spread_seconds": "±", "cpu_seconds": "CPU s", "events_per_second": "events/s",
-         "ratio_to_pass_through": "ratio", "cpu_ratio_to_pass_through": "of CPU"}
+SHORT = {
+    "name": "rung",
+    "seconds": "s",
+    "spread_seconds": "±",
+    "cpu_seconds": "CPU s",
+    "events_per_second": "events/s",
+    "ratio_to_pass_through": "ratio",
+    "cpu_ratio_to_pass_through": "of CPU",
+}
 
 
 class Runner:
     """Runs rungs one after the other on the stack."""
 
-    def __init__(self, settings: Settings, product: Product, parallelism: int, extra: dict[str, str],
-                 timeout: float, until: datetime | None = None) -> None:
-        self.settings, self.product, self.parallelism, self.timeout = settings, product, parallelism, timeout
+    def __init__(
+        self,
+        settings: Settings,
+        product: Product,
+        parallelism: int,
+        extra: dict[str, str],
+        timeout: float,
+        until: datetime | None = None,
+    ) -> None:
+        self.settings, self.product, self.parallelism, self.timeout = (
+            settings,
+            product,
+            parallelism,
+            timeout,
+        )
         self.platform = Platform(settings)
         table_changes.ensure(self.platform.catalog, product)
         rest = settings.flink.rest.removeprefix("http://").split(":")
         self.flink = {
-            "execution.target": "remote", "rest.address": rest[0], "rest.port": rest[1],
+            "execution.target": "remote",
+            "rest.address": rest[0],
+            "rest.port": rest[1],
             "restart-strategy.type": "none",
             # What `flink run -py` adds: Python for the workers, and Flink's side of the bridge to them.
-            "python.executable": sys.executable, "python.files": str(release.build(settings, product).folder),
-            "pipeline.jars": next((settings.flink.home / "opt").glob("flink-python-*.jar")).as_uri(),
+            "python.executable": sys.executable,
+            "python.files": str(release.build(settings, product).folder),
+            "pipeline.jars": next(
+                (settings.flink.home / "opt").glob("flink-python-*.jar")
+            ).as_uri(),
             **extra,
         }
-        self.pids = tuple(row.pid for row in stack.status(stack.layout_of(kappa_home()))
-                          if row.pid and row.program in ("jobmanager", "taskmanager"))
+        self.pids = tuple(
+            row.pid
+            for row in stack.status(stack.layout_of(kappa_home()))
+            if row.pid and row.program in ("jobmanager", "taskmanager")
+        )
         self.ends = log.end_offsets(settings, list(product.topics))
         if until:
             until = until if until.tzinfo else until.replace(tzinfo=UTC)
             at = log.offsets_at(settings, self.ends, int(until.timestamp() * 1000))
-            self.ends = {topic: {**partitions, **at[topic]} for topic, partitions in self.ends.items()}
+            self.ends = {
+                topic: {**partitions, **at[topic]} for topic, partitions in self.ends.items()
+            }
         self.events = sum(sum(partitions.values()) for partitions in self.ends.values())
 
     def run(self, rung: Rung) -> dict[str, Any]:
         """One job from its submission to its end, as a row of the results."""
         if not (rung.query or rung.outputs):
-            return {"name": rung.name, "events": self.events, **self._raw(), "largest_state_mb": 0.0}
+            return {
+                "name": rung.name,
+                "events": self.events,
+                **self._raw(),
+                "largest_state_mb": 0.0,
+            }
         with self._branch(rung) as branch:
             bindings = Bindings.model_validate(
-                self.platform.bindings(self.product, branch, f"kappa-{branch}", {}, self.parallelism))
+                self.platform.bindings(
+                    self.product, branch, f"kappa-{branch}", {}, self.parallelism
+                )
+            )
             settings = {**self.flink, "pipeline.name": f"bench {rung.name}", **rung.settings}
             job = build(rung, self.product, bindings, settings, self.ends)
             meter = Meter(self.pids)
@@ -123,32 +181,60 @@ class Runner:
             assert client
             job_id = str(client.get_job_id())
             seconds = wait_finished(self.settings.flink.rest, job_id, meter, self.timeout)
-            return {"name": rung.name, "events": self.events, "seconds": round(seconds, 2),
-                    "cpu_seconds": round(meter.sample(), 2), "peak_memory_mb": meter.peak >> 20,
-                    "largest_state_mb": round(largest_state(self.settings.flink.rest, job_id) / 2**20, 1),
-                    **({"tables": self._written(branch, rung)} if rung.sink == ICEBERG else {})}
+            return {
+                "name": rung.name,
+                "events": self.events,
+                "seconds": round(seconds, 2),
+                "cpu_seconds": round(meter.sample(), 2),
+                "peak_memory_mb": meter.peak >> 20,
+                "largest_state_mb": round(
+                    largest_state(self.settings.flink.rest, job_id) / 2**20, 1
+                ),
+                **({"tables": self._written(branch, rung)} if rung.sink == ICEBERG else {}),
+            }
 
     def _raw(self) -> dict[str, Any]:
         asked = {"kafka": revealed(self.settings.kafka), "ends": self.ends}
-        done = subprocess.run([sys.executable, "-m", "bench.raw"], input=json.dumps(asked), text=True, cwd=ROOT,
-                              stdout=subprocess.PIPE, check=True, timeout=self.timeout)
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.raw"],
+            input=json.dumps(asked),
+            text=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=self.timeout,
+        )
         return dict(json.loads(done.stdout))
 
     def _written(self, branch: str, rung: Rung) -> dict[str, dict[str, Any]]:
         """Per table what the job left behind, and what it takes DuckDB to read all of it, every column."""
         catalog, name = self.platform.catalog, self.product.name
         tables = lake.load_tables(catalog, name, rung.outputs)
-        heads = {table: snapshot for table in rung.outputs if (snapshot := tables[table].snapshot_by_name(branch))}
+        heads = {
+            table: snapshot
+            for table in rung.outputs
+            if (snapshot := tables[table].snapshot_by_name(branch))
+        }
         found = {}
-        with open_tables(self.settings, name, {table: head.snapshot_id for table, head in heads.items()}) as connection:
+        with open_tables(
+            self.settings, name, {table: head.snapshot_id for table, head in heads.items()}
+        ) as connection:
             for table, head in heads.items():
                 began = time.monotonic()
-                (row,) = connection.execute(f'SELECT count(h) FROM (SELECT hash(t) AS h FROM "{table}" t)').fetchall()
+                (row,) = connection.execute(
+                    f'SELECT count(h) FROM (SELECT hash(t) AS h FROM "{table}" t)'
+                ).fetchall()
                 seconds = time.monotonic() - began
                 assert head.summary
-                files, size = (int(head.summary[key] or 0) for key in ("total-data-files", "total-files-size"))
-                found[table] = {"rows": row[0], "files": files, "mb": round(size / 2**20, 1),
-                                "read_seconds": round(seconds, 2)}
+                files, size = (
+                    int(head.summary[key] or 0) for key in ("total-data-files", "total-files-size")
+                )
+                found[table] = {
+                    "rows": row[0],
+                    "files": files,
+                    "mb": round(size / 2**20, 1),
+                    "read_seconds": round(seconds, 2),
+                }
         return found
 
     @contextmanager

@@ -46,29 +46,49 @@ class Samples:
     def row(self, name: str) -> dict[str, Any]:
         """Percentiles of both."""
         lags, took = percentiles(self.lags), percentiles(list(self.publications.values()))
-        return {"readers": name, "samples": len(self.lags), **{f"{k}_records_behind": v for k, v in lags.items()},
-                "publications": len(self.publications), **{f"{k}_publication_ms": v for k, v in took.items()}}
+        return {
+            "readers": name,
+            "samples": len(self.lags),
+            **{f"{k}_records_behind": v for k, v in lags.items()},
+            "publications": len(self.publications),
+            **{f"{k}_publication_ms": v for k, v in took.items()},
+        }
 
 
 def main() -> None:
     """Sample before and during a replay; a row for each, and the ratio of their p99."""
-    parser = argparse.ArgumentParser(prog="python -m bench.live_lag", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.live_lag",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name")
     parser.add_argument("--rate", type=int, default=500, help="events a second")
-    parser.add_argument("--before", type=float, default=60, help="seconds to sample before the replay")
+    parser.add_argument(
+        "--before", type=float, default=60, help="seconds to sample before the replay"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     with running("load", args.name, "--rate", str(args.rate)) as load:
         time.sleep(10)  # the first of them are on their way
         with sampling(args.name) as alone:
             time.sleep(args.before)
-        with sampling(args.name) as beside, running(
-                "deploy", args.name, "--again", "--no-auto-switch", "--output", "json") as deploy:
+        with (
+            sampling(args.name) as beside,
+            running(
+                "deploy", args.name, "--again", "--no-auto-switch", "--output", "json"
+            ) as deploy,
+        ):
             deploy.wait()
         if deploy.returncode or load.poll() is not None:
-            raise SystemExit(f"deploy ended with {deploy.returncode}; load "
-                             + ("came to its end before: no lag to measure" if load.poll() is not None else "runs"))
+            raise SystemExit(
+                f"deploy ended with {deploy.returncode}; load "
+                + (
+                    "came to its end before: no lag to measure"
+                    if load.poll() is not None
+                    else "runs"
+                )
+            )
     before, during = rows = [alone.row("alone"), beside.row("beside a replay")]
     keep(args.results, rows, events_per_second=args.rate)
     print_rows(rows, Output.text)
@@ -113,7 +133,9 @@ def sampling(name: str) -> Iterator[Samples]:
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A kappa command beside us, ended with the block."""
-    process = subprocess.Popen([sys.executable, "-m", "replay", *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "replay", *arguments], stdout=subprocess.DEVNULL
+    )
     try:
         yield process
     finally:

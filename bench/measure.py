@@ -14,7 +14,9 @@ from replay.errors import KappaError
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")
-_FORKNOEXEC = 0x40  # of the flags in /proc/PID/stat (the kernel's PF_FORKNOEXEC): runs its parent's program
+_FORKNOEXEC = (
+    0x40  # of the flags in /proc/PID/stat (the kernel's PF_FORKNOEXEC): runs its parent's program
+)
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,28 @@ def wait_finished(rest: str, job_id: str, meter: Meter, timeout: float) -> float
                 break
             if time.monotonic() > deadline:
                 client.patch(f"/jobs/{job_id}", params={"mode": "cancel"})
-                raise KappaError(f"job {job_id} takes too long", expected=f"its end within {timeout:.0f} s",
-                                 found=job["state"])
+                raise KappaError(
+                    f"job {job_id} takes too long",
+                    expected=f"its end within {timeout:.0f} s",
+                    found=job["state"],
+                )
             time.sleep(1)  # looking costs CPU time as well; how long it took, Flink says
     if job["state"] != "FINISHED":
-        raise KappaError(f"job {job_id} did not finish", expected="FINISHED", found=job["state"],
-                         next="kappa logs taskmanager")
+        raise KappaError(
+            f"job {job_id} did not finish",
+            expected="FINISHED",
+            found=job["state"],
+            next="kappa logs taskmanager",
+        )
     began, ended = (int(job["timestamps"][state]) for state in ("RUNNING", "FINISHED"))
     return (ended - began) / 1000
 
 
 def largest_state(rest: str, job_id: str) -> int:
     """Bytes of the largest checkpoint of a job: how much state it held at most, as far as checkpoints tell."""
-    answer = httpx.get(f"{rest}/jobs/{job_id}/checkpoints", trust_env=False, timeout=10).raise_for_status().json()
+    answer = (
+        httpx.get(f"{rest}/jobs/{job_id}/checkpoints", trust_env=False, timeout=10)
+        .raise_for_status()
+        .json()
+    )
     return int(answer["summary"]["state_size"]["max"])

@@ -25,7 +25,9 @@ from replay.query.lean import without
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 
 
-def work(what: str, home: Path, offsets: int, wide: bool, snapshots: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def work(
+    what: str, home: Path, offsets: int, wide: bool, snapshots: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
     """One audit or diff in this process, which has imported what the command does."""
     with without("pandas"):
         from bench import memory_tables
@@ -41,13 +43,27 @@ def _resident(which: str) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(f"{which}:"))
 
 
-def measure(what: str, home: Path, offsets: int, wide: bool,
-            snapshots: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def measure(
+    what: str, home: Path, offsets: int, wide: bool, snapshots: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
     """The same in a process of its own, with all that it starts."""
     begun = time.monotonic()
     child = subprocess.Popen(
-        [sys.executable, "-m", "bench.memory", "--work", what, "--home", str(home), str(offsets),
-         *(["--wide"] if wide else [])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-m",
+            "bench.memory",
+            "--work",
+            what,
+            "--home",
+            str(home),
+            str(offsets),
+            *(["--wide"] if wide else []),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdin and child.stdout
     child.stdin.write(json.dumps(snapshots))
     child.stdin.close()
@@ -58,8 +74,15 @@ def measure(what: str, home: Path, offsets: int, wide: bool,
     if child.returncode:
         raise SystemExit(f"{what} of {offsets:,} offsets ended with exit code {child.returncode}")
     answer = json.loads(child.stdout.read())
-    return {"what": what, "offsets": offsets, "wide": wide, "seconds": round(time.monotonic() - begun),
-            "cpu_seconds": round(cpu), "with_children_mb": meter.peak >> 20, **answer}
+    return {
+        "what": what,
+        "offsets": offsets,
+        "wide": wide,
+        "seconds": round(time.monotonic() - begun),
+        "cpu_seconds": round(cpu),
+        "with_children_mb": meter.peak >> 20,
+        **answer,
+    }
 
 
 def rows(numbers: Sequence[int], folder: Path | None, wide: bool) -> Iterator[dict[str, Any]]:
@@ -77,8 +100,12 @@ def main() -> None:
     """Print a line of JSON for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("offsets", type=int, nargs="+", help="how many, over all partitions")
-    parser.add_argument("--wide", action="store_true", help="rows of 300 bytes more, in 20 columns of text")
-    parser.add_argument("--folder", type=Path, help="below which the tables are made for as long as it takes")
+    parser.add_argument(
+        "--wide", action="store_true", help="rows of 300 bytes more, in 20 columns of text"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="below which the tables are made for as long as it takes"
+    )
     parser.add_argument("--work", choices=["audit", "diff"], help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -21,16 +21,34 @@ def main() -> None:
     """Print seconds, seconds of CPU and the peak of memory of this process, as JSON."""
     asked = json.load(sys.stdin)
     began, cpu = time.monotonic(), time.process_time()
-    read(asked["kafka"], {topic: {int(p): end for p, end in ends.items()} for topic, ends in asked["ends"].items()})
+    read(
+        asked["kafka"],
+        {topic: {int(p): end for p, end in ends.items()} for topic, ends in asked["ends"].items()},
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB
-    sys.stdout.write(json.dumps({"seconds": round(time.monotonic() - began, 2), "peak_memory_mb": peak >> 10,
-                                 "cpu_seconds": round(time.process_time() - cpu, 2)}) + "\n")
+    sys.stdout.write(
+        json.dumps(
+            {
+                "seconds": round(time.monotonic() - began, 2),
+                "peak_memory_mb": peak >> 10,
+                "cpu_seconds": round(time.process_time() - cpu, 2),
+            }
+        )
+        + "\n"
+    )
 
 
 def read(kafka: dict[str, Any], ends: dict[str, dict[int, int]]) -> None:
     """All records up to the ends; KafkaException for what the broker refuses, TimeoutError when nothing comes."""
     # By default it rests for a second whenever its queue is full.
-    consumer = Consumer({**kafka, "group.id": "kappa-bench", "enable.auto.commit": False, "fetch.queue.backoff.ms": 5})
+    consumer = Consumer(
+        {
+            **kafka,
+            "group.id": "kappa-bench",
+            "enable.auto.commit": False,
+            "fetch.queue.backoff.ms": 5,
+        }
+    )
     left = {(topic, p): end for topic, of in ends.items() for p, end in of.items() if end > 0}
     try:
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for topic, p in left])

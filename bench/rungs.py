@@ -57,22 +57,35 @@ def ladder(product: Product) -> tuple[Rung, ...]:
 
 
 def build(
-    rung: Rung, product: Product, bindings: Bindings, settings: dict[str, str], ends: Mapping[str, Mapping[int, int]]
+    rung: Rung,
+    product: Product,
+    bindings: Bindings,
+    settings: dict[str, str],
+    ends: Mapping[str, Mapping[int, int]],
 ) -> StatementSet:
     """The rung's job: as the product has it, but for the sinks, and up to `ends`: topic → partition → offset."""
     env = wiring.environment(product)
     wiring.configure_run(env, product, bindings)
     # To Flink, a job that reads to an end works off no backlog; a replay does.
-    settings = {"execution.checkpointing.interval": product.settings.backlog_checkpoint_interval, **settings}
+    settings = {
+        "execution.checkpointing.interval": product.settings.backlog_checkpoint_interval,
+        **settings,
+    }
     for key, value in settings.items():
         env.get_config().set(key, value)
-    wiring.declare_inputs(env, product, bindings)  # the look-ups of a dimension as in a replay, without an end
+    wiring.declare_inputs(
+        env, product, bindings
+    )  # the look-ups of a dimension as in a replay, without an end
     wiring.declare_views(env, product)
     for name, rule in product.settings.topics.items():
         if rule.role is not Role.reference:
-            options = source_options(name, product, bindings) | end_options(ends[product.settings.kafka_name(name)])
+            options = source_options(name, product, bindings) | end_options(
+                ends[product.settings.kafka_name(name)]
+            )
             if rung.as_they_come:
-                options = {key: value for key, value in options.items() if key not in ("once", "max-ahead")}
+                options = {
+                    key: value for key, value in options.items() if key not in ("once", "max-ahead")
+                }
             env.execute_sql(f"DROP TEMPORARY TABLE {quoted(log_table(name))}")
             env.execute_sql(source_table(product, name, options))
     if rung.sink == ICEBERG:
@@ -82,6 +95,7 @@ def build(
     job = wiring.inserts(env, product, only=rung.outputs)
     if rung.query:
         job.add_insert(
-            TableDescriptor.for_connector(BLACKHOLE).build(), env.sql_query((HERE / f"{rung.query}.sql").read_text())
+            TableDescriptor.for_connector(BLACKHOLE).build(),
+            env.sql_query((HERE / f"{rung.query}.sql").read_text()),
         )
     return job

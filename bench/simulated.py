@@ -1,6 +1,7 @@
 """A platform without Kafka, Flink and Iceberg, for any number of products that run; it counts what it is asked.
 
-Each product has the platform of the controller's unit tests, which behaves as the real one (`test_platform_contract.py`).
+Each product has the platform of the controller's unit tests, which behaves as the real one
+(`test_platform_contract.py`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,33 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from jobs.product import Kind, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Role, Topic
-from replay.core.model import KEPT_POSITIONS, Attempt, Checkpoint, Position, ProductState, Publication, Release, State
+from jobs.product import (
+    Kind,
+    LagLimit,
+    Output,
+    OutputSettings,
+    Product,
+    ProductSettings,
+    Resolved,
+    Role,
+    Topic,
+)
+from replay.core.model import (
+    KEPT_POSITIONS,
+    Attempt,
+    Checkpoint,
+    Position,
+    ProductState,
+    Publication,
+    Release,
+    State,
+)
 from replay.iceberg.commits import no_fence
 from replay.store.store import Store
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit"))  # where the fakes of unit tests find each other
+sys.path.append(
+    str(Path(__file__).parents[1] / "tests" / "unit")
+)  # where the fakes of unit tests find each other
 from control_platform import Clock, FakePlatform
 from fake_lake import FakeLake
 
@@ -39,8 +61,20 @@ ROUND_SECONDS = 5.0
 # As the code asks: REST three times of a job, and for its vertices, then for the clocks of all of them, or for the
 # names of their metrics and then their values; the broker for the partitions of two topics, then for their ends; a
 # client of its own for what a group committed; a list of the positions, and that of every source.
-ANSWERS = {"main": 1, "publishable": 1, "job": 3, "standing_clocks": 2, "late_dropped": 3, "ends": 2, "clocks": 2,
-           "position": 2, "committed": 4, "log_problems": 9, "log_changes": 3, "publish": 3}
+ANSWERS = {
+    "main": 1,
+    "publishable": 1,
+    "job": 3,
+    "standing_clocks": 2,
+    "late_dropped": 3,
+    "ends": 2,
+    "clocks": 2,
+    "position": 2,
+    "committed": 4,
+    "log_problems": 9,
+    "log_changes": 3,
+    "publish": 3,
+}
 """Answers that are waited for in one call, one after the other, with a SQL catalog; of any other call one."""
 HERE = frozenset({"submission", "same_files", "rejects"})
 """Calls that ask nobody outside of this process."""
@@ -54,13 +88,20 @@ RELEASES = {State.standby: OVER + 1, State.active: OVER + 2, State.replaying: OV
 
 def model(name: str) -> Product:
     """As large as the demo's: five topics, four tables."""
-    topics = {"flights": Topic(role=Role.events, time="happened", allowed_lateness="6h"),
-              "weather": Topic(role=Role.dimension, time="observed_at", allowed_lateness="1h"),
-              **{topic: Topic(role=Role.reference) for topic in REFERENCE}}
-    kinds = dict.fromkeys(TABLES, Kind.aggregate) | {"departures": Kind.rows, "rejects": Kind.rejects}
+    topics = {
+        "flights": Topic(role=Role.events, time="happened", allowed_lateness="6h"),
+        "weather": Topic(role=Role.dimension, time="observed_at", allowed_lateness="1h"),
+        **{topic: Topic(role=Role.reference) for topic in REFERENCE},
+    }
+    kinds = dict.fromkeys(TABLES, Kind.aggregate) | {
+        "departures": Kind.rows,
+        "rejects": Kind.rejects,
+    }
     outputs = {table: Output(kind=kind, columns=(), select="") for table, kind in kinds.items()}
     said = {table: OutputSettings() for table in TABLES if table != "rejects"}
-    settings = ProductSettings(name=name, topics=topics, outputs=said, lag_limit=LagLimit(checkpoints=2))
+    settings = ProductSettings(
+        name=name, topics=topics, outputs=said, lag_limit=LagLimit(checkpoints=2)
+    )
     return Product(folder=Path("/nowhere"), settings=settings, resolved=Resolved(outputs=outputs))
 
 
@@ -86,13 +127,22 @@ class SimulatedPlatform:
         """A product, before its first release."""
         self.models[name] = model(name)
         self.platforms[name] = FakePlatform(
-            self.clock, lake=FakeLake(newest=SNAPSHOT, tables=TABLES), speed=HISTORY, arriving=RECORDS,
-            reference=REFERENCE, topic_ids={topic: topic for topic in (*GROWING, *REFERENCE)},
-            ends_now={topic: dict.fromkeys(range(partitions), HISTORY) for topic, partitions in GROWING.items()})
+            self.clock,
+            lake=FakeLake(newest=SNAPSHOT, tables=TABLES),
+            speed=HISTORY,
+            arriving=RECORDS,
+            reference=REFERENCE,
+            topic_ids={topic: topic for topic in (*GROWING, *REFERENCE)},
+            ends_now={
+                topic: dict.fromkeys(range(partitions), HISTORY)
+                for topic, partitions in GROWING.items()
+            },
+        )
         return self.platforms[name]
 
     def __getattr__(self, call: str) -> Callable[..., Any]:
         """A call of the platform of the product that it is about."""
+
         def ask(*about: Any) -> Any:
             if call not in HERE:
                 self._wait(call)
@@ -123,7 +173,9 @@ class SimulatedPlatform:
 def tick(platform: FakePlatform) -> None:
     """Producers move the clocks on, and every job completes a checkpoint."""
     now = int(1000 * platform.clock())
-    platform.clocks_now = {topic: dict.fromkeys(partitions, now) for topic, partitions in platform.ends_now.items()}
+    platform.clocks_now = {
+        topic: dict.fromkeys(partitions, now) for topic, partitions in platform.ends_now.items()
+    }
     platform.complete_checkpoint()
 
 
@@ -166,17 +218,33 @@ class Life:
         self._live = [self._recorded(attempt) for attempt in self._live]
         active = next(a for a in self._live if a.state is State.active)
         assert active.tip is not None
-        intent = Publication(0, self._name, active.release, 1, active.tip.id, self._platform.main_now,
-                             active.tip.snapshots, active.positions[-1].offsets, self._platform.clock())
+        intent = Publication(
+            0,
+            self._name,
+            active.release,
+            1,
+            active.tip.id,
+            self._platform.main_now,
+            active.tip.snapshots,
+            active.positions[-1].offsets,
+            self._platform.clock(),
+        )
         self._platform.publish(self._model, intent.after, intent.before, no_fence)
         self._published.append(intent)
 
     def _recorded(self, attempt: Attempt) -> Attempt:
         reached = self._platform.position(attempt, self._model)
         assert reached is not None, f"{attempt.full_name} has no new checkpoint"
-        position = Position(reached.checkpoint, reached.covered, self._platform.clock(), self._platform.ends(self._model),
-                            reached.read)
-        tip = Checkpoint(reached.checkpoint, {t: self._platform.lake.refs[t, attempt.name] for t in TABLES})
+        position = Position(
+            reached.checkpoint,
+            reached.covered,
+            self._platform.clock(),
+            self._platform.ends(self._model),
+            reached.read,
+        )
+        tip = Checkpoint(
+            reached.checkpoint, {t: self._platform.lake.refs[t, attempt.name] for t in TABLES}
+        )
         return replace(attempt, positions=(*attempt.positions, position)[-KEPT_POSITIONS:], tip=tip)
 
     def keep(self, store: Store, journal: int) -> None:
@@ -195,12 +263,25 @@ class Life:
     def _kept(self, attempt: Attempt) -> Attempt:
         """An attempt whose old snapshots have just been removed."""
         assert attempt.tip is not None
-        self._platform.lake.expire(attempt.name, attempt.tip.id - COMMITS + 2, self._platform.main_now.values())
-        return replace(attempt, expired_at=self._platform.clock(), committed=True,
-                       log=self._platform.log_identity(self._model, attempt, {}))
+        self._platform.lake.expire(
+            attempt.name, attempt.tip.id - COMMITS + 2, self._platform.main_now.values()
+        )
+        return replace(
+            attempt,
+            expired_at=self._platform.clock(),
+            committed=True,
+            log=self._platform.log_identity(self._model, attempt, {}),
+        )
 
 
-def settle(store: Store, platform: SimulatedPlatform, names: Iterable[str], *, replaying: bool, journal: int) -> None:
+def settle(
+    store: Store,
+    platform: SimulatedPlatform,
+    names: Iterable[str],
+    *,
+    replaying: bool,
+    journal: int,
+) -> None:
     """Products as they are after hours, in the platform and in the store."""
     lives = [Life(platform, name) for name in names]
     platform.tick()
@@ -217,8 +298,17 @@ def settle(store: Store, platform: SimulatedPlatform, names: Iterable[str], *, r
 def _attempt(name: str, state: State, release: int = 0) -> Attempt:
     """The only one of a release, whose number goes with the state unless it is given."""
     number = release or RELEASES[state]
-    attempt = Attempt(name, number, 1, created=float(number), parallelism=2, job_ids=(f"{name}-{number}",), state=state,
-                      submitted_at=0.0, confirmed=True)
+    attempt = Attempt(
+        name,
+        number,
+        1,
+        created=float(number),
+        parallelism=2,
+        job_ids=(f"{name}-{number}",),
+        state=state,
+        submitted_at=0.0,
+        confirmed=True,
+    )
     return replace(attempt, cleaned=attempt.ended)
 
 

@@ -24,8 +24,13 @@ def main() -> None:
     """Deploy with the arguments given; a row per step."""
     command = [sys.executable, "-m", "replay", "deploy", *sys.argv[1:], "--output", "json"]
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               cwd=Path(__file__).parent.parent)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
     assert process.stdout and process.stderr
     said: list[tuple[float, str]] = []
     listener = threading.Thread(target=_listen, args=(process.stderr, began, said))
@@ -39,7 +44,9 @@ def main() -> None:
     seen["the command has ended"] = time.monotonic() - began
     before, rows = 0.0, []
     for step, seconds in sorted(seen.items(), key=lambda item: item[1]):
-        rows.append({"seconds": round(seconds, 1), "step": step, "took": round(seconds - before, 1)})
+        rows.append(
+            {"seconds": round(seconds, 1), "step": step, "took": round(seconds - before, 1)}
+        )
         before = seconds
     keep(RESULTS, rows, command=f"kappa deploy {' '.join(sys.argv[1:])}")
     print_rows(rows, Output.text)

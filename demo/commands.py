@@ -28,19 +28,32 @@ def register(app: typer.Typer) -> None:
 
 def load_command(
     dataset: Annotated[str, typer.Argument(help="the data set: flights")],
-    scale: Annotated[int, typer.Option(min=1, help="repeat the year so many times, 53 weeks apart")] = 1,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="records per second, like live traffic")] = None,
-    until: Annotated[datetime | None, typer.Option(
-        formats=["%Y-%m-%d"],
-        help="only records that arrived before this day (UTC); a later load continues from there")] = None,
-    listed: Annotated[Fault | None, typer.Option(
-        "--list", help="list the records with this fault; write nothing")] = None,
+    scale: Annotated[
+        int, typer.Option(min=1, help="repeat the year so many times, 53 weeks apart")
+    ] = 1,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="records per second, like live traffic")
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="only records that arrived before this day (UTC); a later load continues from there",
+        ),
+    ] = None,
+    listed: Annotated[
+        Fault | None, typer.Option("--list", help="list the records with this fault; write nothing")
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Append the flights of 2013 to the log, in order of arrival. Run again, it appends only what is missing."""
     if dataset != "flights":
-        raise ConfigError(f"there is no data set {dataset}", expected="flights", found=dataset,
-                          next="kappa load flights")
+        raise ConfigError(
+            f"there is no data set {dataset}",
+            expected="flights",
+            found=dataset,
+            next="kappa load flights",
+        )
     from demo import run_load
 
     if listed:

@@ -102,21 +102,38 @@ def milliseconds(times: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
 def happened(flights: pd.DataFrame, shift_days: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
     """When each flight left, or should have: its scheduled time in New York plus its delay; epoch milliseconds."""
     minutes = flights["sched_dep_time"] // 100 * 60 + flights["sched_dep_time"] % 100
-    local = flights["flight_date"] + pd.to_timedelta(minutes, unit="min") + pd.Timedelta(days=shift_days)
-    scheduled = local.dt.tz_localize(ZONE, ambiguous=np.ones(len(local), dtype=bool), nonexistent="shift_forward")
-    return milliseconds(scheduled) + flights["dep_delay"].fillna(0).to_numpy().astype(np.int64) * 60_000
+    local = (
+        flights["flight_date"]
+        + pd.to_timedelta(minutes, unit="min")
+        + pd.Timedelta(days=shift_days)
+    )
+    scheduled = local.dt.tz_localize(
+        ZONE, ambiguous=np.ones(len(local), dtype=bool), nonexistent="shift_forward"
+    )
+    return (
+        milliseconds(scheduled)
+        + flights["dep_delay"].fillna(0).to_numpy().astype(np.int64) * 60_000
+    )
 
 
 def left_after_midnight(flights: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Flights whose departure falls on a later date than they were scheduled for."""
     minutes = flights["sched_dep_time"] // 100 * 60 + flights["sched_dep_time"] % 100
-    return np.asarray(minutes + flights["dep_delay"].fillna(0) > 24 * 60)  # 24:00 itself still belongs to the day
+    return np.asarray(
+        minutes + flights["dep_delay"].fillna(0) > 24 * 60
+    )  # 24:00 itself still belongs to the day
 
 
 def keys(flights: pd.DataFrame, shift_days: int) -> list[str]:
     """The identity of each flight, which is also its record's key: a repeated event lands in the same partition."""
     dates = (flights["flight_date"] + pd.Timedelta(days=shift_days)).dt.strftime("%Y-%m-%d")
-    columns = (flights["carrier"], flights["flight"], flights["origin"], dates, flights["sched_dep_time"])
+    columns = (
+        flights["carrier"],
+        flights["flight"],
+        flights["origin"],
+        dates,
+        flights["sched_dep_time"],
+    )
     return ["|".join(map(str, parts)) for parts in zip(*columns, strict=True)]
 
 
@@ -145,7 +162,9 @@ def plan(repeat: int, first_offsets: list[int] | None = None) -> list[Planned]:
     close = np.full(PARTITIONS["flights"] + 1, _HEARTBEAT + shift * _DAY_MS)
 
     timestamp = np.concatenate([arrival, again, garbage, seen, close])
-    row = np.concatenate([np.arange(count), twice, np.arange(GARBAGE), np.arange(len(seen)), np.arange(len(close))])
+    row = np.concatenate(
+        [np.arange(count), twice, np.arange(GARBAGE), np.arange(len(seen)), np.arange(len(close))]
+    )
     source = np.repeat(np.arange(5), [count, len(twice), GARBAGE, len(seen), len(close)])
     order = np.argsort(timestamp, kind="stable")
 
@@ -155,7 +174,9 @@ def plan(repeat: int, first_offsets: list[int] | None = None) -> list[Planned]:
     weather_slot = PARTITIONS["flights"]
     offsets = list(first_offsets or [0] * (weather_slot + 1))
     records = []
-    for stamp, i, s in zip(timestamp[order].tolist(), row[order].tolist(), source[order].tolist(), strict=True):
+    for stamp, i, s in zip(
+        timestamp[order].tolist(), row[order].tolist(), source[order].tolist(), strict=True
+    ):
         key, topic = None, "flights"
         if s <= 1:
             partition, key = partition_of[i], names[i]
@@ -176,8 +197,11 @@ def plan(repeat: int, first_offsets: list[int] | None = None) -> list[Planned]:
 def plan_reference() -> list[Planned]:
     """The records of the reference topics: there before anything else."""
     tables = load_tables()
-    return [Planned(topic, 0, i, _REFERENCE_APPENDED, "event", None, i)
-            for topic in REFERENCE for i in range(len(getattr(tables, topic)))]
+    return [
+        Planned(topic, 0, i, _REFERENCE_APPENDED, "event", None, i)
+        for topic in REFERENCE
+        for i in range(len(getattr(tables, topic)))
+    ]
 
 
 def next_offsets(records: list[Planned], first_offsets: list[int]) -> list[int]:
@@ -207,7 +231,9 @@ class Encoder:
             elif record.kind == "undecodable":
                 yield self.garbage(record.row, rows["flights"][record.row])
             else:
-                yield self.encode(record.topic, _shifted(record.topic, rows[record.topic][record.row], shift))
+                yield self.encode(
+                    record.topic, _shifted(record.topic, rows[record.topic][record.row], shift)
+                )
 
     def encode(self, topic: str, row: dict[str, Any]) -> bytes:
         """One row."""
@@ -219,8 +245,13 @@ class Encoder:
     def garbage(self, number: int, row: dict[str, Any]) -> bytes:
         """Undecodable in one of five ways: text, empty, body cut short, unknown schema, wrong first byte."""
         good = self.encode("flights", row)
-        return (b"not avro at all", b"", good[: len(good) // 2], b"\0" + UNKNOWN_SCHEMA.to_bytes(4, "big") + good[5:],
-                b"\1" + good[1:])[number % 5]
+        return (
+            b"not avro at all",
+            b"",
+            good[: len(good) // 2],
+            b"\0" + UNKNOWN_SCHEMA.to_bytes(4, "big") + good[5:],
+            b"\1" + good[1:],
+        )[number % 5]
 
 
 @cache
@@ -238,7 +269,10 @@ def _rows(topic: str, schema: Any) -> list[dict[str, Any]]:
     """The table's rows as plain Python values; whole numbers where the schema says so, None for what is missing."""
     columns = {}
     for field in schema["fields"]:
-        name, kinds = field["name"], field["type"] if isinstance(field["type"], list) else [field["type"]]
+        name, kinds = (
+            field["name"],
+            field["type"] if isinstance(field["type"], list) else [field["type"]],
+        )
         values = _columns(topic)[name]
         integral = any(k in ("int", "long") for k in kinds)
         missing = values.isna().to_numpy()

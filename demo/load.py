@@ -59,8 +59,14 @@ def repeats(scale: int) -> Iterator[tuple[int, list[Planned]]]:
         offsets = flights.next_offsets(records, offsets)
 
 
-def load(settings: Settings, product: Product, scale: int, rate: float | None,
-         progress: Callable[[Loaded], None], until: int | None = None) -> Loaded:
+def load(
+    settings: Settings,
+    product: Product,
+    scale: int,
+    rate: float | None,
+    progress: Callable[[Loaded], None],
+    until: int | None = None,
+) -> Loaded:
     """Bring the log to `scale` repeats; records that are there already are left alone.
 
     With `until` (ms since 1970) it stops before the first record that arrived then or later.
@@ -79,13 +85,23 @@ def _alone(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConflictError("another load is writing this log", expected="one load at a time",
-                                found=f"{lock.name} is locked", next="wait for it to end, then repeat") from None
+            raise ConflictError(
+                "another load is writing this log",
+                expected="one load at a time",
+                found=f"{lock.name} is locked",
+                next="wait for it to end, then repeat",
+            ) from None
         yield
 
 
-def _load(settings: Settings, product: Product, scale: int, rate: float | None,
-          progress: Callable[[Loaded], None], until: int | None) -> Loaded:
+def _load(
+    settings: Settings,
+    product: Product,
+    scale: int,
+    rate: float | None,
+    progress: Callable[[Loaded], None],
+    until: int | None,
+) -> Loaded:
     ids = log.register_schemas(settings, product)
     log.create_topics(settings, PARTITIONS)
     schemas = {topic: json.loads(product.schema_file(topic).read_text()) for topic in PARTITIONS}
@@ -98,10 +114,14 @@ def _load(settings: Settings, product: Product, scale: int, rate: float | None,
                 _must_be_ours(settings, last)
             missing = still_missing(records, ends)
             if until is not None:
-                records, missing = ([r for r in of if r.timestamp < until] for of in (records, missing))
+                records, missing = (
+                    [r for r in of if r.timestamp < until] for of in (records, missing)
+                )
             loaded.planned += len(records)
             loaded.present += len(records) - len(missing)
-            for number, (record, value) in enumerate(zip(missing, encoder.values(missing, repeat), strict=True)):
+            for number, (record, value) in enumerate(
+                zip(missing, encoder.values(missing, repeat), strict=True)
+            ):
                 writer.write(record, value)
                 loaded.written += 1
                 loaded.kinds[record.kind] = loaded.kinds.get(record.kind, 0) + 1
@@ -127,9 +147,11 @@ def still_missing(records: list[Planned], ends: Ends) -> list[Planned]:
     for r in missing:
         before = clock.get((r.topic, r.partition))
         if before is not None and (r.timestamp < before.timestamp or r.offset != before.offset + 1):
-            raise RefusedError(f"the records of topic {r.topic}, partition {r.partition} are not in order",
-                               expected=f"offset {before.offset + 1}, not before {before.timestamp}",
-                               found=f"offset {r.offset} at {r.timestamp}")
+            raise RefusedError(
+                f"the records of topic {r.topic}, partition {r.partition} are not in order",
+                expected=f"offset {before.offset + 1}, not before {before.timestamp}",
+                found=f"offset {r.offset} at {r.timestamp}",
+            )
         clock[r.topic, r.partition] = r
     return missing
 
@@ -144,7 +166,8 @@ def _must_be_ours(settings: Settings, expected: Planned) -> None:
             f"topic {expected.topic}, partition {expected.partition} holds other records than this loader writes",
             expected=f"timestamp {expected.timestamp}, key {key!r} at offset {at}",
             found=f"timestamp {found.timestamp}, key {found.key!r}" if found else "nothing",
-            next="load into a fresh KAPPA_HOME")
+            next="load into a fresh KAPPA_HOME",
+        )
 
 
 class Writer:
@@ -164,8 +187,14 @@ class Writer:
         key = record.key.encode() if record.key else None
         while True:
             try:
-                self._producer.produce(record.topic, value, key, record.partition, on_delivery=self._delivered,
-                                       timestamp=record.timestamp)
+                self._producer.produce(
+                    record.topic,
+                    value,
+                    key,
+                    record.partition,
+                    on_delivery=self._delivered,
+                    timestamp=record.timestamp,
+                )
                 break
             except BufferError:
                 self._producer.poll(0.1)
@@ -179,8 +208,12 @@ class Writer:
         remaining = self._producer.flush(DELIVERY_TIMEOUT)
         self._raise()
         if remaining:
-            raise RetryableError("Kafka did not take every record", expected=f"an answer within {DELIVERY_TIMEOUT} s",
-                                 found=f"{remaining:,} records without one", next=_CONTINUE)
+            raise RetryableError(
+                "Kafka did not take every record",
+                expected=f"an answer within {DELIVERY_TIMEOUT} s",
+                found=f"{remaining:,} records without one",
+                next=_CONTINUE,
+            )
 
     def abandon(self) -> None:
         """Drop what has not been sent: what the broker has is a beginning of each partition, to be continued."""
@@ -200,5 +233,6 @@ class Writer:
 
     def _raise(self) -> None:
         if self._error:
-            raise RetryableError("Kafka did not take every record", found=self._error.str(),
-                                 next=_CONTINUE) from KafkaException(self._error)
+            raise RetryableError(
+                "Kafka did not take every record", found=self._error.str(), next=_CONTINUE
+            ) from KafkaException(self._error)

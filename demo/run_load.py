@@ -33,8 +33,14 @@ def load_flights(scale: int, rate: float | None, until: datetime | None, output:
         loaded = load(settings, product, scale, rate, Lines(), end)
     seconds = time.monotonic() - began
     if output is Output.json:
-        print_json({"written": loaded.written, "already_there": loaded.present, "kinds": loaded.kinds,
-                    "seconds": round(seconds, 2)})
+        print_json(
+            {
+                "written": loaded.written,
+                "already_there": loaded.present,
+                "kinds": loaded.kinds,
+                "seconds": round(seconds, 2),
+            }
+        )
         return
     if not loaded.written:
         out.print(f"the log holds all {loaded.present:,} records already")
@@ -71,8 +77,22 @@ def faults(kind: Fault, scale: int) -> list[dict[str, Any]]:
 
     def is_it(record: flights.Planned) -> bool:
         if kind is Fault.after_midnight:
-            return record.key is not None and record.kind != "duplicate" and bool(after_midnight[record.row])
+            return (
+                record.key is not None
+                and record.kind != "duplicate"
+                and bool(after_midnight[record.row])
+            )
         return record.kind == {Fault.duplicates: "duplicate"}.get(kind, kind.value)
 
-    return [{"topic": r.topic, "partition": r.partition, "offset": r.offset, "kind": r.kind, "key": r.key}
-            for _, records in repeats(scale) for r in records if is_it(r)]
+    return [
+        {
+            "topic": r.topic,
+            "partition": r.partition,
+            "offset": r.offset,
+            "kind": r.kind,
+            "key": r.key,
+        }
+        for _, records in repeats(scale)
+        for r in records
+        if is_it(r)
+    ]

@@ -39,14 +39,27 @@ _WHOLE = (0, 1, -1, 2, 3, 7, 10, 59, 60, 99, 100, 850, 1299, 2013, 2400, 9999, 8
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 0.1, 1 / 3, -1.5, 2.5, 1e15, 1e300, 5e-324, 2.0**53, float("inf"), float("-inf"),
            float("nan"))  # fmt: skip
-_DATES = (date(1970, 1, 1), date(2013, 1, 1), date(2012, 2, 29), date(1900, 3, 1), date(1, 1, 1), date(9999, 12, 31))
+_DATES = (
+    date(1970, 1, 1),
+    date(2013, 1, 1),
+    date(2012, 2, 29),
+    date(1900, 3, 1),
+    date(1, 1, 1),
+    date(9999, 12, 31),
+)
 _TIMES = (time(0), time(10, 33), time(23, 59, 59, 999_999), time(0, 0, 0, 1_000))
 _POINTS = (
     datetime(1970, 1, 1), datetime(2013, 1, 1, 10, 33), datetime(2012, 2, 29, 23, 59, 59, 999_999),
     datetime(2013, 3, 10, 2, 30), datetime(2013, 11, 3, 1, 30), datetime(1969, 12, 31, 23, 59, 59, 1_000),
 )  # fmt: skip
 _FAR = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59))
-_ALPHABETS = (string.ascii_letters, string.digits, string.printable, "aAäÄßſ éÉ", "0123456789-:. TZ+")
+_ALPHABETS = (
+    string.ascii_letters,
+    string.digits,
+    string.printable,
+    "aAäÄßſ éÉ",
+    "0123456789-:. TZ+",
+)
 _AT_LEAST = 64
 
 
@@ -85,18 +98,32 @@ def _corners(of: Type, chance: random.Random, mentioned: Sequence[Any] = ()) -> 
     match of:
         case Array(element):
             values = pool(element, chance, mentioned)
-            return [[], *([v] for v in values[:6]), values[:9], values[3:9] * 20, chance.sample(values, len(values))]
+            return [
+                [],
+                *([v] for v in values[:6]),
+                values[:9],
+                values[3:9] * 20,
+                chance.sample(values, len(values)),
+            ]
         case Map(key, value):
             keys, values = _keys(key, chance, mentioned), pool(value, chance, mentioned)
-            one, all_ = dict(zip(keys[:1], values, strict=False)), dict(zip(keys, values, strict=False))
+            one, all_ = (
+                dict(zip(keys[:1], values, strict=False)),
+                dict(zip(keys, values, strict=False)),
+            )
             return [{}, one, all_, dict(reversed(all_.items()))]
         case Row(fields):
             pools = [pool(f.type, chance, mentioned) for f in fields]
             return [
-                _row(fields, v) for v in zip(*map(itertools.cycle, pools), range(max(map(len, pools))), strict=False)
+                _row(fields, v)
+                for v in zip(
+                    *map(itertools.cycle, pools), range(max(map(len, pools))), strict=False
+                )
             ]
         case Atomic():
-            return _unique([*_atomic(of), *_fitting(of, mentioned), *(_random(of, chance) for _ in range(6))])
+            return _unique(
+                [*_atomic(of), *_fitting(of, mentioned), *(_random(of, chance) for _ in range(6))]
+            )
 
 
 def _row(fields: tuple[Field, ...], values: Sequence[Any]) -> Any:
@@ -120,7 +147,9 @@ def _atomic(of: Atomic) -> list[Any]:
         case "STRING" | "CHAR" | "VARCHAR":
             return [_cut(of, t) for t in _TEXTS]
         case "BYTES" | "BINARY" | "VARBINARY":
-            return [_bytes(of, b) for b in (b"", b"\x00", b"\xff\xfe", "ä".encode(), b"12", b"a" * 3000)]
+            return [
+                _bytes(of, b) for b in (b"", b"\x00", b"\xff\xfe", "ä".encode(), b"12", b"a" * 3000)
+            ]
         case "BOOLEAN":
             return [True, False]
         case "TINYINT" | "SMALLINT" | "INT" | "BIGINT":
@@ -170,7 +199,9 @@ def _random(of: Operand, chance: random.Random) -> Any:
         return chance.choice(_corners(of, chance))
     match of.name:
         case "STRING" | "CHAR" | "VARCHAR":
-            return _cut(of, "".join(chance.choices(chance.choice(_ALPHABETS), k=chance.randrange(12))))
+            return _cut(
+                of, "".join(chance.choices(chance.choice(_ALPHABETS), k=chance.randrange(12)))
+            )
         case "BYTES" | "BINARY" | "VARBINARY":
             return _bytes(of, chance.randbytes(chance.randrange(12)))
         case "TINYINT" | "SMALLINT" | "INT" | "BIGINT":

@@ -15,15 +15,25 @@ MAX_DEPTH = 64
 """Types may be nested so deep. What reads them calls itself for each level, and must not exhaust its stack."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LAX_NAME = re.compile(r"[^\W\d]\w*")  # as Avro's Java takes it, and so producers may have registered
+_LAX_NAME = re.compile(
+    r"[^\W\d]\w*"
+)  # as Avro's Java takes it, and so producers may have registered
 _INT, _LONG = 2**31, 2**63
 
 # Logical type → the Avro types that it annotates. On any other it means nothing, as the specification has it.
 _LOGICAL = {
-    "date": ("int",), "time-millis": ("int",), "time-micros": ("long",),
-    "timestamp-millis": ("long",), "timestamp-micros": ("long",), "timestamp-nanos": ("long",),
-    "local-timestamp-millis": ("long",), "local-timestamp-micros": ("long",), "local-timestamp-nanos": ("long",),
-    "decimal": ("bytes", "fixed"), "uuid": ("string", "fixed"), "duration": ("fixed",),
+    "date": ("int",),
+    "time-millis": ("int",),
+    "time-micros": ("long",),
+    "timestamp-millis": ("long",),
+    "timestamp-micros": ("long",),
+    "timestamp-nanos": ("long",),
+    "local-timestamp-millis": ("long",),
+    "local-timestamp-micros": ("long",),
+    "local-timestamp-nanos": ("long",),
+    "decimal": ("bytes", "fixed"),
+    "uuid": ("string", "fixed"),
+    "duration": ("fixed",),
 }
 _FIXED_SIZE = {"uuid": 16, "duration": 12}
 
@@ -113,8 +123,10 @@ class _Parser:
             for path, record in _records(found):
                 for f in record.fields:
                     if f.default is not MISSING and not fits(f.schema, f.default):
-                        raise SchemaError(f"a default of type {f.schema.short_name}{_at(f'{path}.{f.name}')}",
-                                          json.dumps(f.default))
+                        raise SchemaError(
+                            f"a default of type {f.schema.short_name}{_at(f'{path}.{f.name}')}",
+                            json.dumps(f.default),
+                        )
         return found
 
     def _type(self, spec: Any, namespace: str, path: str, depth: int) -> Schema:
@@ -153,13 +165,19 @@ class _Parser:
         branches = tuple(self._type(b, namespace, path, depth + 1) for b in spec)
         names = [b.name or b.type for b in branches]
         if not names or "union" in names or len(set(names)) < len(names):
-            raise SchemaError(f"a union of types that differ, no union among them{_at(path)}",
-                              ", ".join(names) or "none")
+            raise SchemaError(
+                f"a union of types that differ, no union among them{_at(path)}",
+                ", ".join(names) or "none",
+            )
         return Schema("union", branches=branches)
 
-    def _define(self, kind: str, spec: Mapping[str, Any], namespace: str, path: str, depth: int) -> Schema:
+    def _define(
+        self, kind: str, spec: Mapping[str, Any], namespace: str, path: str, depth: int
+    ) -> Schema:
         name, given = spec.get("name"), spec.get("namespace")
-        if not isinstance(name, str) or not all(self._name.fullmatch(part) for part in name.split(".")):
+        if not isinstance(name, str) or not all(
+            self._name.fullmatch(part) for part in name.split(".")
+        ):
             raise SchemaError(f"a name of the {kind}{_at(path)}", json.dumps(name))
         full = _full(name, given if isinstance(given, str) else namespace)
         space = full.rpartition(".")[0]
@@ -172,13 +190,17 @@ class _Parser:
         elif kind == "fixed":
             found.size = _number(spec, "size", -1)
             if found.size < 0:
-                raise SchemaError(f"a size of the fixed '{full}'{_at(path)}", json.dumps(spec.get("size")))
+                raise SchemaError(
+                    f"a size of the fixed '{full}'{_at(path)}", json.dumps(spec.get("size"))
+                )
             _logical(found, spec)
         else:
             found.fields = self._fields(spec, space, path, depth)
         return found
 
-    def _fields(self, spec: Mapping[str, Any], namespace: str, path: str, depth: int) -> tuple[SchemaField, ...]:
+    def _fields(
+        self, spec: Mapping[str, Any], namespace: str, path: str, depth: int
+    ) -> tuple[SchemaField, ...]:
         given = spec.get("fields")
         if not isinstance(given, list):
             raise SchemaError(f"a list of fields{_at(path)}", json.dumps(given))
@@ -193,17 +215,26 @@ class _Parser:
                 raise SchemaError(f"a type of field {path}.{name}".replace(" .", " "), "none")
             schema = self._type(f["type"], namespace, f"{path}.{name}", depth + 1)
             doc = f.get("doc")
-            found[name] = SchemaField(name, schema, _texts(f, "aliases", f"{path}.{name}"),
-                                      doc if isinstance(doc, str) else "", f.get("default", MISSING))
+            found[name] = SchemaField(
+                name,
+                schema,
+                _texts(f, "aliases", f"{path}.{name}"),
+                doc if isinstance(doc, str) else "",
+                f.get("default", MISSING),
+            )
         return tuple(found.values())
 
     def _symbols(self, enum: Schema, spec: Mapping[str, Any], path: str) -> None:
         symbols, default = _texts(spec, "symbols", path), spec.get("default")
         if not all(self._name.fullmatch(s) for s in symbols) or len(set(symbols)) < len(symbols):
-            raise SchemaError(f"symbols of the enum '{enum.name}' that are names and differ", ", ".join(symbols))
+            raise SchemaError(
+                f"symbols of the enum '{enum.name}' that are names and differ", ", ".join(symbols)
+            )
         if default is not None and default not in symbols:
-            raise SchemaError(f"a default of the enum '{enum.name}' that is one of {', '.join(symbols)}",
-                              json.dumps(default))
+            raise SchemaError(
+                f"a default of the enum '{enum.name}' that is one of {', '.join(symbols)}",
+                json.dumps(default),
+            )
         enum.symbols, enum.default_symbol = symbols, default
 
 
@@ -216,35 +247,55 @@ def fits(schema: Schema, default: Any) -> bool:
             return isinstance(default, bool)
         case "int" | "long":
             limit = _INT if schema.type == "int" else _LONG
-            return isinstance(default, int) and not isinstance(default, bool) and -limit <= default < limit
+            return (
+                isinstance(default, int)
+                and not isinstance(default, bool)
+                and -limit <= default < limit
+            )
         case "float" | "double":
-            return (isinstance(default, int | float) and not isinstance(default, bool)
-                    and pack_real(schema.type, default) is not None)
+            return (
+                isinstance(default, int | float)
+                and not isinstance(default, bool)
+                and pack_real(schema.type, default) is not None
+            )
         case "string":
             return isinstance(default, str)
         case "bytes":
             return isinstance(default, str) and all(ord(c) < 256 for c in default)
         case "fixed":
-            return isinstance(default, str) and len(default) == schema.size and all(ord(c) < 256 for c in default)
+            return (
+                isinstance(default, str)
+                and len(default) == schema.size
+                and all(ord(c) < 256 for c in default)
+            )
         case "enum":
             return default in schema.symbols
         case "array":
-            return (isinstance(default, list) and schema.inner is not None
-                    and all(fits(schema.inner, d) for d in default))
+            return (
+                isinstance(default, list)
+                and schema.inner is not None
+                and all(fits(schema.inner, d) for d in default)
+            )
         case "map":
-            return (isinstance(default, dict) and schema.inner is not None
-                    and all(fits(schema.inner, d) for d in default.values()))
+            return (
+                isinstance(default, dict)
+                and schema.inner is not None
+                and all(fits(schema.inner, d) for d in default.values())
+            )
         case "union":
             return any(fits(b, default) for b in schema.branches)
         case _:
             return isinstance(default, dict) and all(
-                fits(f.schema, default.get(f.name, f.default)) for f in schema.fields)
+                fits(f.schema, default.get(f.name, f.default)) for f in schema.fields
+            )
 
 
 def pack_real(kind: str, value: float) -> bytes | None:
     """A float or a double in four or eight bytes; None of a number beyond its range."""
     try:
-        return struct.pack("<f" if kind == "float" else "<d", value) if math.isfinite(value) else None
+        return (
+            struct.pack("<f" if kind == "float" else "<d", value) if math.isfinite(value) else None
+        )
     except OverflowError:
         return None
 
@@ -259,7 +310,9 @@ def recursion(schema: Schema) -> tuple[str, str] | None:
         if at in finite:
             return None
         inner = (*above, at) if at.name else above
-        found = next((r for step, s in at.contained if (r := look(s, path + step, inner)) is not None), None)
+        found = next(
+            (r for step, s in at.contained if (r := look(s, path + step, inner)) is not None), None
+        )
         if found is None:
             finite.add(at)
         return found
@@ -302,8 +355,16 @@ def _logical(schema: Schema, spec: Mapping[str, Any]) -> Schema:
         return schema
     if logical == "decimal":
         precision, scale = _number(spec, "precision", 0), _number(spec, "scale", 0)
-        most = len(str(2 ** (8 * schema.size - 1) - 1)) - 1 if schema.type == "fixed" and schema.size else None
-        if precision < 1 or not 0 <= scale <= precision or (schema.type == "fixed" and precision > (most or 0)):
+        most = (
+            len(str(2 ** (8 * schema.size - 1) - 1)) - 1
+            if schema.type == "fixed" and schema.size
+            else None
+        )
+        if (
+            precision < 1
+            or not 0 <= scale <= precision
+            or (schema.type == "fixed" and precision > (most or 0))
+        ):
             return schema
         schema.precision, schema.scale = precision, scale
     schema.logical = logical

@@ -39,8 +39,17 @@ MAX_PRECISION = 38
 MAX_TYPES = 10_000
 """Of a table. Named types that are used several times multiply."""
 
-ENVELOPE = ("log_topic", "log_partition", "log_offset", "log_appended", "log_key", "log_headers", "log_clock",
-            "log_value", "log_error")
+ENVELOPE = (
+    "log_topic",
+    "log_partition",
+    "log_offset",
+    "log_appended",
+    "log_key",
+    "log_headers",
+    "log_clock",
+    "log_value",
+    "log_error",
+)
 """Columns that every topic's table has besides the schema's."""
 
 
@@ -61,14 +70,18 @@ def fields(schema_json: str) -> tuple[Field, ...]:
         raise SchemaError("a record at the top of the schema", schema.short_name)
     if (inner := recursion(schema)) is not None:
         path, name = inner
-        raise SchemaError("types that do not contain themselves: a column has a fixed depth",
-                          f"'{name}' contains itself in field {path}")
+        raise SchemaError(
+            "types that do not contain themselves: a column has a fixed depth",
+            f"'{name}' contains itself in field {path}",
+        )
     if (types := size(schema)) > MAX_TYPES:
         raise SchemaError(f"at most {MAX_TYPES} types, counted wherever they are used", str(types))
     for field in schema.fields:
         if is_of_the_log(field.name):
-            raise SchemaError(f"fields that are not called {', '.join(ENVELOPE)}: every topic has such columns",
-                              f"field {field.name}")
+            raise SchemaError(
+                f"fields that are not called {', '.join(ENVELOPE)}: every topic has such columns",
+                f"field {field.name}",
+            )
     _check_names(schema, "")
     return tuple(Field(f.name, _type(f.schema, f.name), f.doc) for f in schema.fields)
 
@@ -81,8 +94,10 @@ def is_of_the_log(column: str) -> bool:
 def _type(schema: Schema, path: str) -> str:
     if schema.logical == "decimal":
         if schema.precision > MAX_PRECISION:
-            raise SchemaError(f"decimals of at most {MAX_PRECISION} digits",
-                              f"decimal({schema.precision}, {schema.scale}) in field {path}")
+            raise SchemaError(
+                f"decimals of at most {MAX_PRECISION} digits",
+                f"decimal({schema.precision}, {schema.scale}) in field {path}",
+            )
         return f"DECIMAL({schema.precision}, {schema.scale})"
     if schema.logical:
         return TYPES[schema.logical]
@@ -116,8 +131,10 @@ def _row(columns: Iterable[tuple[str, str]]) -> str:
 def _check_names(record: Schema, path: str) -> None:
     where = f" of field {path}" if path else ""
     if not record.fields:
-        raise SchemaError("records with at least one field: a table cannot hold an empty one",
-                          f"'{record.name}'{where}")
+        raise SchemaError(
+            "records with at least one field: a table cannot hold an empty one",
+            f"'{record.name}'{where}",
+        )
     _check_case([f.name for f in record.fields], f"fields{where}")
 
 

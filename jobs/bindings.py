@@ -60,8 +60,7 @@ class Bindings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_news(cls, data: Any) -> Any:
-        """A field that nobody knows is a mistake, unless a newer controller wrote it and says that it can be left out.
-        """
+        """A field that nobody knows is a mistake, unless a newer controller says that it can be left out."""
         if not isinstance(data, dict):
             return data
         version = data.get("version", 1)
@@ -69,10 +68,14 @@ class Bindings(BaseModel):
             return data
         reader = data.get("reader", version)
         if not isinstance(reader, int) or reader > VERSION:
-            raise ValueError(f"version {version}, for code that reads version {reader}; this reads up to {VERSION}")
+            raise ValueError(
+                f"version {version}, for code that reads version {reader}; this reads up to {VERSION}"
+            )
         known = {key: value for key, value in data.items() if key in cls.model_fields}
         if isinstance(catalog := known.get("catalog"), dict):
-            known["catalog"] = {key: value for key, value in catalog.items() if key in Catalog.model_fields}
+            known["catalog"] = {
+                key: value for key, value in catalog.items() if key in Catalog.model_fields
+            }
         return known
 
 
@@ -81,7 +84,9 @@ def read_bindings(file: Path) -> Bindings:
     try:
         return Bindings.model_validate_json(file.read_bytes())
     except ValidationError as e:
-        found = "; ".join(f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip() for error in e.errors())
+        found = "; ".join(
+            f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip() for error in e.errors()
+        )
         raise SystemExit(f"the job cannot use its bindings {file}: {found}") from None
 
 
@@ -102,14 +107,20 @@ def source_options(name: str, product: Product, bindings: Bindings) -> dict[str,
         "connector": "kappa-log",
         "format": "avro-confluent-tolerant",
         "avro-confluent-tolerant.url": bindings.registry,
-        **{f"avro-confluent-tolerant.properties.{key}": value for key, value in bindings.registry_options.items()},
+        **{
+            f"avro-confluent-tolerant.properties.{key}": value
+            for key, value in bindings.registry_options.items()
+        },
         "avro-confluent-tolerant.schema": generate.schema_text(product, name),
     }
     rule, partitions = product.settings.topics[name], bindings.partitions.get(topic, 1)
     if rule.role is Role.reference:
         ends = bindings.reference_offsets.get(topic)
         options["allowed-lateness"] = "0s"
-        return {**options, **(end_options(ends) if ends else {"scan.bounded.mode": "latest-offset"})}
+        return {
+            **options,
+            **(end_options(ends) if ends else {"scan.bounded.mode": "latest-offset"}),
+        }
     options["allowed-lateness"] = f"{round(seconds(rule.allowed_lateness or '0s') * 1000)} ms"
     options["scan.topic-partition-discovery.interval"] = _DISCOVERY
     if product.settings.max_drift:
@@ -130,7 +141,9 @@ def source_options(name: str, product: Product, bindings: Bindings) -> dict[str,
 
 def end_options(ends: Mapping[int, int]) -> dict[str, str]:
     """Options of a topic that is read up to fixed offsets, one per partition."""
-    offsets = ";".join(f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items()))
+    offsets = ";".join(
+        f"partition:{partition},offset:{end}" for partition, end in sorted(ends.items())
+    )
     return {"scan.bounded.mode": "specific-offsets", "scan.bounded.specific-offsets": offsets}
 
 

@@ -24,11 +24,15 @@ def check(folder: Path) -> dict[str, Any]:
     except ProductError as e:
         return _refused(Problem(str(e.file), 0, e.found, e.expected))
     except Exception as e:  # noqa: BLE001 - whatever Flink or the import of a function says is the answer
-        return _refused(Problem(str(folder), 0, f"{type(e).__name__}: {e}", "SQL that Flink's planner accepts"))
+        return _refused(
+            Problem(str(folder), 0, f"{type(e).__name__}: {e}", "SQL that Flink's planner accepts")
+        )
     return {
         "ok": not answer.problems,
         "problems": [p.as_dict() for p in answer.problems],
-        "resolved": answer.resolved.model_dump(mode="json", exclude={"plan"}) if answer.resolved else None,
+        "resolved": answer.resolved.model_dump(mode="json", exclude={"plan"})
+        if answer.resolved
+        else None,
         "plan": answer.plan,
     }
 
@@ -50,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
             out.write(json.dumps(answer) + "\n")
         else:
             for p in answer["problems"]:
-                out.write(f"{p['file']}:{p['line']}: {p['construct']}\n  write instead: {p['instead']}\n")
+                out.write(
+                    f"{p['file']}:{p['line']}: {p['construct']}\n  write instead: {p['instead']}\n"
+                )
     return 0 if answer["ok"] else 1
 
 

@@ -102,8 +102,11 @@ def resolved_column_type(text: str) -> str:
     No file can hold such a key. One record would stop the job, again after every restart.
     """
     if (at := _nullable_key(parse(text), "")) is not None:
-        raise ColumnTypeError("a MAP whose keys are never NULL", f"{text}{_at(at)}",
-                              "MAP[COALESCE(k, …), v], with a key for what has none")
+        raise ColumnTypeError(
+            "a MAP whose keys are never NULL",
+            f"{text}{_at(at)}",
+            "MAP[COALESCE(k, …), v], with a key for what has none",
+        )
     return column_type(text)
 
 
@@ -115,6 +118,7 @@ def is_as_stored(text: str) -> bool:
 
 def has_array_of_bytes(text: str) -> bool:
     """Whether a type has arrays of bytes somewhere: Flink's cast of such an array does not compile."""
+
     def look(found: Type) -> bool:
         match found:
             case Array(Atomic("BYTES" | "BINARY" | "VARBINARY")):
@@ -150,7 +154,14 @@ def _nullable_key(found: Type, path: str) -> str | None:
     """Where the first MAP is whose key may be NULL."""
     match found:
         case Row(fields):
-            return next((at for f in fields if (at := _nullable_key(f.type, f"{path}.{f.name}")) is not None), None)
+            return next(
+                (
+                    at
+                    for f in fields
+                    if (at := _nullable_key(f.type, f"{path}.{f.name}")) is not None
+                ),
+                None,
+            )
         case Array(element):
             return _nullable_key(element, f"{path}[]")
         case Map(key, value):
@@ -180,8 +191,11 @@ def stored(found: Type, path: str = "") -> Type:
             return Array(stored(element, f"{path}[]"))
         case Map(key, value):
             if not isinstance(key, Atomic):
-                raise ColumnTypeError("a MAP whose key has no parts", f"{found}{_at(path)}",
-                                      "an ARRAY of ROWs with fields for the parts of the key")
+                raise ColumnTypeError(
+                    "a MAP whose key has no parts",
+                    f"{found}{_at(path)}",
+                    "an ARRAY of ROWs with fields for the parts of the key",
+                )
             return Map(stored(key, f"{path}.key"), stored(value, f"{path}.value"))
         case Atomic():
             return _stored_atomic(found, path)
@@ -192,23 +206,38 @@ def _refuse_ambiguous(fields: tuple[Field, ...], path: str) -> None:
     seen: dict[str, str] = {}
     for field in fields:
         if (other := seen.setdefault(field.name.lower(), field.name)) != field.name:
-            raise ColumnTypeError("field names that differ by more than case", f"{other} and {field.name}{_at(path)}",
-                                  "another name for one of them")
+            raise ColumnTypeError(
+                "field names that differ by more than case",
+                f"{other} and {field.name}{_at(path)}",
+                "another name for one of them",
+            )
     if len(seen) < len(fields):
-        raise ColumnTypeError("each field name once", f"{', '.join(f.name for f in fields)}{_at(path)}",
-                              "CAST(x AS ROW<…>) with a name for each field")
+        raise ColumnTypeError(
+            "each field name once",
+            f"{', '.join(f.name for f in fields)}{_at(path)}",
+            "CAST(x AS ROW<…>) with a name for each field",
+        )
 
 
-_STORED = {"CHAR": "STRING", "VARCHAR": "STRING", "BINARY": "BYTES", "VARBINARY": "BYTES", "TINYINT": "INT",
-           "SMALLINT": "INT"}
+_STORED = {
+    "CHAR": "STRING",
+    "VARCHAR": "STRING",
+    "BINARY": "BYTES",
+    "VARBINARY": "BYTES",
+    "TINYINT": "INT",
+    "SMALLINT": "INT",
+}
 
 
 def _stored_atomic(found: Atomic, path: str) -> Atomic:
     if found.name in ("TIMESTAMP", "TIMESTAMP_LTZ"):
         precision = found.arguments[0] if found.arguments else MAX_FRACTION
         if precision > MAX_FRACTION:
-            raise ColumnTypeError(f"at most {MAX_FRACTION} digits of a second", f"{found}{_at(path)}",
-                                  f"CAST(x AS {found.name}({MAX_FRACTION}))")
+            raise ColumnTypeError(
+                f"at most {MAX_FRACTION} digits of a second",
+                f"{found}{_at(path)}",
+                f"CAST(x AS {found.name}({MAX_FRACTION}))",
+            )
         return Atomic(found.name, (MAX_FRACTION,))
     if found.name == "DECIMAL":
         return Atomic("DECIMAL", found.arguments)
@@ -221,12 +250,35 @@ def _at(path: str) -> str:
 
 # Reading
 
-_SPELLINGS = {"INTEGER": "INT", "DEC": "DECIMAL", "NUMERIC": "DECIMAL", "TIME_WITHOUT_TIME_ZONE": "TIME",
-              "TIMESTAMP_WITHOUT_TIME_ZONE": "TIMESTAMP", "TIMESTAMP_WITH_LOCAL_TIME_ZONE": "TIMESTAMP_LTZ"}
+_SPELLINGS = {
+    "INTEGER": "INT",
+    "DEC": "DECIMAL",
+    "NUMERIC": "DECIMAL",
+    "TIME_WITHOUT_TIME_ZONE": "TIME",
+    "TIMESTAMP_WITHOUT_TIME_ZONE": "TIMESTAMP",
+    "TIMESTAMP_WITH_LOCAL_TIME_ZONE": "TIMESTAMP_LTZ",
+}
 # Name → how many numbers in brackets it may have.
-_ATOMIC = {"STRING": 0, "CHAR": 1, "VARCHAR": 1, "BOOLEAN": 0, "BYTES": 0, "BINARY": 1, "VARBINARY": 1, "DECIMAL": 2,
-           "TINYINT": 0, "SMALLINT": 0, "INT": 0, "BIGINT": 0, "FLOAT": 0, "DOUBLE": 0, "DATE": 0, "TIME": 1,
-           "TIMESTAMP": 1, "TIMESTAMP_LTZ": 1}
+_ATOMIC = {
+    "STRING": 0,
+    "CHAR": 1,
+    "VARCHAR": 1,
+    "BOOLEAN": 0,
+    "BYTES": 0,
+    "BINARY": 1,
+    "VARBINARY": 1,
+    "DECIMAL": 2,
+    "TINYINT": 0,
+    "SMALLINT": 0,
+    "INT": 0,
+    "BIGINT": 0,
+    "FLOAT": 0,
+    "DOUBLE": 0,
+    "DATE": 0,
+    "TIME": 1,
+    "TIMESTAMP": 1,
+    "TIMESTAMP_LTZ": 1,
+}
 _INSTEAD = {
     "INTERVAL": "TIMESTAMPDIFF(SECOND, a, b), a number",
     "MULTISET": "an aggregate of each element in rows of its own, such as COUNT(*) … GROUP BY element",
@@ -235,7 +287,8 @@ _INSTEAD = {
     "VARIANT": "JSON_STRING(x), a STRING",
 }
 _CAST = "CAST(x AS ROW<…>) with names and types of its fields, or a STRING"
-_TOKEN = re.compile(r"""
+_TOKEN = re.compile(
+    r"""
     \s*(?:
       `(?P<quoted>(?:[^`]|``)+)`
     | '(?P<text>(?:[^']|'')*)'
@@ -243,7 +296,9 @@ _TOKEN = re.compile(r"""
     | (?P<word>[^\W\d]\w*)
     | (?P<number>\d+)
     | (?P<sign>\S)
-    )""", re.VERBOSE | re.IGNORECASE)
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 class _Reader:
@@ -271,7 +326,7 @@ class _Reader:
 
     def words(self, *words: str) -> bool:
         """Whether the next tokens are these keywords, which are then taken."""
-        ahead = [t for k, t in self._tokens[self._next:self._next + len(words)] if k == "word"]
+        ahead = [t for k, t in self._tokens[self._next : self._next + len(words)] if k == "word"]
         if [t.upper() for t in ahead] != list(words):
             return False
         self._next += len(words)
@@ -288,7 +343,9 @@ class _Reader:
     def error(self, expected: str) -> ColumnTypeError:
         found = self.peek()[1]
         at = f"'{found}' in {self.text}" if found else f"the end of {self.text or 'an empty type'}"
-        return ColumnTypeError(expected, at, "a Flink SQL type such as STRING, DECIMAL(10, 2), ROW<`a` INT>")
+        return ColumnTypeError(
+            expected, at, "a Flink SQL type such as STRING, DECIMAL(10, 2), ROW<`a` INT>"
+        )
 
 
 def _tokens(text: str) -> Iterator[re.Match[str]]:
@@ -307,7 +364,9 @@ def _type(reader: _Reader) -> Type:
 
 
 def _nullability(reader: _Reader, found: Type) -> Type:
-    reader.take("attribute")  # what asSummaryString adds to an event-time column, in one place or the other: *ROWTIME*
+    reader.take(
+        "attribute"
+    )  # what asSummaryString adds to an event-time column, in one place or the other: *ROWTIME*
     is_required = reader.words("NOT", "NULL")
     reader.take("attribute")
     if is_required:
@@ -408,4 +467,6 @@ def _arguments(name: str, reader: _Reader) -> tuple[int, ...]:
 
 
 def _cannot_hold(name: str, reader: _Reader) -> ColumnTypeError:
-    return ColumnTypeError("a type that an Iceberg table can hold", reader.text, _INSTEAD.get(name, _CAST))
+    return ColumnTypeError(
+        "a type that an Iceberg table can hold", reader.text, _INSTEAD.get(name, _CAST)
+    )

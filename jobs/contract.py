@@ -10,7 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.column_types import Array, Atomic, ColumnTypeError, Field, Map, Row, Type, column_type, parse, stored
+from jobs.column_types import (
+    Array,
+    Atomic,
+    ColumnTypeError,
+    Field,
+    Map,
+    Row,
+    Type,
+    column_type,
+    parse,
+    stored,
+)
 
 API_VERSION = "v3.1.0"
 Document = Mapping[str, Any]
@@ -55,12 +66,23 @@ def compare(contract: Document, tables: Tables) -> list[Mismatch]:
     found = list(_twice("schema", contract.get("schema")))
     for name in said:
         if name not in tables:
-            found.append(Mismatch(name, f"an output: {', '.join(tables)}", "a table that the product has not"))
+            found.append(
+                Mismatch(
+                    name, f"an output: {', '.join(tables)}", "a table that the product has not"
+                )
+            )
     for name, table in tables.items():
         if name in said:
             found += _compare_table(name, said[name], table)
         elif not table.generated:
-            found.append(Mismatch(name, "every output of the product", "none of that name in schema", left_out=True))
+            found.append(
+                Mismatch(
+                    name,
+                    "every output of the product",
+                    "none of that name in schema",
+                    left_out=True,
+                )
+            )
     return found
 
 
@@ -72,11 +94,18 @@ def _compare_table(name: str, said: Document, table: Table) -> Iterator[Mismatch
 def _row(table: Table, said: Document) -> Row:
     """The columns that a contract has to speak of."""
     named = _by_name(said.get("properties"))
-    return Row(tuple(Field(column, stored(parse(type_))) for column, type_ in table.columns.items()
-                     if column in named or column not in table.added))
+    return Row(
+        tuple(
+            Field(column, stored(parse(type_)))
+            for column, type_ in table.columns.items()
+            if column in named or column not in table.added
+        )
+    )
 
 
-def _compare_fields(where: str, properties: Any, row: Row, *, top: bool = False) -> Iterator[Mismatch]:
+def _compare_fields(
+    where: str, properties: Any, row: Row, *, top: bool = False
+) -> Iterator[Mismatch]:
     yield from _twice(where, properties)
     said = _by_name(properties)
     types = {f.name: f.type for f in row.fields}
@@ -84,12 +113,19 @@ def _compare_fields(where: str, properties: Any, row: Row, *, top: bool = False)
         if name in types:
             yield from _compare_type(f"{where}.{name}", document, types[name])
             if not top and document.get("required"):
-                yield Mismatch(f"{where}.{name}", "required of a column: fields inside of one are not checked",
-                               "required: true")
+                yield Mismatch(
+                    f"{where}.{name}",
+                    "required of a column: fields inside of one are not checked",
+                    "required: true",
+                )
         else:
             near = next((n for n in types if n.lower() == name.lower()), "")
             hint = f", which the SELECT calls {near}" if near else ""
-            yield Mismatch(f"{where}.{name}", f"one of {', '.join(types)}", f"a name that the SELECT has not{hint}")
+            yield Mismatch(
+                f"{where}.{name}",
+                f"one of {', '.join(types)}",
+                f"a name that the SELECT has not{hint}",
+            )
     for name, type_ in types.items():
         if name not in said:
             yield Mismatch(f"{where}.{name}", f"a property for {type_}", "none", left_out=True)
@@ -119,21 +155,32 @@ def _compare_type(where: str, document: Document, type_: Type) -> Iterator[Misma
             yield Mismatch(f"{where}.items", f"none: the column is {type_}", "items")
 
 
-def _compare_key(table: str, properties: Iterable[Document], key: tuple[str, ...]) -> Iterator[Mismatch]:
+def _compare_key(
+    table: str, properties: Iterable[Document], key: tuple[str, ...]
+) -> Iterator[Mismatch]:
     said = [p for p in properties if p.get("primaryKey")]
     if said and {p.get("name") for p in said} != set(key):
-        yield Mismatch(f"{table}.primaryKey", ", ".join(key) or "none: the table has no key",
-                       ", ".join(str(p.get("name")) for p in said))
+        yield Mismatch(
+            f"{table}.primaryKey",
+            ", ".join(key) or "none: the table has no key",
+            ", ".join(str(p.get("name")) for p in said),
+        )
     positions = [p["primaryKeyPosition"] for p in said if "primaryKeyPosition" in p]
     if positions and sorted(positions, key=str) != list(range(1, len(said) + 1)):
-        yield Mismatch(f"{table}.primaryKeyPosition", f"1 to {len(said)}, each once", ", ".join(map(str, positions)))
+        yield Mismatch(
+            f"{table}.primaryKeyPosition",
+            f"1 to {len(said)}, each once",
+            ", ".join(map(str, positions)),
+        )
 
 
 def _twice(where: str, entries: Any) -> Iterator[Mismatch]:
     seen: dict[str, str] = {}
     for name in (str(e.get("name")) for e in entries or ()):
         if (other := seen.setdefault(name.lower(), name)) != name:
-            yield Mismatch(f"{where}.{name}", "names that differ by more than case", f"{other} and {name}")
+            yield Mismatch(
+                f"{where}.{name}", "names that differ by more than case", f"{other} and {name}"
+            )
     names = [str(e.get("name")) for e in entries or ()]
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         yield Mismatch(f"{where}.{name}", "each name once", f"{names.count(name)} of that name")
@@ -141,9 +188,18 @@ def _twice(where: str, entries: Any) -> Iterator[Mismatch]:
 
 # v3.1's logical types, the usual one first
 _LOGICAL = {
-    "STRING": ("string",), "BYTES": ("string",), "BOOLEAN": ("boolean",), "INT": ("integer", "number"),
-    "BIGINT": ("integer", "number"), "FLOAT": ("number",), "DOUBLE": ("number",), "DECIMAL": ("number",),
-    "DATE": ("date",), "TIME": ("time",), "TIMESTAMP": ("timestamp",), "TIMESTAMP_LTZ": ("timestamp",),
+    "STRING": ("string",),
+    "BYTES": ("string",),
+    "BOOLEAN": ("boolean",),
+    "INT": ("integer", "number"),
+    "BIGINT": ("integer", "number"),
+    "FLOAT": ("number",),
+    "DOUBLE": ("number",),
+    "DECIMAL": ("number",),
+    "DATE": ("date",),
+    "TIME": ("time",),
+    "TIMESTAMP": ("timestamp",),
+    "TIMESTAMP_LTZ": ("timestamp",),
 }
 
 
@@ -167,11 +223,18 @@ def _properties(table: Document) -> list[Document]:
 
 # Writing
 
+
 def new(name: str, description: str) -> dict[str, Any]:
     """A contract that says nothing yet of any table."""
     document: dict[str, Any] = {
-        "apiVersion": API_VERSION, "kind": "DataContract", "id": f"urn:kappa:{name}", "name": name, "version": "1.0.0",
-        "status": "draft", "dataProduct": name}
+        "apiVersion": API_VERSION,
+        "kind": "DataContract",
+        "id": f"urn:kappa:{name}",
+        "name": name,
+        "version": "1.0.0",
+        "status": "draft",
+        "dataProduct": name,
+    }
     if description:
         document["description"] = {"purpose": description}
     return document
@@ -191,7 +254,11 @@ def update(contract: MutableMapping[str, Any], tables: Tables) -> list[str]:
         if name in said:
             done += _update_table(name, said[name], table)
         elif not table.generated:
-            document: dict[str, Any] = {"name": name, "logicalType": "object", "physicalType": "table"}
+            document: dict[str, Any] = {
+                "name": name,
+                "logicalType": "object",
+                "physicalType": "table",
+            }
             contract["schema"].append(document)
             list(_update_table(name, document, table))
             _add_key(document, table.key)
@@ -256,7 +323,10 @@ def plain(type_: Type) -> str:
     """A type as people write it: names in quotes only where they need them."""
     match type_:
         case Row(fields):
-            inside = ", ".join(f"{f.name if f.name.isidentifier() else f'`{f.name}`'} {plain(f.type)}" for f in fields)
+            inside = ", ".join(
+                f"{f.name if f.name.isidentifier() else f'`{f.name}`'} {plain(f.type)}"
+                for f in fields
+            )
             return f"ROW<{inside}>"
         case Array(element):
             return f"ARRAY<{plain(element)}>"

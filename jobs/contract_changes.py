@@ -59,7 +59,9 @@ def _contract(old: Document, new: Document) -> Iterator[ContractChange]:
         else:
             yield from _others(name, before[name], after[name], {"properties", "quality", "name"})
             yield from _quality(name, before[name].get("quality"), after[name].get("quality"))
-            yield from _properties(name, before[name].get("properties"), after[name].get("properties"))
+            yield from _properties(
+                name, before[name].get("properties"), after[name].get("properties")
+            )
     for name in after:
         if name not in before:
             yield ContractChange(Level.info, "schema-added", name, "new")
@@ -77,8 +79,19 @@ def _properties(where: str, old: Any, new: Any) -> Iterator[ContractChange]:
             yield ContractChange(Level.info, "field-added", f"{where}.{name}", "new")
 
 
-_RULED = {"name", "properties", "items", "quality", "required", "unique", "primaryKey", "logicalType", "physicalType",
-          "logicalTypeOptions", "enum"}
+_RULED = {
+    "name",
+    "properties",
+    "items",
+    "quality",
+    "required",
+    "unique",
+    "primaryKey",
+    "logicalType",
+    "physicalType",
+    "logicalTypeOptions",
+    "enum",
+}
 
 
 def _property(where: str, old: Document, new: Document) -> Iterator[ContractChange]:
@@ -88,7 +101,9 @@ def _property(where: str, old: Document, new: Document) -> Iterator[ContractChan
         yield _changed(Level.warning, "key-constraint-changed", where, "primaryKey", old, new)
     for key in ("logicalType", "physicalType"):
         yield from _type(where, key, old, new)
-    yield from _limits(where, old.get("logicalTypeOptions") or {}, new.get("logicalTypeOptions") or {})
+    yield from _limits(
+        where, old.get("logicalTypeOptions") or {}, new.get("logicalTypeOptions") or {}
+    )
     yield from _enum(where, old.get("enum"), new.get("enum"))
     yield from _quality(where, old.get("quality"), new.get("quality"))
     yield from _properties(where, old.get("properties"), new.get("properties"))
@@ -97,7 +112,9 @@ def _property(where: str, old: Document, new: Document) -> Iterator[ContractChan
     yield from _others(where, old, new, _RULED)
 
 
-def _flag(where: str, rule: str, key: str, old: Document, new: Document) -> Iterator[ContractChange]:
+def _flag(
+    where: str, rule: str, key: str, old: Document, new: Document
+) -> Iterator[ContractChange]:
     """A constraint that is on or off: to set it is breaking, to take it back is not."""
     was, is_ = bool(old.get(key)), bool(new.get(key))
     if was != is_:
@@ -157,7 +174,10 @@ def _number(value: Any) -> float | None:
 
 def _enum(where: str, old: Any, new: Any) -> Iterator[ContractChange]:
     rule = "enum-constraint-changed"
-    before, after = ([e.get("value") if isinstance(e, Mapping) else e for e in values or ()] for values in (old, new))
+    before, after = (
+        [e.get("value") if isinstance(e, Mapping) else e for e in values or ()]
+        for values in (old, new)
+    )
     if not before or not after:
         if before or after:
             level = Level.error if after else Level.info
@@ -166,19 +186,34 @@ def _enum(where: str, old: Any, new: Any) -> Iterator[ContractChange]:
     yield from _values(f"{where}.enum", rule, before, after, allowed=True)
 
 
-def _values(where: str, rule: str, old: Any, new: Any, *, allowed: bool) -> Iterator[ContractChange]:
+def _values(
+    where: str, rule: str, old: Any, new: Any, *, allowed: bool
+) -> Iterator[ContractChange]:
     """A list of values: to allow fewer is breaking."""
     before, after = list(old or ()), list(new or ())
     for value in before:
         if value not in after:
-            yield ContractChange(Level.error if allowed else Level.info, rule, where, f"{value} removed")
+            yield ContractChange(
+                Level.error if allowed else Level.info, rule, where, f"{value} removed"
+            )
     for value in after:
         if value not in before:
-            yield ContractChange(Level.info if allowed else Level.error, rule, where, f"{value} added")
+            yield ContractChange(
+                Level.info if allowed else Level.error, rule, where, f"{value} added"
+            )
 
 
-_PROSE = {"name", "id", "description", "dimension", "businessImpact", "severity", "tags", "customProperties",
-          "authoritativeDefinitions"}
+_PROSE = {
+    "name",
+    "id",
+    "description",
+    "dimension",
+    "businessImpact",
+    "severity",
+    "tags",
+    "customProperties",
+    "authoritativeDefinitions",
+}
 
 
 def _quality(where: str, old: Any, new: Any) -> Iterator[ContractChange]:
@@ -192,7 +227,9 @@ def _quality(where: str, old: Any, new: Any) -> Iterator[ContractChange]:
         at = f"{where}.quality.{key}"
         for name in sorted({*was, *is_} - {"arguments"}):
             if was.get(name) != is_.get(name):
-                yield _changed(_quality_level(name, was.get(name), is_.get(name)), rule, at, name, was, is_)
+                yield _changed(
+                    _quality_level(name, was.get(name), is_.get(name)), rule, at, name, was, is_
+                )
         yield from _arguments(at, rule, was.get("arguments") or {}, is_.get("arguments") or {})
     for key in after:
         if key not in before:  # a promise that rows of today may not keep
@@ -210,29 +247,45 @@ def _quality_level(key: str, old: Any, new: Any) -> Level:
 def _arguments(where: str, rule: str, old: Document, new: Document) -> Iterator[ContractChange]:
     for key in sorted({*old, *new}):
         if key in ("validValues", "invalidValues"):
-            yield from _values(f"{where}.{key}", rule, old.get(key), new.get(key), allowed=key == "validValues")
+            yield from _values(
+                f"{where}.{key}", rule, old.get(key), new.get(key), allowed=key == "validValues"
+            )
         elif old.get(key) != new.get(key):
             yield _changed(Level.warning, rule, where, key, old, new)
 
 
 def _rule_key(rule: Document) -> str:
     """What makes it the same rule in both contracts."""
-    return str(rule.get("id") or rule.get("name") or rule.get("metric") or rule.get("query") or rule.get("type"))
+    return str(
+        rule.get("id")
+        or rule.get("name")
+        or rule.get("metric")
+        or rule.get("query")
+        or rule.get("type")
+    )
 
 
 def _others(where: str, old: Document, new: Document, but: set[str]) -> Iterator[ContractChange]:
     for key in sorted({*old, *new} - but):
         if old.get(key) != new.get(key):
             said = "removed" if key not in new else "new" if key not in old else "changed"
-            yield ContractChange(Level.info, "metadata-or-unknown-change", f"{where}.{key}".lstrip("."), said)
+            yield ContractChange(
+                Level.info, "metadata-or-unknown-change", f"{where}.{key}".lstrip("."), said
+            )
 
 
-def _changed(level: Level, rule: str, where: str, key: str, old: Document, new: Document) -> ContractChange:
-    return ContractChange(level, rule, f"{where}.{key}", f"{_word(old.get(key))} → {_word(new.get(key))}")
+def _changed(
+    level: Level, rule: str, where: str, key: str, old: Document, new: Document
+) -> ContractChange:
+    return ContractChange(
+        level, rule, f"{where}.{key}", f"{_word(old.get(key))} → {_word(new.get(key))}"
+    )
 
 
 def _word(value: Any) -> str:
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def _keyed(entries: Any) -> dict[str, Document]:

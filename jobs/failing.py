@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.functions import failing_argument
-from jobs.plan import FIRST_INPUT_FIRST, KEEPS_COLUMNS, WINDOWS, Node, conjuncts, function_name, references
+from jobs.plan import (
+    FIRST_INPUT_FIRST,
+    KEEPS_COLUMNS,
+    WINDOWS,
+    Node,
+    conjuncts,
+    function_name,
+    references,
+)
 
 Known = tuple[tuple[dict[str, Any], bool], ...]
 """Conditions that hold where an expression is evaluated: True of those that are true, False of those that are not."""
@@ -32,7 +40,9 @@ _PART = re.compile(
     r"(?<![\w`])(CHAR|VARCHAR|BINARY|VARBINARY|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DECIMAL|DATE|TIME|"
     r"TIMESTAMP\w*|INTERVAL\w*|NULL|RAW|VARIANT)(?![\w`])(?! NULL)"
 )
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?|\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?")
+_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?|\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
+)
 _COMPARED = frozenset({"=", "<>", "<", "<=", ">", ">="})
 
 
@@ -68,7 +78,9 @@ def _inside(node: Node, value: Any, known: Known) -> Iterator[Failing]:
             for construct, instead in _call(node, value, known):
                 read = frozenset(names[i] for i in references(value) if i < len(names))
                 of = [o["inputIndex"] for o in value["operands"] if o.get("kind") == "INPUT_REF"]
-                yield Failing(construct, named(instead, [names[i] for i in of if i < len(names)]), read)
+                yield Failing(
+                    construct, named(instead, [names[i] for i in of if i < len(names)]), read
+                )
         if (branches := _branches(value, known)) is not None:
             for inner, then in branches:
                 yield from _inside(node, inner, then)
@@ -108,7 +120,11 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
             "CAST of text, which fails the job where the text is no such value",
             "TRY_CAST, which gives NULL: no record may stop a job",
         )
-    elif name in ("CAST", "TRY_CAST") and _to_decimal(operands[0], call) and not is_finite(operands[0], known):
+    elif (
+        name in ("CAST", "TRY_CAST")
+        and _to_decimal(operands[0], call)
+        and not is_finite(operands[0], known)
+    ):
         yield (
             f"{name} of DOUBLE or FLOAT to DECIMAL, which fails the job where it is NaN or infinite",
             FINITE.format("CAST(x AS DECIMAL(18, 3))"),
@@ -119,7 +135,10 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
             FINITE.format(f"{name}(x, 2)"),
         )
     elif name in ("/", "%", "MOD") and not approximate and not _may_divide(node, operands, known):
-        yield f"{name} by what may be zero, which fails the job", "NULLIF(<divisor>, 0), for which it gives NULL"
+        yield (
+            f"{name} by what may be zero, which fails the job",
+            "NULLIF(<divisor>, 0), for which it gives NULL",
+        )
     elif name == "JSON_VALUE" and not _TEXT.intersection(parts(call.get("type"))):
         yield (
             "JSON_VALUE … RETURNING, which fails the job where the value is of another type",
@@ -131,26 +150,43 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
         type_ = _nullable(call["type"])
         yield (
             f"{name} that may have more digits than {type_}: it is another value then, or fails the job",
-            f"TRY_CAST(x AS {type_}), which gives NULL" if name == "CAST" else "values of fewer digits, by TRY_CAST: "
-            "what has too many is NULL then",
+            f"TRY_CAST(x AS {type_}), which gives NULL"
+            if name == "CAST"
+            else "values of fewer digits, by TRY_CAST: what has too many is NULL then",
         )
 
 
 def _on_values(name: str, operands: list[dict[str, Any]]) -> tuple[str, str] | None:
     if found := failing_argument(name, operands):
         return found
-    symbols = [str(o.get("value")) for o in operands if "symbol" in o and o["symbol"] != "JSON_EMPTY_OR_ERROR"]
+    symbols = [
+        str(o.get("value"))
+        for o in operands
+        if "symbol" in o and o["symbol"] != "JSON_EMPTY_OR_ERROR"
+    ]
     if name in ("JSON_VALUE", "JSON_QUERY", "JSON_EXISTS") and "ERROR" in symbols:
         return f"{name} … ERROR, which fails the job", "NULL ON ERROR, NULL ON EMPTY"
     bases = [parts(o.get("type"))[:1] for o in operands]
     is_text = [bool(_TEXT.intersection(base)) for base in bases]
-    if name in _COMPARED and any(is_text) and not all(is_text) and not _is_time_and_literal(operands, bases):
+    if (
+        name in _COMPARED
+        and any(is_text)
+        and not all(is_text)
+        and not _is_time_and_literal(operands, bases)
+    ):
         return (
             f"{name} of text and something else, which fails the job where the text is no such value",
             "two of one type: CAST(<the other> AS STRING), or TRY_CAST(<text> AS …)",
         )
-    if name in ("GREATEST", "LEAST") and ["DECIMAL"] in bases and len({_nullable(o.get("type")) for o in operands}) > 1:
-        return f"{name} of DECIMAL and another type, which fails the job on NULL", "two of one type, with CAST"
+    if (
+        name in ("GREATEST", "LEAST")
+        and ["DECIMAL"] in bases
+        and len({_nullable(o.get("type")) for o in operands}) > 1
+    ):
+        return (
+            f"{name} of DECIMAL and another type, which fails the job on NULL",
+            "two of one type, with CAST",
+        )
     return None
 
 
@@ -185,7 +221,10 @@ def _may_be(text: str, to: list[str]) -> bool:
     """Whether a text in the SQL is a value of a plain type; of others Flink says so by itself."""
     if _NUMBERS.intersection(to):
         return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text) is not None
-    return not any(part.startswith(("DATE", "TIME")) for part in to) or _TIME.fullmatch(text) is not None
+    return (
+        not any(part.startswith(("DATE", "TIME")) for part in to)
+        or _TIME.fullmatch(text) is not None
+    )
 
 
 def _to_decimal(operand: dict[str, Any], call: dict[str, Any]) -> bool:
@@ -220,7 +259,12 @@ def _most(value: dict[str, Any], known: Known) -> float:
         return abs(_literal(value) or 0)
     if not _APPROXIMATE.intersection(type_):
         return _LARGEST_EXACT if _NUMBERS.intersection(type_) else math.inf
-    found = min([_computed(value, known), *(_bound(condition, value) for condition, holds in known if holds)])
+    found = min(
+        [
+            _computed(value, known),
+            *(_bound(condition, value) for condition, holds in known if holds),
+        ]
+    )
     return found if found < (_LARGEST_FLOAT if "FLOAT" in type_ else math.inf) else math.inf
 
 
@@ -246,7 +290,9 @@ def _bound(condition: dict[str, Any], value: dict[str, Any]) -> float:
     name = function_name(condition)
     if name == "SEARCH" and operands[0] == value:
         ranges: list[dict[str, Any]] = (operands[1].get("sarg") or {}).get("ranges") or [{}]
-        ends = [(r.get(end) or {}).get("value", "inf") for r in ranges for end in ("lower", "upper")]
+        ends = [
+            (r.get(end) or {}).get("value", "inf") for r in ranges for end in ("lower", "upper")
+        ]
         return max(abs(float(end)) for end in ends)
     if name not in ("<", "<=", ">", ">="):
         return math.inf
@@ -277,10 +323,14 @@ def is_finite_column(node: Node, index: int) -> bool:
         value, known = node.body["projection"][index], _true(node.body.get("condition"))
         if is_finite(value, known):
             return True
-        return value.get("kind") == "INPUT_REF" and is_finite_column(node.inputs[0], int(value["inputIndex"]))
+        return value.get("kind") == "INPUT_REF" and is_finite_column(
+            node.inputs[0], int(value["inputIndex"])
+        )
     if node.type == "union":
         return all(is_finite_column(branch, index) for branch in node.inputs)
-    if node.type in KEEPS_COLUMNS or (node.type in FIRST_INPUT_FIRST and index < len(node.inputs[0].columns)):
+    if node.type in KEEPS_COLUMNS or (
+        node.type in FIRST_INPUT_FIRST and index < len(node.inputs[0].columns)
+    ):
         return is_finite_column(node.inputs[0], index)
     return False
 
@@ -292,7 +342,9 @@ def is_flag(node: Node, index: int) -> bool:
         if value.get("kind") == "INPUT_REF":
             return is_flag(node.inputs[0], int(value["inputIndex"]))
         results = [result for result, _ in _results(value, ())]
-        return all(_is_null(r) or (_literal(r) is not None and abs(_literal(r) or 0) <= 1) for r in results)
+        return all(
+            _is_null(r) or (_literal(r) is not None and abs(_literal(r) or 0) <= 1) for r in results
+        )
     return node.type in KEEPS_COLUMNS and is_flag(node.inputs[0], index)
 
 
@@ -328,7 +380,9 @@ def _digits(node: Node, value: dict[str, Any], known: Known, scale: int) -> floa
         most = abs(_literal(value) or 0) if value.get("kind") == "LITERAL" else _most(value, known)
         is_rounded = True
     else:
-        most = min((_bound(condition, value) for condition, holds in known if holds), default=math.inf)
+        most = min(
+            (_bound(condition, value) for condition, holds in known if holds), default=math.inf
+        )
         is_rounded = own_scale > scale
     rounded = most + is_rounded * 0.5 * 10.0**-scale
     return min(digits + is_rounded, len(str(int(rounded))) if rounded < math.inf else math.inf)
@@ -343,7 +397,10 @@ def _digits_of_type(type_: Any) -> tuple[float, int]:
 
 def _digits_of_sum(node: Node, index: int) -> float:
     """Those of a column that is a sum, by the type of what is summed; infinite of any other column."""
-    if node.type in ("calc", "python-calc") and node.body["projection"][index].get("kind") == "INPUT_REF":
+    if (
+        node.type in ("calc", "python-calc")
+        and node.body["projection"][index].get("kind") == "INPUT_REF"
+    ):
         return _digits_of_sum(node.inputs[0], int(node.body["projection"][index]["inputIndex"]))
     if node.type in KEEPS_COLUMNS:
         return _digits_of_sum(node.inputs[0], index)
@@ -361,7 +418,8 @@ def _may_divide(node: Node, operands: list[dict[str, Any]], known: Known) -> boo
     """Whether a division fails on no value: NULL divided by zero is NULL."""
     dividend, divisor = operands
     return _is_not_zero(node, divisor, known) or all(
-        _is_null(result) or any(_rules_out_zero(*condition, divisor) for condition in then)
+        _is_null(result)
+        or any(_rules_out_zero(*condition, divisor) for condition in then)
         or _sums_what_is_counted(node, result, divisor)
         for result, then in _results(dividend, known)
     )
@@ -400,14 +458,19 @@ def _is_not_zero(node: Node, value: dict[str, Any], known: Known) -> bool:
     operands = value.get("operands") or []
     if value.get("kind") == "LITERAL":
         return _literal(value) != 0
-    if any(_rules_out_zero(condition, holds, value) or _differ(condition, holds, value) for condition, holds in known):
+    if any(
+        _rules_out_zero(condition, holds, value) or _differ(condition, holds, value)
+        for condition, holds in known
+    ):
         return True
     if function_name(value) in ("CASE", "IF"):
         return all(_is_not_zero(node, result, then) for result, then in _results(value, known))
     if function_name(value) == "CAST" and _INTEGERS.intersection(parts(operands[0].get("type"))):
         wider = {"BIGINT", "DECIMAL"}.intersection(parts(value.get("type")))
         return bool(wider) and _is_not_zero(node, operands[0], known)
-    return value.get("kind") == "INPUT_REF" and _counts_rows(node.inputs[0], int(value["inputIndex"]))
+    return value.get("kind") == "INPUT_REF" and _counts_rows(
+        node.inputs[0], int(value["inputIndex"])
+    )
 
 
 def _differ(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:
@@ -415,7 +478,9 @@ def _differ(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bo
     if holds or function_name(condition) != "=" or function_name(value) != "-":
         return False
     (number, other), (left, right) = condition["operands"], value["operands"]
-    return bool(number == left and _literal(right) is not None and _literal(other) == _literal(right))
+    return bool(
+        number == left and _literal(right) is not None and _literal(other) == _literal(right)
+    )
 
 
 def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:
@@ -435,7 +500,9 @@ def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any
 
 def _as_number(value: dict[str, Any]) -> dict[str, Any]:
     """Without the casts by which Flink compares numbers of two types: a zero is a zero in each."""
-    while function_name(value) == "CAST" and _NUMBERS.intersection(parts(value["operands"][0].get("type"))):
+    while function_name(value) == "CAST" and _NUMBERS.intersection(
+        parts(value["operands"][0].get("type"))
+    ):
         value = value["operands"][0]
     return value
 

@@ -27,11 +27,17 @@ class Setting:
 # position says are closed.
 SETTINGS: Mapping[str, Setting] = {
     "state.backend.type": Setting("hashmap|rocksdb", "where state is kept"),
-    "execution.checkpointing.incremental": Setting(_BOOLEAN, "how much of the state a checkpoint writes"),
+    "execution.checkpointing.incremental": Setting(
+        _BOOLEAN, "how much of the state a checkpoint writes"
+    ),
     "execution.checkpointing.timeout": Setting(_DURATION, "when a slow checkpoint is given up"),
-    "execution.checkpointing.min-pause": Setting(_DURATION, "how soon the next checkpoint may begin"),
+    "execution.checkpointing.min-pause": Setting(
+        _DURATION, "how soon the next checkpoint may begin"
+    ),
     **{
-        f"state.backend.rocksdb.{name}": Setting(values, "what memory RocksDB has and how it uses it")
+        f"state.backend.rocksdb.{name}": Setting(
+            values, "what memory RocksDB has and how it uses it"
+        )
         for name, values in {
             "memory.managed": _BOOLEAN,
             "memory.fixed-per-slot": _SIZE,
@@ -49,7 +55,9 @@ SETTINGS: Mapping[str, Setting] = {
         "into how many parts keys are cut, 128 or more; each key's rows are the same",
     ),
     **{
-        f"python.fn-execution.{name}": Setting(values, "how many rows Python takes at once, as was tried")
+        f"python.fn-execution.{name}": Setting(
+            values, "how many rows Python takes at once, as was tried"
+        )
         for name, values in {
             "bundle.size": _NUMBER,
             "bundle.time": _NUMBER,
@@ -57,9 +65,13 @@ SETTINGS: Mapping[str, Setting] = {
             "memory.managed": _BOOLEAN,
         }.items()
     },
-    "restart-strategy.type": Setting("exponential-delay|fixed-delay|failure-rate", "how a failed job is restarted"),
+    "restart-strategy.type": Setting(
+        "exponential-delay|fixed-delay|failure-rate", "how a failed job is restarted"
+    ),
     **{
-        f"restart-strategy.{name}": Setting(values, "how often and how soon a failed job is restarted")
+        f"restart-strategy.{name}": Setting(
+            values, "how often and how soon a failed job is restarted"
+        )
         for name, values in {
             "exponential-delay.initial-backoff": _DURATION,
             "exponential-delay.max-backoff": _DURATION,
@@ -75,7 +87,8 @@ SETTINGS: Mapping[str, Setting] = {
         }.items()
     },
     "table.optimizer.agg-phase-strategy": Setting(
-        "AUTO|ONE_PHASE|TWO_PHASE", "whether rows are aggregated before they are dealt out, too; sums are exact"
+        "AUTO|ONE_PHASE|TWO_PHASE",
+        "whether rows are aggregated before they are dealt out, too; sums are exact",
     ),
 }
 

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from jobs.avro_types import Field, SchemaError, fields, is_of_the_log
 from jobs.problem import did_you_mean
-from jobs.product import LOG_COLUMNS, Column, Kind, Output, Product, ProductError, Role, Topic, seconds
+from jobs.product import (
+    LOG_COLUMNS,
+    Column,
+    Kind,
+    Output,
+    Product,
+    ProductError,
+    Role,
+    Topic,
+    seconds,
+)
 from jobs.sql import Statement, literal, quoted, read_statements, split_statements
 
 ENVELOPE = (("log_value", "BYTES"), ("log_error", "STRING"))
@@ -29,12 +39,24 @@ INTERNAL = frozenset({"log_value", "log_error", "log_clock"})
 KEPT = "log_kept"
 """The column that says, until the filter behind it, whether `where` holds of a row."""
 REJECT_COLUMNS = (
-    Column(name="log_topic", type="STRING", required=True, description="Where the record stands in the log"),
+    Column(
+        name="log_topic",
+        type="STRING",
+        required=True,
+        description="Where the record stands in the log",
+    ),
     Column(name="log_partition", type="INT", required=True),
     Column(name="log_offset", type="BIGINT", required=True),
     Column(name="appended", type="TIMESTAMP_LTZ(6)", description="The record's timestamp"),
-    Column(name="reason", type="STRING", required=True, description="Why no other table holds the record"),
-    Column(name="payload", type="BYTES", classification="restricted", description="The record's bytes"),
+    Column(
+        name="reason",
+        type="STRING",
+        required=True,
+        description="Why no other table holds the record",
+    ),
+    Column(
+        name="payload", type="BYTES", classification="restricted", description="The record's bytes"
+    ),
 )
 _UNITS = ((86_400_000, "DAY"), (3_600_000, "HOUR"), (60_000, "MINUTE"), (1_000, "SECOND"))
 
@@ -96,14 +118,20 @@ def _check_names(product: Product, name: str, names: list[str]) -> None:
     topic, yaml = product.settings.topics[name], product.folder / "product.yaml"
     for computed in topic.columns:
         if alike := [n for n in names if n.lower() == computed.lower()]:
-            raise ProductError(yaml, f"topics.{name}.columns: a name that the schema does not have", alike[0])
+            raise ProductError(
+                yaml, f"topics.{name}.columns: a name that the schema does not have", alike[0]
+            )
         if is_of_the_log(computed):
-            raise ProductError(yaml, f"topics.{name}.columns: a name that no topic has by itself", computed)
+            raise ProductError(
+                yaml, f"topics.{name}.columns: a name that no topic has by itself", computed
+            )
     for field in ("identity", "keyed_by", "key"):
         for column in getattr(topic, field):
             _check_name(yaml, f"topics.{name}.{field}", column, names)
     if topic.time is not None:
-        _check_name(yaml, f"topics.{name}.time", topic.time, [*names, *topic.columns, "log_appended"])
+        _check_name(
+            yaml, f"topics.{name}.time", topic.time, [*names, *topic.columns, "log_appended"]
+        )
 
 
 def _check_name(yaml: Path, where: str, column: str, names: list[str]) -> None:
@@ -114,7 +142,11 @@ def _check_name(yaml: Path, where: str, column: str, names: list[str]) -> None:
 
 def column_names(product: Product, name: str) -> tuple[str, ...]:
     """What SQL can select from a topic: the schema's columns, the computed ones, those of the log."""
-    return (*(f.name for f in schema_fields(product, name)), *product.settings.topics[name].columns, *LOG_COLUMNS)
+    return (
+        *(f.name for f in schema_fields(product, name)),
+        *product.settings.topics[name].columns,
+        *LOG_COLUMNS,
+    )
 
 
 def _log_columns(product: Product) -> tuple[str, ...]:
@@ -126,7 +158,9 @@ def _log_columns(product: Product) -> tuple[str, ...]:
 def _names(product: Product) -> frozenset[str]:
     """All identifiers in the product's SQL and in the expressions of product.yaml."""
     settings = product.settings
-    files = [f for f in (product.views_sql, *map(product.select_sql, settings.outputs)) if f.is_file()]
+    files = [
+        f for f in (product.views_sql, *map(product.select_sql, settings.outputs)) if f.is_file()
+    ]
     expressions = [
         *(e for t in settings.topics.values() for e in t.columns.values()),
         *(o.where for o in settings.outputs.values() if o.where),
@@ -169,7 +203,9 @@ def source_table(product: Product, name: str, options: Mapping[str, str]) -> str
 
 def _watermark(topic: Topic) -> str:
     time = quoted(topic.time or "log_appended")
-    if topic.role is Role.reference or topic.held_by_source:  # of what it holds, the source tells its clock itself
+    if (
+        topic.role is Role.reference or topic.held_by_source
+    ):  # of what it holds, the source tells its clock itself
         return f"WATERMARK FOR {time} AS {time}"
     return f"WATERMARK FOR {time} AS `log_appended` - {interval(topic.allowed_lateness or '0s')}"
 
@@ -177,7 +213,9 @@ def _watermark(topic: Topic) -> str:
 def topic_view(product: Product, name: str) -> str:
     """A topic as SQL sees it: what could be decoded and is neither late nor ahead, and each event once."""
     topic, kafka = product.settings.topics[name], literal(product.settings.kafka_name(name))
-    log = [f"{kafka} AS `log_topic`" if c == "log_topic" else quoted(c) for c in _log_columns(product)]
+    log = [
+        f"{kafka} AS `log_topic`" if c == "log_topic" else quoted(c) for c in _log_columns(product)
+    ]
     own = (*(f.name for f in schema_fields(product, name)), *topic.columns)
     columns = ", ".join((*map(quoted, own), *log))
     good = " AND ".join(["`log_error` IS NULL", "`log_value` IS NOT NULL", *_on_time(topic)])
@@ -213,7 +251,8 @@ def _each_once(topic: Topic, columns: str, query: str) -> str:
 def rejects_query(product: Product) -> str:
     """The records that no other table can hold, with the reason."""
     return "\nUNION ALL\n".join(
-        _rejects_of(name, product.settings.kafka_name(name), topic) for name, topic in product.settings.topics.items()
+        _rejects_of(name, product.settings.kafka_name(name), topic)
+        for name, topic in product.settings.topics.items()
     )
 
 
@@ -242,7 +281,10 @@ def _reasons(topic: Topic) -> Iterator[tuple[str, str]]:
         lateness, ahead = topic.allowed_lateness or "0s", topic.max_ahead
         value = f"CAST({time} AS STRING)"
         late = f"{time} < `log_appended` - {interval(lateness)}"
-        yield late, f"'late: {said} ' || {value} || ' is more than {lateness} before it was appended'"
+        yield (
+            late,
+            f"'late: {said} ' || {value} || ' is more than {lateness} before it was appended'",
+        )
         yield (
             f"{time} < `log_clock` - {interval(lateness)}",
             f"'out of order: {said} ' || {value} || ' is more than {lateness} before an earlier record was appended'",
@@ -283,7 +325,21 @@ def filtered(select: str, columns: Sequence[str]) -> str:
 
 _NOT_ALIKE = frozenset({"OVER", "SELECT", "SIMILAR", "EXISTS", "VALUES"})
 _ALIKE = frozenset(
-    {"AND", "OR", "NOT", "IN", "IS", "BETWEEN", "LIKE", "CASE", "WHEN", "THEN", "ELSE", "COALESCE", "NULLIF"}
+    {
+        "AND",
+        "OR",
+        "NOT",
+        "IN",
+        "IS",
+        "BETWEEN",
+        "LIKE",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "COALESCE",
+        "NULLIF",
+    }
 )
 """Words before a parenthesis that mean the same in Flink's SQL and in DuckDB's."""
 
@@ -311,7 +367,11 @@ def _expression(product: Product, where: str, text: str) -> str:
     """An expression of product.yaml, which cannot end what it stands in."""
     file, text = product.folder / "product.yaml", text.strip()
     statements = split_statements(file, text)
-    if len(statements) != 1 or not _stands_alone(statements[0]) or text != "".join(_with_spaces(statements[0])):
+    if (
+        len(statements) != 1
+        or not _stands_alone(statements[0])
+        or text != "".join(_with_spaces(statements[0]))
+    ):
         raise ProductError(file, f"{where}: one expression of SQL, without comments", text)
     return text
 
@@ -321,8 +381,17 @@ def _stands_alone(expression: Statement) -> bool:
     depth = 0
     for before, token in zip((None, *expression.tokens), expression.tokens, strict=False):
         depth += {"(": 1, ")": -1}.get(token.text, 0)
-        opens = before is not None and before.text + token.text == "/*" and before.start + 1 == token.start
-        if depth < 0 or (depth == 0 and token.text == ",") or opens or token.text in ("'", "`", "/*+", "*/"):
+        opens = (
+            before is not None
+            and before.text + token.text == "/*"
+            and before.start + 1 == token.start
+        )
+        if (
+            depth < 0
+            or (depth == 0 and token.text == ",")
+            or opens
+            or token.text in ("'", "`", "/*+", "*/")
+        ):
             return False
     return depth == 0
 

@@ -18,10 +18,18 @@ def schema() -> dict[str, Any]:
     """What the model takes, its short forms too."""
     found = ProductSettings.model_json_schema()
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
-    outputs, of = found["properties"]["outputs"], found["$defs"]["OutputSettings"]["properties"]["of"]
+    outputs, of = (
+        found["properties"]["outputs"],
+        found["$defs"]["OutputSettings"]["properties"]["of"],
+    )
     outputs["anyOf"] = [
         {"type": "array", "items": {"type": "string"}},
-        {"type": "object", "additionalProperties": {"anyOf": [outputs.pop("additionalProperties"), {"type": "null"}]}},
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [outputs.pop("additionalProperties"), {"type": "null"}]
+            },
+        },
     ]
     del outputs["type"]
     of["anyOf"] = [{"type": "string"}, {"type": of.pop("type"), "items": of.pop("items")}]
@@ -32,7 +40,9 @@ def schema() -> dict[str, Any]:
 def _untitled(schema: Any) -> Any:
     """Without the titles that only repeat the names of fields."""
     if isinstance(schema, dict):
-        return {k: _untitled(v) for k, v in schema.items() if k != "title" or not isinstance(v, str)}
+        return {
+            k: _untitled(v) for k, v in schema.items() if k != "title" or not isinstance(v, str)
+        }
     return [_untitled(s) for s in schema] if isinstance(schema, list) else schema
 
 

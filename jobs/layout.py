@@ -120,7 +120,9 @@ def _partition(where: str, text: str, columns: Mapping[str, str]) -> Partition:
 def _check_type(where: str, transform: str, column: str, flink_type: str) -> None:
     found = parse(flink_type)
     name = found.name if isinstance(found, Atomic) else str(found).partition("<")[0]
-    wrong = LayoutError(where, _EXPECTED[transform].format(column=quoted(column)), f"{column} {flink_type}")
+    wrong = LayoutError(
+        where, _EXPECTED[transform].format(column=quoted(column)), f"{column} {flink_type}"
+    )
     if not isinstance(found, Atomic) or name not in _TAKES[transform]:
         raise wrong
 
@@ -138,7 +140,7 @@ _TAKES = {
 # A partition per point in time, or per floating-point number, would be a file per row.
 _EXPECTED = {
     "identity": "a column of whole or decimal numbers, text, bytes, BOOLEAN, DATE or TIME; "
-                "of a TIMESTAMP day({column}) or hour({column})",
+    "of a TIMESTAMP day({column}) or hour({column})",
     "bucket": "a column of whole or decimal numbers, text, bytes, DATE, TIME or TIMESTAMP",
     "truncate": "a column of whole or decimal numbers, text or bytes",
     "hour": "a TIMESTAMP or TIMESTAMP_LTZ",
@@ -146,16 +148,26 @@ _EXPECTED = {
 }
 
 
-def _check_beside(where: str, field: Partition, before: Sequence[Partition], columns: Mapping[str, str]) -> None:
+def _check_beside(
+    where: str, field: Partition, before: Sequence[Partition], columns: Mapping[str, str]
+) -> None:
     """What Iceberg refuses of a field beside others, or reads as something else."""
     if field in before:
         raise LayoutError(where, "each entry once", f"{field} again")
     of_time = [f for f in before if f.column == field.column and f.transform in _TIMES]
     if field.transform in _TIMES and of_time:
-        raise LayoutError(where, f"one of year, month, day and hour for {field.column}", f"{of_time[0]} and {field}")
+        raise LayoutError(
+            where,
+            f"one of year, month, day and hour for {field.column}",
+            f"{of_time[0]} and {field}",
+        )
     folded = {c.lower(): c for c in columns}
     if field.transform != "identity" and (other := folded.get(field.name.lower())):
-        raise LayoutError(where, f"no column called {field.name}, as the partition of {field} is", f"column {other}")
+        raise LayoutError(
+            where,
+            f"no column called {field.name}, as the partition of {field} is",
+            f"column {other}",
+        )
 
 
 def _sort(where: str, text: str, columns: Mapping[str, str]) -> Sort:

@@ -45,7 +45,9 @@ def in_log_order(product: Product, node: Node) -> bool:
     if topic is None or not topic.keyed_by or not by.issuperset(topic.keyed_by):
         return False
     # A key of its own for each event would be kept for ever.
-    of_one_event = by.intersection((*LOG_COLUMNS, topic.time)) or (topic.identity and by.issuperset(topic.identity))
+    of_one_event = by.intersection((*LOG_COLUMNS, topic.time)) or (
+        topic.identity and by.issuperset(topic.identity)
+    )
     return not of_one_event
 
 
@@ -82,7 +84,8 @@ def _names_window(found: Origin) -> bool:
     """Whether no two windows have the same value of a column; windows that cumulate begin together."""
     of = found.node.window.get("type") if found.node else ""
     return not found.as_date and (
-        found.kind in ("window_end", "window_time") or (found.kind == "window_start" and of != "CumulativeWindow")
+        found.kind in ("window_end", "window_time")
+        or (found.kind == "window_start" and of != "CumulativeWindow")
     )
 
 
@@ -120,7 +123,11 @@ def _tells_topics_apart(node: Node, index: int) -> bool:
 
 def _branches(node: Node) -> list[Node]:
     """What a UNION is of; Flink makes one of three branches of two of two."""
-    return [branch for before in node.inputs for branch in _branches(before)] if node.type == "union" else [node]
+    return (
+        [branch for before in node.inputs for branch in _branches(before)]
+        if node.type == "union"
+        else [node]
+    )
 
 
 def _constant(node: Node, index: int) -> str | None:
@@ -144,7 +151,12 @@ def with_log_order(product: Product, compiled: str) -> str:
     `ORDER BY time, log_partition, log_offset` becomes `ORDER BY time`, and LAG counts rows: of two rows of one time
     Flink's own LAG gives the later one's predecessor for both.
     """
-    overs = {int(n.body["id"]): n for sink in parse_plan(compiled) for n in sink.walk() if n.type == "over-aggregate"}
+    overs = {
+        int(n.body["id"]): n
+        for sink in parse_plan(compiled)
+        for n in sink.walk()
+        if n.type == "over-aggregate"
+    }
     ordered = {id_ for id_, node in overs.items() if in_log_order(product, node)}
     if not ordered:
         return compiled
@@ -179,7 +191,9 @@ def groups_of(node: Node) -> list[dict[str, Any]]:
 def order_of(node: Node) -> list[int]:
     """The numbers of the columns by which an OVER, a pattern or a Top-N orders its rows."""
     if node.type == "over-aggregate":
-        of: dict[str, Any] = next(iter(groups_of(node)), {})  # Flink has all of one node ordered in one way
+        of: dict[str, Any] = next(
+            iter(groups_of(node)), {}
+        )  # Flink has all of one node ordered in one way
     else:
         of = node.body.get("matchSpec") or node.body
     order = of.get("orderBy") or node.body.get("sortSpec") or {}
@@ -193,7 +207,9 @@ def _partition(node: Node) -> list[int]:
 
 def _columns_of_topic(node: Node) -> frozenset[str | None]:
     """The topic's columns that an operator tells keys apart by; None among them where one is something else."""
-    return frozenset(name for index in _partition(node) for name in _unchanged(node.inputs[0], index))
+    return frozenset(
+        name for index in _partition(node) for name in _unchanged(node.inputs[0], index)
+    )
 
 
 def _unchanged(node: Node, index: int) -> Iterator[str | None]:
@@ -217,6 +233,12 @@ def _before(node: Node, index: int) -> tuple[Node | None, int]:
             if not keeps_values(inner.get("type"), value.get("type")):
                 return None, index
             value = inner
-        return (node.inputs[0], int(value["inputIndex"])) if value.get("kind") == "INPUT_REF" else (None, index)
-    keeps = node.type in KEEPS_COLUMNS or (node.type in FIRST_INPUT_FIRST and index < len(node.inputs[0].columns))
+        return (
+            (node.inputs[0], int(value["inputIndex"]))
+            if value.get("kind") == "INPUT_REF"
+            else (None, index)
+        )
+    keeps = node.type in KEEPS_COLUMNS or (
+        node.type in FIRST_INPUT_FIRST and index < len(node.inputs[0].columns)
+    )
     return (node.inputs[0], index) if keeps else (None, index)

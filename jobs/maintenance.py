@@ -26,17 +26,29 @@ kept: for 100 commits, which are 500 s for a job with a checkpoint every 5 s."""
 
 def main(arguments: list[str] | None = None) -> None:
     """Put the job together and wait for its end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bindings", type=Path, required=True, help="the attempt's: catalog, namespace, branch")
-    parser.add_argument("--table", action="append", required=True, help="an output; may be repeated")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--bindings", type=Path, required=True, help="the attempt's: catalog, namespace, branch"
+    )
+    parser.add_argument(
+        "--table", action="append", required=True, help="an output; may be repeated"
+    )
     parser.add_argument("--target-file-size", type=int, required=True, help="bytes")
     args = parser.parse_args(arguments)
-    bindings = json.loads(args.bindings.read_text())  # of a release older or newer than this file: only what is needed
+    bindings = json.loads(
+        args.bindings.read_text()
+    )  # of a release older or newer than this file: only what is needed
 
     env = environment()
     for table in args.table:
-        compact(env, table_loader(bindings["catalog"], bindings["namespace"], table), bindings["branch"],
-                args.target_file_size)
+        compact(
+            env,
+            table_loader(bindings["catalog"], bindings["namespace"], table),
+            bindings["branch"],
+            args.target_file_size,
+        )
     env.execute(f"{bindings['attempt']}-maintenance")
 
 
@@ -53,7 +65,9 @@ def table_loader(catalog: dict[str, Any], namespace: str, table: str) -> Any:
     jvm = get_gateway().jvm
     iceberg = jvm.org.apache.iceberg
     loader = jvm.kappa.lake.LakeTableFactory.catalog(catalog["name"], catalog["options"])
-    return iceberg.flink.TableLoader.fromCatalog(loader, iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}"))
+    return iceberg.flink.TableLoader.fromCatalog(
+        loader, iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}")
+    )
 
 
 def compact(env: StreamExecutionEnvironment, loader: Any, branch: str, target: int) -> None:
@@ -64,16 +78,22 @@ def compact(env: StreamExecutionEnvironment, loader: Any, branch: str, target: i
     """
     jvm = get_gateway().jvm
     api = jvm.org.apache.iceberg.flink.maintenance.api
-    change = jvm.org.apache.iceberg.flink.maintenance.operator.TableChange.builder().commitCount(1).build()
+    change = (
+        jvm.org.apache.iceberg.flink.maintenance.operator.TableChange.builder()
+        .commitCount(1)
+        .build()
+    )
     kind = jvm.org.apache.flink.api.common.typeinfo.TypeInformation.of(change.getClass())
-    task = (api.RewriteDataFiles.builder()
-            .scheduleOnCommitCount(1)
-            .branch(branch)
-            .targetFileSizeBytes(target)
-            .maxFileGroupSizeBytes(_GROUP * target)
-            .maxRewriteBytes(_RUN * target)
-            .partialProgressEnabled(True)
-            .partialProgressMaxCommits(_RUN // _GROUP))
+    task = (
+        api.RewriteDataFiles.builder()
+        .scheduleOnCommitCount(1)
+        .branch(branch)
+        .targetFileSizeBytes(target)
+        .maxFileGroupSizeBytes(_GROUP * target)
+        .maxRewriteBytes(_RUN * target)
+        .partialProgressEnabled(True)
+        .partialProgressMaxCommits(_RUN // _GROUP)
+    )
     changes = env._j_stream_execution_environment.fromData([change], kind)
     api.TableMaintenance.forChangeStream(changes, loader).parallelism(1).add(task).append()
 

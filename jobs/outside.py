@@ -50,7 +50,9 @@ _PREVENTED = {
     "sys": "watches other code",
 }
 """By the first word of an audit event."""
-_HARMLESS = frozenset({"sys._getframe", "sys.unraisablehook", "sys.excepthook", "sys._current_frames"})
+_HARMLESS = frozenset(
+    {"sys._getframe", "sys.unraisablehook", "sys.excepthook", "sys._current_frames"}
+)
 _PROCESS = frozenset({"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.kill",
                       "os.killpg", "os.startfile"})  # fmt: skip
 _OF_THE_RUN = (
@@ -134,13 +136,18 @@ class Watch:
         if self.secrets and (path + os.sep).startswith(self.secrets + os.sep):
             self._provide(path)
             return True
-        if path == os.path.join(os.path.dirname(self.udfs.rstrip(os.sep)), NAMED):  # the release's names of its keys
+        if path == os.path.join(
+            os.path.dirname(self.udfs.rstrip(os.sep)), NAMED
+        ):  # the release's names of its keys
             return True
         if path.startswith(self.udfs):
             return looks or path.endswith((".py", ".pyc", os.sep)) or os.path.isdir(path)
         if any((path + os.sep).startswith(r + os.sep) for r in _READABLE):
             return True
-        return looks and any(r.startswith(path.rstrip(os.sep) + os.sep) for r in (*_READABLE, self.udfs, self.secrets))
+        return looks and any(
+            r.startswith(path.rstrip(os.sep) + os.sep)
+            for r in (*_READABLE, self.udfs, self.secrets)
+        )
 
     def _provide(self, path: str) -> None:
         """A secret where the function looks for it: the machine's own, or one that stands in for it."""
@@ -162,7 +169,11 @@ class Watch:
 
 def _readable() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
-    return tuple(dict.fromkeys([*(paths[p] for p in ("stdlib", "platstdlib", "purelib", "platlib")), *zoneinfo.TZPATH]))
+    return tuple(
+        dict.fromkeys(
+            [*(paths[p] for p in ("stdlib", "platstdlib", "purelib", "platlib")), *zoneinfo.TZPATH]
+        )
+    )
 
 
 _READABLE = _readable()
@@ -176,12 +187,28 @@ def install(watch: Watch, ahead: timedelta) -> None:
     _install_clock(watch, ahead)
     _install_environment(watch)
     for name in _OF_THE_RUN:
-        _replace(os, name, lambda *_, what=f"asks the operating system (os.{name})", **__: watch.touch(what))
-    _replace(random, "_urandom", lambda *_, **__: watch.touch("asks the operating system (os.urandom)"))
-    _replace(platform, "uname", lambda *_, **__: watch.touch("asks the operating system (platform.uname)"))
-    _replace(locale, "setlocale", lambda _, to=None: to is None or watch.touch("changes the process (setlocale)"))
+        _replace(
+            os,
+            name,
+            lambda *_, what=f"asks the operating system (os.{name})", **__: watch.touch(what),
+        )
+    _replace(
+        random, "_urandom", lambda *_, **__: watch.touch("asks the operating system (os.urandom)")
+    )
+    _replace(
+        platform,
+        "uname",
+        lambda *_, **__: watch.touch("asks the operating system (platform.uname)"),
+    )
+    _replace(
+        locale,
+        "setlocale",
+        lambda _, to=None: to is None or watch.touch("changes the process (setlocale)"),
+    )
     for name in _ENDS:
-        _replace(os, name, lambda *_, what=f"ends the process (os.{name})", **__: watch.refuse(what))
+        _replace(
+            os, name, lambda *_, what=f"ends the process (os.{name})", **__: watch.refuse(what)
+        )
     for name in _OF_A_PATH:
         _replace(os, name, lambda path=".", *_, **__: watch.file(path, writes=False, looks=True))
     for name in _CLOCKS:
@@ -217,7 +244,12 @@ def _replace(module: Any, name: str, before: Callable[..., Any]) -> None:
 
     watched.__name__, watched.__doc__ = name, original.__doc__
     setattr(module, name, watched)
-    for able in (os.supports_fd, os.supports_dir_fd, os.supports_effective_ids, os.supports_follow_symlinks):
+    for able in (
+        os.supports_fd,
+        os.supports_dir_fd,
+        os.supports_effective_ids,
+        os.supports_follow_symlinks,
+    ):
         if original in able:
             able.add(watched)
 

@@ -12,7 +12,9 @@ from types import FunctionType
 from typing import Any
 
 PACKAGE = "udfs"
-ALLOWED = "module:function, a function that a module of udfs/ defines, such as udfs.privacy:pseudonym"
+ALLOWED = (
+    "module:function, a function that a module of udfs/ defines, such as udfs.privacy:pseudonym"
+)
 _NAME = re.compile(rf"{PACKAGE}(\.\w+)*:\w+")
 
 

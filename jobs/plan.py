@@ -56,7 +56,11 @@ _ROW_BY_ROW = frozenset(
     }
 )
 # At most one row for each row of the input: what tells the rows of the input apart tells those apart too.
-_KEEPS_APART = _ROW_BY_ROW - {"union", "table-source-scan"} | {"window-rank", "window-deduplicate", "temporal-join"}
+_KEEPS_APART = _ROW_BY_ROW - {"union", "table-source-scan"} | {
+    "window-rank",
+    "window-deduplicate",
+    "temporal-join",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +130,11 @@ class Node:
         """What it computes, by the names of the plan, without what only describes it."""
         if spec := self.body.get("matchSpec"):  # its pattern is no expression
             return {k: spec.get(k) for k in ("patternDefinitions", "measures")}
-        return {k: v for k, v in self.body.items() if k not in ("outputType", "description", "dynamicTableSink")}
+        return {
+            k: v
+            for k, v in self.body.items()
+            if k not in ("outputType", "description", "dynamicTableSink")
+        }
 
     def calls(self) -> Iterator[dict[str, Any]]:
         """Every call in its expressions, and those of its aggregates."""
@@ -147,7 +155,9 @@ def _calls(value: Any) -> Iterator[dict[str, Any]]:
 def has_fixed_length(pattern: Any) -> bool:
     """Whether every match of MATCH_RECOGNIZE's pattern is of as many rows: no `*`, `+`, `?` or `{n,m}` in it."""
     quantifiers = (call for call in _calls(pattern) if function_name(call) == "PATTERN_QUANTIFIER")
-    bounds = ([operand.get("value") for operand in call.get("operands", ())[1:3]] for call in quantifiers)
+    bounds = (
+        [operand.get("value") for operand in call.get("operands", ())[1:3]] for call in quantifiers
+    )
     return all(len(found) == 2 and found[0] == found[1] for found in bounds)
 
 
@@ -158,7 +168,9 @@ def parse_plan(compiled: str) -> tuple[Node, ...]:
     for edge in plan["edges"]:
         inputs.setdefault(edge["target"], []).append(edge["source"])
     nodes: dict[int, Node] = {}
-    for body in sorted(plan["nodes"], key=lambda n: int(n["id"])):  # inputs come before what reads them
+    for body in sorted(
+        plan["nodes"], key=lambda n: int(n["id"])
+    ):  # inputs come before what reads them
         match = _TYPE.match(body["type"])
         before = tuple(nodes[i] for i in inputs.get(body["id"], ()))
         nodes[body["id"]] = Node(match[1] if match else body["type"], body, before)
@@ -222,7 +234,9 @@ def origins(node: Node, index: int) -> tuple[Origin, ...]:
         if index < before:
             return origins(node.inputs[0], index)
         if node.type == "window-table-function":
-            return (Origin(("window_start", "window_end", "window_time")[index - before], node=node),)
+            return (
+                Origin(("window_start", "window_end", "window_time")[index - before], node=node),
+            )
         if len(node.inputs) > 1:
             return origins(node.inputs[1], index - before)
     return (_OTHER,)
@@ -232,8 +246,13 @@ def _of_expression(node: Node, expression: dict[str, Any]) -> tuple[Origin, ...]
     """Where the values of an expression over an operator's first input come from, per branch."""
     if expression.get("kind") == "INPUT_REF":
         return origins(node.inputs[0], int(expression["inputIndex"]))
-    if expression.get("kind") == "CALL" and expression.get("internalName") in ("$CAST$1", "$REINTERPRET$1"):
-        return tuple(_cast(found, expression) for found in _of_expression(node, expression["operands"][0]))
+    if expression.get("kind") == "CALL" and expression.get("internalName") in (
+        "$CAST$1",
+        "$REINTERPRET$1",
+    ):
+        return tuple(
+            _cast(found, expression) for found in _of_expression(node, expression["operands"][0])
+        )
     return (_OTHER,)
 
 
@@ -245,13 +264,19 @@ def _cast(found: Origin, expression: dict[str, Any]) -> Origin:
         return Origin(found.kind, node=found.node, as_date=True)
     if to.startswith(("TIMESTAMP", "DATE")) and found.kind.startswith("window"):
         return found
-    if found.kind in ("field", "group") and keeps_values(expression["operands"][0].get("type"), expression.get("type")):
+    if found.kind in ("field", "group") and keeps_values(
+        expression["operands"][0].get("type"), expression.get("type")
+    ):
         return found
     return _OTHER
 
 
 def _in_whole_seconds(found: Origin) -> bool:
-    sizes = [str(v) for v in found.node.window.values() if str(v).startswith("PT")] if found.node else []
+    sizes = (
+        [str(v) for v in found.node.window.values() if str(v).startswith("PT")]
+        if found.node
+        else []
+    )
     return all(iso_seconds(size).is_integer() for size in sizes)
 
 
@@ -278,7 +303,9 @@ def _digits(type_: Any) -> list[int]:
     """A type's length, or its precision and scale."""
     if isinstance(type_, dict):
         return [int(type_[key]) for key in ("length", "precision", "scale") if key in type_]
-    return [int(n) for n in re.findall(r"\d+", str(type_ or "").partition("(")[2].partition(")")[0])]
+    return [
+        int(n) for n in re.findall(r"\d+", str(type_ or "").partition("(")[2].partition(")")[0])
+    ]
 
 
 def _of_window(node: Node, index: int) -> Origin:
@@ -288,7 +315,9 @@ def _of_window(node: Node, index: int) -> Origin:
     named = node.body.get("namedWindowProperties") or ()
     behind = index - len(groups) - len(calls)
     kind = (named[behind].get("property") or {}).get("kind", "") if 0 <= behind < len(named) else ""
-    name = {"WindowStart": "window_start", "WindowEnd": "window_end", "Rowtime": "window_time"}.get(kind)
+    name = {"WindowStart": "window_start", "WindowEnd": "window_end", "Rowtime": "window_time"}.get(
+        kind
+    )
     return Origin(name, node=node) if name else _OTHER
 
 
@@ -313,7 +342,10 @@ class Inferred:
 
 
 def infer(
-    sink: Node, names: tuple[str, ...], events: frozenset[str], identities: Mapping[str, tuple[str, ...]] | None = None
+    sink: Node,
+    names: tuple[str, ...],
+    events: frozenset[str],
+    identities: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Inferred:
     """What the table that a sink fills is.
 
@@ -379,7 +411,11 @@ def _own_filters(node: Node) -> int:
 def function_name(call: dict[str, Any]) -> str:
     """The name by which Flink resolved a call: SUM of $SUM$1, that of product.yaml of its functions; '' of others."""
     name = str(call.get("internalName") or call.get("systemName", ""))
-    return name.strip("$").rpartition("$")[0] if name.startswith("$") else str(call.get("systemName", name))
+    return (
+        name.strip("$").rpartition("$")[0]
+        if name.startswith("$")
+        else str(call.get("systemName", name))
+    )
 
 
 def conjuncts(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -414,7 +450,10 @@ def _wait(node: Node) -> float:
         return before + window_seconds(node.window)
     if node.type == "interval-join":
         bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
-        return before + max(abs(int(bounds.get(b, 0))) for b in ("leftLowerBound", "leftUpperBound")) / 1000
+        return (
+            before
+            + max(abs(int(bounds.get(b, 0))) for b in ("leftLowerBound", "leftUpperBound")) / 1000
+        )
     return before
 
 
@@ -438,11 +477,17 @@ def _key(sink: Node, names: tuple[str, ...], found: list[Origin]) -> tuple[str, 
     if len(windows) != 1:
         return ()
     [node] = windows.values()
-    groups = {o.index: name for name, o in reversed(list(zip(names, found, strict=True))) if o.kind == "group"}
+    groups = {
+        o.index: name
+        for name, o in reversed(list(zip(names, found, strict=True)))
+        if o.kind == "group"
+    }
     ends = [(name, o.kind) for name, o in zip(names, found, strict=True) if _tells_windows_apart(o)]
     if node.type not in WINDOWS or set(range(len(node.body["grouping"]))) - set(groups) or not ends:
         return ()
-    if node.window.get("type") == "CumulativeWindow" and not any(kind == "window_end" for _, kind in ends):
+    if node.window.get("type") == "CumulativeWindow" and not any(
+        kind == "window_end" for _, kind in ends
+    ):
         return ()
     if not keeps_apart(sink, node):
         return ()
@@ -467,7 +512,12 @@ def _is_of_whole_days(window: dict[str, Any]) -> bool:
 def keeps_apart(last: Node, window: Node) -> bool:
     """Whether a row that a window hands on is at most one row of what `last` hands on."""
     inside = {id(n) for n in window.walk()}
-    versions = {id(n) for joined in last.walk() if joined.type == "temporal-join" for n in joined.inputs[1].walk()}
+    versions = {
+        id(n)
+        for joined in last.walk()
+        if joined.type == "temporal-join"
+        for n in joined.inputs[1].walk()
+    }
     behind = [n for n in last.walk() if id(n) not in inside | versions]
     return all(n.type in _KEEPS_APART or _looks_up(n, frozenset()) for n in behind)
 
@@ -481,7 +531,11 @@ def _window(names: tuple[str, ...], found: list[Origin]) -> Window | None:
             size = window_seconds(from_.node.window)
             if kind == "window_end" and not from_.as_date:
                 return Window(column=name, size="0s")
-            if kind == "window_start" and size and (not from_.as_date or _is_of_whole_days(from_.node.window)):
+            if (
+                kind == "window_start"
+                and size
+                and (not from_.as_date or _is_of_whole_days(from_.node.window))
+            ):
                 return Window(column=name, size=_duration(size))
     return None
 

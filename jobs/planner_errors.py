@@ -12,7 +12,9 @@ _POSITION = re.compile(r"(?:From|At|at) line (\d+), column (\d+)(?: to line (\d+
 _CAUSE = re.compile(r"^(?:Caused by: )?[\w.:$ ]*(?:Exception|Error): (.*\S)", re.MULTILINE)
 _COLUMN = re.compile(r"Column '([^']+)' not found in (?:any table|table '([^']+)')")
 _OBJECT = re.compile(r"Object '([^']+)' not found")
-_FUNCTION = re.compile(r"(?:No match found for function signature |Invalid function call:\n?)(\w+)\(")
+_FUNCTION = re.compile(
+    r"(?:No match found for function signature |Invalid function call:\n?)(\w+)\("
+)
 _ENCOUNTERED = re.compile(r'Encountered "(\w+)"')
 _INTERVAL = re.compile(r"exceeds precision of (\w+)")
 _GROUPED = re.compile(r"Expression '([^']+)' is not being grouped")
@@ -45,7 +47,9 @@ class Known:
 
     def columns_for(self, statement: Statement) -> tuple[str, ...]:
         """Columns of the tables that a statement mentions; of all where it mentions none."""
-        mentioned = [c for name, columns in self.tables.items() if statement.mentions(name) for c in columns]
+        mentioned = [
+            c for name, columns in self.tables.items() if statement.mentions(name) for c in columns
+        ]
         return tuple(dict.fromkeys(mentioned)) or self.columns
 
 
@@ -66,7 +70,8 @@ def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
             return f"its arguments are {known.functions[name]}"
         own = ", ".join(known.functions) or "none"
         return did_you_mean(name, tuple(known.functions)) or (
-            f"a function of Flink, or one that the product has: {own}; T_at() is there for a topic with a key")
+            f"a function of Flink, or one that the product has: {own}; T_at() is there for a topic with a key"
+        )
     if match := _GROUPED.search(reason):
         return f"add {match[1]} to GROUP BY, or aggregate it"
     if match := _ENCOUNTERED.search(error):

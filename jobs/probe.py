@@ -65,7 +65,9 @@ class Probe:
 
     def __init__(self, product: Product, path: Sequence[str] | None = None) -> None:
         self._yaml = str(product.folder / "product.yaml")
-        self._functions = {name: f for name, f in product.settings.functions.items() if is_own(f.python)}
+        self._functions = {
+            name: f for name, f in product.settings.functions.items() if is_own(f.python)
+        }
         self._zone = product.settings.time_zone
         self._path = [str(Path(p).resolve()) for p in (sys.path if path is None else path)]
         self._folder = ""
@@ -78,7 +80,8 @@ class Probe:
             return
         self._folder = tempfile.mkdtemp(prefix="kappa-probe-")
         self._processes = [
-            _Process(self._told(number), self._path, Path(self._folder) / str(number), number) for number in range(2)
+            _Process(self._told(number), self._path, Path(self._folder) / str(number), number)
+            for number in range(2)
         ]
 
     def close(self) -> None:
@@ -125,7 +128,11 @@ class Probe:
             return []
         problems: list[Problem] = []
         asked = [
-            {"name": name, "operands": operands, "mentioned": self._imported[0][name].get("mentioned", [])}
+            {
+                "name": name,
+                "operands": operands,
+                "mentioned": self._imported[0][name].get("mentioned", []),
+            }
             for name, operands in called(nodes, self._functions)
         ]
         for call in asked:
@@ -180,7 +187,9 @@ def operand(expression: dict[str, Any]) -> dict[str, Any]:
 
 def compared(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, str]]:
     """(kind, words) of what is wrong: what either process found, else the first call with two answers."""
-    found = list(dict.fromkeys((kind, text) for answer in (one, other) for kind, text in answer["found"]))
+    found = list(
+        dict.fromkeys((kind, text) for answer in (one, other) for kind, text in answer["found"])
+    )
     if found:
         kinds = dict.fromkeys(kind for kind, _ in found)
         return [next(f for f in found if f[0] == kind) for kind in kinds]

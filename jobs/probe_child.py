@@ -72,7 +72,9 @@ class Trial:
     def rows(self) -> list[Values]:
         """Its arguments, made again, as a function may change them."""
         found = rows(self.operands, self.name, self.mentioned)
-        return [tuple(self._local(v, o) for v, o in zip(r, self.operands, strict=True)) for r in found]
+        return [
+            tuple(self._local(v, o) for v, o in zip(r, self.operands, strict=True)) for r in found
+        ]
 
     def _local(self, value: Any, operand: Operand) -> Any:
         """As PyFlink hands a TIMESTAMP_LTZ to plain Python: on the clocks of the product's zone."""
@@ -99,7 +101,9 @@ def short(text: str, length: int = _SHOWN) -> str:
 # --- one function ------------------------------------------------------------------------------------------------
 
 
-def tried(trial: Trial, watch: outside.Watch) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def tried(
+    trial: Trial, watch: outside.Watch
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(what is wrong with it: kind and words; each call and its answer)."""
     found: list[tuple[str, str]] = []
     try:
@@ -126,8 +130,16 @@ def _plain(trial: Trial, watch: outside.Watch) -> list[Answer]:
                 run.values, before = table[index], shown(table[index])
                 answer = _called(trial, table[index])
                 if shown(table[index]) != before:
-                    raise FoundError("changes", f"{trial.shown(trial.rows()[index])} changes its arguments")
-                _same(trial, table[index], first.setdefault(index, answer), answer, "when it is called again")
+                    raise FoundError(
+                        "changes", f"{trial.shown(trial.rows()[index])} changes its arguments"
+                    )
+                _same(
+                    trial,
+                    table[index],
+                    first.setdefault(index, answer),
+                    answer,
+                    "when it is called again",
+                )
         kept.append(kept_by_modules())
     _refuse_changes(kept)
     return [first[i] for i in range(len(there))]
@@ -161,8 +173,14 @@ def _vectorised(trial: Trial, watch: outside.Watch) -> list[Answer]:
         with _Run(trial, watch, number + 1) as run:
             for batch in split if there else []:
                 run.values = table[batch[0]] if len(batch) == 1 else None
-                for index, answer in zip(batch, _batch(trial, [table[i] for i in batch]), strict=True):
-                    when = _size(batch) if len(batch) < len(there) else "the same rows in another order"
+                for index, answer in zip(
+                    batch, _batch(trial, [table[i] for i in batch]), strict=True
+                ):
+                    when = (
+                        _size(batch)
+                        if len(batch) < len(there)
+                        else "the same rows in another order"
+                    )
                     if batch == there:
                         _same(trial, table[index], first[index], answer, "when it is called again")
                     else:
@@ -183,7 +201,9 @@ def _there(trial: Trial) -> list[int]:
 
 def _batch(trial: Trial, table: list[Values]) -> list[Answer]:
     """The answers for some rows at once; what the call raises is that of each."""
-    arguments = [_argument(trial, o, [values[at] for values in table]) for at, o in enumerate(trial.operands)]
+    arguments = [
+        _argument(trial, o, [values[at] for values in table]) for at, o in enumerate(trial.operands)
+    ]
     before = [shown_column(a) for a in arguments]
     try:
         found = from_pandas(_invoke(trial.call, arguments), trial.declared, len(table), trial.zone)
@@ -243,7 +263,9 @@ def _raised(error: BaseException) -> Answer:
     return Answer("raises", f"{name} raised", f"{name}: {' '.join(str(error).split())}")
 
 
-def _same(trial: Trial, values: Values, one: Answer, other: Answer, when: str, batch: str = "") -> None:
+def _same(
+    trial: Trial, values: Values, one: Answer, other: Answer, when: str, batch: str = ""
+) -> None:
     if one != other:
         there = f"in {batch}" if batch else "first"
         words = f"{trial.shown(values)} gives {_words(one)} {there}, and {_words(other)} {when}"
@@ -280,8 +302,14 @@ class _Run:
         self._before: dict[str, Any] = {}
 
     def __enter__(self) -> _Run:
-        if self._number and "numpy" in sys.modules and {"now", "today"} & {*map(str, self._trial.mentioned)}:
-            select.select([], [], [], 1.01)  # numpy's 'now' is of whole seconds, and of a clock that cannot be set
+        if (
+            self._number
+            and "numpy" in sys.modules
+            and {"now", "today"} & {*map(str, self._trial.mentioned)}
+        ):
+            select.select(
+                [], [], [], 1.01
+            )  # numpy's 'now' is of whole seconds, and of a clock that cannot be set
         seed = self._number * 2 + self._trial.backwards
         random.seed(seed)
         if numpy := sys.modules.get("numpy"):
@@ -294,7 +322,11 @@ class _Run:
         """What was asked of the world comes first: it is why answers differ."""
         _limits.end()
         seen = self._watch.take()
-        if any(self._before[name] != state for name, state in _shared_random().items() if name in self._before):
+        if any(
+            self._before[name] != state
+            for name, state in _shared_random().items()
+            if name in self._before
+        ):
             seen.append("draws from the random numbers that all code shares")
         if seen:
             raise FoundError("outside", "; ".join(seen[:3])) from error
@@ -332,7 +364,9 @@ class _Limits:
     def over(self, number: int, frame: Any) -> None:
         """A signal's handler."""
         cpu = number == signal.SIGPROF
-        raise LimitError(f"stopped after {self.cpu:g} s of CPU" if cpu else f"stopped after {self.wall:g} s")
+        raise LimitError(
+            f"stopped after {self.cpu:g} s of CPU" if cpu else f"stopped after {self.wall:g} s"
+        )
 
 
 _limits = _Limits()
@@ -354,7 +388,9 @@ def _refuse_changes(kept: list[dict[str, str]]) -> None:
 def kept_by_modules() -> dict[str, str]:
     """A summary of each variable of the product's modules."""
     package = own_functions.PACKAGE
-    modules = [(n, m) for n, m in sys.modules.items() if n == package or n.startswith(f"{package}.")]
+    modules = [
+        (n, m) for n, m in sys.modules.items() if n == package or n.startswith(f"{package}.")
+    ]
     return {f"{module}.{name}": _summary(value) for module, found in modules
             for name, value in vars(found).items() if not name.startswith("__")}  # fmt: skip
 
@@ -370,10 +406,15 @@ def _summary(value: Any, depth: int = 3) -> str:
     if isinstance(value, list | tuple | set | frozenset | deque):
         inner = sorted(_summary(v, depth - 1) for v in value) if len(value) <= _LISTED else []
         return f"{len(value)} [{', '.join(inner)}]"
-    if isinstance(value, FunctionType) and value.__module__.partition(".")[0] == own_functions.PACKAGE:
+    if (
+        isinstance(value, FunctionType)
+        and value.__module__.partition(".")[0] == own_functions.PACKAGE
+    ):
         cells = [c.cell_contents for c in value.__closure__ or () if c != CellType()]
         return _summary([value.__defaults__, value.__kwdefaults__, vars(value), cells], depth)
-    if (value if isinstance(value, type) else type(value)).__module__.partition(".")[0] == own_functions.PACKAGE:
+    if (value if isinstance(value, type) else type(value)).__module__.partition(".")[
+        0
+    ] == own_functions.PACKAGE:
         return _summary(dict(getattr(value, "__dict__", {})), depth)
     return ""
 
@@ -386,8 +427,14 @@ def mentioned(call: Callable[..., Any]) -> list[str | int | float]:
     own = own_functions.inner(call)
     assert own is not None
     module = [value for name, value in own.__globals__.items() if not name.startswith("__")]
-    theirs = [f.__code__ for f in module if isinstance(f, FunctionType) and f.__module__ == own.__module__]
-    held = [v for v in module if isinstance(v, str | int | float | dict | set | frozenset | list | tuple)]
+    theirs = [
+        f.__code__ for f in module if isinstance(f, FunctionType) and f.__module__ == own.__module__
+    ]
+    held = [
+        v
+        for v in module
+        if isinstance(v, str | int | float | dict | set | frozenset | list | tuple)
+    ]
     near = _constants([own.__code__, *(own.__defaults__ or ())])
     far = _constants([*theirs, *held])
     found = dict.fromkeys([*sorted(near, key=repr), *sorted(far, key=repr)])
@@ -396,11 +443,15 @@ def mentioned(call: Callable[..., Any]) -> list[str | int | float]:
 
 def _constants(values: Iterable[Any], depth: int = 3) -> Iterator[str | int | float]:
     for value in values:
-        if (isinstance(value, str) and 0 < len(value) <= 100) or (type(value) in (int, float) and value == value):
+        if (isinstance(value, str) and 0 < len(value) <= 100) or (
+            type(value) in (int, float) and value == value
+        ):
             yield value
         elif isinstance(value, CodeType):
             yield from _constants(value.co_consts, depth)
-        elif isinstance(value, dict | set | frozenset | list | tuple) and depth and len(value) < 1000:
+        elif (
+            isinstance(value, dict | set | frozenset | list | tuple) and depth and len(value) < 1000
+        ):
             yield from _constants(list(value), depth - 1)
 
 
@@ -413,13 +464,19 @@ def main(argument: str) -> None:
     answers, requests = os.fdopen(told["answers"], "w"), os.fdopen(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # for a function that reads its standard input
     if any(f["vectorised"] for f in told["functions"].values()):
-        for library in ("numpy.random", "pandas", "pyarrow"):  # before the clock is set: they are not the product's
+        for library in (
+            "numpy.random",
+            "pandas",
+            "pyarrow",
+        ):  # before the clock is set: they are not the product's
             importlib.import_module(library)
     _limits.cpu, _limits.wall = told["cpu_seconds"], told["wall_seconds"]
     signal.signal(signal.SIGPROF, _limits.over)
     signal.signal(signal.SIGALRM, _limits.over)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_IN_ALL, _CPU_IN_ALL))  # should the check be killed while this loops
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (_CPU_IN_ALL, _CPU_IN_ALL)
+    )  # should the check be killed while this loops
     watch = _watch(told)
     imported = {name: _imported(f, watch) for name, f in told["functions"].items()}
     _write(answers, {name: found for name, (_, found) in imported.items()})
@@ -428,16 +485,22 @@ def main(argument: str) -> None:
         call, _ = imported[asked["name"]]
         assert call is not None
         _write(answers, _asked(told, asked, call, watch))
-    shutil.rmtree(told["folder"], ignore_errors=True)  # the check, which ends this one and does so, was killed
+    shutil.rmtree(
+        told["folder"], ignore_errors=True
+    )  # the check, which ends this one and does so, was killed
 
 
 def _watch(told: dict[str, Any]) -> outside.Watch:
-    watch = outside.Watch(str(own_functions.root()) + os.sep, _invoke.__code__, told["secrets"], told["real_secrets"])
+    watch = outside.Watch(
+        str(own_functions.root()) + os.sep, _invoke.__code__, told["secrets"], told["real_secrets"]
+    )
     outside.install(watch, timedelta(days=told["days_ahead"]))
     return watch
 
 
-def _imported(function: dict[str, Any], watch: outside.Watch) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
+def _imported(
+    function: dict[str, Any], watch: outside.Watch
+) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
     _limits.begin()
     try:
         call = own_functions.imported(function["python"])
@@ -445,20 +508,33 @@ def _imported(function: dict[str, Any], watch: outside.Watch) -> tuple[Callable[
         return None, {"kind": "own", "problem": str(e)}
     except BaseException as e:  # noqa: BLE001 - sys.exit, too
         seen = watch.take()
-        return None, {"kind": "import", "problem": "; ".join(seen[:3]) or f"its import raises {_raised(e).detail}"}
+        return None, {
+            "kind": "import",
+            "problem": "; ".join(seen[:3]) or f"its import raises {_raised(e).detail}",
+        }
     finally:
         _limits.end()
     if seen := watch.take():
-        return None, {"kind": "outside", "problem": "; ".join(f"{s} when it is imported" for s in seen[:3])}
+        return None, {
+            "kind": "outside",
+            "problem": "; ".join(f"{s} when it is imported" for s in seen[:3]),
+        }
     return call, {"kind": "", "problem": "", "mentioned": mentioned(call)}
 
 
-def _asked(told: dict[str, Any], asked: dict[str, Any], call: Callable[..., Any], watch: outside.Watch) -> Any:
+def _asked(
+    told: dict[str, Any], asked: dict[str, Any], call: Callable[..., Any], watch: outside.Watch
+) -> Any:
     function = told["functions"][asked["name"]]
     try:
-        operands = tuple(Literal(o["value"]) if "value" in o else parse(o["type"]) for o in asked["operands"])
+        operands = tuple(
+            Literal(o["value"]) if "value" in o else parse(o["type"]) for o in asked["operands"]
+        )
     except ColumnTypeError as e:
-        return {"found": [("operand", f"no values can be made of an argument's type: {e.found}")], "answers": []}
+        return {
+            "found": [("operand", f"no values can be made of an argument's type: {e.found}")],
+            "answers": [],
+        }
     try:
         inspect.signature(call).bind(*operands)
     except TypeError as e:

@@ -24,4 +24,6 @@ RELEASE_ENVIRONMENT = {
 def start_anew_with_environment(arguments: Sequence[str]) -> None:
     """Become `python ARGUMENTS` with that environment, unless it is there: an interpreter reads it when it starts."""
     if any(os.environ.get(name) != value for name, value in PYTHON_ENVIRONMENT.items()):
-        os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **PYTHON_ENVIRONMENT})
+        os.execve(
+            sys.executable, [sys.executable, *arguments], {**os.environ, **PYTHON_ENVIRONMENT}
+        )

@@ -111,7 +111,9 @@ class Topic(_Model):
     @classmethod
     def _in_kafka(cls, value: str | None) -> str | None:
         if value is not None and not names.is_topic(value):
-            raise ValueError(f"a name that Kafka takes (letters, digits, '.', '_' and '-', at most 249), not {value!r}")
+            raise ValueError(
+                f"a name that Kafka takes (letters, digits, '.', '_' and '-', at most 249), not {value!r}"
+            )
         return value
 
     @field_validator("allowed_lateness", "max_ahead")
@@ -350,9 +352,13 @@ class ProductSettings(_Model):
         """`NAME:` alone says nothing of an output, and so does a list of names."""
         if isinstance(value, list):
             if not all(isinstance(name, str) for name in value) or len(set(value)) < len(value):
-                raise ValueError("a list of names, each once; with settings, a mapping: NAME: {kind: …}")
+                raise ValueError(
+                    "a list of names, each once; with settings, a mapping: NAME: {kind: …}"
+                )
             return {name: {} for name in value}
-        return {name: said or {} for name, said in value.items()} if isinstance(value, dict) else value
+        return (
+            {name: said or {} for name, said in value.items()} if isinstance(value, dict) else value
+        )
 
     @field_validator("verify", mode="before")
     @classmethod
@@ -383,8 +389,13 @@ class ProductSettings(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> ProductSettings:
-        for problem in itertools.chain(_name_problems(self), _topic_problems(self), _lookup_problems(self),
-                                       _function_problems(self), _output_problems(self)):
+        for problem in itertools.chain(
+            _name_problems(self),
+            _topic_problems(self),
+            _lookup_problems(self),
+            _function_problems(self),
+            _output_problems(self),
+        ):
             raise ValueError(problem)
         return self
 
@@ -394,9 +405,14 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
         yield "topics is empty, and a product reads at least one"
     for name in settings.topics:
         if not names.is_identifier(name) or "__" in name:
-            good = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name)).strip("_0123456789")[:40] or "orders"
-            yield (f"topic {_shown(name)} is no identifier of SQL (letters, digits, _, and no __): "
-                   f"call it {good}, with topic: {_shown(name)}")
+            good = (
+                re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name)).strip("_0123456789")[:40]
+                or "orders"
+            )
+            yield (
+                f"topic {_shown(name)} is no identifier of SQL (letters, digits, _, and no __): "
+                f"call it {good}, with topic: {_shown(name)}"
+            )
         if name.lower() == REJECTS:
             yield f"topic {name} has the name of the table that every product has: give it another, with topic: {name}"
     for name in settings.outputs:
@@ -419,7 +435,11 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
 def _shown(name: str) -> str:
     """A name that may be anything: on one line, its end to be seen, and not for pages."""
     text = name if name.isprintable() and name.isascii() and name == name.strip() else ascii(name)
-    return text if len(text) <= names.LONGEST else f"{text[:40]}… ({len(name)} characters, at most {names.LONGEST})"
+    return (
+        text
+        if len(text) <= names.LONGEST
+        else f"{text[:40]}… ({len(name)} characters, at most {names.LONGEST})"
+    )
 
 
 def _topic_problems(settings: ProductSettings) -> Iterable[str]:
@@ -447,8 +467,10 @@ def _topic_problems(settings: ProductSettings) -> Iterable[str]:
     looked_up = [n for n, t in settings.topics.items() if t.role is Role.dimension and t.key]
     for name, event in itertools.product(looked_up, events):
         if settings.lateness(name) > settings.lateness(event):
-            yield (f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would always wait "
-                   "for it: leave out the key and write an event-time temporal join")
+            yield (
+                f"dimension {name} has a key, and a longer allowed_lateness than {event}, which would always wait "
+                "for it: leave out the key and write an event-time temporal join"
+            )
 
 
 def _lookup_problems(settings: ProductSettings) -> Iterable[str]:
@@ -463,7 +485,10 @@ def _lookup_problems(settings: ProductSettings) -> Iterable[str]:
 
 
 def _function_problems(settings: ProductSettings) -> Iterable[str]:
-    lookups = {f"{name}_at" for name in (*settings.lookups, *(n for n, t in settings.topics.items() if t.key))}
+    lookups = {
+        f"{name}_at"
+        for name in (*settings.lookups, *(n for n, t in settings.topics.items() if t.key))
+    }
     for name in settings.functions:
         if not names.is_identifier(name):
             yield f"function {_shown(name)} is no identifier of SQL (letters, digits, _)"
@@ -499,17 +524,23 @@ class Product(_Model):
     @property
     def topics(self) -> dict[str, Topic]:
         """The input topics by their names in Kafka."""
-        return {self.settings.kafka_name(name): topic for name, topic in self.settings.topics.items()}
+        return {
+            self.settings.kafka_name(name): topic for name, topic in self.settings.topics.items()
+        }
 
     def sql_name(self, kafka_topic: str) -> str:
         """What a topic of Kafka is called in product.yaml and SQL."""
-        return next(name for name in self.settings.topics if self.settings.kafka_name(name) == kafka_topic)
+        return next(
+            name for name in self.settings.topics if self.settings.kafka_name(name) == kafka_topic
+        )
 
     @property
     def outputs(self) -> dict[str, Output]:
         """The output tables, `rejects` last; ProductError when the planner was not asked."""
         if self.resolved is None:
-            raise ProductError(self.folder, "SQL that Flink's planner has read", "none: kappa check was not run")
+            raise ProductError(
+                self.folder, "SQL that Flink's planner has read", "none: kappa check was not run"
+            )
         return self.resolved.outputs
 
     def identity(self, output: Output) -> tuple[str, ...]:
@@ -540,8 +571,13 @@ class Product(_Model):
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that defines the product, relative to its folder, sorted."""
-        return tuple(sorted(p.relative_to(self.folder) for p in self.folder.rglob("*")
-                            if p.is_file() and "__pycache__" not in p.parts))
+        return tuple(
+            sorted(
+                p.relative_to(self.folder)
+                for p in self.folder.rglob("*")
+                if p.is_file() and "__pycache__" not in p.parts
+            )
+        )
 
     def schema_file(self, kafka_topic: str) -> Path:
         """The Avro schema by which a topic's values are read."""
@@ -565,7 +601,9 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
             known = tuple(_model_at(first["loc"][:-1]).model_fields)
             meant = did_you_mean(str(first["loc"][-1]), known) or f"one of {', '.join(known)}"
             raise ProductError(settings_file, f"a setting that there is ({meant})", where) from e
-        raise ProductError(settings_file, f"{where}: {message}", repr(first.get("input"))[:200]) from e
+        raise ProductError(
+            settings_file, f"{where}: {message}", repr(first.get("input"))[:200]
+        ) from e
     contract = _read_yaml(contract_file) if contract_file.exists() else {}
     product = Product(folder=folder, settings=settings, contract=contract)
     _check_files(product)
@@ -579,13 +617,19 @@ def _refuse_odd_entries(folder: Path) -> None:
     """A link's content is not the folder's, a release would not have it, and opening a pipe never ends."""
     for entry in trees.entries(folder):
         if entry.odd:
-            raise ProductError(Path(trees.shown(entry.path)), "a file of its own, with a printable name", entry.odd)
+            raise ProductError(
+                Path(trees.shown(entry.path)), "a file of its own, with a printable name", entry.odd
+            )
 
 
 def _model_at(path: tuple[int | str, ...]) -> type[_Model]:
     """The model of a mapping of product.yaml."""
-    within: dict[str, type[_Model]] = {"topics": Topic, "outputs": OutputSettings, "functions": Function,
-                                       "lag_limit": LagLimit}
+    within: dict[str, type[_Model]] = {
+        "topics": Topic,
+        "outputs": OutputSettings,
+        "functions": Function,
+        "lag_limit": LagLimit,
+    }
     if "window" in path:
         return Window
     return within[str(path[0])] if path else ProductSettings
@@ -597,26 +641,39 @@ def load_release(folder: Path) -> Product:
     try:
         resolved = Resolved.model_validate_json(file.read_text())
     except (OSError, ValidationError) as e:
-        raise ProductError(file, "what Flink's planner said of the release", str(e).splitlines()[0]) from e
+        raise ProductError(
+            file, "what Flink's planner said of the release", str(e).splitlines()[0]
+        ) from e
     return load_product(folder / "product", resolved)
 
 
 def with_resolved(product: Product, resolved: Resolved) -> Product:
     """The product with its outputs, whose columns have what the contract says of them besides their types."""
-    said = {str(t.get("name")): {p.get("name"): p for p in t.get("properties") or ()}
-            for t in product.contract.get("schema") or ()}
+    said = {
+        str(t.get("name")): {p.get("name"): p for p in t.get("properties") or ()}
+        for t in product.contract.get("schema") or ()
+    }
     outputs = {
-        name: output.model_copy(update={"columns": tuple(_described(c, said.get(name, {}).get(c.name, {}))
-                                                         for c in output.columns)})
-        for name, output in resolved.outputs.items()}
+        name: output.model_copy(
+            update={
+                "columns": tuple(
+                    _described(c, said.get(name, {}).get(c.name, {})) for c in output.columns
+                )
+            }
+        )
+        for name, output in resolved.outputs.items()
+    }
     return product.model_copy(update={"resolved": resolved.model_copy(update={"outputs": outputs})})
 
 
 def _described(column: Column, said: Mapping[str, Any]) -> Column:
-    return column.model_copy(update={
-        "required": bool(said.get("required", column.required)),
-        "description": str(said.get("description", column.description)),
-        "classification": str(said.get("classification", column.classification))})
+    return column.model_copy(
+        update={
+            "required": bool(said.get("required", column.required)),
+            "description": str(said.get("description", column.description)),
+            "classification": str(said.get("classification", column.classification)),
+        }
+    )
 
 
 def _check_files(product: Product) -> None:
@@ -635,12 +692,19 @@ def _check_files(product: Product) -> None:
         raise ProductError(folder / "product.yaml", "at least one output", "none")
     for file in sorted(folder.glob("*.sql")):
         if file not in (*wanted, product.views_sql):
-            raise ProductError(file, f"the SELECT of an output of product.yaml ({', '.join(settings.outputs)}), or "
-                               "views.sql", "a file that nothing runs")
+            raise ProductError(
+                file,
+                f"the SELECT of an output of product.yaml ({', '.join(settings.outputs)}), or "
+                "views.sql",
+                "a file that nothing runs",
+            )
     for file in sorted((folder / "schemas").glob("*.avsc")):
         if file.stem not in settings.topics:
-            raise ProductError(file, f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",
-                               "a schema that nothing reads")
+            raise ProductError(
+                file,
+                f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",
+                "a schema that nothing reads",
+            )
 
 
 def _check_names(product: Product) -> None:
@@ -658,7 +722,9 @@ class _EachOnce(yaml.SafeLoader):
         said: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<" and key.value in said:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is there twice", key.start_mark
+                )
             said.add(str(key.value))
         return super().construct_mapping(node, deep)
 

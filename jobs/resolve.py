@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 from pyflink.table import TableEnvironment
 
 from jobs import generate, wiring, zones
-from jobs.column_types import ColumnTypeError, has_array_of_bytes, is_as_stored, resolved_column_type
+from jobs.column_types import (
+    ColumnTypeError,
+    has_array_of_bytes,
+    is_as_stored,
+    resolved_column_type,
+)
 from jobs.functions import LOG_CLOCK
 from jobs.log_order import with_log_order
 from jobs.plan import Inferred, Node, distinct, infer, parse_plan
@@ -75,14 +80,20 @@ class _Query:
         if not self.hidden:
             return self._as_stored(self.statement.text)
         inner = with_first_columns(self.statement, self.hidden)
-        return self._as_stored(f"SELECT {', '.join(quoted(c.name) for c in self.columns)}\nFROM (\n{inner}\n)")
+        return self._as_stored(
+            f"SELECT {', '.join(quoted(c.name) for c in self.columns)}\nFROM (\n{inner}\n)"
+        )
 
     def _as_stored(self, sql: str) -> str:
         """Cast where it must be. Left to Flink, one such column has it cast every MAP, and what holds one, too."""
         if not self.cast:
             return sql
-        columns = (f"CAST({quoted(c.name)} AS {c.type}) AS {quoted(c.name)}" if c.name in self.cast else quoted(c.name)
-                   for c in self.columns)
+        columns = (
+            f"CAST({quoted(c.name)} AS {c.type}) AS {quoted(c.name)}"
+            if c.name in self.cast
+            else quoted(c.name)
+            for c in self.columns
+        )
         return f"SELECT {', '.join(columns)}\nFROM (\n{sql}\n)"
 
 
@@ -115,13 +126,23 @@ def _resolve(product: Product, probe: Probe) -> Answer:
         compiled, inferred = _plan(env, product, queries)
     outputs = {name: _output(product, name, queries[name], inferred[name]) for name in queries}
     sinks = parse_plan(compiled)
-    found = [*_output_problems(product, queries, inferred), *check_plan(product, sinks), *probe.calls(distinct(sinks))]
+    found = [
+        *_output_problems(product, queries, inferred),
+        *check_plan(product, sinks),
+        *probe.calls(distinct(sinks)),
+    ]
     if found:
         return Answer(tuple(dict.fromkeys(found)), plan=compiled)
     _translate(env, product, compiled)
-    wait = _longest_wait(product, [inferred[n].wait for n, output in outputs.items() if output.kind is Kind.rows])
+    wait = _longest_wait(
+        product, [inferred[n].wait for n, output in outputs.items() if output.kind is Kind.rows]
+    )
     rejects = generate.rejects_output(product)
-    return Answer((), Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait, plan=compiled), compiled)
+    return Answer(
+        (),
+        Resolved(outputs={**outputs, REJECTS: rejects}, longest_wait=wait, plan=compiled),
+        compiled,
+    )
 
 
 def _queries(env: TableEnvironment, product: Product, known: Known) -> dict[str, _Query]:
@@ -147,16 +168,27 @@ def _longest_wait(product: Product, waits: Iterable[float]) -> float:
 def _known(product: Product) -> Known:
     settings = product.settings
     tables = {name: generate.column_names(product, name) for name in settings.topics}
-    keys = {f"{name}_at": ("time", *topic.key) for name, topic in settings.topics.items() if topic.key}
+    keys = {
+        f"{name}_at": ("time", *topic.key) for name, topic in settings.topics.items() if topic.key
+    }
     several = {
-        f"{name}_at": ("time", *(key for topic in found.values() for key in settings.topics[topic].key))
+        f"{name}_at": (
+            "time",
+            *(key for topic in found.values() for key in settings.topics[topic].key),
+        )
         for name, found in settings.lookups.items()
     }
-    signatures = {name: f"({', '.join(arguments)})" for name, arguments in {**keys, **several}.items()}
-    return Known(tables, {**signatures, **dict.fromkeys(settings.functions, "those of its Python function")})
+    signatures = {
+        name: f"({', '.join(arguments)})" for name, arguments in {**keys, **several}.items()
+    }
+    return Known(
+        tables, {**signatures, **dict.fromkeys(settings.functions, "those of its Python function")}
+    )
 
 
-def _query(env: TableEnvironment, product: Product, name: str, known: Known, *, placed: bool = True) -> _Query:
+def _query(
+    env: TableEnvironment, product: Product, name: str, known: Known, *, placed: bool = True
+) -> _Query:
     """An output's SELECT with the columns that it gets by itself, as far as it can have them."""
     statement = _only_select(env, product, name, known)
     said = product.settings.outputs[name]
@@ -171,45 +203,66 @@ def _query(env: TableEnvironment, product: Product, name: str, known: Known, *, 
     return replace(query, cast=_cast(env, query, name))
 
 
-def _decides(env: TableEnvironment, product: Product, query: _Query, name: str, known: Known) -> None:
+def _decides(
+    env: TableEnvironment, product: Product, query: _Query, name: str, known: Known
+) -> None:
     """ProblemError unless an output's `where` is a condition over what its SELECT reads."""
     file, sql = product.folder / "product.yaml", with_first_columns(query.statement, query.hidden)
     if generate.KEPT in {c.name for c in query.written}:
         statement = query.statement
         said = f"{name}: a column {generate.KEPT} beside outputs.{name}.where, which has one of this name"
-        raise ProblemError(Problem(str(statement.file), statement.line, said, "another name for it"))
+        raise ProblemError(
+            Problem(str(statement.file), statement.line, said, "another name for it")
+        )
     try:
-        [kept] = [c for c in _columns(env, Statement(file, 0, sql, ()), sql, f"outputs.{name}.where", known)
-                  if c.name == generate.KEPT]
+        [kept] = [
+            c
+            for c in _columns(env, Statement(file, 0, sql, ()), sql, f"outputs.{name}.where", known)
+            if c.name == generate.KEPT
+        ]
     except ProblemError as e:
         raise ProblemError(*(replace(p, line=0) for p in e.problems)) from e
     if kept.type != "BOOLEAN":
         said = f"outputs.{name}.where: {product.settings.outputs[name].where} is {kept.type}"
-        raise ProblemError(Problem(str(file), 0, said, "a condition: what it does not hold of is left out"))
+        raise ProblemError(
+            Problem(str(file), 0, said, "a condition: what it does not hold of is left out")
+        )
 
 
 def _cast(env: TableEnvironment, query: _Query, output: str) -> frozenset[str]:
     """The columns that have to be cast to their tables' types; ProblemError for what Flink fails to cast."""
     found = env._j_tenv.getParser().parse(query.unfiltered).get(0).getResolvedSchema().getColumns()
-    types = {str(c.getName()): str(c.getDataType().getLogicalType().asSummaryString()) for c in found}
+    types = {
+        str(c.getName()): str(c.getDataType().getLogicalType().asSummaryString()) for c in found
+    }
     cast = frozenset(name for name, type_ in types.items() if not is_as_stored(type_))
     for name in sorted(cast):
         if has_array_of_bytes(types[name]):
             said = f"{output}: column {name} has arrays of bytes beside times of another precision than tables have"
             statement = query.statement
-            raise ProblemError(Problem(str(statement.file), statement.line, said, "its fields as columns of their own"))
+            raise ProblemError(
+                Problem(
+                    str(statement.file), statement.line, said, "its fields as columns of their own"
+                )
+            )
     return cast
 
 
 def _placed(env: TableEnvironment, query: _Query, name: str, known: Known) -> _Query | None:
     """The query with the columns that say where a row's record stands; None when it has them, or no such columns."""
-    place = ("log_topic", *_PLACE) if len(query.statement.words) and query.statement.words.count("UNION") else _PLACE
+    place = (
+        ("log_topic", *_PLACE)
+        if len(query.statement.words) and query.statement.words.count("UNION")
+        else _PLACE
+    )
     missing = [c for c in place if c not in {w.name for w in query.written}]
     if not missing:
         return None
     hidden = ", ".join(f"`{c}`" for c in missing)
     try:
-        found = _columns(env, query.statement, with_first_columns(query.statement, hidden), name, known)
+        found = _columns(
+            env, query.statement, with_first_columns(query.statement, hidden), name, known
+        )
     except ProblemError:
         return None
     return replace(query, placed=found[: len(missing)], hidden=hidden)
@@ -229,10 +282,17 @@ def _only_select(env: TableEnvironment, product: Product, name: str, known: Know
         )
     [statement] = statements
     if statement.verb not in ("SELECT", "WITH", "VALUES", "("):
-        raise ProblemError(Problem(str(file), statement.line, statement.verb, f"one SELECT, which fills {name}"))
+        raise ProblemError(
+            Problem(str(file), statement.line, statement.verb, f"one SELECT, which fills {name}")
+        )
     if (kind := _operation(env, statement, known, name)) != "PlannerQueryOperation":
         raise ProblemError(
-            Problem(str(file), statement.line, f"{statement.verb} ({kind})", f"one SELECT, which fills {name}")
+            Problem(
+                str(file),
+                statement.line,
+                f"{statement.verb} ({kind})",
+                f"one SELECT, which fills {name}",
+            )
         )
     return statement
 
@@ -245,7 +305,9 @@ def _operation(env: TableEnvironment, statement: Statement, known: Known, output
         raise ProblemError(planner_problem(str(e), statement, known, output)) from e
 
 
-def _columns(env: TableEnvironment, statement: Statement, sql: str, output: str, known: Known) -> tuple[Column, ...]:
+def _columns(
+    env: TableEnvironment, statement: Statement, sql: str, output: str, known: Known
+) -> tuple[Column, ...]:
     """Names and types of what a query gives."""
     try:
         found = env._j_tenv.getParser().parse(sql).get(0).getResolvedSchema().getColumns()
@@ -255,7 +317,10 @@ def _columns(env: TableEnvironment, statement: Statement, sql: str, output: str,
     columns: list[Column] = []
     for number in range(found.size()):
         column = found.get(number)
-        name, type_ = str(column.getName()), str(column.getDataType().getLogicalType().asSummaryString())
+        name, type_ = (
+            str(column.getName()),
+            str(column.getDataType().getLogicalType().asSummaryString()),
+        )
         columns.append(_column(statement, output, number + 1, name, type_))
         if alike := [n for n in names if n.lower() == name.lower()]:
             raise ProblemError(
@@ -282,27 +347,45 @@ def _column(statement: Statement, output: str, number: int, name: str, type_: st
         )
     if "PROCTIME" in type_:
         problem = Problem(
-            str(statement.file), statement.line, f"{output}: column {name} is the time of the run", LOG_CLOCK
+            str(statement.file),
+            statement.line,
+            f"{output}: column {name} is the time of the run",
+            LOG_CLOCK,
         )
         raise ProblemError(problem)
     if "EXPR$" in type_:
         said = f"{output}: a field of column {name} has no name"
-        raise ProblemError(Problem(str(statement.file), statement.line, said, "CAST(ROW(…) AS ROW<name TYPE, …>)"))
+        raise ProblemError(
+            Problem(str(statement.file), statement.line, said, "CAST(ROW(…) AS ROW<name TYPE, …>)")
+        )
     try:
         return Column(name=name, type=resolved_column_type(type_))
     except ColumnTypeError as e:
         raise ProblemError(
-            Problem(str(statement.file), statement.line, f"{output}: column {name} is {e.found}", e.instead)
+            Problem(
+                str(statement.file),
+                statement.line,
+                f"{output}: column {name} is {e.found}",
+                e.instead,
+            )
         ) from e
 
 
-def _plan(env: TableEnvironment, product: Product, queries: Mapping[str, _Query]) -> tuple[str, dict[str, Inferred]]:
+def _plan(
+    env: TableEnvironment, product: Product, queries: Mapping[str, _Query]
+) -> tuple[str, dict[str, Inferred]]:
     """The compiled plan of all outputs, and what it says of each."""
     compiled = _compile(env, product, queries, {name: query.sql for name, query in queries.items()})
     sinks = _sinks(compiled)
-    whole = sinks  # of an output with `where`, only its plan without it tells what else it leaves out
+    whole = (
+        sinks  # of an output with `where`, only its plan without it tells what else it leaves out
+    )
     if any(query.has_where for query in queries.values()):
-        whole = _sinks(_compile(env, product, queries, {name: query.unfiltered for name, query in queries.items()}))
+        whole = _sinks(
+            _compile(
+                env, product, queries, {name: query.unfiltered for name, query in queries.items()}
+            )
+        )
     events = frozenset(n for n, t in product.settings.topics.items() if t.is_event)
     return compiled, {
         name: replace(
@@ -314,12 +397,16 @@ def _plan(env: TableEnvironment, product: Product, queries: Mapping[str, _Query]
 
 
 def _compile(
-    env: TableEnvironment, product: Product, queries: Mapping[str, _Query], selects: Mapping[str, str]
+    env: TableEnvironment,
+    product: Product,
+    queries: Mapping[str, _Query],
+    selects: Mapping[str, str],
 ) -> str:
     """The compiled plan of these SELECTs of the outputs, and of rejects."""
     outputs = {
         **{
-            name: Output(kind=Kind.rows, columns=query.columns, select=selects[name]) for name, query in queries.items()
+            name: Output(kind=Kind.rows, columns=query.columns, select=selects[name])
+            for name, query in queries.items()
         },
         REJECTS: generate.rejects_output(product),
     }
@@ -332,9 +419,13 @@ def _compile(
             wiring.add_insert(statements, Statement(file, line, generate.insert(name, output), ()))
         except StatementError as e:
             whole = replace(e.statement, text="")  # its lines are not those of the file
-            raise ProblemError(planner_problem(str(e.__cause__), whole, _known(product), name)) from e
+            raise ProblemError(
+                planner_problem(str(e.__cause__), whole, _known(product), name)
+            ) from e
     try:
-        return with_log_order(product, str(statements._j_statement_set.compilePlan().asJsonString()))
+        return with_log_order(
+            product, str(statements._j_statement_set.compilePlan().asJsonString())
+        )
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
         whole = Statement(product.folder / "product.yaml", 0, "", ())
         raise ProblemError(planner_problem(str(e), whole, _known(product))) from e
@@ -386,7 +477,11 @@ def _output_problems(
 ) -> Iterator[Problem]:
     yaml = str(product.folder / "product.yaml")
     for name, query in queries.items():
-        said, found, names = product.settings.outputs[name], inferred[name], {c.name for c in query.columns}
+        said, found, names = (
+            product.settings.outputs[name],
+            inferred[name],
+            {c.name for c in query.columns},
+        )
         if unknown := [c for c in said.key if c not in names]:
             yield Problem(
                 yaml,
@@ -399,7 +494,9 @@ def _output_problems(
             yield from _row_problems(name, query, found, frozenset(said.of or found.topics))
 
 
-def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) -> Iterator[Problem]:
+def _window_problems(
+    yaml: str, name: str, said: OutputSettings, query: _Query
+) -> Iterator[Problem]:
     if said.window is None:
         return
     types = {c.name: c.type for c in query.columns}
@@ -413,7 +510,9 @@ def _window_problems(yaml: str, name: str, said: OutputSettings, query: _Query) 
         )
 
 
-def _row_problems(name: str, query: _Query, found: Inferred, of: frozenset[str]) -> Iterator[Problem]:
+def _row_problems(
+    name: str, query: _Query, found: Inferred, of: frozenset[str]
+) -> Iterator[Problem]:
     file, line = str(query.statement.file), query.statement.line
     names = {c.name for c in query.columns}
     place = ("log_topic", *_PLACE) if len(of) > 1 else _PLACE

@@ -96,7 +96,9 @@ def _whole(value: Any, declared: Atomic) -> int:
 
 
 def _float(value: Any, declared: Atomic) -> float:
-    if isinstance(value, bool) or not (isinstance(value, int | float) or type(value).__module__ == "numpy"):
+    if isinstance(value, bool) or not (
+        isinstance(value, int | float) or type(value).__module__ == "numpy"
+    ):
         raise _wrong(value, declared)
     try:
         return float(value)
@@ -192,8 +194,12 @@ def from_pandas(found: Any, declared: Type, count: int, zone: str) -> list[Any]:
     try:
         if isinstance(declared, Row) and isinstance(found, pd.DataFrame):
             if len(found.columns) != len(declared.fields):
-                raise ReturnedError(f"{len(found.columns)} columns where {declared} has {len(declared.fields)}")
-            columns = [_column(found.iloc[:, i], f.type, zone) for i, f in enumerate(declared.fields)]
+                raise ReturnedError(
+                    f"{len(found.columns)} columns where {declared} has {len(declared.fields)}"
+                )
+            columns = [
+                _column(found.iloc[:, i], f.type, zone) for i, f in enumerate(declared.fields)
+            ]
             return list(zip(*columns, strict=True))
         return _column(found, declared, zone)
     except (pa.ArrowException, TypeError, ValueError) as e:
@@ -208,9 +214,15 @@ def from_pandas(found: Any, declared: Type, count: int, zone: str) -> list[Any]:
 def _column(series: Any, declared: Type, zone: str) -> list[Any]:
     import pyarrow as pa
 
-    if isinstance(declared, Atomic) and declared.name == "TIMESTAMP_LTZ" and getattr(series.dtype, "tz", None):
+    if (
+        isinstance(declared, Atomic)
+        and declared.name == "TIMESTAMP_LTZ"
+        and getattr(series.dtype, "tz", None)
+    ):
         series = series.dt.tz_convert(zone).dt.tz_localize(None)
-    values: list[Any] = pa.Array.from_pandas(series, mask=series.isnull(), type=arrow_type(declared)).to_pylist()
+    values: list[Any] = pa.Array.from_pandas(
+        series, mask=series.isnull(), type=arrow_type(declared)
+    ).to_pylist()
     if isinstance(declared, Map):
         values = [v if v is None else dict(v) for v in values]
     return values

@@ -35,9 +35,15 @@ def archived(folder: Path) -> Planned:
 
 def submit(arguments: list[str] | None, read: Callable[[Path], Planned], description: str) -> None:
     """Read what to run, bind it, and hand it to Flink."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--product", type=Path, required=True, help="folder with product.yaml, SQL and schemas")
-    parser.add_argument("--bindings", type=Path, required=True, help="JSON: log, catalog, branch, checkpoints")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--product", type=Path, required=True, help="folder with product.yaml, SQL and schemas"
+    )
+    parser.add_argument(
+        "--bindings", type=Path, required=True, help="JSON: log, catalog, branch, checkpoints"
+    )
     args = parser.parse_args(arguments)
 
     product, compiled = read(args.product)

@@ -17,7 +17,16 @@ from jobs import flink_settings, functions, zones
 from jobs.failing import FINITE, failing, is_approximate, is_finite_column, is_flag, named
 from jobs.functions import LOG_CLOCK
 from jobs.generate import log_table
-from jobs.log_order import PLACE, groups_of, in_log_order, is_lag, is_placed, order_of, without_equals, without_ties
+from jobs.log_order import (
+    PLACE,
+    groups_of,
+    in_log_order,
+    is_lag,
+    is_placed,
+    order_of,
+    without_equals,
+    without_ties,
+)
 from jobs.own_functions import ALLOWED, is_own
 from jobs.plan import WINDOWS, Node, distinct, function_name, has_fixed_length, of_identity, origins
 from jobs.problem import Problem
@@ -75,7 +84,9 @@ def check_statements(product: Product) -> Iterator[Problem]:
     """Rules of the text, and of product.yaml."""
     yaml = str(product.folder / "product.yaml")
     views = read_statements(product.views_sql) if product.views_sql.is_file() else ()
-    selects = tuple(s for name in product.settings.outputs for s in read_statements(product.select_sql(name)))
+    selects = tuple(
+        s for name in product.settings.outputs for s in read_statements(product.select_sql(name))
+    )
     yield from _views(product, views, selects)
     for statement in (*views, *selects):
         yield from _text(product, statement)
@@ -93,17 +104,26 @@ def check_statements(product: Product) -> Iterator[Problem]:
         yield Problem(yaml, 0, construct, instead)
 
 
-def _views(product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]) -> Iterator[Problem]:
+def _views(
+    product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]
+) -> Iterator[Problem]:
     """views.sql creates views, each of which something uses: what nothing uses, the planner does not look into."""
     taken = {*product.settings.topics, *product.settings.outputs, "rejects"}
     for i, statement in enumerate(views):
         file, name = str(statement.file), statement.created_view
         if name is None:
-            yield Problem(file, statement.line, " ".join(statement.words[:3]), "CREATE VIEW name AS SELECT …")
+            yield Problem(
+                file, statement.line, " ".join(statement.words[:3]), "CREATE VIEW name AS SELECT …"
+            )
         elif name in taken or "__" in name:
             yield Problem(file, statement.line, f"view {name}", "a name of its own, without __")
         elif not any(other.mentions(name) for other in (*views[i + 1 :], *selects)):
-            yield Problem(file, statement.line, f"view {name} is used by nothing", "a use of it, or its removal")
+            yield Problem(
+                file,
+                statement.line,
+                f"view {name} is used by nothing",
+                "a use of it, or its removal",
+            )
 
 
 def _text(product: Product, statement: Statement) -> Iterator[Problem]:
@@ -142,7 +162,12 @@ def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
         scans = [n for n in nodes if n.topic == name]
         read = {id(n) for sink in sinks if sink.table != "rejects" for n in sink.walk()}
         if not any(id(n) in read for n in scans) and not _looked_up(product, name, nodes):
-            yield Problem(yaml, 0, f"topic {name} is not read", "a use of it, or its removal from product.yaml")
+            yield Problem(
+                yaml,
+                0,
+                f"topic {name} is not read",
+                "a use of it, or its removal from product.yaml",
+            )
         if len(scans) > 1:
             yield Problem(
                 yaml,
@@ -160,7 +185,11 @@ def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
                 )
     found = list(_problems_of(product, nodes, sinks))
     # An update stream has a cause, which is among what was found in front of the table.
-    yield from (p for node, p in found if node.type != "sink" or all(other.type == "sink" for other, _ in found))
+    yield from (
+        p
+        for node, p in found
+        if node.type != "sink" or all(other.type == "sink" for other, _ in found)
+    )
 
 
 def _problems_of(
@@ -174,7 +203,10 @@ def _problems_of(
         for call in () if _is_second_phase(node) else node.calls():
             for construct, instead in _call(product, node, call):
                 columns = _arguments_of(node, call)
-                yield node, _located(files, node, construct, named(instead, tuple(columns)), columns)
+                yield (
+                    node,
+                    _located(files, node, construct, named(instead, tuple(columns)), columns),
+                )
         for found in failing(node):
             yield node, _located(files, node, found.construct, found.instead, found.columns)
 
@@ -189,14 +221,23 @@ def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path,
 
 
 def _located(
-    files: tuple[Path, ...], node: Node, construct: str, instead: str, columns: frozenset[str] = frozenset()
+    files: tuple[Path, ...],
+    node: Node,
+    construct: str,
+    instead: str,
+    columns: frozenset[str] = frozenset(),
 ) -> Problem:
     """At the first word of SQL that makes such an operator or call, of these columns if there is one; without any, at
     one of the columns, or in the likeliest file."""
     word = construct.partition("(")[0].split()[0].rstrip(",")
     words = _KEYWORDS.get(node.type, frozenset()) | {word} | _SIGNS.get(word, frozenset())
     found = [
-        (token.word not in words, columns.isdisjoint(_arguments(statement, i)), str(file), token.line)
+        (
+            token.word not in words,
+            columns.isdisjoint(_arguments(statement, i)),
+            str(file),
+            token.line,
+        )
         for file in files
         for statement in (read_statements(file) if file.suffix == ".sql" else ())
         for i, token in enumerate(statement.tokens)
@@ -280,17 +321,26 @@ def _legacy_window(product: Product, node: Node) -> Found:
     if window.get("isRowtime") is False or "PROCTIME" in str(window.get("timeField", "")):
         yield "group-window-aggregate in processing time", LOG_CLOCK
     kind = str(window.get("kind") or window.get("type", "")).upper()
-    if kind.startswith(("SLIDE", "SLIDING", "HOP")) and not zones.is_fixed(product.settings.time_zone):
-        yield ("GROUP BY HOP(…), which counts wrongly where clocks are set",
-               "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end")
+    if kind.startswith(("SLIDE", "SLIDING", "HOP")) and not zones.is_fixed(
+        product.settings.time_zone
+    ):
+        yield (
+            "GROUP BY HOP(…), which counts wrongly where clocks are set",
+            "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end",
+        )
     if kind.startswith("SESSION"):
         yield from _session(product, node)
 
 
 def _session(product: Product, node: Node) -> Found:
-    holding = next((n for before in node.inputs for n in before.walk() if not _hands_on_at_once(n)), None)
+    holding = next(
+        (n for before in node.inputs for n in before.walk() if not _hands_on_at_once(n)), None
+    )
     # A window operator whose input has been given its sessions already only takes them over.
-    if holding is not None and (node.body.get("windowing") or {}).get("strategy", "TimeAttribute") == "TimeAttribute":
+    if (
+        holding is not None
+        and (node.body.get("windowing") or {}).get("strategy", "TimeAttribute") == "TimeAttribute"
+    ):
         yield (
             f"a session of rows that {holding.type} holds until the log's clock has passed them",
             "SESSION of a topic's own rows, de-duplicated by identity in the source (no once: topic) where need be: "
@@ -311,7 +361,9 @@ def _hands_on_at_once(node: Node) -> bool:
     row's time is over, though it would take the row in.
     """
     if node.type == "interval-join":
-        return ((node.body.get("intervalJoinSpec") or {}).get("joinSpec") or {}).get("joinType") == "INNER"
+        return ((node.body.get("intervalJoinSpec") or {}).get("joinSpec") or {}).get(
+            "joinType"
+        ) == "INNER"
     if node.type == "window-table-function":
         return node.window.get("type") != "SessionWindow"
     return node.type in _AT_ONCE
@@ -325,10 +377,14 @@ def _over(product: Product, node: Node) -> Found:
                 "ORDER BY <time>, once topics.T.keyed_by in product.yaml says that the records of one of PARTITION BY "
                 "are in one partition; behind a window, ORDER BY window_time with everything it groups by",
             )
-        elif (group.get("isRows") or is_lag(group)) and not (in_log_order(product, node) or without_ties(node)):
+        elif (group.get("isRows") or is_lag(group)) and not (
+            in_log_order(product, node) or without_ties(node)
+        ):
             yield (
                 "LAG over rows of one time" if is_lag(group) else "OVER (… ROWS …)",
-                _IN_ORDER if is_lag(group) else f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_IN_ORDER}",
+                _IN_ORDER
+                if is_lag(group)
+                else f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_IN_ORDER}",
             )
         elif _is_unbounded(group) and not _keeps_little(group):
             yield (
@@ -345,17 +401,26 @@ def _is_unbounded(group: dict[str, Any]) -> bool:
 def _keeps_little(group: dict[str, Any]) -> bool:
     """Whether an OVER of all rows before keeps no more of them than a figure or a few rows of each key."""
     return is_lag(group) or (
-        bool(group.get("isRows")) and not any(call.get("distinct") for call in group.get("aggCalls") or ())
+        bool(group.get("isRows"))
+        and not any(call.get("distinct") for call in group.get("aggCalls") or ())
     )
 
 
 def _match(product: Product, node: Node) -> Found:
     if not (node.body.get("matchSpec") or {}).get("interval"):
-        yield "MATCH_RECOGNIZE without WITHIN", "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever"
+        yield (
+            "MATCH_RECOGNIZE without WITHIN",
+            "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever",
+        )
     after = (node.body.get("matchSpec") or {}).get("after") or {}
     if after and after.get("value") not in ("SKIP_PAST_LAST_ROW", "SKIP_TO_NEXT_ROW"):
-        yield "AFTER MATCH SKIP TO a variable, which fails the job", "SKIP PAST LAST ROW, or SKIP TO NEXT ROW"
-    if _tells_time(node) and not has_fixed_length((node.body.get("matchSpec") or {}).get("pattern")):
+        yield (
+            "AFTER MATCH SKIP TO a variable, which fails the job",
+            "SKIP PAST LAST ROW, or SKIP TO NEXT ROW",
+        )
+    if _tells_time(node) and not has_fixed_length(
+        (node.body.get("matchSpec") or {}).get("pattern")
+    ):
         yield (
             "MATCH_ROWTIME of a pattern whose matches differ in length",
             "LAST(C.<time>) of the pattern's last variable C: while a match that began earlier may go on, Flink keeps "
@@ -394,8 +459,15 @@ def _correlate(product: Product, node: Node) -> Found:
         )
     single = [n for n in _versions(product, node) if n in product.settings.topics]
     name = node.function
-    if name.removesuffix("_at") in product.settings.topics and single and node.body.get("joinType") != "LEFT":
-        yield f"{name} that leaves out rows without a version", f"LEFT JOIN LATERAL TABLE({name}(…)) AS … ON TRUE"
+    if (
+        name.removesuffix("_at") in product.settings.topics
+        and single
+        and node.body.get("joinType") != "LEFT"
+    ):
+        yield (
+            f"{name} that leaves out rows without a version",
+            f"LEFT JOIN LATERAL TABLE({name}(…)) AS … ON TRUE",
+        )
 
 
 def _at_event_time(product: Product, node: Node) -> bool:
@@ -437,7 +509,9 @@ def _deduplicate(product: Product, node: Node) -> Found:
             "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time>, "
             "log_partition, log_offset) on a TUMBLE",
         )
-    elif roles and not any(n.type in {*WINDOWS, "window-rank", "window-deduplicate"} for n in before):
+    elif roles and not any(
+        n.type in {*WINDOWS, "window-rank", "window-deduplicate"} for n in before
+    ):
         yield (
             "the latest version of records that are not in order of time",
             "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or a de-duplication in a "
@@ -456,20 +530,28 @@ def _window_deduplicate(product: Product, node: Node) -> Found:
 
 def identities(product: Product) -> dict[str, tuple[str, ...]]:
     """Per topic whose duplicates are left out, the columns that tell its events apart."""
-    return {name: topic.identity for name, topic in product.settings.topics.items() if topic.identity}
+    return {
+        name: topic.identity for name, topic in product.settings.topics.items() if topic.identity
+    }
 
 
 def _rank(product: Product, node: Node) -> Found:
     yield from _windowed(product, node)
     if not _is_total(node):
         of_groups = any(n.type in WINDOWS for n in node.inputs[0].walk())
-        instead = "everything that its rows are grouped by, and their window" if of_groups else ", ".join(_place(node))
+        instead = (
+            "everything that its rows are grouped by, and their window"
+            if of_groups
+            else ", ".join(_place(node))
+        )
         yield (
             "a Top-N whose rows may be equal in its order",
             f"further columns in ORDER BY, up to {instead}: of equal rows, which come first depends on the run",
         )
     for index in order_of(node):
-        if is_approximate(node.inputs[0].types[index]) and not is_finite_column(node.inputs[0], index):
+        if is_approximate(node.inputs[0].types[index]) and not is_finite_column(
+            node.inputs[0], index
+        ):
             yield (
                 f"a Top-N in the order of {node.inputs[0].columns[index]}, a DOUBLE or FLOAT: NaN has no place in it",
                 "CASE WHEN ABS(x) < 1e300 THEN x END",
@@ -534,11 +616,22 @@ def _operator(product: Product, node: Node) -> Found:
     behind_window = any(n.type == "window-table-function" for i in node.inputs for n in i.walk())
     of_constants = [i for i in node.inputs if not any(n.topic for n in i.walk())]
     if node.type.endswith("group-aggregate") and behind_window:
-        yield node.type, "GROUP BY window_start, window_end: with only one of them the groups never close"
+        yield (
+            node.type,
+            "GROUP BY window_start, window_end: with only one of them the groups never close",
+        )
     elif node.type == "join" and of_constants:
-        yield "a join with VALUES", "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row"
+        yield (
+            "a join with VALUES",
+            "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row",
+        )
     elif (rule := _OPERATORS.get(node.type)) is None:
-        yield node.type, _INSTEAD.get(node.type, "another form: nobody has shown this operator to be safe to replay")
+        yield (
+            node.type,
+            _INSTEAD.get(
+                node.type, "another form: nobody has shown this operator to be safe to replay"
+            ),
+        )
     else:
         yield from rule(product, node)
 
@@ -573,14 +666,29 @@ def _call(product: Product, node: Node, call: dict[str, Any]) -> Found:
             f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
             f"{name}({EXACT}); or of integers, divided afterwards",
         )
-    elif "argList" in call and name in ("SUM", "SUM0", "AVG") and (wide := _wide_decimal(node, call)):
+    elif (
+        "argList" in call and name in ("SUM", "SUM0", "AVG") and (wide := _wide_decimal(node, call))
+    ):
         yield (
             f"{name} of {wide}, which depends on the order of arrival where it is too large",
             f"{name}(CAST(x AS DECIMAL({_EXACT_DIGITS}, …)))",
         )
-    elif "argList" in call and name in ("SUM", "SUM0") and _is_narrow(call) and not _all_small(node, call):
-        yield f"{name} of {_base(call)}, which wraps around where it is too large", f"{name}(CAST(x AS BIGINT))"
-    elif "argList" in call and name in ("MAX", "MIN") and _is_rounded(call) and not _all_finite(node, call):
+    elif (
+        "argList" in call
+        and name in ("SUM", "SUM0")
+        and _is_narrow(call)
+        and not _all_small(node, call)
+    ):
+        yield (
+            f"{name} of {_base(call)}, which wraps around where it is too large",
+            f"{name}(CAST(x AS BIGINT))",
+        )
+    elif (
+        "argList" in call
+        and name in ("MAX", "MIN")
+        and _is_rounded(call)
+        and not _all_finite(node, call)
+    ):
         yield (
             f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
             f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
@@ -589,7 +697,9 @@ def _call(product: Product, node: Node, call: dict[str, Any]) -> Found:
 
 def _is_second_phase(node: Node) -> bool:
     """Whether an aggregate is judged by its first phase, whose arguments have names."""
-    return node.type.startswith("global-") and any(n.type == f"local-{node.type[7:]}" for n in node.walk())
+    return node.type.startswith("global-") and any(
+        n.type == f"local-{node.type[7:]}" for n in node.walk()
+    )
 
 
 def _all_finite(node: Node, call: dict[str, Any]) -> bool:

@@ -75,7 +75,11 @@ class Statement:
     def created_view(self) -> str | None:
         """The name in CREATE [TEMPORARY] VIEW name …; None of every other statement, of IF NOT EXISTS and a.b too."""
         match [t.text.upper() for t in self.tokens[:4]]:
-            case ["CREATE", "VIEW", "IF", _] | ["CREATE", "TEMPORARY", "VIEW", "IF"] | ["CREATE", "VIEW", _, "."]:
+            case (
+                ["CREATE", "VIEW", "IF", _]
+                | ["CREATE", "TEMPORARY", "VIEW", "IF"]
+                | ["CREATE", "VIEW", _, "."]
+            ):
                 return None
             case ["CREATE", "VIEW", *_]:
                 return self.tokens[2].text.strip("`")
@@ -90,7 +94,9 @@ class Statement:
 
 def read_statements(file: Path) -> tuple[Statement, ...]:
     """The statements of a file in order; comments do not count as one."""
-    return split_statements(file, file.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+    return split_statements(
+        file, file.read_text(encoding="utf-8-sig")
+    )  # some editors begin a file with a mark
 
 
 def split_statements(file: Path, text: str) -> tuple[Statement, ...]:

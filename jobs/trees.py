@@ -11,7 +11,10 @@ from pathlib import Path
 BYTE_CODE = "__pycache__"
 """Folders of what Python makes by itself of the sources beside them."""
 _KINDS = {
-    stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
 }
 
 
@@ -29,7 +32,9 @@ def entries(folder: Path) -> Iterator[Entry]:
     unreadable: list[Entry] = []
 
     def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # gone meanwhile, or never there
+        if not isinstance(
+            error, FileNotFoundError | NotADirectoryError
+        ):  # gone meanwhile, or never there
             unreadable.append(Entry(Path(error.filename), "a folder that cannot be read"))
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
@@ -62,4 +67,6 @@ def _odd(path: Path, mode: int) -> str:
         return f"a symbolic link to {shown(path.readlink())}"
     if not path.name.isprintable():
         return "a name that cannot be printed"
-    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+    return (
+        "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+    )

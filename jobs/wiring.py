@@ -63,7 +63,9 @@ def environment(product: Product) -> TableEnvironment:
         **settings.flink,
     }.items():
         config.set_string(key, value)
-    streaming = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build()
+    streaming = (
+        EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(config).build()
+    )
     return TableEnvironment.create(streaming)
 
 
@@ -75,8 +77,15 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
     overtake each other, so that another of two repeated events would be kept in every run.
     """
     events = [t for t, topic in product.topics.items() if topic.is_event]
-    parallelism = min([bindings.parallelism, *(bindings.partitions[t] for t in events if t in bindings.partitions)])
-    backlog = max(bindings.checkpoint_interval, product.settings.backlog_checkpoint_interval, key=seconds)
+    parallelism = min(
+        [
+            bindings.parallelism,
+            *(bindings.partitions[t] for t in events if t in bindings.partitions),
+        ]
+    )
+    backlog = max(
+        bindings.checkpoint_interval, product.settings.backlog_checkpoint_interval, key=seconds
+    )
     config = env.get_config()
     for key, value in {
         "execution.checkpointing.interval": bindings.checkpoint_interval,
@@ -94,17 +103,27 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
 def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
     """Declare the product's functions, its topics as tables, and the look-ups of those with versions."""
     settings = product.settings
-    taken = {"if", *(found.lower() for found in env.list_functions())} if settings.functions else frozenset()
+    taken = (
+        {"if", *(found.lower() for found in env.list_functions())}
+        if settings.functions
+        else frozenset()
+    )
     for name, function in settings.functions.items():
         if name.lower() in taken:  # the safety check knows Flink's own by their names
             expected = f"functions.{name}: a name that no function of Flink has"
             raise ProductError(product.folder / "product.yaml", expected, name)
         env.create_temporary_system_function(name, _imported(product, name, function))
     for name, topic in settings.topics.items():
-        _run(env, product, generate.source_table(product, name, source_options(name, product, bindings)))
+        _run(
+            env,
+            product,
+            generate.source_table(product, name, source_options(name, product, bindings)),
+        )
         _run(env, product, generate.topic_view(product, name))
         if topic.key:
-            _java("Versions").declare(env._j_tenv, f"{name}_at", generate.log_table(name), _list(topic.key))
+            _java("Versions").declare(
+                env._j_tenv, f"{name}_at", generate.log_table(name), _list(topic.key)
+            )
     for name, topics in settings.lookups.items():
         keys = _list(_list(settings.topics[topic].key) for topic in topics.values())
         tables = _list(generate.log_table(topic) for topic in topics.values())
@@ -117,7 +136,9 @@ def declare_views(env: TableEnvironment, product: Product) -> None:
         try:
             operation = env._j_tenv.getParser().parse(statement.text).get(0)
             if str(operation.getClass().getSimpleName()) != "CreateViewOperation":
-                raise ValueError(f"{operation.getClass().getSimpleName()}, and views.sql has views alone")
+                raise ValueError(
+                    f"{operation.getClass().getSimpleName()}, and views.sql has views alone"
+                )
         except Exception as e:
             raise StatementError(statement) from e
         _execute(env, statement)
@@ -135,16 +156,22 @@ def declare_nowhere(env: TableEnvironment, outputs: Mapping[str, Output]) -> Non
     for table, output in outputs.items():
         env.execute_sql(f"DROP TEMPORARY TABLE IF EXISTS {quoted(table)}")
         env.execute_sql(
-            generate.sink_table(table, {c.name: c.type for c in output.columns}, {"connector": "blackhole"})
+            generate.sink_table(
+                table, {c.name: c.type for c in output.columns}, {"connector": "blackhole"}
+            )
         )
 
 
-def inserts(env: TableEnvironment, product: Product, only: Collection[str] | None = None) -> StatementSet:
+def inserts(
+    env: TableEnvironment, product: Product, only: Collection[str] | None = None
+) -> StatementSet:
     """The statement set of all inserts, or of those into some outputs only."""
     found = env.create_statement_set()
     for table, output in product.outputs.items():
         if only is None or table in only:
-            add_insert(found, Statement(product.select_sql(table), 1, generate.insert(table, output), ()))
+            add_insert(
+                found, Statement(product.select_sql(table), 1, generate.insert(table, output), ())
+            )
     return found
 
 
@@ -164,7 +191,9 @@ def run_plan(env: TableEnvironment, compiled: str) -> TableResult:
 
 def translate(env: TableEnvironment, compiled: str) -> None:
     """Make the operators of a compiled plan, and run nothing; Flink's own error for what it cannot run."""
-    _loaded(env, compiled).explain(_api().ExplainFormat.TEXT, get_gateway().new_array(_api().ExplainDetail, 0))
+    _loaded(env, compiled).explain(
+        _api().ExplainFormat.TEXT, get_gateway().new_array(_api().ExplainDetail, 0)
+    )
 
 
 def _loaded(env: TableEnvironment, compiled: str) -> Any:
@@ -209,7 +238,9 @@ def _imported(product: Product, name: str, function: Function) -> Any:
         call = imported(function.python)
     except Exception as e:
         expected = f"functions.{name}.python: {ALLOWED}"
-        raise ProductError(product.folder / "product.yaml", expected, f"{function.python}: {e}") from e
+        raise ProductError(
+            product.folder / "product.yaml", expected, f"{function.python}: {e}"
+        ) from e
     return udf(
         call,
         result_type=function.returns,

@@ -9,7 +9,9 @@ from importlib.resources import files
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-ONLY_PYTHON = frozenset({"EST", "HST", "MST", "ROC", "GMT+0", "GMT-0", "Factory", "localtime", "posixrules"})
+ONLY_PYTHON = frozenset(
+    {"EST", "HST", "MST", "ROC", "GMT+0", "GMT-0", "Factory", "localtime", "posixrules"}
+)
 """Names that Python's zoneinfo knows and Java does not."""
 _RULES_OF_THEIR_OWN = ("posix/", "right/")
 _FIRST, _DAYS = datetime(1970, 1, 1, tzinfo=UTC), 68 * 366
@@ -33,7 +35,11 @@ def zone(name: str) -> ZoneInfo:
 def check(name: str) -> None:
     """ValueError for a zone that Java or Python does not know: the job uses Java's rules, diff and audit Python's."""
     try:
-        known = bool(zone(name)) and name not in ONLY_PYTHON and not name.startswith(_RULES_OF_THEIR_OWN)
+        known = (
+            bool(zone(name))
+            and name not in ONLY_PYTHON
+            and not name.startswith(_RULES_OF_THEIR_OWN)
+        )
     except (ZoneInfoNotFoundError, ValueError, OSError):
         known = False
     if not known:

@@ -68,14 +68,20 @@ def recall(layout: Layout, name: str) -> Memory | None:
     except FileNotFoundError:
         return None
     except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
-        raise ConfigError(f"{file} cannot be read", expected="first_port: a number, live: true or false",
-                          found=repr(e), next=f"kappa down; rm -r {file.parent}; kappa up") from e
+        raise ConfigError(
+            f"{file} cannot be read",
+            expected="first_port: a number, live: true or false",
+            found=repr(e),
+            next=f"kappa down; rm -r {file.parent}; kappa up",
+        ) from e
 
 
 def names(layout: Layout) -> list[str]:
     """Every cluster of which there is something left, also half started or half stopped ones."""
     found = layout.clusters.glob("*")
-    return sorted(folder.name for folder in found if folder.is_dir() and NAME.fullmatch(folder.name))
+    return sorted(
+        folder.name for folder in found if folder.is_dir() and NAME.fullmatch(folder.name)
+    )
 
 
 def known(layout: Layout) -> list[Cluster]:
@@ -87,8 +93,17 @@ def known(layout: Layout) -> list[Cluster]:
 def cluster_of(layout: Layout, name: str, memory: Memory) -> Cluster:
     """A cluster with everything of its own below its folder, but for its jars."""
     folder = layout.clusters / name
-    return Cluster(FlinkPorts(memory.first_port), folder / "conf", folder / "tmp", folder / "run", name,
-                   JOBMANAGER_MB, JOBMANAGER_OVERHEAD_MB, TASKMANAGER_MB, Path(memory.lib) if memory.lib else None)
+    return Cluster(
+        FlinkPorts(memory.first_port),
+        folder / "conf",
+        folder / "tmp",
+        folder / "run",
+        name,
+        JOBMANAGER_MB,
+        JOBMANAGER_OVERHEAD_MB,
+        TASKMANAGER_MB,
+        Path(memory.lib) if memory.lib else None,
+    )
 
 
 def is_catching_up(layout: Layout, program: str) -> bool:
@@ -121,24 +136,32 @@ def write_all(layout: Layout) -> None:
         write(layout, cluster)
 
 
-def free_block(layout: Layout, taken: list[FlinkPorts], port_free: Callable[[int], bool]) -> FlinkPorts:
+def free_block(
+    layout: Layout, taken: list[FlinkPorts], port_free: Callable[[int], bool]
+) -> FlinkPorts:
     """The first block of ports that no other cluster of this home has and nobody listens on."""
     used = {block.first for block in taken}
     for first in layout.ports.for_clusters:
         if first not in used and all(port_free(port) for port in FlinkPorts(first).all):
             return FlinkPorts(first)
     first, last = layout.ports.for_clusters[0], layout.ports.for_clusters[-1] + FlinkPorts.COUNT - 1
-    raise RefusedError("no ports are left for another Flink cluster",
-                       expected=f"{FlinkPorts.COUNT} free ports in a row on 127.0.0.1, from {first} to {last}",
-                       found=f"{len(taken)} clusters of this home, and perhaps others that listen there",
-                       next="kappa status; retire or abort an attempt that is not needed")
+    raise RefusedError(
+        "no ports are left for another Flink cluster",
+        expected=f"{FlinkPorts.COUNT} free ports in a row on 127.0.0.1, from {first} to {last}",
+        found=f"{len(taken)} clusters of this home, and perhaps others that listen there",
+        next="kappa status; retire or abort an attempt that is not needed",
+    )
 
 
 class LocalClusters:
     """The clusters of a home whose stack is up."""
 
-    def __init__(self, layout: Layout, supervisor: Supervisor | None = None,
-                 available_mb: Callable[[], int | None] = preflight.available_mb) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        supervisor: Supervisor | None = None,
+        available_mb: Callable[[], int | None] = preflight.available_mb,
+    ) -> None:
         self._layout = layout
         self._supervisor = supervisor or Supervisor(layout)
         self._available_mb = available_mb
@@ -158,7 +181,9 @@ class LocalClusters:
             if memory is None or not any(state.group == name and state.pid for state in states):
                 self._refuse_too_little_memory(name, states)
                 if memory and memory.lib != lib:
-                    self._supervisor.remove_group(name)  # it would start the processes with the jars of before
+                    self._supervisor.remove_group(
+                        name
+                    )  # it would start the processes with the jars of before
                 memory = replace(memory or Memory(self._free_block().first), lib=lib)
                 cluster = cluster_of(self._layout, name, memory)
                 for problem in preflight.port_problems(cluster.port_map):
@@ -186,7 +211,9 @@ class LocalClusters:
         """Leave no process, port or file of a cluster but its logs."""
         refuse_other_names(name)
         with self._locked():
-            _file(self._layout, name).unlink(missing_ok=True)  # first: half stopped, it must not come back with `up`
+            _file(self._layout, name).unlink(
+                missing_ok=True
+            )  # first: half stopped, it must not come back with `up`
             if self._supervisor.running():
                 self._supervisor.remove_group(name)
             for program in cluster_of(self._layout, name, _NOWHERE).port_map:
@@ -202,10 +229,16 @@ class LocalClusters:
         with self._locked():
             memory = recall(self._layout, name)
             if memory is None:
-                raise RefusedError(f"there is no cluster {name}", expected="one that was started", found="none",
-                                   next="kappa status")
+                raise RefusedError(
+                    f"there is no cluster {name}",
+                    expected="one that was started",
+                    found="none",
+                    next="kappa status",
+                )
             _remember(self._layout, name, replace(memory, live=True))
-            return all(_set_priority(pid, _nice(self._supervisor.pid())) for pid in self._slow_pids(name))
+            return all(
+                _set_priority(pid, _nice(self._supervisor.pid())) for pid in self._slow_pids(name)
+            )
 
     def why(self, name: str) -> str:
         """What a TaskManager of it last said when it ended for want of memory: Flink only sees that it is gone."""
@@ -220,22 +253,34 @@ class LocalClusters:
 
     def slow(self) -> dict[str, int]:
         """TaskManagers that serve readers at a lower CPU priority than the supervisor's: program → pid."""
-        return {f"taskmanager-{name}": pid for name in names(self._layout)
-                if (memory := recall(self._layout, name)) and memory.live for pid in self._slow_pids(name)}
+        return {
+            f"taskmanager-{name}": pid
+            for name in names(self._layout)
+            if (memory := recall(self._layout, name)) and memory.live
+            for pid in self._slow_pids(name)
+        }
 
     def _slow_pids(self, name: str) -> list[int]:
         program = cluster_of(self._layout, name, _NOWHERE).taskmanager
-        pids = [state.pid for state in self._supervisor.states() if state.name == program and state.pid]
+        pids = [
+            state.pid for state in self._supervisor.states() if state.name == program and state.pid
+        ]
         return [pid for pid in pids if _nice(pid) > _nice(self._supervisor.pid())]
 
     def _free_block(self) -> FlinkPorts:
-        return free_block(self._layout, [cluster.ports for cluster in known(self._layout)], preflight.port_free)
+        return free_block(
+            self._layout, [cluster.ports for cluster in known(self._layout)], preflight.port_free
+        )
 
     def _states(self) -> list[State]:
         if states := self._supervisor.states():
             return states
-        raise RetryableError("the stack is not up: nothing would supervise a Flink cluster",
-                             expected=f"a supervisor at {self._layout.socket}", found="none", next="kappa up")
+        raise RetryableError(
+            "the stack is not up: nothing would supervise a Flink cluster",
+            expected=f"a supervisor at {self._layout.socket}",
+            found="none",
+            next="kappa up",
+        )
 
     def _refuse_too_little_memory(self, name: str, states: list[State]) -> None:
         available = self._available_mb()
@@ -245,13 +290,22 @@ class LocalClusters:
         promised = 0
         for other in names(self._layout):
             if other != name:
-                resident = sum(resident_mb(state.pid) or 0 for state in states if state.group == other and state.pid)
+                resident = sum(
+                    resident_mb(state.pid) or 0
+                    for state in states
+                    if state.group == other and state.pid
+                )
                 promised += max(0, NEEDED_MB - resident)
         if available - promised < NEEDED_MB:
-            others = f", {promised:,} MB of it promised to other attempts' clusters" if promised else ""
-            raise RefusedError(f"too little memory for a Flink cluster of its own for {name}",
-                               expected=f"{NEEDED_MB:,} MB available", found=f"{available:,} MB{others}",
-                               next="kappa status; retire or abort an attempt, or stop something else")
+            others = (
+                f", {promised:,} MB of it promised to other attempts' clusters" if promised else ""
+            )
+            raise RefusedError(
+                f"too little memory for a Flink cluster of its own for {name}",
+                expected=f"{NEEDED_MB:,} MB available",
+                found=f"{available:,} MB{others}",
+                next="kappa status; retire or abort an attempt, or stop something else",
+            )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -269,7 +323,9 @@ def prune_logs(layout: Layout, keep: int = LOGS_KEPT) -> None:
     for file in layout.logs.glob("*manager-*.log*"):
         if (match := _LOG.fullmatch(file.name)) and match[1] not in running:
             found.setdefault(match[1], []).append(file)
-    newest_first = sorted(found.values(), key=lambda files: max(file.stat().st_mtime for file in files), reverse=True)
+    newest_first = sorted(
+        found.values(), key=lambda files: max(file.stat().st_mtime for file in files), reverse=True
+    )
     for files in newest_first[keep:]:
         for file in files:
             file.unlink(missing_ok=True)
@@ -325,8 +381,14 @@ def main() -> None:
     except KappaError as e:
         _end(e)
     except (OSError, xmlrpc.client.Error) as e:  # the supervisor is going down, or the disk is full
-        _end(RetryableError("the stack did not do as asked", expected="an answer of its supervisor",
-                            found=f"{type(e).__name__}: {e}", next="kappa status, then: kappa up"))
+        _end(
+            RetryableError(
+                "the stack did not do as asked",
+                expected="an answer of its supervisor",
+                found=f"{type(e).__name__}: {e}",
+                next="kappa status, then: kappa up",
+            )
+        )
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
@@ -335,14 +397,19 @@ def _answer(arguments: list[str]) -> object:
 
     match arguments:
         case [home, "start", name]:
-            started = LocalClusters(layout_of(Path(home).absolute())).start(name, os.environ.get(LIB, ""))
+            started = LocalClusters(layout_of(Path(home).absolute())).start(
+                name, os.environ.get(LIB, "")
+            )
             return {"name": name, "rest": started.rest, "lib": str(started.lib or "")}
         case [home, "stop", name]:
             LocalClusters(layout_of(Path(home).absolute())).stop(name)
             return {"name": name}
         case [home, "live", name]:
             raised = LocalClusters(layout_of(Path(home).absolute())).live(name)
-            return {"name": name, "priority": "full" if raised else "low until it is restarted: not permitted"}
+            return {
+                "name": name,
+                "priority": "full" if raised else "low until it is restarted: not permitted",
+            }
         case [home, "why", name]:
             return {"name": name, "why": LocalClusters(layout_of(Path(home).absolute())).why(name)}
         case [home, "list"]:

@@ -27,11 +27,19 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
 
     @app.command()
     def doctor(
-        catalog: Annotated[bool, typer.Option(
-            "--catalog", help="test the Iceberg catalog of config.yaml instead, with tables that are dropped again")
+        catalog: Annotated[
+            bool,
+            typer.Option(
+                "--catalog",
+                help="test the Iceberg catalog of config.yaml instead, with tables that are dropped again",
+            ),
         ] = False,
-        namespace: Annotated[str | None, typer.Option(
-            help="with --catalog: an existing namespace; by default a new one that is removed again")] = None,
+        namespace: Annotated[
+            str | None,
+            typer.Option(
+                help="with --catalog: an existing namespace; by default a new one that is removed again"
+            ),
+        ] = None,
         output: OutputOption = Output.text,
     ) -> None:
         """Examine this machine, the stack and its products, and say for each problem what was expected, what was
@@ -45,8 +53,12 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
 
     @app.command()
     def status(
-        name: Annotated[str | None, typer.Argument(help="a product; by default the stack and all products")] = None,
-        again: Annotated[bool, typer.Option("--watch", help="refresh every 2 s, until Ctrl-C")] = False,
+        name: Annotated[
+            str | None, typer.Argument(help="a product; by default the stack and all products")
+        ] = None,
+        again: Annotated[
+            bool, typer.Option("--watch", help="refresh every 2 s, until Ctrl-C")
+        ] = False,
         output: OutputOption = Output.text,
     ) -> None:
         """Show processes, ports and memory, and what the products are doing and waiting for."""
@@ -55,8 +67,13 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
 
 
 def up(
-    port_base: Annotated[int | None, typer.Option(
-        help="listen on N+80 to N+94; remembered in the home  [default: 19000]", show_default=False)] = None,
+    port_base: Annotated[
+        int | None,
+        typer.Option(
+            help="listen on N+80 to N+94; remembered in the home  [default: 19000]",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Start the embedded stack, or those of its programs that do not run, and wait until it answers."""
@@ -67,7 +84,11 @@ def up(
     if output is Output.json:
         print_json(addresses)
     else:
-        out.print("\n".join(["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]))
+        out.print(
+            "\n".join(
+                ["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]
+            )
+        )
 
 
 def down() -> None:
@@ -82,32 +103,51 @@ def stack_view(products: Callable[[], View]) -> View:
     from local import stack
 
     layout = stack.layout_of(kappa_home())
-    if layout.settings.exists() and not stack.is_written(layout) and not layout.supervisor_conf.exists():
+    if (
+        layout.settings.exists()
+        and not stack.is_written(layout)
+        and not layout.supervisor_conf.exists()
+    ):
         return products()
     programs = [asdict(row) for row in stack.status(layout)]
     below = products()
     above: RenderableType = f"the stack of {layout.home} is not running; start it: kappa up"
     if programs:
         above = rows_table([_short(row) for row in programs], title=str(layout.home))
-    return View({"home": str(layout.home), "programs": programs, "products": below.data}, Group(above, below.text),
-                {**{row["program"]: f"{row['program']}: {row['state']}" for row in programs}, **below.lines})
+    return View(
+        {"home": str(layout.home), "programs": programs, "products": below.data},
+        Group(above, below.text),
+        {
+            **{row["program"]: f"{row['program']}: {row['state']}" for row in programs},
+            **below.lines,
+        },
+    )
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     """What fits on 80 columns."""
     ports, silent = row["ports"].split(), row["ready"] is False
     return {
-        "program": row["program"], "state": row["state"] + (", silent" if silent else ""), "pid": str(row["pid"] or ""),
+        "program": row["program"],
+        "state": row["state"] + (", silent" if silent else ""),
+        "pid": str(row["pid"] or ""),
         "ports": " ".join(ports if len(ports) < 3 else (ports[0], f"to {ports[-1]}")),
-        "MB": row["memory_mb"], "up s": row["up_seconds"],
+        "MB": row["memory_mb"],
+        "up s": row["up_seconds"],
     }
 
 
 def logs(
-    name: Annotated[str, typer.Argument(
-        help="kafka, registry, jobmanager, taskmanager, controller, supervisor; of an attempt's own Flink cluster: "
-             "jobmanager-flights-r2-a1 and so on")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="continue as the log grows")] = False,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="kafka, registry, jobmanager, taskmanager, controller, supervisor; of an attempt's own Flink cluster: "
+            "jobmanager-flights-r2-a1 and so on"
+        ),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="continue as the log grows")
+    ] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="number of lines")] = 40,
 ) -> None:
     """Print the end of a program's log."""
@@ -125,8 +165,11 @@ def examine(products: Callable[[], View], output: Output) -> None:
         print_json([asdict(check) for check in checks])
     else:
         for check in checks:
-            out.print(f"{'problem' if check.problems else 'ok':<8}{check.name}",
-                      style="red" if check.problems else "green", markup=False)
+            out.print(
+                f"{'problem' if check.problems else 'ok':<8}{check.name}",
+                style="red" if check.problems else "green",
+                markup=False,
+            )
             for problem in check.problems:
                 out.print(f"{problem.error()}\n", markup=False)
     if any(check.problems for check in checks):
@@ -149,8 +192,11 @@ def _show_finding(finding: Finding) -> None:
         out.print(f"{'problem':<8}{finding.name}", style="red", markup=False)
         out.print(f"{finding.error}\n", markup=False)
         return
-    out.print(f"{'note' if finding.note else 'ok':<8}{finding.name}: {finding.found}",
-              style="yellow" if finding.note else "green", markup=False)
+    out.print(
+        f"{'note' if finding.note else 'ok':<8}{finding.name}: {finding.found}",
+        style="yellow" if finding.note else "green",
+        markup=False,
+    )
     out.print(f"{'':<8}{finding.means}", style="dim", markup=False)
 
 

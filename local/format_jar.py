@@ -18,12 +18,24 @@ MAIN = JAVA_FOLDER / "src" / "main"
 TEST = JAVA_FOLDER / "src" / "test"
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 # Flink 2.1 supports Java 17; `--release 17` would need a JDK's signature files.
-COMPILE = ("-source", "17", "-target", "17", "-proc:none", "-encoding", "UTF-8", "-Xlint", "-failOnWarning")
+COMPILE = (
+    "-source",
+    "17",
+    "-target",
+    "17",
+    "-proc:none",
+    "-encoding",
+    "UTF-8",
+    "-Xlint",
+    "-failOnWarning",
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can hold: the same sources give the same jar."""
 
 
-def build_format_jar(java: Path, ecj: Path, classpath: Sequence[Path], out: Path, *, source: Path = MAIN) -> Path:
+def build_format_jar(
+    java: Path, ecj: Path, classpath: Sequence[Path], out: Path, *, source: Path = MAIN
+) -> Path:
     """Compile them into a jar, unless `out` was already made from the same sources, compiler and class path.
 
     The jar appears whole or not at all, and is byte for byte the same wherever it is built.
@@ -41,33 +53,67 @@ def build_format_jar(java: Path, ecj: Path, classpath: Sequence[Path], out: Path
     return out
 
 
-def run_format_tests(java: Path, ecj: Path, junit: Path, format_jar: Path, classpath: Sequence[Path],
-                     sources: Sequence[Path] = (TEST / "java",)) -> str:
+def run_format_tests(
+    java: Path,
+    ecj: Path,
+    junit: Path,
+    format_jar: Path,
+    classpath: Sequence[Path],
+    sources: Sequence[Path] = (TEST / "java",),
+) -> str:
     """Compile their JUnit tests and run them against the jar; the report, or KappaError with it."""
     with tempfile.TemporaryDirectory(prefix="format-tests-") as scratch:
         classes = Path(scratch) / "classes"
         libraries = (format_jar, *classpath, junit)
         compile_java(java, ecj, libraries, sources, classes)
         run = subprocess.run(
-            [java, f"-Dkappa.vectors={VECTORS}", "-cp", joined((classes, *libraries)),
-             "org.junit.platform.console.ConsoleLauncher", "execute",
-             f"--scan-classpath={classes}", "--disable-banner", "--disable-ansi-colors", "--details=tree",
-             "--fail-if-no-tests"],
-            capture_output=True, text=True, check=False, timeout=300,
+            [
+                java,
+                f"-Dkappa.vectors={VECTORS}",
+                "-cp",
+                joined((classes, *libraries)),
+                "org.junit.platform.console.ConsoleLauncher",
+                "execute",
+                f"--scan-classpath={classes}",
+                "--disable-banner",
+                "--disable-ansi-colors",
+                "--details=tree",
+                "--fail-if-no-tests",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
     if run.returncode != 0:
-        raise KappaError("the Java code fails its tests", found=run.stdout + run.stderr, next="mend jobs/java")
+        raise KappaError(
+            "the Java code fails its tests", found=run.stdout + run.stderr, next="mend jobs/java"
+        )
     return run.stdout
 
 
-def compile_java(java: Path, ecj: Path, classpath: Sequence[Path], sources: Sequence[Path], classes: Path) -> None:
+def compile_java(
+    java: Path, ecj: Path, classpath: Sequence[Path], sources: Sequence[Path], classes: Path
+) -> None:
     """Compile folders of sources; ConfigError with the compiler's own words."""
-    command: list[str | Path] = [java, "-jar", ecj, *COMPILE, "-cp", joined(classpath), "-d", classes, *sources]
+    command: list[str | Path] = [
+        java,
+        "-jar",
+        ecj,
+        *COMPILE,
+        "-cp",
+        joined(classpath),
+        "-d",
+        classes,
+        *sources,
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if run.returncode != 0:
         raise ConfigError(
-            f"{sources[0]} does not compile", expected="Java 17 that fits the pinned Flink jars",
-            found=(run.stderr or run.stdout).strip(), next="mend it, then: kappa up",
+            f"{sources[0]} does not compile",
+            expected="Java 17 that fits the pinned Flink jars",
+            found=(run.stderr or run.stdout).strip(),
+            next="mend it, then: kappa up",
         )
 
 
@@ -94,7 +140,10 @@ def write_jar(jar: Path, comment: str, entries: Iterable[tuple[str, bytes]]) -> 
     """Write a jar whose bytes depend on nothing but its contents."""
     with zipfile.ZipFile(jar, "w") as archive:
         archive.comment = comment.encode()
-        for name, content in (("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\n\r\n"), *sorted(entries)):
+        for name, content in (
+            ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\n\r\n"),
+            *sorted(entries),
+        ):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16

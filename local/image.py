@@ -1,8 +1,8 @@
 """What is particular to a container: Flink's home in its image, and what its processes become.
 
-    build                                          make /opt/flink, once the jars are in the cache
-    run jobmanager|taskmanager [-D key=value]…     Flink's process, in the foreground
-    run ARGUMENTS                                  kappa ARGUMENTS
+build                                          make /opt/flink, once the jars are in the cache
+run jobmanager|taskmanager [-D key=value]…     Flink's process, in the foreground
+run ARGUMENTS                                  kappa ARGUMENTS
 """
 
 from __future__ import annotations
@@ -50,8 +50,13 @@ OPTIONS = Path("/etc/flink/config.yaml")
 """Settings of a cluster's own, over those of the image; it need not be there."""
 HOST = "KAPPA_HOST"
 """Variable with the name or address at which others reach this container; by default its host name."""
-_ELSEWHERE = ("taskmanager.host", "taskmanager.resource-id", "web.access-control-allow-origin",
-              "execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
+_ELSEWHERE = (
+    "taskmanager.host",
+    "taskmanager.resource-id",
+    "web.access-control-allow-origin",
+    "execution.checkpointing.dir",
+    "execution.checkpointing.savepoint-dir",
+)
 """Settings of the embedded stack that each container, job or deployment says by itself."""
 
 
@@ -73,7 +78,9 @@ def build() -> None:
     flink.write_conf(LAYOUT, cluster())
     file = cluster().conf / "config.yaml"
     file.write_text(_dump(on_a_network(yaml.safe_load(file.read_text()))))
-    file.chmod(0o644)  # it has no secrets yet, and is read by another user than the one who makes the image
+    file.chmod(
+        0o644
+    )  # it has no secrets yet, and is read by another user than the one who makes the image
 
 
 def _dump(settings: Mapping[str, object]) -> str:
@@ -87,8 +94,11 @@ def on_a_network(embedded: Mapping[str, object]) -> dict[str, object]:
 
 def with_storage(flink_settings: Mapping[str, object], settings: Settings) -> dict[str, object]:
     """With where checkpoints are, and how Flink's file system reaches the object store of config.yaml."""
-    return {**flink_settings, "execution.checkpointing.dir": settings.flink.checkpoints,
-            **objects.flink_options(properties(settings))}
+    return {
+        **flink_settings,
+        "execution.checkpointing.dir": settings.flink.checkpoints,
+        **objects.flink_options(properties(settings)),
+    }
 
 
 def with_options(flink_settings: Mapping[str, object], file: Path) -> dict[str, object]:
@@ -114,7 +124,11 @@ def command(arguments: Sequence[str], host: str) -> list[str]:
         program, *options = arguments
         # A TaskManager tells the JobManager by which name it is reached, and is known by it.
         own = ["-D", f"taskmanager.host={host}", "-D", f"taskmanager.resource-id={host}"]
-        return [*flink.command(LAYOUT, program), *(own if program == "taskmanager" else ()), *options]
+        return [
+            *flink.command(LAYOUT, program),
+            *(own if program == "taskmanager" else ()),
+            *options,
+        ]
     return [str(Path(sys.executable).with_name("kappa")), *arguments]
 
 

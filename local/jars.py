@@ -40,7 +40,9 @@ class Jar:
         """Its path in a repository, which is also its path in the cache."""
         group, artifact, version, classifier, packaging = self.fields
         suffix = f"-{classifier}" if classifier else ""
-        return Path(*group.split("."), artifact, version, f"{artifact}-{version}{suffix}.{packaging}")
+        return Path(
+            *group.split("."), artifact, version, f"{artifact}-{version}{suffix}.{packaging}"
+        )
 
 
 def cache_folder() -> Path:
@@ -109,9 +111,14 @@ def ensure(jars: Iterable[Jar], cache: Path, progress: Progress) -> None:
     megabytes = sum(jar.size for jar in broken) / 1e6
     progress(f"fetching {len(broken)} jars ({megabytes:,.0f} MB) into {cache}")
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch, ThreadPoolExecutor(6) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch,
+        ThreadPoolExecutor(6) as pool,
+    ):
         fetched = 0
-        for jar, _ in zip(broken, pool.map(lambda jar: _fetch(jar, cache, Path(scratch)), broken), strict=True):
+        for jar, _ in zip(
+            broken, pool.map(lambda jar: _fetch(jar, cache, Path(scratch)), broken), strict=True
+        ):
             fetched += jar.size
             if jar.size > 20e6:
                 progress(f"  {fetched / 1e6:,.0f} of {megabytes:,.0f} MB")
@@ -125,13 +132,17 @@ def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
         downloaded = _download(jar, folder)
     except Exception as e:  # jgo raises whatever requests, the file system or a checksum brings
         raise RetryableError(
-            f"could not fetch {jar.coordinate}", expected="Maven Central to answer", found=f"{type(e).__name__}: {e}",
+            f"could not fetch {jar.coordinate}",
+            expected="Maven Central to answer",
+            found=f"{type(e).__name__}: {e}",
             next="check the network (proxy: HTTPS_PROXY, certificates: REQUESTS_CA_BUNDLE), then: kappa up",
         ) from e
     if (found := sha256_of(downloaded)) != jar.sha256:
         raise KappaError(
-            f"{jar.coordinate} is not the pinned file", expected=f"SHA-256 {jar.sha256} (local/jars.lock)",
-            found=f"SHA-256 {found}", next="find out who altered it; do not use it",
+            f"{jar.coordinate} is not the pinned file",
+            expected=f"SHA-256 {jar.sha256} (local/jars.lock)",
+            found=f"SHA-256 {found}",
+            next="find out who altered it; do not use it",
         )
     target = cache / "jars" / jar.file
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,10 +150,14 @@ def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
 
 
 def _download(jar: Jar, folder: Path) -> Path:
-    from jgo.maven import MavenContext  # here: it takes long to import, and a warm start needs nothing of it
+    from jgo.maven import (
+        MavenContext,
+    )  # here: it takes long to import, and a warm start needs nothing of it
 
     group, artifact, version, classifier, packaging = jar.fields
-    component = MavenContext(repo_cache=folder, timeout=60).project(group, artifact).at_version(version)
+    component = (
+        MavenContext(repo_cache=folder, timeout=60).project(group, artifact).at_version(version)
+    )
     return component.artifact(classifier, packaging).resolve()
 
 

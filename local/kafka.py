@@ -12,7 +12,11 @@ from local.preflight import port_free
 from replay.errors import KappaError
 
 JVM = (
-    "-Xms256m", "-Xmx640m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError",
+    "-Xms256m",
+    "-Xmx640m",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
 )
 
@@ -72,25 +76,48 @@ def format_storage(layout: Layout) -> bool:
     if layout.kafka_data.is_dir() and any(layout.kafka_data.glob("*/*.log")):
         raise KappaError(
             "Kafka's data folder holds data but no meta.properties",
-            expected=str(layout.kafka_data / "meta.properties"), found="no such file",
+            expected=str(layout.kafka_data / "meta.properties"),
+            found="no such file",
             next="restore the folder from a backup, or start with another KAPPA_HOME",
         )
     properties = layout.kafka / "server.properties"
     done = subprocess.run(
-        [java(), *_classpath(), "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={_log4j(layout)}",
-         "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", properties],
-        capture_output=True, text=True, check=False,
+        [
+            java(),
+            *_classpath(),
+            "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={_log4j(layout)}",
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            _cluster_id(),
+            "-c",
+            properties,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise KappaError("Kafka could not format its storage", expected="exit code 0",
-                         found=(done.stdout + done.stderr)[-2000:].strip(), next="kappa doctor")
+        raise KappaError(
+            "Kafka could not format its storage",
+            expected="exit code 0",
+            found=(done.stdout + done.stderr)[-2000:].strip(),
+            next="kappa doctor",
+        )
     return True
 
 
 def command(layout: Layout) -> list[str]:
     """What the supervisor runs."""
-    return [str(java()), *JVM, f"-Dlog4j2.configurationFile={_log4j(layout)}", *_classpath(), "kafka.Kafka",
-            str(layout.kafka / "server.properties")]
+    return [
+        str(java()),
+        *JVM,
+        f"-Dlog4j2.configurationFile={_log4j(layout)}",
+        *_classpath(),
+        "kafka.Kafka",
+        str(layout.kafka / "server.properties"),
+    ]
 
 
 def ready(layout: Layout) -> bool:

@@ -24,7 +24,10 @@ FILES = {
         "org.postgresql:postgresql:42.7.14",
     ],
     # Only where config.yaml names an object store. 2.1.0 is the newest that is published for Flink 2.1.
-    "s3": ["org.apache.flink:flink-s3-fs-hadoop:2.1.0", "org.apache.iceberg:iceberg-aws-bundle:1.11.0"],
+    "s3": [
+        "org.apache.flink:flink-s3-fs-hadoop:2.1.0",
+        "org.apache.iceberg:iceberg-aws-bundle:1.11.0",
+    ],
     # ASM changes compiled classes of Flink's: see local/patches.py.
     "build": ["org.eclipse.jdt:ecj:3.40.0", "org.ow2.asm:asm:9.8"],
     "test": ["org.junit.platform:junit-platform-console-standalone:1.13.4"],
@@ -44,17 +47,32 @@ def main() -> None:
         wanted: dict[str, set[str]] = {}
         for part, root in CLOSURES.items():
             _, nodes = context.resolver.get_dependency_list([context.create_dependency(root)])
-            for coordinate in (root, *(f"{n.dep.groupId}:{n.dep.artifactId}:{n.dep.version}" for n in nodes
-                                       if n.dep.scope in ("compile", "runtime"))):
+            for coordinate in (
+                root,
+                *(
+                    f"{n.dep.groupId}:{n.dep.artifactId}:{n.dep.version}"
+                    for n in nodes
+                    if n.dep.scope in ("compile", "runtime")
+                ),
+            ):
                 wanted.setdefault(coordinate, set()).add(part)
         for part, coordinates in FILES.items():
             for coordinate in coordinates:
                 wanted.setdefault(coordinate, set()).add(part)
         lines = []
         for coordinate in sorted(wanted):
-            group, artifact, version, classifier, packaging = Jar("", 0, coordinate, frozenset()).fields
-            file = context.project(group, artifact).at_version(version).artifact(classifier, packaging).resolve()
-            lines.append(f"{sha256_of(file)} {file.stat().st_size} {coordinate} {','.join(sorted(wanted[coordinate]))}")
+            group, artifact, version, classifier, packaging = Jar(
+                "", 0, coordinate, frozenset()
+            ).fields
+            file = (
+                context.project(group, artifact)
+                .at_version(version)
+                .artifact(classifier, packaging)
+                .resolve()
+            )
+            lines.append(
+                f"{sha256_of(file)} {file.stat().st_size} {coordinate} {','.join(sorted(wanted[coordinate]))}"
+            )
             sys.stderr.write(f"{coordinate}\n")
     LOCK_FILE.write_text(HEADER + "\n".join(lines) + "\n")
 

@@ -14,8 +14,13 @@ PART = "s3"
 PLUGIN = "flink-s3-fs-hadoop"
 """Flink's file system, which wants a folder of its own below `plugins`. Iceberg's is for `lib`."""
 HEADER = "# Written by `kappa up`"
-_FLINK = {"s3.endpoint": "s3.endpoint", "s3.access-key-id": "s3.access-key", "s3.secret-access-key": "s3.secret-key",
-          "s3.session-token": "s3.session.token", "s3.region": "s3.endpoint.region"}
+_FLINK = {
+    "s3.endpoint": "s3.endpoint",
+    "s3.access-key-id": "s3.access-key",
+    "s3.secret-access-key": "s3.secret-key",
+    "s3.session-token": "s3.session.token",
+    "s3.region": "s3.endpoint.region",
+}
 """PyIceberg's names → those of Flink's file system."""
 
 

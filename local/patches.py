@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from local.format_jar import JAVA_FOLDER, built_from, compile_java, files_below, fingerprint, joined, write_jar
+from local.format_jar import (
+    JAVA_FOLDER,
+    built_from,
+    compile_java,
+    files_below,
+    fingerprint,
+    joined,
+    write_jar,
+)
 from replay.errors import ConfigError
 
 JAR_NAME = "00-flink-patches.jar"
@@ -69,16 +77,25 @@ PATCHES = (
         sha256="744a7b469cf5c2673198baed2aa3ffe9a541728a8cbb6945c64e78be798dfaf8",
         issues=("FLINK-38075", "FLINK-36664"),
         faults="Windows fire without the rows that are still buffered: in zones without daylight saving time, and with "
-               "an offset. Without an issue: a window ends before the second time of a wall-clock hour that passed "
-               "twice, where daylight saving time was given up or clocks were set back by more than an hour; "
-               "window_time is in the next window where clocks were set forward within one.",
+        "an offset. Without an issue: a window ends before the second time of a wall-clock hour that passed "
+        "twice, where daylight saving time was given up or clocks were set back by more than an hour; "
+        "window_time is in the next window where clocks were set forward within one.",
         replacements=(
-            Replacement("method", "getNextTriggerWatermark(JJLjava/time/ZoneId;Z)J",
-                        "kappa/flink/WindowTriggers.nextTriggerWatermark"),
-            Replacement("method", "toEpochMillsForTimer(JLjava/time/ZoneId;)J",
-                        "kappa/flink/WindowTriggers.lastInstant"),
-            Replacement("method", "toEpochMills(JLjava/time/ZoneId;)J",
-                        "kappa/flink/WindowTriggers.lastInstant"),
+            Replacement(
+                "method",
+                "getNextTriggerWatermark(JJLjava/time/ZoneId;Z)J",
+                "kappa/flink/WindowTriggers.nextTriggerWatermark",
+            ),
+            Replacement(
+                "method",
+                "toEpochMillsForTimer(JLjava/time/ZoneId;)J",
+                "kappa/flink/WindowTriggers.lastInstant",
+            ),
+            Replacement(
+                "method",
+                "toEpochMills(JLjava/time/ZoneId;)J",
+                "kappa/flink/WindowTriggers.lastInstant",
+            ),
         ),
     ),
     Patch(
@@ -88,9 +105,11 @@ PATCHES = (
         sha256="c1118447c1a3ca918c1a766c1319a42789455667f0ad312689ffabed3849cfe9",
         issues=(),
         faults="A TaskManager's servers for its Python workers listen on every address of the machine, without "
-               "authentication: whoever reaches one takes a worker's place.",
+        "authentication: whoever reaches one takes a worker's place.",
         replacements=(
-            Replacement("calls", f"{_NETTY}.forPort(I)L{_NETTY};", "kappa/flink/LoopbackServers.forPort"),
+            Replacement(
+                "calls", f"{_NETTY}.forPort(I)L{_NETTY};", "kappa/flink/LoopbackServers.forPort"
+            ),
         ),
     ),
 )
@@ -103,8 +122,11 @@ def build_patches_jar(java: Path, ecj: Path, asm: Path, flink: Sequence[Path], o
     changed what the patch relies on.
     """
     originals = {patch: original(patch, flink) for patch in PATCHES}
-    wanted = hashlib.sha256("\0".join((fingerprint(OURS, ecj, [asm]), fingerprint(PATCHER, ecj, [asm]),
-                                       repr(PATCHES))).encode()).hexdigest()
+    wanted = hashlib.sha256(
+        "\0".join(
+            (fingerprint(OURS, ecj, [asm]), fingerprint(PATCHER, ecj, [asm]), repr(PATCHES))
+        ).encode()
+    ).hexdigest()
     if built_from(out) == wanted:
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,8 +134,10 @@ def build_patches_jar(java: Path, ecj: Path, asm: Path, flink: Sequence[Path], o
         ours, patcher = Path(scratch) / "ours", Path(scratch) / "patcher"
         compile_java(java, ecj, flink, [OURS / "java"], ours)
         compile_java(java, ecj, [asm], [PATCHER / "java"], patcher)
-        patched = [(f"{patch.type}.class", _patched(patch, content, java, [patcher, asm], Path(scratch)))
-                   for patch, content in originals.items()]
+        patched = [
+            (f"{patch.type}.class", _patched(patch, content, java, [patcher, asm], Path(scratch)))
+            for patch, content in originals.items()
+        ]
         jar = Path(scratch) / out.name
         write_jar(jar, wanted, (*files_below(ours), *patched))
         os.replace(jar, out)
@@ -122,7 +146,9 @@ def build_patches_jar(java: Path, ecj: Path, asm: Path, flink: Sequence[Path], o
 
 def original(patch: Patch, flink: Sequence[Path]) -> bytes:
     """The class file that a patch changes; ConfigError when it is another one."""
-    jar = next((jar for jar in flink if jar.name.startswith(f"{patch.artifact}-{patch.release[0]}")), None)
+    jar = next(
+        (jar for jar in flink if jar.name.startswith(f"{patch.artifact}-{patch.release[0]}")), None
+    )
     if jar is None:
         raise _unexpected(patch, f"no {patch.artifact}-*.jar in Flink's lib")
     with zipfile.ZipFile(jar) as archive:
@@ -139,19 +165,31 @@ def original(patch: Patch, flink: Sequence[Path]) -> bytes:
 def _unexpected(patch: Patch, found: str) -> ConfigError:
     return ConfigError(
         f"Flink's class {patch.type} is not the one that its patch was made for",
-        expected=f"SHA-256 {patch.sha256}, as in {patch.artifact}-{patch.release}.jar", found=found,
+        expected=f"SHA-256 {patch.sha256}, as in {patch.artifact}-{patch.release}.jar",
+        found=found,
         next=f"install the pinned apache-flink again; for another release of Flink, see whether it cures "
-             f"{', '.join(patch.issues) or 'this'}, then adapt or remove the patch in local/patches.py",
+        f"{', '.join(patch.issues) or 'this'}, then adapt or remove the patch in local/patches.py",
     )
 
 
-def _patched(patch: Patch, content: bytes, java: Path, classpath: Sequence[Path], scratch: Path) -> bytes:
+def _patched(
+    patch: Patch, content: bytes, java: Path, classpath: Sequence[Path], scratch: Path
+) -> bytes:
     before, after = scratch / "before.class", scratch / "after.class"
     before.write_bytes(content)
     changes = [text for r in patch.replacements for text in (r.kind, r.target, r.by)]
-    run = subprocess.run([java, "-cp", joined(classpath), "kappa.patcher.ClassPatcher", before, after, *changes],
-                         capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run(
+        [java, "-cp", joined(classpath), "kappa.patcher.ClassPatcher", before, after, *changes],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     if run.returncode != 0:
-        raise ConfigError(f"{patch.type} cannot be patched", expected="the methods that local/patches.py names",
-                          found=run.stderr.strip(), next="mend local/patches.py, then: kappa up")
+        raise ConfigError(
+            f"{patch.type} cannot be patched",
+            expected="the methods that local/patches.py names",
+            found=run.stderr.strip(),
+            next="mend local/patches.py, then: kappa up",
+        )
     return after.read_bytes()

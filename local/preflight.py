@@ -46,35 +46,53 @@ def problems(layout: Layout, ports: Mapping[str, Sequence[int]]) -> Iterator[Pro
 def python_problems(version: tuple[int, int]) -> Iterator[Problem]:
     """PyFlink 2.1 and the lock file are for one version."""
     if version != PYTHON:
-        yield Problem("this is the wrong Python", "Python {}.{}".format(*PYTHON), "Python {}.{}".format(*version),
-                      "uv sync --python 3.11")
+        yield Problem(
+            "this is the wrong Python",
+            "Python {}.{}".format(*PYTHON),
+            "Python {}.{}".format(*version),
+            "uv sync --python 3.11",
+        )
 
 
 def path_problems(layout: Layout) -> Iterator[Problem]:
     """A Unix socket's path must be short, and Flink's scripts and Java's class path cannot quote everything."""
     length = len(os.fsencode(layout.socket))
     if length > SOCKET_PATH_LIMIT:
-        yield Problem("the path of KAPPA_HOME is too long for the supervisor's Unix socket",
-                      f"at most {SOCKET_PATH_LIMIT} bytes", f"{length} bytes: {layout.socket}",
-                      "KAPPA_HOME=/a/shorter/path kappa up")
+        yield Problem(
+            "the path of KAPPA_HOME is too long for the supervisor's Unix socket",
+            f"at most {SOCKET_PATH_LIMIT} bytes",
+            f"{length} bytes: {layout.socket}",
+            "KAPPA_HOME=/a/shorter/path kappa up",
+        )
     if bad := sorted({c for c in str(layout.home) if c.isspace() or c in ":;,\"'%#$\\"}):
-        yield Problem("the path of KAPPA_HOME has characters that Flink's scripts or Java's class path split at",
-                      "no white space and none of : ; , \" ' % # $ \\", f"{bad} in {layout.home}",
-                      "KAPPA_HOME=/a/plain/path kappa up")
+        yield Problem(
+            "the path of KAPPA_HOME has characters that Flink's scripts or Java's class path split at",
+            "no white space and none of : ; , \" ' % # $ \\",
+            f"{bad} in {layout.home}",
+            "KAPPA_HOME=/a/plain/path kappa up",
+        )
 
 
 def disk_problems(home: Path, free: int) -> Iterator[Problem]:
     """A full disk stops Kafka and fails every checkpoint."""
     if free < DISK_MB:
-        yield Problem("too little disk", f"{DISK_MB:,} MB free for {home}", f"{free:,} MB",
-                      "free some space, or put the home elsewhere: KAPPA_HOME=/a/bigger/disk kappa up")
+        yield Problem(
+            "too little disk",
+            f"{DISK_MB:,} MB free for {home}",
+            f"{free:,} MB",
+            "free some space, or put the home elsewhere: KAPPA_HOME=/a/bigger/disk kappa up",
+        )
 
 
 def memory_problems(available: int | None) -> Iterator[Problem]:
     """Without this much the kernel would kill processes under load."""
     if available is not None and available < MEMORY_MB:
-        yield Problem("too little memory", f"{MEMORY_MB:,} MB available", f"{available:,} MB",
-                      "stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up")
+        yield Problem(
+            "too little memory",
+            f"{MEMORY_MB:,} MB available",
+            f"{available:,} MB",
+            "stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up",
+        )
 
 
 def port_problems(ports: Mapping[str, Sequence[int]]) -> Iterator[Problem]:
@@ -82,9 +100,12 @@ def port_problems(ports: Mapping[str, Sequence[int]]) -> Iterator[Problem]:
     for program, needed in ports.items():
         for port in needed:
             if not port_free(port):
-                yield Problem(f"port {port} is in use", f"127.0.0.1:{port} free for {program}",
-                              f"something listens there{_owner(port)}",
-                              "kappa up --port-base N with another N, or stop what listens there")
+                yield Problem(
+                    f"port {port} is in use",
+                    f"127.0.0.1:{port} free for {program}",
+                    f"something listens there{_owner(port)}",
+                    "kappa up --port-base N with another N, or stop what listens there",
+                )
 
 
 def port_free(port: int) -> bool:
@@ -113,7 +134,9 @@ def available_mb() -> int | None:
         text = Path("/proc/meminfo").read_text()
     except OSError:
         return None
-    kilobytes = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable:"))
+    kilobytes = next(
+        int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable:")
+    )
     return kilobytes * 1024 // 1_000_000
 
 

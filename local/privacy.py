@@ -24,8 +24,12 @@ def problems(home: Path) -> Iterator[Problem]:
             next_ = f"chmod 700 {home}; kappa up does so too"
         else:
             next_ = "KAPPA_HOME=/a/folder/of/yours kappa up; or ask its owner to: chmod 700"
-        yield Problem("other users of this machine can look into KAPPA_HOME", f"mode 700 of {home}",
-                      f"mode {stat.S_IMODE(found.st_mode):o}", next_)
+        yield Problem(
+            "other users of this machine can look into KAPPA_HOME",
+            f"mode 700 of {home}",
+            f"mode {stat.S_IMODE(found.st_mode):o}",
+            next_,
+        )
 
 
 def make_private(home: Path, say: Callable[[str], None]) -> None:

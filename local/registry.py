@@ -11,13 +11,23 @@ import httpx
 from local import jars
 from local.layout import Layout, java
 
-JVM = ("-Xms64m", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+JVM = (
+    "-Xms64m",
+    "-Xmx192m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+)
 """It answers a few requests a minute: the interpreter and the first compiler start fastest."""
 
 
 def application(cache: Path) -> Path:
     """The unpacked application, next to the jars; its folder's name is the archive's, so a new pin unpacks anew."""
-    return cache / "apps" / jars.path_of("apicurio-registry-app", cache).name.removesuffix("-all.tar.gz")
+    return (
+        cache
+        / "apps"
+        / jars.path_of("apicurio-registry-app", cache).name.removesuffix("-all.tar.gz")
+    )
 
 
 def unpack(cache: Path) -> None:

@@ -71,12 +71,21 @@ def bill(found: Sequence[Package]) -> str:
     from packageurl import PackageURL
 
     parts = [
-        Component(type=ComponentType.LIBRARY, name=p.name, version=p.version, group=p.group or None, bom_ref=p.purl,
-                  purl=PackageURL.from_string(p.purl),
-                  hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in p.sha256])
-        for p in found]
+        Component(
+            type=ComponentType.LIBRARY,
+            name=p.name,
+            version=p.version,
+            group=p.group or None,
+            bom_ref=p.purl,
+            purl=PackageURL.from_string(p.purl),
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in p.sha256],
+        )
+        for p in found
+    ]
     bom = Bom(components=parts)
-    bom.metadata.component = kappa = Component(type=ComponentType.APPLICATION, name="kappa", bom_ref="kappa")
+    bom.metadata.component = kappa = Component(
+        type=ComponentType.APPLICATION, name="kappa", bom_ref="kappa"
+    )
     bom.register_dependency(kappa, parts)
     text = JsonV1Dot6(bom).output_as_string(indent=1)
     if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
@@ -90,7 +99,9 @@ def vulnerabilities(found: Sequence[Package], client: httpx.Client) -> dict[str,
     questions = [(p.purl, {"package": {"purl": p.purl.partition("?")[0]}}) for p in found]
     while questions:
         batch, questions = questions[:_BATCH], questions[_BATCH:]
-        answer = client.post("/v1/querybatch", json={"queries": [query for _, query in batch]}).raise_for_status()
+        answer = client.post(
+            "/v1/querybatch", json={"queries": [query for _, query in batch]}
+        ).raise_for_status()
         for (purl, query), result in zip(batch, answer.json()["results"], strict=True):
             if ids := [v["id"] for v in result.get("vulns", ())]:
                 known.setdefault(purl, []).extend(ids)
@@ -110,11 +121,17 @@ def main(arguments: Sequence[str], client: httpx.Client | None = None) -> int:
         with client or httpx.Client(base_url=OSV, timeout=_SECONDS) as asked:
             known = vulnerabilities(found, asked)
     except (httpx.HTTPError, ValueError, KeyError) as e:
-        _say(f"error: {OSV} was not reached ({_reason(e)}): nothing is known of vulnerabilities; repeat it elsewhere")
+        _say(
+            f"error: {OSV} was not reached ({_reason(e)}): nothing is known of vulnerabilities; repeat it elsewhere"
+        )
         return 2
     for purl, ids in sorted(known.items()):
         _say(f"{purl}: {', '.join(ids)}")
-    _say(f"{len(known)} of {len(found)} packages have known vulnerabilities" if known else "no known vulnerabilities")
+    _say(
+        f"{len(known)} of {len(found)} packages have known vulnerabilities"
+        if known
+        else "no known vulnerabilities"
+    )
     return 1 if known else 0
 
 

@@ -20,12 +20,22 @@ from local import clusters, flink, jars, kafka, objects, preflight, privacy, reg
 from local.format_jar import build_format_jar
 from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
 from local.patches import JAR_NAME, build_patches_jar
-from local.supervise import DEAD, Program, State, Supervisor, configuration, end_orphans, resident_mb
+from local.supervise import (
+    DEAD,
+    Program,
+    State,
+    Supervisor,
+    configuration,
+    end_orphans,
+    resident_mb,
+)
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 from replay.settings import VERSION
 
 Progress = Callable[[str], None]
-CONFIG_HEADER = f"{objects.HEADER} for its embedded stack; remove this line to keep your own changes.\n"
+CONFIG_HEADER = (
+    f"{objects.HEADER} for its embedded stack; remove this line to keep your own changes.\n"
+)
 READY_SECONDS = 240
 """Of the stack: on two busy cores all of its JVMs together took two minutes."""
 CLUSTER_READY_SECONDS = 60
@@ -53,8 +63,12 @@ def layout_of(home: Path, port_base: int | None = None) -> Layout:
     remembered = remembered_port_base(home)
     base = port_base or remembered or DEFAULT_PORT_BASE
     if not 1024 <= base <= 65_000:
-        raise ConfigError("this port base is out of range", expected="1024 to 65000", found=str(base),
-                          next=f"kappa up --port-base {DEFAULT_PORT_BASE}")
+        raise ConfigError(
+            "this port base is out of range",
+            expected="1024 to 65000",
+            found=str(base),
+            next=f"kappa up --port-base {DEFAULT_PORT_BASE}",
+        )
     return Layout(home, Ports(base))
 
 
@@ -65,13 +79,20 @@ def remembered_port_base(home: Path) -> int | None:
     except FileNotFoundError:
         return None
     except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
-        raise ConfigError(f"{home / 'stack.yaml'} cannot be read", expected="port_base: a number", found=repr(e),
-                          next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base N") from e
+        raise ConfigError(
+            f"{home / 'stack.yaml'} cannot be read",
+            expected="port_base: a number",
+            found=repr(e),
+            next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base N",
+        ) from e
 
 
 def jars_needed(layout: Layout) -> list[jars.Jar]:
     """The jars of the running stack; those of the tests are fetched by the tests."""
-    return [*(jar for jar in jars.read_lock() if not jar.parts <= {"test", objects.PART}), *objects.needed(layout)]
+    return [
+        *(jar for jar in jars.read_lock() if not jar.parts <= {"test", objects.PART}),
+        *objects.needed(layout),
+    ]
 
 
 def programs(layout: Layout, cache: Path) -> list[Program]:
@@ -81,14 +102,20 @@ def programs(layout: Layout, cache: Path) -> list[Program]:
         Program("kafka", kafka.command(layout), 10, stop_seconds=30),
         Program("registry", registry.command(cache), 20, registry.environment(layout)),
         *flink.programs(layout, session),
-        Program("controller", [str(python()), "-m", "replay", "controller"], 50, flink.environment(layout, session)),
+        Program(
+            "controller",
+            [str(python()), "-m", "replay", "controller"],
+            50,
+            flink.environment(layout, session),
+        ),
     ]
 
 
 def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
     """Programs that answer others, with the question whether they do."""
     found: dict[str, Callable[[], bool]] = {
-        "kafka": partial(kafka.ready, layout), "registry": partial(registry.ready, layout),
+        "kafka": partial(kafka.ready, layout),
+        "registry": partial(registry.ready, layout),
     }
     for cluster in (flink.session(layout), *clusters.known(layout)):
         found[cluster.jobmanager] = partial(flink.jobmanager_ready, cluster)
@@ -101,7 +128,9 @@ def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
 def controller_ready(layout: Layout) -> bool:
     """Whether its loop goes round."""
     try:
-        answer = httpx.get(f"http://127.0.0.1:{layout.ports.controller}/healthz", timeout=2, trust_env=False)
+        answer = httpx.get(
+            f"http://127.0.0.1:{layout.ports.controller}/healthz", timeout=2, trust_env=False
+        )
     except httpx.HTTPError:
         return False
     return answer.status_code == 200
@@ -153,9 +182,13 @@ def status(layout: Layout) -> list[ProgramStatus]:
     ports, ready = port_map(layout), checks(layout)
     return [
         ProgramStatus(
-            program=state.name, state=state.state, ready=ready[state.name]() if state.name in ready else None,
-            pid=state.pid or None, ports=" ".join(map(str, ports.get(state.name, ()))),
-            memory_mb=resident_mb(state.pid) if state.pid else None, up_seconds=state.up_seconds,
+            program=state.name,
+            state=state.state,
+            ready=ready[state.name]() if state.name in ready else None,
+            pid=state.pid or None,
+            ports=" ".join(map(str, ports.get(state.name, ()))),
+            memory_mb=resident_mb(state.pid) if state.pid else None,
+            up_seconds=state.up_seconds,
         )
         for state in sorted(Supervisor(layout).states(), key=_place)
     ]
@@ -173,19 +206,27 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
         layout.run.mkdir(parents=True, exist_ok=True)
         stream = layout.lock.open("a+")
     except OSError as e:
-        raise ConfigError("KAPPA_HOME cannot be written", expected=f"a folder of yours: {layout.home}", found=str(e),
-                          next="KAPPA_HOME=/another/folder kappa up") from e
+        raise ConfigError(
+            "KAPPA_HOME cannot be written",
+            expected=f"a folder of yours: {layout.home}",
+            found=str(e),
+            next="KAPPA_HOME=/another/folder kappa up",
+        ) from e
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
-            progress(f"another kappa up or down (pid {stream.read().strip() or '?'}) is at work here: waiting for it")
+            progress(
+                f"another kappa up or down (pid {stream.read().strip() or '?'}) is at work here: waiting for it"
+            )
             fcntl.flock(stream, fcntl.LOCK_EX)
         try:
             stream.truncate(0)
             os.write(stream.fileno(), str(os.getpid()).encode())
-        except OSError:  # a full disk, refused with an error of its own; lost is only what others are told
+        except (
+            OSError
+        ):  # a full disk, refused with an error of its own; lost is only what others are told
             pass
         yield
 
@@ -201,15 +242,19 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     _write(layout, cache, progress)
     if kafka.format_storage(layout):
         progress("formatted Kafka's storage")
-    progress(f"starting the stack in {layout.home} on ports {layout.ports.registry_health}–"
-             f"{layout.ports.controller}")
+    progress(
+        f"starting the stack in {layout.home} on ports {layout.ports.registry_health}–"
+        f"{layout.ports.controller}"
+    )
     supervisor.start()
 
 
 def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     """Everything the programs read; again at each start, so that an upgrade takes effect."""
     for scratch in (layout.tmp, *(cluster.tmp for cluster in clusters.known(layout))):
-        shutil.rmtree(scratch, ignore_errors=True)  # native libraries and spill files of JVMs that were killed
+        shutil.rmtree(
+            scratch, ignore_errors=True
+        )  # native libraries and spill files of JVMs that were killed
     for folder in (layout.logs, layout.lake / "warehouse", layout.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
     write_secret(layout.secrets / "pseudonym.key")
@@ -225,10 +270,16 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
 
 def own_jars(layout: Layout, cache: Path) -> list[Path]:
     """The home's own, as two homes of different versions may share the cache."""
-    ecj, asm, folder = jars.path_of("ecj", cache), jars.path_of("asm", cache), layout.home / "format"
+    ecj, asm, folder = (
+        jars.path_of("ecj", cache),
+        jars.path_of("asm", cache),
+        layout.home / "format",
+    )
     libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
-    return [build_format_jar(java(), ecj, libraries, folder / "kappa-format.jar"),
-            build_patches_jar(java(), ecj, asm, flink.lib_jars(), folder / JAR_NAME)]
+    return [
+        build_format_jar(java(), ecj, libraries, folder / "kappa-format.jar"),
+        build_patches_jar(java(), ecj, asm, flink.lib_jars(), folder / JAR_NAME),
+    ]
 
 
 def write_secret(file: Path) -> None:
@@ -250,17 +301,25 @@ def settings_of(layout: Layout) -> dict[str, object]:
         "kafka": {"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}"},
         "registry": registry.url(layout),
         "flink": {
-            "rest": flink.session(layout).rest, "home": str(layout.flink), "checkpoints": layout.checkpoints.as_uri(),
+            "rest": flink.session(layout).rest,
+            "home": str(layout.flink),
+            "checkpoints": layout.checkpoints.as_uri(),
             "clusters": [str(python()), "-m", "local.clusters", str(layout.home)],
         },
         "catalog": {
             "name": "lake",
             "flink": {
-                "type": "iceberg", "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
-                "uri": f"jdbc:sqlite:{catalog}?busy_timeout=30000", "jdbc.schema-version": "V1",
+                "type": "iceberg",
+                "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
+                "uri": f"jdbc:sqlite:{catalog}?busy_timeout=30000",
+                "jdbc.schema-version": "V1",
                 "warehouse": warehouse.as_uri(),
             },
-            "pyiceberg": {"type": "sql", "uri": f"sqlite:///{catalog}", "warehouse": warehouse.as_uri()},
+            "pyiceberg": {
+                "type": "sql",
+                "uri": f"sqlite:///{catalog}",
+                "warehouse": warehouse.as_uri(),
+            },
         },
         "store": f"sqlite:///{layout.home / 'store.db'}",
         "secrets": str(layout.secrets),
@@ -270,13 +329,19 @@ def settings_of(layout: Layout) -> dict[str, object]:
 
 def addresses(layout: Layout) -> dict[str, str]:
     """What a person or another client connects to."""
-    return {"kafka": f"127.0.0.1:{layout.ports.kafka}", "registry": registry.url(layout),
-            "flink": flink.session(layout).rest, "metrics": f"http://127.0.0.1:{layout.ports.controller}/metrics"}
+    return {
+        "kafka": f"127.0.0.1:{layout.ports.kafka}",
+        "registry": registry.url(layout),
+        "flink": flink.session(layout).rest,
+        "metrics": f"http://127.0.0.1:{layout.ports.controller}/metrics",
+    }
 
 
 def is_written(layout: Layout) -> bool:
     """Whether config.yaml is there, and one that `kappa up` wrote."""
-    return layout.settings.exists() and layout.settings.read_text().startswith(CONFIG_HEADER.split(";")[0])
+    return layout.settings.exists() and layout.settings.read_text().startswith(
+        CONFIG_HEADER.split(";")[0]
+    )
 
 
 def write_settings(layout: Layout) -> bool:
@@ -293,9 +358,12 @@ def write_settings(layout: Layout) -> bool:
 def _refuse_other_ports(layout: Layout) -> None:
     running = remembered_port_base(layout.home)
     if running is not None and running != layout.ports.base:
-        raise ConflictError("the stack of this home runs on other ports", expected=f"port base {layout.ports.base}",
-                            found=f"port base {running}",
-                            next=f"kappa down, then: kappa up --port-base {layout.ports.base}")
+        raise ConflictError(
+            "the stack of this home runs on other ports",
+            expected=f"port base {layout.ports.base}",
+            found=f"port base {running}",
+            next=f"kappa down, then: kappa up --port-base {layout.ports.base}",
+        )
 
 
 def _revive(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
@@ -323,13 +391,20 @@ def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> N
             elif name in states and states[name].state == "FATAL":
                 raise _gave_up(layout, states[name])
         if not states:
-            raise KappaError("the supervisor has gone", expected="a running supervisord", found="none",
-                             next=f"see {layout.logs / 'supervisor.log'}, then: kappa up")
+            raise KappaError(
+                "the supervisor has gone",
+                expected="a running supervisord",
+                found="none",
+                next=f"see {layout.logs / 'supervisor.log'}, then: kappa up",
+            )
         if waiting and time.monotonic() - started > seconds:
             found = states.get(waiting[0])
-            raise RetryableError(f"not ready after {seconds} s: {', '.join(waiting)}",
-                                 expected="an answer from each", found=str(asdict(found)) if found else "no process",
-                                 next=f"kappa logs {waiting[0]}")
+            raise RetryableError(
+                f"not ready after {seconds} s: {', '.join(waiting)}",
+                expected="an answer from each",
+                found=str(asdict(found)) if found else "no process",
+                next=f"kappa logs {waiting[0]}",
+            )
         if waiting:
             time.sleep(0.3)
 
@@ -337,6 +412,9 @@ def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> N
 def _gave_up(layout: Layout, state: State) -> KappaError:
     log = layout.logs / f"{state.name}.log"
     tail = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
-    return KappaError(f"{state.name} does not start", expected="a process that stays up",
-                      found="\n".join([state.problem or "it ended again and again", *tail]),
-                      next=f"kappa logs {state.name}")
+    return KappaError(
+        f"{state.name} does not start",
+        expected="a process that stays up",
+        found="\n".join([state.problem or "it ended again and again", *tail]),
+        next=f"kappa logs {state.name}",
+    )

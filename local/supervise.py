@@ -53,39 +53,73 @@ def configuration(layout: Layout, programs: Sequence[Program]) -> str:
     """supervisord.conf"""
     hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     minfds = 65_536 if hard_limit == resource.RLIM_INFINITY else min(65_536, hard_limit)
-    sections = [_section("supervisord", {
-        "logfile": layout.logs / "supervisor.log", "logfile_maxbytes": "5MB", "logfile_backups": 2,
-        "pidfile": layout.supervisor_pid, "childlogdir": layout.logs, "directory": layout.home,
-        "minfds": minfds, "identifier": "kappa", "umask": "077",
-    }), _section("unix_http_server", {"file": layout.socket, "chmod": "0600"}), _section(
-        "rpcinterface:supervisor",
-        {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"}),
-        _section("include", {"files": layout.cluster_programs / "*.conf"})]
+    sections = [
+        _section(
+            "supervisord",
+            {
+                "logfile": layout.logs / "supervisor.log",
+                "logfile_maxbytes": "5MB",
+                "logfile_backups": 2,
+                "pidfile": layout.supervisor_pid,
+                "childlogdir": layout.logs,
+                "directory": layout.home,
+                "minfds": minfds,
+                "identifier": "kappa",
+                "umask": "077",
+            },
+        ),
+        _section("unix_http_server", {"file": layout.socket, "chmod": "0600"}),
+        _section(
+            "rpcinterface:supervisor",
+            {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
+        ),
+        _section("include", {"files": layout.cluster_programs / "*.conf"}),
+    ]
     return "\n".join([*sections, *(_program(layout, program) for program in programs)])
 
 
 def group_configuration(layout: Layout, name: str, programs: Sequence[Program]) -> str:
     """Programs that are added to a running supervisord, and removed from it, together."""
     members = ",".join(program.name for program in programs)
-    group = _section(f"group:{name}", {"programs": members, "priority": min(p.priority for p in programs)})
+    group = _section(
+        f"group:{name}", {"programs": members, "priority": min(p.priority for p in programs)}
+    )
     return "\n".join([group, *(_program(layout, program) for program in programs)])
 
 
 def _program(layout: Layout, program: Program) -> str:
-    environment = {**program.environment, "KAPPA_HOME": str(layout.home), "KAPPA_PROGRAM": program.name}
-    return _section(f"program:{program.name}", {
-        "command": shlex.join(program.command), "directory": layout.home, "priority": program.priority,
-        "environment": ",".join(f'{key}="{value}"' for key, value in environment.items()),
-        "autostart": "true", "autorestart": "true", "startsecs": 2, "startretries": 20,
-        "stopwaitsecs": program.stop_seconds, "stopasgroup": "true", "killasgroup": "true",
-        "redirect_stderr": "true", "stdout_logfile": layout.logs / f"{program.name}.log",
-        "stdout_logfile_maxbytes": "20MB", "stdout_logfile_backups": 3,
-    })
+    environment = {
+        **program.environment,
+        "KAPPA_HOME": str(layout.home),
+        "KAPPA_PROGRAM": program.name,
+    }
+    return _section(
+        f"program:{program.name}",
+        {
+            "command": shlex.join(program.command),
+            "directory": layout.home,
+            "priority": program.priority,
+            "environment": ",".join(f'{key}="{value}"' for key, value in environment.items()),
+            "autostart": "true",
+            "autorestart": "true",
+            "startsecs": 2,
+            "startretries": 20,
+            "stopwaitsecs": program.stop_seconds,
+            "stopasgroup": "true",
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": layout.logs / f"{program.name}.log",
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": 3,
+        },
+    )
 
 
 def _section(name: str, options: Mapping[str, object]) -> str:
     # supervisord expands %(…)s in values
-    return f"[{name}]\n" + "".join(f"{key}={str(value).replace('%', '%%')}\n" for key, value in options.items())
+    return f"[{name}]\n" + "".join(
+        f"{key}={str(value).replace('%', '%%')}\n" for key, value in options.items()
+    )
 
 
 class Supervisor:
@@ -105,12 +139,27 @@ class Supervisor:
     def start(self) -> None:
         """Start it as a daemon; it starts the programs."""
         done = subprocess.run(
-            [python(), "-W", "ignore", "-m", "supervisor.supervisord", "-c", self._layout.supervisor_conf],
-            capture_output=True, text=True, check=False, cwd=self._layout.home,
+            [
+                python(),
+                "-W",
+                "ignore",
+                "-m",
+                "supervisor.supervisord",
+                "-c",
+                self._layout.supervisor_conf,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self._layout.home,
         )
         if done.returncode:
-            raise KappaError("supervisord did not start", expected="exit code 0",
-                             found=(done.stdout + done.stderr).strip()[-1000:], next="kappa doctor")
+            raise KappaError(
+                "supervisord did not start",
+                expected="exit code 0",
+                found=(done.stdout + done.stderr).strip()[-1000:],
+                next="kappa doctor",
+            )
 
     def pid(self) -> int:
         """Its process."""
@@ -122,9 +171,17 @@ class Supervisor:
             answer = self._call("getAllProcessInfo")
         except (OSError, xmlrpc.client.Error):
             return []
-        return [State(name=p["name"], group=p["group"], state=p["statename"], pid=p["pid"],
-                      up_seconds=max(0, p["now"] - p["start"]) if p["pid"] else 0, problem=p["spawnerr"])
-                for p in answer]
+        return [
+            State(
+                name=p["name"],
+                group=p["group"],
+                state=p["statename"],
+                pid=p["pid"],
+                up_seconds=max(0, p["now"] - p["start"]) if p["pid"] else 0,
+                problem=p["spawnerr"],
+            )
+            for p in answer
+        ]
 
     def start_program(self, group: str, name: str) -> None:
         """Start a program that was stopped or given up."""
@@ -186,7 +243,7 @@ def orphans(layout: Layout) -> dict[int, str]:
             variables = (folder / "environ").read_bytes().split(b"\0")
         except OSError:  # gone meanwhile, or another user's
             continue
-        program = next((v[len(marks[1]):] for v in variables if v.startswith(marks[1])), None)
+        program = next((v[len(marks[1]) :] for v in variables if v.startswith(marks[1])), None)
         if program and marks[0] in variables and int(folder.name) != os.getpid():
             found[int(folder.name)] = program.decode()
     return found

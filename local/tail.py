@@ -28,9 +28,12 @@ def tail(folder: Path, name: str, lines: int, follow: bool) -> None:
     file = folder / f"{name}.log"
     if not file.is_file() or file.parent != folder:
         found = sorted(path.stem for path in folder.glob("*.log"))
-        raise ConfigError(f"there is no log of '{name}'", found=name,
-                          expected=f"one of: {', '.join(found)}" if found else str(file),
-                          next=f"kappa logs {found[0]}" if found else "kappa up")
+        raise ConfigError(
+            f"there is no log of '{name}'",
+            found=name,
+            expected=f"one of: {', '.join(found)}" if found else str(file),
+            next=f"kappa logs {found[0]}" if found else "kappa up",
+        )
     write = TerminalLines() if name == "controller" and out.is_terminal else _write
     with file.open(errors="replace") as stream:
         for line in deque(stream, lines):
@@ -55,7 +58,9 @@ class TerminalLines:
         """Print one line of the log."""
         match = _LINE.match(line.rstrip("\n"))
         if match is None:  # of a traceback, or JSON
-            self._console.print(Text(line.rstrip("\n"), style="dim" if line.startswith(" ") else ""), soft_wrap=True)
+            self._console.print(
+                Text(line.rstrip("\n"), style="dim" if line.startswith(" ") else ""), soft_wrap=True
+            )
             return
         day, at, level, text = match.groups()
         if day != self._day:

@@ -29,7 +29,11 @@ _ROLLED_BACK = ("23", "40", "25P")
 def with_driver(address: str) -> str:
     """The address by which SQLAlchemy takes the driver that is installed, where the address leaves it open."""
     scheme, found, rest = address.partition("://")
-    return f"postgresql+psycopg://{rest}" if found and scheme in ("postgres", "postgresql") else address
+    return (
+        f"postgresql+psycopg://{rest}"
+        if found and scheme in ("postgres", "postgresql")
+        else address
+    )
 
 
 def timed(address: str) -> str:
@@ -45,7 +49,9 @@ def timed(address: str) -> str:
     missing = {name: value for name, value in wanted.items() if name not in url.query}
     if (chosen := url.query.get("options")) and "options" in wanted:
         missing["options"] = f"{_unless_in(str(chosen), wanted['options'])} {chosen}".strip()
-    return url.update_query_dict(missing).render_as_string(hide_password=False) if missing else address
+    return (
+        url.update_query_dict(missing).render_as_string(hide_password=False) if missing else address
+    )
 
 
 def _postgresql_options() -> dict[str, str]:
@@ -55,18 +61,33 @@ def _postgresql_options() -> dict[str, str]:
     host that is lost while it waits for an answer is noticed by keepalives, on either side.
     """
     milliseconds = 1000 * ANSWER_SECONDS
-    session = {"statement_timeout": milliseconds, "lock_timeout": milliseconds,
-               "idle_in_transaction_session_timeout": milliseconds, "tcp_user_timeout": milliseconds,
-               "tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 4}
-    return {"connect_timeout": str(CONNECT_SECONDS), "application_name": "kappa",
-            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
-            "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "4",
-            "tcp_user_timeout": str(milliseconds)}
+    session = {
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        "tcp_user_timeout": milliseconds,
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 4,
+    }
+    return {
+        "connect_timeout": str(CONNECT_SECONDS),
+        "application_name": "kappa",
+        "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "4",
+        "tcp_user_timeout": str(milliseconds),
+    }
 
 
 def _unless_in(chosen: str, options: str) -> str:
     """Those of the session's options that somebody did not choose."""
-    return " ".join(f"-c {o}" for o in options.removeprefix("-c ").split(" -c ") if o.partition("=")[0] not in chosen)
+    return " ".join(
+        f"-c {o}"
+        for o in options.removeprefix("-c ").split(" -c ")
+        if o.partition("=")[0] not in chosen
+    )
 
 
 @contextmanager
@@ -76,8 +97,12 @@ def readable_errors(what: str, where: str) -> Iterator[None]:
         with permitted(what, where):
             yield
     except LOST as e:
-        raise RetryableError(f"{what} does not answer", expected=f"an answer from {where}", found=reason(e),
-                             next="kappa status") from e
+        raise RetryableError(
+            f"{what} does not answer",
+            expected=f"an answer from {where}",
+            found=reason(e),
+            next="kappa status",
+        ) from e
 
 
 @contextmanager
@@ -88,8 +113,12 @@ def permitted(what: str, where: str) -> Iterator[None]:
     except DBAPIError as e:
         if sqlstate(e) != _NO_PRIVILEGE:
             raise
-        raise RefusedError(f"{what} does not permit this", expected=f"a role with the privileges for it at {where}",
-                           found=reason(e), next="grant what docs/production.md names, then the same again") from e
+        raise RefusedError(
+            f"{what} does not permit this",
+            expected=f"a role with the privileges for it at {where}",
+            found=reason(e),
+            next="grant what docs/production.md names, then the same again",
+        ) from e
 
 
 @contextmanager
@@ -103,8 +132,12 @@ def transaction(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
             c.invalidate()  # SQLAlchemy takes the transaction for ended, and others would get it with the connection
             if (sqlstate(e) or "").startswith(_ROLLED_BACK):
                 raise
-            raise OutcomeUnknownError(f"it is not known whether {what} was written", expected="an answer to COMMIT",
-                                      found=reason(e), next="kappa status, then repeat") from e
+            raise OutcomeUnknownError(
+                f"it is not known whether {what} was written",
+                expected="an answer to COMMIT",
+                found=reason(e),
+                next="kappa status, then repeat",
+            ) from e
 
 
 def lock(c: sa.Connection) -> None:

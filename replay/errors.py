@@ -15,7 +15,9 @@ from __future__ import annotations
 class KappaError(Exception):
     """What was expected, what was found, and the next command to run."""
 
-    def __init__(self, message: str, *, expected: str = "", found: str = "", next: str = "") -> None:
+    def __init__(
+        self, message: str, *, expected: str = "", found: str = "", next: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.expected = expected
@@ -65,5 +67,9 @@ class OutcomeUnknownError(KappaError):
 
 def not_deployed(product: str, found: str = "no publication") -> ConfigError:
     """A command for what readers see, of a product of which they see nothing yet."""
-    return ConfigError(f"nothing of '{product}' is published", expected="a product that was deployed", found=found,
-                       next=f"kappa deploy {product}")
+    return ConfigError(
+        f"nothing of '{product}' is published",
+        expected="a product that was deployed",
+        found=found,
+        next=f"kappa deploy {product}",
+    )

@@ -23,6 +23,15 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         """For programs: problems as other checks have them."""
         e = self.error
-        problem = {"message": e.message, "expected": e.expected, "found": e.found, "next": e.next} if e else None
-        return {"name": self.name, "found": self.found, "means": self.means, "note": self.note,
-                "problems": [problem] if problem else []}
+        problem = (
+            {"message": e.message, "expected": e.expected, "found": e.found, "next": e.next}
+            if e
+            else None
+        )
+        return {
+            "name": self.name,
+            "found": self.found,
+            "means": self.means,
+            "note": self.note,
+            "problems": [problem] if problem else [],
+        }

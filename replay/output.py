@@ -31,7 +31,9 @@ class Output(StrEnum):
     json = "json"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", help="text for people, json for programs")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", help="text for people, json for programs")
+]
 
 
 def _console(**how: Any) -> Console:
@@ -49,8 +51,14 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_rows(rows: Sequence[dict[str, Any]], output: Output, *, title: str | None = None,
-               columns: Iterable[str] | None = None, null: str = "") -> None:
+def print_rows(
+    rows: Sequence[dict[str, Any]],
+    output: Output,
+    *,
+    title: str | None = None,
+    columns: Iterable[str] | None = None,
+    null: str = "",
+) -> None:
     """A table for people, as wide as the terminal or, into a pipe, as its rows; a JSON array for programs."""
     if output is Output.json:
         print_json([json_value(row) for row in rows])
@@ -63,13 +71,20 @@ def print_rows(rows: Sequence[dict[str, Any]], output: Output, *, title: str | N
         _console(width=widest).print(table)
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]], *, title: str | None = None,
-               columns: Iterable[str] | None = None, null: str = "") -> Table:
+def rows_table(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str | None = None,
+    columns: Iterable[str] | None = None,
+    null: str = "",
+) -> Table:
     """Rows as people see them; `null` is what is shown where there is no value."""
     names = list(columns or (rows[0].keys() if rows else ()))
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in names:
-        numeric = bool(rows) and all(isinstance(r.get(name), int | float) or r.get(name) is None for r in rows)
+        numeric = bool(rows) and all(
+            isinstance(r.get(name), int | float) or r.get(name) is None for r in rows
+        )
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(null if row.get(n) is None else _cell(row[n]) for n in names))
@@ -94,8 +109,13 @@ def busy(text: str) -> Iterator[None]:
         err.print(text, style="dim")
         yield
         return
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err,
-                  transient=True) as shown:
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    ) as shown:
         shown.add_task(text, total=None)
         yield
 
@@ -123,7 +143,9 @@ def show(view: View, output: Output) -> None:
         out.print(view.text, soft_wrap=False)
 
 
-def watch(look: Callable[[], View], output: Output, sleep: Callable[[float], None] = time.sleep) -> None:
+def watch(
+    look: Callable[[], View], output: Output, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """Again and again until Ctrl-C: redrawn on a terminal; else what changed, in lines or NDJSON."""
     try:
         if output is Output.text and out.is_terminal:

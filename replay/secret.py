@@ -21,32 +21,111 @@ from pydantic import BeforeValidator, SecretStr
 from replay.errors import ConfigError
 
 HIDDEN = "***"
-PUBLIC = frozenset({
-    # Kafka's clients
-    "acks", "api.version.request", "auto.offset.reset", "bootstrap.servers", "broker.address.family",
-    "client.dns.lookup",
-    "client.id", "client.rack", "compression.type", "connections.max.idle.ms", "debug", "default.api.timeout.ms",
-    "enable.ssl.certificate.verification", "fetch.max.bytes", "fetch.message.max.bytes", "fetch.min.bytes", "linger.ms",
-    "log_level", "max.partition.fetch.bytes", "max.poll.interval.ms", "message.max.bytes", "metadata.max.age.ms",
-    "partition.discovery.interval.ms", "receive.buffer.bytes", "reconnect.backoff.max.ms", "reconnect.backoff.ms",
-    "request.timeout.ms", "retries", "retry.backoff.ms", "sasl.client.callback.handler.class",
-    "sasl.kerberos.service.name",
-    "sasl.login.callback.handler.class", "sasl.mechanism", "sasl.mechanisms", "sasl.oauthbearer.method",
-    "sasl.oauthbearer.scope", "sasl.oauthbearer.token.endpoint.url", "sasl.username", "security.protocol",
-    "send.buffer.bytes", "session.timeout.ms", "socket.keepalive.enable", "socket.timeout.ms", "ssl.ca.location",
-    "ssl.certificate.location", "ssl.cipher.suites", "ssl.enabled.protocols", "ssl.endpoint.identification.algorithm",
-    "ssl.key.location", "ssl.keystore.location", "ssl.keystore.type", "ssl.protocol", "ssl.truststore.location",
-    "ssl.truststore.type",
-    # Iceberg's catalogs and file systems
-    "cache-enabled", "cache.expiration-interval-ms", "catalog-impl", "catalog-type", "client.region", "clients",
-    "default-database", "io-impl", "jdbc.schema-version", "jdbc.strict-mode", "jdbc.user", "metrics-reporter-impl",
-    "oauth2-server-uri", "prefix", "property-version", "py-catalog-impl", "py-io-impl",
-    "rest-metrics-reporting-enabled",
-    "rest.sigv4-enabled", "rest.signing-name", "rest.signing-region", "s3.connect-timeout", "s3.endpoint",
-    "s3.force-virtual-addressing", "s3.path-style-access", "s3.proxy-uri", "s3.region", "s3.remote-signing-enabled",
-    "s3.request-timeout", "s3.signer", "scope", "ssl.cabundle", "type", "uri", "warehouse",
-})
-_PUBLIC_PARAMETERS = {"busy_timeout", "cache", "connect_timeout", "journal_mode", "mode", "sslmode", "timeout", "uri"}
+PUBLIC = frozenset(
+    {
+        # Kafka's clients
+        "acks",
+        "api.version.request",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "broker.address.family",
+        "client.dns.lookup",
+        "client.id",
+        "client.rack",
+        "compression.type",
+        "connections.max.idle.ms",
+        "debug",
+        "default.api.timeout.ms",
+        "enable.ssl.certificate.verification",
+        "fetch.max.bytes",
+        "fetch.message.max.bytes",
+        "fetch.min.bytes",
+        "linger.ms",
+        "log_level",
+        "max.partition.fetch.bytes",
+        "max.poll.interval.ms",
+        "message.max.bytes",
+        "metadata.max.age.ms",
+        "partition.discovery.interval.ms",
+        "receive.buffer.bytes",
+        "reconnect.backoff.max.ms",
+        "reconnect.backoff.ms",
+        "request.timeout.ms",
+        "retries",
+        "retry.backoff.ms",
+        "sasl.client.callback.handler.class",
+        "sasl.kerberos.service.name",
+        "sasl.login.callback.handler.class",
+        "sasl.mechanism",
+        "sasl.mechanisms",
+        "sasl.oauthbearer.method",
+        "sasl.oauthbearer.scope",
+        "sasl.oauthbearer.token.endpoint.url",
+        "sasl.username",
+        "security.protocol",
+        "send.buffer.bytes",
+        "session.timeout.ms",
+        "socket.keepalive.enable",
+        "socket.timeout.ms",
+        "ssl.ca.location",
+        "ssl.certificate.location",
+        "ssl.cipher.suites",
+        "ssl.enabled.protocols",
+        "ssl.endpoint.identification.algorithm",
+        "ssl.key.location",
+        "ssl.keystore.location",
+        "ssl.keystore.type",
+        "ssl.protocol",
+        "ssl.truststore.location",
+        "ssl.truststore.type",
+        # Iceberg's catalogs and file systems
+        "cache-enabled",
+        "cache.expiration-interval-ms",
+        "catalog-impl",
+        "catalog-type",
+        "client.region",
+        "clients",
+        "default-database",
+        "io-impl",
+        "jdbc.schema-version",
+        "jdbc.strict-mode",
+        "jdbc.user",
+        "metrics-reporter-impl",
+        "oauth2-server-uri",
+        "prefix",
+        "property-version",
+        "py-catalog-impl",
+        "py-io-impl",
+        "rest-metrics-reporting-enabled",
+        "rest.sigv4-enabled",
+        "rest.signing-name",
+        "rest.signing-region",
+        "s3.connect-timeout",
+        "s3.endpoint",
+        "s3.force-virtual-addressing",
+        "s3.path-style-access",
+        "s3.proxy-uri",
+        "s3.region",
+        "s3.remote-signing-enabled",
+        "s3.request-timeout",
+        "s3.signer",
+        "scope",
+        "ssl.cabundle",
+        "type",
+        "uri",
+        "warehouse",
+    }
+)
+_PUBLIC_PARAMETERS = {
+    "busy_timeout",
+    "cache",
+    "connect_timeout",
+    "journal_mode",
+    "mode",
+    "sslmode",
+    "timeout",
+    "uri",
+}
 """Of an address, behind its question mark."""
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _LOOK_UP = re.compile(r"\$\{(file|env):([^}:]+)\}")
@@ -107,15 +186,23 @@ def _look_up(kind: str, name: str) -> str:
     """ConfigError names what is missing."""
     if kind == "env":
         if (value := os.environ.get(name)) is None:
-            raise ConfigError(f"config.yaml refers to ${{env:{name}}}", expected=f"an environment variable {name}",
-                              found="none", next=f"set {name} for this process, or fix config.yaml")
+            raise ConfigError(
+                f"config.yaml refers to ${{env:{name}}}",
+                expected=f"an environment variable {name}",
+                found="none",
+                next=f"set {name} for this process, or fix config.yaml",
+            )
         return value
     try:
         return Path(name).read_text().strip()
     except (OSError, UnicodeDecodeError) as e:
         found = (e.strerror or "") if isinstance(e, OSError) else "bytes that are no text"
-        raise ConfigError(f"config.yaml refers to ${{file:{name}}}", expected="a file that this process may read",
-                          found=found, next=f"make {name} readable, or fix config.yaml") from None
+        raise ConfigError(
+            f"config.yaml refers to ${{file:{name}}}",
+            expected="a file that this process may read",
+            found=found,
+            next=f"make {name} readable, or fix config.yaml",
+        ) from None
 
 
 def holds_secret(address: str) -> bool:
@@ -131,7 +218,11 @@ def holds_secret(address: str) -> bool:
 
 
 def _address(value: Any) -> Any:
-    return secret(value) if isinstance(value, str) and (refers(value) or holds_secret(value)) else value
+    return (
+        secret(value)
+        if isinstance(value, str) and (refers(value) or holds_secret(value))
+        else value
+    )
 
 
 Address = Annotated[str | SecretStr, BeforeValidator(_address)]
@@ -199,10 +290,14 @@ def without_user(address: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", address)
 
 
-def referenced(options: Mapping[str, str | SecretStr], folder: Path, section: str) -> dict[str, str]:
+def referenced(
+    options: Mapping[str, str | SecretStr], folder: Path, section: str
+) -> dict[str, str]:
     """For a job: in place of each secret where it is, as Kafka's clients and our connectors look it up."""
-    return {key: reference(value, folder, f"{section}.{key}") if isinstance(value, SecretStr) else value
-            for key, value in options.items()}
+    return {
+        key: reference(value, folder, f"{section}.{key}") if isinstance(value, SecretStr) else value
+        for key, value in options.items()
+    }
 
 
 def reference(value: SecretStr, folder: Path, name: str) -> str:
@@ -213,8 +308,12 @@ def reference(value: SecretStr, folder: Path, name: str) -> str:
     if isinstance(value, Reference) and value.is_whole:
         return value.template
     if not _FILE.fullmatch(name):
-        raise ConfigError(f"'{name}' cannot be the name of a secret", expected="letters, digits, dots and dashes",
-                          found=name, next="fix config.yaml")
+        raise ConfigError(
+            f"'{name}' cannot be the name of a secret",
+            expected="letters, digits, dots and dashes",
+            found=name,
+            next="fix config.yaml",
+        )
     _write(folder / name, value.get_secret_value())
     return f"${{directory:{folder}:{name}}}"
 
@@ -228,7 +327,9 @@ def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        with os.fdopen(
+            os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+        ) as stream:
             stream.write(text)
         scratch.replace(file)
     finally:

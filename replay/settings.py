@@ -235,17 +235,27 @@ def load_settings(home: Path | None = None) -> Settings:
         raise ConfigError(f"{path} is not YAML", found=_place(e), next=f"mend {path}") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds no settings", expected="fields with their values",
-                          found=f"a value of the type {type(data).__name__}", next=f"fix {path}")
-    refuse_newer(str(path), data.get("version", VERSION), VERSION,
-                 next=f"{USE_NEWER}; or see docs/upgrades.md and fix {path}")
+        raise ConfigError(
+            f"{path} holds no settings",
+            expected="fields with their values",
+            found=f"a value of the type {type(data).__name__}",
+            next=f"fix {path}",
+        )
+    refuse_newer(
+        str(path),
+        data.get("version", VERSION),
+        VERSION,
+        next=f"{USE_NEWER}; or see docs/upgrades.md and fix {path}",
+    )
     try:
         found = Settings.model_validate({"home": home, **data})
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise ConfigError(
-            f"{path} is wrong" + (f" at '{where}'" if where else ""), expected=first["msg"], found=_found(first),
+            f"{path} is wrong" + (f" at '{where}'" if where else ""),
+            expected=first["msg"],
+            found=_found(first),
             next=f"fix {path}; or, if kappa up wrote it, run: kappa up",
         ) from None
     _refuse_references(path, found)
@@ -258,9 +268,13 @@ def _refuse_references(path: Path, value: object, where: str = "") -> None:
         for name in type(value).model_fields:
             _refuse_references(path, getattr(value, name), f"{where}.{name}".lstrip("."))
     elif isinstance(value, str | Path | tuple) and refers(str(value)):
-        raise ConfigError(f"{path} is wrong at '{where}'", expected="a value: ${file:…} and ${env:…} are for options "
-                          "of clients, for `store`, and for user, token and password", found=str(value),
-                          next=f"fix {path}")
+        raise ConfigError(
+            f"{path} is wrong at '{where}'",
+            expected="a value: ${file:…} and ${env:…} are for options "
+            "of clients, for `store`, and for user, token and password",
+            found=str(value),
+            next=f"fix {path}",
+        )
 
 
 _PUBLIC = ("controller", "flink", "home", "queries", "secrets")
@@ -271,7 +285,9 @@ def _found(error: ErrorDetails) -> str:
     value = error.get("input")
     if error["loc"][:1] and error["loc"][0] in _PUBLIC and not isinstance(value, dict):
         return repr(value)[:200]
-    return "nothing" if error["type"] == "missing" else f"a value of the type {type(value).__name__}"
+    return (
+        "nothing" if error["type"] == "missing" else f"a value of the type {type(value).__name__}"
+    )
 
 
 def _place(error: yaml.YAMLError) -> str:

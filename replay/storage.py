@@ -22,9 +22,19 @@ ANSWER_SECONDS = 60
 _DEFAULTS = {"s3.connect-timeout": str(CONNECT_SECONDS), "s3.request-timeout": str(ANSWER_SECONDS)}
 _LOCAL = ("/", "file:")
 _AWS_ERROR = re.compile(r"AWS Error (\w+) during (\w+) operation: (.*)", re.DOTALL)
-_REFUSALS = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "SIGNATURE_DOES_NOT_MATCH",
-             "UNRECOGNIZED_CLIENT", "MISSING_AUTHENTICATION_TOKEN", "EXPIRED_TOKEN", "INVALID_SIGNATURE",
-             "REQUEST_EXPIRED", "ExpiredToken", "InvalidToken")
+_REFUSALS = (
+    "ACCESS_DENIED",
+    "INVALID_ACCESS_KEY_ID",
+    "INVALID_CLIENT_TOKEN_ID",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "UNRECOGNIZED_CLIENT",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "EXPIRED_TOKEN",
+    "INVALID_SIGNATURE",
+    "REQUEST_EXPIRED",
+    "ExpiredToken",
+    "InvalidToken",
+)
 
 
 class StorageError(RetryableError):
@@ -59,13 +69,17 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
 
     A store with an address of its own is not asked for its region at AWS.
     """
-    region = {"s3.region": given.get("client.region", "us-east-1")} if "s3.endpoint" in given else {}
+    region = (
+        {"s3.region": given.get("client.region", "us-east-1")} if "s3.endpoint" in given else {}
+    )
     return {**_DEFAULTS, **region, **given}
 
 
 def filesystem(settings: Settings, uri: str) -> tuple[FileSystem, str]:
     """The file system that a URI is on, and its path there; connections are kept."""
-    from pyarrow.fs import FileSystem  # here and below: a process that asks for one query does without
+    from pyarrow.fs import (
+        FileSystem,
+    )  # here and below: a process that asks for one query does without
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
     if is_local(uri):
@@ -91,8 +105,12 @@ def storage_errors(location: str) -> Iterator[None]:
     except (FileExistsError, StorageError):
         raise
     except FileNotFoundError as e:
-        raise MissingFileError("a file is missing", expected=location, found="no such file",
-                               next="kappa status; if it stays so, restore the file from a backup") from e
+        raise MissingFileError(
+            "a file is missing",
+            expected=location,
+            found="no such file",
+            next="kappa status; if it stays so, restore the file from a backup",
+        ) from e
     except OSError as e:
         raise _told(location, e) from e
 
@@ -104,11 +122,24 @@ def _told(location: str, error: OSError) -> StorageError:
     if match:
         found = f"{match[2]}: {match[1]}, {match[3]}"
     if kind in _REFUSALS or isinstance(error, PermissionError):
-        return StorageError("the storage refuses access", expected=f"permission for {location}", found=found,
-                            next="check the credentials (storage in config.yaml, or the environment) and their policy")
+        return StorageError(
+            "the storage refuses access",
+            expected=f"permission for {location}",
+            found=found,
+            next="check the credentials (storage in config.yaml, or the environment) and their policy",
+        )
     if match or is_local(location):
-        return StorageError("the storage does not do what it was asked" if kind != "NETWORK_CONNECTION"
-                            else "the object store does not answer",
-                            expected=f"access to {location}", found=found, next="repeat the command")
-    return StorageError("the storage does not answer", expected=f"access to {location}", found=found,
-                        next="repeat the command")
+        return StorageError(
+            "the storage does not do what it was asked"
+            if kind != "NETWORK_CONNECTION"
+            else "the object store does not answer",
+            expected=f"access to {location}",
+            found=found,
+            next="repeat the command",
+        )
+    return StorageError(
+        "the storage does not answer",
+        expected=f"access to {location}",
+        found=found,
+        next="repeat the command",
+    )

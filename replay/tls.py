@@ -14,11 +14,19 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
     """ConfigError when a file of it cannot be used. Server's names are checked."""
     found = ssl.create_default_context()
     if settings.ca:
-        found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # those that the system trusts are not asked for
+        found = ssl.SSLContext(
+            ssl.PROTOCOL_TLS_CLIENT
+        )  # those that the system trusts are not asked for
         _load(lambda: found.load_verify_locations(settings.ca), "ca", str(settings.ca))
     if certificate := settings.certificate:
-        password = reveal(settings.key_password) if settings.key_password else ""  # else it would ask the terminal
-        _load(lambda: found.load_cert_chain(certificate, password=password), "certificate", str(certificate))
+        password = (
+            reveal(settings.key_password) if settings.key_password else ""
+        )  # else it would ask the terminal
+        _load(
+            lambda: found.load_cert_chain(certificate, password=password),
+            "certificate",
+            str(certificate),
+        )
     return found
 
 
@@ -26,9 +34,15 @@ def _load(load: Callable[[], None], what: str, file: str) -> None:
     try:
         load()
     except OSError as e:  # ssl.SSLError is one
-        raise ConfigError(f"tls.{what} in config.yaml cannot be used", expected=_EXPECTED[what],
-                          found=f"{file}: {e.strerror or e}", next="fix config.yaml, or the file") from None
+        raise ConfigError(
+            f"tls.{what} in config.yaml cannot be used",
+            expected=_EXPECTED[what],
+            found=f"{file}: {e.strerror or e}",
+            next="fix config.yaml, or the file",
+        ) from None
 
 
-_EXPECTED = {"ca": "a PEM file of certificates",
-             "certificate": "a PEM file of a certificate and its private key, and the key's password if it has one"}
+_EXPECTED = {
+    "ca": "a PEM file of certificates",
+    "certificate": "a PEM file of a certificate and its private key, and the key's password if it has one",
+}

@@ -17,5 +17,9 @@ def refuse_newer(what: str, found: object, known: int, *, next: str = USE_NEWER)
         return
     newer = isinstance(found, int) and found > known
     message = f"{what} is of a newer version of kappa" if newer else f"{what} has no known version"
-    raise RefusedError(message, expected=f"version {known}" if known == 1 else f"version 1 to {known}",
-                       found=f"version {found}", next=next)
+    raise RefusedError(
+        message,
+        expected=f"version {known}" if known == 1 else f"version 1 to {known}",
+        found=f"version {found}",
+        next=next,
+    )

@@ -18,24 +18,81 @@ Schema = Any
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
-_LONG_TYPES = ("time-micros", *(f"{local}timestamp-{unit}" for local in ("", "local-")
-                                for unit in ("millis", "micros", "nanos")))
+_LONG_TYPES = (
+    "time-micros",
+    *(
+        f"{local}timestamp-{unit}"
+        for local in ("", "local-")
+        for unit in ("millis", "micros", "nanos")
+    ),
+)
 _LOGICAL: dict[str, tuple[str, ...]] = {
-    "int": ("date", "time-millis", "timestamp-millis"), "long": (*_LONG_TYPES, "date"),
-    "string": ("uuid", "decimal", "json")}
-_PROMOTED = {"int": ("long", "float", "double"), "long": ("float", "double"), "float": ("double",),
-             "string": ("bytes",), "bytes": ("string",)}
+    "int": ("date", "time-millis", "timestamp-millis"),
+    "long": (*_LONG_TYPES, "date"),
+    "string": ("uuid", "decimal", "json"),
+}
+_PROMOTED = {
+    "int": ("long", "float", "double"),
+    "long": ("float", "double"),
+    "float": ("double",),
+    "string": ("bytes",),
+    "bytes": ("string",),
+}
 _DAY = 86_400
 _FIRST, _LAST = -62_135_596_800, 253_402_300_800
-_EDGES = sorted({0, 1, -1, 127, -128, 2**24, 2**24 + 1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**53 + 1, 2**63 - 1,
-                 -(2**63), -719_162, -719_163, 2_932_896, 2_932_897, _DAY * 1000 - 1, _DAY * 1000,
-                 *(edge * unit + off for edge in (_FIRST, _LAST, _DAY) for unit in (10**3, 10**6) for off in (0, -1))})
+_EDGES = sorted(
+    {
+        0,
+        1,
+        -1,
+        127,
+        -128,
+        2**24,
+        2**24 + 1,
+        2**31 - 1,
+        2**31,
+        -(2**31),
+        -(2**31) - 1,
+        2**53 + 1,
+        2**63 - 1,
+        -(2**63),
+        -719_162,
+        -719_163,
+        2_932_896,
+        2_932_897,
+        _DAY * 1000 - 1,
+        _DAY * 1000,
+        *(
+            edge * unit + off
+            for edge in (_FIRST, _LAST, _DAY)
+            for unit in (10**3, 10**6)
+            for off in (0, -1)
+        ),
+    }
+)
 _INT, _LONG = 2**31, 2**63
 _TEXTS = ["", "a", "Zürich", "東京", "🚲", "a\0b", "EUR", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"]
-_REALS = [0.0, -0.0, 1.5, -(2.0**-149), 0.1, 3.4028234663852886e38, float("inf"), float("-inf"), float("nan")]
-_RANGES = {"date": (-719_162, 2_932_896), "time-millis": (0, _DAY * 1000 - 1), "time-micros": (0, _DAY * 10**6 - 1),
-           **{f"{local}timestamp-{unit}": (_FIRST * per_second, _LAST * per_second - 1) for local in ("", "local-")
-              for unit, per_second in (("millis", 10**3), ("micros", 10**6), ("nanos", 10**9))}}
+_REALS = [
+    0.0,
+    -0.0,
+    1.5,
+    -(2.0**-149),
+    0.1,
+    3.4028234663852886e38,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+]
+_RANGES = {
+    "date": (-719_162, 2_932_896),
+    "time-millis": (0, _DAY * 1000 - 1),
+    "time-micros": (0, _DAY * 10**6 - 1),
+    **{
+        f"{local}timestamp-{unit}": (_FIRST * per_second, _LAST * per_second - 1)
+        for local in ("", "local-")
+        for unit, per_second in (("millis", 10**3), ("micros", 10**6), ("nanos", 10**9))
+    },
+}
 
 
 @dataclass
@@ -52,8 +109,10 @@ class Names:
 
 def record(draw: Draw, names: Names, depth: int = 0) -> Schema:
     name = names.new()
-    fields = [{"name": f"f{i}", "type": schema(draw, names, depth + 1)}
-              for i in range(draw(st.integers(1, 5 if depth == 0 else 3)))]
+    fields = [
+        {"name": f"f{i}", "type": schema(draw, names, depth + 1)}
+        for i in range(draw(st.integers(1, 5 if depth == 0 else 3)))
+    ]
     for f in fields:
         if draw(st.integers(0, 4)) == 0:
             f["default"] = default(draw, f["type"], names)
@@ -87,7 +146,9 @@ def schema(draw: Draw, names: Names, depth: int) -> Schema:
         case "nullable":
             return _union(["null", schema(draw, names, depth + 1)], draw)
         case "union":
-            return _union([schema(draw, names, depth + 1) for _ in range(draw(st.integers(1, 4)))], draw)
+            return _union(
+                [schema(draw, names, depth + 1) for _ in range(draw(st.integers(1, 4)))], draw
+            )
         case _:
             return draw(st.sampled_from(sorted(names.defined)))
 
@@ -100,7 +161,9 @@ def _union(branches: list[Schema], draw: Draw) -> Schema:
             found.setdefault(_branch(b), b)
     if len(found) == 1:
         return next(iter(found.values()))
-    types = [b for name, b in found.items() if name != "null"]  # which stay in order: one may use another
+    types = [
+        b for name, b in found.items() if name != "null"
+    ]  # which stay in order: one may use another
     nullable = ["null"] if "null" in found else []
     return draw(st.sampled_from([[*nullable, *types], [*types, *nullable]]))
 
@@ -111,10 +174,16 @@ def _branch(schema: Schema) -> str:
 
 def _decimal(draw: Draw, names: Names) -> Schema:
     precision = draw(st.sampled_from([1, 2, 4, 9, 18, 19, 38, 39]))
-    logical = {"logicalType": "decimal", "precision": precision, "scale": draw(st.integers(0, precision + 1))}
+    logical = {
+        "logicalType": "decimal",
+        "precision": precision,
+        "scale": draw(st.integers(0, precision + 1)),
+    }
     if draw(st.booleans()):
         return {"type": "bytes", **logical}
-    return _define(names, {"type": "fixed", "name": names.new(), "size": draw(st.integers(0, 20)), **logical})
+    return _define(
+        names, {"type": "fixed", "name": names.new(), "size": draw(st.integers(0, 20)), **logical}
+    )
 
 
 def _fixed(draw: Draw, names: Names) -> Schema:
@@ -160,10 +229,16 @@ def default(draw: Draw, schema: Schema, names: Names) -> Any:
         case "array":
             return [default(draw, schema["items"], names) for _ in range(draw(st.integers(0, 2)))]
         case "map":
-            return {k: default(draw, schema["values"], names) for k in draw(st.sampled_from(["", "a", "ab"]))}
+            return {
+                k: default(draw, schema["values"], names)
+                for k in draw(st.sampled_from(["", "a", "ab"]))
+            }
         case _:
-            return {f["name"]: default(draw, f["type"], names) for f in schema["fields"]
-                    if "default" not in f or draw(st.booleans())}
+            return {
+                f["name"]: default(draw, f["type"], names)
+                for f in schema["fields"]
+                if "default" not in f or draw(st.booleans())
+            }
 
 
 class Evolution:
@@ -201,14 +276,22 @@ class Evolution:
     def _leaf(self, schema: Schema, kind: str) -> Schema:
         if not self.rarely(4):
             return schema
-        others: list[Schema] = [*_PROMOTED.get(kind, ()), kind,
-                                *({"type": kind, "logicalType": name} for name in _LOGICAL.get(kind, ())),
-                                *({"type": p, "logicalType": name} for p in _PROMOTED.get(kind, ())
-                                  for name in _LOGICAL.get(p, ()))]
+        others: list[Schema] = [
+            *_PROMOTED.get(kind, ()),
+            kind,
+            *({"type": kind, "logicalType": name} for name in _LOGICAL.get(kind, ())),
+            *(
+                {"type": p, "logicalType": name}
+                for p in _PROMOTED.get(kind, ())
+                for name in _LOGICAL.get(p, ())
+            ),
+        ]
         if kind == "bytes":
             precision = self._draw(st.integers(1, 38))
             scale = self._draw(st.integers(0, precision))
-            others.append({"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale})
+            others.append(
+                {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
+            )
         return self._draw(st.sampled_from(others))
 
     def _union(self, branches: list[Schema], depth: int) -> Schema:
@@ -251,7 +334,10 @@ class Evolution:
                     made["aliases"] = [f["name"], *(["f0"] if self.rarely() else [])]
             found.append(made)
         if self.rarely(3) or not found:
-            added = {"name": "added", "type": globals()["schema"](self._draw, self.names, max(depth, 2))}
+            added = {
+                "name": "added",
+                "type": globals()["schema"](self._draw, self.names, max(depth, 2)),
+            }
             if not self.rarely():
                 added["default"] = default(self._draw, added["type"], self.names)
             found.append(added)
@@ -278,21 +364,30 @@ class Messages:
 
     def __init__(self, seed: int, schema: Schema, names: Names, *, wild: float = 0.2) -> None:
         """`wild`: how many of the values with a logical type are anywhere, also where there is no such value."""
-        self._random, self._schema, self._names, self._wild = random.Random(seed), schema, names, wild
+        self._random, self._schema, self._names, self._wild = (
+            random.Random(seed),
+            schema,
+            names,
+            wild,
+        )
 
     def message(self) -> Message:
         body, raw = self._encode(self._schema)
-        match self._random.choice(["sound"] * 6 + ["cut", "longer", "changed", "changed", "garbage"]):
+        match self._random.choice(
+            ["sound"] * 6 + ["cut", "longer", "changed", "changed", "garbage"]
+        ):
             case "sound":
                 return Message(body, raw)
             case "cut":
                 return Message(body[: self._random.randrange(len(body) or 1)], sound=False)
             case "longer":
-                return Message(body + self._random.randbytes(self._random.randint(1, 3)), sound=False)
+                return Message(
+                    body + self._random.randbytes(self._random.randint(1, 3)), sound=False
+                )
             case "changed" if body:
                 at = self._random.randrange(len(body))
                 byte = self._random.choice([0, 1, 2, 3, 127, 128, 254, 255])
-                return Message(body[:at] + bytes([byte]) + body[at + 1:], sound=False)
+                return Message(body[:at] + bytes([byte]) + body[at + 1 :], sound=False)
             case _:
                 return Message(self._random.randbytes(self._random.randint(0, 40)), sound=False)
 
@@ -326,11 +421,19 @@ class Messages:
                 text = r.choice(_TEXTS)
                 return _sized(text.encode()), text
             case "bytes":
-                raw = self._decimal(schema, None) if logical == "decimal" else r.randbytes(r.randint(0, 8))
+                raw = (
+                    self._decimal(schema, None)
+                    if logical == "decimal"
+                    else r.randbytes(r.randint(0, 8))
+                )
                 return _sized(raw), raw
             case "fixed":
                 size = schema["size"]
-                raw = self._decimal(schema, size) if logical == "decimal" and size else r.randbytes(size)
+                raw = (
+                    self._decimal(schema, size)
+                    if logical == "decimal" and size
+                    else r.randbytes(size)
+                )
                 return raw, raw
             case "enum":
                 index = r.randrange(len(schema["symbols"]))
@@ -339,12 +442,20 @@ class Messages:
                 items = [self._encode(schema["items"]) for _ in range(r.randint(0, 3))]
                 return self._blocks([body for body, _ in items]), [raw for _, raw in items]
             case "map":
-                values = {key: self._encode(schema["values"]) for key in r.sample(_TEXTS, r.randint(0, 3))}
-                return (self._blocks([_sized(key.encode()) + body for key, (body, _) in values.items()]),
-                        {key: raw for key, (_, raw) in values.items()})
+                values = {
+                    key: self._encode(schema["values"]) for key in r.sample(_TEXTS, r.randint(0, 3))
+                }
+                return (
+                    self._blocks(
+                        [_sized(key.encode()) + body for key, (body, _) in values.items()]
+                    ),
+                    {key: raw for key, (_, raw) in values.items()},
+                )
             case _:
                 fields = {f["name"]: self._encode(f["type"]) for f in schema["fields"]}
-                return b"".join(body for body, _ in fields.values()), {n: raw for n, (_, raw) in fields.items()}
+                return b"".join(body for body, _ in fields.values()), {
+                    n: raw for n, (_, raw) in fields.items()
+                }
 
     def _whole(self, limit: int, logical: str) -> int:
         first, last = _RANGES.get(logical, (-limit, limit - 1))
@@ -394,5 +505,8 @@ def without_logical_types(schema: Schema) -> Schema:
         return [without_logical_types(b) for b in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: without_logical_types(value) if key in ("type", "items", "values", "fields") else value
-            for key, value in schema.items() if key not in ("logicalType", "precision", "scale")}
+    return {
+        key: without_logical_types(value) if key in ("type", "items", "values", "fields") else value
+        for key, value in schema.items()
+        if key not in ("logicalType", "precision", "scale")
+    }

@@ -22,7 +22,9 @@ def decode(writer: str, reader: str, body: bytes) -> dict[str, Any]:
     """{"value": …} or {"reason": …}, as kappa.format.DecodeLines answers."""
     wanted = parse(reader)
     try:
-        value = record_reader(parse(writer, strict=False), wanted, SCHEMA_ID)(HEADER + body, len(HEADER))
+        value = record_reader(parse(writer, strict=False), wanted, SCHEMA_ID)(
+            HEADER + body, len(HEADER)
+        )
     except UndecodableError as e:
         return {"reason": str(e)}
     except SchemaError as e:
@@ -41,7 +43,7 @@ def rendered(value: Any, schema: Schema) -> Any:
             return {b.short_name: rendered(value[b.short_name], b) for b in branches}
         case "record", _:
             return {f.name: rendered(value[f.name], f.schema) for f in schema.fields}
-        case ("array" | "map"), _:
+        case (("array" | "map"), _):
             assert schema.inner is not None
             if isinstance(value, list):
                 return [rendered(v, schema.inner) for v in value]
@@ -55,8 +57,9 @@ def rendered(value: Any, schema: Schema) -> Any:
         case _, dt.datetime():
             if schema.logical.endswith("millis"):
                 assert value.microsecond % 1000 == 0
-            text = value.replace(tzinfo=None).isoformat(timespec="milliseconds" if schema.logical.endswith("millis")
-                                                        else "microseconds")
+            text = value.replace(tzinfo=None).isoformat(
+                timespec="milliseconds" if schema.logical.endswith("millis") else "microseconds"
+            )
             return text + ("Z" if value.tzinfo else "")
         case _, dt.time():
             return value.isoformat(timespec="milliseconds")

@@ -17,9 +17,25 @@ from tests.pages import cell, link
 DOC = Path(__file__).parents[1] / "docs" / "reference-cli.md"
 GROUPS = {
     "The embedded stack": ("up", "down", "status", "logs", "doctor", "load"),
-    "Topics": ("topic create", "topic list", "topic describe", "topic peek", "topic tail", "topic produce"),
+    "Topics": (
+        "topic create",
+        "topic list",
+        "topic describe",
+        "topic peek",
+        "topic tail",
+        "topic produce",
+    ),
     "A product's folder": ("new", "pull", "check", "explain", "contract", "plan"),
-    "Releases": ("deploy", "switch", "rollback", "abort", "retire", "remove", "attempts", "history"),
+    "Releases": (
+        "deploy",
+        "switch",
+        "rollback",
+        "abort",
+        "retire",
+        "remove",
+        "attempts",
+        "history",
+    ),
     "Tables": ("query", "audit", "diff", "verify", "maintain"),
     "Operation": ("controller", "config", "acls", "prepare"),
 }

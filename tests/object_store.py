@@ -20,13 +20,32 @@ KEY, SECRET = "kappa-key", "kappa-secret"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret"
 BUCKET, TABLES = "lake", "tables"
 """Of files, and of the REST catalog."""
-_IDENTITIES = {"identities": [
-    {"name": "kappa", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"],
-     "account": {"id": "kappa", "displayName": "kappa"}},
-    {"name": "reader", "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
-     "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"]}]}
-_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
-          "s3.port", "s3.port.grpc", "s3.port.iceberg")
+_IDENTITIES = {
+    "identities": [
+        {
+            "name": "kappa",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin"],
+            "account": {"id": "kappa", "displayName": "kappa"},
+        },
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
+            "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"],
+        },
+    ]
+}
+_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port",
+    "s3.port.grpc",
+    "s3.port.iceberg",
+)
 
 
 @dataclass
@@ -34,7 +53,9 @@ class ObjectStore:
     """A store with the bucket `lake`; it keeps its ports and what it holds when it is started again."""
 
     folder: Path
-    ports: dict[str, int] = field(default_factory=lambda: dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True)))
+    ports: dict[str, int] = field(
+        default_factory=lambda: dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+    )
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,8 +65,12 @@ class ObjectStore:
     @property
     def properties(self) -> dict[str, str]:
         """Settings' `storage`."""
-        return {"s3.endpoint": self.endpoint, "s3.access-key-id": KEY, "s3.secret-access-key": SECRET,
-                "s3.region": "us-east-1"}
+        return {
+            "s3.endpoint": self.endpoint,
+            "s3.access-key-id": KEY,
+            "s3.secret-access-key": SECRET,
+            "s3.region": "us-east-1",
+        }
 
     @property
     def reading(self) -> dict[str, str]:
@@ -56,18 +81,33 @@ class ObjectStore:
     def catalog(self) -> dict[str, str]:
         """Settings' `catalog.pyiceberg` of its REST catalog, once `make_catalog` was called."""
         uri = f"http://127.0.0.1:{self.ports['s3.port.iceberg']}"
-        return {"type": "rest", "uri": uri, "warehouse": f"s3://{TABLES}", "credential": f"{KEY}:{SECRET}",
-                "oauth2-server-uri": f"{uri}/v1/oauth/tokens"}
+        return {
+            "type": "rest",
+            "uri": uri,
+            "warehouse": f"s3://{TABLES}",
+            "credential": f"{KEY}:{SECRET}",
+            "oauth2-server-uri": f"{uri}/v1/oauth/tokens",
+        }
 
     def make_catalog(self) -> None:
         """Make the bucket of the REST catalog."""
-        self._weed("shell", f"-master=127.0.0.1:{self.ports['master.port']}.{self.ports['master.port.grpc']}",
-                   f"-filer=127.0.0.1:{self.ports['filer.port']}.{self.ports['filer.port.grpc']}",
-                   said=f"s3tables.bucket -create -name {TABLES} -account kappa\n")
+        self._weed(
+            "shell",
+            f"-master=127.0.0.1:{self.ports['master.port']}.{self.ports['master.port.grpc']}",
+            f"-filer=127.0.0.1:{self.ports['filer.port']}.{self.ports['filer.port.grpc']}",
+            said=f"s3tables.bucket -create -name {TABLES} -account kappa\n",
+        )
 
     def _weed(self, *arguments: str, said: str) -> None:
-        done = subprocess.run([_program(), *arguments], input=said, text=True, capture_output=True, cwd=self.folder,
-                              timeout=60, check=False)
+        done = subprocess.run(
+            [_program(), *arguments],
+            input=said,
+            text=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0 and "ARN" in done.stdout, done.stdout + done.stderr
 
     def start(self) -> None:
@@ -78,17 +118,34 @@ class ObjectStore:
         identities.write_text(json.dumps(_IDENTITIES))
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program(), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3",
-                 f"-s3.config={identities}", "-s3.port.lance=0", "-volume.max=100", "-master.volumeSizeLimitMB=100",
-                 *(f"-{name}={port}" for name, port in self.ports.items())],
-                cwd=self.folder, stdout=log, stderr=log)
+                [
+                    _program(),
+                    "server",
+                    f"-dir={data}",
+                    "-ip=127.0.0.1",
+                    "-ip.bind=127.0.0.1",
+                    "-filer",
+                    "-s3",
+                    f"-s3.config={identities}",
+                    "-s3.port.lance=0",
+                    "-volume.max=100",
+                    "-master.volumeSizeLimitMB=100",
+                    *(f"-{name}={port}" for name, port in self.ports.items()),
+                ],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
         self._wait()
 
     def _wait(self, seconds: float = 60) -> None:
         until, last = time.monotonic() + seconds, ""
         while time.monotonic() < until:
             try:
-                if httpx.get(f"{self.endpoint}/healthz", timeout=1, trust_env=False).status_code == 200:
+                if (
+                    httpx.get(f"{self.endpoint}/healthz", timeout=1, trust_env=False).status_code
+                    == 200
+                ):
                     # Healthy before it can write: the volume server joins a moment later.
                     files = self.filesystem(allow_bucket_creation=True)
                     files.create_dir(BUCKET)
@@ -98,7 +155,9 @@ class ObjectStore:
                     return
             except (httpx.HTTPError, OSError) as e:
                 last = str(e)
-            assert self._process is None or self._process.poll() is None, (self.folder / "weed.log").read_text()[-2000:]
+            assert self._process is None or self._process.poll() is None, (
+                self.folder / "weed.log"
+            ).read_text()[-2000:]
             time.sleep(0.1)
         raise AssertionError(f"the object store is not up after {seconds:g} s: {last}")
 
@@ -124,13 +183,19 @@ class ObjectStore:
         self._process.send_signal(signal.SIGCONT)
 
     def filesystem(self, **options: Any) -> S3FileSystem:
-        return S3FileSystem(access_key=KEY, secret_key=SECRET, endpoint_override=self.endpoint, region="us-east-1",
-                            **options)
+        return S3FileSystem(
+            access_key=KEY,
+            secret_key=SECRET,
+            endpoint_override=self.endpoint,
+            region="us-east-1",
+            **options,
+        )
 
     def objects(self, folder: str) -> set[str]:
         """URIs of the objects below a folder of the bucket."""
         found = self.filesystem().get_file_info(
-            FileSelector(f"{BUCKET}/{folder}", recursive=True, allow_not_found=True))
+            FileSelector(f"{BUCKET}/{folder}", recursive=True, allow_not_found=True)
+        )
         return {f"s3://{f.path}" for f in found if f.type == FileType.File}
 
 

@@ -37,7 +37,18 @@ class Link:
 def pages() -> list[Path]:
     """All Markdown files, without those of tools and virtual environments."""
     found = [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")]
-    for folder in ("bench", "demo", "deploy", "docs", "jobs", "local", "replay", "sql", "tests", "udfs"):
+    for folder in (
+        "bench",
+        "demo",
+        "deploy",
+        "docs",
+        "jobs",
+        "local",
+        "replay",
+        "sql",
+        "tests",
+        "udfs",
+    ):
         found += (ROOT / folder).rglob("*.md")
     return sorted(found)
 

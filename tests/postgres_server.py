@@ -55,7 +55,9 @@ def binaries() -> Path | None:
 
 def _as_user() -> dict[str, Any]:
     """initdb and the server refuse to run as root: the package's own user does it."""
-    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    return (
+        {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Server:
 
     def engine(self, database: str = "postgres") -> sa.Engine:
         """Each statement is committed by itself; no connection is kept."""
-        return sa.create_engine(with_driver(self.url(database)), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        return sa.create_engine(
+            with_driver(self.url(database)), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+        )
 
     def database(self) -> str:
         """The URL of a fresh database."""
@@ -83,18 +87,39 @@ class Server:
     def cut(self, url: str) -> None:
         """End every connection to the database of this URL."""
         with self.engine().connect() as c:
-            c.execute(sa.text("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = :of"),
-                      {"of": sa.make_url(url).database})
+            c.execute(
+                sa.text(
+                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = :of"
+                ),
+                {"of": sa.make_url(url).database},
+            )
 
     def control(self, *arguments: str) -> None:
         """pg_ctl."""
         tool = binaries()
         assert tool
-        subprocess.run([tool / "pg_ctl", "-D", self.folder / "data", "-w", "-s", *arguments], check=True, cwd="/",
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120, **_as_user())
+        subprocess.run(
+            [tool / "pg_ctl", "-D", self.folder / "data", "-w", "-s", *arguments],
+            check=True,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=120,
+            **_as_user(),
+        )
 
     def start(self, *options: str) -> None:
-        listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-c", "max_connections=300", *options]
+        listen = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-k",
+            "",
+            "-c",
+            "max_connections=300",
+            *options,
+        ]
         quoted = " ".join(f"'{o}'" for o in listen)
         self.control("-l", str(self.folder / "log"), "-o", quoted, "start")
 
@@ -113,9 +138,29 @@ def make(*options: str) -> Server:
         owner = pwd.getpwnam("postgres")
         for path in (folder, secret):
             os.chown(path, owner.pw_uid, owner.pw_gid)
-    subprocess.run([tool / "initdb", "-D", folder / "data", "-U", "kappa", "-A", "scram-sha-256", "--pwfile", secret,
-                    "-N", "-E", "UTF8", "--locale=C", "--no-instructions"], check=True, cwd="/", timeout=120,
-                   stdout=subprocess.DEVNULL, **_as_user())
+    subprocess.run(
+        [
+            tool / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "kappa",
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            secret,
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ],
+        check=True,
+        cwd="/",
+        timeout=120,
+        stdout=subprocess.DEVNULL,
+        **_as_user(),
+    )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = Server(folder, port, password)
@@ -145,8 +190,14 @@ def shared(run: Path) -> Iterator[Server]:
         if not known.exists():
             server = make(*_QUICK)
             known.write_text("\n".join([str(server.folder), str(server.port), server.password]))
-            subprocess.run([sys.executable, "-c", _ENDS, users, server.folder, known], check=True, cwd="/",
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-c", _ENDS, users, server.folder, known],
+                check=True,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         fcntl.flock(making, fcntl.LOCK_UN)
         folder, port, password = known.read_text().splitlines()
         yield Server(Path(folder), int(port), password)
@@ -160,5 +211,7 @@ def wait_for(server: Server, seconds: float = 60) -> None:
             with server.engine().connect():
                 return
         except sa.exc.OperationalError:
-            assert time.monotonic() < deadline, f"{server.folder}/log: no answer within {seconds:g} s"
+            assert time.monotonic() < deadline, (
+                f"{server.folder}/log: no answer within {seconds:g} s"
+            )
             time.sleep(0.05)

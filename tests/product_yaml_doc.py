@@ -12,13 +12,25 @@ from tests.pages import ROOT, cell
 DOC = ROOT / "docs" / "product-yaml.md"
 SCHEMA = ROOT / "sql" / "product.schema.json"
 SECTIONS = (
-    ("topics.T", "Topic", "One input topic. [SQL](sql.md#what-a-topic-is-in-sql) says what it is in a SELECT, "
-     "[concepts](concepts.md#the-logs-clock) what late, ahead and once mean."),
-    ("outputs.O", "OutputSettings", "One output table. It may be empty: kind, key and window follow from the SELECT. "
-     "[SQL](sql.md#the-tables) says how tables are partitioned."),
+    (
+        "topics.T",
+        "Topic",
+        "One input topic. [SQL](sql.md#what-a-topic-is-in-sql) says what it is in a SELECT, "
+        "[concepts](concepts.md#the-logs-clock) what late, ahead and once mean.",
+    ),
+    (
+        "outputs.O",
+        "OutputSettings",
+        "One output table. It may be empty: kind, key and window follow from the SELECT. "
+        "[SQL](sql.md#the-tables) says how tables are partitioned.",
+    ),
     ("outputs.O.window", "Window", "The window behind a row of an aggregate."),
     ("functions.F", "Function", "A [Python function](sql.md#python-functions)."),
-    ("lag_limit", "LagLimit", "How far behind the log's end a release may be and count as caught up."),
+    (
+        "lag_limit",
+        "LagLimit",
+        "How far behind the log's end a release may be and count as caught up.",
+    ),
 )
 """Of each section: its heading, which its fields begin with, its definition in the schema, and an introduction."""
 _INTRODUCTION = """# product.yaml
@@ -55,7 +67,9 @@ def _rows(model: dict[str, Any], prefix: str, definitions: dict[str, Any]) -> It
     required = model.get("required", ())
     for name, field in model["properties"].items():
         default = "required" if name in required else _default(field.get("default"))
-        meaning = cell(field.get("description") or _definition(field, definitions).get("description", ""))
+        meaning = cell(
+            field.get("description") or _definition(field, definitions).get("description", "")
+        )
         yield f"| `{prefix}{name}` | {_type(field, definitions)} | {default} | {meaning} |"
 
 

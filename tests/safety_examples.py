@@ -38,7 +38,10 @@ def hourly(sql: str, **files: str) -> Changed:
 
 
 def keyed(sql: str, table: str = "order_rows.sql") -> Changed:
-    return Changed({table: sql}, {"product.yaml": ("identity: [order_id]", "identity: [order_id], keyed_by: [shop]")})
+    return Changed(
+        {table: sql},
+        {"product.yaml": ("identity: [order_id]", "identity: [order_id], keyed_by: [shop]")},
+    )
 
 
 def topic(old: str, new: str) -> Changed:
@@ -93,12 +96,16 @@ def _row(select: str) -> Changed:
 
 
 def _over(call: str, order: str = "ordered_at", frame: str = "") -> str:
-    return f"SELECT order_id, {call} OVER (PARTITION BY shop ORDER BY {order}{frame}) AS y FROM orders"
+    return (
+        f"SELECT order_id, {call} OVER (PARTITION BY shop ORDER BY {order}{frame}) AS y FROM orders"
+    )
 
 
 def _pattern(
-    order: str = "ordered_at, log_partition, log_offset", within: str = " WITHIN INTERVAL '10' MINUTE",
-    measures: str = "A.cents AS a, B.cents AS b", rows: str = "A B",
+    order: str = "ordered_at, log_partition, log_offset",
+    within: str = " WITHIN INTERVAL '10' MINUTE",
+    measures: str = "A.cents AS a, B.cents AS b",
+    rows: str = "A B",
 ) -> Changed:
     return hourly(
         f"SELECT * FROM orders MATCH_RECOGNIZE (PARTITION BY shop ORDER BY {order} MEASURES {measures} "
@@ -108,7 +115,8 @@ def _pattern(
 
 def _where(condition: str) -> Changed:
     return topic(
-        "outputs: [order_rows, hourly_orders]", f"outputs: {{order_rows: {{{condition}}}, hourly_orders: {{}}}}"
+        "outputs: [order_rows, hourly_orders]",
+        f"outputs: {{order_rows: {{{condition}}}, hourly_orders: {{}}}}",
     )
 
 
@@ -274,7 +282,10 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "Sessions in a zone whose clocks change",
         "Flink measures the gap on the local clock",
-        Changed({"hourly_orders.sql": _SESSIONS}, {"product.yaml": ("switch: auto", "time_zone: America/New_York")}),
+        Changed(
+            {"hourly_orders.sql": _SESSIONS},
+            {"product.yaml": ("switch: auto", "time_zone: America/New_York")},
+        ),
         "a session window on a clock that is set, where an hour is missing or there twice",
         "time_zone: UTC, or another zone whose clocks are never set",
         hourly(_SESSIONS),
@@ -282,12 +293,14 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "Sessions of windows",
         "a row exactly at the end of a session would belong to it in some runs and not in others",
-        Changed({
-            "views.sql": "CREATE VIEW h AS SELECT shop, window_time AS wt FROM TABLE(TUMBLE(TABLE orders, "
-            "DESCRIPTOR(ordered_at), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time, shop;",
-            "hourly_orders.sql": "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
-            f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
-        }),
+        Changed(
+            {
+                "views.sql": "CREATE VIEW h AS SELECT shop, window_time AS wt FROM TABLE(TUMBLE(TABLE orders, "
+                "DESCRIPTOR(ordered_at), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time, shop;",
+                "hourly_orders.sql": "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
+                f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
+            }
+        ),
         "a session of rows that global-window-aggregate holds until the log's clock has passed them",
         "SESSION of a topic's own rows, de-duplicated by identity in the source (no once: topic) where need be: behind "
         "others a row exactly at the end of a session is in it in one run, and in another not",
@@ -408,7 +421,9 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "GROUP BY one end of a window",
         "the groups never close",
-        hourly(f"SELECT shop, window_start AS w, COUNT(*) AS n {HOURS} GROUP BY window_start, shop"),
+        hourly(
+            f"SELECT shop, window_start AS w, COUNT(*) AS n {HOURS} GROUP BY window_start, shop"
+        ),
         "group-aggregate",
         "GROUP BY window_start, window_end: with only one of them the groups never close",
         _of("COUNT(*) AS n"),
@@ -429,7 +444,9 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "A join with VALUES",
         "it keeps every row for ever",
-        hourly("SELECT o.shop, v.name FROM orders o JOIN (VALUES ('a', 'Anna')) AS v (shop, name) ON o.shop = v.shop"),
+        hourly(
+            "SELECT o.shop, v.name FROM orders o JOIN (VALUES ('a', 'Anna')) AS v (shop, name) ON o.shop = v.shop"
+        ),
         "a join with VALUES",
         "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row",
         _row("CASE shop WHEN 'a' THEN 'Anna' END"),

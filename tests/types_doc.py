@@ -26,5 +26,7 @@ def rows() -> list[Row]:
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if len(cells) >= 4 and cells[0].startswith(("`{", '`"', "`[")):
             avro, flink, iceberg, duckdb = cells[:4]
-            found.append(Row(json.loads(avro.strip("`")), flink.replace("\\`", "`"), iceberg, duckdb))
+            found.append(
+                Row(json.loads(avro.strip("`")), flink.replace("\\`", "`"), iceberg, duckdb)
+            )
     return found

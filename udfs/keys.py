@@ -12,7 +12,9 @@ NAMED = "keys.json"
 
 def key_id(content: str) -> str:
     """What tells keys apart and says nothing else of them: scrypt (RFC 7914), so that guessing a weak one is dear."""
-    return hashlib.scrypt(content.strip().encode(), salt=b"kappa: id of a key", n=2**14, r=8, p=1, dklen=8).hex()
+    return hashlib.scrypt(
+        content.strip().encode(), salt=b"kappa: id of a key", n=2**14, r=8, p=1, dklen=8
+    ).hex()
 
 
 def kept(name: str, identity: str) -> str:

@@ -22,14 +22,20 @@ def _key() -> bytes:
     """The release's key in `$KAPPA_SECRETS` (hexadecimal), read once per process; its value is never shown."""
     folder = os.environ.get("KAPPA_SECRETS")
     if not folder:
-        raise RuntimeError("pseudonym: expected KAPPA_SECRETS to name the folder of secret files, found it unset")
+        raise RuntimeError(
+            "pseudonym: expected KAPPA_SECRETS to name the folder of secret files, found it unset"
+        )
     file = keys.file_of(Path(folder), SECRETS[0], release=Path(__file__).parents[1])
     try:
         key = bytes.fromhex(file.read_text().strip())
     except (OSError, ValueError) as e:
-        raise RuntimeError(f"pseudonym: expected a hexadecimal key in {file}, found {type(e).__name__}") from None
+        raise RuntimeError(
+            f"pseudonym: expected a hexadecimal key in {file}, found {type(e).__name__}"
+        ) from None
     if len(key) < _MINIMUM_KEY_BYTES:
-        raise RuntimeError(f"pseudonym: expected {_MINIMUM_KEY_BYTES} bytes or more in {file}, found {len(key)}")
+        raise RuntimeError(
+            f"pseudonym: expected {_MINIMUM_KEY_BYTES} bytes or more in {file}, found {len(key)}"
+        )
     return key
 
 

@@ -19,12 +19,16 @@ DAY = 24 * 60
 _EPOCH = datetime(1970, 1, 1)
 _STEPS = tuple(timedelta(hours=hours) for hours in range(0, 25, 6))
 
-_FIRST, _LAST = ((datetime(year, month, day) - _EPOCH) // timedelta(minutes=1)
-                 for year, month, day in ((1, 1, 4), (9999, 12, 28)))
+_FIRST, _LAST = (
+    (datetime(year, month, day) - _EPOCH) // timedelta(minutes=1)
+    for year, month, day in ((1, 1, 4), (9999, 12, 28))
+)
 """Further instants have no calendar around them."""
 
 
-def next_wall_clock(after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series[Any]) -> pd.DataFrame:
+def next_wall_clock(
+    after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series[Any]
+) -> pd.DataFrame:
     """The first instant after `after` at which the clocks of an IANA zone show hhmm, and what they show then.
 
     Columns `instant` and `shown` of as many rows as there are arguments, NaN where one of these is missing or means
@@ -34,10 +38,15 @@ def next_wall_clock(after: pd.Series[Any], hhmm: pd.Series[Any], zone: pd.Series
     a later one; a time that occurs twice is its first occurrence after `after`.
     """
     codes, zones = pd.factorize(zone)
-    known = np.array([*(_zone(name) is not None for name in zones), False])  # the last: of code -1, NULL
+    known = np.array(
+        [*(_zone(name) is not None for name in zones), False]
+    )  # the last: of code -1, NULL
     time_of_day = hhmm.between(0, 2400) & (hhmm % 100 < 60)
     given = known[codes] & (after.between(_FIRST, _LAST) & time_of_day).to_numpy()
-    start, minutes = after[given].to_numpy(np.int64), _minutes_of_day(hhmm[given].to_numpy(np.int64))
+    start, minutes = (
+        after[given].to_numpy(np.int64),
+        _minutes_of_day(hhmm[given].to_numpy(np.int64)),
+    )
     codes = codes[given]
     days, which = np.unique(start // DAY * len(zones) + codes, return_inverse=True)
     steady = [_steady_offset(zones[day % len(zones)], int(day // len(zones))) for day in days]
@@ -69,7 +78,9 @@ def _known(name: str) -> ZoneInfo:
     return found
 
 
-def _minutes_of_day(hhmm: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _minutes_of_day(
+    hhmm: np.ndarray[Any, np.dtype[np.int64]],
+) -> np.ndarray[Any, np.dtype[np.int64]]:
     return hhmm // 100 % 24 * 60 + hhmm % 100
 
 
@@ -102,7 +113,9 @@ def _next_shown(after: int, time_of_day: int, tz: ZoneInfo) -> int:
     for day in (0, 1, 2):
         wall = midnight + timedelta(days=day, minutes=time_of_day)
         for fold in (0, 1):
-            instant = _minutes(wall.replace(tzinfo=tz, fold=fold).astimezone(UTC).replace(tzinfo=None))
+            instant = _minutes(
+                wall.replace(tzinfo=tz, fold=fold).astimezone(UTC).replace(tzinfo=None)
+            )
             if instant > after:
                 return instant
     raise AssertionError("a wall clock shows every time of day within two days")

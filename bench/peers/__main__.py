@@ -31,26 +31,63 @@ BATCH = ("live", "restart", "exactly once", "Iceberg", "event-time joins")
 PEERS = (
     Peer("Python + DuckDB", "duckdb_batch", BATCH),
     Peer("Python + DuckDB, 2 processes", "duckdb_batch", BATCH, processes=2),
-    Peer("Spark Structured Streaming", "spark_streaming",
-         ("watermarks per partition", "joins to a version as of event time", "several tables at one checkpoint")),
-    Peer("Bytewax", "bytewax_windows",
-         ("exactly once", "Iceberg", "watermarks per partition", "joins to a version as of event time")),
-    Peer("Quix Streams", "quix_windows",
-         ("exactly once into tables", "several tables at one checkpoint", "windows that close at the log's end")),
-    Peer("Pathway", "pathway_tables",
-         ("exactly once (needs a licence)", "Iceberg (needs a licence)", "bounded state")),
+    Peer(
+        "Spark Structured Streaming",
+        "spark_streaming",
+        (
+            "watermarks per partition",
+            "joins to a version as of event time",
+            "several tables at one checkpoint",
+        ),
+    ),
+    Peer(
+        "Bytewax",
+        "bytewax_windows",
+        (
+            "exactly once",
+            "Iceberg",
+            "watermarks per partition",
+            "joins to a version as of event time",
+        ),
+    ),
+    Peer(
+        "Quix Streams",
+        "quix_windows",
+        (
+            "exactly once into tables",
+            "several tables at one checkpoint",
+            "windows that close at the log's end",
+        ),
+    ),
+    Peer(
+        "Pathway",
+        "pathway_tables",
+        ("exactly once (needs a licence)", "Iceberg (needs a licence)", "bounded state"),
+    ),
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run everybody in turn, print a table, write the results as JSON."""
-    every = {"kappa": None, **{f"{p.module}{'' if p.processes == 1 else f':{p.processes}'}": p for p in PEERS}}
-    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"only these of {', '.join(every)}")
-    parser.add_argument("--repeat", type=int, default=1, help="turns of all of them; the table has medians")
+    every = {
+        "kappa": None,
+        **{f"{p.module}{'' if p.processes == 1 else f':{p.processes}'}": p for p in PEERS},
+    }
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "peers", nargs="*", metavar="PEER", help=f"only these of {', '.join(every)}"
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="turns of all of them; the table has medians"
+    )
     parser.add_argument("--timeout", type=float, default=1800, help="seconds that one run may take")
-    parser.add_argument("--memory-mb", type=int, default=12_000, help="memory that one run may take")
+    parser.add_argument(
+        "--memory-mb", type=int, default=12_000, help="memory that one run may take"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
     if unknown := set(args.peers) - set(every):
@@ -64,7 +101,11 @@ def main(arguments: list[str] | None = None) -> None:
     for turn in range(args.repeat):
         for name in args.peers or every:
             peer = every[name]
-            of = _peer(peer, settings, ends, limits, want) if peer else _kappa(settings, product, events, limits, want)
+            of = (
+                _peer(peer, settings, ends, limits, want)
+                if peer
+                else _kappa(settings, product, events, limits, want)
+            )
             for row in of:
                 turns.append(row)
                 sys.stderr.write(json.dumps({"turn": turn, **row}, default=str) + "\n")
@@ -74,7 +115,9 @@ def main(arguments: list[str] | None = None) -> None:
     sys.stdout.write("\n".join(remarks(rows)) + "\n")
 
 
-def _peer(peer: Peer, settings: Settings, ends: dict[int, int], limits: Limits, want: pa.Table) -> Iterator[Turn]:
+def _peer(
+    peer: Peer, settings: Settings, ends: dict[int, int], limits: Limits, want: pa.Table
+) -> Iterator[Turn]:
     events = sum(ends.values())
     try:
         python, environment = install(peer)
@@ -86,12 +129,21 @@ def _peer(peer: Peer, settings: Settings, ends: dict[int, int], limits: Limits, 
     except Exception as e:  # noqa: BLE001 - whatever one peer brings, the others run
         yield failed(peer.name, events, _why(e))
         return
-    yield measured(peer.name, events, compared, seconds=round(done.seconds, 2), cpu_seconds=round(done.cpu_seconds, 2),
-                   start_seconds=round(done.start_seconds, 2), start_cpu_seconds=round(done.start_cpu_seconds, 2),
-                   peak_memory_mb=done.peak_memory_mb)
+    yield measured(
+        peer.name,
+        events,
+        compared,
+        seconds=round(done.seconds, 2),
+        cpu_seconds=round(done.cpu_seconds, 2),
+        start_seconds=round(done.start_seconds, 2),
+        start_cpu_seconds=round(done.start_cpu_seconds, 2),
+        peak_memory_mb=done.peak_memory_mb,
+    )
 
 
-def _kappa(settings: Settings, product: Product, events: int, limits: Limits, want: pa.Table) -> Iterator[Turn]:
+def _kappa(
+    settings: Settings, product: Product, events: int, limits: Limits, want: pa.Table
+) -> Iterator[Turn]:
     for name, rung in kappa.rungs(product).items():
         try:
             runner = kappa.runner(settings, product, limits.seconds)
@@ -100,7 +152,12 @@ def _kappa(settings: Settings, product: Product, events: int, limits: Limits, wa
         except Exception as e:  # noqa: BLE001 - as above
             yield failed(name, events, _why(e))
             continue
-        yield measured(name, events, compared, **{k: row[k] for k in ("seconds", "cpu_seconds", "peak_memory_mb")})
+        yield measured(
+            name,
+            events,
+            compared,
+            **{k: row[k] for k in ("seconds", "cpu_seconds", "peak_memory_mb")},
+        )
 
 
 def _why(error: Exception) -> str:

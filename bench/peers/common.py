@@ -51,13 +51,19 @@ def command_line() -> Work:
     parser.add_argument("--bootstrap", required=True, help="Kafka, host:port")
     parser.add_argument("--registry", required=True, help="URL of the schema registry")
     parser.add_argument("--topic", default="flights")
-    parser.add_argument("--ends", required=True, help='offsets to read up to, as JSON: {"0": 85000, …}')
+    parser.add_argument(
+        "--ends", required=True, help='offsets to read up to, as JSON: {"0": 85000, …}'
+    )
     parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--folder", required=True, type=Path, help="for state and tables of its own")
+    parser.add_argument(
+        "--folder", required=True, type=Path, help="for state and tables of its own"
+    )
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     ends = {int(partition): int(end) for partition, end in json.loads(args.ends).items()}
-    return Work(args.bootstrap, args.registry, args.topic, ends, args.output, args.folder, args.processes)
+    return Work(
+        args.bootstrap, args.registry, args.topic, ends, args.output, args.folder, args.processes
+    )
 
 
 def schemas(work: Work) -> dict[int, str]:
@@ -68,7 +74,9 @@ def schemas(work: Work) -> dict[int, str]:
 
 
 def _json(url: str) -> Any:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the registry is never behind a proxy
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # the registry is never behind a proxy
     with opener.open(url, timeout=10) as answer:
         return json.load(answer)
 

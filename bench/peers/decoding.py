@@ -17,7 +17,10 @@ def decoder(schemas: dict[int, str]) -> Callable[[bytes | None], dict[str, Any] 
 
     Dates stay days since 1970: a datetime.date is a fifth of decoding a flight.
     """
-    parsed = {header(identity): fastavro.parse_schema(_plain(json.loads(text))) for identity, text in schemas.items()}
+    parsed = {
+        header(identity): fastavro.parse_schema(_plain(json.loads(text)))
+        for identity, text in schemas.items()
+    }
     read = fastavro.schemaless_reader
 
     def decode(value: bytes | None) -> dict[str, Any] | None:
@@ -33,5 +36,8 @@ def decoder(schemas: dict[int, str]) -> Callable[[bytes | None], dict[str, Any] 
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    fields = [{**f, "type": f["type"]["type"] if isinstance(f["type"], dict) else f["type"]} for f in schema["fields"]]
+    fields = [
+        {**f, "type": f["type"]["type"] if isinstance(f["type"], dict) else f["type"]}
+        for f in schema["fields"]
+    ]
     return {**schema, "fields": fields}

@@ -23,9 +23,18 @@ from bench.peers.common import Work, command_line, schemas
 from bench.peers.decoding import decoder
 
 BATCH = 50_000
-SCHEMA = pa.schema({"appended": pa.int64(), "flight_date": pa.int32(), "sched_dep_time": pa.int32(),
-                    "dep_time": pa.int32(), "dep_delay": pa.int32(), "carrier": pa.string(), "flight": pa.int32(),
-                    "origin": pa.string()})
+SCHEMA = pa.schema(
+    {
+        "appended": pa.int64(),
+        "flight_date": pa.int32(),
+        "sched_dep_time": pa.int32(),
+        "dep_time": pa.int32(),
+        "dep_delay": pa.int32(),
+        "carrier": pa.string(),
+        "flight": pa.int32(),
+        "origin": pa.string(),
+    }
+)
 FIELDS = SCHEMA.names[1:]
 ON_TIME = """
 CREATE TABLE on_time AS SELECT * FROM (
@@ -52,7 +61,7 @@ COPY (SELECT origin, carrier, hour, sum(flights)::BIGINT AS flights, sum(cancell
 def main() -> None:
     """Read, count, write."""
     work = command_line()
-    shares = [sorted(work.ends)[i::work.processes] for i in range(work.processes)]
+    shares = [sorted(work.ends)[i :: work.processes] for i in range(work.processes)]
     if work.processes == 1:
         parts = count(work, shares[0])
     else:
@@ -96,8 +105,15 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 
 def records(work: Work, partitions: list[int]) -> Iterator[tuple[bytes | None, int]]:
     """Value and time of every record."""
-    consumer = Consumer({"bootstrap.servers": work.bootstrap, "group.id": "peer-duckdb", "enable.auto.commit": False,
-                         "fetch.message.max.bytes": 8 << 20, "queued.max.messages.kbytes": 64 << 10})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": work.bootstrap,
+            "group.id": "peer-duckdb",
+            "enable.auto.commit": False,
+            "fetch.message.max.bytes": 8 << 20,
+            "queued.max.messages.kbytes": 64 << 10,
+        }
+    )
     missing = {p: work.ends[p] for p in partitions if work.ends[p]}
     consumer.assign([TopicPartition(work.topic, p, 0) for p in missing])
     left, heard = sum(missing.values()), time.monotonic()

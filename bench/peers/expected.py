@@ -23,8 +23,12 @@ def repeats_of(records: int) -> int:
     """How many repeats of the year a log of flights with so many records holds."""
     each = records_of_a_year()
     if not records or records % each:
-        raise KappaError("the log does not end with a year", expected=f"a multiple of {each:,} records of flights",
-                         found=f"{records:,}", next="kappa load flights --scale N, to its end")
+        raise KappaError(
+            "the log does not end with a year",
+            expected=f"a multiple of {each:,} records of flights",
+            found=f"{records:,}",
+            next="kappa load flights --scale N, to its end",
+        )
     return records // each
 
 
@@ -38,7 +42,11 @@ def expected(repeats: int, folder: Path) -> pa.Table:
     file = folder / f"hourly_departures-{repeats}.parquet"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "bench.peers.expected", str(repeats), str(file)], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "bench.peers.expected", str(repeats), str(file)],
+            cwd=ROOT,
+            check=True,
+        )
     return pq.read_table(file)
 
 
@@ -47,7 +55,9 @@ def main() -> None:
     repeats, file = int(sys.argv[1]), Path(sys.argv[2])
     oracle = import_module("tests.oracle")
     partial = file.with_suffix(".part")
-    pq.write_table(pa.concat_tables(oracle.hourly_departures(repeat) for repeat in range(repeats)), partial)
+    pq.write_table(
+        pa.concat_tables(oracle.hourly_departures(repeat) for repeat in range(repeats)), partial
+    )
     partial.replace(file)
 
 

@@ -45,5 +45,8 @@ def runner(settings: Settings, product: Product, timeout: float) -> Checked:
 def rungs(product: Product) -> dict[str, Rung]:
     """Reading alone, the peers' work, and all that the product does without joins."""
     gold = tuple(t for t in product.outputs if t != "departures")
-    return {PASS_THROUGH: Rung(PASS_THROUGH, query=PASS_THROUGH), HOURLY: Rung(HOURLY, outputs=(TABLE,), sink=ICEBERG),
-            GOLD: Rung(GOLD, outputs=gold, sink=ICEBERG)}
+    return {
+        PASS_THROUGH: Rung(PASS_THROUGH, query=PASS_THROUGH),
+        HOURLY: Rung(HOURLY, outputs=(TABLE,), sink=ICEBERG),
+        GOLD: Rung(GOLD, outputs=gold, sink=ICEBERG),
+    }

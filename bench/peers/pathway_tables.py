@@ -30,8 +30,19 @@ def main() -> None:
 
     def keep(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
         if is_addition:
-            rows[key] = tuple(row[c] for c in ("origin", "carrier", "hour", "flights", "cancelled", "delay", "delays",
-                                               "worst"))
+            rows[key] = tuple(
+                row[c]
+                for c in (
+                    "origin",
+                    "carrier",
+                    "hour",
+                    "flights",
+                    "cancelled",
+                    "delay",
+                    "delays",
+                    "worst",
+                )
+            )
         else:
             rows.pop(key, None)
 
@@ -54,23 +65,47 @@ def hourly(work: Work) -> Any:
         if happened < metadata.value["timestamp_millis"] - LATE_MS:
             return None
         delay = flight["dep_delay"]
-        return ("|".join(str(flight[c]) for c in IDENTITY), flight["origin"], flight["carrier"], happened // HOUR_MS,
-                int(flight["dep_time"] is None), NONE if delay is None else delay)
+        return (
+            "|".join(str(flight[c]) for c in IDENTITY),
+            flight["origin"],
+            flight["carrier"],
+            happened // HOUR_MS,
+            int(flight["dep_time"] is None),
+            NONE if delay is None else delay,
+        )
 
-    settings = {"bootstrap.servers": work.bootstrap, "group.id": "kappa-peer-pathway", "auto.offset.reset": "earliest"}
-    log = pw.io.kafka.read(settings, work.topic, format="raw", mode="static", with_metadata=True, autogenerate_key=True)
+    settings = {
+        "bootstrap.servers": work.bootstrap,
+        "group.id": "kappa-peer-pathway",
+        "auto.offset.reset": "earliest",
+    }
+    log = pw.io.kafka.read(
+        settings, work.topic, format="raw", mode="static", with_metadata=True, autogenerate_key=True
+    )
     read = log.select(flight=pw.apply(on_time, pw.this.data, pw.this._metadata))
     kept = read.filter(pw.this.flight.is_not_none())
-    columns = {name: pw.this.flight.get(i) for i, name in enumerate(
-        ("identity", "origin", "carrier", "hour", "cancelled", "delay"))}
+    columns = {
+        name: pw.this.flight.get(i)
+        for i, name in enumerate(("identity", "origin", "carrier", "hour", "cancelled", "delay"))
+    }
     flights = kept.select(**columns)
     once = flights.groupby(pw.this.identity).reduce(
-        **{c: pw.reducers.any(pw.this[c]) for c in ("origin", "carrier", "hour", "cancelled", "delay")})
+        **{
+            c: pw.reducers.any(pw.this[c])
+            for c in ("origin", "carrier", "hour", "cancelled", "delay")
+        }
+    )
     known = once.select(*pw.this, known=pw.if_else(pw.this.delay == NONE, 0, 1))
     return known.groupby(pw.this.origin, pw.this.carrier, pw.this.hour).reduce(
-        pw.this.origin, pw.this.carrier, pw.this.hour, flights=pw.reducers.count(),
-        cancelled=pw.reducers.sum(pw.this.cancelled), delay=pw.reducers.sum(pw.this.delay * pw.this.known),
-        delays=pw.reducers.sum(pw.this.known), worst=pw.reducers.max(pw.this.delay))
+        pw.this.origin,
+        pw.this.carrier,
+        pw.this.hour,
+        flights=pw.reducers.count(),
+        cancelled=pw.reducers.sum(pw.this.cancelled),
+        delay=pw.reducers.sum(pw.this.delay * pw.this.known),
+        delays=pw.reducers.sum(pw.this.known),
+        worst=pw.reducers.max(pw.this.delay),
+    )
 
 
 if __name__ == "__main__":

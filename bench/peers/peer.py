@@ -79,8 +79,12 @@ def install(peer: Peer) -> tuple[str, dict[str, str]]:
     """The Python of the peer's own environment, and what else it is told in its environment variables."""
     uv = os.environ.get("UV") or shutil.which("uv")
     if not uv:
-        raise PeerError("there is no uv", expected="uv on the PATH, or its path in $UV", next="make bench-peers")
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")}
+        raise PeerError(
+            "there is no uv", expected="uv on the PATH, or its path in $UV", next="make bench-peers"
+        )
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")
+    }
     _output([uv, "sync", "--quiet", "--script", str(peer.script)], environment)
     python = _output([uv, "python", "find", "--script", str(peer.script)], environment).strip()
     lock = HERE / f"{peer.module}.lock"
@@ -92,26 +96,55 @@ def install(peer: Peer) -> tuple[str, dict[str, str]]:
 
 
 def _output(command: list[str], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=900, check=False
+    )
     if done.returncode:
         raise PeerError(f"{' '.join(command[1:3])} failed", found=done.stderr.strip()[-600:])
     return done.stdout
 
 
-def run(peer: Peer, python: str, environment: Mapping[str, str], settings: Settings, ends: Mapping[int, int],
-        limits: Limits) -> Run:
+def run(
+    peer: Peer,
+    python: str,
+    environment: Mapping[str, str],
+    settings: Settings,
+    ends: Mapping[int, int],
+    limits: Limits,
+) -> Run:
     """Start it, measure it with all that it starts, read what it wrote. PeerError when it fails or takes too much."""
     with tempfile.TemporaryDirectory(prefix="kappa-peer-", dir=settings.home) as scratch:
         folder = Path(scratch)
         output = folder / "output"
         bootstrap = revealed(settings.kafka)["bootstrap.servers"]
-        command = [python, "-m", f"bench.peers.{peer.module}", "--bootstrap", bootstrap,
-                   "--registry", settings.registry.url, "--ends", json.dumps(ends), "--output", str(output),
-                   "--folder", scratch, "--processes", str(peer.processes)]
+        command = [
+            python,
+            "-m",
+            f"bench.peers.{peer.module}",
+            "--bootstrap",
+            bootstrap,
+            "--registry",
+            settings.registry.url,
+            "--ends",
+            json.dumps(ends),
+            "--output",
+            str(output),
+            "--folder",
+            scratch,
+            "--processes",
+            str(peer.processes),
+        ]
         with (folder / "said").open("wb") as said:
             began = time.time()
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=said,
-                                       stderr=said, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
             try:
                 start_cpu, cpu, peak = _watch(process, folder / "ready", limits)
             finally:
@@ -120,11 +153,19 @@ def run(peer: Peer, python: str, environment: Mapping[str, str], settings: Setti
             words = (folder / "said").read_text(errors="replace").strip()
             raise PeerError(f"it ended with {process.returncode}", found=words[-2000:])
         ready = folder / "ready"
-        return Run(output.stat().st_mtime - began, ready.stat().st_mtime - began if ready.exists() else 0.0, cpu,
-                   start_cpu, peak >> 20, read_output(output))
+        return Run(
+            output.stat().st_mtime - began,
+            ready.stat().st_mtime - began if ready.exists() else 0.0,
+            cpu,
+            start_cpu,
+            peak >> 20,
+            read_output(output),
+        )
 
 
-def _watch(process: subprocess.Popen[bytes], ready: Path, limits: Limits) -> tuple[float, float, int]:
+def _watch(
+    process: subprocess.Popen[bytes], ready: Path, limits: Limits
+) -> tuple[float, float, int]:
     """CPU seconds until it was ready and until its end, and its peak memory."""
     meter, deadline, at_start = Meter((process.pid,)), time.monotonic() + limits.seconds, 0.0
     while True:

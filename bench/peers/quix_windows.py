@@ -31,8 +31,13 @@ SILENCE = 10.0
 def main() -> None:
     """Read, count, write."""
     work = command_line()
-    app = Application(work.bootstrap, consumer_group=f"kappa-peer-{uuid.uuid4().hex[:8]}", auto_offset_reset="earliest",
-                      state_dir=work.folder / "state", loglevel="ERROR")
+    app = Application(
+        work.bootstrap,
+        consumer_group=f"kappa-peer-{uuid.uuid4().hex[:8]}",
+        auto_offset_reset="earliest",
+        state_dir=work.folder / "state",
+        loglevel="ERROR",
+    )
     newest: dict[tuple[str, int], dict[str, Any]] = {}
     last = [time.time()]
 
@@ -43,8 +48,18 @@ def main() -> None:
     flow(app, work).update(keep, metadata=True)
     work.ready()
     app.run(timeout=SILENCE)
-    rows = [(*key.split("|"), start // HOUR_MS, v["flights"], v["cancelled"], v["delay"], v["delays"], v["worst"])
-            for (key, start), v in newest.items()]
+    rows = [
+        (
+            *key.split("|"),
+            start // HOUR_MS,
+            v["flights"],
+            v["cancelled"],
+            v["delay"],
+            v["delays"],
+            v["worst"],
+        )
+        for (key, start), v in newest.items()
+    ]
     pq.write_table(table_of(rows), work.output)
     os.utime(work.output, (last[0], last[0]))
 
@@ -60,8 +75,13 @@ def flow(app: Application, work: Work) -> Any:
         happened = happened_ms(flight)
         if happened < appended - LATE_MS:
             return None
-        return {"origin": flight["origin"], "carrier": flight["carrier"], "happened": happened,
-                "cancelled": int(flight["dep_time"] is None), "dep_delay": flight["dep_delay"]}
+        return {
+            "origin": flight["origin"],
+            "carrier": flight["carrier"],
+            "happened": happened,
+            "cancelled": int(flight["dep_time"] is None),
+            "dep_delay": flight["dep_delay"],
+        }
 
     def first(_: dict[str, Any], state: State) -> bool:
         if state.exists("seen"):
@@ -70,12 +90,26 @@ def flow(app: Application, work: Work) -> Any:
         return True
 
     topic = app.topic(work.topic, key_deserializer="str", value_deserializer="bytes")
-    flights = app.dataframe(topic).apply(on_time, metadata=True).filter(lambda flight: flight is not None)
-    flights = flights.set_timestamp(lambda flight, *_: flight["happened"]).filter(first, stateful=True)
-    routes = flights.group_by(lambda flight: f"{flight['origin']}|{flight['carrier']}", name="route")
-    return routes.tumbling_window(timedelta(hours=1), grace_ms=DRIFT).agg(
-        flights=Count(), cancelled=Sum("cancelled"), delay=Sum("dep_delay"), delays=Count("dep_delay"),
-        worst=Max("dep_delay")).current()
+    flights = (
+        app.dataframe(topic).apply(on_time, metadata=True).filter(lambda flight: flight is not None)
+    )
+    flights = flights.set_timestamp(lambda flight, *_: flight["happened"]).filter(
+        first, stateful=True
+    )
+    routes = flights.group_by(
+        lambda flight: f"{flight['origin']}|{flight['carrier']}", name="route"
+    )
+    return (
+        routes.tumbling_window(timedelta(hours=1), grace_ms=DRIFT)
+        .agg(
+            flights=Count(),
+            cancelled=Sum("cancelled"),
+            delay=Sum("dep_delay"),
+            delays=Count("dep_delay"),
+            worst=Max("dep_delay"),
+        )
+        .current()
+    )
 
 
 if __name__ == "__main__":

@@ -13,13 +13,33 @@ from bench.peers.common import COLUMNS
 from bench.results import summarise
 
 KEY = ("origin", "carrier", "hour")
-TYPES = pa.schema({"origin": pa.string(), "carrier": pa.string(), "hour": pa.timestamp("us"), "flights": pa.int64(),
-                   "cancelled": pa.int64(), "mean_dep_delay": pa.float64(), "worst_dep_delay": pa.int32()})
-SHORT = {"name": "name", "seconds": "s", "spread_seconds": "±", "start_seconds": "start", "cpu_seconds": "CPU s",
-         "events_per_second": "events/s", "events_per_cpu_second": "per CPU s",
-         "events_per_cpu_second_after_start": "after start", "peak_memory_mb": "MB"}
+TYPES = pa.schema(
+    {
+        "origin": pa.string(),
+        "carrier": pa.string(),
+        "hour": pa.timestamp("us"),
+        "flights": pa.int64(),
+        "cancelled": pa.int64(),
+        "mean_dep_delay": pa.float64(),
+        "worst_dep_delay": pa.int32(),
+    }
+)
+SHORT = {
+    "name": "name",
+    "seconds": "s",
+    "spread_seconds": "±",
+    "start_seconds": "start",
+    "cpu_seconds": "CPU s",
+    "events_per_second": "events/s",
+    "events_per_cpu_second": "per CPU s",
+    "events_per_cpu_second_after_start": "after start",
+    "peak_memory_mb": "MB",
+}
 SUMS = ("start_seconds", "start_cpu_seconds")
-AFTER_START = (("second", "seconds", "start_seconds"), ("cpu_second", "cpu_seconds", "start_cpu_seconds"))
+AFTER_START = (
+    ("second", "seconds", "start_seconds"),
+    ("cpu_second", "cpu_seconds", "start_cpu_seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +64,15 @@ class Comparison:
     def __str__(self) -> str:
         if self.exact:
             return "exact"
-        found = [f"{count:,} rows {what}" for what, count in
-                 (("missing", self.missing), ("too many", self.surplus), ("wrong", self.wrong)) if count]
+        found = [
+            f"{count:,} rows {what}"
+            for what, count in (
+                ("missing", self.missing),
+                ("too many", self.surplus),
+                ("wrong", self.wrong),
+            )
+            if count
+        ]
         return f"{', '.join(found)} of {self.rows:,}; {self.flights:,} of {self.expected_flights:,} flights"
 
 
@@ -69,7 +96,9 @@ def _one(db: duckdb.DuckDBPyConnection, query: str) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def measured(name: str, events: int, comparison: Comparison | None, **figures: float) -> dict[str, Any]:
+def measured(
+    name: str, events: int, comparison: Comparison | None, **figures: float
+) -> dict[str, Any]:
     """One turn of a peer that came to its end. Without a comparison it wrote nothing, as it should."""
     return {"name": name, "events": events, "problem": None, **figures, "compared": comparison}
 
@@ -89,9 +118,15 @@ def table(turns: list[dict[str, Any]], lacks: dict[str, list[str]]) -> list[dict
         row: dict[str, Any] = {"name": name, "events": mine[0]["events"]}
         if name in summaries:
             ended = [t for t in mine if not t["problem"]]
-            row |= summaries[name] | {k: round(median(t[k] for t in ended), 2) for k in SUMS if k in ended[0]}
-            row |= {f"events_per_{what}_after_start": round(row["events"] / (row[total] - row.get(start, 0)))
-                    for what, total, start in AFTER_START}
+            row |= summaries[name] | {
+                k: round(median(t[k] for t in ended), 2) for k in SUMS if k in ended[0]
+            }
+            row |= {
+                f"events_per_{what}_after_start": round(
+                    row["events"] / (row[total] - row.get(start, 0))
+                )
+                for what, total, start in AFTER_START
+            }
         rows.append(row | _verdict(mine, problems) | {"lacks": lacks.get(name, [])})
     return rows
 
@@ -99,7 +134,9 @@ def table(turns: list[dict[str, Any]], lacks: dict[str, list[str]]) -> list[dict
 def _verdict(turns: list[dict[str, Any]], problems: list[str]) -> dict[str, Any]:
     compared = [t["compared"] for t in turns if t.get("compared")]
     worst = max(compared, key=lambda c: c.missing + c.surplus + c.wrong, default=None)
-    exact = None if not compared and not problems else not problems and all(c.exact for c in compared)
+    exact = (
+        None if not compared and not problems else not problems and all(c.exact for c in compared)
+    )
     said = f"could not run: {problems[0]}" if problems else str(worst or "nothing to write")
     return {"exact": exact, "verdict": said, "compared": asdict(worst) if worst else None}
 
@@ -111,5 +148,8 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def remarks(rows: list[dict[str, Any]]) -> list[str]:
     """A line per row: what it wrote, or the last words of why not; and what it lacks."""
-    return [f"{row['name']}: {row['verdict'].splitlines()[-1].strip()}"
-            + (f"; lacks {', '.join(row['lacks'])}" if row["lacks"] else "") for row in rows]
+    return [
+        f"{row['name']}: {row['verdict'].splitlines()[-1].strip()}"
+        + (f"; lacks {', '.join(row['lacks'])}" if row["lacks"] else "")
+        for row in rows
+    ]

@@ -33,8 +33,10 @@ def main() -> None:
     work = command_line()
     os.environ["JAVA_HOME"] = str(java_home(work))
     spark = session(work)
-    spark.sql(f"CREATE TABLE {TABLE} (origin STRING, carrier STRING, hour TIMESTAMP_NTZ, flights BIGINT, "
-              "cancelled BIGINT, mean_dep_delay DOUBLE, worst_dep_delay INT) USING iceberg")
+    spark.sql(
+        f"CREATE TABLE {TABLE} (origin STRING, carrier STRING, hour TIMESTAMP_NTZ, flights BIGINT, "
+        "cancelled BIGINT, mean_dep_delay DOUBLE, worst_dep_delay INT) USING iceberg"
+    )
     query(spark, work)
     work.output.write_text(json.dumps({"iceberg": str(newest(work))}))
     gateway = spark.sparkContext._gateway
@@ -86,36 +88,74 @@ def session(work: Work) -> SparkSession:
 
 def query(spark: SparkSession, work: Work) -> None:
     """The product, from the topic to the table."""
-    (identity, schema), = schemas(work).items()
+    ((identity, schema),) = schemas(work).items()
     work.ready()
-    log = (spark.readStream.format("kafka").option("kafka.bootstrap.servers", work.bootstrap)
-           .option("subscribe", work.topic).option("startingOffsets", "earliest")
-           .option("maxOffsetsPerTrigger", 500_000).load())
+    log = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", work.bootstrap)
+        .option("subscribe", work.topic)
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", 500_000)
+        .load()
+    )
     last = f.lit(False)
     for partition, end in work.ends.items():
-        last = last | ((f.col("partition") == partition) & (f.col("offset") == end - 1) & f.col("value").isNull())
+        last = last | (
+            (f.col("partition") == partition)
+            & (f.col("offset") == end - 1)
+            & f.col("value").isNull()
+        )
     ours = f.substring("value", 1, 5) == f.lit(header(identity))
     body = from_avro(f.expr("substring(value, 6)"), schema, {"mode": "PERMISSIVE"})
-    read = log.where(ours | last).select("timestamp", last.alias("last"), f.when(ours, body).alias("r"))
-    timed = read.select("r.*", "timestamp", f.when(f.col("last"), f.col("timestamp") + f.expr(f"INTERVAL {DRIFT}"))
-                        .otherwise(happened()).alias("happened"))
-    on_time = timed.withWatermark("happened", DRIFT).where("happened >= timestamp - INTERVAL 6 HOURS")
+    read = log.where(ours | last).select(
+        "timestamp", last.alias("last"), f.when(ours, body).alias("r")
+    )
+    timed = read.select(
+        "r.*",
+        "timestamp",
+        f.when(f.col("last"), f.col("timestamp") + f.expr(f"INTERVAL {DRIFT}"))
+        .otherwise(happened())
+        .alias("happened"),
+    )
+    on_time = timed.withWatermark("happened", DRIFT).where(
+        "happened >= timestamp - INTERVAL 6 HOURS"
+    )
     once = on_time.dropDuplicates([*IDENTITY, "happened"]).where("carrier IS NOT NULL")
-    hourly = (once.groupBy(f.window("happened", "1 hour"), "origin", "carrier")
-              .agg(f.count("*").alias("flights"), f.count_if(f.col("dep_time").isNull()).alias("cancelled"),
-                   f.avg("dep_delay").alias("mean_dep_delay"), f.max("dep_delay").alias("worst_dep_delay"))
-              .select("origin", "carrier", f.col("window.start").cast("timestamp_ntz").alias("hour"), "flights",
-                      "cancelled", "mean_dep_delay", "worst_dep_delay"))
-    (hourly.writeStream.format("iceberg").outputMode("append").trigger(availableNow=True)
-     .option("checkpointLocation", str(work.folder / "checkpoints")).option("fanout-enabled", "true")
-     .toTable(TABLE).awaitTermination())
+    hourly = (
+        once.groupBy(f.window("happened", "1 hour"), "origin", "carrier")
+        .agg(
+            f.count("*").alias("flights"),
+            f.count_if(f.col("dep_time").isNull()).alias("cancelled"),
+            f.avg("dep_delay").alias("mean_dep_delay"),
+            f.max("dep_delay").alias("worst_dep_delay"),
+        )
+        .select(
+            "origin",
+            "carrier",
+            f.col("window.start").cast("timestamp_ntz").alias("hour"),
+            "flights",
+            "cancelled",
+            "mean_dep_delay",
+            "worst_dep_delay",
+        )
+    )
+    (
+        hourly.writeStream.format("iceberg")
+        .outputMode("append")
+        .trigger(availableNow=True)
+        .option("checkpointLocation", str(work.folder / "checkpoints"))
+        .option("fanout-enabled", "true")
+        .toTable(TABLE)
+        .awaitTermination()
+    )
 
 
 def happened() -> Column:
     """When it left, or should have: the scheduled time on New York's clock plus the delay."""
-    return f.expr("CAST(flight_date AS TIMESTAMP_NTZ) "
-                  "+ make_dt_interval(0, sched_dep_time DIV 100, sched_dep_time % 100)").cast("timestamp") + f.expr(
-                      "make_dt_interval(0, 0, coalesce(dep_delay, 0))")
+    return f.expr(
+        "CAST(flight_date AS TIMESTAMP_NTZ) "
+        "+ make_dt_interval(0, sched_dep_time DIV 100, sched_dep_time % 100)"
+    ).cast("timestamp") + f.expr("make_dt_interval(0, 0, coalesce(dep_delay, 0))")
 
 
 def newest(work: Work) -> str:

@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 Offsets = NDArray[np.int64]
 
 REJECTED = ("undecodable", "late", "out_of_order", "ahead", "no_time", "no_key")
-CLASSES = ("rows", "duplicates", "filtered", *REJECTED, "heartbeats", "open_windows", "may_be_ahead", "versions",
-           "markers")
+CLASSES = (
+    "rows",
+    "duplicates",
+    "filtered",
+    *REJECTED,
+    "heartbeats",
+    "open_windows",
+    "may_be_ahead",
+    "versions",
+    "markers",
+)
 """rows: in a table of kind rows. duplicates: the same event as a row. filtered: the `where` of its table does not hold.
 REJECTED: in rejects with that reason. heartbeats: no value, only the log's clock. open_windows: still waiting for its
 time, or for its window to close. may_be_ahead: the same, if its computed time is later than its record, as far as
@@ -78,12 +87,22 @@ class AuditReport:
     def as_dict(self) -> dict[str, Any]:
         """For --output json."""
         return {
-            "product": self.product, "ok": self.ok, "totals": self.totals, "stray_rows": dict(self.stray_rows),
-            "partitions": [{
-                "topic": p.topic, "partition": p.partition, "covered": p.covered, **p.counts,
-                "unaccounted": p.unaccounted, "violations": dict(p.violations),
-                "samples": {name: list(offsets) for name, offsets in p.samples.items()},
-            } for p in self.partitions],
+            "product": self.product,
+            "ok": self.ok,
+            "totals": self.totals,
+            "stray_rows": dict(self.stray_rows),
+            "partitions": [
+                {
+                    "topic": p.topic,
+                    "partition": p.partition,
+                    "covered": p.covered,
+                    **p.counts,
+                    "unaccounted": p.unaccounted,
+                    "violations": dict(p.violations),
+                    "samples": {name: list(offsets) for name, offsets in p.samples.items()},
+                }
+                for p in self.partitions
+            ],
         }
 
 
@@ -109,7 +128,9 @@ class Tally:
         """
         classes = np.zeros(end - start, dtype=np.uint8)
         twice = np.zeros(end - start, dtype=np.bool_)
-        for number, name in reversed(list(enumerate(CLASSES, start=1))):  # rows last: they win over other classes
+        for number, name in reversed(
+            list(enumerate(CLASSES, start=1))
+        ):  # rows last: they win over other classes
             for offsets in found.get(name, ()):
                 times = np.bincount(offsets - start, minlength=end - start)
                 present = times > 0
@@ -139,10 +160,14 @@ class Tally:
         """What is in no class is not accounted for."""
         counts = {name: self._counts[name] for name in CLASSES if self._counts[name]}
         return PartitionAudit(
-            self.topic, self.partition, self.covered, counts=counts,
+            self.topic,
+            self.partition,
+            self.covered,
+            counts=counts,
             unaccounted=self.covered - sum(counts.values()),
             violations={name: n for name, n in self._wrong.items() if n and name != UNACCOUNTED},
-            samples={name: tuple(offsets) for name, offsets in self._samples.items() if offsets})
+            samples={name: tuple(offsets) for name, offsets in self._samples.items() if offsets},
+        )
 
 
 def ranges(offsets: Offsets, read_through: int = READ_THROUGH) -> Iterator[tuple[int, int]]:

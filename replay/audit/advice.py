@@ -12,23 +12,37 @@ _NEW_LINE = "\n            "
 
 def faults(report: AuditReport) -> str:
     """Every finding with its place and some offsets."""
-    found = [f"{p.topic}-{p.partition}: {count} {kind}{_such_as(p, kind)}" for p in report.partitions
-             for kind, count in _findings(p)]
-    found += [f"{table}: {count} rows that come from no record of the log"
-              for table, count in report.stray_rows.items() if count]
+    found = [
+        f"{p.topic}-{p.partition}: {count} {kind}{_such_as(p, kind)}"
+        for p in report.partitions
+        for kind, count in _findings(p)
+    ]
+    found += [
+        f"{table}: {count} rows that come from no record of the log"
+        for table, count in report.stray_rows.items()
+        if count
+    ]
     return "; ".join(found)
 
 
 def advice(product: Product, report: AuditReport) -> str:
     """A line for each kind of finding and topic."""
     lines = [_advice(product, kind, p) for p in report.partitions for kind, _ in _findings(p)]
-    lines += [f"rows of {table} were not written by its job, or its topic was made anew: kappa deploy {product.name} "
-              "--again" for table, count in report.stray_rows.items() if count]
+    lines += [
+        f"rows of {table} were not written by its job, or its topic was made anew: kappa deploy {product.name} "
+        "--again"
+        for table, count in report.stray_rows.items()
+        if count
+    ]
     return _NEW_LINE.join([*dict.fromkeys(lines), "keep this output"])
 
 
 def _findings(p: PartitionAudit) -> Iterator[tuple[str, int]]:
-    yield from ((kind, count) for kind, count in {"unaccounted": p.unaccounted, **p.violations}.items() if count)
+    yield from (
+        (kind, count)
+        for kind, count in {"unaccounted": p.unaccounted, **p.violations}.items()
+        if count
+    )
 
 
 def _such_as(p: PartitionAudit, kind: str) -> str:
@@ -41,18 +55,24 @@ def _advice(product: Product, kind: str, p: PartitionAudit) -> str:
     again = f"kappa deploy {product.name} --again"
     match kind:
         case "unaccounted" if topic.role is Role.events:
-            return (f"if the SELECT of a row table of {name} leaves them out (a WHERE, an inner join), say so with "
-                    f"where: in product.yaml, or use a LEFT JOIN; else a replay has them: {again}")
+            return (
+                f"if the SELECT of a row table of {name} leaves them out (a WHERE, an inner join), say so with "
+                f"where: in product.yaml, or use a LEFT JOIN; else a replay has them: {again}"
+            )
         case "events_twice":
             return _twice(topic, name, again)
         case "wrong_rejects":
-            return (f"of {name} a replay judges them anew, as when their schema was registered after the job had read "
-                    f"them: {again}")
+            return (
+                f"of {name} a replay judges them anew, as when their schema was registered after the job had read "
+                f"them: {again}"
+            )
         case "keys_astray":
-            return (f"records of one key of {name} are in several partitions (the number of partitions was changed, or "
-                    "a producer chooses them otherwise), so their order in ROWS OVER, LAG or MATCH_RECOGNIZE depends "
-                    f"on the run: leave keyed_by: [{', '.join(topic.keyed_by)}] out of product.yaml, and what needs "
-                    "it out of the SQL")
+            return (
+                f"records of one key of {name} are in several partitions (the number of partitions was changed, or "
+                "a producer chooses them otherwise), so their order in ROWS OVER, LAG or MATCH_RECOGNIZE depends "
+                f"on the run: leave keyed_by: [{', '.join(topic.keyed_by)}] out of product.yaml, and what needs "
+                "it out of the SQL"
+            )
         case _:  # a record in two rows or two classes, a version that is in no class
             return f"of {name} a replay writes them anew: {again}"
 
@@ -61,6 +81,8 @@ def _twice(topic: Topic, name: str, again: str) -> str:
     """A replay does the same again unless the topic's rule is another."""
     if not topic.identity or topic.once is Once.in_topic:
         return f"of {name} a replay writes them anew: {again}"
-    return (f"an event of {name} was sent to two partitions, or at two times, and each is looked for by itself: set "
-            f"once: topic for {name} in product.yaml, or have the producer choose the partition by "
-            f"{', '.join(topic.identity)}")
+    return (
+        f"an event of {name} was sent to two partitions, or at two times, and each is looked for by itself: set "
+        f"once: topic for {name} in product.yaml, or have the producer choose the partition by "
+        f"{', '.join(topic.identity)}"
+    )

@@ -16,7 +16,16 @@ import numpy as np
 
 from jobs.product import REJECTS, Kind, Product, Role
 from replay.audit import places
-from replay.audit.accounting import SAMPLE, UNACCOUNTED, AuditReport, Offsets, PartitionAudit, Tally, array, ranges
+from replay.audit.accounting import (
+    SAMPLE,
+    UNACCOUNTED,
+    AuditReport,
+    Offsets,
+    PartitionAudit,
+    Tally,
+    array,
+    ranges,
+)
 from replay.audit.forward import Forward
 from replay.audit.judging import Reject, rightly_rejected, waits_until
 from replay.audit.lost import Lost, event_of, knowing, of_topic, tables_of
@@ -51,7 +60,9 @@ class LogReader(clock.Records, Protocol):
         ...
 
 
-def audit(settings: Settings, product: Product, subject: Subject, reader: LogReader | None = None) -> AuditReport:
+def audit(
+    settings: Settings, product: Product, subject: Subject, reader: LogReader | None = None
+) -> AuditReport:
     """Reconcile the log's offsets below `subject.covered` with the tables at `subject.snapshots`.
 
     Events: below the covered offset every record is in a table, a duplicate of a row in a table, in `rejects`, a
@@ -59,23 +70,39 @@ def audit(settings: Settings, product: Product, subject: Subject, reader: LogRea
     `rejects`; the others were read. Rejects are decoded again, apart from Flink.
     """
     if unknown := set(product.topics) - set(subject.covered):
-        raise RefusedError(f"the position of product {product.name} is not known",
-                           expected="covered offsets of every topic", found=f"none of {', '.join(sorted(unknown))}",
-                           next="kappa status")
+        raise RefusedError(
+            f"the position of product {product.name} is not known",
+            expected="covered offsets of every topic",
+            found=f"none of {', '.join(sorted(unknown))}",
+            next="kappa status",
+        )
     with ExitStack() as stack:
         offsets = sum(covered for _, _, covered in places_of(subject.covered))
-        connection = stack.enter_context(query.open_tables(
-            settings, product.name, subject.snapshots, memory_mb=query.sorting_mb(offsets)))
+        connection = stack.enter_context(
+            query.open_tables(
+                settings, product.name, subject.snapshots, memory_mb=query.sorting_mb(offsets)
+            )
+        )
         if reader is None:
             schemas = {topic: product.schema_file(topic).read_text() for topic in product.topics}
             reader = _Kafka(settings, stack.enter_context(Decoder(settings, schemas)))
         tables = _Tables(connection, product)
-        work = _Audit(settings, product, subject, reader, tables,
-                      clock.at_position(product, subject.covered, reader))
+        work = _Audit(
+            settings,
+            product,
+            subject,
+            reader,
+            tables,
+            clock.at_position(product, subject.covered, reader),
+        )
         tallies: list[Tally] = []
         for topic, settings_of in product.topics.items():
-            tallies += work.events(topic) if settings_of.role is Role.events else work.versions(topic)
-        return AuditReport(product.name, tuple(t.result() for t in tallies), tables.stray_rows(subject.covered))
+            tallies += (
+                work.events(topic) if settings_of.role is Role.events else work.versions(topic)
+            )
+        return AuditReport(
+            product.name, tuple(t.result() for t in tallies), tables.stray_rows(subject.covered)
+        )
 
 
 _Accepted = Callable[[int, int, int, Mapping[str, Any]], None]
@@ -95,9 +122,13 @@ class _Audit:
 
     def events(self, topic: str) -> list[Tally]:
         if not tables_of(self.product, topic):
-            raise RefusedError(f"topic {topic} cannot be accounted for", next="add one to product.yaml",
-                               expected=f"an output with a row for each of its records: SELECT … FROM "
-                                        f"{self.product.sql_name(topic)}", found="none")
+            raise RefusedError(
+                f"topic {topic} cannot be accounted for",
+                next="add one to product.yaml",
+                expected=f"an output with a row for each of its records: SELECT … FROM "
+                f"{self.product.sql_name(topic)}",
+                found="none",
+            )
         rule, wait = self.product.topics[topic], self.product.longest_wait
         lost = Lost(self.product, topic, self.settings.spill, self.settings.queries)
 
@@ -116,6 +147,7 @@ class _Audit:
 
     def versions(self, topic: str) -> list[Tally]:
         """Every record of a dimension or reference is read back."""
+
         def accepted(partition: int, *_: object) -> None:
             tallies[partition].add("versions", 1)
 
@@ -123,8 +155,13 @@ class _Audit:
         self._tallies(topic, [], accepted, tallies)
         return list(tallies.values())
 
-    def _tallies(self, topic: str, rows: Sequence[Places], accepted: _Accepted,
-                 tallies: dict[int, Tally] | None = None) -> dict[int, Tally]:
+    def _tallies(
+        self,
+        topic: str,
+        rows: Sequence[Places],
+        accepted: _Accepted,
+        tallies: dict[int, Tally] | None = None,
+    ) -> dict[int, Tally]:
         """Partition → its tally, for which the missing and the rejected records were read."""
         tallies = {} if tallies is None else tallies
         rejects = self.tables.rejects(topic)
@@ -133,12 +170,20 @@ class _Audit:
             with Forward(self.reader, topic, partition, covered) as records:
                 for start, end in tally.windows():
                     rejected = Rejected.of(rejects.take(partition, end))
-                    lost = tally.count(start, end, {
-                        "rows": [table.offsets(partition, end) for table in rows], **rejected.by_reason()})
+                    lost = tally.count(
+                        start,
+                        end,
+                        {
+                            "rows": [table.offsets(partition, end) for table in rows],
+                            **rejected.by_reason(),
+                        },
+                    )
                     self._read(tally, records, lost, rejected, accepted)
         return tallies
 
-    def _read(self, tally: Tally, records: Forward, lost: Offsets, rejected: Rejected, accepted: _Accepted) -> None:
+    def _read(
+        self, tally: Tally, records: Forward, lost: Offsets, rejected: Rejected, accepted: _Accepted
+    ) -> None:
         """Of a window, count each record that is missing, and judge each that was rejected."""
         wanted, groups = iter(lost.tolist()), rejected.groups()
         missing, reject = next(wanted, None), next(groups, None)
@@ -176,9 +221,14 @@ class _Audit:
         tally.wrong("wrong_rejects", array(wrong))
         tally.wrong(UNACCOUNTED, array(unexplained))
 
-    def _rightly_rejected(self, topic: str, rejects: list[Reject], appended: int, value: bytes | None) -> bool:
+    def _rightly_rejected(
+        self, topic: str, rejects: list[Reject], appended: int, value: bytes | None
+    ) -> bool:
         record = None if value is None else self.reader.decode(topic, value)
-        return all(rightly_rejected(self.product.topics[topic], r, appended, value, record) for r in rejects)
+        return all(
+            rightly_rejected(self.product.topics[topic], r, appended, value, record)
+            for r in rejects
+        )
 
     def _classify(self, topic: str, lost: Lost, tallies: Mapping[int, Tally]) -> None:
         with ExitStack() as stack:
@@ -200,8 +250,11 @@ class _Audit:
                     shown = np.unique(np.concatenate([t.offsets(partition, end) for t in tables]))
                     wanted = set(shown.tolist())
                     for offset, _, value in records.between(start, end):
-                        if offset in wanted and value is not None and (
-                                record := self.reader.decode(topic, value)) is not None:
+                        if (
+                            offset in wanted
+                            and value is not None
+                            and (record := self.reader.decode(topic, value)) is not None
+                        ):
                             found.add(digest(event_of(record, identity)))
         return found
 
@@ -213,7 +266,10 @@ class _Audit:
         with Spool(self.settings.spill, ("part", "off", "high", "low")) as keys:
             for partition, covered in sorted(self.subject.covered[topic].items()):
                 for offset, _, value in self.reader.read(topic, partition, 0, covered):
-                    if value is not None and (record := self.reader.decode(topic, value)) is not None:
+                    if (
+                        value is not None
+                        and (record := self.reader.decode(topic, value)) is not None
+                    ):
                         keys.add((partition, offset, *digest(event_of(record, columns))))
             return self.tables.in_several_partitions(keys)
 
@@ -227,8 +283,14 @@ class _Tables:
 
     def rows(self, topic: str) -> list[Places]:
         """Per table of the topic: the places of its rows."""
-        return [Places(self.connection, places.of_rows(self._view(table), of_topic(self.product, table)),
-                       self._topic_of(table, topic)) for table in tables_of(self.product, topic)]
+        return [
+            Places(
+                self.connection,
+                places.of_rows(self._view(table), of_topic(self.product, table)),
+                self._topic_of(table, topic),
+            )
+            for table in tables_of(self.product, topic)
+        ]
 
     def rejects(self, topic: str) -> Places:
         return Places(self.connection, places.of_rejects(self._view(REJECTS)), {"topic": topic})
@@ -236,7 +298,11 @@ class _Tables:
     def events_twice(self, topic: str) -> list[tuple[int, int, list[int]]]:
         """Partition, how many rows there have an event that is in the table at another offset too, and first offsets;
         the last row of each event."""
-        return [row for table in knowing(self.product, topic) for row in self._events_twice(table, topic)]
+        return [
+            row
+            for table in knowing(self.product, topic)
+            for row in self._events_twice(table, topic)
+        ]
 
     def _events_twice(self, table: str, topic: str) -> list[tuple[int, int, list[int]]]:
         """Events are few that share the hash of another row's, and the others take no memory beside it."""
@@ -245,27 +311,45 @@ class _Tables:
         parameters = self._topic_of(table, topic)
         [(rows,)] = self.connection.execute(f"SELECT count(*) FROM {source}", parameters).fetchall()
         repeated = grouped(
-            self.connection, "repeated", f"SELECT hash({identity}) AS event FROM {source} AND"
-            f" hash({identity}) % {{parts}} = {{part}} GROUP BY ALL HAVING count(*) > 1", rows, parameters)
+            self.connection,
+            "repeated",
+            f"SELECT hash({identity}) AS event FROM {source} AND"
+            f" hash({identity}) % {{parts}} = {{part}} GROUP BY ALL HAVING count(*) > 1",
+            rows,
+            parameters,
+        )
         if not repeated:
             return []
-        return self.connection.execute(f"""
+        return self.connection.execute(
+            f"""
             SELECT part, count(*), min(off, {SAMPLE}) FROM (
                 SELECT max(log_partition) AS part, max(log_offset) AS off FROM {source}
                 AND hash({identity}) IN (FROM repeated) GROUP BY {identity}
                 HAVING min(log_offset) <> max(log_offset) OR min(log_partition) <> max(log_partition))
-            GROUP BY part""", parameters).fetchall()
+            GROUP BY part""",
+            parameters,
+        ).fetchall()
 
     def in_several_partitions(self, keys: Spool) -> list[tuple[int, int, list[int]]]:
         """Per partition the keys that one before it has, each at its first offset there."""
         if not keys.count:
             return []
         keys.into(self.connection, "keys")
-        firsts = grouped(self.connection, "firsts", "SELECT high, low, part, min(off) AS off FROM keys"
-                         " WHERE hash(high) % {parts} = {part} GROUP BY ALL", keys.count)
+        firsts = grouped(
+            self.connection,
+            "firsts",
+            "SELECT high, low, part, min(off) AS off FROM keys"
+            " WHERE hash(high) % {parts} = {part} GROUP BY ALL",
+            keys.count,
+        )
         self.connection.execute("DROP TABLE keys")
-        grouped(self.connection, "several", "SELECT high, low, min(part) AS home FROM firsts"
-                " WHERE hash(high) % {parts} = {part} GROUP BY ALL HAVING count(*) > 1", firsts)
+        grouped(
+            self.connection,
+            "several",
+            "SELECT high, low, min(part) AS home FROM firsts"
+            " WHERE hash(high) % {parts} = {part} GROUP BY ALL HAVING count(*) > 1",
+            firsts,
+        )
         found = self.connection.execute(f"""
             SELECT part, count(*), min(off, {SAMPLE}) FROM firsts JOIN several USING (high, low) WHERE part <> home
             GROUP BY part""").fetchall()
@@ -279,12 +363,18 @@ class _Tables:
         for table, output in self.product.outputs.items():
             if output.kind not in (Kind.rows, Kind.rejects):
                 continue
-            topic = "'{}'".format(output.of[0].replace("'", "''")) if len(output.of) == 1 else "log_topic"
-            (stray,) = self.connection.execute(f"""
+            topic = (
+                "'{}'".format(output.of[0].replace("'", "''"))
+                if len(output.of) == 1
+                else "log_topic"
+            )
+            (stray,) = self.connection.execute(
+                f"""
                 WITH known AS (SELECT unnest($topics::VARCHAR[]) AS topic, unnest($parts::INTEGER[]) AS part)
                 SELECT count(*) FROM {self._view(table)} r ANTI JOIN known
-                ON known.topic = {topic} AND known.part = r.log_partition AND r.log_offset >= 0""", {
-                    "topics": [t for t, _, _ in known], "parts": [p for _, p, _ in known]}).fetchall()[0]
+                ON known.topic = {topic} AND known.part = r.log_partition AND r.log_offset >= 0""",
+                {"topics": [t for t, _, _ in known], "parts": [p for _, p, _ in known]},
+            ).fetchall()[0]
             if stray:
                 found[table] = stray
         return found
@@ -303,8 +393,12 @@ class _Kafka:
     def __init__(self, settings: Settings, decoder: Decoder) -> None:
         self._settings, self._decoder = settings, decoder
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
-        for offset, timestamp, _, value in log.read_range(self._settings, topic, partition, start, end):
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[tuple[int, int, bytes | None]]:
+        for offset, timestamp, _, value in log.read_range(
+            self._settings, topic, partition, start, end
+        ):
             yield offset, timestamp, value
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any] | None:

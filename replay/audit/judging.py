@@ -43,13 +43,21 @@ def digest(payload: bytes) -> bytes:
 
 
 def rightly_rejected(
-    topic: Topic, reject: Reject, appended: int, value: bytes | None, record: Mapping[str, Any] | None
+    topic: Topic,
+    reject: Reject,
+    appended: int,
+    value: bytes | None,
+    record: Mapping[str, Any] | None,
 ) -> bool:
     """Whether the payload is the record's, and the reason true of it; `record` is None of an undecodable value.
 
     'out of order' speaks of earlier records too: of this one alone it can only be said that it is not late.
     """
-    if value is None or reject.digest != digest(value) or (record is None) != (reject.kind == "undecodable"):
+    if (
+        value is None
+        or reject.digest != digest(value)
+        or (record is None) != (reject.kind == "undecodable")
+    ):
         return False
     if record is None or reject.kind not in ("late", "out_of_order", "ahead", "no_time"):
         return reject.kind != "unknown"
@@ -86,7 +94,9 @@ def milliseconds(time: Any) -> int | None:
     return int(time)
 
 
-def waits_until(topic: Topic, appended: int, record: Mapping[str, Any], longest_wait: float) -> tuple[int, int]:
+def waits_until(
+    topic: Topic, appended: int, record: Mapping[str, Any], longest_wait: float
+) -> tuple[int, int]:
     """When the row of an accepted record is written at the latest, in ms of the watermark; and at most.
 
     A row waits until the watermark has passed the time of its record, and then for its window. Of a computed time it is

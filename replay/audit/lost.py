@@ -48,35 +48,59 @@ class Lost:
         self._null: set[str] = set()
         """Columns of which every value is NULL: they have no type."""
 
-    def add(self, partition: int, offset: int, until: tuple[int, int], record: Mapping[str, Any]) -> None:
+    def add(
+        self, partition: int, offset: int, until: tuple[int, int], record: Mapping[str, Any]
+    ) -> None:
         """One record; `until`: judging.waits_until."""
         if self._spool is None:
-            self._names = tuple(n for n in record if n in self._wanted or any(
-                n.lower() in where.lower() for where in self._filters))
-            self._spool = Spool(self._folder, [*_PLACE, "high", "low", *(f"v{i}" for i in range(len(self._names)))])
-        event = digest(event_of(record, self._identity)) if self._identity and not self._knowing else (0, 0)
-        self._spool.add((partition, offset, float(until[0]), float(until[1]), *event,
-                         *(plain(record[n]) for n in self._names)))
+            self._names = tuple(
+                n
+                for n in record
+                if n in self._wanted or any(n.lower() in where.lower() for where in self._filters)
+            )
+            self._spool = Spool(
+                self._folder, [*_PLACE, "high", "low", *(f"v{i}" for i in range(len(self._names)))]
+            )
+        event = (
+            digest(event_of(record, self._identity))
+            if self._identity and not self._knowing
+            else (0, 0)
+        )
+        self._spool.add(
+            (
+                partition,
+                offset,
+                float(until[0]),
+                float(until[1]),
+                *event,
+                *(plain(record[n]) for n in self._names),
+            )
+        )
 
-    def classified(self, connection: duckdb.DuckDBPyConnection, watermark: float,
-                   shown: Spool | None) -> Iterator[Found]:
+    def classified(
+        self, connection: duckdb.DuckDBPyConnection, watermark: float, shown: Spool | None
+    ) -> Iterator[Found]:
         """Every record in its class; `shown`: digests of the events that have a row, where no table tells them."""
         if self._spool is None:
             return
         self._load(connection, self._spool)
         connection.execute("CREATE OR REPLACE TEMP TABLE again (part INTEGER, off BIGINT)")
         for same in self._same(connection, shown):
-            connection.execute(f"INSERT INTO again SELECT l.part, l.off FROM lost l SEMI JOIN {same}",
-                               self._topic_parameter(same))
+            connection.execute(
+                f"INSERT INTO again SELECT l.part, l.off FROM lost l SEMI JOIN {same}",
+                self._topic_parameter(same),
+            )
         for partition, name, count, samples in connection.execute(
-                f"""SELECT part, class, count(*), min(off, {SAMPLE}) FROM (
+            f"""SELECT part, class, count(*), min(off, {SAMPLE}) FROM (
                         SELECT l.part, l.off, CASE WHEN filtered THEN 'filtered'
                             WHEN EXISTS (SELECT 1 FROM again a WHERE a.part = l.part AND a.off = l.off)
                                 THEN 'duplicates'
                             WHEN settled > $watermark::DOUBLE THEN 'open_windows'
                             WHEN latest > $watermark::DOUBLE THEN 'may_be_ahead'
                             ELSE '{UNACCOUNTED}' END AS class
-                        FROM lost l) GROUP BY ALL""", {"watermark": watermark}).fetchall():
+                        FROM lost l) GROUP BY ALL""",
+            {"watermark": watermark},
+        ).fetchall():
             yield Found(partition, name, count, samples)
         for table in ("lost", "again"):
             connection.execute(f"DROP TABLE {table}")
@@ -128,10 +152,16 @@ class Lost:
     def _same(self, connection: duckdb.DuckDBPyConnection, shown: Spool | None) -> Iterator[str]:
         """What the records are joined with to find those whose event has a row, and how."""
         for table in self._knowing:
-            same = [f'r."{c}" IS NULL' if (v := f"v{self._names.index(c)}") in self._null
-                    else f'r."{c}" IS NOT DISTINCT FROM l.{v}' for c in self._identity]
-            yield (f'"{self._product.name}"."{table}" r ON {" AND ".join(same)}{of_topic(self._product, table)}'
-                   " AND NOT l.filtered")
+            same = [
+                f'r."{c}" IS NULL'
+                if (v := f"v{self._names.index(c)}") in self._null
+                else f'r."{c}" IS NOT DISTINCT FROM l.{v}'
+                for c in self._identity
+            ]
+            yield (
+                f'"{self._product.name}"."{table}" r ON {" AND ".join(same)}{of_topic(self._product, table)}'
+                " AND NOT l.filtered"
+            )
         if shown is not None and shown.count:
             shown.into(connection, "shown")
             yield "shown r ON r.high = l.high AND r.low = l.low AND NOT l.filtered"
@@ -148,8 +178,11 @@ def tables_of(product: Product, topic: str) -> list[str]:
 def knowing(product: Product, topic: str) -> list[str]:
     """Of these, those that tell the topic's events apart: with every column of its identity."""
     identity = product.topics[topic].identity
-    return [n for n in tables_of(product, topic) if identity
-            and {c.name for c in product.outputs[n].columns}.issuperset(identity)]
+    return [
+        n
+        for n in tables_of(product, topic)
+        if identity and {c.name for c in product.outputs[n].columns}.issuperset(identity)
+    ]
 
 
 def filters(product: Product, topic: str) -> list[str]:

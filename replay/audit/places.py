@@ -19,10 +19,15 @@ _PLACED = "log_partition IS NOT NULL AND log_offset >= 0"
 class Places:
     """What a statement gives, whose first columns are partition and offset, by which it is ordered."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, str]
+    ) -> None:
         """A cursor of its own: several are read at the same time."""
-        self._reader = connection.cursor().execute(
-            f"{sql} ORDER BY 1, 2", dict(parameters)).to_arrow_reader(_BATCH)
+        self._reader = (
+            connection.cursor()
+            .execute(f"{sql} ORDER BY 1, 2", dict(parameters))
+            .to_arrow_reader(_BATCH)
+        )
         self._left: pa.RecordBatch | None = None
 
     def take(self, partition: int, end: int) -> pa.Table:
@@ -70,7 +75,9 @@ class Rejected:
         """Each offset with its rows."""
         at: int | None = None
         rows: list[Reject] = []
-        for offset, reason, digest in zip(self.offsets.tolist(), self.reasons, self.digests, strict=True):
+        for offset, reason, digest in zip(
+            self.offsets.tolist(), self.reasons, self.digests, strict=True
+        ):
             if offset != at and at is not None:
                 yield at, rows
                 rows = []
@@ -86,10 +93,14 @@ def _offsets(rows: pa.Table) -> Offsets:
 
 def of_rows(table: str, condition: str) -> str:
     """The places of a table of kind rows."""
-    return f"SELECT log_partition::INTEGER, log_offset::BIGINT FROM {table} WHERE {_PLACED}{condition}"
+    return (
+        f"SELECT log_partition::INTEGER, log_offset::BIGINT FROM {table} WHERE {_PLACED}{condition}"
+    )
 
 
 def of_rejects(table: str) -> str:
     """The places of what was rejected of `$topic`, why, and of what payload."""
-    return ("SELECT log_partition::INTEGER, log_offset::BIGINT, split_part(coalesce(reason, ''), ':', 1),"
-            f" unhex(sha256(coalesce(payload, ''::BLOB))) FROM {table} WHERE log_topic = $topic AND {_PLACED}")
+    return (
+        "SELECT log_partition::INTEGER, log_offset::BIGINT, split_part(coalesce(reason, ''), ':', 1),"
+        f" unhex(sha256(coalesce(payload, ''::BLOB))) FROM {table} WHERE log_topic = $topic AND {_PLACED}"
+    )

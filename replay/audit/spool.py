@@ -77,7 +77,9 @@ class Spool:
             file.close()
 
 
-def append(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, *, create: bool) -> None:
+def append(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, *, create: bool
+) -> None:
     """Add Arrow rows to a temporary table, or begin it with them."""
     connection.register("rows_to_append", rows)
     try:
@@ -89,5 +91,7 @@ def append(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, *,
 
 def digest(values: Sequence[Any]) -> tuple[int, int]:
     """128 bits of BLAKE2 of some values, as two columns: two of a log do not meet by chance."""
-    high, low = struct.unpack("<qq", hashlib.blake2b(repr(values).encode(), digest_size=16).digest())
+    high, low = struct.unpack(
+        "<qq", hashlib.blake2b(repr(values).encode(), digest_size=16).digest()
+    )
     return high, low

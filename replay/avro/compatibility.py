@@ -20,7 +20,9 @@ def unreadable(reader: Schema, writer: Schema) -> list[str]:
     return list(_unreadable(reader, writer, "", set()))
 
 
-def _unreadable(reader: Schema, writer: Schema, path: str, seen: set[tuple[str, str]]) -> Iterator[str]:
+def _unreadable(
+    reader: Schema, writer: Schema, path: str, seen: set[tuple[str, str]]
+) -> Iterator[str]:
     if writer.type == "union":
         for branch in writer.branches:
             yield from _unreadable(reader, branch, path, seen)
@@ -40,7 +42,9 @@ def _unreadable(reader: Schema, writer: Schema, path: str, seen: set[tuple[str, 
         case "record":
             yield from _records(reader, writer, path, seen)
         case "array" | "map" if reader.inner and writer.inner:
-            yield from _unreadable(reader.inner, writer.inner, path + ("[]" if reader.type == "array" else "{}"), seen)
+            yield from _unreadable(
+                reader.inner, writer.inner, path + ("[]" if reader.type == "array" else "{}"), seen
+            )
         case "enum" if reader.default_symbol is None:
             if unknown := [s for s in writer.symbols if s not in reader.symbols]:
                 yield f"{where}: enum {reader.short_name} has no {', '.join(unknown)}, and no default"
@@ -49,7 +53,9 @@ def _unreadable(reader: Schema, writer: Schema, path: str, seen: set[tuple[str, 
 def _branch(reader: Schema, writer: Schema) -> Schema | None:
     """The branch that a type is read as: of its name if it has one, of the same type, of one it is promoted to."""
     fitting = [b for b in reader.branches if not _other_type(b, writer)]
-    named = [b for b in fitting if b.name == writer.name] or [b for b in fitting if _same_name(b, writer)]
+    named = [b for b in fitting if b.name == writer.name] or [
+        b for b in fitting if _same_name(b, writer)
+    ]
     same = [b for b in fitting if b.type == writer.type]
     if writer.type == "record" and not named:
         return same[0] if len(same) == 1 else None
@@ -67,7 +73,9 @@ def _other_type(reader: Schema, writer: Schema) -> bool:
         return reader.type != writer.type or not _same_name(reader, writer)
     if reader.type == writer.type == "fixed" and not _same_name(reader, writer):
         return True
-    fewer = reader.logical == writer.logical == "decimal" and _whole_digits(reader) < _whole_digits(writer)
+    fewer = reader.logical == writer.logical == "decimal" and _whole_digits(reader) < _whole_digits(
+        writer
+    )
     return fewer or leaf(writer, reader, Place(0)) is None
 
 
@@ -79,7 +87,9 @@ def _logical(schema: Schema) -> tuple[str, int, int]:
     return schema.logical, schema.precision, schema.scale
 
 
-def _records(reader: Schema, writer: Schema, path: str, seen: set[tuple[str, str]]) -> Iterator[str]:
+def _records(
+    reader: Schema, writer: Schema, path: str, seen: set[tuple[str, str]]
+) -> Iterator[str]:
     if (reader.name, writer.name) in seen:  # a recursive type is compared once
         return
     seen = seen | {(reader.name, writer.name)}
@@ -102,10 +112,18 @@ def _form(schema: Schema, seen: set[str]) -> Any:
     if schema.name in seen:
         return schema.name
     seen = seen | ({schema.name} if schema.name else set())
-    return (schema.type, schema.name, schema.aliases, _logical(schema), schema.size, schema.symbols,
-            schema.default_symbol, _form(schema.inner, seen) if schema.inner else None,
-            tuple(_form(b, seen) for b in schema.branches),
-            tuple((f.name, f.aliases, _default(f), _form(f.schema, seen)) for f in schema.fields))
+    return (
+        schema.type,
+        schema.name,
+        schema.aliases,
+        _logical(schema),
+        schema.size,
+        schema.symbols,
+        schema.default_symbol,
+        _form(schema.inner, seen) if schema.inner else None,
+        tuple(_form(b, seen) for b in schema.branches),
+        tuple((f.name, f.aliases, _default(f), _form(f.schema, seen)) for f in schema.fields),
+    )
 
 
 def text(schema: Schema) -> str:
@@ -145,15 +163,25 @@ def _changes(old: Schema, new: Schema, path: str, seen: set[str]) -> Iterator[st
         yield from _changes(was[name].schema, field.schema, below, seen | {after.name})
     for name, field in was.items():
         if name not in now:
-            yield f"- {path}.{name} {_described(field)}" if path else f"- {name} {_described(field)}"
+            yield (
+                f"- {path}.{name} {_described(field)}" if path else f"- {name} {_described(field)}"
+            )
 
 
 def _described(field: SchemaField) -> str:
-    return text(field.schema) + _default(field) + (f", alias {', '.join(field.aliases)}" if field.aliases else "")
+    return (
+        text(field.schema)
+        + _default(field)
+        + (f", alias {', '.join(field.aliases)}" if field.aliases else "")
+    )
 
 
 def _default(field: SchemaField) -> str:
-    return "" if field.default is MISSING else f", default {json.dumps(field.default, ensure_ascii=False)}"
+    return (
+        ""
+        if field.default is MISSING
+        else f", default {json.dumps(field.default, ensure_ascii=False)}"
+    )
 
 
 def _named_within(schema: Schema) -> Schema | None:

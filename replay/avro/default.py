@@ -14,14 +14,14 @@ def encode(schema: Schema, value: Any) -> bytes | None:
             return b""
         case "boolean", bool():
             return bytes([value])
-        case ("int" | "long"), int() if not isinstance(value, bool):
+        case (("int" | "long"), int()) if not isinstance(value, bool):
             bits = 31 if schema.type == "int" else 63
             return _number(value) if -(2**bits) <= value < 2**bits else None
-        case ("float" | "double"), int() | float() if not isinstance(value, bool):
+        case (("float" | "double"), int() | float()) if not isinstance(value, bool):
             return pack_real(schema.type, value)
         case "string", str():
             return _sized(value.encode())
-        case ("bytes" | "fixed"), str() if all(ord(c) < 256 for c in value):
+        case (("bytes" | "fixed"), str()) if all(ord(c) < 256 for c in value):
             raw = value.encode("latin-1")
             if schema.type == "bytes":
                 return _sized(raw)
@@ -46,7 +46,11 @@ def _encode_items(items: list[tuple[bytes, Any]], inner: Schema | None) -> bytes
     parts = [(key, encode(inner, value)) for key, value in items if inner is not None]
     if any(encoded is None for _, encoded in parts):
         return None
-    return (_number(len(parts)) if parts else b"") + b"".join(key + (value or b"") for key, value in parts) + b"\0"
+    return (
+        (_number(len(parts)) if parts else b"")
+        + b"".join(key + (value or b"") for key, value in parts)
+        + b"\0"
+    )
 
 
 def _number(value: int) -> bytes:

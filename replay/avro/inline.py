@@ -49,8 +49,16 @@ def _placed(spec: Any, namespace: str, definitions: Definitions, placed: set[str
         full = _full_name(spec, namespace)
         placed.add(full)
         space, _, name = full.rpartition(".")
-        fields = [{**f, "type": _placed(f["type"], space, definitions, placed)} for f in spec.get("fields") or ()]
-        return {**spec, "name": name, "namespace": space, **({"fields": fields} if "fields" in spec else {})}
+        fields = [
+            {**f, "type": _placed(f["type"], space, definitions, placed)}
+            for f in spec.get("fields") or ()
+        ]
+        return {
+            **spec,
+            "name": name,
+            "namespace": space,
+            **({"fields": fields} if "fields" in spec else {}),
+        }
     for inner in ("items", "values"):
         if inner in spec:
             return {**spec, inner: _placed(spec[inner], namespace, definitions, placed)}
@@ -60,7 +68,9 @@ def _placed(spec: Any, namespace: str, definitions: Definitions, placed: set[str
 def _reference(name: str, namespace: str, definitions: Definitions, placed: set[str]) -> Any:
     if name in PRIMITIVES:
         return name
-    full = next((n for n in (_full(name, namespace), name) if n in placed or n in definitions), name)
+    full = next(
+        (n for n in (_full(name, namespace), name) if n in placed or n in definitions), name
+    )
     if full in placed or full not in definitions:
         return full
     definition, around = definitions[full]

@@ -84,8 +84,11 @@ class Lines:
         fields = {f.name: f.schema for f in self._values.schema.fields}
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)
-            raise JsonValueError(name, f"a field of {self._values.schema.short_name} ({', '.join(fields)})",
-                                 repr(name) + (f"; did you mean {close[0]}?" if close else ""))
+            raise JsonValueError(
+                name,
+                f"a field of {self._values.schema.short_name} ({', '.join(fields)})",
+                repr(name) + (f"; did you mean {close[0]}?" if close else ""),
+            )
         return fields[name]
 
     def _message(self, number: int, text: str) -> Message:
@@ -120,7 +123,9 @@ class Lines:
 
     def _not_before_1970(self, path: str, timestamp: int) -> int:
         if timestamp < 0:
-            raise JsonValueError(path, "a time from 1970 on: Kafka dates no record earlier", f"{timestamp} ms")
+            raise JsonValueError(
+                path, "a time from 1970 on: Kafka dates no record earlier", f"{timestamp} ms"
+            )
         if self._form.timestamp:
             self._clock = max(timestamp, self._clock or 0)
         return timestamp
@@ -130,21 +135,32 @@ class Lines:
             raise JsonValueError("", f"an object with {', '.join(_ENVELOPE)}", shorten(found))
         if unknown := [name for name in found if name not in _ENVELOPE + _OF_PEEK]:
             raise JsonValueError(unknown[0], f"one of {', '.join(_ENVELOPE)}", repr(unknown[0]))
-        return Message(number, self._payload(found), _key(found.get("key")), self._instant(found),
-                       _partition(found.get("partition")), _headers(found.get("headers")))
+        return Message(
+            number,
+            self._payload(found),
+            _key(found.get("key")),
+            self._instant(found),
+            _partition(found.get("partition")),
+            _headers(found.get("headers")),
+        )
 
     def _payload(self, found: dict[str, Any]) -> bytes | None:
         if "payload" in found:
             if (payload := from_tagged(found["payload"])) is None or "value" in found:
-                raise JsonValueError("payload", 'the record\'s bytes, "hex:…" or "base64:…", in place of a value',
-                                     shorten(found["payload"]))
+                raise JsonValueError(
+                    "payload",
+                    'the record\'s bytes, "hex:…" or "base64:…", in place of a value',
+                    shorten(found["payload"]),
+                )
             return payload
         if found.get("value") is None:
             return None
         try:
             return self._header + self._values.encode(found["value"])
         except JsonValueError as e:
-            raise JsonValueError(f"value.{e.path}" if e.path else "value", e.expected, e.found) from None
+            raise JsonValueError(
+                f"value.{e.path}" if e.path else "value", e.expected, e.found
+            ) from None
 
     def _instant(self, found: dict[str, Any]) -> int | None:
         name = "timestamp" if "timestamp" in found else "appended"
@@ -161,8 +177,11 @@ def _dating(schema: Schema, name: str) -> tuple[Schema, int]:
         return schema, _PER_MILLI[schema.logical]
     if schema.type == "long" and not schema.logical:
         return schema, 1
-    raise JsonValueError(name, "a timestamp-millis, timestamp-micros or timestamp-nanos, or a long of milliseconds",
-                         schema.logical or schema.short_name)
+    raise JsonValueError(
+        name,
+        "a timestamp-millis, timestamp-micros or timestamp-nanos, or a long of milliseconds",
+        schema.logical or schema.short_name,
+    )
 
 
 def _text(line: bytes, number: int) -> str:
@@ -179,7 +198,9 @@ def _key(key: Any) -> bytes | None:
 
 
 def _partition(partition: Any) -> int | None:
-    if partition is not None and (not isinstance(partition, int) or isinstance(partition, bool) or partition < 0):
+    if partition is not None and (
+        not isinstance(partition, int) or isinstance(partition, bool) or partition < 0
+    ):
         raise JsonValueError("partition", "the number of a partition, or null", shorten(partition))
     return partition
 
@@ -187,10 +208,16 @@ def _partition(partition: Any) -> int | None:
 def _headers(headers: Any) -> tuple[tuple[str, bytes | None], ...]:
     pairs = list(headers.items()) if isinstance(headers, dict) else headers or []
     if not isinstance(pairs, list) or not all(_is_header(pair) for pair in pairs):
-        raise JsonValueError("headers", 'an object of strings, such as {"source": "shop"}', shorten(headers))
+        raise JsonValueError(
+            "headers", 'an object of strings, such as {"source": "shop"}', shorten(headers)
+        )
     return tuple((name, None if value is None else bytes_of(value)) for name, value in pairs)
 
 
 def _is_header(pair: Any) -> bool:
-    return isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) \
+    return (
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
         and (pair[1] is None or isinstance(pair[1], str))
+    )

@@ -37,7 +37,11 @@ class UnfitError(Exception):
 
 def shorten(value: Any, limit: int = 80) -> str:
     """A JSON value as an error shows it."""
-    text = str(value) if isinstance(value, Decimal) else json.dumps(value, default=_number, ensure_ascii=False)
+    text = (
+        str(value)
+        if isinstance(value, Decimal)
+        else json.dumps(value, default=_number, ensure_ascii=False)
+    )
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
@@ -57,7 +61,12 @@ def _boolean(_: Schema, value: Any) -> bool:
 
 
 def _whole(value: Any, bits: int, expected: str) -> int:
-    if isinstance(value, Decimal) and value.is_finite() and abs(value) < 2**64 and value == int(value):
+    if (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and abs(value) < 2**64
+        and value == int(value)
+    ):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**bits) <= value < 2**bits:
         raise UnfitError(expected)
@@ -92,7 +101,9 @@ def _float(schema: Schema, value: Any) -> float:
         number = _double(schema, value)
         struct.pack("<f", number)
     except (UnfitError, OverflowError):
-        raise UnfitError('float: a number within ±3.4e38, "NaN", "Infinity" or "-Infinity"') from None
+        raise UnfitError(
+            'float: a number within ±3.4e38, "NaN", "Infinity" or "-Infinity"'
+        ) from None
     return number
 
 
@@ -166,8 +177,10 @@ def _uuid(schema: Schema, value: Any) -> str | bytes:
 
 def _decimal(schema: Schema, value: Any) -> bytes:
     precision, scale = schema.precision, schema.scale
-    expected = f"decimal({precision}, {scale}): a number of at most {precision - scale} digits before and {scale} " \
-               f"after the point"
+    expected = (
+        f"decimal({precision}, {scale}): a number of at most {precision - scale} digits before and {scale} "
+        f"after the point"
+    )
     number: Any = value
     if isinstance(value, str):
         try:
@@ -283,9 +296,21 @@ def _fraction(unit: str) -> str:
 
 _UNITS = {"millis": "milliseconds", "micros": "microseconds", "nanos": "nanoseconds"}
 SIMPLE: Mapping[str, Callable[[Schema, Any], Any]] = {
-    "null": _null, "boolean": _boolean, "int": _int, "long": _long, "float": _float, "double": _double,
-    "string": _string, "bytes": _bytes, "fixed": _fixed, "enum": _enum, "decimal": _decimal, "uuid": _uuid,
+    "null": _null,
+    "boolean": _boolean,
+    "int": _int,
+    "long": _long,
+    "float": _float,
+    "double": _double,
+    "string": _string,
+    "bytes": _bytes,
+    "fixed": _fixed,
+    "enum": _enum,
+    "decimal": _decimal,
+    "uuid": _uuid,
     "duration": _fixed,
-    "date": _date, "time-millis": _time, "time-micros": _time,
+    "date": _date,
+    "time-millis": _time,
+    "time-micros": _time,
     **{f"{local}timestamp-{unit}": _timestamp for local in ("", "local-") for unit in _PER_SECOND},
 }

@@ -101,14 +101,21 @@ def convert(schema: Schema, value: Any, path: str = "") -> Any:
 
 def _record(schema: Schema, value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise JsonValueError(path, f"an object with the fields of {schema.short_name}", shorten(value))
+        raise JsonValueError(
+            path, f"an object with the fields of {schema.short_name}", shorten(value)
+        )
     names = [f.name for f in schema.fields]
     for name in value:
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
-            raise JsonValueError(_below(path, name), f"a field of {schema.short_name} ({', '.join(names)})",
-                                 f"{name!r}" + (f"; did you mean {close[0]}?" if close else ""))
-    return {f.name: _field(f, value.get(f.name, MISSING), _below(path, f.name)) for f in schema.fields}
+            raise JsonValueError(
+                _below(path, name),
+                f"a field of {schema.short_name} ({', '.join(names)})",
+                f"{name!r}" + (f"; did you mean {close[0]}?" if close else ""),
+            )
+    return {
+        f.name: _field(f, value.get(f.name, MISSING), _below(path, f.name)) for f in schema.fields
+    }
 
 
 def _field(field: SchemaField, value: Any, path: str) -> Any:
@@ -118,7 +125,9 @@ def _field(field: SchemaField, value: Any, path: str) -> Any:
         return _default(field.schema, field.default)
     if "null" in (field.schema.type, *(b.type for b in field.schema.branches)):
         return convert(field.schema, None, path)
-    raise JsonValueError(path, describe(field.schema), "no such field; the schema has no default for it")
+    raise JsonValueError(
+        path, describe(field.schema), "no such field; the schema has no default for it"
+    )
 
 
 def _union(schema: Schema, value: Any, path: str) -> Any:
@@ -126,7 +135,11 @@ def _union(schema: Schema, value: Any, path: str) -> Any:
     fitting, problems = _fitting(schema, value, path)
     if len(fitting) > 1 and all(name in _NUMBERS for name, _ in fitting):
         # The same number in each: the exact kind first, and a double rather than a float.
-        wanted = ("int", "long", "double", "float") if isinstance(value, int) else ("double", "float", "int", "long")
+        wanted = (
+            ("int", "long", "double", "float")
+            if isinstance(value, int)
+            else ("double", "float", "int", "long")
+        )
         fitting = sorted(fitting, key=lambda branch: wanted.index(branch[0]))[:1]
     if len(fitting) == 1:
         return fitting[0]
@@ -136,8 +149,12 @@ def _union(schema: Schema, value: Any, path: str) -> Any:
                 return branch_name(branch), convert(branch, value[tag], _below(path, tag))
     if fitting:
         names = [name for name, _ in fitting]
-        raise JsonValueError(path, f'one branch of the union by name, such as {{"{names[0]}": …}}: '
-                                   f"it fits {' and '.join(names)}", shorten(value))
+        raise JsonValueError(
+            path,
+            f'one branch of the union by name, such as {{"{names[0]}": …}}: '
+            f"it fits {' and '.join(names)}",
+            shorten(value),
+        )
     raise _no_branch(schema, problems, value, path)
 
 
@@ -149,8 +166,9 @@ def _is_tagged(schema: Schema, value: Any, tag: str) -> bool:
     return all(name == tag or (name in tags and inner is None) for name, inner in value.items())
 
 
-def _fitting(schema: Schema, value: Any,
-             path: str) -> tuple[list[tuple[str, Any]], list[tuple[Schema, JsonValueError]]]:
+def _fitting(
+    schema: Schema, value: Any, path: str
+) -> tuple[list[tuple[str, Any]], list[tuple[Schema, JsonValueError]]]:
     """The branches that hold the value, as (name, value), and why those other than null do not."""
     fitting: list[tuple[str, Any]] = []
     problems: list[tuple[Schema, JsonValueError]] = []
@@ -163,14 +181,20 @@ def _fitting(schema: Schema, value: Any,
     return fitting, problems
 
 
-def _no_branch(schema: Schema, problems: list[tuple[Schema, JsonValueError]], value: Any, path: str) -> JsonValueError:
+def _no_branch(
+    schema: Schema, problems: list[tuple[Schema, JsonValueError]], value: Any, path: str
+) -> JsonValueError:
     """The one problem that helps: of the only branch, or of the only record that has the object's fields."""
     if len(problems) == 1:
         _, only = problems[0]
         null = " or null" if only.path == path and len(schema.branches) > 1 else ""
         return JsonValueError(only.path, only.expected + null, only.found)
-    meant = [e for branch, e in problems if e.path != path
-             and (branch.type != "record" or {f.name for f in branch.fields}.issuperset(value))]
+    meant = [
+        e
+        for branch, e in problems
+        if e.path != path
+        and (branch.type != "record" or {f.name for f in branch.fields}.issuperset(value))
+    ]
     return meant[0] if len(meant) == 1 else JsonValueError(path, describe(schema), shorten(value))
 
 
@@ -224,7 +248,9 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, float) and not math.isfinite(value):
-        return next(k for k, v in NOT_FINITE.items() if v == value or (math.isnan(v) and math.isnan(value)))
+        return next(
+            k for k, v in NOT_FINITE.items() if v == value or (math.isnan(v) and math.isnan(value))
+        )
     if isinstance(value, bytes):
         return f"hex:{value.hex()}"
     return value if value is None or isinstance(value, str | int | float) else str(value)

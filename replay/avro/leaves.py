@@ -10,8 +10,13 @@ from decimal import Decimal
 from jobs.avro_schema import Schema
 from replay.avro.body import Body, Place, Reader
 
-PROMOTIONS = {"int": ("long", "float", "double"), "long": ("float", "double"), "float": ("double",),
-              "string": ("bytes",), "bytes": ("string",)}
+PROMOTIONS = {
+    "int": ("long", "float", "double"),
+    "long": ("float", "double"),
+    "float": ("double",),
+    "string": ("bytes",),
+    "bytes": ("string",),
+}
 
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31
 _DAY = 86_400
@@ -46,8 +51,11 @@ def leaf(writer: Schema, reader: Schema, place: Place) -> Reader | None:
 
 
 def _whole(writer: Schema, reader: Schema, place: Place) -> Reader | None:
-    number: Callable[[Body], int] = (lambda body: body.int32(place)) if writer.type == "int" else (
-        lambda body: body.int64(place))
+    number: Callable[[Body], int] = (
+        (lambda body: body.int32(place))
+        if writer.type == "int"
+        else (lambda body: body.int64(place))
+    )
     wanted, unit = reader.logical, writer.logical or reader.logical
     if not wanted:
         return number
@@ -55,7 +63,9 @@ def _whole(writer: Schema, reader: Schema, place: Place) -> Reader | None:
         return None
     if wanted == "date":
         return lambda body: dt.date.fromordinal(
-            _EPOCH_DAY + _within(number(body), _FIRST_DAY, _LAST_DAY, "the years 0001 to 9999", unit, place))
+            _EPOCH_DAY
+            + _within(number(body), _FIRST_DAY, _LAST_DAY, "the years 0001 to 9999", unit, place)
+        )
     family, units = _unit(unit)
     if family == "time":
         last = _DAY * units - 1
@@ -68,7 +78,9 @@ def _whole(writer: Schema, reader: Schema, place: Place) -> Reader | None:
 
     def timestamp(body: Body) -> dt.datetime:
         value = _within(number(body), first, last, "the years 0001 to 9999", unit, place)
-        return epoch + dt.timedelta(microseconds=value * 1_000_000 // units)  # Python's times have no nanoseconds
+        return epoch + dt.timedelta(
+            microseconds=value * 1_000_000 // units
+        )  # Python's times have no nanoseconds
 
     return timestamp
 
@@ -111,11 +123,17 @@ def _exact(writer: Schema, real: str, place: Place) -> Reader:
 
 def _bytes(writer: Schema, reader: Schema, place: Place) -> Reader | None:
     wanted, written, size = reader.logical, writer.logical, reader.size
-    if ((reader.type == "fixed" and writer.size != size) or (wanted and written and wanted != written)
-            or (wanted == "decimal" and writer.type == "string")):
+    if (
+        (reader.type == "fixed" and writer.size != size)
+        or (wanted and written and wanted != written)
+        or (wanted == "decimal" and writer.type == "string")
+    ):
         return None
-    raw: Callable[[Body], bytes] = (lambda body: body.take(size)) if reader.type == "fixed" else (
-        lambda body: body.take(body.length(place)))
+    raw: Callable[[Body], bytes] = (
+        (lambda body: body.take(size))
+        if reader.type == "fixed"
+        else (lambda body: body.take(body.length(place)))
+    )
     if wanted == "decimal":
         return _decimal(raw, writer, reader, place)
     if wanted == "uuid":
@@ -123,10 +141,15 @@ def _bytes(writer: Schema, reader: Schema, place: Place) -> Reader | None:
     return raw
 
 
-def _decimal(raw: Callable[[Body], bytes], writer: Schema, reader: Schema, place: Place) -> Reader | None:
+def _decimal(
+    raw: Callable[[Body], bytes], writer: Schema, reader: Schema, place: Place
+) -> Reader | None:
     """None where the writer's decimals have digits behind the point that the reader's have not."""
     written = writer.scale if writer.logical == "decimal" else reader.scale
-    shift, most = 10 ** (reader.scale - written) if written <= reader.scale else 0, 10**reader.precision
+    shift, most = (
+        10 ** (reader.scale - written) if written <= reader.scale else 0,
+        10**reader.precision,
+    )
     if not shift:
         return None
 
@@ -135,9 +158,13 @@ def _decimal(raw: Callable[[Body], bytes], writer: Schema, reader: Schema, place
         number = int.from_bytes(unscaled, "big", signed=True)  # no bytes are zero
         length = (number if number >= 0 else ~number).bit_length() // 8 + 1
         if number and length > 16:
-            raise place.reject(f"a number of {length} bytes does not fit decimal({reader.precision}, {reader.scale})")
+            raise place.reject(
+                f"a number of {length} bytes does not fit decimal({reader.precision}, {reader.scale})"
+            )
         if abs(number * shift) >= most:
-            raise place.reject(f"{_scaled(number, written):f} does not fit decimal({reader.precision}, {reader.scale})")
+            raise place.reject(
+                f"{_scaled(number, written):f} does not fit decimal({reader.precision}, {reader.scale})"
+            )
         return _scaled(number * shift, reader.scale)
 
     return read
@@ -158,10 +185,16 @@ def enum(writer: Schema, reader: Schema, place: Place) -> Reader:
         index = body.int64(place)
         if not 0 <= index < len(writer.symbols):
             raise place.reject(f"no symbol {index} of the enum {writer.name}")
-        symbol = writer.symbols[index] if writer.symbols[index] in reader.symbols else reader.default_symbol
+        symbol = (
+            writer.symbols[index]
+            if writer.symbols[index] in reader.symbols
+            else reader.default_symbol
+        )
         if symbol is None:
-            raise place.reject(f"symbol '{writer.symbols[index]}' is not in the enum {reader.name}, "
-                               "which has no default")
+            raise place.reject(
+                f"symbol '{writer.symbols[index]}' is not in the enum {reader.name}, "
+                "which has no default"
+            )
         return symbol
 
     return read

@@ -21,7 +21,9 @@ from replay.avro.skip import is_empty, skipping
 _NAMED = ("record", "enum", "fixed")
 
 
-def record_reader(writer: Schema, reader: Schema, schema_id: int) -> Callable[[bytes, int], dict[str, Any]]:
+def record_reader(
+    writer: Schema, reader: Schema, schema_id: int
+) -> Callable[[bytes, int], dict[str, Any]]:
     """What reads a record of a message from a position on; UndecodableError when it is none."""
     if writer.type != "record":
         raise UndecodableError(f"schema id {schema_id} is of type {describe(writer)}, not a record")
@@ -32,9 +34,13 @@ def record_reader(writer: Schema, reader: Schema, schema_id: int) -> Callable[[b
         try:
             found: dict[str, Any] = read(body)
         except EndError:
-            raise UndecodableError(f"body ends before the end of a record of schema id {schema_id}") from None
+            raise UndecodableError(
+                f"body ends before the end of a record of schema id {schema_id}"
+            ) from None
         if body.position != len(message):
-            raise UndecodableError(f"body goes on after the end of a record of schema id {schema_id}")
+            raise UndecodableError(
+                f"body goes on after the end of a record of schema id {schema_id}"
+            )
         return found
 
     return whole
@@ -47,7 +53,12 @@ def _resolve(writer: Schema, reader: Schema, place: Place, alone: bool = True) -
     if reader.type == "union":
         return _reader_union(writer, reader, place, alone)
     same = writer.type == reader.type
-    if same and writer.type in _NAMED and not _same_name(writer, reader) and not (writer.type == "record" and alone):
+    if (
+        same
+        and writer.type in _NAMED
+        and not _same_name(writer, reader)
+        and not (writer.type == "record" and alone)
+    ):
         return _mismatch(writer, reader, place)
     if same and writer.type == "record":
         return _record(writer, reader, place)
@@ -55,7 +66,11 @@ def _resolve(writer: Schema, reader: Schema, place: Place, alone: bool = True) -
         return enum(writer, reader, place)
     if same and writer.inner is not None and reader.inner is not None:
         if writer.type == "array":
-            return _array(_resolve(writer.inner, reader.inner, place.within("[]")), is_empty(writer.inner), place)
+            return _array(
+                _resolve(writer.inner, reader.inner, place.within("[]")),
+                is_empty(writer.inner),
+                place,
+            )
         return _map(_resolve(writer.inner, reader.inner, place.within("{}")), place)
     return leaf(writer, reader, place) or _mismatch(writer, reader, place)
 

@@ -66,29 +66,44 @@ def checks(product: Product) -> tuple[Wanted, ...]:
         if required := [f'"{c.name}" IS NULL' for c in columns if c.required]:
             sql = f'SELECT * FROM "{table}" WHERE {" OR ".join(required)}'
             found.append(Select(f"{table}: required columns", True, sql, file))
-    found += [Select(f"checks/{f.name}", True, f.read_text(), f) for f in sorted((product.folder / "checks").glob("*"))
-              if f.suffix == ".sql"]
+    found += [
+        Select(f"checks/{f.name}", True, f.read_text(), f)
+        for f in sorted((product.folder / "checks").glob("*"))
+        if f.suffix == ".sql"
+    ]
     found += rules(product)
     names = [c.name for c in found]
     if unknown := sorted(set(product.settings.warnings) - set(names)):
         settings = product.folder / "product.yaml"
-        raise ConfigError(f"{settings} is wrong at 'warnings'", expected=f"names of checks: {', '.join(names)}",
-                          found=", ".join(unknown), next=f"mend {settings}")
+        raise ConfigError(
+            f"{settings} is wrong at 'warnings'",
+            expected=f"names of checks: {', '.join(names)}",
+            found=", ".join(unknown),
+            next=f"mend {settings}",
+        )
     return tuple(found)
 
 
-def run(settings: Settings, tables: Tables, shown: Tables | None = None,
-        tell: Callable[[str], None] = lambda text: None) -> tuple[Check, ...]:
+def run(
+    settings: Settings,
+    tables: Tables,
+    shown: Tables | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> tuple[Check, ...]:
     """Every check on exactly these snapshots; all rows of a sample are values of JSON.
 
     `shown` is what readers see of another attempt, with which some checks compare; `tell` is told of each check before
     it runs. ConfigError for a check that cannot run, RetryableError when a file cannot be read.
     """
     wanted = checks(tables.product)
-    numbered = {check.name: f"check {n} of {len(wanted)}, {check.name}" for n, check in enumerate(wanted, 1)}
+    numbered = {
+        check.name: f"check {n} of {len(wanted)}, {check.name}" for n, check in enumerate(wanted, 1)
+    }
     if wanted:
         tell(numbered[wanted[0].name])
-    default = _default_checks(settings, tables, [c for c in wanted if isinstance(c, Default)], shown)
+    default = _default_checks(
+        settings, tables, [c for c in wanted if isinstance(c, Default)], shown
+    )
     of_people = [c for c in wanted if not isinstance(c, Default)]
     if not of_people:
         return default
@@ -104,20 +119,29 @@ def run(settings: Settings, tables: Tables, shown: Tables | None = None,
     except SandboxError as e:  # before the first check
         if e.kind != "file":
             raise query.limited(e, settings.queries, f"opening the tables of {name}") from e
-        raise RetryableError(f"the tables of {name} cannot be opened", expected="files that the snapshots name",
-                             found=e.found, next="repeat the command") from e
+        raise RetryableError(
+            f"the tables of {name} cannot be opened",
+            expected="files that the snapshots name",
+            found=e.found,
+            next="repeat the command",
+        ) from e
 
 
-def _default_checks(settings: Settings, tables: Tables, wanted: Sequence[Default],
-                    shown: Tables | None) -> tuple[Check, ...]:
+def _default_checks(
+    settings: Settings, tables: Tables, wanted: Sequence[Default], shown: Tables | None
+) -> tuple[Check, ...]:
     """The checks that every product has."""
     if not wanted:
         return ()
     before = _rejected(settings, shown) if shown else ()
     counted = _rejected(settings, tables)
-    found = [(check, rejected.judge(tables.product, check.name, counted, before)) for check in wanted]
-    return tuple(replace(judged, blocking=judged.blocking and _blocking(tables.product, check))
-                 for check, judged in found)
+    found = [
+        (check, rejected.judge(tables.product, check.name, counted, before)) for check in wanted
+    ]
+    return tuple(
+        replace(judged, blocking=judged.blocking and _blocking(tables.product, check))
+        for check, judged in found
+    )
 
 
 def _rejected(settings: Settings, tables: Tables) -> tuple[Rejected, ...]:
@@ -127,8 +151,10 @@ def _rejected(settings: Settings, tables: Tables) -> tuple[Rejected, ...]:
     from replay.query.duck import interrupted  # here: whoever only asks a sandbox needs no DuckDB
 
     snapshots = {REJECTS: tables.snapshots[REJECTS]}
-    with (query.open_tables(settings, tables.product.name, snapshots) as connection,
-          interrupted(connection, settings.queries.seconds, "counting what is rejected")):
+    with (
+        query.open_tables(settings, tables.product.name, snapshots) as connection,
+        interrupted(connection, settings.queries.seconds, "counting what is rejected"),
+    ):
         return rejected.count(connection, tables)
 
 
@@ -145,9 +171,13 @@ def validate(product: Product) -> None:
     wanted = [c for c in checks(product) if not isinstance(c, Default)]
     for name in product.outputs:
         layout_of(product, name)
-    conditions = [(name, output) for name, output in product.outputs.items() if output.where is not None]
+    conditions = [
+        (name, output) for name, output in product.outputs.items() if output.where is not None
+    ]
     if wanted:
-        with _sandbox(product, {name: _no_rows(iceberg_schema(product, name)) for name in product.outputs}) as sandbox:
+        with _sandbox(
+            product, {name: _no_rows(iceberg_schema(product, name)) for name in product.outputs}
+        ) as sandbox:
             for check in wanted:
                 _run(sandbox, product, QuerySettings(), check)
     for name, output in conditions:
@@ -173,13 +203,18 @@ def _validate_where(product: Product, name: str, output: Output) -> None:
                 sandbox.ask(f"SELECT 1 FROM record WHERE ({output.where}) IS NOT TRUE")
         except SandboxError as e:
             file = product.folder / "product.yaml"
-            raise ConfigError(f"the audit cannot decide outputs.{name}.where",
-                              expected=f"a condition over the columns of {', '.join(f.name for f in fields)} that "
-                                       "DuckDB's SQL has too", found=e.found, next=f"fix {file}") from e
+            raise ConfigError(
+                f"the audit cannot decide outputs.{name}.where",
+                expected=f"a condition over the columns of {', '.join(f.name for f in fields)} that "
+                "DuckDB's SQL has too",
+                found=e.found,
+                next=f"fix {file}",
+            ) from e
 
 
 def _run(sandbox: Sandbox, product: Product, limits: QuerySettings, check: Select | Rule) -> Check:
     """A check that people wrote."""
+
     def ask(sql: str, keep: int) -> Answer:
         try:
             return sandbox.ask(sql, keep)
@@ -194,8 +229,12 @@ def _run(sandbox: Sandbox, product: Product, limits: QuerySettings, check: Selec
     answer = ask(check.query, 2)
     width = len(answer.columns)
     if answer.count != 1 or width != (1 if not check.metric else 2):
-        raise _wrong(product, check, "a query that gives one row of one value",
-                     f"{'several' if answer.count > 1 else answer.count} rows of {width} columns")
+        raise _wrong(
+            product,
+            check,
+            "a query that gives one row of one value",
+            f"{'several' if answer.count > 1 else answer.count} rows of {width} columns",
+        )
     value = answer.rows[0][0]
     holds, said = check.judge(value, rows=int(answer.rows[0][-1]) if check.metric else 0)
     if holds:
@@ -205,20 +244,31 @@ def _run(sandbox: Sandbox, product: Product, limits: QuerySettings, check: Selec
     return Check(check.name, blocking, max(1, int(value)), said, _rows(ask(check.sample, _SAMPLE)))
 
 
-def _in_words(error: SandboxError, product: Product, limits: QuerySettings, check: Select | Rule,
-              sql: str) -> KappaError:
+def _in_words(
+    error: SandboxError, product: Product, limits: QuerySettings, check: Select | Rule, sql: str
+) -> KappaError:
     match error.kind:
         case "file":
-            return RetryableError(f"{check.name}: a file of the tables cannot be read",
-                                  expected="files that the snapshots name", found=error.found,
-                                  next="repeat the command")
+            return RetryableError(
+                f"{check.name}: a file of the tables cannot be read",
+                expected="files that the snapshots name",
+                found=error.found,
+                next="repeat the command",
+            )
         case "refused":
-            return _wrong(product, check, "one SELECT" if error.expected == READING else error.expected, error.found)
+            return _wrong(
+                product,
+                check,
+                "one SELECT" if error.expected == READING else error.expected,
+                error.found,
+            )
         case "name" | "column":
             if error.name and not error.table:
                 return _wrong(product, check, error.expected, error.found)
             mentioned = [t for t in product.outputs if t in sql] or product.outputs
-            known = "; ".join(f"{t}({', '.join(c.name for c in product.columns[t])})" for t in mentioned)
+            known = "; ".join(
+                f"{t}({', '.join(c.name for c in product.columns[t])})" for t in mentioned
+            )
             return _wrong(product, check, known, error.found)
         case "sql":
             return _wrong(product, check, "a SELECT in DuckDB's SQL", error.found)
@@ -227,12 +277,18 @@ def _in_words(error: SandboxError, product: Product, limits: QuerySettings, chec
 
 def _wrong(product: Product, check: Select | Rule, expected: str, found: str) -> ConfigError:
     file = check.file if isinstance(check, Select) else product.folder / "contract.yaml"
-    return ConfigError(f"the check '{check.name}' cannot run", expected=expected, found=found,
-                       next=f"mend {file}, then: kappa check {product.folder}")
+    return ConfigError(
+        f"the check '{check.name}' cannot run",
+        expected=expected,
+        found=found,
+        next=f"mend {file}, then: kappa check {product.folder}",
+    )
 
 
 def _rows(answer: Answer) -> tuple[dict[str, Any], ...]:
-    return tuple({n: _plain(v) for n, v in zip(answer.columns, row, strict=True)} for row in answer.rows)
+    return tuple(
+        {n: _plain(v) for n, v in zip(answer.columns, row, strict=True)} for row in answer.rows
+    )
 
 
 def _plain(value: Any) -> Any:

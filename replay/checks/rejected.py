@@ -75,21 +75,31 @@ class Rejected:
     def advice(self) -> str:
         """What to do about the most frequent class."""
         first = next(iter(self.reasons), "")
-        return _WHAT_TO_DO.get(first, "look at the reasons").format(topic=self.topic, name=self.name)
+        return _WHAT_TO_DO.get(first, "look at the reasons").format(
+            topic=self.topic, name=self.name
+        )
 
 
 def count(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[Rejected, ...]:
     """Per topic of the product; the tables are views of the connection."""
     bounds = list(offsets.partitions(tables.covered))
-    rows = connection.execute(_COUNT, {
-        "topics": [t for t, _, _ in bounds], "parts": [p for _, p, _ in bounds], "below": [o for _, _, o in bounds]})
+    rows = connection.execute(
+        _COUNT,
+        {
+            "topics": [t for t, _, _ in bounds],
+            "parts": [p for _, p, _ in bounds],
+            "below": [o for _, _, o in bounds],
+        },
+    )
     found: dict[str, dict[str, tuple[int, str]]] = {}
     for topic, reason, records, example in rows.fetchall():
         found.setdefault(topic, {})[reason] = records, example[:_LONGEST]
     return tuple(_rejected(tables, topic, found.get(topic, {})) for topic in tables.product.topics)
 
 
-def judge(product: Product, name: str, now: Sequence[Rejected], before: Sequence[Rejected] = ()) -> Check:
+def judge(
+    product: Product, name: str, now: Sequence[Rejected], before: Sequence[Rejected] = ()
+) -> Check:
     """The answer of one of the two checks; `before` is what the release that readers see rejects, if there is one."""
     if name == NO_REFERENCE:
         return _no_reference(product, now)
@@ -103,8 +113,13 @@ def percent(share: float) -> str:
 
 def _rejected(tables: Tables, topic: str, reasons: Mapping[str, tuple[int, str]]) -> Rejected:
     order = sorted(reasons, key=lambda r: (-reasons[r][0], r))
-    return Rejected(topic, offsets.total(offsets.only(tables.covered, [topic])), {r: reasons[r][0] for r in order},
-                    reasons[order[0]][1] if order else "", tables.product.sql_name(topic))
+    return Rejected(
+        topic,
+        offsets.total(offsets.only(tables.covered, [topic])),
+        {r: reasons[r][0] for r in order},
+        reasons[order[0]][1] if order else "",
+        tables.product.sql_name(topic),
+    )
 
 
 def _no_reference(product: Product, now: Sequence[Rejected]) -> Check:
@@ -128,8 +143,12 @@ def _few(product: Product, now: Sequence[Rejected], before: Mapping[str, Rejecte
     bad = [(r, why) for r in judged for why in _too_many(product, r, before.get(r.topic))]
     if bad:
         blocking = any(r.count > _TOO_FEW_TO_JUDGE for r, _ in bad)
-        said = "; ".join(f"{r}; {why}: {r.advice}, or raise max_rejects in product.yaml" for r, why in bad)
-        return Check(FEW, blocking, sum(r.count for r, _ in bad), said, _sample([r for r, _ in bad]))
+        said = "; ".join(
+            f"{r}; {why}: {r.advice}, or raise max_rejects in product.yaml" for r, why in bad
+        )
+        return Check(
+            FEW, blocking, sum(r.count for r, _ in bad), said, _sample([r for r, _ in bad])
+        )
     return Check(FEW, True, 0, "; ".join(map(str, judged)) or "0 rejected records")
 
 
@@ -147,5 +166,9 @@ def _far_more(now: Rejected, before: Rejected) -> bool:
 
 
 def _sample(rejected: Sequence[Rejected]) -> tuple[dict[str, Any], ...]:
-    rows = [{"topic": r.topic, "reason": reason, "records": n} for r in rejected for reason, n in r.reasons.items()]
+    rows = [
+        {"topic": r.topic, "reason": reason, "records": n}
+        for r in rejected
+        for reason, n in r.reasons.items()
+    ]
     return tuple(rows[:5])

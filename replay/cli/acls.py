@@ -20,11 +20,24 @@ def acls(name: str, source: Path | None, principals: dict[Who, str], output: Out
     found = of_product(product.name, product.topics)
     for who, principal in principals.items():
         if not principal.partition(":")[2]:
-            raise ConfigError(f"--{who} is no principal", expected=f"a kind and a name, such as User:kappa-{who}",
-                              found=repr(principal), next="see kafka-acls --help")
+            raise ConfigError(
+                f"--{who} is no principal",
+                expected=f"a kind and a name, such as User:kappa-{who}",
+                found=repr(principal),
+                next="see kafka-acls --help",
+            )
     if output is Output.json:
-        print_json([{"principal": principals[acl.who], **asdict(acl), "host": "*", "permission_type": "ALLOW"}
-                    for acl in found])
+        print_json(
+            [
+                {
+                    "principal": principals[acl.who],
+                    **asdict(acl),
+                    "host": "*",
+                    "permission_type": "ALLOW",
+                }
+                for acl in found
+            ]
+        )
         return
     for who in Who:
         mine = [acl for acl in found if acl.who is who]

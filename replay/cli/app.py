@@ -33,6 +33,8 @@ class Command(TyperCommand):
 class App(typer.Typer):
     """A group of such commands."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+    def command(
+        self, *args: Any, **kwargs: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Register a function as a command: see typer."""
         return super().command(*args, **{"cls": Command, **kwargs})

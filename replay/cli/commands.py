@@ -18,19 +18,46 @@ from replay.output import Output, OutputOption, View
 from replay.query.lean import without
 
 Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
-Source = Annotated[Path | None, typer.Option("--from", help="the product's folder; by default sql/NAME")]
-ParallelismOption = Annotated[int | None, typer.Option(
-    min=1, help="subtasks of the job; by default as in product.yaml")]
+Source = Annotated[
+    Path | None, typer.Option("--from", help="the product's folder; by default sql/NAME")
+]
+ParallelismOption = Annotated[
+    int | None, typer.Option(min=1, help="subtasks of the job; by default as in product.yaml")
+]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
-To = Annotated[str | None, typer.Argument(help="a release, such as r1, or an attempt, such as r1-a2")]
+To = Annotated[
+    str | None, typer.Argument(help="a release, such as r1, or an attempt, such as r1-a2")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
-    for command in (new, pull, check, explain, contract, plan, deploy, switch, rollback, abort, retire, remove, query,
-                    audit, diff, verify, maintain, attempts, history, prepare, controller, config,
-                    acls):
+    for command in (
+        new,
+        pull,
+        check,
+        explain,
+        contract,
+        plan,
+        deploy,
+        switch,
+        rollback,
+        abort,
+        retire,
+        remove,
+        query,
+        audit,
+        diff,
+        verify,
+        maintain,
+        attempts,
+        history,
+        prepare,
+        controller,
+        config,
+        acls,
+    ):
         app.command()(command)
     app.add_typer(topic_commands.app, name="topic")
 
@@ -49,16 +76,22 @@ def catalog_checks(namespace: str | None) -> Sequence[Finding]:
     return run_doctor.catalog(namespace)
 
 
-def check(folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],
-          output: OutputOption = Output.text) -> None:
+def check(
+    folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],
+    output: OutputOption = Output.text,
+) -> None:
     """Check with Flink's planner that a product gives the same rows in every replay; exit code 1 if not."""
     from replay.cli import running
 
     running.check(folder, output)
 
 
-def explain(product: Annotated[str, typer.Argument(help="a product's folder, or the name of one below sql/")],
-            output: OutputOption = Output.text) -> None:
+def explain(
+    product: Annotated[
+        str, typer.Argument(help="a product's folder, or the name of one below sql/")
+    ],
+    output: OutputOption = Output.text,
+) -> None:
     """Print all that is generated for a product, as the SQL that Flink runs: sources, views, rejects, inserts."""
     from replay.cli import running
     from replay.releases.release import find_folder
@@ -68,14 +101,26 @@ def explain(product: Annotated[str, typer.Argument(help="a product's folder, or 
 
 def new(
     name: Annotated[str, typer.Argument(help="name of the product, such as orders")],
-    topic: Annotated[list[str] | None, typer.Option(
-        help="a topic that it reads: first the topic of the events, then those that are looked up as references; by "
-             "default the topic of the product's name")] = None,
-    from_schema: Annotated[list[Path] | None, typer.Option(
-        help="file of an Avro schema, in the order of the topics, instead of the registry's newest")] = None,
-    time: Annotated[str | None, typer.Option(
-        help="the field that says when the event happened; by default it is guessed")] = None,
-    to: Annotated[Path | None, typer.Option(help="the folder to create; by default sql/NAME")] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a topic that it reads: first the topic of the events, then those that are looked up as references; by "
+            "default the topic of the product's name"
+        ),
+    ] = None,
+    from_schema: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="file of an Avro schema, in the order of the topics, instead of the registry's newest"
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="the field that says when the event happened; by default it is guessed"),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="the folder to create; by default sql/NAME")
+    ] = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -88,7 +133,9 @@ def new(
     run_new.new(name, topic or (), from_schema or (), time, to, dry_run, output)
 
 
-def pull(name: Name, source: Source = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+def pull(
+    name: Name, source: Source = None, dry_run: DryRun = False, output: OutputOption = Output.text
+) -> None:
     """Update the schemas of the folder to the registry's newest versions, and show what changed.
 
     A schema that would not read every record in the log is refused. A schema that was edited in the folder is not
@@ -102,12 +149,27 @@ def pull(name: Name, source: Source = None, dry_run: DryRun = False, output: Out
 def contract(
     name: Name,
     source: Source = None,
-    write: Annotated[bool, typer.Option("--write", help="create contract.yaml, or add new columns to it and set types; "
-                                        "everything that was written by hand is kept")] = False,
-    check: Annotated[bool, typer.Option(
-        "--check", help="for CI: also look for breaking changes, by the rules of datacontract-cli")] = False,
-    against: Annotated[Path | None, typer.Option(
-        help="with --check: the contract that readers rely on; by default that of git HEAD")] = None,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write",
+            help="create contract.yaml, or add new columns to it and set types; "
+            "everything that was written by hand is kept",
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="for CI: also look for breaking changes, by the rules of datacontract-cli",
+        ),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="with --check: the contract that readers rely on; by default that of git HEAD"
+        ),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Compare contract.yaml with what the SQL gives; exit code 1 if they differ.
@@ -133,14 +195,22 @@ def deploy(
     name: Name,
     source: Source = None,
     wait: Annotated[bool, typer.Option(help="follow it to the end, or return at once")] = True,
-    auto_switch: Annotated[bool | None, typer.Option(
-        help="switch readers over once its checks pass, or wait for kappa switch; by default as in product.yaml",
-    )] = None,
-    timeout: Annotated[float | None, typer.Option(
-        help="abort it if it has not caught up after so many seconds; by default as in product.yaml")] = None,
+    auto_switch: Annotated[
+        bool | None,
+        typer.Option(
+            help="switch readers over once its checks pass, or wait for kappa switch; by default as in product.yaml",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="abort it if it has not caught up after so many seconds; by default as in product.yaml"
+        ),
+    ] = None,
     parallelism: ParallelismOption = None,
-    again: Annotated[bool, typer.Option(
-        "--again", help="replay from offset zero even if this release is active")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="replay from offset zero even if this release is active")
+    ] = False,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -157,10 +227,14 @@ def deploy(
     from replay.cli import deploy as run_deploy
     from replay.controller import deploy as deploying
 
-    run_deploy.deploy(deploying.Request(name, source, parallelism, again, auto_switch, timeout), wait, output)
+    run_deploy.deploy(
+        deploying.Request(name, source, parallelism, again, auto_switch, timeout), wait, output
+    )
 
 
-def switch(name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+def switch(
+    name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text
+) -> None:
     """Show readers another release, in all tables at once; the release that they saw stays on standby.
 
     By default this is the candidate, once it has caught up, or else the newest on standby. Its checks run on exactly
@@ -171,7 +245,9 @@ def switch(name: Name, to: To = None, dry_run: DryRun = False, output: OutputOpt
     run_control.switch(name, to, dry_run, output)
 
 
-def rollback(name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+def rollback(
+    name: Name, to: To = None, dry_run: DryRun = False, output: OutputOption = Output.text
+) -> None:
     """Show readers the release on standby again, at once, at the newest checkpoint that it has."""
     from replay.cli import control as run_control
 
@@ -188,7 +264,9 @@ def abort(name: Name, dry_run: DryRun = False, output: OutputOption = Output.tex
     run_control.abort(name, dry_run, output)
 
 
-def retire(name: Name, release: To = None, dry_run: DryRun = False, output: OutputOption = Output.text) -> None:
+def retire(
+    name: Name, release: To = None, dry_run: DryRun = False, output: OutputOption = Output.text
+) -> None:
     """End a release on standby for good: its job, its branch and the files that nothing else needs are removed."""
     from replay.cli import control as run_control
 
@@ -197,9 +275,13 @@ def retire(name: Name, release: To = None, dry_run: DryRun = False, output: Outp
 
 def remove(
     name: Name,
-    yes: Annotated[str | None, typer.Option(
-        metavar="NAME", help="the product's name once more: nothing is asked")] = None,
-    keep_tables: Annotated[bool, typer.Option("--keep-tables", help="keep its tables as readers see them")] = False,
+    yes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="the product's name once more: nothing is asked"),
+    ] = None,
+    keep_tables: Annotated[
+        bool, typer.Option("--keep-tables", help="keep its tables as readers see them")
+    ] = False,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -216,8 +298,13 @@ def remove(
 def query(
     name: Name,
     sql: Annotated[str, typer.Argument(help="a SELECT over the product's tables")],
-    timeout: Annotated[float | None, typer.Option(
-        min=0.001, help="end it after so many seconds; by default queries.seconds of config.yaml, or 300")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="end it after so many seconds; by default queries.seconds of config.yaml, or 300",
+        ),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Query the published tables, all at the same checkpoint. A query can read these tables and nothing else."""
@@ -236,11 +323,19 @@ def audit(name: Name, output: OutputOption = Output.text) -> None:
 
 def diff(
     name: Name,
-    old: Annotated[str | None, typer.Option(help="an attempt or a release; by default what readers see")] = None,
-    new: Annotated[str | None, typer.Option(
-        help="an attempt or a release; by default the candidate, or else the newest other that runs")] = None,
+    old: Annotated[
+        str | None, typer.Option(help="an attempt or a release; by default what readers see")
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Option(
+            help="an attempt or a release; by default the candidate, or else the newest other that runs"
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(min=0, help="rows shown of each kind of difference")] = 5,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="exit code 1 if there is a difference")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="exit code 1 if there is a difference")
+    ] = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Compare two attempts row by row, at one position of the log: rows that are final in both of them."""
@@ -252,8 +347,12 @@ def diff(
 
 def verify(
     name: Name,
-    parallelism: Annotated[int | None, typer.Option(
-        min=1, help="subtasks of the job; by default those of the release that readers see")] = None,
+    parallelism: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="subtasks of the job; by default those of the release that readers see"
+        ),
+    ] = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -269,7 +368,9 @@ def verify(
 
 def maintain(
     name: Name,
-    target_file_size: Annotated[str, typer.Option(help="size of the files that it writes")] = "128MB",
+    target_file_size: Annotated[
+        str, typer.Option(help="size of the files that it writes")
+    ] = "128MB",
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -282,8 +383,10 @@ def maintain(
     run_maintain.maintain(name, target_file_size, dry_run, output)
 
 
-def attempts(name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,
-             output: OutputOption = Output.text) -> None:
+def attempts(
+    name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,
+    output: OutputOption = Output.text,
+) -> None:
     """List every attempt of a product: state, job, newest checkpoint, what readers see."""
     from replay.cli import running
 
@@ -330,10 +433,15 @@ def config(output: OutputOption = Output.text) -> None:
 def acls(
     name: Name,
     source: Source = None,
-    producer: Annotated[str, typer.Option(
-        help="the principal of those who write to the topics")] = "User:kappa-producer",
-    job: Annotated[str, typer.Option(help="the principal of kafka_java in config.yaml")] = "User:kappa-job",
-    controller: Annotated[str, typer.Option(help="the principal of kafka in config.yaml")] = "User:kappa-controller",
+    producer: Annotated[
+        str, typer.Option(help="the principal of those who write to the topics")
+    ] = "User:kappa-producer",
+    job: Annotated[
+        str, typer.Option(help="the principal of kafka_java in config.yaml")
+    ] = "User:kappa-job",
+    controller: Annotated[
+        str, typer.Option(help="the principal of kafka in config.yaml")
+    ] = "User:kappa-controller",
     output: OutputOption = Output.text,
 ) -> None:
     """Print the permissions at the broker that a product needs, as kafka-acls commands for three principals.
@@ -343,4 +451,6 @@ def acls(
     from replay.cli import acls as run_acls
     from replay.kafka.acls import Who
 
-    run_acls.acls(name, source, {Who.producer: producer, Who.job: job, Who.controller: controller}, output)
+    run_acls.acls(
+        name, source, {Who.producer: producer, Who.job: job, Who.controller: controller}, output
+    )

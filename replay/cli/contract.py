@@ -19,8 +19,15 @@ from replay.releases.release import find_folder
 from replay.settings import kappa_home, load_settings
 
 
-def contract(name: str, source: Path | None, *, write: bool, check: bool, against: Path | None,
-             output: Output) -> None:
+def contract(
+    name: str,
+    source: Path | None,
+    *,
+    write: bool,
+    check: bool,
+    against: Path | None,
+    output: Output,
+) -> None:
     """Compare a product's contract with its outputs; write it; find what breaks those who rely on the one before.
 
     Exit code 1 where the contract is not what the SQL gives, or a change is breaking.
@@ -65,17 +72,29 @@ def _show(document: dict[str, Any], found: list[ContractChange], *, check: bool)
     for line in document.get("written", ()):
         out.print(f"{file}: {line}", markup=False)
     if document["mismatches"]:
-        print_rows([{"": m["where"], "the SELECT": m["expected"], "the contract": m["found"]}
-                    for m in document["mismatches"]], Output.text, title=f"{file} is not what the SQL gives")
+        print_rows(
+            [
+                {"": m["where"], "the SELECT": m["expected"], "the contract": m["found"]}
+                for m in document["mismatches"]
+            ],
+            Output.text,
+            title=f"{file} is not what the SQL gives",
+        )
     elif Path(file).exists():
         out.print(f"{file} is what the SQL gives", markup=False)
         if left_out := document["left_out"]:
             follow = f"kappa contract {document['product']} --write adds them"
             out.print(f"it does not speak of {', '.join(left_out)}: {follow}", markup=False)
     else:
-        out.print(f"there is no {file}: kappa contract {document['product']} --write makes one", markup=False)
+        out.print(
+            f"there is no {file}: kappa contract {document['product']} --write makes one",
+            markup=False,
+        )
     if check and found:
-        print_rows([{"": c.level.value, "what": c.where, "how": c.what, "rule": c.rule} for c in found], Output.text,
-                   title="breaking" if breaking(found) else "nothing of it is breaking")
+        print_rows(
+            [{"": c.level.value, "what": c.where, "how": c.what, "rule": c.rule} for c in found],
+            Output.text,
+            title="breaking" if breaking(found) else "nothing of it is breaking",
+        )
     elif check:
         out.print("nothing has changed for those who rely on it", markup=False)

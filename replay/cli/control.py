@@ -51,9 +51,13 @@ def retire(name: str, target: str | None, dry_run: bool, output: Output) -> None
     _carry_out(name, lambda s: intents.retire(s, target), intents.is_gone, dry_run, output)
 
 
-def _carry_out(name: str, wish: Callable[[ProductState], Intent],
-               done_when: Callable[[Attempt], Callable[[ProductState], bool]], dry_run: bool,
-               output: Output) -> None:
+def _carry_out(
+    name: str,
+    wish: Callable[[ProductState], Intent],
+    done_when: Callable[[Attempt], Callable[[ProductState], bool]],
+    dry_run: bool,
+    output: Output,
+) -> None:
     """Save the intent, and pass over the product until it is carried out; the controller would do so without us."""
     settings = load_settings()
     store = Store(settings.store)
@@ -74,8 +78,11 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
         before, intent = intend(loop, name, wish)
     say(f"would do: {intent.sentence}" if dry_run and intent.changed else intent.sentence)
     try:
-        after = before if dry_run or not intent.changed else carry_on(
-            loop, name, done_when(intent.attempt), waits=told.waits)
+        after = (
+            before
+            if dry_run or not intent.changed
+            else carry_on(loop, name, done_when(intent.attempt), waits=told.waits)
+        )
     except KeyboardInterrupt:
         say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}")
         raise typer.Exit(130) from None
@@ -85,7 +92,9 @@ def _carry_out(name: str, wish: Callable[[ProductState], Intent],
 class Telling(Watcher):
     """Tells of what takes long while a person waits for a command: steps, their parts, and what is waited for."""
 
-    def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._say, self._now = say, now
         self._said_at = now()
         self._waits, self._since, self._is_told = "", now(), False
@@ -113,8 +122,12 @@ class Telling(Watcher):
         self._say(f"  {text}")
 
 
-def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent],
-           sleep: Callable[[float], None] = time.sleep) -> tuple[ProductState, Intent]:
+def intend(
+    loop: Loop,
+    name: str,
+    wish: Callable[[ProductState], Intent],
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[ProductState, Intent]:
     """Save what is wanted, once no publication is half done: before that nobody can say what readers see."""
     for _ in range(MOST_TRIES):
         with WaitForLease(loop, name) as lease:
@@ -128,13 +141,21 @@ def intend(loop: Loop, name: str, wish: Callable[[ProductState], Intent],
         refuse_blocked(done)
         if done.idle:
             sleep(POLL_SECONDS)
-    raise RetryableError(f"a publication of {name} does not come to its end", expected="it to be finished",
-                         found=f"unfinished after {MOST_TRIES} passes", next="kappa status, then repeat the command")
+    raise RetryableError(
+        f"a publication of {name} does not come to its end",
+        expected="it to be finished",
+        found=f"unfinished after {MOST_TRIES} passes",
+        next="kappa status, then repeat the command",
+    )
 
 
-def carry_on(loop: Loop, name: str, done: Callable[[ProductState], bool],
-             sleep: Callable[[float], None] = time.sleep,
-             waits: Callable[[str], None] = lambda reason: None) -> ProductState:
+def carry_on(
+    loop: Loop,
+    name: str,
+    done: Callable[[ProductState], bool],
+    sleep: Callable[[float], None] = time.sleep,
+    waits: Callable[[str], None] = lambda reason: None,
+) -> ProductState:
     """Passes over a product until it is so; its state then. ConflictError when a person has to look.
 
     `waits` is told at each look what is waited for.
@@ -149,25 +170,46 @@ def carry_on(loop: Loop, name: str, done: Callable[[ProductState], bool],
     return state
 
 
-def _report(intent: Intent, before: ProductState, after: ProductState, seconds: float, dry_run: bool,
-            output: Output) -> None:
+def _report(
+    intent: Intent,
+    before: ProductState,
+    after: ProductState,
+    seconds: float,
+    dry_run: bool,
+    output: Output,
+) -> None:
     name = intent.attempt.name
     shown, shown_before = after.published, before.published
     behind = 0
     if shown and shown_before and shown.attempt_name != shown_before.attempt_name:
         behind = offsets.lag(shown.covered, shown_before.covered)
     if output is Output.json:
-        print_json({
-            "product": after.product, "attempt": name, "did": intent.sentence, "changed": intent.changed,
-            "dry_run": dry_run, "state": after.attempt(name).state.value,
-            "published": shown.attempt_name if shown else None, "checkpoint": shown.checkpoint if shown else None,
-            "records_behind_before": behind, "seconds": round(seconds, 3)})
+        print_json(
+            {
+                "product": after.product,
+                "attempt": name,
+                "did": intent.sentence,
+                "changed": intent.changed,
+                "dry_run": dry_run,
+                "state": after.attempt(name).state.value,
+                "published": shown.attempt_name if shown else None,
+                "checkpoint": shown.checkpoint if shown else None,
+                "records_behind_before": behind,
+                "seconds": round(seconds, 3),
+            }
+        )
         return
     if dry_run or not intent.changed:
         return
     gone = f"nothing of {name} is left; " if after.attempt(name).cleaned else ""
     if shown:
-        out.print(f"{gone}readers see {after.product} {shown.attempt_name}, checkpoint {shown.checkpoint} "
-                  f"({seconds:.1f} s)", markup=False)
+        out.print(
+            f"{gone}readers see {after.product} {shown.attempt_name}, checkpoint {shown.checkpoint} "
+            f"({seconds:.1f} s)",
+            markup=False,
+        )
     if behind:
-        out.print(f"that is {behind:,} records behind what they saw before; its job goes on from there", markup=False)
+        out.print(
+            f"that is {behind:,} records behind what they saw before; its job goes on from there",
+            markup=False,
+        )

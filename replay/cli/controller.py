@@ -48,8 +48,11 @@ class Controller:
         self._log, self._metrics = PassLog(), Metrics()
         self._health = Health(settings.controller.stalled_seconds)
         where = settings.controller
-        self._endpoint = Endpoint(where.address, where.port, self._metrics.registry, self._health.verdict) \
-            if where.port is not None else None
+        self._endpoint = (
+            Endpoint(where.address, where.port, self._metrics.registry, self._health.verdict)
+            if where.port is not None
+            else None
+        )
 
         self.serving = threading.Event()
         """Set once the first round begins."""
@@ -67,7 +70,11 @@ class Controller:
                 with closing(Platform(self._settings)) as platform:
                     platform.tell = self._health.part
                     limits = self._settings.controller
-                    self._serve(Loop(platform, store, step_seconds=limits.step_seconds, checks=limits.checks))
+                    self._serve(
+                        Loop(
+                            platform, store, step_seconds=limits.step_seconds, checks=limits.checks
+                        )
+                    )
         finally:
             if self._endpoint:
                 self._endpoint.close()
@@ -86,7 +93,11 @@ class Controller:
     def _serve(self, loop: Loop) -> None:
         loop.watcher = Watchers(self._log, self._metrics, self._health)
         self._metrics.holding = lambda: loop.holding
-        _log.info("controller started", holder=loop.holder, metrics=f"{self.url}/metrics" if self.url else "")
+        _log.info(
+            "controller started",
+            holder=loop.holder,
+            metrics=f"{self.url}/metrics" if self.url else "",
+        )
         self.serving.set()
         serve(loop, self._pause, workers=self._settings.controller.workers)
         _log.info("controller stopped", holder=loop.holder)

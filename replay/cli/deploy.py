@@ -38,11 +38,18 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
         with display(output) as shown:
             todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
             follow = Follow(loop, platform, target, shown)
-            done = follow.until(todo.attempt, lambda a, s: deploying.finished(a, s, target)) if wait else todo.attempt
+            done = (
+                follow.until(todo.attempt, lambda a, s: deploying.finished(a, s, target))
+                if wait
+                else todo.attempt
+            )
     except KeyboardInterrupt:
         source = f" --from {request.source}" if request.source else ""
-        out.print("\ndetached; the job keeps running. Follow it again with: "
-                  f"kappa deploy {request.name}{source}", markup=False)
+        out.print(
+            "\ndetached; the job keeps running. Follow it again with: "
+            f"kappa deploy {request.name}{source}",
+            markup=False,
+        )
         raise typer.Exit(130) from None
     state = store.load(request.name)
     if done.state is State.active:
@@ -56,10 +63,24 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
 class Follow(Watcher):
     """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
 
-    def __init__(self, loop: Loop, platform: Platform, target: Offsets, shown: Display,
-                 sleep: Callable[[float], None] = time.sleep, *, moving: bool = True) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        platform: Platform,
+        target: Offsets,
+        shown: Display,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        moving: bool = True,
+    ) -> None:
         """`moving`: progress is told towards the log's end as it is now; else towards the target."""
-        self._loop, self._platform, self._ends, self._shown, self._sleep = loop, platform, target, shown, sleep
+        self._loop, self._platform, self._ends, self._shown, self._sleep = (
+            loop,
+            platform,
+            target,
+            shown,
+            sleep,
+        )
         self._moving = moving
         self._meter = Meter()
         self._last: Progress | None = None
@@ -78,7 +99,9 @@ class Follow(Watcher):
         finally:
             self._loop.watcher, self._platform.tell = self._before
 
-    def _until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
+    def _until(
+        self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]
+    ) -> Attempt:
         state = self._loop.store.load(attempt.product)
         self._show(attempt, state, None, "")
         while True:
@@ -91,7 +114,9 @@ class Follow(Watcher):
             successor = deploying.follow(attempt, state)
             if successor.name != attempt.name:
                 self._shown.say(f"{attempt.name} ended: {state.attempt(attempt.name).error}")
-                self._shown.say(f"{successor.name} begins from offset zero; readers see what they saw before")
+                self._shown.say(
+                    f"{successor.name} begins from offset zero; readers see what they saw before"
+                )
             attempt = successor
             self._show(attempt, state, done, trouble)
             if finished(attempt, state):
@@ -116,7 +141,10 @@ class Follow(Watcher):
     def _pass(self, product: str) -> tuple[Pass | None, str]:
         try:
             done = self._loop.run_once(product)
-        except (RetryableError, OutcomeUnknownError) as e:  # what is down comes back, and the next look tells
+        except (
+            RetryableError,
+            OutcomeUnknownError,
+        ) as e:  # what is down comes back, and the next look tells
             return None, _in_a_line(e)
         deploying.refuse_blocked(done)
         return done, ""
@@ -131,14 +159,26 @@ class Follow(Watcher):
         if done and not trouble and done.notable:
             trouble = done.notable
         active = state.active
-        live = live_lag(active, done.seen.attempts.get(active.name) if done else None,
-                        _published_checkpoint(active, state.published)) if active else None
+        live = (
+            live_lag(
+                active,
+                done.seen.attempts.get(active.name) if done else None,
+                _published_checkpoint(active, state.published),
+            )
+            if active
+            else None
+        )
         self._last = measure(
-            attempt, self._positions(attempt), self._ends,
-            {"status": job.status, "restarts": job.restarts} if job else {}, self._meter,
-            _published_checkpoint(attempt, state.published), trouble,
+            attempt,
+            self._positions(attempt),
+            self._ends,
+            {"status": job.status, "restarts": job.restarts} if job else {},
+            self._meter,
+            _published_checkpoint(attempt, state.published),
+            trouble,
             live if active and active.name != attempt.name else None,
-            f"{attempt.name} flink run is at work" if seen and seen.client.under_way else "")
+            f"{attempt.name} flink run is at work" if seen and seen.client.under_way else "",
+        )
         self._shown.show(self._last)
 
     def _positions(self, attempt: Attempt) -> Offsets:
@@ -158,59 +198,98 @@ def _published_checkpoint(attempt: Attempt, published: Publication | None) -> in
 
 def _show_waiting(attempt: Attempt, waited: bool, output: Output) -> None:
     if output is Output.json:
-        print_json({"product": attempt.product, "attempt": attempt.name, "state": attempt.state.value,
-                    "checks": _checks(attempt)})
+        print_json(
+            {
+                "product": attempt.product,
+                "attempt": attempt.name,
+                "state": attempt.state.value,
+                "checks": _checks(attempt),
+            }
+        )
         return
     if not waited:
         out.print(f"next:  kappa status {attempt.product} --watch", markup=False)
         return
     if attempt.checks:
         out.print(checked(attempt), markup=False)
-    out.print(f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
-              f"next:  kappa diff {attempt.product}     what would change\n"
-              f"       kappa switch {attempt.product}   show it to readers", markup=False)
+    out.print(
+        f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
+        f"next:  kappa diff {attempt.product}     what would change\n"
+        f"       kappa switch {attempt.product}   show it to readers",
+        markup=False,
+    )
 
 
 def _checks(attempt: Attempt) -> list[dict[str, object]]:
-    return [{"check": c.name, "blocking": c.blocking, "offending": c.offending, "found": c.message}
-            for c in attempt.checks]
+    return [
+        {"check": c.name, "blocking": c.blocking, "offending": c.offending, "found": c.message}
+        for c in attempt.checks
+    ]
 
 
 def checked(attempt: Attempt) -> str:
     """What the checks found: those that passed in a number, the others by name."""
     bad = [c for c in attempt.checks if c.offending]
     passed = len(attempt.checks) - len(bad)
-    return "\n  ".join([
-        f"{passed} of {len(attempt.checks)} checks passed on checkpoint {attempt.audited_checkpoint}",
-        *(f"{c.name}: {c.found}{'' if c.blocking else ' (a warning)'}" for c in bad)])
+    return "\n  ".join(
+        [
+            f"{passed} of {len(attempt.checks)} checks passed on checkpoint {attempt.audited_checkpoint}",
+            *(f"{c.name}: {c.found}{'' if c.blocking else ' (a warning)'}" for c in bad),
+        ]
+    )
 
 
 def found_fault(shown: Attempt) -> KappaError | None:
     """Why the command fails although readers see the release: checks that came later find fault with its rows."""
     if not shown.found_fault:
         return None
-    return KappaError(f"checks find fault with what readers of {shown.product} see; they go on seeing it",
-                      expected="0 offending rows", found=shown.found_fault,
-                      next=f"mend the SQL or the check, then: kappa deploy {shown.product}  "
-                           f"(or kappa rollback {shown.product}; a check named in 'warnings' blocks nothing)")
+    return KappaError(
+        f"checks find fault with what readers of {shown.product} see; they go on seeing it",
+        expected="0 offending rows",
+        found=shown.found_fault,
+        next=f"mend the SQL or the check, then: kappa deploy {shown.product}  "
+        f"(or kappa rollback {shown.product}; a check named in 'warnings' blocks nothing)",
+    )
 
 
-def _show_published(settings: Settings, state: ProductState, attempt: Attempt, output: Output) -> None:
+def _show_published(
+    settings: Settings, state: ProductState, attempt: Attempt, output: Output
+) -> None:
     published = state.published
     assert published is not None
     product = Platform(settings).product(attempt, state)
-    rows = [{"table": table, "rows": _count(settings, product.name, table, published)} for table in product.outputs]
+    rows = [
+        {"table": table, "rows": _count(settings, product.name, table, published)}
+        for table in product.outputs
+    ]
     if output is Output.json:
-        print_json({"product": product.name, "attempt": attempt.name, "checkpoint": published.checkpoint,
-                    "covered": offsets.to_json(published.covered), "tables": rows, "checks": _checks(attempt)})
+        print_json(
+            {
+                "product": product.name,
+                "attempt": attempt.name,
+                "checkpoint": published.checkpoint,
+                "covered": offsets.to_json(published.covered),
+                "tables": rows,
+                "checks": _checks(attempt),
+            }
+        )
         return
-    print_rows(rows, output, title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}")
+    print_rows(
+        rows,
+        output,
+        title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}",
+    )
     if attempt.checks:
         out.print(checked(attempt), markup=False)
-    out.print(f"next:  kappa query {product.name} \"SELECT * FROM {next(iter(product.outputs))} LIMIT 5\"\n"
-              f"       kappa audit {product.name}", markup=False)
+    out.print(
+        f'next:  kappa query {product.name} "SELECT * FROM {next(iter(product.outputs))} LIMIT 5"\n'
+        f"       kappa audit {product.name}",
+        markup=False,
+    )
 
 
 def _count(settings: Settings, product: str, table: str, published: Publication) -> int:
-    result = querying.query(settings, product, f'SELECT count(*) AS n FROM "{table}"', snapshots=published.after)
+    result = querying.query(
+        settings, product, f'SELECT count(*) AS n FROM "{table}"', snapshots=published.after
+    )
     return int(result.rows[0]["n"])

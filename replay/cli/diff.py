@@ -40,22 +40,35 @@ class Chosen:
     checkpoint: int
 
 
-def diff(name: str, old: str | None, new: str | None, samples: int, output: Output, exit_code: bool) -> None:
+def diff(
+    name: str, old: str | None, new: str | None, samples: int, output: Output, exit_code: bool
+) -> None:
     """Print what one attempt has and another has not; with `exit_code`, exit code 1 if that is anything."""
     settings = load_settings()
     one, other = choose(Platform(settings), Store(settings.store).load(name), old, new)
     report = differing.diff(settings, one.side, other.side, samples=samples)
     if output is Output.json:
-        print_json({"old_checkpoint": one.checkpoint, "new_checkpoint": other.checkpoint, **report.as_dict()})
+        print_json(
+            {
+                "old_checkpoint": one.checkpoint,
+                "new_checkpoint": other.checkpoint,
+                **report.as_dict(),
+            }
+        )
     else:
-        out.print(f"{name}: {one.side.name}, checkpoint {one.checkpoint}, against"
-                  f" {other.side.name}, checkpoint {other.checkpoint}", markup=False)
+        out.print(
+            f"{name}: {one.side.name}, checkpoint {one.checkpoint}, against"
+            f" {other.side.name}, checkpoint {other.checkpoint}",
+            markup=False,
+        )
         show(report)
     if exit_code and not report.equal:
         raise typer.Exit(1)
 
 
-def choose(platform: PlatformReader, state: ProductState, old: str | None, new: str | None) -> tuple[Chosen, Chosen]:
+def choose(
+    platform: PlatformReader, state: ProductState, old: str | None, new: str | None
+) -> tuple[Chosen, Chosen]:
     """Both sides: by default what readers see, and the candidate, or else the newest other attempt whose job runs.
 
     An attempt that readers see is taken as they see it, another at its newest checkpoint whose position is known.
@@ -67,9 +80,12 @@ def choose(platform: PlatformReader, state: ProductState, old: str | None, new: 
     others = [a for a in state.live if a.name != one.name]
     other = resolve(state, new) if new else state.candidate or (others[-1] if others else None)
     if other is None or other.name == one.name:
-        raise RefusedError(f"there is nothing to compare {state.product} {one.name} with",
-                           expected="a candidate, or --new with another attempt", found="none" if not new else one.name,
-                           next=f"kappa attempts {state.product}")
+        raise RefusedError(
+            f"there is nothing to compare {state.product} {one.name} with",
+            expected="a candidate, or --new with another attempt",
+            found="none" if not new else one.name,
+            next=f"kappa attempts {state.product}",
+        )
     return _chosen(platform, state, one), _chosen(platform, state, other)
 
 
@@ -79,23 +95,48 @@ def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> 
         return Chosen(Side(attempt.name, product, shown.after, shown.covered), shown.checkpoint)
     for checkpoint in platform.publishable(product, attempt):
         if position := attempt.position_of(checkpoint.id):
-            return Chosen(Side(attempt.name, product, checkpoint.snapshots, position.offsets), checkpoint.id)
+            return Chosen(
+                Side(attempt.name, product, checkpoint.snapshots, position.offsets), checkpoint.id
+            )
     if attempt.ended:
-        raise RefusedError(f"nothing is left of {attempt.name} to compare", expected="an attempt whose branch is there",
-                           found=attempt.state.value, next=f"kappa attempts {state.product}")
-    raise RetryableError(f"{attempt.name} has no checkpoint to compare yet",
-                         expected="a checkpoint in every table, and its position",
-                         found=f"checkpoint {attempt.checkpoint}" if attempt.checkpoint else "none",
-                         next="repeat the command in a minute")
+        raise RefusedError(
+            f"nothing is left of {attempt.name} to compare",
+            expected="an attempt whose branch is there",
+            found=attempt.state.value,
+            next=f"kappa attempts {state.product}",
+        )
+    raise RetryableError(
+        f"{attempt.name} has no checkpoint to compare yet",
+        expected="a checkpoint in every table, and its position",
+        found=f"checkpoint {attempt.checkpoint}" if attempt.checkpoint else "none",
+        next="repeat the command in a minute",
+    )
 
 
 def show(report: DiffReport) -> None:
     """A table of counts, then what differs in each table."""
-    ended = f"windows closed by {report.clock:%Y-%m-%d %H:%M} UTC" if report.clock else "no window is closed yet"
-    out.print(f"the first {offsets.total(report.position):,} records of the log; {ended}", markup=False)
-    print_rows([{"table": t.table, "compared": t.rows, f"only in {report.old}": t.only_old,
-                 f"only in {report.new}": t.only_new, "changed": t.changed}
-                for t in report.tables if not t.not_compared], Output.text)
+    ended = (
+        f"windows closed by {report.clock:%Y-%m-%d %H:%M} UTC"
+        if report.clock
+        else "no window is closed yet"
+    )
+    out.print(
+        f"the first {offsets.total(report.position):,} records of the log; {ended}", markup=False
+    )
+    print_rows(
+        [
+            {
+                "table": t.table,
+                "compared": t.rows,
+                f"only in {report.old}": t.only_old,
+                f"only in {report.new}": t.only_new,
+                "changed": t.changed,
+            }
+            for t in report.tables
+            if not t.not_compared
+        ],
+        Output.text,
+    )
     for table in report.tables:
         remarks = list(_remarks(table, report))
         if remarks or not table.equal:
@@ -106,9 +147,15 @@ def show(report: DiffReport) -> None:
 
 
 def _heading(table: TableDiff, report: DiffReport) -> str:
-    counts = [f"{_rows(n)} {what}" for n, what in (
-        (table.only_old, f"only in {report.old}"), (table.only_new, f"only in {report.new}"),
-        (table.changed, "changed")) if n]
+    counts = [
+        f"{_rows(n)} {what}"
+        for n, what in (
+            (table.only_old, f"only in {report.old}"),
+            (table.only_new, f"only in {report.new}"),
+            (table.changed, "changed"),
+        )
+        if n
+    ]
     return f"{table.table}: {', '.join(counts) or ('not compared' if table.not_compared else 'no row differs')}"
 
 
@@ -119,32 +166,67 @@ def _remarks(table: TableDiff, report: DiffReport) -> Iterator[str]:
         return
     for column, rows in table.columns.items():
         yield f"{column} differs in {_rows(rows)}"
-    for columns, name in ((table.columns_only_old, report.old), (table.columns_only_new, report.new)):
+    for columns, name in (
+        (table.columns_only_old, report.old),
+        (table.columns_only_new, report.new),
+    ):
         if columns:
             yield f"columns only in {name}, not compared: {', '.join(columns)}"
     if table.measure and not table.equal:
         old, new = table.sums[table.measure]
-        yield (f"{table.measure} in all: {_number(old)} in {report.old}, {_number(new)} in {report.new}"
-               f" ({(new or 0) - (old or 0):+,})")
+        yield (
+            f"{table.measure} in all: {_number(old)} in {report.old}, {_number(new)} in {report.new}"
+            f" ({(new or 0) - (old or 0):+,})"
+        )
     for reason, (old, new) in table.left_out.items():
-        if reason not in (BEYOND, OPEN):  # only one side is further than the other; their number is in the JSON
+        if reason not in (
+            BEYOND,
+            OPEN,
+        ):  # only one side is further than the other; their number is in the JSON
             yield f"not compared, {reason}: {_rows(old)} of {report.old}, {_rows(new)} of {report.new}"
 
 
 def _show_samples(table: TableDiff, report: DiffReport) -> None:
     key = ", ".join(table.key)
     if table.largest:
-        print_rows([{**_key(c), report.old: _value(c.old, table.measure), report.new: _value(c.new, table.measure)}
-                    for c in table.largest], Output.text, title=f"where {table.measure} changed most")
+        print_rows(
+            [
+                {
+                    **_key(c),
+                    report.old: _value(c.old, table.measure),
+                    report.new: _value(c.new, table.measure),
+                }
+                for c in table.largest
+            ],
+            Output.text,
+            title=f"where {table.measure} changed most",
+        )
     elif samples := table.samples.get("changed"):
-        print_rows([{key: " ".join(_key(c).values()), "column": column, report.old: _value(c.old, column),
-                     report.new: _value(c.new, column)} for c in samples for column in c.old or ()], Output.text,
-                   title="changed, for example")
+        print_rows(
+            [
+                {
+                    key: " ".join(_key(c).values()),
+                    "column": column,
+                    report.old: _value(c.old, column),
+                    report.new: _value(c.new, column),
+                }
+                for c in samples
+                for column in c.old or ()
+            ],
+            Output.text,
+            title="changed, for example",
+        )
     for sort, name in (("only_old", report.old), ("only_new", report.new)):
         if (samples := table.samples.get(sort)) and not table.largest:
             why = ("reason",) if table.kind == Kind.rejects else ()
-            print_rows([{**_key(c), **{column: _value(c.old or c.new, column) for column in why}} for c in samples],
-                       Output.text, title=f"only in {name}, for example")
+            print_rows(
+                [
+                    {**_key(c), **{column: _value(c.old or c.new, column) for column in why}}
+                    for c in samples
+                ],
+                Output.text,
+                title=f"only in {name}, for example",
+            )
 
 
 def _key(change: Change) -> dict[str, str]:

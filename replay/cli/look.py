@@ -43,10 +43,18 @@ class Look:
             self._opened = Platform(settings), Store(settings.store)
         platform, store = self._opened
         if self._name and self._name not in store.products():
-            raise ConfigError(f"there is no product '{self._name}' yet",
-                              expected=", ".join(store.products()) or "a product that was deployed", found=self._name,
-                              next=f"kappa deploy {self._name}")
-        return view([look(platform, store, product) for product in ([self._name] if self._name else store.products())])
+            raise ConfigError(
+                f"there is no product '{self._name}' yet",
+                expected=", ".join(store.products()) or "a product that was deployed",
+                found=self._name,
+                next=f"kappa deploy {self._name}",
+            )
+        return view(
+            [
+                look(platform, store, product)
+                for product in ([self._name] if self._name else store.products())
+            ]
+        )
 
 
 def look(platform: Platform, store: Store, product: str) -> ProductStatus:
@@ -55,11 +63,15 @@ def look(platform: Platform, store: Store, product: str) -> ProductStatus:
     events, now = tuple(store.events(product)), store.now()
     try:
         sight = _sight(platform, state, now)
-        if isinstance(sight.step, Blocked) and store.load(product) != state:  # the controller moved main meanwhile
+        if (
+            isinstance(sight.step, Blocked) and store.load(product) != state
+        ):  # the controller moved main meanwhile
             return look(platform, store, product)
         return status(state, events, sight, now, at_once=_at_once(platform))
     except KappaError as e:
-        at_once = _at_once(platform) if isinstance(e, FlinkDownError) else None  # else it may be what does not answer
+        at_once = (
+            _at_once(platform) if isinstance(e, FlinkDownError) else None
+        )  # else it may be what does not answer
         return status(state, events, None, now, f"{e.message}: this is what is remembered", at_once)
 
 
@@ -70,7 +82,9 @@ def _sight(platform: Platform, state: ProductState, now: float) -> Sight:
     read = {a.name: _read(platform, a) for a in state.live if a.state in CANDIDATE and a.confirmed}
     # A person wants to know at once, also while attempts have more to do.
     moved = moved_by_somebody(state, seen) if state.live and not state.unfinished else None
-    unreadable = platform.open_transactions(platform.product(state.live[-1], state)) if state.live else {}
+    unreadable = (
+        platform.open_transactions(platform.product(state.live[-1], state)) if state.live else {}
+    )
     return Sight(seen, moved or decide(state, seen, now), read, unreadable)
 
 
@@ -150,7 +164,8 @@ def _readers(p: ProductStatus) -> Iterator[str]:
     commit = f", git {short_commit(r.git_commit)}" if r.git_commit else ""
     yield f"readers see {r.attempt} (release {r.fingerprint[:12]}{commit}), checkpoint {r.checkpoint}"
     yield f"{r.covered:,} records, {lag(r.lag_records, r.lag_seconds)}" + (
-        f"; last {r.change} {r.changed}" if r.changed else "")
+        f"; last {r.change} {r.changed}" if r.changed else ""
+    )
 
 
 def _verified(p: ProductStatus) -> str:
@@ -172,8 +187,10 @@ def _differs(p: ProductStatus) -> bool:
 
 def _attempt(a: AttemptStatus) -> Iterator[str]:
     """First what matters, then details."""
-    yield (f"{a.attempt:<7}{a.role:<10}checkpoint {a.checkpoint or '-'}  {lag(a.lag_records, a.lag_seconds)}  "
-           f"restarts {a.restarts}")
+    yield (
+        f"{a.attempt:<7}{a.role:<10}checkpoint {a.checkpoint or '-'}  {lag(a.lag_records, a.lag_seconds)}  "
+        f"restarts {a.restarts}"
+    )
     if a.last_exception:
         yield last_exception(a)
     where = "the session cluster" if a.cluster == "session" else "a cluster of its own"
@@ -201,15 +218,22 @@ def _progress(a: AttemptStatus) -> str:
     percent = f"{100 * p.read // p.total} % of " if p.total else ""
     rate = f", {p.rate:,.0f}/s" if p.rate else ""
     eta = f", {p.eta_seconds:,.0f} s left" if p.eta_seconds and p.read < p.total else ""
-    near = f", within limits {p.near} of {p.near_needed} times" if p.near and p.near < p.near_needed else ""
+    near = (
+        f", within limits {p.near} of {p.near_needed} times"
+        if p.near and p.near < p.near_needed
+        else ""
+    )
     return f"{percent}{p.total:,} records read{rate}{eta}{near}"
 
 
 def _checks(a: AttemptStatus) -> str:
     if not a.checks:
         return ""
-    bad = [f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}" for c in a.checks
-           if c.offending]
+    bad = [
+        f"{c.name}: {c.message or c.offending}{'' if c.blocking else ' (a warning)'}"
+        for c in a.checks
+        if c.offending
+    ]
     passed = len(a.checks) - len(bad)
     at = f" on checkpoint {a.audited_checkpoint}" if a.audited_checkpoint else ""
     return f"checks{at}: {passed} passed" + (f"; {'; '.join(bad)}" if bad else "")
@@ -227,10 +251,19 @@ def lag(records: int | None, seconds: float | None) -> str:
 def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
     """What a log of the status says, by what it is about: nothing that changes with every look."""
     r = p.readers
-    yield "readers", f"{p.product}: " + (
-        f"readers see {r.attempt} (release {r.fingerprint[:12]})" if r else "readers see nothing yet")
+    yield (
+        "readers",
+        f"{p.product}: "
+        + (
+            f"readers see {r.attempt} (release {r.fingerprint[:12]})"
+            if r
+            else "readers see nothing yet"
+        ),
+    )
     for a in p.attempts:
-        checkpoint = f"checkpoint {a.checkpoint or '-'} {lag(a.lag_records, None)} restarts {a.restarts}"
+        checkpoint = (
+            f"checkpoint {a.checkpoint or '-'} {lag(a.lag_records, None)} restarts {a.restarts}"
+        )
         yield a.attempt, f"{p.product}: {a.attempt} {a.role} {checkpoint}"
         if a.progress:
             yield f"{a.attempt} progress", f"{p.product}: {a.attempt} {_progress(a)}"

@@ -17,7 +17,12 @@ from replay.cli.app import App
 from replay.errors import KappaError
 from replay.output import err, out, print_json
 
-app = App(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = App(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 stack_commands.register(app, product_commands.products_status, product_commands.catalog_checks)
 demo_commands.register(app)
 product_commands.register(app)
@@ -31,15 +36,21 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def kappa(
-    version: Annotated[bool, typer.Option(
-        "--version", callback=_show_version, is_eager=True, help="show the version and exit")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="show the version and exit"
+        ),
+    ] = False,
 ) -> None:
     """Data products on Kafka, Flink and Iceberg, replayed from offset zero."""
 
 
 def main() -> None:
     """Run a command; errors meant for people end it with exit code 1 and no traceback."""
-    typer.core.HAS_RICH = False  # where it is True, help has [required] escaped for a markup that is off
+    typer.core.HAS_RICH = (
+        False  # where it is True, help has [required] escaped for a markup that is off
+    )
     try:
         app()
     except KappaError as e:

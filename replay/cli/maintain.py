@@ -44,18 +44,37 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
         said = run(settings, attempt, wanted, target)
     now = lake.load_tables(platform.catalog, name, before)
     after = maintenance.sizes(now, attempt.name)
-    compacted = [Compacted(t, before[t], after.get(t, {}), small[t], maintenance.written(was[t], now[t], attempt.name))
-                 for t in before]
+    compacted = [
+        Compacted(
+            t,
+            before[t],
+            after.get(t, {}),
+            small[t],
+            maintenance.written(was[t], now[t], attempt.name),
+        )
+        for t in before
+    ]
     if output is Output.json:
-        print_json({"product": name, "attempt": attempt.name, "target_file_size": target, "dry_run": dry_run,
-                    "seconds": round(time.monotonic() - begun, 1), "tables": [c.as_dict() for c in compacted]})
+        print_json(
+            {
+                "product": name,
+                "attempt": attempt.name,
+                "target_file_size": target,
+                "dry_run": dry_run,
+                "seconds": round(time.monotonic() - begun, 1),
+                "tables": [c.as_dict() for c in compacted],
+            }
+        )
     else:
         print_rows([c.row(dry_run) for c in compacted], output)
         out.print(maintenance.sentence(compacted, attempt.name, dry_run), markup=False)
     if failed := [c.table for c in compacted if c.failed] if not dry_run else []:
-        raise KappaError(f"the small files of {', '.join(failed)} are still there", expected="larger ones instead",
-                         found=said or "no commit of the compaction; the TaskManager's log tells why",
-                         next=f"kappa logs taskmanager; then: kappa maintain {name}")
+        raise KappaError(
+            f"the small files of {', '.join(failed)} are still there",
+            expected="larger ones instead",
+            found=said or "no commit of the compaction; the TaskManager's log tells why",
+            next=f"kappa logs taskmanager; then: kappa maintain {name}",
+        )
 
 
 def run(settings: Settings, attempt: Attempt, tables: Collection[str], target: int) -> str:
@@ -70,16 +89,33 @@ def run(settings: Settings, attempt: Attempt, tables: Collection[str], target: i
     finally:
         flink.close()
     if running:
-        raise RetryableError(f"a compaction of {attempt.full_name} is under way", expected="one at a time",
-                             found=f"job {running[0]}", next=f"kappa maintain {attempt.product}, once it has ended")
+        raise RetryableError(
+            f"a compaction of {attempt.full_name} is under way",
+            expected="one at a time",
+            found=f"job {running[0]}",
+            next=f"kappa maintain {attempt.product}, once it has ended",
+        )
     if not slots.free:
-        raise RetryableError("Flink's session cluster has no task slot left", expected="1 free for the compaction",
-                             found=f"0 of {slots.total}", next="repeat the command when a job has ended")
-    command = maintain_command(settings, fetch_bindings(settings, attempt.product, attempt.name), tables, target)
+        raise RetryableError(
+            "Flink's session cluster has no task slot left",
+            expected="1 free for the compaction",
+            found=f"0 of {slots.total}",
+            next="repeat the command when a job has ended",
+        )
+    command = maintain_command(
+        settings, fetch_bindings(settings, attempt.product, attempt.name), tables, target
+    )
     try:
-        done = subprocess.run(command, env={**os.environ, **submit_env(settings)}, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONGEST_SECONDS, check=False,
-                              umask=0o077)
+        done = subprocess.run(
+            command,
+            env={**os.environ, **submit_env(settings)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LONGEST_SECONDS,
+            check=False,
+            umask=0o077,
+        )
     except subprocess.TimeoutExpired:
         return f"flink run did not come to an end in {LONGEST_SECONDS:.0f} s"
     answer = judge(done.returncode, done.stdout.decode(errors="replace"))

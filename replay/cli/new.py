@@ -16,27 +16,55 @@ from replay.output import Output, out, print_json
 from replay.settings import Settings, kappa_home, load_settings
 
 
-def new(name: str, wanted: Sequence[str], files: Sequence[Path], time: str | None, to: Path | None, dry_run: bool,
-        output: Output) -> None:
+def new(
+    name: str,
+    wanted: Sequence[str],
+    files: Sequence[Path],
+    time: str | None,
+    to: Path | None,
+    dry_run: bool,
+    output: Output,
+) -> None:
     """Write a product's folder, and say what was guessed. RefusedError when the folder exists."""
     if not names.is_name(name) or "__" in name:
-        good = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]", "_", name.lower())).strip("_0123456789")[:40] or "orders"
-        raise ConfigError(f"'{name}' is no name of a product", expected="small letters, digits and _, and no __",
-                          found=name, next=f"kappa new {good}")
+        good = (
+            re.sub(r"_+", "_", re.sub(r"[^a-z0-9]", "_", name.lower())).strip("_0123456789")[:40]
+            or "orders"
+        )
+        raise ConfigError(
+            f"'{name}' is no name of a product",
+            expected="small letters, digits and _, and no __",
+            found=name,
+            next=f"kappa new {good}",
+        )
     folder = to or Path("sql") / name
     if folder.exists():
-        found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "a file"
-        raise RefusedError(f"{folder} exists already", expected="a folder that is yet to be made", found=found,
-                           next=f"kappa check {folder}, or kappa new {name} --to ANOTHER")
+        found = (
+            ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "a file"
+        )
+        raise RefusedError(
+            f"{folder} exists already",
+            expected="a folder that is yet to be made",
+            found=found,
+            next=f"kappa check {folder}, or kappa new {name} --to ANOTHER",
+        )
     sources = _sources(name, wanted, files)
     try:
         drafted = draft(name, sources, time)
     except SchemaError as e:
-        raise ConfigError("the schema cannot be a table", expected=e.expected, found=e.found,
-                          next="leave it out in a schema of your own: kappa new … --from-schema FILE.avsc") from e
+        raise ConfigError(
+            "the schema cannot be a table",
+            expected=e.expected,
+            found=e.found,
+            next="leave it out in a schema of your own: kappa new … --from-schema FILE.avsc",
+        ) from e
     except ValueError as e:
-        raise ConfigError(f"--time {time} does not say when an event of {sources[0].topic} happened",
-                          expected=str(e), found=str(time), next=f"kappa topic describe {sources[0].topic}") from e
+        raise ConfigError(
+            f"--time {time} does not say when an event of {sources[0].topic} happened",
+            expected=str(e),
+            found=str(time),
+            next=f"kappa topic describe {sources[0].topic}",
+        ) from e
     if not dry_run:
         write(folder, drafted)
     _print(name, folder, to is not None, drafted, dry_run, output)
@@ -46,11 +74,15 @@ def _sources(name: str, wanted: Sequence[str], files: Sequence[Path]) -> list[So
     """A schema for each topic: the files given in their order, then the registry's newest."""
     wanted = wanted or [name]
     if len(files) > len(wanted):
-        raise ConfigError("there are more schemas than topics", expected=f"at most {len(wanted)} --from-schema",
-                          found=str(len(files)), next="name each topic: --topic T --topic U")
+        raise ConfigError(
+            "there are more schemas than topics",
+            expected=f"at most {len(wanted)} --from-schema",
+            found=str(len(files)),
+            next="name each topic: --topic T --topic U",
+        )
     settings = load_settings() if len(files) < len(wanted) else _settings_if_any()
     texts = [schemas.read_schema(f) for f in files]
-    for topic in wanted[len(files):]:
+    for topic in wanted[len(files) :]:
         assert settings is not None
         texts.append(_registered(settings, topic))
     partitions = _partitions(settings, wanted) if settings and len(files) < len(wanted) else {}
@@ -64,8 +96,12 @@ def _settings_if_any() -> Settings | None:
 def _registered(settings: Settings, topic: str) -> str:
     found = schemas.latest(settings, topic)
     if found is None:
-        raise ConfigError(f"topic {topic} has no schema", expected=f"{topic}-value in the registry", found="none",
-                          next=f"kappa topic create {topic} --schema FILE.avsc, or kappa new … --from-schema FILE.avsc")
+        raise ConfigError(
+            f"topic {topic} has no schema",
+            expected=f"{topic}-value in the registry",
+            found="none",
+            next=f"kappa topic create {topic} --schema FILE.avsc, or kappa new … --from-schema FILE.avsc",
+        )
     return found.text
 
 
@@ -89,10 +125,19 @@ def write(folder: Path, drafted: Draft) -> None:
         schema.resolve().write_text(json_schema.text())
 
 
-def _print(name: str, folder: Path, elsewhere: bool, drafted: Draft, dry_run: bool, output: Output) -> None:
+def _print(
+    name: str, folder: Path, elsewhere: bool, drafted: Draft, dry_run: bool, output: Output
+) -> None:
     if output is Output.json:
-        print_json({"product": name, "folder": str(folder), "files": dict(drafted.files),
-                    "guesses": list(drafted.guesses), "dry_run": dry_run})
+        print_json(
+            {
+                "product": name,
+                "folder": str(folder),
+                "files": dict(drafted.files),
+                "guesses": list(drafted.guesses),
+                "dry_run": dry_run,
+            }
+        )
         return
     if dry_run:
         for file, text in drafted.files.items():

@@ -72,20 +72,37 @@ def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draf
         topic = _topic(source, taken, time, topics[0] if topics else None, guesses)
         taken.add(topic.name.lower())
         topics.append(topic)
-    outputs = {rows: _rows(topics[0], [t for t in topics if t.foreign]), hourly: _hourly(topics[0], guesses)}
+    outputs = {
+        rows: _rows(topics[0], [t for t in topics if t.foreign]),
+        hourly: _hourly(topics[0], guesses),
+    }
     for topic in topics[1:]:
         if not topic.foreign:
             outputs[_free(f"{topic.name.lower()}_rows", taken | set(outputs))] = _rows(topic, ())
-    parallelism = min((s.partitions for s, t in zip(sources, topics, strict=True) if s.partitions and not t.foreign),
-                      default=2)
-    return Draft({
-        "product.yaml": _yaml(name, topics, list(outputs), parallelism),
-        **{f"{output}.sql": sql for output, sql in outputs.items()},
-        **{f"schemas/{t.name}.avsc": pretty(s.schema) for t, s in zip(topics, sources, strict=True)},
-    }, tuple(guesses))
+    parallelism = min(
+        (
+            s.partitions
+            for s, t in zip(sources, topics, strict=True)
+            if s.partitions and not t.foreign
+        ),
+        default=2,
+    )
+    return Draft(
+        {
+            "product.yaml": _yaml(name, topics, list(outputs), parallelism),
+            **{f"{output}.sql": sql for output, sql in outputs.items()},
+            **{
+                f"schemas/{t.name}.avsc": pretty(s.schema)
+                for t, s in zip(topics, sources, strict=True)
+            },
+        },
+        tuple(guesses),
+    )
 
 
-def _topic(source: Source, taken: set[str], time: str | None, events: _Topic | None, guesses: list[str]) -> _Topic:
+def _topic(
+    source: Source, taken: set[str], time: str | None, events: _Topic | None, guesses: list[str]
+) -> _Topic:
     """A topic and what it is: of a further one, what its key is in the `events` of the first."""
     schema, columns = parse(source.schema), fields(source.schema)
     name = identifier(source.topic, taken)
@@ -94,32 +111,53 @@ def _topic(source: Source, taken: set[str], time: str | None, events: _Topic | N
     identity, unsure = proposals.identity(schema, name)
     key = identity or unsure
     if events and key and (foreign := _foreign(events, name, key, columns)):
-        guesses.append(f"topic {name} is a reference, read up to its end when a release is built, and {foreign} of "
-                       f"{events.name} is its {key}; if events are to see its changes as they happen: role: dimension, "
-                       "with time and allowed_lateness, and an identity for the events")
+        guesses.append(
+            f"topic {name} is a reference, read up to its end when a release is built, and {foreign} of "
+            f"{events.name} is its {key}; if events are to see its changes as they happen: role: dimension, "
+            "with time and allowed_lateness, and an identity for the events"
+        )
         return _Topic(name, source.topic, schema, columns, "reference", key=key, foreign=foreign)
     found = proposals.time(schema, columns, None if events else time)
     guesses.append(f"topic {name}: {found.why}")
-    guesses.append(f"topic {name}: an event that is reported more than {LATENESS} late is rejected (allowed_lateness)")
+    guesses.append(
+        f"topic {name}: an event that is reported more than {LATENESS} late is rejected (allowed_lateness)"
+    )
     if identity:
-        guesses.append(f"topic {name}: two records of one time with the same {identity} are one event (identity)")
+        guesses.append(
+            f"topic {name}: two records of one time with the same {identity} are one event (identity)"
+        )
     if events:
-        guesses.append(f"topic {name}: no column of {events.name} is its key, so it has a table of its own")
-    return _Topic(name, source.topic, schema, columns, time=found.column, computed=found.computed,
-                  shown=found.shown, identity=identity, unsure=unsure)
+        guesses.append(
+            f"topic {name}: no column of {events.name} is its key, so it has a table of its own"
+        )
+    return _Topic(
+        name,
+        source.topic,
+        schema,
+        columns,
+        time=found.column,
+        computed=found.computed,
+        shown=found.shown,
+        identity=identity,
+        unsure=unsure,
+    )
 
 
 def _foreign(events: _Topic, name: str, key: str, columns: Sequence[Field]) -> str:
     """The column of the events that is probably another topic's key: called like it, and of its type."""
     of_key = next(c.type for c in columns if c.name == key)
     same_type = [c.name for c in events.columns if c.type == of_key]
-    wanted = (key, f"{proposals.singular(name)}_{key}", f"{name}_{key}") if key.lower() != "id" else (
-        f"{proposals.singular(name)}_id", f"{name}_id")
+    wanted = (
+        (key, f"{proposals.singular(name)}_{key}", f"{name}_{key}")
+        if key.lower() != "id"
+        else (f"{proposals.singular(name)}_id", f"{name}_id")
+    )
     return next((n for n in wanted if n in same_type), "")
 
 
 def identifier(topic: str, taken: set[str]) -> str:
     """A name for SQL: of pg.public.orders orders, of user-orders user_orders."""
+
     def plain(text: str) -> str:
         found = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", text)).strip("_")
         return found if found[:1].isalpha() else f"t_{found}".rstrip("_")
@@ -131,7 +169,11 @@ def identifier(topic: str, taken: set[str]) -> str:
 
 def quoted(name: str) -> str:
     """An identifier as a person would write it: in quotes where it must be."""
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in RESERVED else f"`{name}`"
+    return (
+        name
+        if re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in RESERVED
+        else f"`{name}`"
+    )
 
 
 def _yaml(name: str, topics: Sequence[_Topic], outputs: Sequence[str], parallelism: int) -> str:
@@ -153,7 +195,9 @@ def _topic_lines(topic: _Topic) -> Iterator[str]:
         yield f"key: [{_scalar(topic.key)}]"
         return
     if topic.computed:
-        computed = ", ".join(f"{_scalar(n)}: {json.dumps(e, ensure_ascii=False)}" for n, e in topic.computed.items())
+        computed = ", ".join(
+            f"{_scalar(n)}: {json.dumps(e, ensure_ascii=False)}" for n, e in topic.computed.items()
+        )
         yield f"columns: {{{computed}}}"
     yield f"time: {_scalar(topic.time)}   # when it happened"
     yield f"allowed_lateness: {LATENESS}"
@@ -165,7 +209,11 @@ def _topic_lines(topic: _Topic) -> Iterator[str]:
 
 def _scalar(text: str) -> str:
     """A text that YAML reads as that text, not as a boolean or a number."""
-    return text if yaml.safe_load(text) == text and ": " not in text else json.dumps(text, ensure_ascii=False)
+    return (
+        text
+        if yaml.safe_load(text) == text and ": " not in text
+        else json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _rows(topic: _Topic, others: Sequence[_Topic]) -> str:
@@ -176,8 +224,10 @@ def _rows(topic: _Topic, others: Sequence[_Topic]) -> str:
     joins = []
     for number, other in enumerate(others, 1):
         alias = f"r{number}"
-        joins.append(f"LEFT JOIN LATERAL TABLE({quoted(f'{other.name}_at')}(e.{quoted(topic.time)}, "
-                     f"e.{quoted(other.foreign)})) AS {alias} ON TRUE")
+        joins.append(
+            f"LEFT JOIN LATERAL TABLE({quoted(f'{other.name}_at')}(e.{quoted(topic.time)}, "
+            f"e.{quoted(other.foreign)})) AS {alias} ON TRUE"
+        )
         for column in other.columns:
             name = _free(f"{proposals.singular(other.name)}_{column.name}", taken)
             if column.name != other.key:
@@ -188,7 +238,9 @@ def _rows(topic: _Topic, others: Sequence[_Topic]) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 1000))) if n.lower() not in taken)
+    return next(
+        n for n in (name, *(f"{name}_{i}" for i in range(2, 1000))) if n.lower() not in taken
+    )
 
 
 def _wrapped(names: Sequence[str], width: int = 110) -> str:
@@ -207,11 +259,17 @@ def _hourly(topic: _Topic, guesses: list[str]) -> str:
     sums = proposals.amounts(topic.schema, topic.columns)
     used = {c.lower() for c in (group, *sums) if c}
     hour, count = _free("hour", used), _free("events", used)
-    columns = [f"window_start AS {quoted(hour)}", *([quoted(group)] if group else []), f"COUNT(*) AS {quoted(count)}",
-               *(f"SUM({expression}) AS {quoted(c)}" for c, expression in sums.items())]
+    columns = [
+        f"window_start AS {quoted(hour)}",
+        *([quoted(group)] if group else []),
+        f"COUNT(*) AS {quoted(count)}",
+        *(f"SUM({expression}) AS {quoted(c)}" for c, expression in sums.items()),
+    ]
     said = f"hours are counted by {group}" if group else "no column to count hours by was found"
     guesses.append(said + (f", with sums of {', '.join(sums)}" if sums else ""))
     by = f", {quoted(group)}" if group else ""
-    return (f"SELECT {_wrapped(columns)}\n"
-            f"FROM TABLE(TUMBLE(TABLE {quoted(topic.name)}, DESCRIPTOR({quoted(topic.time)}), INTERVAL '1' HOUR))\n"
-            f"GROUP BY window_start, window_end{by}\n")
+    return (
+        f"SELECT {_wrapped(columns)}\n"
+        f"FROM TABLE(TUMBLE(TABLE {quoted(topic.name)}, DESCRIPTOR({quoted(topic.time)}), INTERVAL '1' HOUR))\n"
+        f"GROUP BY window_start, window_end{by}\n"
+    )

@@ -59,12 +59,18 @@ def plan(name: str, source: Path | None, output: Output) -> None:
     state = store.load(name)
     product = read_product(find_folder(name, source))
     if product.name != name:
-        raise ConfigError("the folder holds another product", expected=f"name: {name}", found=f"name: {product.name}",
-                          next=f"kappa plan {product.name} --from {product.folder}")
+        raise ConfigError(
+            "the folder holds another product",
+            expected=f"name: {name}",
+            found=f"name: {product.name}",
+            next=f"kappa plan {product.name} --from {product.folder}",
+        )
     product = run_resolve.resolve(settings, product)
     gate.validate(product)
     reviewed = review(settings, platform, product, state)
-    where = look(platform, reviewed, own=platform.clusters is not None and bool(store.on_session_cluster()))
+    where = look(
+        platform, reviewed, own=platform.clusters is not None and bool(store.on_session_cluster())
+    )
     follow = next_command(reviewed, state, source)
     told = advice(platform, product, state)
     compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
@@ -100,15 +106,24 @@ def show(reviewed: Review, where: Where) -> None:
     if reviewed.shown:
         out.print(coloured(change.diff), end="")
     name = reviewed.product.name
-    title = (f"{name} beside {reviewed.shown.release.name}, which readers see: {_MEANS[change.kind]}"
-             if reviewed.shown else f"{name}: {_MEANS[change.kind]}")
+    title = (
+        f"{name} beside {reviewed.shown.release.name}, which readers see: {_MEANS[change.kind]}"
+        if reviewed.shown
+        else f"{name}: {_MEANS[change.kind]}"
+    )
     if change.reasons:
-        print_rows([{"": r.kind.value, "what": r.where, "how": r.what} for r in change.reasons], Output.text,
-                   title=title)
+        print_rows(
+            [{"": r.kind.value, "what": r.where, "how": r.what} for r in change.reasons],
+            Output.text,
+            title=title,
+        )
     else:
         out.print(title, markup=False)
     if change.kind is Kind.replay:
-        print_rows([{"a replay": what, "": number} for what, number in numbers(reviewed, where)], Output.text)
+        print_rows(
+            [{"a replay": what, "": number} for what, number in numbers(reviewed, where)],
+            Output.text,
+        )
 
 
 def numbers(reviewed: Review, where: Where) -> Iterator[tuple[str, str]]:
@@ -117,8 +132,11 @@ def numbers(reviewed: Review, where: Where) -> Iterator[tuple[str, str]]:
     yield "records", f"{needs.records:,}"
     if needs.measured and needs.seconds is not None:
         m = needs.measured
-        yield "estimated time", f"{_duration(needs.seconds)}, at the rate of {m.attempt} ({m.records:,} records in " \
-                                f"{_duration(m.seconds)})"
+        yield (
+            "estimated time",
+            f"{_duration(needs.seconds)}, at the rate of {m.attempt} ({m.records:,} records in "
+            f"{_duration(m.seconds)})",
+        )
     else:
         yield "estimated time", "not known: no replay of this product was measured yet"
     for disk in needs.disks:
@@ -137,21 +155,38 @@ def coloured(diff: str) -> Text:
     """The diff; a terminal shows the colours, a pipe plain text."""
     text = Text()
     for line in diff.splitlines(keepends=True):
-        text.append(line, next((style for prefix, style in _COLOURS if line.startswith(prefix)), ""))
+        text.append(
+            line, next((style for prefix, style in _COLOURS if line.startswith(prefix)), "")
+        )
     return text
 
 
-def _print_json(reviewed: Review, where: Where, compared: list[Comparison], told: list[str], follow: str,
-                stopped: str) -> None:
+def _print_json(
+    reviewed: Review,
+    where: Where,
+    compared: list[Comparison],
+    told: list[str],
+    follow: str,
+    stopped: str,
+) -> None:
     change, needs, shown = reviewed.change, reviewed.needs, reviewed.shown
     document: dict[str, Any] = {
-        "product": reviewed.product.name, "kind": change.kind.value,
-        "readers_see": {"release": shown.release.name, "attempt": shown.attempt.name} if shown else None,
-        "reasons": [{**asdict(r), "kind": r.kind.value} for r in change.reasons], "diff": change.diff,
-        "needs": {"records": needs.records, "seconds": needs.seconds,
-                  "measured": asdict(needs.measured) if needs.measured else None,
-                  "disks": [{"path": str(d.path), "needed": d.needed, "free": d.free} for d in needs.disks],
-                  **asdict(where)},
+        "product": reviewed.product.name,
+        "kind": change.kind.value,
+        "readers_see": {"release": shown.release.name, "attempt": shown.attempt.name}
+        if shown
+        else None,
+        "reasons": [{**asdict(r), "kind": r.kind.value} for r in change.reasons],
+        "diff": change.diff,
+        "needs": {
+            "records": needs.records,
+            "seconds": needs.seconds,
+            "measured": asdict(needs.measured) if needs.measured else None,
+            "disks": [
+                {"path": str(d.path), "needed": d.needed, "free": d.free} for d in needs.disks
+            ],
+            **asdict(where),
+        },
         "schemas": [{**asdict(c), "kind": c.kind.value} for c in compared],
         "publishing_stopped": stopped,
         "log": told,
@@ -171,7 +206,9 @@ def look(platform: Platform, reviewed: Review, *, own: bool) -> Where:
     try:
         if not own:
             return Where(wanted, platform.slots().free)
-        rest = (reviewed.shown.attempt.rest if reviewed.shown else "") or platform.settings.flink.rest
+        rest = (
+            reviewed.shown.attempt.rest if reviewed.shown else ""
+        ) or platform.settings.flink.rest
         here = urlsplit(rest).hostname in ("127.0.0.1", "localhost")
         return Where(wanted, None, True, platform.memory(rest), _free_memory() if here else None)
     except FlinkDownError:
@@ -184,7 +221,9 @@ def _free_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -20,7 +20,17 @@ from replay import offsets
 from replay.controller.decide import lag_seconds
 from replay.core.model import Attempt, Position, State
 from replay.core.observed import Seen
-from replay.core.steps import Cancel, Clean, End, Examine, Recheck, StartCluster, Step, Submit, attempt_name
+from replay.core.steps import (
+    Cancel,
+    Clean,
+    End,
+    Examine,
+    Recheck,
+    StartCluster,
+    Step,
+    Submit,
+    attempt_name,
+)
 from replay.offsets import Offsets
 from replay.output import Output, err, out, print_json, wrapped
 
@@ -41,9 +51,14 @@ WORDS = {
 
 
 LONG: dict[type, str] = {
-    StartCluster: "starting a Flink cluster of its own", Submit: "preparing tables and branch, then flink run",
-    Examine: "checking", Recheck: "checking what readers see", Cancel: "cancelling its job",
-    End: "stopping its Flink cluster", Clean: "removing its branch and files"}
+    StartCluster: "starting a Flink cluster of its own",
+    Submit: "preparing tables and branch, then flink run",
+    Examine: "checking",
+    Recheck: "checking what readers see",
+    Cancel: "cancelling its job",
+    End: "stopping its Flink cluster",
+    Clean: "removing its branch and files",
+}
 """Steps that take longer than a moment, in words."""
 
 
@@ -137,30 +152,65 @@ def live_lag(attempt: Attempt, seen: Seen | None, published: int) -> LiveLag:
     """The lag at the newest checkpoint of an attempt."""
     newest = attempt.positions[-1] if attempt.positions else Position(0, {})
     ends = seen.ends if seen and seen.ends else newest.ends
-    return LiveLag(attempt.name, offsets.lag(newest.offsets, ends),
-                   lag_seconds(attempt.positions) if attempt.positions else None, newest.checkpoint,
-                   published, seen.job.restarts if seen and seen.job else 0)
+    return LiveLag(
+        attempt.name,
+        offsets.lag(newest.offsets, ends),
+        lag_seconds(attempt.positions) if attempt.positions else None,
+        newest.checkpoint,
+        published,
+        seen.job.restarts if seen and seen.job else 0,
+    )
 
 
-def measure(attempt: Attempt, read: Offsets, ends: Offsets, job: Mapping[str, Any], meter: Meter, published: int,
-            note: str, live: LiveLag | None = None, doing: str = "") -> Progress:
+def measure(
+    attempt: Attempt,
+    read: Offsets,
+    ends: Offsets,
+    job: Mapping[str, Any],
+    meter: Meter,
+    published: int,
+    note: str,
+    live: LiveLag | None = None,
+    doing: str = "",
+) -> Progress:
     """One moment, from what was seen."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
     topics = tuple(
-        TopicProgress(topic, sum(min(end, max(offsets.at(read, topic, p), offsets.at(covered, topic, p)))
-                                 for p, end in partitions.items()), sum(partitions.values()))
-        for topic, partitions in sorted(ends.items()))
+        TopicProgress(
+            topic,
+            sum(
+                min(end, max(offsets.at(read, topic, p), offsets.at(covered, topic, p)))
+                for p, end in partitions.items()
+            ),
+            sum(partitions.values()),
+        )
+        for topic, partitions in sorted(ends.items())
+    )
     done, total = sum(t.read for t in topics), sum(t.total for t in topics)
     rate = meter.rate(done)
     lag = offsets.lag(covered, ends)
     return Progress(
-        product=attempt.product, attempt=attempt.name, state=attempt.state.value, job_id=attempt.job_id,
-        job_status=str(job.get("status", "")), read=done, covered=total - lag, total=total, lag=lag,
+        product=attempt.product,
+        attempt=attempt.name,
+        state=attempt.state.value,
+        job_id=attempt.job_id,
+        job_status=str(job.get("status", "")),
+        read=done,
+        covered=total - lag,
+        total=total,
+        lag=lag,
         lag_seconds=lag_seconds(attempt.positions) if attempt.positions else None,
-        rate=round(rate, 1), eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,
+        rate=round(rate, 1),
+        eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,
         elapsed_seconds=round(meter.elapsed, 1),
-        checkpoint=attempt.checkpoint, published_checkpoint=published, restarts=int(job.get("restarts", 0)), note=note,
-        topics=topics, live=live, doing=doing)
+        checkpoint=attempt.checkpoint,
+        published_checkpoint=published,
+        restarts=int(job.get("restarts", 0)),
+        note=note,
+        topics=topics,
+        live=live,
+        doing=doing,
+    )
 
 
 class Display:
@@ -184,7 +234,9 @@ class JsonDisplay(Display):
 
     def show(self, progress: Progress) -> None:
         document = asdict(progress)
-        changed = {k: v for k, v in document.items() if k not in ("elapsed_seconds", "rate", "eta_seconds")}
+        changed = {
+            k: v for k, v in document.items() if k not in ("elapsed_seconds", "rate", "eta_seconds")
+        }
         if changed != self._last:
             self._last = changed
             print_json(document)
@@ -193,7 +245,9 @@ class JsonDisplay(Display):
 class PlainDisplay(Display):
     """A line when something happened, and every few seconds."""
 
-    def __init__(self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._write = write
         self._now = now
         self._last: tuple[Any, ...] = ()
@@ -205,7 +259,13 @@ class PlainDisplay(Display):
         self._write(text)
 
     def show(self, progress: Progress) -> None:
-        key = (progress.attempt, progress.state, progress.checkpoint, progress.published_checkpoint, progress.note)
+        key = (
+            progress.attempt,
+            progress.state,
+            progress.checkpoint,
+            progress.published_checkpoint,
+            progress.note,
+        )
         if key != self._last or self._now() - self._shown_at >= PLAIN_SECONDS:
             is_told = progress.note == self._note  # said once, not every few seconds
             self._last, self._shown_at, self._note = key, self._now(), progress.note
@@ -232,7 +292,9 @@ class LiveDisplay(Display):
         self._said = ""
         self._at = now()
         self._progress: Progress | None = None
-        self.live = Live(console=out, refresh_per_second=4, transient=False, get_renderable=self.drawn)
+        self.live = Live(
+            console=out, refresh_per_second=4, transient=False, get_renderable=self.drawn
+        )
 
     def say(self, text: str) -> None:
         self.live.console.print(text, markup=False, soft_wrap=False)
@@ -248,7 +310,9 @@ class LiveDisplay(Display):
         since = self._now() - self._at
         if self._progress is None:  # whatever was said last is under way
             return Text(f"{since:.0f} s", style="dim") if self._said else Text("")
-        return panel(replace(self._progress, elapsed_seconds=self._progress.elapsed_seconds + since))
+        return panel(
+            replace(self._progress, elapsed_seconds=self._progress.elapsed_seconds + since)
+        )
 
 
 @contextmanager
@@ -281,8 +345,10 @@ def lines(p: Progress) -> Iterator[str]:
     if live := p.live:
         seconds = f" ({live.seconds:.0f} s)" if live.seconds is not None else ""
         restarts = f"  restarts {live.restarts}" if live.restarts else ""
-        yield (f"         {live.attempt} live  lag {short(live.records)}{seconds}  {_chk(live.checkpoint)}"
-               f"  readers {_chk(live.published_checkpoint)}{restarts}")
+        yield (
+            f"         {live.attempt} live  lag {short(live.records)}{seconds}  {_chk(live.checkpoint)}"
+            f"  readers {_chk(live.published_checkpoint)}{restarts}"
+        )
     if p.note:
         yield f"         {p.note.splitlines()[0][:LONGEST_NOTE]}"
 
@@ -295,21 +361,44 @@ def panel(p: Progress) -> RenderableType:
     read.add_column(justify="right", min_width=len(f"{p.total:,}") * 2 + 3, no_wrap=True)
     read.add_column(no_wrap=True)
     rate = "  ".join(part for part in (f"{p.rate:,.0f}/s" if p.rate else "", _eta(p)) if part)
-    read.add_row(Text("total", style="bold"), _bar(p.read, p.total), Text(f"{p.read:,} / {p.total:,}", style="bold"),
-                 Text(rate, style="cyan"))
+    read.add_row(
+        Text("total", style="bold"),
+        _bar(p.read, p.total),
+        Text(f"{p.read:,} / {p.total:,}", style="bold"),
+        Text(rate, style="cyan"),
+    )
     for t in p.topics:
         read.add_row(t.topic, _bar(t.read, t.total), f"{t.read:,} / {t.total:,}", "")
     stand = Table.grid(padding=(0, 2))
     stand.add_column(min_width=16, no_wrap=True)
     for width in (11, 7, 10, 11, 8):  # columns that stay where they are
         stand.add_column(justify="right", min_width=width, no_wrap=True)
-    stand.add_row("", *(Text(n, style="dim") for n in ("lag", "seconds", "checkpoint", "readers see", "restarts")))
-    stand.add_row(f"{p.attempt} {_word(p)}", f"{p.lag:,}", _seconds(p.lag_seconds),
-                  *_numbers(p.checkpoint, p.published_checkpoint, p.restarts))
+    stand.add_row(
+        "",
+        *(
+            Text(n, style="dim")
+            for n in ("lag", "seconds", "checkpoint", "readers see", "restarts")
+        ),
+    )
+    stand.add_row(
+        f"{p.attempt} {_word(p)}",
+        f"{p.lag:,}",
+        _seconds(p.lag_seconds),
+        *_numbers(p.checkpoint, p.published_checkpoint, p.restarts),
+    )
     if live := p.live:
-        stand.add_row(f"{live.attempt} live", f"{live.records:,}", _seconds(live.seconds),
-                      *_numbers(live.checkpoint, live.published_checkpoint, live.restarts))
-    head = Text.assemble((f"{p.product} {p.attempt}", "bold"), "  ", (_word(p), "cyan"), f"  {p.elapsed_seconds:.0f} s")
+        stand.add_row(
+            f"{live.attempt} live",
+            f"{live.records:,}",
+            _seconds(live.seconds),
+            *_numbers(live.checkpoint, live.published_checkpoint, live.restarts),
+        )
+    head = Text.assemble(
+        (f"{p.product} {p.attempt}", "bold"),
+        "  ",
+        (_word(p), "cyan"),
+        f"  {p.elapsed_seconds:.0f} s",
+    )
     parts: list[RenderableType] = [head, read, stand]
     if p.doing:
         parts.append(wrapped(p.doing, "cyan"))

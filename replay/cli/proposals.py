@@ -10,17 +10,27 @@ from jobs.avro_schema import Schema
 from jobs.avro_types import Field
 from replay.cli.reserved_words import RESERVED
 
-_TIME_NAMES = re.compile(r"(^|_)(ts|time|timestamp|at|date|datetime|when|happened|occurred|instant)(_(ms|millis|us|"
-                         r"micros|ns|utc))?$")
-_OF_THE_EVENT = re.compile(r"happened|occurred|event|created|ordered|placed|recorded|observed|measured|paid|sent|"
-                           r"started|^(ts|time|timestamp|at)$")
-_OF_SOMETHING_ELSE = re.compile(r"updated|modified|deleted|expire|valid|until|due|birth|end|ingest|processed|loaded|"
-                                r"received|arrival|estimated|deadline|renew|last_|next_")
-_CATEGORIES = re.compile(r"(^|_)(status|state|type|kind|category|class|country|region|zone|shop|store|channel|currency|"
-                         r"origin|carrier|source|platform|level|city|brand|department|segment|method|op|reason|tier|"
-                         r"severity|sensor|site|device|action)(_(code|name|id))?$")
-_AMOUNTS = re.compile(r"(^|_)(amount|cents|price|total|quantity|qty|count|value|cost|fee|tax|revenue|bytes|size|points|"
-                      r"units|items|minutes|seconds|distance|weight)(_(cents|minor))?$")
+_TIME_NAMES = re.compile(
+    r"(^|_)(ts|time|timestamp|at|date|datetime|when|happened|occurred|instant)(_(ms|millis|us|"
+    r"micros|ns|utc))?$"
+)
+_OF_THE_EVENT = re.compile(
+    r"happened|occurred|event|created|ordered|placed|recorded|observed|measured|paid|sent|"
+    r"started|^(ts|time|timestamp|at)$"
+)
+_OF_SOMETHING_ELSE = re.compile(
+    r"updated|modified|deleted|expire|valid|until|due|birth|end|ingest|processed|loaded|"
+    r"received|arrival|estimated|deadline|renew|last_|next_"
+)
+_CATEGORIES = re.compile(
+    r"(^|_)(status|state|type|kind|category|class|country|region|zone|shop|store|channel|currency|"
+    r"origin|carrier|source|platform|level|city|brand|department|segment|method|op|reason|tier|"
+    r"severity|sensor|site|device|action)(_(code|name|id))?$"
+)
+_AMOUNTS = re.compile(
+    r"(^|_)(amount|cents|price|total|quantity|qty|count|value|cost|fee|tax|revenue|bytes|size|points|"
+    r"units|items|minutes|seconds|distance|weight)(_(cents|minor))?$"
+)
 _KEY_TYPES = ("STRING", "INT", "BIGINT")
 _MICROS, _NANOS = re.compile(r"_(us|micros)$"), re.compile(r"_(ns|nanos)$")
 
@@ -50,18 +60,29 @@ def time(schema: Schema, columns: Sequence[Field], wanted: str | None = None) ->
             raise ValueError(f"a timestamp, a date or a long, and {wanted} is {found.type}")
         return _as_time(found, by_name, "as you said")
     for prefix in ("TIMESTAMP_LTZ", "TIMESTAMP(", "BIGINT"):
-        candidates = [c for c in columns if c.type.startswith(prefix)
-                      and (prefix != "BIGINT" or _TIME_NAMES.search(_snake(c.name)))]
+        candidates = [
+            c
+            for c in columns
+            if c.type.startswith(prefix)
+            and (prefix != "BIGINT" or _TIME_NAMES.search(_snake(c.name)))
+        ]
         if candidates:
             others = ", ".join(c.name for c in candidates if c is not _best(candidates))
-            return _as_time(_best(candidates), by_name, f"guessed{'; not ' + others if others else ''}")
+            return _as_time(
+                _best(candidates), by_name, f"guessed{'; not ' + others if others else ''}"
+            )
     name = _free("happened", by_name)
-    return Time(name, f"no field says when an event happened: its record's timestamp is taken as {name}",
-                {name: "log_appended"}, shown=True)
+    return Time(
+        name,
+        f"no field says when an event happened: its record's timestamp is taken as {name}",
+        {name: "log_appended"},
+        shown=True,
+    )
 
 
 def _best(candidates: Sequence[Field]) -> Field:
     """The first that is called like the event's own time, and not like another's."""
+
     def rank(candidate: Field) -> int:
         name = _snake(candidate.name)
         return 2 if _OF_SOMETHING_ELSE.search(name) else 0 if _OF_THE_EVENT.search(name) else 1
@@ -73,7 +94,10 @@ def _as_time(column: Field, by_name: Mapping[str, Field], how: str) -> Time:
     """The column, or one computed from it with the three digits of a second that Flink's time attributes have."""
     if column.type == "TIMESTAMP_LTZ(3)":
         return Time(column.name, f"{column.name} says when it happened ({how})")
-    name, text = _free("happened", by_name), f"`{column.name}`" if column.name.lower() in RESERVED else column.name
+    name, text = (
+        _free("happened", by_name),
+        f"`{column.name}`" if column.name.lower() in RESERVED else column.name,
+    )
     if column.type.startswith("TIMESTAMP"):
         zone = "" if "LTZ" in column.type else ", which is taken as of the product's time_zone"
         expression, unit = f"CAST({text} AS TIMESTAMP_LTZ(3))", zone or " to the millisecond"
@@ -81,8 +105,12 @@ def _as_time(column: Field, by_name: Mapping[str, Field], how: str) -> Time:
         expression, unit = f"CAST(CAST({text} AS TIMESTAMP(3)) AS TIMESTAMP_LTZ(3))", " at midnight"
     else:
         expression, unit = _from_number(text, _snake(column.name))
-    return Time(name, f"{name}, which is {column.name}{unit}, says when it happened ({how})", {name: expression},
-                shown="LTZ" not in column.type)
+    return Time(
+        name,
+        f"{name}, which is {column.name}{unit}, says when it happened ({how})",
+        {name: expression},
+        shown="LTZ" not in column.type,
+    )
 
 
 def _from_number(text: str, name: str) -> tuple[str, str]:
@@ -104,7 +132,9 @@ def identity(schema: Schema, topic: str) -> tuple[str, str]:
             return found, ""
     if found := next((n for n in keys if kinds[n].logical == "uuid"), None):
         return found, ""
-    return "", next((n for n in keys if _snake(n).endswith(("_id", "_key", "_no", "_number", "_code"))), "")
+    return "", next(
+        (n for n in keys if _snake(n).endswith(("_id", "_key", "_no", "_number", "_code"))), ""
+    )
 
 
 def _is_key(schema: Schema) -> bool:
@@ -115,7 +145,11 @@ def category(schema: Schema, columns: Sequence[Field]) -> str:
     """A column of few values: an enum first, then what is called like a category, then a boolean."""
     kinds = {f.name: _not_null(f.schema) for f in schema.fields}
     enums = [n for n, s in kinds.items() if s.type == "enum"]
-    called = [n for n, s in kinds.items() if s.type == "string" and not s.logical and _CATEGORIES.search(_snake(n))]
+    called = [
+        n
+        for n, s in kinds.items()
+        if s.type == "string" and not s.logical and _CATEGORIES.search(_snake(n))
+    ]
     booleans = [n for n, s in kinds.items() if s.type == "boolean"]
     known = {c.name for c in columns}
     return next((n for n in (*enums, *called, *booleans) if n in known), "")
@@ -129,7 +163,9 @@ def amounts(schema: Schema, columns: Sequence[Field], most: int = 2) -> dict[str
         if not _AMOUNTS.search(_snake(column.name)):
             continue
         if column.type == "INT":
-            found[column.name] = f"CAST({name} AS BIGINT)"  # a sum of INT is an INT in Flink, and would overflow
+            found[column.name] = (
+                f"CAST({name} AS BIGINT)"  # a sum of INT is an INT in Flink, and would overflow
+            )
         elif column.type == "BIGINT" or column.type.startswith("DECIMAL"):
             found[column.name] = name
     return dict(list(found.items())[:most])
@@ -142,7 +178,9 @@ def _not_null(schema: Schema) -> Schema:
 
 def _free(name: str, by_name: Mapping[str, Field]) -> str:
     taken = {n.lower() for n in by_name}
-    return next(n for n in (name, f"{name}_at", *(f"{name}_{i}" for i in range(2, 100))) if n not in taken)
+    return next(
+        n for n in (name, f"{name}_at", *(f"{name}_{i}" for i in range(2, 100))) if n not in taken
+    )
 
 
 def _snake(name: str) -> str:

@@ -32,8 +32,12 @@ def pull(name: str, source: Path | None, dry_run: bool, output: Output) -> None:
     settings = load_settings()
     product = read_product(find_folder(name, source))
     if product.name != name:
-        raise ConfigError("the folder holds another product", expected=f"name: {name}", found=f"name: {product.name}",
-                          next=f"kappa pull {product.name} --from {product.folder}")
+        raise ConfigError(
+            "the folder holds another product",
+            expected=f"name: {name}",
+            found=f"name: {product.name}",
+            next=f"kappa pull {product.name} --from {product.folder}",
+        )
     pulled: list[Pulled] = []
     left: list[Comparison] = []
     for topic in product.topics:
@@ -42,11 +46,19 @@ def pull(name: str, source: Path | None, dry_run: bool, output: Output) -> None:
         found = schemas.compare_one(schemas.pull_command(product), topic, file, text, registered)
         if found.pullable:
             newest = registered[-1]
-            changes = compatibility.changes(avro_schema.parse(text), avro_schema.parse(newest.text, strict=False))
-            pulled.append(Pulled(topic, file, newest.version, schemas.pretty(newest.text), tuple(changes)))
+            changes = compatibility.changes(
+                avro_schema.parse(text), avro_schema.parse(newest.text, strict=False)
+            )
+            pulled.append(
+                Pulled(topic, file, newest.version, schemas.pretty(newest.text), tuple(changes))
+            )
         elif found.kind is Kind.incompatible:
-            raise RefusedError(f"the schema of {topic} cannot be pulled: the newest would not read every record",
-                               expected=found.expected, found=found.what, next=found.next)
+            raise RefusedError(
+                f"the schema of {topic} cannot be pulled: the newest would not read every record",
+                expected=found.expected,
+                found=found.what,
+                next=found.next,
+            )
         elif found.kind is not Kind.equal:
             left.append(found)
     if not dry_run:
@@ -55,13 +67,31 @@ def pull(name: str, source: Path | None, dry_run: bool, output: Output) -> None:
     _print(name, source, pulled, left, dry_run, output)
 
 
-def _print(name: str, source: Path | None, pulled: list[Pulled], left: list[Comparison], dry_run: bool,
-           output: Output) -> None:
+def _print(
+    name: str,
+    source: Path | None,
+    pulled: list[Pulled],
+    left: list[Comparison],
+    dry_run: bool,
+    output: Output,
+) -> None:
     if output is Output.json:
-        print_json({"product": name, "dry_run": dry_run,
-                    "pulled": [{"topic": p.topic, "file": str(p.file), "version": p.version,
-                                "changes": list(p.changes)} for p in pulled],
-                    "left": [{**asdict(c), "kind": c.kind.value} for c in left]})
+        print_json(
+            {
+                "product": name,
+                "dry_run": dry_run,
+                "pulled": [
+                    {
+                        "topic": p.topic,
+                        "file": str(p.file),
+                        "version": p.version,
+                        "changes": list(p.changes),
+                    }
+                    for p in pulled
+                ],
+                "left": [{**asdict(c), "kind": c.kind.value} for c in left],
+            }
+        )
         return
     for p in pulled:
         would = "would become" if dry_run else "is now"
@@ -74,7 +104,10 @@ def _print(name: str, source: Path | None, pulled: list[Pulled], left: list[Comp
         out.print("nothing to pull", markup=False)
         return
     follow = f" --from {source}" if source else ""
-    out.print(f"next:  kappa check {source or Path('sql') / name}\n       kappa deploy {name}{follow}", markup=False)
+    out.print(
+        f"next:  kappa check {source or Path('sql') / name}\n       kappa deploy {name}{follow}",
+        markup=False,
+    )
 
 
 def _shown(file: Path) -> Path:

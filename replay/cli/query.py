@@ -11,6 +11,8 @@ def query(name: str, sql: str, timeout: float | None, output: Output) -> None:
     """Rows of a query."""
     settings = load_settings()
     if timeout is not None:
-        settings = settings.model_copy(update={"queries": settings.queries.model_copy(update={"seconds": timeout})})
+        settings = settings.model_copy(
+            update={"queries": settings.queries.model_copy(update={"seconds": timeout})}
+        )
     result = querying.query(settings, name, sql)
     print_rows(result.rows, output, columns=result.columns, null="NULL")

@@ -33,8 +33,12 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
     loop = Loop(platform, store)
     found = removal.remains(settings, platform.catalog, store.load(name))
     if found.nothing:
-        raise RefusedError(f"there is no product '{name}'", expected=", ".join(store.products()) or "a product",
-                           found="nothing of that name", next="kappa status")
+        raise RefusedError(
+            f"there is no product '{name}'",
+            expected=", ".join(store.products()) or "a product",
+            found="nothing of that name",
+            next="kappa status",
+        )
     sentence = in_words(name, found, keep_tables=keep_tables)
     if not dry_run:
         _confirm(name, sentence, yes)
@@ -43,14 +47,25 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
         if not dry_run:
             carry_out(loop, name, keep_tables=keep_tables)
     except KeyboardInterrupt:
-        err.print(f"\ninterrupted: jobs may still be ending. Go on with: kappa remove {name}"
-                  f"{' --keep-tables' if keep_tables else ''}", markup=False)
+        err.print(
+            f"\ninterrupted: jobs may still be ending. Go on with: kappa remove {name}"
+            f"{' --keep-tables' if keep_tables else ''}",
+            markup=False,
+        )
         raise typer.Exit(130) from None
     seconds = time.monotonic() - begun
     if output is Output.json:
-        print_json({"product": name, "tables": list(found.tables), "tables_kept": keep_tables,
-                    "releases": found.releases, "attempts": found.attempts, "dry_run": dry_run,
-                    "seconds": round(seconds, 3)})
+        print_json(
+            {
+                "product": name,
+                "tables": list(found.tables),
+                "tables_kept": keep_tables,
+                "releases": found.releases,
+                "attempts": found.attempts,
+                "dry_run": dry_run,
+                "seconds": round(seconds, 3),
+            }
+        )
     elif dry_run:
         out.print(f"would do: {sentence}", markup=False)
     else:
@@ -60,9 +75,15 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
 def in_words(name: str, found: removal.Remains, *, keep_tables: bool) -> str:
     """What a removal does to this product."""
     tables = ", ".join(found.tables) or "none"
-    what = f"tables kept as they are: {tables}" if keep_tables else f"tables dropped with their rows: {tables}"
-    return (f"remove {name} for good: {found.releases} releases, {found.attempts} attempts with their jobs, branches, "
-            f"checkpoints, consumer groups and history; {what}; topics and sql/{name} stay")
+    what = (
+        f"tables kept as they are: {tables}"
+        if keep_tables
+        else f"tables dropped with their rows: {tables}"
+    )
+    return (
+        f"remove {name} for good: {found.releases} releases, {found.attempts} attempts with their jobs, branches, "
+        f"checkpoints, consumer groups and history; {what}; topics and sql/{name} stay"
+    )
 
 
 def _confirm(name: str, sentence: str, yes: str | None) -> None:
@@ -70,23 +91,38 @@ def _confirm(name: str, sentence: str, yes: str | None) -> None:
         err.print(sentence, markup=False)
         yes = typer.prompt("type its name to go on", default="", show_default=False, err=True)
     if yes != name:
-        raise RefusedError(f"{name} is not removed", expected=f"its name, {name}", found=yes or "nothing",
-                           next=f"kappa remove {name} --yes {name}")
+        raise RefusedError(
+            f"{name} is not removed",
+            expected=f"its name, {name}",
+            found=yes or "nothing",
+            next=f"kappa remove {name} --yes {name}",
+        )
 
 
-def carry_out(loop: Loop, name: str, *, keep_tables: bool, by: str = "",
-              sleep: Callable[[float], None] = time.sleep) -> None:
+def carry_out(
+    loop: Loop,
+    name: str,
+    *,
+    keep_tables: bool,
+    by: str = "",
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Until nothing is left. The controller ends jobs too, if it runs; what remains then is only done here."""
     patience = _Patience()
     while True:
         with WaitForLease(loop, name) as lease:
             state = _ended(loop, lease, name, keep_tables=keep_tables, by=by or getpass.getuser())
             if removal.is_stopped(state, keep_tables=keep_tables):
-                with heartbeat(lambda: loop.store.renew(lease, LEASE_SECONDS), loop.step_seconds), patience.trying():
+                with (
+                    heartbeat(lambda: loop.store.renew(lease, LEASE_SECONDS), loop.step_seconds),
+                    patience.trying(),
+                ):
                     if keep_tables and (shown := removal.last_branch(state)):
                         perform(loop.context(lease, state), Clean(shown))
                         state = loop.store.held(lease)
-                    loop.platform.remove(state, keep_tables, lambda: loop.store.renew(lease, LEASE_SECONDS))
+                    loop.platform.remove(
+                        state, keep_tables, lambda: loop.store.renew(lease, LEASE_SECONDS)
+                    )
                     loop.store.remove(lease)
                     return
         done = loop.run_once(name)

@@ -49,22 +49,32 @@ def check(folder: Path, output: Output) -> None:
         if answer["ok"]:
             gate.validate(with_resolved(product, Resolved.model_validate(answer["resolved"])))
         compared, unknown = compared_schemas(settings, product)
-        found = [{"topic": c.topic, "kind": c.kind.value, "what": c.what, "next": c.next} for c in compared]
+        found = [
+            {"topic": c.topic, "kind": c.kind.value, "what": c.what, "next": c.next}
+            for c in compared
+        ]
         print_json({**answer, "schemas": found, "schemas_not_compared": unknown})
         raise typer.Exit(0 if answer["ok"] else 1)
     product = run_resolve.resolve(settings, product)
     gate.validate(product)
     print_rows(output_rows(product), output, title=f"{folder}: safe to replay")
     if product.longest_wait:
-        out.print(f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock", markup=False)
+        out.print(
+            f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock",
+            markup=False,
+        )
     compared, unknown = compared_schemas(settings, product)
     for comparison in compared:
         out.print(comparison.line, markup=False)
     if unknown:
-        out.print(f"schemas were not compared with the registry's: {unknown}", markup=False, style="dim")
+        out.print(
+            f"schemas were not compared with the registry's: {unknown}", markup=False, style="dim"
+        )
 
 
-def compared_schemas(settings: Settings | None, product: Product) -> tuple[list[schemas.Comparison], str]:
+def compared_schemas(
+    settings: Settings | None, product: Product
+) -> tuple[list[schemas.Comparison], str]:
     """Schemas that differ from the registry's, and why they could not be compared, if so.
 
     RefusedError for one that does not read what is in the log. One that is not registered is only named: its topic may
@@ -78,8 +88,12 @@ def compared_schemas(settings: Settings | None, product: Product) -> tuple[list[
         return [], e.message
     for comparison in found:
         if comparison.kind is schemas.Kind.incompatible:
-            raise RefusedError(f"the schema of {comparison.topic} does not fit the log", expected=comparison.expected,
-                               found=comparison.what, next=comparison.next)
+            raise RefusedError(
+                f"the schema of {comparison.topic} does not fit the log",
+                expected=comparison.expected,
+                found=comparison.what,
+                next=comparison.next,
+            )
     return found, ""
 
 
@@ -89,39 +103,71 @@ def explain(folder: Path, output: Output) -> None:
     product = run_resolve.resolve(settings, read_product(folder))
     text = explaining.explain(product, explained_bindings(settings, product))
     if output is Output.json:
-        print_json({"product": product.name, "sql": text,
-                    "outputs": {n: o.model_dump(mode="json") for n, o in product.outputs.items()}})
+        print_json(
+            {
+                "product": product.name,
+                "sql": text,
+                "outputs": {n: o.model_dump(mode="json") for n, o in product.outputs.items()},
+            }
+        )
         return
     out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
 
 
 def explained_bindings(settings: Settings | None, product: Product) -> Bindings:
     """What an attempt would be bound to, as far as it is known without asking anybody."""
-    kafka = shown(clients.kafka_of_job(settings)) if settings else {"bootstrap.servers": "127.0.0.1:9092"}
+    kafka = (
+        shown(clients.kafka_of_job(settings))
+        if settings
+        else {"bootstrap.servers": "127.0.0.1:9092"}
+    )
     registry = settings.registry.url if settings else "http://127.0.0.1:8081"
     login = shown(clients.registry_of_job(settings.registry)) if settings else {}
-    name, options = (settings.catalog.name, shown(settings.catalog.flink)) if settings else ("lake", {})
+    name, options = (
+        (settings.catalog.name, shown(settings.catalog.flink)) if settings else ("lake", {})
+    )
     catalog = BoundCatalog(name=name, options=options)
     return Bindings(
-        attempt=f"{product.name}-explain", branch="explain", group=f"{group_prefix(product.name)}explain", kafka=kafka,
-        registry=registry, registry_options=login, catalog=catalog, namespace=product.name,
+        attempt=f"{product.name}-explain",
+        branch="explain",
+        group=f"{group_prefix(product.name)}explain",
+        kafka=kafka,
+        registry=registry,
+        registry_options=login,
+        catalog=catalog,
+        namespace=product.name,
         parallelism=product.settings.parallelism,
-        checkpoint_interval=product.settings.checkpoint_interval, checkpoint_dir="")
+        checkpoint_interval=product.settings.checkpoint_interval,
+        checkpoint_dir="",
+    )
 
 
 def output_rows(product: Product) -> list[dict[str, Any]]:
     """What is known of each output: kind, key, window."""
-    return [{"table": name, "kind": output.kind.value,
-             "of": ", ".join(output.of), "key": ", ".join(output.key or product.identity(output)),
-             "window": f"{output.window.size} from {output.window.column}" if output.window else "",
-             "columns": len(output.columns)} for name, output in product.outputs.items()]
+    return [
+        {
+            "table": name,
+            "kind": output.kind.value,
+            "of": ", ".join(output.of),
+            "key": ", ".join(output.key or product.identity(output)),
+            "window": f"{output.window.size} from {output.window.column}" if output.window else "",
+            "columns": len(output.columns),
+        }
+        for name, output in product.outputs.items()
+    ]
 
 
-def prepare(name: str, branch: str, source: Path | None, parallelism: int | None, output: Output) -> None:
+def prepare(
+    name: str, branch: str, source: Path | None, parallelism: int | None, output: Output
+) -> None:
     """Everything but the submission, which is printed."""
     if branch in (lake.MAIN, lake.GENESIS):
-        raise RefusedError(f"a job never writes '{branch}'", expected="a new branch", found=branch,
-                           next=f"kappa prepare {name} --branch byhand")
+        raise RefusedError(
+            f"a job never writes '{branch}'",
+            expected="a new branch",
+            found=branch,
+            next=f"kappa prepare {name} --branch byhand",
+        )
     settings = load_settings()
     platform = Platform(settings)
     product = read_product(find_folder(name, source))
@@ -131,22 +177,47 @@ def prepare(name: str, branch: str, source: Path | None, parallelism: int | None
     table_changes.ensure(platform.catalog, product)
     lake.create_branch(platform.catalog, product, branch)
     file = bindings_file(settings, product.name, branch)
-    group, parallelism = group_prefix(product.name) + branch, parallelism or product.settings.parallelism
-    write_bindings(file, platform.bindings(product, branch, group, platform.reference_ends(product), parallelism))
-    submission = Submission(uuid.uuid4().hex, f"{product.name}-{branch}", built.folder, file,
-                            launch=launch.of_release(built.folder))
+    group, parallelism = (
+        group_prefix(product.name) + branch,
+        parallelism or product.settings.parallelism,
+    )
+    write_bindings(
+        file,
+        platform.bindings(product, branch, group, platform.reference_ends(product), parallelism),
+    )
+    submission = Submission(
+        uuid.uuid4().hex,
+        f"{product.name}-{branch}",
+        built.folder,
+        file,
+        launch=launch.of_release(built.folder),
+    )
     command, env = submit_command(settings, submission), submit_env(settings)
     if output is Output.json:
-        print_json({"command": command, "env": env, "branch": branch, "bindings": str(file),
-                    "job_id": submission.job_id})
+        print_json(
+            {
+                "command": command,
+                "env": env,
+                "branch": branch,
+                "bindings": str(file),
+                "job_id": submission.job_id,
+            }
+        )
         return
-    out.print(" \\\n".join([*(f"{k}={shlex.quote(v)}" for k, v in env.items()), shlex.join(command)]), markup=False)
+    out.print(
+        " \\\n".join([*(f"{k}={shlex.quote(v)}" for k, v in env.items()), shlex.join(command)]),
+        markup=False,
+    )
 
 
 def attempts(name: str | None, output: Output) -> None:
     """A row per attempt, and beneath the table why the ended ones ended."""
     store = Store(load_settings().store)
-    rows = [row for product in ([name] if name else store.products()) for row in attempt_rows(store.load(product))]
+    rows = [
+        row
+        for product in ([name] if name else store.products())
+        for row in attempt_rows(store.load(product))
+    ]
     if name and not rows:
         raise not_deployed(name)
     if output is Output.json:
@@ -161,17 +232,29 @@ def attempts(name: str | None, output: Output) -> None:
 def history(name: str, output: Output) -> None:
     """A row per thing that became of an attempt."""
     store = Store(load_settings().store)
-    rows = [{"at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}", "attempt": e.attempt,
-             "reason": e.reason.value, "detail": e.detail} for e in store.events(name)]
+    rows = [
+        {
+            "at": f"{datetime.fromtimestamp(e.at, UTC):%Y-%m-%d %H:%M:%S}",
+            "attempt": e.attempt,
+            "reason": e.reason.value,
+            "detail": e.detail,
+        }
+        for e in store.events(name)
+    ]
     if not rows:
         raise not_deployed(name)
     if output is Output.json:
-        releases = [{"release": r.name, "fingerprint": r.fingerprint, "git_commit": r.git_commit}
-                    for r in store.load(name).releases]
+        releases = [
+            {"release": r.name, "fingerprint": r.fingerprint, "git_commit": r.git_commit}
+            for r in store.load(name).releases
+        ]
         print_json({"product": name, "releases": releases, "events": rows})
         return
     for r in store.load(name).releases:
-        out.print(f"{r.name}  {r.fingerprint[:12]}  git {short_commit(r.git_commit or 'none')}", markup=False)
+        out.print(
+            f"{r.name}  {r.fingerprint[:12]}  git {short_commit(r.git_commit or 'none')}",
+            markup=False,
+        )
     out.print(history_table(rows), soft_wrap=False)
 
 
@@ -191,7 +274,10 @@ def history_table(rows: list[dict[str, Any]]) -> Table:
 
 def short_row(row: dict[str, Any]) -> dict[str, Any]:
     """What fits on 80 columns."""
-    return {**{k: row[k] for k in ("product", "attempt", "state", "checkpoint", "published")}, "job": row["job"][:8]}
+    return {
+        **{k: row[k] for k in ("product", "attempt", "state", "checkpoint", "published")},
+        "job": row["job"][:8],
+    }
 
 
 def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
@@ -199,11 +285,18 @@ def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
     rows = []
     for a in state.attempts:
         p = state.published if state.published and state.published.attempt_name == a.name else None
-        rows.append({
-            "product": a.product, "attempt": a.name, "state": a.state.value, "job": a.job_id,
-            "checkpoint": a.checkpoint or None, "published": p.checkpoint if p else None,
-            "covers": offsets.total(p.covered) if p else None, "error": a.error,
-        })
+        rows.append(
+            {
+                "product": a.product,
+                "attempt": a.name,
+                "state": a.state.value,
+                "job": a.job_id,
+                "checkpoint": a.checkpoint or None,
+                "published": p.checkpoint if p else None,
+                "covers": offsets.total(p.covered) if p else None,
+                "error": a.error,
+            }
+        )
     return rows
 
 
@@ -220,16 +313,26 @@ def audit(name: str, output: Output) -> None:
     report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
     stopped = look(platform, store, name).stopped
     if output is Output.json:
-        print_json({"attempt": published.attempt_name, "checkpoint": published.checkpoint, **report.as_dict(),
-                    "publishing_stopped": stopped})
+        print_json(
+            {
+                "attempt": published.attempt_name,
+                "checkpoint": published.checkpoint,
+                **report.as_dict(),
+                "publishing_stopped": stopped,
+            }
+        )
     else:
         what = f"{name} {published.attempt_name}, checkpoint {published.checkpoint}"
         print_rows(_audit_rows(report), output, title=f"what became of each record: {what}")
         if stopped:
             out.print(stopped, style="bold red", markup=False)
     if not report.ok:
-        raise KappaError(f"{name} does not account for every record", expected="0 unaccounted, no violation",
-                         found=faults(report), next=advice(product, report))
+        raise KappaError(
+            f"{name} does not account for every record",
+            expected="0 unaccounted, no violation",
+            found=faults(report),
+            next=advice(product, report),
+        )
 
 
 def _audit_rows(report: auditing.AuditReport) -> list[dict[str, Any]]:
@@ -237,8 +340,15 @@ def _audit_rows(report: auditing.AuditReport) -> list[dict[str, Any]]:
     topics: dict[str, dict[str, int]] = {}
     for p in report.partitions:
         sums = topics.setdefault(p.topic, {})
-        for kind, count in {"records": p.covered, **p.counts, **p.violations, "unaccounted": p.unaccounted}.items():
+        for kind, count in {
+            "records": p.covered,
+            **p.counts,
+            **p.violations,
+            "unaccounted": p.unaccounted,
+        }.items():
             sums[kind] = sums.get(kind, 0) + count
     kinds = list(dict.fromkeys(k for sums in topics.values() for k in sums if k != "unaccounted"))
     shown = [k for k in kinds if any(sums.get(k) for sums in topics.values())] + ["unaccounted"]
-    return [{"": kind, **{topic: sums.get(kind, 0) for topic, sums in topics.items()}} for kind in shown]
+    return [
+        {"": kind, **{topic: sums.get(kind, 0) for topic, sums in topics.items()}} for kind in shown
+    ]

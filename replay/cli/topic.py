@@ -29,36 +29,63 @@ from replay.settings import Settings, load_settings
 __all__ = ["Form", "create", "describe", "list_topics", "peek", "produce", "tail"]
 
 
-def create(name: str, partitions: int | None, schema: Path | None, log_append_time: bool, replication: int | None,
-           dry_run: bool, output: Output) -> None:
+def create(
+    name: str,
+    partitions: int | None,
+    schema: Path | None,
+    log_append_time: bool,
+    replication: int | None,
+    dry_run: bool,
+    output: Output,
+) -> None:
     """Create a topic and register its schema, each where it is not so already; say what was done."""
     settings, wanted = load_settings(), Wanted(name, partitions, replication, log_append_time)
     text = schemas.read_schema(schema) if schema else None
     is_new = topics.missing(settings, wanted)
     before = schemas.versions(settings, name) if text else []
     if text:
-        schemas.refuse_incompatible(name, text, before)  # first: a topic without its schema helps nobody
+        schemas.refuse_incompatible(
+            name, text, before
+        )  # first: a topic without its schema helps nobody
     if is_new and not dry_run:
         topics.create(settings, wanted)
     registered = schemas.register(settings, name, text) if text and not dry_run else None
-    is_registered = bool(text) and (registered is None or registered.id not in {v.id for v in before})
+    is_registered = bool(text) and (
+        registered is None or registered.id not in {v.id for v in before}
+    )
     if dry_run and text:
         is_registered = not schemas.is_registered(before, text)
-    done = {"topic": name, "created": is_new, "registered": is_registered, "dry_run": dry_run,
-            "schema_id": registered.id if registered else None, "version": registered.version if registered else None}
+    done = {
+        "topic": name,
+        "created": is_new,
+        "registered": is_registered,
+        "dry_run": dry_run,
+        "schema_id": registered.id if registered else None,
+        "version": registered.version if registered else None,
+    }
     if output is Output.json:
         print_json(done)
         return
     would = "would be " if dry_run else ""
-    out.print(f"topic {name}: {would + 'created' if is_new else 'exists already'}"
-              + (f", with {partitions or 1} {_plural(partitions or 1, 'partition')}" if is_new else ""), markup=False)
+    out.print(
+        f"topic {name}: {would + 'created' if is_new else 'exists already'}"
+        + (f", with {partitions or 1} {_plural(partitions or 1, 'partition')}" if is_new else ""),
+        markup=False,
+    )
     if text:
         version = f", version {registered.version}, id {registered.id}" if registered else ""
-        out.print(f"schema {log.subject(name)}: {would + 'registered' if is_registered else 'registered already'}"
-                  f"{version}", markup=False)
+        out.print(
+            f"schema {log.subject(name)}: {would + 'registered' if is_registered else 'registered already'}"
+            f"{version}",
+            markup=False,
+        )
     if not dry_run:
-        out.print(f"next:  kappa topic produce {name} FILE" if text or before else
-                  f"next:  kappa topic create {name} --schema FILE.avsc", markup=False)
+        out.print(
+            f"next:  kappa topic produce {name} FILE"
+            if text or before
+            else f"next:  kappa topic create {name} --schema FILE.avsc",
+            markup=False,
+        )
 
 
 def list_topics(output: Output) -> None:
@@ -66,16 +93,23 @@ def list_topics(output: Output) -> None:
     settings = load_settings()
     rows = [_row(settings, topic) for topic in topics.look(settings, topics.names(settings))]
     if not rows and output is Output.text:
-        out.print("there is no topic\nnext:  kappa topic create NAME --schema FILE.avsc", markup=False)
+        out.print(
+            "there is no topic\nnext:  kappa topic create NAME --schema FILE.avsc", markup=False
+        )
         return
     print_rows(rows, output)
 
 
 def _row(settings: Settings, topic: Topic) -> dict[str, Any]:
     registered = schemas.latest(settings, topic.name)
-    return {"topic": topic.name, "partitions": topic.partitions, "offsets": topic.offsets, "dated": topic.dated_by,
-            "schema": f"version {registered.version}" if registered else None,
-            "whole": "no" if _problems(settings, topic) else "yes"}
+    return {
+        "topic": topic.name,
+        "partitions": topic.partitions,
+        "offsets": topic.offsets,
+        "dated": topic.dated_by,
+        "schema": f"version {registered.version}" if registered else None,
+        "whole": "no" if _problems(settings, topic) else "yes",
+    }
 
 
 def describe(name: str, output: Output) -> None:
@@ -86,19 +120,36 @@ def describe(name: str, output: Output) -> None:
     if output is Output.json:
         print_json(_description(topic, _problems(settings, topic), registered))
         return
-    dated = "the broker, when it appends them" if topic.dated_by == topics.APPEND_TIME else "their producers"
-    out.print(f"topic {name}: {topic.partitions} {_plural(topic.partitions, 'partition')}, "
-              f"replication {topic.replication}, records are dated by {dated} ({topic.dated_by})", markup=False)
+    dated = (
+        "the broker, when it appends them"
+        if topic.dated_by == topics.APPEND_TIME
+        else "their producers"
+    )
+    out.print(
+        f"topic {name}: {topic.partitions} {_plural(topic.partitions, 'partition')}, "
+        f"replication {topic.replication}, records are dated by {dated} ({topic.dated_by})",
+        markup=False,
+    )
     for partition, end in sorted(topic.ends.items()):
-        out.print(f"  partition {partition}: offsets {topic.first[partition]:,} to {end:,}", markup=False)
+        out.print(
+            f"  partition {partition}: offsets {topic.first[partition]:,} to {end:,}", markup=False
+        )
     for problem in _problems(settings, topic):
-        out.print(f"  not whole: expected {problem.expected}, found {problem.found}\n    next: {problem.next}",
-                  markup=False)
+        out.print(
+            f"  not whole: expected {problem.expected}, found {problem.found}\n    next: {problem.next}",
+            markup=False,
+        )
     if not registered:
-        out.print(f"no schema {log.subject(name)} is registered\n"
-                  f"next:  kappa topic create {name} --schema FILE.avsc", markup=False)
+        out.print(
+            f"no schema {log.subject(name)} is registered\n"
+            f"next:  kappa topic create {name} --schema FILE.avsc",
+            markup=False,
+        )
         return
-    out.print(f"schema {log.subject(name)}: version {registered.version}, id {registered.id}", markup=False)
+    out.print(
+        f"schema {log.subject(name)}: version {registered.version}, id {registered.id}",
+        markup=False,
+    )
     for field in avro_schema.parse(registered.text, strict=False).fields:
         out.print(f"  {field.name}: {type_text(field.schema)}", markup=False)
 
@@ -107,13 +158,22 @@ def _problems(settings: Settings, topic: Topic) -> list[LogProblem]:
     return topic.problems + log.durability_problems(settings, topic.name, topic.copies)
 
 
-def _description(topic: Topic, problems: list[LogProblem], registered: Registered | None) -> dict[str, Any]:
+def _description(
+    topic: Topic, problems: list[LogProblem], registered: Registered | None
+) -> dict[str, Any]:
     return {
-        "topic": topic.name, "replication": topic.replication, "dated": topic.dated_by, "config": dict(topic.config),
-        "partitions": [{"partition": p, "first": topic.first[p], "end": end} for p, end in sorted(topic.ends.items())],
+        "topic": topic.name,
+        "replication": topic.replication,
+        "dated": topic.dated_by,
+        "config": dict(topic.config),
+        "partitions": [
+            {"partition": p, "first": topic.first[p], "end": end}
+            for p, end in sorted(topic.ends.items())
+        ],
         "problems": [{"expected": p.expected, "found": p.found, "next": p.next} for p in problems],
         "schema": {"id": registered.id, "version": registered.version, "schema": registered.text}
-        if registered else None,
+        if registered
+        else None,
     }
 
 
@@ -125,11 +185,15 @@ def peek(name: str, count: int, start: str, partition: int | None, output: Outpu
         found = reading.newest(settings, name, topic.first, topic.ends, count)
     else:
         starts = {p: _start(topic, p, start) for p in topic.ends}
-        found = reading.oldest(settings, name, {p: o for p, o in starts.items() if o < topic.ends[p]}, count)[:count]
+        found = reading.oldest(
+            settings, name, {p: o for p, o in starts.items() if o < topic.ends[p]}, count
+        )[:count]
     with _quiet_when_unread():
         _print(settings, found, output)
         if not found and output is Output.text:
-            out.print(f"topic {name}: no record there\nnext:  kappa topic describe {name}", markup=False)
+            out.print(
+                f"topic {name}: no record there\nnext:  kappa topic describe {name}", markup=False
+            )
 
 
 def tail(name: str, count: int, partition: int | None, output: Output) -> None:
@@ -139,8 +203,11 @@ def tail(name: str, count: int, partition: int | None, output: Output) -> None:
     with _quiet_when_unread():
         try:
             # From where `newest` ended: what is appended meanwhile is not passed over.
-            shown = [s for s in reading.newest(settings, name, topic.first, topic.ends, count)
-                     if s.offset < topic.ends[s.partition]]
+            shown = [
+                s
+                for s in reading.newest(settings, name, topic.first, topic.ends, count)
+                if s.offset < topic.ends[s.partition]
+            ]
             _print(settings, shown, output)
             _print(settings, reading.follow(settings, name, topic.ends), output)
         except KeyboardInterrupt:
@@ -153,18 +220,31 @@ def _chosen(settings: Settings, name: str, partition: int | None) -> Topic:
     if partition is None:
         return topic
     if partition not in topic.ends:
-        raise ConfigError(f"topic {name} has no partition {partition}", expected=f"0 to {topic.partitions - 1}",
-                          found=str(partition), next=f"kappa topic describe {name}")
-    return Topic(name, topic.replication, {partition: topic.first[partition]}, {partition: topic.ends[partition]},
-                 topic.config)
+        raise ConfigError(
+            f"topic {name} has no partition {partition}",
+            expected=f"0 to {topic.partitions - 1}",
+            found=str(partition),
+            next=f"kappa topic describe {name}",
+        )
+    return Topic(
+        name,
+        topic.replication,
+        {partition: topic.first[partition]},
+        {partition: topic.ends[partition]},
+        topic.config,
+    )
 
 
 def _start(topic: Topic, partition: int, start: str) -> int:
     if start == "beginning":
         return topic.first[partition]
     if not start.isdecimal():
-        raise ConfigError("--from is not a place in the log", expected="beginning, end or an offset", found=start,
-                          next=f"kappa topic peek {topic.name} --from beginning")
+        raise ConfigError(
+            "--from is not a place in the log",
+            expected="beginning, end or an offset",
+            found=start,
+            next=f"kappa topic peek {topic.name} --from beginning",
+        )
     return max(int(start), topic.first[partition])
 
 
@@ -213,20 +293,36 @@ def produce(name: str, file: str, form: Form, dry_run: bool, output: Output) -> 
 def _lines(settings: Settings, topic: Topic, form: Form) -> Lines:
     name = topic.name
     if form.envelope and (form.key or form.timestamp):
-        raise ConfigError("--envelope has the key and the timestamp in each line",
-                          expected="--envelope, or --key and --timestamp", found="both", next="leave one out")
+        raise ConfigError(
+            "--envelope has the key and the timestamp in each line",
+            expected="--envelope, or --key and --timestamp",
+            found="both",
+            next="leave one out",
+        )
     if form.timestamp and topic.dated_by == topics.APPEND_TIME:
-        raise RefusedError(f"the broker dates the records of {name}", expected="a topic with CreateTime",
-                           found=topics.APPEND_TIME, next="leave out --timestamp")
+        raise RefusedError(
+            f"the broker dates the records of {name}",
+            expected="a topic with CreateTime",
+            found=topics.APPEND_TIME,
+            next="leave out --timestamp",
+        )
     registered = schemas.latest(settings, name)
     if registered is None:
-        raise RefusedError(f"topic {name} has no schema", expected=f"{log.subject(name)} in the registry",
-                           found="none", next=f"kappa topic create {name} --schema FILE.avsc")
+        raise RefusedError(
+            f"topic {name} has no schema",
+            expected=f"{log.subject(name)} in the registry",
+            found="none",
+            next=f"kappa topic create {name} --schema FILE.avsc",
+        )
     try:
         return Lines(registered.text, registered.id, form)
     except JsonValueError as e:
-        raise ConfigError(f"'{e.path}' does not do for --{'key' if e.path == form.key else 'timestamp'}",
-                          expected=e.expected, found=e.found, next=f"kappa topic describe {name}") from e
+        raise ConfigError(
+            f"'{e.path}' does not do for --{'key' if e.path == form.key else 'timestamp'}",
+            expected=e.expected,
+            found=e.found,
+            next=f"kappa topic describe {name}",
+        ) from e
 
 
 @contextmanager
@@ -237,8 +333,12 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     if not Path(file).is_file():
-        raise ConfigError(f"{file} cannot be read", expected="a file of JSON lines", found="no such file",
-                          next="name another file, or - for standard input")
+        raise ConfigError(
+            f"{file} cannot be read",
+            expected="a file of JSON lines",
+            found="no such file",
+            next="name another file, or - for standard input",
+        )
     with Path(file).open("rb") as stream:
         yield stream
 
@@ -251,8 +351,12 @@ def _bad_line(name: str, file: str, form: Form, done: Appended, bad: LineError) 
         again = f"correct it, and send from line {bad.line} on"
     else:
         again = f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name}{_options(form)}"
-    return ConfigError(f"line {bad.line} of {where} is no record of {name}: {field}; {_before(done)}",
-                       expected=bad.problem.expected, found=bad.problem.found, next=again)
+    return ConfigError(
+        f"line {bad.line} of {where} is no record of {name}: {field}; {_before(done)}",
+        expected=bad.problem.expected,
+        found=bad.problem.found,
+        next=again,
+    )
 
 
 def _options(form: Form) -> str:
@@ -267,7 +371,11 @@ def _counts(done: Appended) -> str:
 
 
 def _before(done: Appended) -> str:
-    return f"{_counts(done)} before it are in the log" if done.records + done.heartbeats else "nothing was appended"
+    return (
+        f"{_counts(done)} before it are in the log"
+        if done.records + done.heartbeats
+        else "nothing was appended"
+    )
 
 
 def _plural(count: int, word: str) -> str:
@@ -276,29 +384,57 @@ def _plural(count: int, word: str) -> str:
 
 def _print_appended(name: str, done: Appended, output: Output) -> None:
     if output is Output.json:
-        print_json({"topic": name, "records": done.records, "heartbeats": done.heartbeats,
-                    "dated_backwards": done.backwards,
-                    "partitions": [{"partition": p, "first": first, "last": last}
-                                   for p, (first, last) in sorted(done.offsets.items())]})
+        print_json(
+            {
+                "topic": name,
+                "records": done.records,
+                "heartbeats": done.heartbeats,
+                "dated_backwards": done.backwards,
+                "partitions": [
+                    {"partition": p, "first": first, "last": last}
+                    for p, (first, last) in sorted(done.offsets.items())
+                ],
+            }
+        )
         return
     out.print(f"{_counts(done)} appended to {name}", markup=False)
     for partition, (first, last) in sorted(done.offsets.items()):
         out.print(f"  partition {partition}: offsets {first:,} to {last:,}", markup=False)
     if done.backwards:
-        out.print(f"note: {done.backwards:,} {_plural(done.backwards, 'record')} dated before one that stands ahead in "
-                  "the same partition; lateness is judged by the newest date so far", markup=False)
+        out.print(
+            f"note: {done.backwards:,} {_plural(done.backwards, 'record')} dated before one that stands ahead in "
+            "the same partition; lateness is judged by the newest date so far",
+            markup=False,
+        )
     out.print(f"next:  kappa topic peek {name}", markup=False)
 
 
 def _print_checked(name: str, done: Appended, bad: list[LineError], output: Output) -> None:
     if output is Output.json:
-        print_json({"topic": name, "records": done.records, "heartbeats": done.heartbeats, "dry_run": True,
-                    "bad": [{"line": b.line, "field": b.problem.path, "expected": b.problem.expected,
-                             "found": b.problem.found} for b in bad]})
+        print_json(
+            {
+                "topic": name,
+                "records": done.records,
+                "heartbeats": done.heartbeats,
+                "dry_run": True,
+                "bad": [
+                    {
+                        "line": b.line,
+                        "field": b.problem.path,
+                        "expected": b.problem.expected,
+                        "found": b.problem.found,
+                    }
+                    for b in bad
+                ],
+            }
+        )
     else:
         for problem in bad:
             out.print(str(problem), markup=False)
-        out.print(f"{_counts(done)} would be appended to {name}; "
-                  f"{len(bad)} bad {_plural(len(bad), 'line')}", markup=False)
+        out.print(
+            f"{_counts(done)} would be appended to {name}; "
+            f"{len(bad)} bad {_plural(len(bad), 'line')}",
+            markup=False,
+        )
     if bad:
         raise typer.Exit(1)

@@ -10,8 +10,11 @@ import typer
 from replay.cli.app import App
 from replay.output import Output, OutputOption
 
-app = App(no_args_is_help=True, rich_markup_mode=None,
-          help="Create topics, show what is in them and append to them, on the Kafka and registry of config.yaml.")
+app = App(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Create topics, show what is in them and append to them, on the Kafka and registry of config.yaml.",
+)
 
 Name = Annotated[str, typer.Argument(help="name of a topic, such as orders or pg.public.orders")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
@@ -23,10 +26,18 @@ Count = Annotated[int, typer.Option("-n", "--count", min=0, help="number of reco
 def create(
     name: Name,
     partitions: Annotated[int | None, typer.Option(min=1, help="by default 1")] = None,
-    schema: Annotated[Path | None, typer.Option(help="an Avro schema of the values, to be registered")] = None,
-    log_append_time: Annotated[bool, typer.Option(
-        "--log-append-time", help="the broker dates the records; by default their producers do")] = False,
-    replication: Annotated[int | None, typer.Option(min=1, help="by default 3, or one per broker")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="an Avro schema of the values, to be registered")
+    ] = None,
+    log_append_time: Annotated[
+        bool,
+        typer.Option(
+            "--log-append-time", help="the broker dates the records; by default their producers do"
+        ),
+    ] = False,
+    replication: Annotated[
+        int | None, typer.Option(min=1, help="by default 3, or one per broker")
+    ] = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -60,7 +71,9 @@ def describe(name: Name, output: OutputOption = Output.text) -> None:
 def peek(
     name: Name,
     count: Count = 10,
-    start: Annotated[str, typer.Option("--from", help="beginning, end (the newest), or an offset")] = "end",
+    start: Annotated[
+        str, typer.Option("--from", help="beginning, end (the newest), or an offset")
+    ] = "end",
     partition: Partition = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -73,7 +86,9 @@ def peek(
 @app.command()
 def tail(
     name: Name,
-    count: Annotated[int, typer.Option("-n", "--count", min=0, help="number of the newest records to begin with")] = 10,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=0, help="number of the newest records to begin with")
+    ] = 10,
     partition: Partition = None,
     output: OutputOption = Output.text,
 ) -> None:
@@ -87,12 +102,23 @@ def tail(
 def produce(
     name: Name,
     file: Annotated[str, typer.Argument(help="a file of JSON lines; - is standard input")] = "-",
-    key: Annotated[str | None, typer.Option(help="the field whose text is the record's key")] = None,
-    timestamp: Annotated[str | None, typer.Option(
-        help="the field that dates the record; by default the record is dated now")] = None,
-    envelope: Annotated[bool, typer.Option(
-        "--envelope", help="a line has key, value, timestamp, partition, headers, as peek prints them")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="check every line, append nothing")] = False,
+    key: Annotated[
+        str | None, typer.Option(help="the field whose text is the record's key")
+    ] = None,
+    timestamp: Annotated[
+        str | None,
+        typer.Option(help="the field that dates the record; by default the record is dated now"),
+    ] = None,
+    envelope: Annotated[
+        bool,
+        typer.Option(
+            "--envelope",
+            help="a line has key, value, timestamp, partition, headers, as peek prints them",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check every line, append nothing")
+    ] = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Append JSON lines as Avro, by the newest registered schema of the topic.

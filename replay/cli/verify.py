@@ -36,8 +36,15 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
     if dry_run:
         todo = work.plan(name, parallelism)
         if output is Output.json:
-            print_json({"product": name, "dry_run": True, "would_do": todo.sentence, "shadow": todo.shadow.name,
-                        "parallelism": todo.shadow.parallelism})
+            print_json(
+                {
+                    "product": name,
+                    "dry_run": True,
+                    "would_do": todo.sentence,
+                    "shadow": todo.shadow.name,
+                    "parallelism": todo.shadow.parallelism,
+                }
+            )
         else:
             out.print(f"would do: {todo.sentence}", markup=False)
         return
@@ -46,8 +53,11 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
         with display(output) as shown:
             verdict = work.verdict(name, parallelism, shown)
     except KeyboardInterrupt:
-        err.print(f"\nleft alone: the shadow goes on. Follow it again with: kappa verify {name}\n"
-                  f"or end it: kappa abort {name}", markup=False)
+        err.print(
+            f"\nleft alone: the shadow goes on. Follow it again with: kappa verify {name}\n"
+            f"or end it: kappa abort {name}",
+            markup=False,
+        )
         raise typer.Exit(130) from None
     _show(verdict, time.monotonic() - begun, output)
     work.clean(verdict.shadow)
@@ -58,8 +68,13 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
 class Verification:
     """One `kappa verify`, in steps."""
 
-    def __init__(self, settings: Settings, platform: Platform, loop: Loop,
-                 sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        platform: Platform,
+        loop: Loop,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.settings, self.platform, self.loop, self.sleep = settings, platform, loop, sleep
         self.store = loop.store
 
@@ -67,7 +82,9 @@ class Verification:
         """What it would do."""
         state = self.store.load(name)
         own = self.platform.clusters is not None and bool(self.store.on_session_cluster())
-        todo = verify.plan(state, Terms(parallelism, own_cluster=own), self.loop.now(), uuid.uuid4().hex)
+        todo = verify.plan(
+            state, Terms(parallelism, own_cluster=own), self.loop.now(), uuid.uuid4().hex
+        )
         product = self.platform.product(todo.shown, state)
         if not todo.new:
             return todo
@@ -93,13 +110,18 @@ class Verification:
         with WaitForLease(self.loop, name) as lease:
             stopped = verdict.stopped
             now = self.store.load(name).attempt(shadow.name)
-            self.store.note(lease, verdict.event(self.loop.now()),
-                            replace(now, stop=now.stop or stopped.stop, error=now.error or stopped.error))
+            self.store.note(
+                lease,
+                verdict.event(self.loop.now()),
+                replace(now, stop=now.stop or stopped.stop, error=now.error or stopped.error),
+            )
         return verdict
 
     def clean(self, shadow: Attempt) -> None:
         """Pass over the product until nothing is left of the shadow; the controller would do so without us."""
-        err.print(f"stopping {shadow.name} and removing its branch and files", style="dim", markup=False)
+        err.print(
+            f"stopping {shadow.name} and removing its branch and files", style="dim", markup=False
+        )
         try:
             carry_on(self.loop, shadow.product, intents.is_gone(shadow), self.sleep)
         except KeyboardInterrupt:
@@ -117,7 +139,9 @@ class Verification:
             todo = self.plan(name, parallelism)
             published = self.store.load(name).published
             assert published is not None
-            if todo.new or todo.shadow.scheduled:  # one that the schedule began is this command's from now on
+            if (
+                todo.new or todo.shadow.scheduled
+            ):  # one that the schedule began is this command's from now on
                 self.store.save(lease, replace(todo.shadow, scheduled=False))
         shown.say(todo.sentence)
         return todo.shadow, published.covered
@@ -134,16 +158,28 @@ def _show(verdict: Verdict, took: float, output: Output) -> None:
     if output is Output.json:
         print_json({**as_dict(verdict), "seconds": round(took, 1)})
         return
-    out.print(f"{shadow.product}: {shown.name}, checkpoint {verdict.published.checkpoint}, as readers see it, against "
-              f"its replay {shadow.name}, checkpoint {verdict.checkpoint}", markup=False)
+    out.print(
+        f"{shadow.product}: {shown.name}, checkpoint {verdict.published.checkpoint}, as readers see it, against "
+        f"its replay {shadow.name}, checkpoint {verdict.checkpoint}",
+        markup=False,
+    )
     run_diff.show(verdict.report)
     if not verdict.error():
-        out.print(f"verified: {verdict.rows:,} rows are equal, {verdict.parallelisms} ({took:.0f} s)", markup=False)
+        out.print(
+            f"verified: {verdict.rows:,} rows are equal, {verdict.parallelisms} ({took:.0f} s)",
+            markup=False,
+        )
 
 
 def as_dict(verdict: Verdict) -> Mapping[str, Any]:
     """For --output json."""
-    return {"shown": verdict.shown.name, "shown_checkpoint": verdict.published.checkpoint,
-            "shown_parallelism": verdict.shown.parallelism, "shadow": verdict.shadow.name,
-            "shadow_checkpoint": verdict.checkpoint, "shadow_parallelism": verdict.shadow.parallelism,
-            "rows": verdict.rows, **verdict.report.as_dict()}
+    return {
+        "shown": verdict.shown.name,
+        "shown_checkpoint": verdict.published.checkpoint,
+        "shown_parallelism": verdict.shown.parallelism,
+        "shadow": verdict.shadow.name,
+        "shadow_checkpoint": verdict.checkpoint,
+        "shadow_parallelism": verdict.shadow.parallelism,
+        "rows": verdict.rows,
+        **verdict.report.as_dict(),
+    }

@@ -53,10 +53,14 @@ class Candidates:
         differing = self._differing(both, rows)
         few = differing <= rows * _MOST
         with ExitStack() as stack:
-            pieces = self._sort(stack, f"""
-                SELECT {every}, side, hash({', '.join(self.key)}) AS piece
-                FROM (SELECT *, {self._digests} FROM {both}) {'SEMI JOIN differing USING (high, low)' if few else ''}
-                """, differing if few else rows)
+            pieces = self._sort(
+                stack,
+                f"""
+                SELECT {every}, side, hash({", ".join(self.key)}) AS piece
+                FROM (SELECT *, {self._digests} FROM {both}) {"SEMI JOIN differing USING (high, low)" if few else ""}
+                """,
+                differing if few else rows,
+            )
             self._run("DROP TABLE differing")
             for piece in pieces:
                 self._load(piece)
@@ -65,10 +69,17 @@ class Candidates:
 
     def _differing(self, both: str, rows: int) -> int:
         """Make the table `differing`, of digests that one side has more often; how many there are."""
-        self._run("CREATE OR REPLACE TEMP TABLE digests AS"
-                  f" SELECT {self._digests}, CAST(side AS TINYINT) AS side FROM {both}")
-        count = grouped(self.connection, "differing", "SELECT high, low FROM digests WHERE high % {parts} = {part}"
-                        " GROUP BY ALL HAVING sum(side) <> 0", rows)
+        self._run(
+            "CREATE OR REPLACE TEMP TABLE digests AS"
+            f" SELECT {self._digests}, CAST(side AS TINYINT) AS side FROM {both}"
+        )
+        count = grouped(
+            self.connection,
+            "differing",
+            "SELECT high, low FROM digests WHERE high % {parts} = {part}"
+            " GROUP BY ALL HAVING sum(side) <> 0",
+            rows,
+        )
         self._run("DROP TABLE digests")
         return count
 
@@ -86,7 +97,9 @@ class Candidates:
         for batch in reader:
             if not files:
                 size = rows * batch.nbytes / max(1, batch.num_rows)
-                files, writers = _streams(stack, folder, reader.schema, math.ceil(size / _PIECE_BYTES))
+                files, writers = _streams(
+                    stack, folder, reader.schema, math.ceil(size / _PIECE_BYTES)
+                )
             for piece, part in _parts(batch, len(files)):
                 writers[piece].write_batch(part)
         if not files:
@@ -99,7 +112,9 @@ class Candidates:
         piece.seek(0)
         with pa.ipc.open_stream(piece) as rows:
             self.connection.register("rows_of_piece", rows)
-            self._run("CREATE OR REPLACE TEMP TABLE candidates AS SELECT * EXCLUDE (piece) FROM rows_of_piece")
+            self._run(
+                "CREATE OR REPLACE TEMP TABLE candidates AS SELECT * EXCLUDE (piece) FROM rows_of_piece"
+            )
             self.connection.unregister("rows_of_piece")
         piece.close()
 
@@ -107,8 +122,9 @@ class Candidates:
         self.connection.execute(sql)
 
 
-def _streams(stack: ExitStack, folder: str, schema: pa.Schema,
-             wanted: int) -> tuple[list[IO[bytes]], list[pa.ipc.RecordBatchStreamWriter]]:
+def _streams(
+    stack: ExitStack, folder: str, schema: pa.Schema, wanted: int
+) -> tuple[list[IO[bytes]], list[pa.ipc.RecordBatchStreamWriter]]:
     files: list[IO[bytes]] = []
     for _ in range(min(max(wanted, 1), _PIECES)):
         file = tempfile.TemporaryFile(dir=folder, prefix="piece-")  # noqa: SIM115  closed by the stack

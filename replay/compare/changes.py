@@ -66,7 +66,13 @@ class TableDiff:
     @property
     def equal(self) -> bool:
         """No compared row differs, and the columns are the same."""
-        return not (self.only_old or self.only_new or self.changed or self.columns_only_old or self.columns_only_new)
+        return not (
+            self.only_old
+            or self.only_new
+            or self.changed
+            or self.columns_only_old
+            or self.columns_only_new
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,13 @@ class DiffReport:
     def as_dict(self) -> dict[str, Any]:
         """For --output json."""
         return {
-            "product": self.product, "old": self.old, "new": self.new, "equal": self.equal,
-            "not_compared": self.not_compared, "position": offsets.to_json(self.position), "clock": plain(self.clock),
+            "product": self.product,
+            "old": self.old,
+            "new": self.new,
+            "equal": self.equal,
+            "not_compared": self.not_compared,
+            "position": offsets.to_json(self.position),
+            "clock": plain(self.clock),
             "tables": [plain(t) for t in self.tables],
         }
 

@@ -54,8 +54,14 @@ def comparisons(old: Product, new: Product) -> tuple[Comparison, ...]:
 
 def common_position(old: Offsets, new: Offsets) -> dict[str, dict[int, int]]:
     """Per partition the smaller of both offsets; a partition that only one knows is at 0."""
-    return {topic: {p: min(partitions.get(p, 0), old[topic].get(p, 0)) for p in sorted({*partitions, *old[topic]})}
-            for topic, partitions in new.items() if topic in old}
+    return {
+        topic: {
+            p: min(partitions.get(p, 0), old[topic].get(p, 0))
+            for p in sorted({*partitions, *old[topic]})
+        }
+        for topic, partitions in new.items()
+        if topic in old
+    }
 
 
 def _comparison(table: str, old: Product, new: Product) -> Comparison:
@@ -63,18 +69,31 @@ def _comparison(table: str, old: Product, new: Product) -> Comparison:
     if one is None or other is None:
         columns = [tuple(c.name for c in p.columns.get(table, ())) for p in (old, new)]
         [kind] = [o.kind for o in (one, other) if o]
-        return Comparison(table, kind, columns_only_old=columns[0], columns_only_new=columns[1],
-                          not_compared=f"only the {'old' if one else 'new'} release has it")
+        return Comparison(
+            table,
+            kind,
+            columns_only_old=columns[0],
+            columns_only_new=columns[1],
+            not_compared=f"only the {'old' if one else 'new'} release has it",
+        )
     columns_of_old = [c.name for c in old.columns[table]]
     both = [c for c in new.columns[table] if c.name in columns_of_old]
     names = tuple(c.name for c in both)
     parts = list(differences(product_type(old, table), product_type(new, table)))
     common = Comparison(
-        table, other.kind, columns=names, key=names, shapes=_shapes(old, new, table),
+        table,
+        other.kind,
+        columns=names,
+        key=names,
+        shapes=_shapes(old, new, table),
         columns_only_old=tuple(words(d.path) for d in parts if d.change is Change.removed),
-        columns_only_new=tuple(words(d.path) for d in parts if d.change is Change.added))
+        columns_only_new=tuple(words(d.path) for d in parts if d.change is Change.added),
+    )
     if one.kind is not other.kind:
-        return replace(common, not_compared=f"it was of kind {one.kind.value} and is of kind {other.kind.value}")
+        return replace(
+            common,
+            not_compared=f"it was of kind {one.kind.value} and is of kind {other.kind.value}",
+        )
     named = next((o.key for o in (other, one) if o.key and set(o.key) <= set(names)), ())
     match other.kind:
         case Kind.rows:
@@ -87,13 +106,21 @@ def _comparison(table: str, old: Product, new: Product) -> Comparison:
 
 def _shapes(old: Product, new: Product, table: str) -> dict[str, Type]:
     before = {f.name: f.type for f in product_type(old, table).fields}
-    return {f.name: common_shape(before[f.name], f.type) for f in product_type(new, table).fields
-            if f.name in before and not isinstance(f.type, Atomic)}
+    return {
+        f.name: common_shape(before[f.name], f.type)
+        for f in product_type(new, table).fields
+        if f.name in before and not isinstance(f.type, Atomic)
+    }
 
 
-def _rows(common: Comparison, named: tuple[str, ...], old: Output, new: Output, product: Product) -> Comparison:
+def _rows(
+    common: Comparison, named: tuple[str, ...], old: Output, new: Output, product: Product
+) -> Comparison:
     if old.of != new.of:
-        return replace(common, not_compared=f"its rows were of {', '.join(old.of)} and are of {', '.join(new.of)}")
+        return replace(
+            common,
+            not_compared=f"its rows were of {', '.join(old.of)} and are of {', '.join(new.of)}",
+        )
     several = len(new.of) > 1
     place = ("log_topic", *PLACE) if several else PLACE
     identity = product.identity(new)
@@ -104,17 +131,28 @@ def _rows(common: Comparison, named: tuple[str, ...], old: Output, new: Output, 
 def _placed(common: Comparison, *place: str) -> Comparison:
     if set(place) <= set(common.columns):
         return common
-    return replace(common, not_compared=f"without {', '.join(place)} its rows have no place in the log")
+    return replace(
+        common, not_compared=f"without {', '.join(place)} its rows have no place in the log"
+    )
 
 
-def _aggregate(common: Comparison, named: tuple[str, ...], old: Output, new: Output,
-               columns: Sequence[Column]) -> Comparison:
+def _aggregate(
+    common: Comparison, named: tuple[str, ...], old: Output, new: Output, columns: Sequence[Column]
+) -> Comparison:
     windows = [o.window for o in (new, old) if o.window]
     if not windows:
-        return replace(common, not_compared="its SELECT shows no window: which of its rows are final?")
+        return replace(
+            common, not_compared="its SELECT shows no window: which of its rows are final?"
+        )
     if len({w.column for w in windows}) > 1 or windows[0].column not in common.columns:
-        return replace(common, not_compared=f"its window does not begin in column {windows[0].column} of both releases")
+        return replace(
+            common,
+            not_compared=f"its window does not begin in column {windows[0].column} of both releases",
+        )
     return replace(
-        common, key=named or common.key, window_column=windows[0].column,
+        common,
+        key=named or common.key,
+        window_column=windows[0].column,
         window_seconds=max(seconds(w.size) for w in windows),
-        numeric=tuple(c.name for c in columns if c.name not in named and _NUMERIC.match(c.type)))
+        numeric=tuple(c.name for c in columns if c.name not in named and _NUMERIC.match(c.type)),
+    )

@@ -51,18 +51,26 @@ class Side:
 class LogReader(clock.Records, Protocol):
     """The log as the diff sees it."""
 
-    def offsets_at(self, topics: Iterable[str], timestamp_ms: int) -> Mapping[str, Mapping[int, int]]:
+    def offsets_at(
+        self, topics: Iterable[str], timestamp_ms: int
+    ) -> Mapping[str, Mapping[int, int]]:
         """The first offset of this time or later; partitions without one are absent."""
         ...
 
 
-def diff(settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: LogReader | None = None) -> DiffReport:
+def diff(
+    settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: LogReader | None = None
+) -> DiffReport:
     """Compare the final rows of both sides, with so many samples of each sort of difference."""
     reader = reader or _Kafka(settings)
     for side in (old, new):
         if unknown := set(side.product.topics) - set(side.covered):
-            raise RefusedError(f"the position of {side.name} is not known", expected="covered offsets of every topic",
-                               found=f"none of {', '.join(sorted(unknown))}", next="kappa status")
+            raise RefusedError(
+                f"the position of {side.name} is not known",
+                expected="covered offsets of every topic",
+                found=f"none of {', '.join(sorted(unknown))}",
+                next="kappa status",
+            )
     position = common_position(old.covered, new.covered)
     now = min(clock.at_position(side.product, side.covered, reader) for side in (old, new))
     settled = _settled(old, new, position, now, reader)
@@ -73,8 +81,13 @@ def diff(settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: 
         with query.open_schemas(settings, product, schemas, times=times) as connection:
             set_bounds(connection, position, settled)
             return tuple(
-                TableMatch(connection, how, _last_begin(old, new, now, how.window_seconds), samples).result()
-                if not how.not_compared else _left_out(how) for how in comparisons(old.product, new.product))
+                TableMatch(
+                    connection, how, _last_begin(old, new, now, how.window_seconds), samples
+                ).result()
+                if not how.not_compared
+                else _left_out(how)
+                for how in comparisons(old.product, new.product)
+            )
 
     tables = query.with_more_memory(settings, compared)
     reached = dt.datetime.fromtimestamp(now / 1000, dt.UTC) if math.isfinite(now) else None
@@ -82,8 +95,13 @@ def diff(settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: 
 
 
 def _left_out(how: Comparison) -> TableDiff:
-    return TableDiff(how.table, how.kind.value, columns_only_old=how.columns_only_old,
-                     columns_only_new=how.columns_only_new, not_compared=how.not_compared)
+    return TableDiff(
+        how.table,
+        how.kind.value,
+        columns_only_old=how.columns_only_old,
+        columns_only_new=how.columns_only_new,
+        not_compared=how.not_compared,
+    )
 
 
 class _Kafka:
@@ -92,11 +110,17 @@ class _Kafka:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
-        for offset, timestamp, _, value in log.read_range(self._settings, topic, partition, start, end):
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[tuple[int, int, bytes | None]]:
+        for offset, timestamp, _, value in log.read_range(
+            self._settings, topic, partition, start, end
+        ):
             yield offset, timestamp, value
 
-    def offsets_at(self, topics: Iterable[str], timestamp_ms: int) -> Mapping[str, Mapping[int, int]]:
+    def offsets_at(
+        self, topics: Iterable[str], timestamp_ms: int
+    ) -> Mapping[str, Mapping[int, int]]:
         return log.offsets_at(self._settings, topics, timestamp_ms)
 
 
@@ -106,11 +130,17 @@ def _settled(old: Side, new: Side, position: Offsets, now: float, reader: LogRea
     if last < 0:  # nothing was read yet; Kafka knows no time before 1970
         return {}
     waiting = reader.offsets_at(position, math.floor(last) + 1)
-    return {topic: {p: min(offset, waiting.get(topic, {}).get(p, offset)) for p, offset in of.items()}
-            for topic, of in position.items()}
+    return {
+        topic: {p: min(offset, waiting.get(topic, {}).get(p, offset)) for p, offset in of.items()}
+        for topic, of in position.items()
+    }
 
 
 def _last_begin(old: Side, new: Side, now: float, window_seconds: float) -> dt.datetime | None:
     """Where the last window begins that has ended on the wall clocks of both products; None: none has."""
-    passed = [t for side in (old, new) if (t := clock.local(now, side.product.settings.time_zone)) is not None]
+    passed = [
+        t
+        for side in (old, new)
+        if (t := clock.local(now, side.product.settings.time_zone)) is not None
+    ]
     return min(passed) - dt.timedelta(seconds=window_seconds) if passed else None

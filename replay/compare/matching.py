@@ -29,8 +29,12 @@ _SORTS = ("only_old", "only_new", "changed")
 
 def set_bounds(connection: duckdb.DuckDBPyConnection, position: Offsets, settled: Offsets) -> None:
     """Tell DuckDB which records are below the position, and which of those wait in no window any more."""
-    connection.execute("CREATE TEMP TABLE bounds (topic VARCHAR, part INTEGER, below BIGINT, settled BIGINT)")
-    if bounds := [(topic, p, offset, at(settled, topic, p)) for topic, p, offset in partitions(position)]:
+    connection.execute(
+        "CREATE TEMP TABLE bounds (topic VARCHAR, part INTEGER, below BIGINT, settled BIGINT)"
+    )
+    if bounds := [
+        (topic, p, offset, at(settled, topic, p)) for topic, p, offset in partitions(position)
+    ]:
         connection.executemany("INSERT INTO bounds VALUES (?, ?, ?, ?)", bounds)
 
 
@@ -61,17 +65,33 @@ class TableMatch:
         sources = self._rows(OLD), self._rows(NEW)
         old, new = (self._counted(source) for source in sources)
         self._find_changes(*sources, old.compared + new.compared)
-        found = dict(self.connection.execute("SELECT sort, count(*) FROM changes GROUP BY sort").fetchall())
+        found = dict(
+            self.connection.execute("SELECT sort, count(*) FROM changes GROUP BY sort").fetchall()
+        )
         only_old, only_new, changed = (found.get(sort, 0) for sort in _SORTS)
         measure = how.numeric[0] if how.numeric and self._values else ""
         return TableDiff(
-            how.table, how.kind.value, how.key, old.compared, new.compared, same=old.compared - only_old - changed,
-            only_old=only_old, only_new=only_new, changed=changed, columns=self._changed_columns(),
-            columns_only_old=how.columns_only_old, columns_only_new=how.columns_only_new,
+            how.table,
+            how.kind.value,
+            how.key,
+            old.compared,
+            new.compared,
+            same=old.compared - only_old - changed,
+            only_old=only_old,
+            only_new=only_new,
+            changed=changed,
+            columns=self._changed_columns(),
+            columns_only_old=how.columns_only_old,
+            columns_only_new=how.columns_only_new,
             samples={sort: self._some(f"sort = '{sort}'") for sort in _SORTS if sort in found},
-            sums={c: (old.sums[c], new.sums[c]) for c in how.numeric}, measure=measure,
+            sums={c: (old.sums[c], new.sums[c]) for c in how.numeric},
+            measure=measure,
             largest=self._largest(measure) if measure else (),
-            left_out={why: (old.left_out.get(why, 0), new.left_out.get(why, 0)) for why in old.left_out | new.left_out})
+            left_out={
+                why: (old.left_out.get(why, 0), new.left_out.get(why, 0))
+                for why in old.left_out | new.left_out
+            },
+        )
 
     @property
     def _values(self) -> list[str]:
@@ -80,13 +100,22 @@ class TableMatch:
     def _rows(self, side: str) -> str:
         """The rows of a side, and for each why it is left out (NULL: it is compared)."""
         how, table = self.how, f"{_name(side)}.{_name(self.how.table)}"
-        there = {name for (name,) in self.connection.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE schema_name = $side AND table_name = $table",
-            {"side": side, "table": how.table}).fetchall()}
+        there = {
+            name
+            for (name,) in self.connection.execute(
+                "SELECT column_name FROM duckdb_columns() WHERE schema_name = $side AND table_name = $table",
+                {"side": side, "table": how.table},
+            ).fetchall()
+        }
         # A snapshot that was written before a column was added does not have it.
-        columns = [f"{self._column(c) if c in there else 'NULL'} AS c{i}" for i, c in enumerate(how.columns)]
+        columns = [
+            f"{self._column(c) if c in there else 'NULL'} AS c{i}"
+            for i, c in enumerate(how.columns)
+        ]
         reason, join = self._aggregates() if how.kind is Kind.aggregate else self._placed()
-        return f"SELECT {', '.join(columns)}, CASE {reason} END AS left_out FROM {table} AS r {join}"
+        return (
+            f"SELECT {', '.join(columns)}, CASE {reason} END AS left_out FROM {table} AS r {join}"
+        )
 
     def _column(self, name: str) -> str:
         column = f"r.{_name(name)}"
@@ -94,24 +123,40 @@ class TableMatch:
 
     def _aggregates(self) -> tuple[str, str]:
         begin = f"r.{_name(self.how.window_column)}"
-        is_open = f"CAST({begin} AS TIMESTAMP) > TIMESTAMP '{self.last_begin}'" if self.last_begin else "TRUE"
+        is_open = (
+            f"CAST({begin} AS TIMESTAMP) > TIMESTAMP '{self.last_begin}'"
+            if self.last_begin
+            else "TRUE"
+        )
         return f"WHEN {begin} IS NULL THEN '{NO_WINDOW}' WHEN {is_open} THEN '{OPEN}'", ""
 
     def _placed(self) -> tuple[str, str]:
         topic = _text(self.how.topic) if self.how.topic else "r.log_topic"
-        reason = (f"WHEN {topic} IS NULL OR r.log_partition IS NULL OR r.log_offset IS NULL THEN '{NOWHERE}'"
-                  f" WHEN bounds.below IS NULL OR r.log_offset >= bounds.below THEN '{BEYOND}'")
+        reason = (
+            f"WHEN {topic} IS NULL OR r.log_partition IS NULL OR r.log_offset IS NULL THEN '{NOWHERE}'"
+            f" WHEN bounds.below IS NULL OR r.log_offset >= bounds.below THEN '{BEYOND}'"
+        )
         if self.how.kind is Kind.rows:
             reason += f" WHEN r.log_offset >= bounds.settled THEN '{OPEN}'"
-        return reason, f"LEFT JOIN bounds ON bounds.topic = {topic} AND bounds.part = r.log_partition"
+        return (
+            reason,
+            f"LEFT JOIN bounds ON bounds.topic = {topic} AND bounds.part = r.log_partition",
+        )
 
     def _counted(self, source: str) -> _Counted:
         sums = "".join(f", sum({self._number(c)})" for c in self.how.numeric)
-        groups = {why: (rows, values) for why, rows, *values in self.connection.execute(
-            f"SELECT left_out, count(*){sums} FROM ({source}) GROUP BY left_out").fetchall()}
+        groups = {
+            why: (rows, values)
+            for why, rows, *values in self.connection.execute(
+                f"SELECT left_out, count(*){sums} FROM ({source}) GROUP BY left_out"
+            ).fetchall()
+        }
         compared, values = groups.pop(None, (0, [None] * len(self.how.numeric)))
-        return _Counted(compared, dict(zip(self.how.numeric, values, strict=True)),
-                        {why: rows for why, (rows, _) in sorted(groups.items())})
+        return _Counted(
+            compared,
+            dict(zip(self.how.numeric, values, strict=True)),
+            {why: rows for why, (rows, _) in sorted(groups.items())},
+        )
 
     def _find_changes(self, old: str, new: str, rows: int) -> None:
         """Temporary table `changes`: sort, key, row of the old side and of the new; NULL where a side has none."""
@@ -125,7 +170,9 @@ class TableMatch:
     def _matched(self, columns: Sequence[str]) -> str:
         every = ", ".join(columns)
         key = ", ".join(self._number(c) for c in self.how.key)
-        order = ", ".join(self._number(c) for c in (*PLACE, *self.how.columns) if c in self.how.columns)
+        order = ", ".join(
+            self._number(c) for c in (*PLACE, *self.how.columns) if c in self.how.columns
+        )
         return f"""
             WITH differing AS (
                 SELECT {every}, sum(side) AS surplus FROM candidates GROUP BY {every} HAVING sum(side) <> 0),
@@ -145,15 +192,24 @@ class TableMatch:
         """Column → changed rows in which it differs."""
         if not self._values:
             return {}
-        differs = (f"count(*) FILTER ({_of('old', c)} IS DISTINCT FROM {_of('new', c)})" for c in self._values)
+        differs = (
+            f"count(*) FILTER ({_of('old', c)} IS DISTINCT FROM {_of('new', c)})"
+            for c in self._values
+        )
         counts = self._one(f"SELECT {', '.join(differs)} FROM changes WHERE sort = 'changed'")
         return {c: n for c, n in zip(self._values, counts, strict=True) if n}
 
     def _some(self, condition: str, order: str = "key") -> tuple[Change, ...]:
-        return tuple(self._change(*row) for row in self.connection.execute(
-            f"SELECT key, old, new FROM changes WHERE {condition} ORDER BY {order} LIMIT {self.samples}").fetchall())
+        return tuple(
+            self._change(*row)
+            for row in self.connection.execute(
+                f"SELECT key, old, new FROM changes WHERE {condition} ORDER BY {order} LIMIT {self.samples}"
+            ).fetchall()
+        )
 
-    def _change(self, key: dict[str, Any], old: dict[str, Any] | None, new: dict[str, Any] | None) -> Change:
+    def _change(
+        self, key: dict[str, Any], old: dict[str, Any] | None, new: dict[str, Any] | None
+    ) -> Change:
         shown = self._values
         if old is not None and new is not None:
             shown = [c for c in shown if not same(old[c], new[c])]

@@ -10,7 +10,13 @@ def common(old: Type, new: Type) -> Type:
     match old, new:
         case Row(), Row():
             before = {f.name: f.type for f in old.fields}
-            return Row(tuple(Field(f.name, common(before[f.name], f.type)) for f in new.fields if f.name in before))
+            return Row(
+                tuple(
+                    Field(f.name, common(before[f.name], f.type))
+                    for f in new.fields
+                    if f.name in before
+                )
+            )
         case Array(one), Array(other):
             return Array(common(one, other))
         case Map(_, one), Map(key, other):
@@ -30,7 +36,10 @@ def shaped(expression: str, shape: Type, depth: int = 0) -> str:
         case Row(()):
             return f"({expression} IS NOT NULL)"
         case Row(fields):
-            parts = (f"{_name(f.name)} := {shaped(_field(expression, f.name), f.type, depth)}" for f in fields)
+            parts = (
+                f"{_name(f.name)} := {shaped(_field(expression, f.name), f.type, depth)}"
+                for f in fields
+            )
             found = f"struct_pack({', '.join(parts)})"
         case Array(element):
             inside = shaped(one, element, depth + 1)

@@ -45,7 +45,9 @@ class PlatformWriter(Protocol):
     def give_priority(self, attempt: Attempt) -> None:
         """Let the attempt's own cluster have its full share of the machine."""
 
-    def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+    def prepare(
+        self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]
+    ) -> None:
         """Tables, branch and bindings of an attempt; `fence` raises when it may be over by now."""
 
     def other_jars(self, attempt: Attempt, release: Release) -> str:
@@ -81,15 +83,26 @@ class PlatformWriter(Protocol):
     def compare(self, attempt: Attempt) -> None:
         """Begin to compare a shadow with what readers see, beside the loop; the answer is observed."""
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
-                fence: Callable[[], None]) -> None:
+    def publish(
+        self,
+        product: Product,
+        after: Mapping[str, int],
+        before: Mapping[str, int],
+        fence: Callable[[], None],
+    ) -> None:
         """Move `main`; `fence` raises when somebody else may have moved it since it was looked at."""
 
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         """Files that only the attempt's branch needs."""
 
-    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
-              fence: Callable[[], None]) -> None:
+    def clean(
+        self,
+        product: Product,
+        attempt: Attempt,
+        state: ProductState,
+        files: tuple[str, ...],
+        fence: Callable[[], None],
+    ) -> None:
         """Remove branch, files, checkpoints, consumer group and bindings; and columns that no attempt of `state` has,
         unless `fence` raises, as there may be others by now."""
 
@@ -119,7 +132,9 @@ class Context:
 
     def note(self, reason: Reason, detail: str, attempt: Attempt) -> None:
         """Save an attempt, and put into the history what became of it."""
-        self.store.note(self.lease, Event(attempt.product, self.now(), attempt.name, reason, detail), attempt)
+        self.store.note(
+            self.lease, Event(attempt.product, self.now(), attempt.name, reason, detail), attempt
+        )
 
 
 def perform(c: Context, what: step.Step) -> None:
@@ -134,23 +149,51 @@ def perform(c: Context, what: step.Step) -> None:
         case step.NoteRefused(attempt, error):
             _note_refused(c, attempt, error)
         case step.Confirm(attempt):
-            c.save(replace(attempt, confirmed=True, missing_since=None, refused="",
-                           state=State.replaying if attempt.state is State.built else attempt.state))
+            c.save(
+                replace(
+                    attempt,
+                    confirmed=True,
+                    missing_since=None,
+                    refused="",
+                    state=State.replaying if attempt.state is State.built else attempt.state,
+                )
+            )
         case step.NoteSubmitting(attempt):
             c.save(replace(attempt, submitted_at=c.now()))
         case step.NoteMissing(attempt, missing):
             c.save(replace(attempt, missing_since=c.now() if missing else None))
         case step.Resume(attempt, _, path, error):
             # Always a new id: with its old one the sink would take its own commits of before for its present work.
-            c.note(Reason.lost, error, replace(
-                attempt, job_ids=(*attempt.job_ids, c.new_job_id()), restore=path, confirmed=False, submitted_at=None,
-                missing_since=None, restarts=0, resumes=attempt.resumes + 1, refused=""))
+            c.note(
+                Reason.lost,
+                error,
+                replace(
+                    attempt,
+                    job_ids=(*attempt.job_ids, c.new_job_id()),
+                    restore=path,
+                    confirmed=False,
+                    submitted_at=None,
+                    missing_since=None,
+                    restarts=0,
+                    resumes=attempt.resumes + 1,
+                    refused="",
+                ),
+            )
         case step.StartOver(attempt, error):
-            c.save(replace(attempt, stop=State.failed, error=error, promote=None),
-                   new_attempt(c.state, attempt.release, attempt.parallelism, c.now(), c.new_job_id(),
-                               own_cluster=bool(attempt.cluster), metadata=attempt.metadata,
-                               auto_switch=attempt.auto_switch or attempt.state is State.active,
-                               deadline=attempt.deadline if attempt.state in CANDIDATE else None))
+            c.save(
+                replace(attempt, stop=State.failed, error=error, promote=None),
+                new_attempt(
+                    c.state,
+                    attempt.release,
+                    attempt.parallelism,
+                    c.now(),
+                    c.new_job_id(),
+                    own_cluster=bool(attempt.cluster),
+                    metadata=attempt.metadata,
+                    auto_switch=attempt.auto_switch or attempt.state is State.active,
+                    deadline=attempt.deadline if attempt.state in CANDIDATE else None,
+                ),
+            )
         case step.GiveUp(attempt, state, error):
             c.save(replace(attempt, stop=state, error=error, promote=None))
         case step.Cancel(attempt, job_ids):
@@ -158,7 +201,9 @@ def perform(c: Context, what: step.Step) -> None:
                 c.platform.cancel(attempt, job_id)
         case step.End(attempt):
             assert attempt.stop is not None
-            for job_id in attempt.on_session:  # does not go with its cluster, and may have been taken for lost
+            for job_id in (
+                attempt.on_session
+            ):  # does not go with its cluster, and may have been taken for lost
                 c.platform.cancel(attempt, job_id)
             if attempt.cluster:
                 c.platform.stop_cluster(attempt)
@@ -170,7 +215,9 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Expire(attempt):
             product = c.platform.product(attempt, c.state)
             c.platform.expire(product, attempt, c.state)
-            log = c.platform.log_identity(product, attempt, attempt.positions[-1].offsets if attempt.positions else {})
+            log = c.platform.log_identity(
+                product, attempt, attempt.positions[-1].offsets if attempt.positions else {}
+            )
             c.save(replace(attempt, expired_at=c.now(), log=log))
         case step.Prioritize(attempt):
             c.platform.give_priority(attempt)
@@ -207,9 +254,17 @@ def perform(c: Context, what: step.Step) -> None:
             c.note(_verdict(finding), finding.detail, done)
         case step.Publish(attempt, checkpoint, covered, before, kind):
             intent = Publication(
-                id=0, product=attempt.product, release=attempt.release, attempt=attempt.number,
-                checkpoint=checkpoint.id, before=before,
-                after=checkpoint.snapshots, covered=covered, started=c.now(), kind=kind)
+                id=0,
+                product=attempt.product,
+                release=attempt.release,
+                attempt=attempt.number,
+                checkpoint=checkpoint.id,
+                before=before,
+                after=checkpoint.snapshots,
+                covered=covered,
+                started=c.now(),
+                kind=kind,
+            )
             _finish_publish(c, c.store.begin_publication(c.lease, intent))
         case step.FinishPublish(publication):
             _finish_publish(c, publication)
@@ -217,14 +272,35 @@ def perform(c: Context, what: step.Step) -> None:
             assert_never(what)
 
 
-def new_attempt(state: ProductState, release: int, parallelism: int, now: float, job_id: str, *, own_cluster: bool,
-                shadow: bool = False, scheduled: bool = False, auto_switch: bool = True,
-                deadline: float | None = None, metadata: int | None = None) -> Attempt:
+def new_attempt(
+    state: ProductState,
+    release: int,
+    parallelism: int,
+    now: float,
+    job_id: str,
+    *,
+    own_cluster: bool,
+    shadow: bool = False,
+    scheduled: bool = False,
+    auto_switch: bool = True,
+    deadline: float | None = None,
+    metadata: int | None = None,
+) -> Attempt:
     """The next attempt of a release, not submitted yet."""
     number = max((a.number for a in state.attempts if a.release == release), default=0) + 1
-    attempt = Attempt(product=state.product, release=release, number=number, created=now, parallelism=parallelism,
-                      job_ids=(job_id,), shadow=shadow, scheduled=scheduled, auto_switch=auto_switch,
-                      deadline=deadline, metadata=metadata)
+    attempt = Attempt(
+        product=state.product,
+        release=release,
+        number=number,
+        created=now,
+        parallelism=parallelism,
+        job_ids=(job_id,),
+        shadow=shadow,
+        scheduled=scheduled,
+        auto_switch=auto_switch,
+        deadline=deadline,
+        metadata=metadata,
+    )
     return replace(attempt, cluster=attempt.full_name) if own_cluster else attempt
 
 
@@ -241,7 +317,9 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
         c.keepalive()
     except StaleLeaseError:
         if c.store.load(attempt.product).attempt(attempt.name).ended:
-            c.platform.stop_cluster(attempt)  # nobody else will: it was over before the cluster had started
+            c.platform.stop_cluster(
+                attempt
+            )  # nobody else will: it was over before the cluster had started
         raise
     now = replace(attempt, rest=started.rest, own_jars=started.own_jars, favoured=False, refused="")
     if now != attempt:
@@ -270,10 +348,16 @@ def _recorded(what: step.Record, now: float) -> Attempt:
     a = what.attempt
     first = what.caught_up and a.caught_up_at is None
     return replace(
-        a, positions=(*a.positions, what.position)[-KEPT_POSITIONS:], near=what.near, restarts=what.restarts,
+        a,
+        positions=(*a.positions, what.position)[-KEPT_POSITIONS:],
+        near=what.near,
+        restarts=what.restarts,
         committed=a.committed or what.committed,
-        resumes=0, tip=what.tip, caught_up_at=now if first else a.caught_up_at,
-        state=State.caught_up if what.caught_up and a.state is State.replaying else a.state)
+        resumes=0,
+        tip=what.tip,
+        caught_up_at=now if first else a.caught_up_at,
+        state=State.caught_up if what.caught_up and a.state is State.replaying else a.state,
+    )
 
 
 def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
@@ -290,14 +374,20 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
         c.save(replace(checked, state=state, audited_checkpoint=checkpoint.id, log=log))
         return
     error = f"checks failed: {checked.found_fault}"
-    stop = attempt.stop if attempt.state is State.standby else State.failed  # one on standby stays where it is
+    stop = (
+        attempt.stop if attempt.state is State.standby else State.failed
+    )  # one on standby stays where it is
     c.save(replace(checked, promote=None, stop=stop, error=error))
 
 
 def _recheck(c: Context, attempt: Attempt, published: Publication) -> None:
     """Readers keep what they see, whatever is found: it is no worse than before somebody asked."""
-    checked = replace(attempt, checks=c.platform.checks(_tables(c, published), None), recheck=False,
-                      audited_checkpoint=published.checkpoint)
+    checked = replace(
+        attempt,
+        checks=c.platform.checks(_tables(c, published), None),
+        recheck=False,
+        audited_checkpoint=published.checkpoint,
+    )
     release = f"the checks of r{attempt.metadata or attempt.release} on checkpoint {published.checkpoint}, as published"
     if checked.found_fault:
         c.note(Reason.checks_failed, f"{release}: {checked.found_fault}", checked)
@@ -315,9 +405,18 @@ def _verify(c: Context, shown: Attempt) -> None:
     """Record the shadow; one that there is no room for ends at once, and says why in the history."""
     product = c.platform.product(shown, c.state)
     own = c.platform.isolates() and bool(c.store.on_session_cluster())
-    shadow = new_attempt(c.state, shown.release, shown.parallelism, c.now(), c.new_job_id(), own_cluster=own,
-                         shadow=True, scheduled=True, deadline=c.now() + seconds(product.settings.deadline),
-                         metadata=shown.metadata)
+    shadow = new_attempt(
+        c.state,
+        shown.release,
+        shown.parallelism,
+        c.now(),
+        c.new_job_id(),
+        own_cluster=own,
+        shadow=True,
+        scheduled=True,
+        deadline=c.now() + seconds(product.settings.deadline),
+        metadata=shown.metadata,
+    )
     try:
         c.platform.refuse_replay(product, shadow, c.state)
     except RefusedError as e:
@@ -341,10 +440,16 @@ def _clean(c: Context, attempt: Attempt) -> None:
     if late := c.platform.not_ended(attempt):
         for job_id in late:
             c.platform.cancel(attempt, job_id)
-        raise RetryableError(f"{attempt.name} is not cleaned yet", expected="no job that writes to its branch",
-                             found=f"{', '.join(late)}, cancelled now", next="kappa status")
+        raise RetryableError(
+            f"{attempt.name} is not cleaned yet",
+            expected="no job that writes to its branch",
+            found=f"{', '.join(late)}, cancelled now",
+            next="kappa status",
+        )
     if attempt.cluster:
-        c.platform.stop_cluster(attempt)  # which may have been started by somebody who was overtaken
+        c.platform.stop_cluster(
+            attempt
+        )  # which may have been started by somebody who was overtaken
     product = c.platform.product(attempt, c.state)
     listed = tuple(sorted({*(attempt.garbage or ()), *c.platform.garbage(product, attempt)}))
     if listed != attempt.garbage:
@@ -357,13 +462,20 @@ def _clean(c: Context, attempt: Attempt) -> None:
 def _submit(c: Context, attempt: Attempt) -> None:
     release, before = c.state.release(attempt.release), attempt
     if attempt.may_move and (differs := c.platform.other_jars(attempt, release)):
-        c.note(Reason.own_cluster, differs, replace(
-            attempt, cluster=attempt.full_name, rest="", on_session=attempt.job_ids[:-1]))
+        c.note(
+            Reason.own_cluster,
+            differs,
+            replace(attempt, cluster=attempt.full_name, rest="", on_session=attempt.job_ids[:-1]),
+        )
         return
     try:
         product = c.platform.product(attempt, c.state)
         c.platform.prepare(product, attempt, release, c.keepalive)
-        attempt = replace(attempt, submitted_at=c.now(), log=attempt.log or c.platform.log_identity(product, attempt, {}))
+        attempt = replace(
+            attempt,
+            submitted_at=c.now(),
+            log=attempt.log or c.platform.log_identity(product, attempt, {}),
+        )
         if differs := c.platform.other_runtime(product, attempt, release):
             c.note(Reason.other_runtime, differs, attempt)
         else:
@@ -396,10 +508,17 @@ def _finish_publish(c: Context, publication: Publication) -> None:
     shown_at = attempt.shown_at if attempt.state is State.active else c.now()
     shown = replace(attempt, state=State.active, promote=None, error="", shown_at=shown_at)
     changed = [] if attempt.ended else [shown]
-    changed += [replace(a, state=State.standby, left_at=c.now()) for a in c.state.attempts
-                if a.state is State.active and a.name != attempt.name]
-    changed += [replace(a, stop=State.aborted, promote=None, error=f"readers were switched to {attempt.name}")
-                for a in _overtaken(c.state, attempt)]
+    changed += [
+        replace(a, state=State.standby, left_at=c.now())
+        for a in c.state.attempts
+        if a.state is State.active and a.name != attempt.name
+    ]
+    changed += [
+        replace(
+            a, stop=State.aborted, promote=None, error=f"readers were switched to {attempt.name}"
+        )
+        for a in _overtaken(c.state, attempt)
+    ]
     c.store.finish_publication(c.lease, publication, c.now(), *changed)
 
 
@@ -408,4 +527,6 @@ def _overtaken(state: ProductState, shown: Attempt) -> list[Attempt]:
     before = state.published
     if before is None or before.release == shown.release:
         return []
-    return [a for a in state.live if a.release == before.release and a.state in CANDIDATE and not a.stop]
+    return [
+        a for a in state.live if a.release == before.release and a.state in CANDIDATE and not a.stop
+    ]

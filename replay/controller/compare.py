@@ -30,8 +30,10 @@ def compare(settings: Settings, platform: Platform, state: ProductState, name: s
     shown = state.attempt(published.attempt_name)
     checkpoint, covered = verify.taken(shadow)
     report = differing.diff(
-        settings, Side(shown.name, platform.product(shown, state), published.after, published.covered),
-        Side(shadow.name, platform.product(shadow, state), checkpoint.snapshots, covered))
+        settings,
+        Side(shown.name, platform.product(shown, state), published.after, published.covered),
+        Side(shadow.name, platform.product(shadow, state), checkpoint.snapshots, covered),
+    )
     return Verdict(shadow, shown, published, checkpoint.id, report)
 
 

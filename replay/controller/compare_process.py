@@ -23,13 +23,22 @@ def command(attempt: Attempt) -> list[str]:
 class CompareProcess:
     """Begun, and asked from time to time what it has found."""
 
-    def __init__(self, command: Sequence[str], seconds: float = COMPARE_SECONDS,
-                 now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        seconds: float = COMPARE_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._now, self._until, self._seconds = now, now() + seconds, seconds
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the answer
         self._answer: Comparing | None = None
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._output,
-                                         stderr=subprocess.STDOUT, start_new_session=True)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def answer(self) -> Comparing:
         """What it has come to, without waiting."""
@@ -56,7 +65,10 @@ class CompareProcess:
         last = text.rpartition("\n")[2]
         try:
             said = json.loads(last)
-            return Comparing(finding=Finding(**said["finding"])) if "finding" in said else Comparing(
-                trouble=str(said["trouble"]))
+            return (
+                Comparing(finding=Finding(**said["finding"]))
+                if "finding" in said
+                else Comparing(trouble=str(said["trouble"]))
+            )
         except (ValueError, TypeError, KeyError):
             return Comparing(trouble=f"its process ended with exit code {code}: {text[-500:]}")

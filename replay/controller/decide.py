@@ -99,8 +99,14 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
             step = Wait(f"publishes nothing until {successor.name} is checked")
         if isinstance(step, Wait):
             step = _told(step, attempt, seen.attempts.get(attempt.name), now)
-            waits.append(Wait(f"{attempt.name}: {step.reason}", step.notable, attempt,
-                              f"{attempt.name}: {step.news or step.reason}"))
+            waits.append(
+                Wait(
+                    f"{attempt.name}: {step.reason}",
+                    step.notable,
+                    attempt,
+                    f"{attempt.name}: {step.news or step.reason}",
+                )
+            )
         elif isinstance(step, Blocked):  # only publishing stops: what runs goes on
             blocked = blocked or step
         else:
@@ -114,7 +120,9 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
         chores = [c for c in chores if not isinstance(c, Clean)]
         blocked = moved
     if chores:
-        return min(chores, key=lambda c: _place(c.shown if isinstance(c, Verify) else c.attempt, last))
+        return min(
+            chores, key=lambda c: _place(c.shown if isinstance(c, Verify) else c.attempt, last)
+        )
     if blocked:
         return blocked
     if not waits:
@@ -122,8 +130,12 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
     notable = [w for w in waits if w.notable]
     about = notable or waits
     others = [w for w in waits if w not in notable]
-    return Wait("; ".join(w.reason for w in (*notable, *others)), bool(notable),
-                about[0].attempt if len(about) == 1 else None, "; ".join(w.news for w in notable))
+    return Wait(
+        "; ".join(w.reason for w in (*notable, *others)),
+        bool(notable),
+        about[0].attempt if len(about) == 1 else None,
+        "; ".join(w.news for w in notable),
+    )
 
 
 def _urgency(attempt: Attempt) -> int:
@@ -136,8 +148,9 @@ def _urgency(attempt: Attempt) -> int:
     return 2 if attempt.state is State.active else 3
 
 
-def _about_to_be_shown(state: ProductState, observation: Observation, now: float,
-                       last: Sequence[str]) -> Attempt | None:
+def _about_to_be_shown(
+    state: ProductState, observation: Observation, now: float, last: Sequence[str]
+) -> Attempt | None:
     """The attempt of which a checkpoint is to be checked, and then shown.
 
     Such a checkpoint must cover all that readers see. While records keep arriving, each publication of the active
@@ -145,23 +158,34 @@ def _about_to_be_shown(state: ProductState, observation: Observation, now: float
     for one that fails, or whose checkpoints do not come.
     """
     shown = state.published.finished if state.published else None
-    if shown is None or shown > now:  # by a clock that was set back since: what has come after it cannot be told
+    if (
+        shown is None or shown > now
+    ):  # by a clock that was set back since: what has come after it cannot be told
         return None
     for attempt in state.live:
         seen = observation.attempts.get(attempt.name)
         if seen is None or attempt.name in last or not _wanted(attempt) or not _able(attempt, seen):
             continue
         since = sum(p.at > shown for p in attempt.positions)
-        if since < HELD_CHECKPOINTS and abs(now - attempt.positions[-1].at) <= seen.policy.lag_limit.seconds:
+        if (
+            since < HELD_CHECKPOINTS
+            and abs(now - attempt.positions[-1].at) <= seen.policy.lag_limit.seconds
+        ):
             return attempt
     return None
 
 
 def _wanted(attempt: Attempt) -> bool:
     """Whether it is to be checked, or shown, as soon as possible."""
-    if attempt.stop or attempt.shadow or attempt.state not in (State.caught_up, State.audited, State.standby):
+    if (
+        attempt.stop
+        or attempt.shadow
+        or attempt.state not in (State.caught_up, State.audited, State.standby)
+    ):
         return False
-    shown_next = attempt.promote is Move.switch or (attempt.auto_switch and attempt.state is State.audited)
+    shown_next = attempt.promote is Move.switch or (
+        attempt.auto_switch and attempt.state is State.audited
+    )
     return shown_next or attempt.state is State.caught_up
 
 
@@ -177,19 +201,27 @@ def _place(attempt: Attempt, last: Sequence[str]) -> int:
     return last.index(attempt.name) + 1 if attempt.name in last else 0
 
 
-def _chores(state: ProductState, seen: Observation, now: float
-            ) -> list[Recheck | Prioritize | Reclean | Clean | Expire | Verify]:
+def _chores(
+    state: ProductState, seen: Observation, now: float
+) -> list[Recheck | Prioritize | Reclean | Clean | Expire | Verify]:
     """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
     published, active = state.published, state.active
     shown = published.attempt_name if published else None
     at_ease = active and active.cluster and active.rest and not active.favoured and not active.stop
     return [
-        *([Recheck(active, published)] if active and published and active.recheck and active.name == shown else []),
+        *(
+            [Recheck(active, published)]
+            if active and published and active.recheck and active.name == shown
+            else []
+        ),
         *([Prioritize(active)] if active and at_ease else []),
         *(Reclean(a) for a in state.attempts if a.cleaned and a.name in seen.strays),
         *(Clean(a) for a in state.attempts if a.ended and not a.cleaned and a.name != shown),
-        *(Expire(a) for a in state.live
-          if a.tip and not a.stop and abs(now - (a.expired_at or a.created)) > EXPIRY_SECONDS),
+        *(
+            Expire(a)
+            for a in state.live
+            if a.tip and not a.stop and abs(now - (a.expired_at or a.created)) > EXPIRY_SECONDS
+        ),
         *([verify] if (verify := schedule.begin(state, seen, now)) else []),
     ]
 
@@ -227,9 +259,15 @@ def _attempt(state: ProductState, attempt: Attempt, observation: Observation, no
     if (late_dropped := _most_dropped(attempt, seen)) != attempt.late_dropped:
         return NoteLateDropped(attempt, late_dropped)
     if grown := partitions.grown(attempt.log, seen.ends):
-        return NotePartitions(attempt, grown, partitions.news(attempt.log, seen.ends, seen.policy.together))
+        return NotePartitions(
+            attempt, grown, partitions.news(attempt.log, seen.ends, seen.policy.together)
+        )
     if seen.position and seen.position.checkpoint > attempt.checkpoint:
-        return _clock_stands(seen) if seen.standing_clocks else _record(attempt, seen, seen.position, now)
+        return (
+            _clock_stands(seen)
+            if seen.standing_clocks
+            else _record(attempt, seen, seen.position, now)
+        )
     if (note := foreign_offsets(attempt, seen.committed, seen.ends)) != attempt.foreign_offsets:
         return NoteForeignOffsets(attempt, note)
     if attempt.shadow and attempt.scheduled:
@@ -245,11 +283,18 @@ def _told(step: Wait, attempt: Attempt, seen: Seen | None, now: float) -> Wait:
     """With what a person would want to know of an attempt besides why nothing is done for it."""
     if seen is None or seen.unreachable or attempt.stop:
         return step
-    told = (_restarting(attempt, seen), _standing_still(attempt, seen, now), seen.held_back,
-            *partitions.in_doubt(attempt.log, seen.ends, seen.policy.together))
+    told = (
+        _restarting(attempt, seen),
+        _standing_still(attempt, seen, now),
+        seen.held_back,
+        *partitions.in_doubt(attempt.log, seen.ends, seen.policy.together),
+    )
     news = [text for text in told if text and text not in step.reason]
-    return Wait("; ".join([step.reason, *news]), step.notable or bool(news),
-                news="; ".join([step.reason] * step.notable + news))
+    return Wait(
+        "; ".join([step.reason, *news]),
+        step.notable or bool(news),
+        news="; ".join([step.reason] * step.notable + news),
+    )
 
 
 def _restarting(attempt: Attempt, seen: Seen) -> str:
@@ -260,7 +305,9 @@ def _restarting(attempt: Attempt, seen: Seen) -> str:
     if restarts <= 0 and job.status not in RESTARTING:
         return ""
     count = "once" if restarts == 1 else f"{restarts} times"
-    times = f"was restarted {count} since its newest checkpoint" if restarts > 0 else f"is {job.status}"
+    times = (
+        f"was restarted {count} since its newest checkpoint" if restarts > 0 else f"is {job.status}"
+    )
     return f"its job {times}: {job.error or 'Flink does not say why'}"
 
 
@@ -271,10 +318,15 @@ def _standing_still(attempt: Attempt, seen: Seen, now: float) -> str:
     behind = attempt.state in (State.built, State.replaying)
     every = seen.policy.backlog_checkpoint_seconds if behind else seen.policy.checkpoint_seconds
     since = max([attempt.submitted_at, *(p.at for p in attempt.positions[-1:])])
-    if seen.job.checkpoint > attempt.checkpoint or now - since <= STILL_CHECKPOINTS * every + STILL_SECONDS:
+    if (
+        seen.job.checkpoint > attempt.checkpoint
+        or now - since <= STILL_CHECKPOINTS * every + STILL_SECONDS
+    ):
         return ""
-    return (f"its job has completed no checkpoint for {duration(now - since)}, and should every {duration(every)}: "
-            "kappa logs jobmanager says why")
+    return (
+        f"its job has completed no checkpoint for {duration(now - since)}, and should every {duration(every)}: "
+        "kappa logs jobmanager says why"
+    )
 
 
 def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
@@ -286,7 +338,12 @@ def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
 
 def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
     # Not before its client is done: that would hand the job to whoever has this cluster's ports next.
-    if seen.job is None and not attempt.confirmed and attempt.submitted_at is not None and not seen.client.refused:
+    if (
+        seen.job is None
+        and not attempt.confirmed
+        and attempt.submitted_at is not None
+        and not seen.client.refused
+    ):
         if seen.client.under_way:
             return _submitting(attempt, now)
         if _is_to_come(attempt.submitted_at, now):
@@ -307,20 +364,37 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
 def _given_up(state: ProductState, attempt: Attempt, seen: Seen, now: float) -> Step | None:
     """Reasons to end an attempt that readers do not see."""
     if attempt.state is State.standby:
-        surplus = state.standbys[:max(0, len(state.standbys) - seen.policy.standbys)]
-        return GiveUp(attempt, State.retired, "") if attempt in surplus and not attempt.promote else None
+        surplus = state.standbys[: max(0, len(state.standbys) - seen.policy.standbys)]
+        return (
+            GiveUp(attempt, State.retired, "")
+            if attempt in surplus and not attempt.promote
+            else None
+        )
     if attempt.state not in CANDIDATE:
         return None
     if attempt.deadline is not None and now > attempt.deadline and attempt.caught_up_at is None:
-        return GiveUp(attempt, State.aborted,
-                      f"it had not caught up {attempt.deadline - attempt.created:,.0f} s after its deploy")
+        return GiveUp(
+            attempt,
+            State.aborted,
+            f"it had not caught up {attempt.deadline - attempt.created:,.0f} s after its deploy",
+        )
     if seen.job and seen.job.restarts - attempt.restarts > seen.policy.max_restarts:
-        return GiveUp(attempt, State.failed, f"its job restarted {seen.job.restarts - attempt.restarts} times without "
-                                             f"a checkpoint in between: {_with(seen.job.error, seen.death)}")
+        return GiveUp(
+            attempt,
+            State.failed,
+            f"its job restarted {seen.job.restarts - attempt.restarts} times without "
+            f"a checkpoint in between: {_with(seen.job.error, seen.death)}",
+        )
     if seen.log_changes:
-        return GiveUp(attempt, State.failed, f"the log is another one than it has read: {'; '.join(seen.log_changes)}")
+        return GiveUp(
+            attempt,
+            State.failed,
+            f"the log is another one than it has read: {'; '.join(seen.log_changes)}",
+        )
     if seen.log_lost:
-        return GiveUp(attempt, State.failed, f"records of the log are gone: {'; '.join(seen.log_problems)}")
+        return GiveUp(
+            attempt, State.failed, f"records of the log are gone: {'; '.join(seen.log_problems)}"
+        )
     return None
 
 
@@ -339,7 +413,9 @@ def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
         return NoteSubmitting(attempt)
     waited = now - attempt.submitted_at
     if attempt.refused and waited < REFUSED_SECONDS:
-        return Wait(f"{_refused(attempt)}; it is tried again every {REFUSED_SECONDS:.0f} s", notable=True)
+        return Wait(
+            f"{_refused(attempt)}; it is tried again every {REFUSED_SECONDS:.0f} s", notable=True
+        )
     if not attempt.refused and waited < LOST_ANSWER_SECONDS:
         trouble = f": {seen.client.trouble}" if seen.client.trouble else ""
         return Wait(f"asking Flink whether the submission arrived{trouble}", notable=bool(trouble))
@@ -356,7 +432,9 @@ def _is_to_come(noted: float, now: float) -> bool:
 
 def _submitting(attempt: Attempt, now: float) -> NoteSubmitting | Wait:
     assert attempt.submitted_at is not None
-    if now - attempt.submitted_at > LOST_ANSWER_SECONDS / 3 or _is_to_come(attempt.submitted_at, now):
+    if now - attempt.submitted_at > LOST_ANSWER_SECONDS / 3 or _is_to_come(
+        attempt.submitted_at, now
+    ):
         return NoteSubmitting(attempt)
     if attempt.refused:
         return Wait(f"{_refused(attempt)}; flink run is at work again", notable=True)
@@ -368,13 +446,17 @@ def _refused(attempt: Attempt) -> str:
 
 
 def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:
-    resumed_from = max((c for c, path in seen.retained.items() if path == attempt.restore), default=0)
+    resumed_from = max(
+        (c for c, path in seen.retained.items() if path == attempt.restore), default=0
+    )
     newest = max([*seen.retained, *(c.id for c in seen.commits)], default=0)
     return newest > resumed_from
 
 
 def _lost(attempt: Attempt, seen: Seen, now: float) -> Step:
-    if attempt.confirmed and (attempt.missing_since is None or _is_to_come(attempt.missing_since, now)):
+    if attempt.confirmed and (
+        attempt.missing_since is None or _is_to_come(attempt.missing_since, now)
+    ):
         return NoteMissing(attempt, missing=True)
     if attempt.missing_since is not None and now - attempt.missing_since < MISSING_SECONDS:
         return Wait("Flink does not know its job")
@@ -394,8 +476,11 @@ def _ended(attempt: Attempt, seen: Seen, now: float) -> Step:
         return GiveUp(attempt, State.failed, why)
     pause = _pause(attempt.resumes - seen.policy.max_restarts)
     if pause and attempt.submitted_at is not None and abs(now - attempt.submitted_at) < pause:
-        return Wait(f"{why}; {attempt.resumes} resumptions in a row came to no checkpoint, the next one follows "
-                    f"{pause:,.0f} s after the last; readers keep what they see", notable=True)
+        return Wait(
+            f"{why}; {attempt.resumes} resumptions in a row came to no checkpoint, the next one follows "
+            f"{pause:,.0f} s after the last; readers keep what they see",
+            notable=True,
+        )
     return _resume(attempt, seen, why)
 
 
@@ -411,7 +496,9 @@ def _resume(attempt: Attempt, seen: Seen, why: str) -> Step:
         return Resume(attempt, newest, seen.retained[newest], why)
     # From an older checkpoint the sink would write again what the tables already have.
     kept = f"the newest one kept is {newest}" if newest else "none was kept"
-    return _start_over(attempt, f"{why} after checkpoint {committed}, and of its checkpoints {kept}")
+    return _start_over(
+        attempt, f"{why} after checkpoint {committed}, and of its checkpoints {kept}"
+    )
 
 
 def _start_over(attempt: Attempt, error: str) -> Step:
@@ -428,8 +515,10 @@ def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
     elif seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
         return None
     else:
-        error = (f"somebody else dropped or moved branch {attempt.name}: checkpoint {attempt.tip.id} was in every "
-                 f"table ({_snapshots(attempt.tip.snapshots)}) and no longer is")
+        error = (
+            f"somebody else dropped or moved branch {attempt.name}: checkpoint {attempt.tip.id} was in every "
+            f"table ({_snapshots(attempt.tip.snapshots)}) and no longer is"
+        )
     if attempt.state is State.active:
         return StartOver(attempt, error)
     return GiveUp(attempt, State.failed, error)
@@ -437,27 +526,45 @@ def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
 
 def _position_unknown(attempt: Attempt, checkpoint: int) -> Wait:
     since = f"since checkpoint {attempt.checkpoint}" if attempt.checkpoint else "so far"
-    return Wait(f"checkpoint {checkpoint} is complete, and its sources have not written where they stood, {since}: the "
-                "JobManager's log says why, unless its connector is of an earlier version", notable=True)
+    return Wait(
+        f"checkpoint {checkpoint} is complete, and its sources have not written where they stood, {since}: the "
+        "JobManager's log says why, unless its connector is of an earlier version",
+        notable=True,
+    )
 
 
 def _clock_stands(seen: Seen) -> Wait:
     """No claim about what a checkpoint covers: while a partition has not told the log's time, windows and joins hold
     back even rows of records below its position."""
-    waits = seen.held_back or "results wait until every partition of every topic that grows has a record"
-    return Wait(f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
-                f"{waits}", notable=True)
+    waits = (
+        seen.held_back
+        or "results wait until every partition of every topic that grows has a record"
+    )
+    return Wait(
+        f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
+        f"{waits}",
+        notable=True,
+    )
 
 
 def _record(attempt: Attempt, seen: Seen, reached: Reached, now: float) -> Record:
     assert seen.job is not None
     # What an earlier checkpoint covers, a later one does too: a source that was just restored claims less.
     before = attempt.positions[-1].offsets if attempt.positions else {}
-    position = Position(reached.checkpoint, offsets.latest(reached.covered, before), now, seen.ends, reached.read)
+    position = Position(
+        reached.checkpoint, offsets.latest(reached.covered, before), now, seen.ends, reached.read
+    )
     near = attempt.near + 1 if is_near(attempt, position, seen) else 0
     tip = seen.commits[0] if seen.commits else attempt.tip
-    return Record(attempt, position, near, seen.job.restarts, tip,
-                  caught_up=near >= seen.policy.lag_limit.checkpoints, committed=any(seen.committed.values()))
+    return Record(
+        attempt,
+        position,
+        near,
+        seen.job.restarts,
+        tip,
+        caught_up=near >= seen.policy.lag_limit.checkpoints,
+        committed=any(seen.committed.values()),
+    )
 
 
 def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
@@ -468,10 +575,17 @@ def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
     """
     limit = seen.policy.lag_limit
     seconds = lag_seconds((*attempt.positions, position)[-KEPT_POSITIONS:])
-    ends = attempt.positions[-1].ends if attempt.caught_up_at is not None and attempt.positions else position.ends
-    return (offsets.covers(position.offsets, ends, slack=limit.records)
-            and seconds is not None and seconds <= limit.seconds
-            and offsets.covers(position.offsets, seen.reference))
+    ends = (
+        attempt.positions[-1].ends
+        if attempt.caught_up_at is not None and attempt.positions
+        else position.ends
+    )
+    return (
+        offsets.covers(position.offsets, ends, slack=limit.records)
+        and seconds is not None
+        and seconds <= limit.seconds
+        and offsets.covers(position.offsets, seen.reference)
+    )
 
 
 def lag_seconds(positions: Sequence[Position]) -> float | None:
@@ -496,7 +610,9 @@ def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, 
     return GiveUp(attempt, State.failed, "it has no checkpoint in every table to roll back to")
 
 
-def _publish(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen, now: float) -> Step:
+def _publish(
+    state: ProductState, attempt: Attempt, observation: Observation, seen: Seen, now: float
+) -> Step:
     active, standby = attempt.state is State.active, attempt.state is State.standby
     if standby and not attempt.promote:
         return Wait("on standby")
@@ -507,7 +623,10 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     if attempt.shadow or attempt.state in (State.built, State.replaying):
         return Wait("replaying")
     if seen.log_problems:
-        return Wait(f"the log must be whole before readers see a replay of it: {'; '.join(seen.log_problems)}", True)
+        return Wait(
+            f"the log must be whole before readers see a replay of it: {'; '.join(seen.log_problems)}",
+            True,
+        )
     if attempt.state is State.audited and not (attempt.auto_switch or attempt.promote):
         return Wait(f"its checks passed; readers see it after: kappa switch {attempt.product}")
     if not (active or standby) and attempt.near < seen.policy.lag_limit.checkpoints:
@@ -515,8 +634,13 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     published = state.published
     shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
     floor = published.covered if published else {}
-    fit = [c for c in seen.commits  # newest first
-           if c.id > shown and _covers(attempt, c.id, floor) and (active or _surpasses(state, attempt, c.id))]
+    fit = [
+        c
+        for c in seen.commits  # newest first
+        if c.id > shown
+        and _covers(attempt, c.id, floor)
+        and (active or _surpasses(state, attempt, c.id))
+    ]
     if not fit:
         return Wait("waiting for the next checkpoint in every table")
     if moved := moved_by_somebody(state, observation):
@@ -530,13 +654,18 @@ def _publish(state: ProductState, attempt: Attempt, observation: Observation, se
     assert position is not None
     if active and published and seen.nothing_new and _just_published(published, position, now):
         return Wait("readers see all rows of its newest checkpoint")
-    return Publish(attempt, chosen, position.offsets, observation.main, Move.publish if active else Move.switch)
+    return Publish(
+        attempt, chosen, position.offsets, observation.main, Move.publish if active else Move.switch
+    )
 
 
 def _just_published(published: Publication, position: Position, now: float) -> bool:
     """Whether what readers see covers all that the position does, and is not to be renewed yet."""
-    return (published.finished is not None and 0 <= now - published.finished < STILL_PUBLISHED_SECONDS
-            and offsets.covers(published.covered, position.offsets))
+    return (
+        published.finished is not None
+        and 0 <= now - published.finished < STILL_PUBLISHED_SECONDS
+        and offsets.covers(published.covered, position.offsets)
+    )
 
 
 def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:
@@ -552,7 +681,7 @@ def _another_log(attempt: Attempt, seen: Seen) -> Blocked:
         expected="the topics, and the records in them, that its rows are of",
         found="; ".join(seen.log_changes),
         next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew with the log as it "
-             f"is: kappa remove {attempt.product}, which drops its tables, then kappa deploy {attempt.product}",
+        f"is: kappa remove {attempt.product}, which drops its tables, then kappa deploy {attempt.product}",
     )
 
 
@@ -565,7 +694,7 @@ def _rows_missing(attempt: Attempt) -> Blocked:
         expected="numLateRecordsDropped 0 in every operator: the late ones are rejects before any operator sees them",
         found=by_operator(attempt.late_dropped),
         next=f"{undo}let the SQL in front of these operators keep only records within the allowed lateness, then: "
-             f"kappa deploy {attempt.product}",
+        f"kappa deploy {attempt.product}",
     )
 
 
@@ -586,7 +715,9 @@ def _surpasses(state: ProductState, attempt: Attempt, checkpoint: int) -> bool:
         return True
     position = attempt.position_of(checkpoint)
     later = [p.ends for p in attempt.positions if p.at >= (published.finished or 0.0)]
-    shown = state.attempt(published.attempt_name).held_at_most(published.checkpoint) or next(iter(later), None)
+    shown = state.attempt(published.attempt_name).held_at_most(published.checkpoint) or next(
+        iter(later), None
+    )
     return position is not None and shown is not None and offsets.covers(position.offsets, shown)
 
 
@@ -603,7 +734,8 @@ def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked 
         expected = f"{published.attempt_name}, checkpoint {published.checkpoint}: {_snapshots(published.after)}"
     return Blocked(
         f"somebody else moved main of {state.product}: publishing stops here",
-        expected=expected, found=_snapshots(observation.main),
+        expected=expected,
+        found=_snapshots(observation.main),
         next="put main back to the expected snapshots, and it goes on by itself",
     )
 
@@ -611,14 +743,18 @@ def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked 
 def _moved_meanwhile(intent: Publication, observation: Observation) -> Blocked | None:
     """Whether `main` of a table is neither where the intent found it nor where it is to be."""
     main = observation.main
-    if all(main[table] in (intent.before.get(table), snapshot) for table, snapshot in intent.after.items()
-           if table in main):
+    if all(
+        main[table] in (intent.before.get(table), snapshot)
+        for table, snapshot in intent.after.items()
+        if table in main
+    ):
         return None
     return Blocked(
         f"somebody else moved main of {intent.product} while {intent.attempt_name} was being published",
         expected=f"checkpoint {intent.checkpoint}: {_snapshots(intent.after)}; or as before: "
-                 f"{_snapshots(intent.before)}",
-        found=_snapshots(main), next="put main back to either, and it goes on by itself",
+        f"{_snapshots(intent.before)}",
+        found=_snapshots(main),
+        next="put main back to either, and it goes on by itself",
     )
 
 

@@ -76,20 +76,30 @@ def plan(state: ProductState, release: Release, terms: Terms, now: float, job_id
     RefusedError when another candidate is under way, or the release stands by already.
     """
     known = release in state.releases
-    mine = [a for a in state.live if (a.metadata or a.release) == release.number and not a.stop and not a.shadow]
+    mine = [
+        a
+        for a in state.live
+        if (a.metadata or a.release) == release.number and not a.stop and not a.shadow
+    ]
     fitting = [a for a in mine if not terms.asked_parallelism or a.parallelism == terms.parallelism]
     if known and not terms.again:
         if running := [a for a in fitting if a.state is not State.standby]:
             return Plan(running[-1])
         if fitting:
-            raise RefusedError(f"{fitting[-1].name} has exactly this release, and is on standby",
-                               expected="a release that is not running yet", found=f"{release.name} on standby",
-                               next=f"kappa switch {state.product} {release.name}  (or: kappa deploy {state.product} "
-                                    "--again)")
+            raise RefusedError(
+                f"{fitting[-1].name} has exactly this release, and is on standby",
+                expected="a release that is not running yet",
+                found=f"{release.name} on standby",
+                next=f"kappa switch {state.product} {release.name}  (or: kappa deploy {state.product} "
+                "--again)",
+            )
     if other := state.candidate:
-        raise RefusedError(f"a candidate of {state.product} is under way",
-                           expected="one candidate at a time", found=f"{other.name}, {other.state.value}",
-                           next=f"kappa abort {state.product}")
+        raise RefusedError(
+            f"a candidate of {state.product} is under way",
+            expected="one candidate at a time",
+            found=f"{other.name}, {other.state.value}",
+            next=f"kappa abort {state.product}",
+        )
     active = state.active
     computed = active and not terms.again and not terms.asked_parallelism
     if active and computed and _same_rows(state.release(active.release), release):
@@ -97,11 +107,22 @@ def plan(state: ProductState, release: Release, terms: Terms, now: float, job_id
         return Plan(adopted, None if known else release, (adopted,))
     shadow = state.shadow
     if shadow and not shadow.scheduled:
-        raise RefusedError(f"{state.product} is being verified", expected="one replay of a product at a time",
-                           found=f"{shadow.name}, a shadow, {shadow.state.value}",
-                           next=f"kappa verify {state.product}  (follows it; or end it: kappa abort {state.product})")
-    new = new_attempt(state, release.number, terms.parallelism, now, job_id, own_cluster=terms.own_cluster,
-                      auto_switch=terms.auto_switch, deadline=terms.deadline)
+        raise RefusedError(
+            f"{state.product} is being verified",
+            expected="one replay of a product at a time",
+            found=f"{shadow.name}, a shadow, {shadow.state.value}",
+            next=f"kappa verify {state.product}  (follows it; or end it: kappa abort {state.product})",
+        )
+    new = new_attempt(
+        state,
+        release.number,
+        terms.parallelism,
+        now,
+        job_id,
+        own_cluster=terms.own_cluster,
+        auto_switch=terms.auto_switch,
+        deadline=terms.deadline,
+    )
     ended = [replace(shadow, stop=State.aborted, error="a deploy came first")] if shadow else []
     return Plan(new, None if known else release, (*ended, new))
 
@@ -118,13 +139,18 @@ class Deploy:
         self.platform = platform
         self.loop = loop
 
-    def begin(self, request: Request, job_id: str, say: Callable[[str], None]) -> tuple[Plan, Offsets]:
+    def begin(
+        self, request: Request, job_id: str, say: Callable[[str], None]
+    ) -> tuple[Plan, Offsets]:
         """Check and record; the plan, and the ends of the log that are to be published."""
         product = read_product(find_folder(request.name, request.source))
         if product.name != request.name:
-            raise ConfigError(f"{product.folder} is another product", expected=f"name: {request.name} in product.yaml",
-                              found=f"name: {product.name}",
-                              next=f"kappa deploy {product.name} --from {product.folder}")
+            raise ConfigError(
+                f"{product.folder} is another product",
+                expected=f"name: {request.name} in product.yaml",
+                found=f"name: {product.name}",
+                next=f"kappa deploy {product.name} --from {product.folder}",
+            )
         slots = self.platform.slots()  # the cheapest question first: is the stack up?
         preflight_log(self.settings, product)
         for difference in schemas.differences(self.settings, product):
@@ -143,8 +169,13 @@ class Deploy:
             state = store.load(product.name)
             now = self.loop.now()
             release = next_release(state.releases, product.name, built, reference, now)
-            terms = terms_of(request, product, state, now,
-                             own_cluster=self.platform.clusters is not None and bool(store.on_session_cluster()))
+            terms = terms_of(
+                request,
+                product,
+                state,
+                now,
+                own_cluster=self.platform.clusters is not None and bool(store.on_session_cluster()),
+            )
             todo = plan(state, release, terms, now, job_id)
             if todo.changed:
                 if todo.replays and not todo.attempt.cluster:
@@ -162,8 +193,10 @@ class Deploy:
         if empty := sorted(t for t, partitions in ends.items() if not any(partitions.values())):
             raise RefusedError(
                 f"there is no reference data in {', '.join(empty)}, and a release reads what is there when built",
-                expected="records", found="none",
-                next=f"put records into {', '.join(empty)}  (the demo's loader does: kappa load flights)")
+                expected="records",
+                found="none",
+                next=f"put records into {', '.join(empty)}  (the demo's loader does: kappa load flights)",
+            )
         return {t: dict(p) for t, p in ends.items()}
 
     def _leased(self, product: str) -> WaitForLease:
@@ -173,27 +206,39 @@ class Deploy:
 def follow(attempt: Attempt, state: ProductState) -> Attempt:
     """The attempt as it is now, or the one that took its place when the cluster lost it."""
     now = state.attempt(attempt.name)
-    successors = [a for a in state.attempts
-                  if a.release == now.release and a.number > now.number and a.shadow is now.shadow]
+    successors = [
+        a
+        for a in state.attempts
+        if a.release == now.release and a.number > now.number and a.shadow is now.shadow
+    ]
     return successors[-1] if State.failed in (now.state, now.stop) and successors else now
 
 
 def finished(attempt: Attempt, state: ProductState, target: Offsets) -> bool:
     """Whether readers see the attempt at the target, or it waits for a person; or raise why it never will."""
     if State.failed in (attempt.state, attempt.stop):
-        raise KappaError(f"{attempt.product} {attempt.name} failed; readers see what they saw before",
-                         found=attempt.error, next=f"mend the cause, then: kappa deploy {attempt.product}")
+        raise KappaError(
+            f"{attempt.product} {attempt.name} failed; readers see what they saw before",
+            found=attempt.error,
+            next=f"mend the cause, then: kappa deploy {attempt.product}",
+        )
     if attempt.stop or attempt.ended:
-        raise ConflictError(f"{attempt.product} {attempt.name} was given up",
-                            found=attempt.error or attempt.state.value,
-                            next=f"kappa history {attempt.product}")
+        raise ConflictError(
+            f"{attempt.product} {attempt.name} was given up",
+            found=attempt.error or attempt.state.value,
+            next=f"kappa history {attempt.product}",
+        )
     if attempt.state is State.audited and not (attempt.auto_switch or attempt.promote):
         return True
     if attempt.recheck:  # what readers see is checked by the new release first
         return False
     shown = state.published
-    return (attempt.state is State.active and shown is not None and shown.attempt_name == attempt.name
-            and offsets.covers(shown.covered, target))
+    return (
+        attempt.state is State.active
+        and shown is not None
+        and shown.attempt_name == attempt.name
+        and offsets.covers(shown.covered, target)
+    )
 
 
 def refuse_blocked(done: Pass) -> None:
@@ -203,24 +248,37 @@ def refuse_blocked(done: Pass) -> None:
         raise ConflictError(b.message, expected=b.expected, found=b.found, next=b.next)
 
 
-def terms_of(request: Request, product: Product, state: ProductState, now: float, *, own_cluster: bool) -> Terms:
+def terms_of(
+    request: Request, product: Product, state: ProductState, now: float, *, own_cluster: bool
+) -> Terms:
     """What the request and product.yaml say of a new attempt; a first release waits for nobody."""
     settings = product.settings
-    asked = request.auto_switch if request.auto_switch is not None else settings.switch is Switch.auto
+    asked = (
+        request.auto_switch if request.auto_switch is not None else settings.switch is Switch.auto
+    )
     return Terms(
-        parallelism=request.parallelism or settings.parallelism, asked_parallelism=request.parallelism is not None,
-        again=request.again, auto_switch=asked or state.published is None,
-        deadline=now + (request.timeout or seconds(settings.deadline)), own_cluster=own_cluster)
+        parallelism=request.parallelism or settings.parallelism,
+        asked_parallelism=request.parallelism is not None,
+        again=request.again,
+        auto_switch=asked or state.published is None,
+        deadline=now + (request.timeout or seconds(settings.deadline)),
+        own_cluster=own_cluster,
+    )
 
 
 def need_slots(slots: Slots, todo: Plan) -> None:
     """RefusedError when the session cluster has no room for the new attempt."""
     leaving = sum(a.parallelism for a in todo.changed if a.stop and not a.cluster)
     if slots.free + leaving < todo.attempt.parallelism:
-        raise RefusedError("Flink has too few free task slots", expected=f"{todo.attempt.parallelism} free slots",
-                           found=f"{slots.free} free of {slots.total}",
-                           next=f"kappa deploy {todo.attempt.product} --parallelism {slots.free}  "
-                                "(or cancel a job in Flink's web page)" if slots.free else "kappa status")
+        raise RefusedError(
+            "Flink has too few free task slots",
+            expected=f"{todo.attempt.parallelism} free slots",
+            found=f"{slots.free} free of {slots.total}",
+            next=f"kappa deploy {todo.attempt.product} --parallelism {slots.free}  "
+            "(or cancel a job in Flink's web page)"
+            if slots.free
+            else "kappa status",
+        )
 
 
 def begun(todo: Plan, built: Build) -> str:
@@ -232,8 +290,10 @@ def begun(todo: Plan, built: Build) -> str:
         where = ", on a Flink cluster of its own" if a.cluster else ""
         return f"{what}: replaying from offset zero, parallelism {a.parallelism}{where}"
     if todo.changed:
-        return (f"{what} computes these rows already: r{a.metadata} changes no row, and counts from now on; its checks "
-                "run on what readers see")
+        return (
+            f"{what} computes these rows already: r{a.metadata} changes no row, and counts from now on; its checks "
+            "run on what readers see"
+        )
     if a.state is State.active:
         return f"{what} is active already: nothing to deploy (--again makes a new attempt)"
     return f"{what} is under way: following it"

@@ -23,7 +23,9 @@ _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 class Endpoint:
     """A server in a thread of its own, from `open` to `close`."""
 
-    def __init__(self, address: str, port: int, registry: CollectorRegistry, verdict: Callable[[], Verdict]) -> None:
+    def __init__(
+        self, address: str, port: int, registry: CollectorRegistry, verdict: Callable[[], Verdict]
+    ) -> None:
         self._address, self._port = address, port
         self._app = application(registry, verdict)
         self._server: WSGIServer | None = None
@@ -34,11 +36,19 @@ class Endpoint:
             return
         try:
             self._server = make_server(
-                self._address, self._port, self._app, _Server6 if ":" in self._address else _Server, _Handler)
+                self._address,
+                self._port,
+                self._app,
+                _Server6 if ":" in self._address else _Server,
+                _Handler,
+            )
         except OSError as e:
-            raise RetryableError(f"no /metrics and /healthz: {self._address}:{self._port} cannot be listened on",
-                                 expected="a free port", found=str(e),
-                                 next="set controller.port in config.yaml to another one, or to null for none") from e
+            raise RetryableError(
+                f"no /metrics and /healthz: {self._address}:{self._port} cannot be listened on",
+                expected="a free port",
+                found=str(e),
+                next="set controller.port in config.yaml to another one, or to null for none",
+            ) from e
         threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True).start()
 
     @property
@@ -84,7 +94,10 @@ class _Server(ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         """Without the question to a name server of what this host is called, which may take seconds."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.server_name, self.server_port = (
+            str(self.server_address[0]),
+            int(self.server_address[1]),
+        )
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -33,10 +33,15 @@ class Health(Watcher):
         seconds = self._now() - self._since
         if seconds <= self._bound:
             return Verdict(True, "ok")
-        of_products = "; ".join(f"{product}: {what}" for product, what in sorted(self._at_work.copy().items()))
+        of_products = "; ".join(
+            f"{product}: {what}" for product, what in sorted(self._at_work.copy().items())
+        )
         at_work = of_products or self._phase
-        return Verdict(False, f"nothing was finished for {seconds:,.0f} s, more than controller.stalled_seconds "
-                              f"({self._bound:,.0f} s); at work on: {at_work}; see: kappa logs controller")
+        return Verdict(
+            False,
+            f"nothing was finished for {seconds:,.0f} s, more than controller.stalled_seconds "
+            f"({self._bound:,.0f} s); at work on: {at_work}; see: kappa logs controller",
+        )
 
     def waits(self, what: str) -> None:
         """The service has not come to its loop, and why."""

@@ -24,23 +24,37 @@ class Intent:
 def switch(state: ProductState, target: str | None) -> Intent:
     """Show an attempt to readers as soon as its checks pass; by default the candidate, else one on standby that is
     newer than what readers see: the same command again never takes them back."""
-    attempt = _find(state, target) if target else state.candidate or _newest(_beside(state, newer=True)) or state.active
+    attempt = (
+        _find(state, target)
+        if target
+        else state.candidate or _newest(_beside(state, newer=True)) or state.active
+    )
     if attempt is None:
-        raise RefusedError(f"there is nothing to switch {state.product} to", expected="a candidate, or one on standby",
-                           found="neither", next=f"kappa deploy {state.product}")
+        raise RefusedError(
+            f"there is nothing to switch {state.product} to",
+            expected="a candidate, or one on standby",
+            found="neither",
+            next=f"kappa deploy {state.product}",
+        )
     _refuse_gone(state, attempt)
     if attempt.state is State.active:
         return Intent(attempt, f"readers see {state.product} {attempt.name} already", changed=False)
     if attempt.shadow:
-        raise RefusedError(f"{attempt.name} is a shadow, for kappa verify only", expected="an attempt for readers",
-                           found="a shadow", next=f"kappa deploy {state.product} --again")
+        raise RefusedError(
+            f"{attempt.name} is a shadow, for kappa verify only",
+            expected="an attempt for readers",
+            found="a shadow",
+            next=f"kappa deploy {state.product} --again",
+        )
     if attempt.state in (State.built, State.replaying):
         when = "once it has caught up and its checks pass"
     else:
         when = "once its checks pass"
     # What passed its checks may be long ago by now: they run again, on the newest.
-    return Intent(replace(attempt, promote=Move.switch, error="", audited_checkpoint=None),
-                  f"{state.product}: {_from(state)} → {attempt.name}, {when}")
+    return Intent(
+        replace(attempt, promote=Move.switch, error="", audited_checkpoint=None),
+        f"{state.product}: {_from(state)} → {attempt.name}, {when}",
+    )
 
 
 def rollback(state: ProductState, target: str | None) -> Intent:
@@ -48,18 +62,28 @@ def rollback(state: ProductState, target: str | None) -> Intent:
     command again never takes them forward."""
     attempt = _find(state, target) if target else _newest(_beside(state, newer=False))
     if attempt is None and state.active and state.standbys:
-        return Intent(state.active, f"readers see {state.product} {state.active.name} already, and nothing older is on "
-                                    "standby", changed=False)
+        return Intent(
+            state.active,
+            f"readers see {state.product} {state.active.name} already, and nothing older is on "
+            "standby",
+            changed=False,
+        )
     if attempt is None:
         raise _nothing_to_roll_back_to(state)
     if attempt.state is State.active:
         return Intent(attempt, f"readers see {state.product} {attempt.name} already", changed=False)
     _refuse_gone(state, attempt)
     if attempt.state is not State.standby:
-        raise RefusedError(f"readers never saw {attempt.name}", expected="an attempt on standby",
-                           found=attempt.state.value, next=f"kappa switch {state.product} {attempt.name}")
-    return Intent(replace(attempt, promote=Move.rollback, error=""),
-                  f"{state.product}: {_from(state)} → {attempt.name}, at once, at its newest checkpoint")
+        raise RefusedError(
+            f"readers never saw {attempt.name}",
+            expected="an attempt on standby",
+            found=attempt.state.value,
+            next=f"kappa switch {state.product} {attempt.name}",
+        )
+    return Intent(
+        replace(attempt, promote=Move.rollback, error=""),
+        f"{state.product}: {_from(state)} → {attempt.name}, at once, at its newest checkpoint",
+    )
 
 
 def abort(state: ProductState, by: str) -> Intent:
@@ -68,44 +92,79 @@ def abort(state: ProductState, by: str) -> Intent:
     if attempt is None:
         stopping = [a for a in state.attempts if a.stop is State.aborted]
         if not stopping:
-            raise RefusedError(f"no candidate of {state.product} is under way", expected="a candidate",
-                               found=_standing(state), next=f"kappa history {state.product}")
-        return Intent(stopping[-1], f"{state.product} {stopping[-1].name} was aborted already", changed=False)
-    return Intent(replace(attempt, stop=State.aborted, promote=None, error=f"aborted by {by}"),
-                  f"{state.product} {attempt.name}: its job, branch and files go; readers keep {_from(state)}")
+            raise RefusedError(
+                f"no candidate of {state.product} is under way",
+                expected="a candidate",
+                found=_standing(state),
+                next=f"kappa history {state.product}",
+            )
+        return Intent(
+            stopping[-1], f"{state.product} {stopping[-1].name} was aborted already", changed=False
+        )
+    return Intent(
+        replace(attempt, stop=State.aborted, promote=None, error=f"aborted by {by}"),
+        f"{state.product} {attempt.name}: its job, branch and files go; readers keep {_from(state)}",
+    )
 
 
 def retire(state: ProductState, target: str | None) -> Intent:
     """End an attempt on standby for good; by default the oldest."""
     if target is None and not state.standbys:
-        raise RefusedError(f"no attempt of {state.product} is on standby", expected="one on standby",
-                           found=_standing(state), next=f"kappa history {state.product}")
+        raise RefusedError(
+            f"no attempt of {state.product} is on standby",
+            expected="one on standby",
+            found=_standing(state),
+            next=f"kappa history {state.product}",
+        )
     attempt = _find(state, target) if target else state.standbys[0]
     if attempt.ended or attempt.stop:
-        return Intent(attempt, f"{state.product} {attempt.name} is {(attempt.stop or attempt.state).value} already",
-                      changed=False)
+        return Intent(
+            attempt,
+            f"{state.product} {attempt.name} is {(attempt.stop or attempt.state).value} already",
+            changed=False,
+        )
     if attempt.state is State.active:
-        raise RefusedError(f"readers see {attempt.name}", expected="an attempt on standby", found="the active one",
-                           next=f"kappa switch {state.product}, or kappa rollback {state.product}, first")
+        raise RefusedError(
+            f"readers see {attempt.name}",
+            expected="an attempt on standby",
+            found="the active one",
+            next=f"kappa switch {state.product}, or kappa rollback {state.product}, first",
+        )
     if attempt.state is not State.standby:
-        raise RefusedError(f"{attempt.name} is not on standby", expected="an attempt on standby",
-                           found=attempt.state.value, next=f"kappa abort {state.product}")
-    return Intent(replace(attempt, stop=State.retired, promote=None),
-                  f"{state.product} {attempt.name}: its job, branch and files go; there is no rollback to it any more")
+        raise RefusedError(
+            f"{attempt.name} is not on standby",
+            expected="an attempt on standby",
+            found=attempt.state.value,
+            next=f"kappa abort {state.product}",
+        )
+    return Intent(
+        replace(attempt, stop=State.retired, promote=None),
+        f"{state.product} {attempt.name}: its job, branch and files go; there is no rollback to it any more",
+    )
 
 
 def is_shown(wanted: Attempt) -> Callable[[ProductState], bool]:
     """Whether readers see the attempt; ConflictError when they never will."""
+
     def done(state: ProductState) -> bool:
         now = state.attempt(wanted.name)
         shown = state.published
-        if now.state is State.active and shown and shown.attempt_name == now.name and not now.promote:
+        if (
+            now.state is State.active
+            and shown
+            and shown.attempt_name == now.name
+            and not now.promote
+        ):
             return True
         if now.stop or now.ended or not now.promote:
-            raise ConflictError(f"readers were not switched to {now.name}; they see what they saw before",
-                                expected="its checks to pass", found=now.error or (now.stop or now.state).value,
-                                next=f"kappa history {state.product}")
+            raise ConflictError(
+                f"readers were not switched to {now.name}; they see what they saw before",
+                expected="its checks to pass",
+                found=now.error or (now.stop or now.state).value,
+                next=f"kappa history {state.product}",
+            )
         return False
+
     return done
 
 
@@ -120,11 +179,16 @@ def resolve(state: ProductState, name: str) -> Attempt:
 
 
 def _find(state: ProductState, name: str) -> Attempt:
-    found = [a for a in state.attempts if name == a.name or (name == f"r{a.release}" and not a.shadow)]
+    found = [
+        a for a in state.attempts if name == a.name or (name == f"r{a.release}" and not a.shadow)
+    ]
     if not found:
-        raise ConfigError(f"{state.product} has no '{name}'",
-                          expected=", ".join(a.name for a in state.attempts) or "an attempt",
-                          found=name, next=f"kappa history {state.product}")
+        raise ConfigError(
+            f"{state.product} has no '{name}'",
+            expected=", ".join(a.name for a in state.attempts) or "an attempt",
+            found=name,
+            next=f"kappa history {state.product}",
+        )
     living = [a for a in found if not a.ended]
     return (living or found)[-1]
 
@@ -141,16 +205,26 @@ def _newest(attempts: tuple[Attempt, ...]) -> Attempt | None:
 
 def _refuse_gone(state: ProductState, attempt: Attempt) -> None:
     if attempt.ended or attempt.stop:
-        raise RefusedError(f"{state.product} {attempt.name} is {(attempt.stop or attempt.state).value}",
-                           expected="an attempt whose job runs", found=attempt.error or "its job was stopped",
-                           next=_deploy_again(state, attempt))
+        raise RefusedError(
+            f"{state.product} {attempt.name} is {(attempt.stop or attempt.state).value}",
+            expected="an attempt whose job runs",
+            found=attempt.error or "its job was stopped",
+            next=_deploy_again(state, attempt),
+        )
 
 
 def _nothing_to_roll_back_to(state: ProductState) -> RefusedError:
-    earlier = [a for a in state.attempts if a.ended and (not state.active or a.release != state.active.release)]
-    return RefusedError(f"there is nothing to roll {state.product} back to", expected="an attempt on standby",
-                        found=_standing(state),
-                        next=_deploy_again(state, earlier[-1]) if earlier else f"kappa history {state.product}")
+    earlier = [
+        a
+        for a in state.attempts
+        if a.ended and (not state.active or a.release != state.active.release)
+    ]
+    return RefusedError(
+        f"there is nothing to roll {state.product} back to",
+        expected="an attempt on standby",
+        found=_standing(state),
+        next=_deploy_again(state, earlier[-1]) if earlier else f"kappa history {state.product}",
+    )
 
 
 def _deploy_again(state: ProductState, attempt: Attempt) -> str:

@@ -59,8 +59,16 @@ class ControlledPlatform(PlatformReader, PlatformWriter, Protocol):
 class Loop:
     """One controller: several may run, one acts at a time."""
 
-    def __init__(self, platform: ControlledPlatform, store: Store, now: Callable[[], float] | None = None,
-                 holder: str | None = None, *, step_seconds: float = STEP_SECONDS, checks: int = CHECKS) -> None:
+    def __init__(
+        self,
+        platform: ControlledPlatform,
+        store: Store,
+        now: Callable[[], float] | None = None,
+        holder: str | None = None,
+        *,
+        step_seconds: float = STEP_SECONDS,
+        checks: int = CHECKS,
+    ) -> None:
         self.platform = platform
         self.store = store
         self.now = now or store.now
@@ -89,7 +97,9 @@ class Loop:
         try:
             with self.leased(product) as lease:
                 if lease is None:
-                    return Pass(state, seen, Wait("another controller is at work"), lease_missed=True)
+                    return Pass(
+                        state, seen, Wait("another controller is at work"), lease_missed=True
+                    )
                 if self.store.held(lease) != state:
                     return Pass(state, seen, Wait("another controller was faster"))
                 return self._follow(lease, state, seen, step)
@@ -120,7 +130,11 @@ class Loop:
 
     def _act(self, lease: Lease, state: ProductState, seen: Observation, step: Step) -> None:
         context = self.context(lease, state)
-        beating = nullcontext() if isinstance(step, Record) else heartbeat(context.keepalive, self.step_seconds)
+        beating = (
+            nullcontext()
+            if isinstance(step, Record)
+            else heartbeat(context.keepalive, self.step_seconds)
+        )
         self.watcher.begins_step(state.product, step)
         self.at_work[state.product] = describe(step)
         begun = time.monotonic()
@@ -169,8 +183,14 @@ class Loop:
 
     def context(self, lease: Lease, state: ProductState) -> Context:
         """What acting on a product needs, under its lease."""
-        return Context(platform=self.platform, store=self.store, lease=lease, state=state, now=self.now,
-                       keepalive=lambda: self.store.renew(lease, LEASE_SECONDS))
+        return Context(
+            platform=self.platform,
+            store=self.store,
+            lease=lease,
+            state=state,
+            now=self.now,
+            keepalive=lambda: self.store.renew(lease, LEASE_SECONDS),
+        )
 
 
 def _log_fields(step: Step) -> AbstractContextManager[object]:
@@ -188,7 +208,9 @@ def about(step: Step) -> dict[str, str]:
 def still_known(seen: Observation, step: Step) -> Observation | None:
     """What a look says once a step is done that changed no more of the platform than is known; None: look again."""
     match step:
-        case Record() | NoteForeignOffsets() | NoteLateDropped() | NotePartitions():  # that was our own memory
+        case (
+            Record() | NoteForeignOffsets() | NoteLateDropped() | NotePartitions()
+        ):  # that was our own memory
             return seen
         case Publish(checkpoint=shown, kind=Move.publish):
             return replace(seen, main=shown.snapshots, main_is_genesis=False)
@@ -196,8 +218,12 @@ def still_known(seen: Observation, step: Step) -> Observation | None:
 
 
 @contextmanager
-def heartbeat(beat: Callable[[], None], seconds: float, period: float = LEASE_SECONDS / 4,
-              now: Callable[[], float] = time.monotonic) -> Iterator[None]:
+def heartbeat(
+    beat: Callable[[], None],
+    seconds: float,
+    period: float = LEASE_SECONDS / 4,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
     """Beats from a thread for the length of a block: a check, a cleaning or a cluster's end may outlast the lease.
 
     A process that is frozen or killed beats no more. Nor does a block that takes longer than `seconds`: should it hang
@@ -226,8 +252,13 @@ def heartbeat(beat: Callable[[], None], seconds: float, period: float = LEASE_SE
 class WaitForLease:
     """The product's lease, waited for: another controller holds it only while it acts."""
 
-    def __init__(self, loop: Loop, product: str, seconds: float = 60,
-                 sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        product: str,
+        seconds: float = 60,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._loop, self._product, self._seconds, self._sleep = loop, product, seconds, sleep
         self._held: AbstractContextManager[Lease | None] | None = None
 
@@ -238,9 +269,12 @@ class WaitForLease:
             if lease := self._held.__enter__():
                 return lease
             if time.monotonic() > deadline:
-                raise RetryableError(f"another controller is busy with {self._product}",
-                                     expected="its lease to be given back", found=f"held for {self._seconds:.0f} s",
-                                     next="repeat the command")
+                raise RetryableError(
+                    f"another controller is busy with {self._product}",
+                    expected="its lease to be given back",
+                    found=f"held for {self._seconds:.0f} s",
+                    next="repeat the command",
+                )
             self._sleep(0.05)
 
     def __exit__(self, *error: Any) -> None:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,7 +29,13 @@ from replay.controller.watching import Pass, Watcher
 from replay.core.model import Attempt, Move
 from replay.core.observed import Observation
 from replay.core.steps import FinishPublish, Publish, Step
-from replay.errors import ConfigError, ConflictError, OutcomeUnknownError, RefusedError, RetryableError
+from replay.errors import (
+    ConfigError,
+    ConflictError,
+    OutcomeUnknownError,
+    RefusedError,
+    RetryableError,
+)
 
 ERRORS = (ConfigError, RefusedError, RetryableError, ConflictError, OutcomeUnknownError)
 UNEXPECTED = "unexpected"
@@ -62,8 +75,11 @@ class Failure:
 class Metrics(Watcher, Collector):
     """Counts and remembers for one registry, its own."""
 
-    def __init__(self, now: Callable[[], float] = time.time,
-                 holding: Callable[[], Iterable[str]] = lambda: ()) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.time,
+        holding: Callable[[], Iterable[str]] = lambda: (),
+    ) -> None:
         """`holding`: products whose lease this controller has at the moment."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a further series of each counter, for nobody
         self.registry = CollectorRegistry()
@@ -74,35 +90,71 @@ class Metrics(Watcher, Collector):
         self._products: frozenset[str] = frozenset()
         self._refusals = Refusals()
         self._publications = Counter(
-            "kappa_publications_total", "Times that this controller moved main, by kind: publish, switch, rollback.",
-            (*_OF_PRODUCT, "kind"), registry=self.registry)
+            "kappa_publications_total",
+            "Times that this controller moved main, by kind: publish, switch, rollback.",
+            (*_OF_PRODUCT, "kind"),
+            registry=self.registry,
+        )
         self._delay = Histogram(
-            "kappa_publication_delay_seconds", "From when a checkpoint was first seen complete to when readers saw it.",
-            _OF_PRODUCT, buckets=DELAYS, registry=self.registry)
+            "kappa_publication_delay_seconds",
+            "From when a checkpoint was first seen complete to when readers saw it.",
+            _OF_PRODUCT,
+            buckets=DELAYS,
+            registry=self.registry,
+        )
         self._duration = Histogram(
-            "kappa_publication_duration_seconds", "How long moving main of all tables of a product took.",
-            _OF_PRODUCT, buckets=DURATIONS, registry=self.registry)
+            "kappa_publication_duration_seconds",
+            "How long moving main of all tables of a product took.",
+            _OF_PRODUCT,
+            buckets=DURATIONS,
+            registry=self.registry,
+        )
         self._refused = Counter(
-            "kappa_refusals_total", "What was kept from Flink or from readers, by why.", (*_OF_PRODUCT, "why"),
-            registry=self.registry)
+            "kappa_refusals_total",
+            "What was kept from Flink or from readers, by why.",
+            (*_OF_PRODUCT, "why"),
+            registry=self.registry,
+        )
         self._errors = Counter(
-            "kappa_pass_errors_total", "Passes over a product that raised an error, by its class.",
-            (*_OF_PRODUCT, "error"), registry=self.registry)
+            "kappa_pass_errors_total",
+            "Passes over a product that raised an error, by its class.",
+            (*_OF_PRODUCT, "error"),
+            registry=self.registry,
+        )
         self._passes = Histogram(
-            "kappa_pass_duration_seconds", "How long a pass over a product took: looking, deciding, acting.",
-            _OF_PRODUCT, buckets=DURATIONS, registry=self.registry)
+            "kappa_pass_duration_seconds",
+            "How long a pass over a product took: looking, deciding, acting.",
+            _OF_PRODUCT,
+            buckets=DURATIONS,
+            registry=self.registry,
+        )
         self._missed = Counter(
-            "kappa_lease_misses_total", "Passes that found another controller at work on the product.", _OF_PRODUCT,
-            registry=self.registry)
+            "kappa_lease_misses_total",
+            "Passes that found another controller at work on the product.",
+            _OF_PRODUCT,
+            registry=self.registry,
+        )
         self._round = Gauge(
-            "kappa_round_duration_seconds", "How long the last round over all products took.", registry=self.registry)
+            "kappa_round_duration_seconds",
+            "How long the last round over all products took.",
+            registry=self.registry,
+        )
         self._rounded = Gauge(
-            "kappa_last_round_timestamp_seconds", "When the last round over all products ended.",
-            registry=self.registry)
+            "kappa_last_round_timestamp_seconds",
+            "When the last round over all products ended.",
+            registry=self.registry,
+        )
         self._store = Gauge(
-            "kappa_store_up", "1: the controller's store answered when it was last asked.", registry=self.registry)
-        Gauge("kappa_build_info", "1, labelled with what runs.", ("version", "python"), registry=self.registry).labels(
-            version("kappa"), platform.python_version()).set(1)
+            "kappa_store_up",
+            "1: the controller's store answered when it was last asked.",
+            registry=self.registry,
+        )
+        Gauge(
+            "kappa_build_info",
+            "1, labelled with what runs.",
+            ("version", "python"),
+            registry=self.registry,
+        ).labels(version("kappa"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
@@ -163,8 +215,15 @@ class Metrics(Watcher, Collector):
             metric.labels(product)
 
     def _forget(self, product: str) -> None:
-        for metric in (self._publications, self._delay, self._duration, self._refused, self._errors, self._passes,
-                       self._missed):
+        for metric in (
+            self._publications,
+            self._delay,
+            self._duration,
+            self._refused,
+            self._errors,
+            self._passes,
+            self._missed,
+        ):
             metric.remove_by_labels({"product": product})
         self._standing.pop(product, None)
         self._failures.pop(product, None)
@@ -197,54 +256,96 @@ class Families:
     def __init__(self) -> None:
         gauge = GaugeMetricFamily
         self.lease_held = gauge(
-            "kappa_lease_held", "1: this controller holds the product's lease; it does only while it acts.",
-            labels=_OF_PRODUCT)
+            "kappa_lease_held",
+            "1: this controller holds the product's lease; it does only while it acts.",
+            labels=_OF_PRODUCT,
+        )
         self.failing = gauge(
-            "kappa_product_failing", "1: the last pass over the product raised an error.", labels=_OF_PRODUCT)
+            "kappa_product_failing",
+            "1: the last pass over the product raised an error.",
+            labels=_OF_PRODUCT,
+        )
         self.last_error = gauge(
-            "kappa_last_error_timestamp_seconds", "When a pass over the product last raised an error, and its class.",
-            labels=(*_OF_PRODUCT, "error"))
+            "kappa_last_error_timestamp_seconds",
+            "When a pass over the product last raised an error, and its class.",
+            labels=(*_OF_PRODUCT, "error"),
+        )
         self.observed_age = gauge(
-            "kappa_product_observed_age_seconds", "Seconds since the last pass over the product that succeeded.",
-            labels=_OF_PRODUCT)
+            "kappa_product_observed_age_seconds",
+            "Seconds since the last pass over the product that succeeded.",
+            labels=_OF_PRODUCT,
+        )
         self.blocked = gauge(
-            "kappa_product_blocked", "1: publishing has stopped until a person looks.", labels=_OF_PRODUCT)
+            "kappa_product_blocked",
+            "1: publishing has stopped until a person looks.",
+            labels=_OF_PRODUCT,
+        )
         self.waiting = gauge(
-            "kappa_product_waiting", "1: something is waited for that a person would want to know of.",
-            labels=_OF_PRODUCT)
+            "kappa_product_waiting",
+            "1: something is waited for that a person would want to know of.",
+            labels=_OF_PRODUCT,
+        )
         self.published = gauge(
-            "kappa_published_info", "1, labelled with what readers see.", labels=(*_OF_ATTEMPT, "release"))
+            "kappa_published_info",
+            "1, labelled with what readers see.",
+            labels=(*_OF_ATTEMPT, "release"),
+        )
         self.published_checkpoint = gauge(
-            "kappa_published_checkpoint", "Number of the checkpoint that readers see.", labels=_OF_PRODUCT)
+            "kappa_published_checkpoint",
+            "Number of the checkpoint that readers see.",
+            labels=_OF_PRODUCT,
+        )
         self.published_age = gauge(
             "kappa_published_checkpoint_age_seconds",
-            "Seconds since the checkpoint that readers see was first seen complete.", labels=_OF_PRODUCT)
+            "Seconds since the checkpoint that readers see was first seen complete.",
+            labels=_OF_PRODUCT,
+        )
         self.published_lag_records = gauge(
-            "kappa_published_lag_records", "Records of the log that are not in what readers see.", labels=_OF_PRODUCT)
+            "kappa_published_lag_records",
+            "Records of the log that are not in what readers see.",
+            labels=_OF_PRODUCT,
+        )
         self.published_lag_seconds = gauge(
             "kappa_published_lag_seconds",
             "How long ago the log ended where readers are; at least, when it is further back than is remembered.",
-            labels=_OF_PRODUCT)
+            labels=_OF_PRODUCT,
+        )
         self.rejects = gauge(
-            "kappa_published_rejects_records", "Rows of the table rejects that readers see.", labels=_OF_PRODUCT)
+            "kappa_published_rejects_records",
+            "Rows of the table rejects that readers see.",
+            labels=_OF_PRODUCT,
+        )
         self.attempt = gauge(
-            "kappa_attempt_info", "1, labelled with an attempt that runs, or should.",
-            labels=(*_OF_ATTEMPT, "release", "role", "job_id"))
+            "kappa_attempt_info",
+            "1, labelled with an attempt that runs, or should.",
+            labels=(*_OF_ATTEMPT, "release", "role", "job_id"),
+        )
         self.running = gauge(
-            "kappa_attempt_job_running", "1: Flink says RUNNING of the attempt's job.", labels=_OF_ATTEMPT)
+            "kappa_attempt_job_running",
+            "1: Flink says RUNNING of the attempt's job.",
+            labels=_OF_ATTEMPT,
+        )
         self.lag_records = gauge(
-            "kappa_attempt_lag_records", "Records of the log that the attempt's newest checkpoint does not cover.",
-            labels=_OF_ATTEMPT)
+            "kappa_attempt_lag_records",
+            "Records of the log that the attempt's newest checkpoint does not cover.",
+            labels=_OF_ATTEMPT,
+        )
         self.lag_seconds = gauge(
             "kappa_attempt_lag_seconds",
             "How long ago the log ended where the attempt's newest checkpoint is; at least, when it is further back "
-            "than is remembered.", labels=_OF_ATTEMPT)
+            "than is remembered.",
+            labels=_OF_ATTEMPT,
+        )
         self.checkpoint_age = gauge(
             "kappa_attempt_checkpoint_age_seconds",
             "Seconds since the attempt's newest checkpoint was first seen complete; since it began, before the first.",
-            labels=_OF_ATTEMPT)
+            labels=_OF_ATTEMPT,
+        )
         self.restarts = CounterMetricFamily(
-            "kappa_attempt_restarts_total", "Restarts of the attempt's current job.", labels=_OF_ATTEMPT)
+            "kappa_attempt_restarts_total",
+            "Restarts of the attempt's current job.",
+            labels=_OF_ATTEMPT,
+        )
 
     @property
     def all(self) -> list[Metric]:
@@ -269,7 +370,9 @@ class Families:
             self._add_attempt(attempt, said, now)
             if attempt.name in found.ends_seen and said.lag_records is not None:
                 self.lag_records.add_metric([product, attempt.name], said.lag_records)
-                self.lag_seconds.add_metric([product, attempt.name], at_least(said.lag_seconds, attempt, found.at))
+                self.lag_seconds.add_metric(
+                    [product, attempt.name], at_least(said.lag_seconds, attempt, found.at)
+                )
 
     def _add_attempt(self, attempt: Attempt, said: AttemptStatus, now: float) -> None:
         labels = [attempt.product, attempt.name]
@@ -289,8 +392,15 @@ def standing(done: Pass, now: float) -> Standing:
         return Standing(now, found, done.state.live, None, 0.0, None, ends_seen)
     attempt = done.state.attempt(shown.attempt_name)
     seen_at = seen_complete(attempt, shown.checkpoint)
-    return Standing(now, found, done.state.live, shown.started if seen_at is None else seen_at,
-                    at_least(found.readers.lag_seconds, attempt, now), done.seen.rejects, ends_seen)
+    return Standing(
+        now,
+        found,
+        done.state.live,
+        shown.started if seen_at is None else seen_at,
+        at_least(found.readers.lag_seconds, attempt, now),
+        done.seen.rejects,
+        ends_seen,
+    )
 
 
 def at_least(lag_seconds: float | None, attempt: Attempt, at: float) -> float:

@@ -8,7 +8,17 @@ from typing import Protocol
 
 from jobs.product import Product, Role, seconds
 from replay.controller.quiet import Clocks, quietest
-from replay.core.model import CANDIDATE, Attempt, Checkpoint, Committed, Comparing, Move, ProductState, Reached, State
+from replay.core.model import (
+    CANDIDATE,
+    Attempt,
+    Checkpoint,
+    Committed,
+    Comparing,
+    Move,
+    ProductState,
+    Reached,
+    State,
+)
 from replay.core.observed import Answer, FlinkDownError, Job, Observation, Policy, Seen
 from replay.core.partitions import together
 from replay.errors import ConflictError, KappaError
@@ -70,7 +80,9 @@ class PlatformReader(Protocol):
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
 
-    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    def same_files(
+        self, product: Product, before: Mapping[str, int], after: Mapping[str, int]
+    ) -> bool:
         """Whether from the snapshots `before` to `after`, which `publishable` has just said, no table got or lost a
         file; asks nobody."""
 
@@ -92,7 +104,9 @@ class PlatformReader(Protocol):
         """Why the log is not whole, and whether records are gone."""
 
 
-def observe(platform: PlatformReader, state: ProductState, now: float, waits: LookCache | None = None) -> Observation:
+def observe(
+    platform: PlatformReader, state: ProductState, now: float, waits: LookCache | None = None
+) -> Observation:
     """Look at every live attempt of a product, and at what its readers see.
 
     `waits`: what is remembered from one look to the next of what results wait for. Who looks but once does not look for
@@ -111,7 +125,10 @@ def observe(platform: PlatformReader, state: ProductState, now: float, waits: Lo
     # The log's ends come after every job's checkpoint: a checkpoint holds no more than what was in the log then.
     asked = [(a, _ask(platform, a, state)) for a in urgent or state.live]
     ends = _Ends(platform)
-    looked = {a.name: _look(platform, a, state, waits.added(a, state, seen, now), ends, waits, now) for a, seen in asked}
+    looked = {
+        a.name: _look(platform, a, state, waits.added(a, state, seen, now), ends, waits, now)
+        for a, seen in asked
+    }
     return Observation(looked, main, genesis, platform.rejects(newest), strays)
 
 
@@ -163,8 +180,18 @@ class LookCache:
         if rows and known == of and 0 <= now - at < SAME_ROWS_SECONDS:
             return rows
         rows = _rows(self._eyes, attempt, state, job)
-        if job and of and rows.nothing_new and rows.commits[0].id >= job.checkpoint and not rows.log_changes:
-            recent = {a: known for a, known in list(self._rows.items()) if 0 <= now - known[0] < SAME_ROWS_SECONDS}
+        if (
+            job
+            and of
+            and rows.nothing_new
+            and rows.commits[0].id >= job.checkpoint
+            and not rows.log_changes
+        ):
+            recent = {
+                a: known
+                for a, known in list(self._rows.items())
+                if 0 <= now - known[0] < SAME_ROWS_SECONDS
+            }
             self._rows = {**recent, attempt.full_name: (now, of, rows)}
         return rows
 
@@ -178,24 +205,37 @@ class LookCache:
             return ()
         try:
             found, pause = self._eyes.strays(cleaned), STRAYS_SECONDS
-        except KappaError:  # a program for clusters that fails, too: what readers see does not hang on it
+        except (
+            KappaError
+        ):  # a program for clusters that fails, too: what readers see does not hang on it
             found, pause = (), STRAYS_FAILED_SECONDS
         self._swept[state.product] = now, pause
         return found
 
     def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:
         """What was seen of an attempt, with the partition that its results wait for."""
-        if attempt.stop or seen.unreachable or attempt.promote is Move.rollback or not _awaited(attempt, seen.job):
+        if (
+            attempt.stop
+            or seen.unreachable
+            or attempt.promote is Move.rollback
+            or not _awaited(attempt, seen.job)
+        ):
             return seen
         product = self._eyes.product(attempt, state)
         quiet = quietest(product, self._clocks(product, now))
         return replace(seen, held_back=str(quiet)) if quiet else seen
 
     def _clocks(self, product: Product, now: float) -> Clocks:
-        topics = frozenset((product.name + "/" + name, topic.role) for name, topic in product.topics.items())
+        topics = frozenset(
+            (product.name + "/" + name, topic.role) for name, topic in product.topics.items()
+        )
         at, clocks = self._known.get(topics, (float("-inf"), {}))
         if not 0 <= now - at < CLOCKS_SECONDS:
-            self._known = {of: known for of, known in list(self._known.items()) if 0 <= now - known[0] < CLOCKS_SECONDS}
+            self._known = {
+                of: known
+                for of, known in list(self._known.items())
+                if 0 <= now - known[0] < CLOCKS_SECONDS
+            }
             clocks = self._eyes.clocks(product)
             self._known[topics] = now, clocks
         return clocks
@@ -210,31 +250,57 @@ def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> See
     """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
     product = platform.product(attempt, state)
     settings = product.settings
-    policy = Policy(settings.lag_limit, settings.max_restarts, settings.standbys, settings.verify,
-                    seconds(settings.checkpoint_interval), seconds(settings.backlog_checkpoint_interval),
-                    together(product))
+    policy = Policy(
+        settings.lag_limit,
+        settings.max_restarts,
+        settings.standbys,
+        settings.verify,
+        seconds(settings.checkpoint_interval),
+        seconds(settings.backlog_checkpoint_interval),
+        together(product),
+    )
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
         return Seen(policy)
-    client = platform.submission(attempt)  # before the job: of a client that has come to its end, the job is there
+    client = platform.submission(
+        attempt
+    )  # before the job: of a client that has come to its end, the job is there
     try:
         job = platform.job(attempt)
         waits = job is None or _advanced(attempt, job) or attempt.stop
         superseded = platform.superseded(attempt) if waits and len(attempt.job_ids) > 1 else ()
     except FlinkDownError as e:
-        return Seen(policy, unreachable=str(e), cluster_gone=not platform.cluster_runs(attempt), client=client)
+        return Seen(
+            policy,
+            unreachable=str(e),
+            cluster_gone=not platform.cluster_runs(attempt),
+            client=client,
+        )
     if job is None or job.ended or not attempt.confirmed:
         return Seen(policy, job=job, client=client, superseded=superseded)
     position = platform.position(attempt, product) if _advanced(attempt, job) else None
-    return Seen(policy, job=job, client=client, superseded=superseded, position=position,
-                committed=platform.committed(attempt.group, product))
+    return Seen(
+        policy,
+        job=job,
+        client=client,
+        superseded=superseded,
+        position=position,
+        committed=platform.committed(attempt.group, product),
+    )
 
 
 def _advanced(attempt: Attempt, job: Job | None) -> bool:
     return job is not None and job.checkpoint > attempt.checkpoint
 
 
-def _look(platform: PlatformReader, attempt: Attempt, state: ProductState, seen: Seen, log_ends: _Ends, waits: LookCache,
-          now: float) -> Seen:
+def _look(
+    platform: PlatformReader,
+    attempt: Attempt,
+    state: ProductState,
+    seen: Seen,
+    log_ends: _Ends,
+    waits: LookCache,
+    now: float,
+) -> Seen:
     """The rest, as far as it matters by what Flink says."""
     product = platform.product(attempt, state)
     if attempt.promote is Move.rollback:
@@ -243,13 +309,20 @@ def _look(platform: PlatformReader, attempt: Attempt, state: ProductState, seen:
     if seen.unreachable:
         return seen
     job = seen.job
-    failing = (job is not None and attempt.state in CANDIDATE
-               and job.restarts - attempt.restarts > seen.policy.max_restarts)
+    failing = (
+        job is not None
+        and attempt.state in CANDIDATE
+        and job.restarts - attempt.restarts > seen.policy.max_restarts
+    )
     running = job is not None and not job.ended
     advanced = _advanced(attempt, job)
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
-    rows = waits.rows(attempt, state, job, now) if _may_publish(attempt, state, job) or advanced else None
+    rows = (
+        waits.rows(attempt, state, job, now)
+        if _may_publish(attempt, state, job) or advanced
+        else None
+    )
     problems, lost = platform.log_problems(product) if asked else ((), False)
     return replace(
         seen,
@@ -274,27 +347,43 @@ def _rows(platform: PlatformReader, attempt: Attempt, state: ProductState, job: 
     product = platform.product(attempt, state)
     commits, tampered = _commits(platform, product, attempt)
     changes = platform.log_changes(attempt) if job is not None and not job.ended else ()
-    return Rows(commits, tampered, _shows_the_same(platform, product, attempt, state, commits), changes)
+    return Rows(
+        commits, tampered, _shows_the_same(platform, product, attempt, state, commits), changes
+    )
 
 
-def _commits(platform: PlatformReader, product: Product, attempt: Attempt) -> tuple[tuple[Checkpoint, ...], str]:
+def _commits(
+    platform: PlatformReader, product: Product, attempt: Attempt
+) -> tuple[tuple[Checkpoint, ...], str]:
     try:
         return platform.publishable(product, attempt), ""
     except ConflictError as e:
         return (), f"{e.message}: {e.found}"
 
 
-def _shows_the_same(platform: PlatformReader, product: Product, attempt: Attempt, state: ProductState,
-                    commits: tuple[Checkpoint, ...]) -> bool:
+def _shows_the_same(
+    platform: PlatformReader,
+    product: Product,
+    attempt: Attempt,
+    state: ProductState,
+    commits: tuple[Checkpoint, ...],
+) -> bool:
     """Whether readers see all rows of the attempt's newest checkpoint already."""
     shown = state.published
-    return (shown is not None and shown.attempt_name == attempt.name and bool(commits)
-            and commits[0].id > shown.checkpoint and platform.same_files(product, shown.after, commits[0].snapshots))
+    return (
+        shown is not None
+        and shown.attempt_name == attempt.name
+        and bool(commits)
+        and commits[0].id > shown.checkpoint
+        and platform.same_files(product, shown.after, commits[0].snapshots)
+    )
 
 
 def _to_readers(attempt: Attempt, advanced: bool) -> bool:
     """Whether the attempt is on its way to readers, and the log worth another look."""
-    return attempt.state in (State.caught_up, State.audited) or (attempt.state is State.replaying and advanced)
+    return attempt.state in (State.caught_up, State.audited) or (
+        attempt.state is State.replaying and advanced
+    )
 
 
 def _may_publish(attempt: Attempt, state: ProductState, job: Job | None) -> bool:

@@ -48,7 +48,9 @@ class PassLog(Watcher):
     def listed(self, products: Sequence[str]) -> None:
         """The store answers; of products that are gone nothing is remembered."""
         self.part_works("store")
-        self._said = {key: said for key, said in self._said.items() if key[0] == "part" or key[1] in products}
+        self._said = {
+            key: said for key, said in self._said.items() if key[0] == "part" or key[1] in products
+        }
 
     def unlisted(self, error: Exception) -> None:
         self.part_failed("store", error)
@@ -60,7 +62,9 @@ class PassLog(Watcher):
     def passed(self, product: str, done: Pass, seconds: float) -> None:
         step = done.step
         if isinstance(step, Blocked):
-            text = f"{step.message}; expected {step.expected}; found {step.found}; next: {step.next}"
+            text = (
+                f"{step.message}; expected {step.expected}; found {step.found}; next: {step.next}"
+            )
             self._complain(("product", product), text, None, product=product)
             return
         if not isinstance(step, Wait):  # what is wrong may be so still: the next pass tells
@@ -84,7 +88,9 @@ class PassLog(Watcher):
         """It does."""
         self._recover(("part", part), part=part)
 
-    def _complain(self, key: tuple[str, str], text: str, error: Exception | None, **fields: Any) -> None:
+    def _complain(
+        self, key: tuple[str, str], text: str, error: Exception | None, **fields: Any
+    ) -> None:
         """Log what is wrong, once, and in one line."""
         text = " ".join(text.split())
         if (last := self._said.get(key)) and self._is_told(last, text):
@@ -98,7 +104,10 @@ class PassLog(Watcher):
     def _is_told(self, last: _Said, text: str) -> bool:
         if last.text == text:
             return True
-        return without_numbers(last.text) == without_numbers(text) and self._now() - last.at < REPEAT_SECONDS
+        return (
+            without_numbers(last.text) == without_numbers(text)
+            and self._now() - last.at < REPEAT_SECONDS
+        )
 
     def _recover(self, key: tuple[str, str], **fields: Any) -> None:
         if self._said.pop(key, None):
@@ -112,7 +121,11 @@ def is_unexpected(error: Exception) -> bool:
 
 def in_words(error: Exception) -> str:
     """An error in one line."""
-    return " ".join(str(error).split()) if isinstance(error, KappaError) else f"{type(error).__name__}: {error}"
+    return (
+        " ".join(str(error).split())
+        if isinstance(error, KappaError)
+        else f"{type(error).__name__}: {error}"
+    )
 
 
 def _is_routine(step: Step) -> bool:

@@ -21,7 +21,17 @@ from replay.controller import cleaning, preflight, removal
 from replay.controller.compare_process import CompareProcess, command
 from replay.controller.quiet import Clocks
 from replay.core.log_identity import Identity, continued
-from replay.core.model import Attempt, Check, Checkpoint, Committed, Comparing, ProductState, Reached, Release, Tables
+from replay.core.model import (
+    Attempt,
+    Check,
+    Checkpoint,
+    Committed,
+    Comparing,
+    ProductState,
+    Reached,
+    Release,
+    Tables,
+)
 from replay.core.observed import Answer, Job
 from replay.errors import ConfigError, KappaError
 from replay.flink import positions
@@ -117,14 +127,20 @@ class Platform:
         return client.answer() if client else Answer()
 
     def cluster_runs(self, attempt: Attempt) -> bool:
-        return not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
+        return (
+            not attempt.cluster or self.clusters is None or attempt.cluster in self.clusters.names()
+        )
 
     def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
         clusters = self._left_of({a.cluster for a in attempts if a.cluster})
         on_session = {a.name: a.on_session if a.cluster else a.job_ids for a in attempts}
         job_ids = [job_id for of in on_session.values() for job_id in of]
         running = set(self.flink().not_ended(job_ids)) if job_ids else set()
-        return tuple(a.name for a in attempts if a.cluster in clusters or running.intersection(on_session[a.name]))
+        return tuple(
+            a.name
+            for a in attempts
+            if a.cluster in clusters or running.intersection(on_session[a.name])
+        )
 
     def _left_of(self, names: set[str]) -> frozenset[str]:
         """The clusters of which something is left; asked once in a while for all products, unless one of these was."""
@@ -159,7 +175,9 @@ class Platform:
 
     def position(self, attempt: Attempt, product: Product) -> Reached | None:
         folder = self._checkpoints(attempt.product, attempt.name)
-        return positions.newest(self.settings, folder, attempt.job_id, product.topics, attempt.checkpoint)
+        return positions.newest(
+            self.settings, folder, attempt.job_id, product.topics, attempt.checkpoint
+        )
 
     def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]:
         return log.committed_offsets(self.settings, group, list(product.topics))
@@ -188,9 +206,13 @@ class Platform:
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         tables = self._tables[product.name] = lake.tables_now(self.catalog, product)
         job_ids, resumed_from = attempt.job_ids, attempt.resumed_from
-        return tuple(lake.publishable(self.catalog, product, attempt.name, job_ids, resumed_from, tables))
+        return tuple(
+            lake.publishable(self.catalog, product, attempt.name, job_ids, resumed_from, tables)
+        )
 
-    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    def same_files(
+        self, product: Product, before: Mapping[str, int], after: Mapping[str, int]
+    ) -> bool:
         return lake.hold_same_files(self._tables.get(product.name, {}), before, after)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
@@ -198,17 +220,25 @@ class Platform:
         if set(product.outputs) - set(locations):
             return {}, True
         tables = lake.current_metadata(self.catalog, product, locations)
-        refs = {name: (m.refs.get(lake.MAIN), m.refs.get(lake.GENESIS)) for name, m in tables.items()}
+        refs = {
+            name: (m.refs.get(lake.MAIN), m.refs.get(lake.GENESIS)) for name, m in tables.items()
+        }
         shown = {name: main.snapshot_id for name, (main, _) in refs.items() if main}
-        self._rejects[product.name] = lake.rows(tables[REJECTS], shown.get(REJECTS)) if REJECTS in tables else None
-        return shown, all(main and genesis and main.snapshot_id == genesis.snapshot_id
-                          for main, genesis in refs.values())
+        self._rejects[product.name] = (
+            lake.rows(tables[REJECTS], shown.get(REJECTS)) if REJECTS in tables else None
+        )
+        return shown, all(
+            main and genesis and main.snapshot_id == genesis.snapshot_id
+            for main, genesis in refs.values()
+        )
 
     def rejects(self, product: Product) -> int | None:
         return self._rejects.get(product.name)
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]:
-        return retained_checkpoints(self.settings, self._checkpoints(attempt.product, attempt.name), attempt.job_ids)
+        return retained_checkpoints(
+            self.settings, self._checkpoints(attempt.product, attempt.name), attempt.job_ids
+        )
 
     def comparison(self, attempt: Attempt) -> Comparing | None:
         process = self._comparisons.get(attempt.full_name)
@@ -238,13 +268,17 @@ class Platform:
     def give_priority(self, attempt: Attempt) -> None:
         self._own_clusters.live(attempt.cluster)
 
-    def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+    def prepare(
+        self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]
+    ) -> None:
         resume = attempt.restore is not None
         table_changes.ensure(self.catalog, product, resume=resume)
         lake.create_branch(self.catalog, product, attempt.name, resume=resume, fence=fence)
         # Again: until the branch was there, a controller that was overtaken might drop a column that nobody wrote.
         table_changes.ensure(self.catalog, product, resume=resume)
-        bindings = self.bindings(product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism)
+        bindings = self.bindings(
+            product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism
+        )
         read = launch.of_release(self._folder(release))
         fence()
         file = bindings_file(self.settings, product.name, attempt.name)
@@ -256,13 +290,18 @@ class Platform:
 
     def other_runtime(self, product: Product, attempt: Attempt, release: Release) -> str:
         folder = self._folder(release)
-        built, jars = runtime.of_release(folder), runtime.jars_of(folder) if attempt.own_jars else None
+        built, jars = (
+            runtime.of_release(folder),
+            runtime.jars_of(folder) if attempt.own_jars else None,
+        )
         return runtime.differences(built, runtime.of(self.settings, product, jars)) if built else ""
 
     def log_identity(self, product: Product, attempt: Attempt, positions: Offsets) -> Identity:
         if self.log_changes(attempt):
             return attempt.log
-        return continued(attempt.log, log_marks.identity(self.settings, list(product.topics), positions))
+        return continued(
+            attempt.log, log_marks.identity(self.settings, list(product.topics), positions)
+        )
 
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         submission = self._submission(attempt, release)
@@ -273,18 +312,27 @@ class Platform:
         return release_folder(self.settings, release.product, release.fingerprint)
 
     def _lib(self, attempt: Attempt, folder: Path) -> Path | None:
-        return kept_jars.provide(self.settings, folder, lib_folder(self.settings, attempt.product, attempt.name))
+        return kept_jars.provide(
+            self.settings, folder, lib_folder(self.settings, attempt.product, attempt.name)
+        )
 
     def _submission(self, attempt: Attempt, release: Release) -> Submission:
         """What `flink run` gets; RefusedError when the archived release was changed."""
         folder = verified(self._folder(release), release.fingerprint)
-        if not shared.has_release(self.settings, release.product, release.fingerprint):  # built before it was shared
+        if not shared.has_release(
+            self.settings, release.product, release.fingerprint
+        ):  # built before it was shared
             shared.keep_release(self.settings, release.product, release.fingerprint, folder)
-        return Submission(job_id=attempt.job_id, name=attempt.full_name, rest=attempt.rest,
-                          release=folder, launch=launch.of_release(folder),
-                          lib=self._lib(attempt, folder) if attempt.own_jars else None,
-                          bindings=fetch_bindings(self.settings, attempt.product, attempt.name),
-                          restore=attempt.restore)
+        return Submission(
+            job_id=attempt.job_id,
+            name=attempt.full_name,
+            rest=attempt.rest,
+            release=folder,
+            launch=launch.of_release(folder),
+            lib=self._lib(attempt, folder) if attempt.own_jars else None,
+            bindings=fetch_bindings(self.settings, attempt.product, attempt.name),
+            restore=attempt.restore,
+        )
 
     def not_ended(self, attempt: Attempt) -> tuple[str, ...]:
         job_ids = attempt.on_session if attempt.cluster else attempt.job_ids
@@ -316,36 +364,63 @@ class Platform:
         if self._catalog:
             self._catalog.close()
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
-                fence: Callable[[], None]) -> None:
+    def publish(
+        self,
+        product: Product,
+        after: Mapping[str, int],
+        before: Mapping[str, int],
+        fence: Callable[[], None],
+    ) -> None:
         publish.publish(self.catalog, product, after, before, fence=fence)
 
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
-        return cleaning.garbage(self.catalog, product.name, product.outputs, attempt.name,
-                                attempt.job_ids)
+        return cleaning.garbage(
+            self.catalog, product.name, product.outputs, attempt.name, attempt.job_ids
+        )
 
-    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
-              fence: Callable[[], None]) -> None:
+    def clean(
+        self,
+        product: Product,
+        attempt: Attempt,
+        state: ProductState,
+        files: tuple[str, ...],
+        fence: Callable[[], None],
+    ) -> None:
         for job_id in attempt.job_ids:
             self._clients.pop(job_id, None)
         if comparison := self._comparisons.pop(attempt.full_name, None):
             comparison.kill()
         cleaning.remove(self.catalog, product.name, product.outputs, attempt.name, files)
-        cleaning.forget(self.settings, product.name, attempt.name, attempt.group,
-                        self._checkpoints(attempt.product, attempt.name))
+        cleaning.forget(
+            self.settings,
+            product.name,
+            attempt.name,
+            attempt.group,
+            self._checkpoints(attempt.product, attempt.name),
+        )
         table_changes.drop_columns(self.catalog, product.name, self._written(state), fence)
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         assert attempt.tip is not None
-        self.publishable(product, attempt)  # or what shows that somebody else moved the branch might go
+        self.publishable(
+            product, attempt
+        )  # or what shows that somebody else moved the branch might go
         published = state.published
-        cleaning.expire(self.catalog, product.name, product.outputs, attempt.name,
-                        keep_from=min([attempt.tip.id, *self.retained(attempt)]), job_ids=attempt.job_ids,
-                        published=published.after if published else {},
-                        older_than=datetime.now(UTC) - cleaning.READER_GRACE - cleaning.CLOCK_JUMP)
+        cleaning.expire(
+            self.catalog,
+            product.name,
+            product.outputs,
+            attempt.name,
+            keep_from=min([attempt.tip.id, *self.retained(attempt)]),
+            job_ids=attempt.job_ids,
+            published=published.after if published else {},
+            older_than=datetime.now(UTC) - cleaning.READER_GRACE - cleaning.CLOCK_JUMP,
+        )
 
     def remove(self, state: ProductState, keep_tables: bool, fence: Callable[[], None]) -> None:
-        removal.erase(self.settings, self.catalog, self.clusters, state, keep_tables=keep_tables, fence=fence)
+        removal.erase(
+            self.settings, self.catalog, self.clusters, state, keep_tables=keep_tables, fence=fence
+        )
 
     def _written(self, state: ProductState) -> dict[str, set[type_changes.Path]]:
         """Columns, and fields of them, that a live release writes or that readers may still ask for."""
@@ -355,18 +430,25 @@ class Platform:
             if not attempt.ended or attempt.name == shown:
                 product = self.product(attempt, state)
                 for table in product.outputs:
-                    written.setdefault(table, set()).update(type_changes.parts(product_type(product, table)))
+                    written.setdefault(table, set()).update(
+                        type_changes.parts(product_type(product, table))
+                    )
         return written
 
     @property
     def _own_clusters(self) -> Clusters:
         if self.clusters is None:
-            raise ConfigError("an attempt runs on a Flink cluster of its own, and nobody says how to reach it",
-                              expected="flink.clusters in config.yaml", found="none", next="kappa up")
+            raise ConfigError(
+                "an attempt runs on a Flink cluster of its own, and nobody says how to reach it",
+                expected="flink.clusters in config.yaml",
+                found="none",
+                next="kappa up",
+            )
         return self.clusters
 
-    def bindings(self, product: Product, name: str, group: str, reference_ends: Offsets,
-                 parallelism: int) -> dict[str, object]:
+    def bindings(
+        self, product: Product, name: str, group: str, reference_ends: Offsets, parallelism: int
+    ) -> dict[str, object]:
         """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
         s = self.settings
         ends = log.end_offsets(s, list(product.topics))
@@ -376,11 +458,19 @@ class Platform:
             "attempt": f"{product.name}-{name}",
             "branch": name,
             "group": group,
-            "kafka": clients.with_providers(referenced(clients.kafka_of_job(s), s.secrets, "kafka")),
+            "kafka": clients.with_providers(
+                referenced(clients.kafka_of_job(s), s.secrets, "kafka")
+            ),
             "registry": s.registry.url,
-            "registry_options": referenced(clients.registry_of_job(s.registry), s.secrets, "registry"),
-            "catalog": {"name": s.catalog.name,
-                        "options": durable.of_flink(referenced(clients.catalog_of_job(s), s.secrets, "catalog"))},
+            "registry_options": referenced(
+                clients.registry_of_job(s.registry), s.secrets, "registry"
+            ),
+            "catalog": {
+                "name": s.catalog.name,
+                "options": durable.of_flink(
+                    referenced(clients.catalog_of_job(s), s.secrets, "catalog")
+                ),
+            },
             "namespace": product.name,
             "partitions": {topic: len(partitions) for topic, partitions in ends.items()},
             "reference_offsets": {t: dict(p) for t, p in reference_ends.items()},
@@ -401,7 +491,9 @@ def write_bindings(file: Path, bindings: Mapping[str, object]) -> None:
 
 def fetch_bindings(settings: Settings, product: str, branch: str) -> Path:
     """The file of what a job is bound to, whichever controller wrote it."""
-    return shared.fetch_bindings(settings, product, bindings_file(settings, product, branch), _write)
+    return shared.fetch_bindings(
+        settings, product, bindings_file(settings, product, branch), _write
+    )
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -413,4 +505,8 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _topics(product: Product, *, growing: bool) -> list[str]:
-    return [name for name, topic in product.topics.items() if (topic.role is not Role.reference) == growing]
+    return [
+        name
+        for name, topic in product.topics.items()
+        if (topic.role is not Role.reference) == growing
+    ]

@@ -18,7 +18,9 @@ from replay.releases.plan import Change, Kind
 from replay.settings import Settings
 
 
-def preflight(settings: Settings, platform: ReviewedPlatform, product: Product, state: ProductState) -> None:
+def preflight(
+    settings: Settings, platform: ReviewedPlatform, product: Product, state: ProductState
+) -> None:
     """RefusedError for what would make a replay worthless or impossible, ConfigError for a check that cannot run.
 
     A candidate that is under way has its disk already: it may be followed.
@@ -41,27 +43,35 @@ def preflight_log(settings: Settings, product: Product) -> None:
     if problems := schemas.log_problems(settings, product):
         first = problems[0]
         others = "".join(f"\n    {p}" for p in problems[1:])
-        raise RefusedError(f"the log of {product.name} is not whole: topic {first.topic}", expected=first.expected,
-                           found=f"{first.found}{others}", next=first.next)
+        raise RefusedError(
+            f"the log of {product.name} is not whole: topic {first.topic}",
+            expected=first.expected,
+            found=f"{first.found}{others}",
+            next=first.next,
+        )
 
 
 def refuse_another_log(platform: ReviewedPlatform, state: ProductState) -> None:
     """RefusedError when the log is not the one that readers' rows are of: a replay would take these from them."""
     now = shown(state)
     if now and (changes := platform.log_changes(now.attempt)):
-        raise RefusedError(f"the log is another one than {now.attempt.full_name} has read, which readers see",
-                           expected="the topics, and the records in them, that its rows are of",
-                           found="; ".join(changes),
-                           next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew "
-                                f"with the log as it is: kappa remove {state.product}, which drops its tables, then "
-                                f"kappa deploy {state.product}")
+        raise RefusedError(
+            f"the log is another one than {now.attempt.full_name} has read, which readers see",
+            expected="the topics, and the records in them, that its rows are of",
+            found="; ".join(changes),
+            next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew "
+            f"with the log as it is: kappa remove {state.product}, which drops its tables, then "
+            f"kappa deploy {state.product}",
+        )
 
 
 def advice(platform: ReviewedPlatform, product: Product, state: ProductState) -> list[str]:
     """What is no reason to refuse a replay, and should be known of its log."""
     doubts: Iterable[str] = ()
     if now := shown(state):
-        doubts = partitions.in_doubt(now.attempt.log, platform.ends(product), partitions.together(product))
+        doubts = partitions.in_doubt(
+            now.attempt.log, platform.ends(product), partitions.together(product)
+        )
     return [*platform.log_advice(product), *doubts]
 
 
@@ -71,10 +81,12 @@ def refuse_kept_tables(platform: ReviewedPlatform, product: Product, state: Prod
         return
     main, is_genesis = platform.main(product)
     if not is_genesis:
-        raise RefusedError(f"tables of an earlier {product.name} are there, with rows",
-                           expected="no tables, or empty ones, as nothing was published yet",
-                           found=", ".join(sorted(main)),
-                           next=f"kappa remove {product.name}, which drops them; or another name in product.yaml")
+        raise RefusedError(
+            f"tables of an earlier {product.name} are there, with rows",
+            expected="no tables, or empty ones, as nothing was published yet",
+            found=", ".join(sorted(main)),
+            next=f"kappa remove {product.name}, which drops them; or another name in product.yaml",
+        )
 
 
 def refuse_breaking(name: str, change: Change) -> None:
@@ -82,10 +94,12 @@ def refuse_breaking(name: str, change: Change) -> None:
     if change.kind is not Kind.breaking:
         return
     broken = [r for r in change.reasons if r.kind is Kind.breaking]
-    raise RefusedError(f"readers of {name} could not follow this change",
-                       expected="new outputs, new columns, wider types, other rows in the same tables",
-                       found="\n            ".join(f"{r.where}: {r.what}" for r in broken),
-                       next="\n            ".join(dict.fromkeys(r.instead for r in broken)))
+    raise RefusedError(
+        f"readers of {name} could not follow this change",
+        expected="new outputs, new columns, wider types, other rows in the same tables",
+        found="\n            ".join(f"{r.where}: {r.what}" for r in broken),
+        next="\n            ".join(dict.fromkeys(r.instead for r in broken)),
+    )
 
 
 class Room(ReviewedPlatform, Protocol):
@@ -94,14 +108,20 @@ class Room(ReviewedPlatform, Protocol):
     def slots(self) -> Slots: ...
 
 
-def refuse_replay(settings: Settings, platform: Room, product: Product, shadow: Attempt, state: ProductState) -> None:
+def refuse_replay(
+    settings: Settings, platform: Room, product: Product, shadow: Attempt, state: ProductState
+) -> None:
     """RefusedError when there is no room to replay what readers see, or the log is not whole."""
     slots = platform.slots()  # the cheapest question first: is the stack up?
     if not shadow.cluster and slots.free < shadow.parallelism:
-        raise RefusedError("Flink has too few free task slots", expected=f"{shadow.parallelism} free slots",
-                           found=f"{slots.free} free of {slots.total}",
-                           next=f"kappa verify {product.name} --parallelism {slots.free}" if slots.free
-                           else "kappa status")
+        raise RefusedError(
+            "Flink has too few free task slots",
+            expected=f"{shadow.parallelism} free slots",
+            found=f"{slots.free} free of {slots.total}",
+            next=f"kappa verify {product.name} --parallelism {slots.free}"
+            if slots.free
+            else "kappa status",
+        )
     preflight_log(settings, product)
     refuse_another_log(platform, state)
     tables = lake.current_metadata(platform.catalog, product)
@@ -112,11 +132,13 @@ def refuse_small_disk(name: str, needs: Needs) -> None:
     """RefusedError when a replay would fill a disk: Kafka and every job would stop with it."""
     for disk in needs.disks:
         if disk.free < disk.needed:
-            raise RefusedError(f"the disk is too small to replay {name}",
-                               expected=f"{size(disk.needed)} free for {disk.path}, by what readers' tables and the "
-                                        "checkpoints of their job take",
-                               found=size(disk.free),
-                               next=f"free some space; a release on standby gives up its own: kappa retire {name}")
+            raise RefusedError(
+                f"the disk is too small to replay {name}",
+                expected=f"{size(disk.needed)} free for {disk.path}, by what readers' tables and the "
+                "checkpoints of their job take",
+                found=size(disk.free),
+                next=f"free some space; a release on standby gives up its own: kappa retire {name}",
+            )
 
 
 def size(count: int) -> str:

@@ -27,13 +27,17 @@ class Quiet:
     """The topic of events whose clock is furthest on."""
 
     def __str__(self) -> str:
-        what_to_do = ("append a record to it (one without a value only moves the clock: "
-                      f"echo | kappa topic produce {self.topic}), or set "
-                      f"message.timestamp.type=LogAppendTime for {self.topic} and deploy again")
+        what_to_do = (
+            "append a record to it (one without a value only moves the clock: "
+            f"echo | kappa topic produce {self.topic}), or set "
+            f"message.timestamp.type=LogAppendTime for {self.topic} and deploy again"
+        )
         if self.clock is None:
             return f"results wait for {self.topic}: its partition {self.partition} has no record yet; {what_to_do}"
-        return (f"results wait for {self.topic}: the clock of its partition {self.partition} is at "
-                f"{_instant(self.clock)}, {duration(self.seconds)} behind {self.events}; {what_to_do}")
+        return (
+            f"results wait for {self.topic}: the clock of its partition {self.partition} is at "
+            f"{_instant(self.clock)}, {duration(self.seconds)} behind {self.events}; {what_to_do}"
+        )
 
 
 def quietest(product: Product, clocks: Clocks) -> Quiet | None:
@@ -42,9 +46,15 @@ def quietest(product: Product, clocks: Clocks) -> Quiet | None:
     A result waits until every partition's clock less its lateness has passed its time. Of what it waits for a topic,
     only that counts which a record there would spare it: a longer allowed lateness is the product's own choice.
     """
-    lateness = {name: 1000 * seconds(topic.allowed_lateness or "0s") for name, topic in product.topics.items()}
-    events = [(clock, topic) for topic, _, clock in _partitions(clocks)
-              if clock is not None and product.topics[topic].role is Role.events]
+    lateness = {
+        name: 1000 * seconds(topic.allowed_lateness or "0s")
+        for name, topic in product.topics.items()
+    }
+    events = [
+        (clock, topic)
+        for topic, _, clock in _partitions(clocks)
+        if clock is not None and product.topics[topic].role is Role.events
+    ]
     if not events:
         return None
     furthest, topic_of_events = max(events)
@@ -55,7 +65,9 @@ def quietest(product: Product, clocks: Clocks) -> Quiet | None:
             found.append(Quiet(topic, partition, None, float("inf"), topic_of_events))
             continue
         held = watermark - (clock - lateness[topic])
-        found.append(Quiet(topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events))
+        found.append(
+            Quiet(topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events)
+        )
     odd = [q for q in found if q.seconds > _expected(product, q.topic)]
     return max(odd, key=lambda q: q.seconds, default=None)
 

@@ -45,7 +45,9 @@ class Refusals:
     def passed(self, product: str, done: Pass) -> Iterator[Why]:
         """Refusals that a pass shows: what became of the step before it, and that it was stopped."""
         before = self._outcome.get(product)
-        if before is not done.step and (why := _outcome(self._outcome.pop(product, None), done.state)):
+        if before is not done.step and (
+            why := _outcome(self._outcome.pop(product, None), done.state)
+        ):
             yield why
         blocked = done.step.message if isinstance(done.step, Blocked) else ""
         if blocked and blocked != self._blocked.get(product):
@@ -71,7 +73,9 @@ def _outcome(step: Step | None, state: ProductState) -> Why | None:
     if now is None:
         return None
     if isinstance(step, Examine):
-        return Why.checks if now.found_fault and now.audited_checkpoint != step.checkpoint.id else None
+        return (
+            Why.checks if now.found_fault and now.audited_checkpoint != step.checkpoint.id else None
+        )
     return Why.start if State.failed in (now.stop, now.state) else None
 
 

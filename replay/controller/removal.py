@@ -25,12 +25,21 @@ from replay.settings import Settings
 
 # What is to be done: pure
 
+
 def ending(state: ProductState, by: str) -> tuple[Attempt, ...]:
     """The attempts that are to be stopped, as they are to be saved; those that are cannot go back."""
     why = f"the product was removed by {by}"
-    return tuple(replace(a, stop=State.retired if a.state in (State.active, State.standby) else State.aborted,
-                         promote=None, recheck=False, error=why)
-                 for a in state.live if not a.stop)
+    return tuple(
+        replace(
+            a,
+            stop=State.retired if a.state in (State.active, State.standby) else State.aborted,
+            promote=None,
+            recheck=False,
+            error=why,
+        )
+        for a in state.live
+        if not a.stop
+    )
 
 
 def is_stopped(state: ProductState, *, keep_tables: bool) -> bool:
@@ -40,7 +49,8 @@ def is_stopped(state: ProductState, *, keep_tables: bool) -> bool:
     """
     shown = state.published.attempt_name if state.published else None
     return not state.unfinished and all(
-        a.ended and (not keep_tables or a.cleaned or a.name == shown) for a in state.attempts)
+        a.ended and (not keep_tables or a.cleaned or a.name == shown) for a in state.attempts
+    )
 
 
 def last_branch(state: ProductState) -> Attempt | None:
@@ -67,19 +77,28 @@ class Remains:
 def checked(name: str) -> str:
     """The name of a product: it becomes a part of paths below which everything is deleted."""
     if not names.is_name(name):
-        raise ConfigError(f"{name!r} is not the name of a product", expected="a name such as flights",
-                          found=name or "nothing", next="kappa status")
+        raise ConfigError(
+            f"{name!r} is not the name of a product",
+            expected="a name such as flights",
+            found=name or "nothing",
+            next="kappa status",
+        )
     return name
 
 
 # What is left in the platform
 
+
 def remains(settings: Settings, catalog: Catalog, state: ProductState) -> Remains:
     """What there is of a product."""
     name = checked(state.product)
     folders = (settings.releases / name, bindings_folder(settings, name))
-    return Remains(tuple(sorted(own_tables(catalog, name))), len(state.releases), len(state.attempts),
-                   (*(str(f) for f in folders if f.exists()), *shared.folders(settings, name)))
+    return Remains(
+        tuple(sorted(own_tables(catalog, name))),
+        len(state.releases),
+        len(state.attempts),
+        (*(str(f) for f in folders if f.exists()), *shared.folders(settings, name)),
+    )
 
 
 def own_tables(catalog: Catalog, product: str) -> dict[str, str]:
@@ -99,8 +118,15 @@ def own_tables(catalog: Catalog, product: str) -> dict[str, str]:
     return found
 
 
-def erase(settings: Settings, catalog: Catalog, clusters: Clusters | None, state: ProductState, *, keep_tables: bool,
-          fence: Fence) -> None:
+def erase(
+    settings: Settings,
+    catalog: Catalog,
+    clusters: Clusters | None,
+    state: ProductState,
+    *,
+    keep_tables: bool,
+    fence: Fence,
+) -> None:
     """Leave nothing of a product outside of the store, or only its tables; its jobs have ended.
 
     RetryableError while a consumer group has members.
@@ -133,7 +159,10 @@ def _drop_tables(catalog: Catalog, product: str, fence: Fence) -> None:
     try:
         with lake.catalog_errors():
             catalog.drop_namespace(product)
-    except (NoSuchNamespaceError, NamespaceNotEmptyError):  # other people's tables stay, and their namespace with them
+    except (
+        NoSuchNamespaceError,
+        NamespaceNotEmptyError,
+    ):  # other people's tables stay, and their namespace with them
         return
     finally:
         lake.forget(catalog, product)

@@ -101,7 +101,11 @@ class Needs:
     @property
     def seconds(self) -> float | None:
         """From the last replay's rate; None when there was none."""
-        return round(self.records * self.measured.seconds / self.measured.records, 1) if self.measured else None
+        return (
+            round(self.records * self.measured.seconds / self.measured.records, 1)
+            if self.measured
+            else None
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,9 @@ class Review:
     """What its release would be named by."""
 
 
-def review(settings: Settings, platform: ReviewedPlatform, product: Product, state: ProductState) -> Review:
+def review(
+    settings: Settings, platform: ReviewedPlatform, product: Product, state: ProductState
+) -> Review:
     """Compare, and estimate from what the last replay took and what the tables have."""
     now = shown(state)
     reference = platform.reference_ends(product)
@@ -125,8 +131,13 @@ def review(settings: Settings, platform: ReviewedPlatform, product: Product, sta
     tables = _tables(platform.catalog, product.name)
     change = compare(_archived(settings, now.release) if now else None, new, _columns(tables))
     records = offsets.total(platform.ends(product)) + offsets.total(reference)
-    return Review(product, now, change, Needs(records, last_replay(state), disks(settings, tables, state)),
-                  fingerprint_of(settings, product))
+    return Review(
+        product,
+        now,
+        change,
+        Needs(records, last_replay(state), disks(settings, tables, state)),
+        fingerprint_of(settings, product),
+    )
 
 
 def shown(state: ProductState) -> Shown | None:
@@ -143,7 +154,12 @@ def last_replay(state: ProductState) -> Measured | None:
     A position from then may be gone; the oldest one kept then stands for it, with what live traffic added since.
     """
     for a in reversed(state.attempts):
-        if a.caught_up_at is None or a.submitted_at is None or len(a.job_ids) > 1 or not a.positions:
+        if (
+            a.caught_up_at is None
+            or a.submitted_at is None
+            or len(a.job_ids) > 1
+            or not a.positions
+        ):
             continue
         then = [p for p in a.positions if p.at <= a.caught_up_at]
         records = offsets.total((then[-1] if then else a.positions[0]).offsets)
@@ -152,41 +168,61 @@ def last_replay(state: ProductState) -> Measured | None:
     return None
 
 
-def disks(settings: Settings, tables: Mapping[str, TableMetadata], state: ProductState) -> tuple[Place, ...]:
+def disks(
+    settings: Settings, tables: Mapping[str, TableMetadata], state: ProductState
+) -> tuple[Place, ...]:
     """What a replay would write, and the room for it; only where tables or checkpoints are local files."""
     now = shown(state)
     if now is None or state.published is None:
         return ()
     wanted: list[tuple[Path, int]] = []
     if warehouse := _local(shown_options(settings.catalog.pyiceberg).get("warehouse", "")):
-        size = sum(_size(tables[t], snapshot) for t, snapshot in state.published.after.items() if t in tables)
+        size = sum(
+            _size(tables[t], snapshot)
+            for t, snapshot in state.published.after.items()
+            if t in tables
+        )
         wanted.append((warehouse, round(size * FILES_FACTOR) + LEAST_BYTES))
     if checkpoints := _local(settings.flink.checkpoints):
-        wanted.append((checkpoints, _folder_size(checkpoints / now.attempt.product / now.attempt.name)))
+        wanted.append(
+            (checkpoints, _folder_size(checkpoints / now.attempt.product / now.attempt.name))
+        )
     found: dict[int, Place] = {}
     for path, needed in wanted:
         device = os.stat(there := _existing(path)).st_dev
         before = found.get(device)
-        found[device] = Place(before.path if before else path, needed + (before.needed if before else 0),
-                              shutil.disk_usage(there).free)
+        found[device] = Place(
+            before.path if before else path,
+            needed + (before.needed if before else 0),
+            shutil.disk_usage(there).free,
+        )
     return tuple(found.values())
 
 
 def _archived(settings: Settings, release: Release) -> Version:
     folder = release_folder(settings, release.product, release.fingerprint)
     product = read_release(folder)
-    return Version(product, _files(product, archived_code(folder)), archived_parts(folder, product),
-                   release.reference_offsets)
+    return Version(
+        product,
+        _files(product, archived_code(folder)),
+        archived_parts(folder, product),
+        release.reference_offsets,
+    )
 
 
 def _files(product: Product, code: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files that people edit: the product's, and Python functions."""
-    return {**{path.as_posix(): (product.folder / path).read_bytes() for path in product.files},
-            **{path: content for path, content in code.items() if path.startswith("udfs/")}}
+    return {
+        **{path.as_posix(): (product.folder / path).read_bytes() for path in product.files},
+        **{path: content for path, content in code.items() if path.startswith("udfs/")},
+    }
 
 
 def _tables(catalog: Catalog, product: str) -> dict[str, TableMetadata]:
-    return {name: lake.read_metadata(catalog, location) for name, location in lake.pointers(catalog, product).items()}
+    return {
+        name: lake.read_metadata(catalog, location)
+        for name, location in lake.pointers(catalog, product).items()
+    }
 
 
 def _columns(tables: Mapping[str, TableMetadata]) -> dict[str, Row]:

@@ -48,8 +48,14 @@ def follow(state: ProductState, shadow: Attempt, seen: Seen, now: float) -> Step
     """What becomes of a scheduled shadow whose job runs."""
     published = state.published
     if published is None or published.release != shadow.release:
-        return GiveUp(shadow, State.aborted, "readers were switched over while it was being verified")
-    if shadow.state is not State.caught_up or shadow.tip is None or shadow.position_of(shadow.tip.id) is None:
+        return GiveUp(
+            shadow, State.aborted, "readers were switched over while it was being verified"
+        )
+    if (
+        shadow.state is not State.caught_up
+        or shadow.tip is None
+        or shadow.position_of(shadow.tip.id) is None
+    ):
         return Wait("replaying, to be compared")
     comparing = seen.comparison
     said = shadow.comparing_at if shadow.comparing_at is not None else float("-inf")
@@ -57,7 +63,11 @@ def follow(state: ProductState, shadow: Attempt, seen: Seen, now: float) -> Step
     if comparing is None:
         return Compare(shadow) if since > LOST_SECONDS else Wait("another controller compares it")
     if comparing.under_way:
-        return NoteComparing(shadow) if since > LOST_SECONDS / 3 else Wait("comparing it with what readers see")
+        return (
+            NoteComparing(shadow)
+            if since > LOST_SECONDS / 3
+            else Wait("comparing it with what readers see")
+        )
     if comparing.finding:
         return Conclude(shadow, comparing.finding)
     return GiveUp(shadow, State.failed, f"it could not be compared: {comparing.trouble}")

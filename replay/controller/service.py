@@ -40,10 +40,21 @@ class Service:
     thread in its place, but not more than as many again as there are workers.
     """
 
-    def __init__(self, loop: Loop, *, workers: int = WORKERS, round_seconds: float | None = ROUND_SECONDS,
-                 ending_seconds: float = ENDING_SECONDS, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        *,
+        workers: int = WORKERS,
+        round_seconds: float | None = ROUND_SECONDS,
+        ending_seconds: float = ENDING_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._loop, self._now = loop, now
-        self._workers, self._round_seconds, self._ending_seconds = workers, round_seconds, ending_seconds
+        self._workers, self._round_seconds, self._ending_seconds = (
+            workers,
+            round_seconds,
+            ending_seconds,
+        )
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
         self._passes: dict[str, int] = {}
@@ -79,7 +90,9 @@ class Service:
         with self._changed:
             self._passes = dict.fromkeys(products, MOST_PASSES)
             waiting = set(self._waiting)
-            self._waiting.extend(p for p in self._passes if p not in waiting and p not in self._turns)
+            self._waiting.extend(
+                p for p in self._passes if p not in waiting and p not in self._turns
+            )
             self._hire()
             self._changed.notify_all()
 
@@ -97,9 +110,14 @@ class Service:
     def _end_round(self) -> None:
         """Wait until there is nothing to do for the moment, or for so long; then tell of what takes too long."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._turns, self._round_seconds)
-            late = [(p, t) for p, t in self._turns.items()
-                    if not t.overdue and self._now() - t.since > self._loop.step_seconds]
+            self._changed.wait_for(
+                lambda: not self._waiting and not self._turns, self._round_seconds
+            )
+            late = [
+                (p, t)
+                for p, t in self._turns.items()
+                if not t.overdue and self._now() - t.since > self._loop.step_seconds
+            ]
             for _, turn in late:
                 turn.overdue = True
             self._hire()
@@ -108,10 +126,13 @@ class Service:
 
     def _overdue(self, product: str) -> RetryableError:
         doing = self._loop.at_work.get(product, "a look at it")
-        return RetryableError(f"{doing} does not come to its end", found="its lease is not renewed any more",
-                              expected=f"an end within {self._loop.step_seconds:,.0f} s",
-                              next="nothing where another controller runs: it takes over; else restart this one, or "
-                                   "raise controller.step_seconds")
+        return RetryableError(
+            f"{doing} does not come to its end",
+            found="its lease is not renewed any more",
+            expected=f"an end within {self._loop.step_seconds:,.0f} s",
+            next="nothing where another controller runs: it takes over; else restart this one, or "
+            "raise controller.step_seconds",
+        )
 
     def _work(self) -> None:
         while product := self._next():
@@ -124,7 +145,9 @@ class Service:
     def _next(self) -> str | None:
         """The product that has waited longest; None when this thread is to end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._over or self._threads > self._most())
+            self._changed.wait_for(
+                lambda: self._waiting or self._over or self._threads > self._most()
+            )
             self._idle -= 1
             if self._over or self._threads > self._most():
                 self._threads -= 1
@@ -165,7 +188,12 @@ class Service:
             self._changed.wait_for(lambda: not self._threads, self._ending_seconds)
 
 
-def serve(loop: Loop, pause: Callable[[], bool], *, workers: int = WORKERS,
-          round_seconds: float | None = ROUND_SECONDS) -> None:
+def serve(
+    loop: Loop,
+    pause: Callable[[], bool],
+    *,
+    workers: int = WORKERS,
+    round_seconds: float | None = ROUND_SECONDS,
+) -> None:
     """Serve all products until `pause` says that it is time to end."""
     Service(loop, workers=workers, round_seconds=round_seconds).serve(pause)

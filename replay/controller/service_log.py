@@ -39,8 +39,14 @@ _SHARED: tuple[Processor, ...] = (
 def logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger of ours. What it writes goes to the standard library's of this name, so nowhere before `configure`."""
     found: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-        logging.getLogger(f"{OURS}.{name}"), wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter])
+        logging.getLogger(f"{OURS}.{name}"),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+    )
     return found
 
 
@@ -51,10 +57,16 @@ def configure(environment: Mapping[str, str] = os.environ, stream: TextIO | None
     """
     form = _choice(environment, "KAPPA_LOG", ("text", "json"), "text")
     level = _choice(environment, "KAPPA_LOG_LEVEL", LEVELS, "info").upper()
-    render: Processor = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else line
+    render: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else line
+    )
     handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -68,7 +80,11 @@ def line(_: WrappedLogger, __: str, event: EventDict) -> str:
     `2026-11-27 04:40:22Z info    orders r1-a1: publish checkpoint 12  job=1a2b3c4d`
     """
     at = str(event.get("timestamp", ""))[:19].replace("T", " ")
-    fields = {name: value for name, value in event.items() if name not in _NOT_FIELDS and value not in (None, "")}
+    fields = {
+        name: value
+        for name, value in event.items()
+        if name not in _NOT_FIELDS and value not in (None, "")
+    }
     about = " ".join(str(fields.pop(name)) for name in ("product", "attempt") if name in fields)
     fields.pop("release", None)  # the name of the attempt begins with it
     if job_id := fields.pop("job_id", None):
@@ -78,12 +94,20 @@ def line(_: WrappedLogger, __: str, event: EventDict) -> str:
     head = f"{at}Z {event.get('level', ''):<{_LEVEL_WIDTH}} "
     shown = head + (f"{about}: " if about else "") + text + (f"  {more}" if more else "")
     exception = event.get("exception")
-    return shown + "".join(f"\n  {row}" for row in str(exception).splitlines()) if exception else shown
+    return (
+        shown + "".join(f"\n  {row}" for row in str(exception).splitlines()) if exception else shown
+    )
 
 
-def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+def _choice(
+    environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str
+) -> str:
     value = environment.get(name, "").strip().lower() or default
     if value not in choices:
-        raise ConfigError(f"{name} is none of its values", expected=" or ".join(choices), found=value,
-                          next=f"unset {name}")
+        raise ConfigError(
+            f"{name} is none of its values",
+            expected=" or ".join(choices),
+            found=value,
+            next=f"unset {name}",
+        )
     return value

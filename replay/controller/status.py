@@ -133,8 +133,11 @@ class ProductStatus:
     @property
     def stopped(self) -> str:
         """A line for people when publishing waits for one of them; empty: it goes on."""
-        return f"publishing has stopped: {self.blocked['message']}; next: {self.blocked['next']}" \
-            if self.blocked else ""
+        return (
+            f"publishing has stopped: {self.blocked['message']}; next: {self.blocked['next']}"
+            if self.blocked
+            else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -148,27 +151,55 @@ class Sight:
     """Offsets that are not readable yet."""
 
 
-def status(state: ProductState, events: tuple[Event, ...], sight: Sight | None, now: float,
-           trouble: str = "", at_once: bool | None = None) -> ProductStatus:
+def status(
+    state: ProductState,
+    events: tuple[Event, ...],
+    sight: Sight | None,
+    now: float,
+    trouble: str = "",
+    at_once: bool | None = None,
+) -> ProductStatus:
     """Put together; without a sight only what is remembered."""
     seen = sight.observation.attempts if sight else {}
-    live = tuple(_attempt(state, a, seen.get(a.name), sight.read.get(a.name, {}) if sight else {}, now)
-                 for a in state.live)
+    live = tuple(
+        _attempt(state, a, seen.get(a.name), sight.read.get(a.name, {}) if sight else {}, now)
+        for a in state.live
+    )
     step = sight.step if sight else None
-    blocked = {"message": step.message, "expected": step.expected, "found": step.found, "next": step.next} \
-        if isinstance(step, Blocked) else None
-    waits = "" if step is None or blocked else step.reason if isinstance(step, Wait) else f"next: {describe(step)}"
+    blocked = (
+        {"message": step.message, "expected": step.expected, "found": step.found, "next": step.next}
+        if isinstance(step, Blocked)
+        else None
+    )
+    waits = (
+        ""
+        if step is None or blocked
+        else step.reason
+        if isinstance(step, Wait)
+        else f"next: {describe(step)}"
+    )
     held_back = next((s.held_back for s in seen.values() if s.held_back), "")
     if held_back not in waits:
         waits = f"{waits}; {held_back}"
     odd = isinstance(step, Wait) and step.notable
-    return ProductStatus(state.product, _readers(state, events, seen, now), live, _ended(state), waits,
-                         odd or bool(held_back), blocked, _verification(state, events, seen), trouble,
-                         {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {},
-                         at_once)
+    return ProductStatus(
+        state.product,
+        _readers(state, events, seen, now),
+        live,
+        _ended(state),
+        waits,
+        odd or bool(held_back),
+        blocked,
+        _verification(state, events, seen),
+        trouble,
+        {f"{t}-{p}": n for t, p, n in offsets.partitions(sight.open_transactions)} if sight else {},
+        at_once,
+    )
 
 
-def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]) -> Verification | None:
+def _verification(
+    state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]
+) -> Verification | None:
     last = next((e for e in reversed(events) if e.reason in VERDICTS), None)
     active = state.active
     sight = seen.get(active.name) if active else None
@@ -178,10 +209,14 @@ def _verification(state: ProductState, events: tuple[Event, ...], seen: Mapping[
         return Verification("", "", None, "", due, ours=True) if due else None
     shown = state.published
     ours = shown is not None and state.attempt(last.attempt).release == shown.release
-    return Verification(last.attempt, instant(last.at), VERDICTS[last.reason], last.detail, due, ours)
+    return Verification(
+        last.attempt, instant(last.at), VERDICTS[last.reason], last.detail, due, ours
+    )
 
 
-def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float) -> Readers | None:
+def _readers(
+    state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float
+) -> Readers | None:
     shown = state.published
     if shown is None:
         return None
@@ -191,27 +226,45 @@ def _readers(state: ProductState, events: tuple[Event, ...], seen: Mapping[str, 
     ends = _ends(attempt, sight)
     moved = next((e for e in reversed(events) if e.reason in MOVES), None)
     return Readers(
-        attempt=attempt.name, release=release.name, fingerprint=release.fingerprint, git_commit=release.git_commit,
-        checkpoint=shown.checkpoint, covered=offsets.total(shown.covered),
+        attempt=attempt.name,
+        release=release.name,
+        fingerprint=release.fingerprint,
+        git_commit=release.git_commit,
+        checkpoint=shown.checkpoint,
+        covered=offsets.total(shown.covered),
         lag_records=offsets.lag(shown.covered, ends),
         lag_seconds=_seconds(attempt, shown.covered, ends, now) if sight else None,
-        changed=instant(moved.at) if moved else None, change=moved.reason.value if moved else "")
+        changed=instant(moved.at) if moved else None,
+        change=moved.reason.value if moved else "",
+    )
 
 
-def _attempt(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, now: float) -> AttemptStatus:
+def _attempt(
+    state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, now: float
+) -> AttemptStatus:
     covered, ends = a.positions[-1].offsets if a.positions else {}, _ends(a, seen)
     job = seen.job if seen else None
     return AttemptStatus(
-        attempt=a.name, role=_role(a), job=a.job_id, job_status=_job_status(a, seen),
-        cluster=a.cluster or "session", parallelism=a.parallelism, checkpoint=a.checkpoint,
+        attempt=a.name,
+        role=_role(a),
+        job=a.job_id,
+        job_status=_job_status(a, seen),
+        cluster=a.cluster or "session",
+        parallelism=a.parallelism,
+        checkpoint=a.checkpoint,
         lag_records=offsets.lag(covered, ends) if ends else None,
         lag_seconds=_seconds(a, covered, ends, now) if seen else None,
         restarts=job.restarts if job else a.restarts,
-        progress=_progress(state, a, seen, read, ends) if a.state in CANDIDATE and not a.stop else None,
-        audited_checkpoint=a.audited_checkpoint, checks=a.checks,
-        error=a.error or _refused(a) or _found_fault(a), foreign_offsets=a.foreign_offsets,
+        progress=_progress(state, a, seen, read, ends)
+        if a.state in CANDIDATE and not a.stop
+        else None,
+        audited_checkpoint=a.audited_checkpoint,
+        checks=a.checks,
+        error=a.error or _refused(a) or _found_fault(a),
+        foreign_offsets=a.foreign_offsets,
         last_exception=job.error if job else "",
-        last_exception_at=instant(job.failed_at) if job and job.failed_at is not None else None)
+        last_exception_at=instant(job.failed_at) if job and job.failed_at is not None else None,
+    )
 
 
 def _refused(a: Attempt) -> str:
@@ -225,22 +278,32 @@ def _found_fault(a: Attempt) -> str:
     return f"checks find fault with what readers see: {a.found_fault}"
 
 
-def _progress(state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, ends: Offsets) -> Progress:
+def _progress(
+    state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, ends: Offsets
+) -> Progress:
     reference = state.release(a.release).reference_offsets
     wanted = offsets.replaced(ends, reference)
     covered = a.positions[-1].offsets if a.positions else {}
     done = offsets.total(wanted) - offsets.lag(offsets.latest(covered, read), wanted)
     rate = _rate(a.positions)
     left = offsets.total(wanted) - done
-    return Progress(done, offsets.total(wanted), rate, round(left / rate, 1) if rate else None,
-                    a.near, seen.policy.lag_limit.checkpoints if seen else 0)
+    return Progress(
+        done,
+        offsets.total(wanted),
+        rate,
+        round(left / rate, 1) if rate else None,
+        a.near,
+        seen.policy.lag_limit.checkpoints if seen else 0,
+    )
 
 
 def _rate(positions: tuple[Position, ...]) -> float | None:
     if len(positions) < 2 or positions[-1].at <= positions[-2].at:
         return None
     one, other = positions[-2:]
-    return round((offsets.total(other.offsets) - offsets.total(one.offsets)) / (other.at - one.at), 1)
+    return round(
+        (offsets.total(other.offsets) - offsets.total(one.offsets)) / (other.at - one.at), 1
+    )
 
 
 def _seconds(attempt: Attempt, covered: Offsets, ends: Offsets, now: float) -> float | None:
@@ -275,8 +338,11 @@ def _job_status(a: Attempt, seen: Seen | None) -> str:
 def _ended(state: ProductState) -> tuple[Ended, ...]:
     shown = state.published
     since = state.attempt(shown.attempt_name).created if shown else 0.0
-    return tuple(Ended(a.name, a.state.value, a.error) for a in state.attempts
-                 if a.state in (State.failed, State.aborted) and a.created >= since)[-3:]
+    return tuple(
+        Ended(a.name, a.state.value, a.error)
+        for a in state.attempts
+        if a.state in (State.failed, State.aborted) and a.created >= since
+    )[-3:]
 
 
 def instant(at: float) -> str:

@@ -39,8 +39,10 @@ class Plan:
         a = self.shadow
         where = ", on a Flink cluster of its own" if a.cluster else ""
         what = "replaying" if self.new else "under way: following its replay of"
-        return (f"{a.product} {a.name}: {what} r{a.release} from offset zero as a shadow, parallelism {a.parallelism}"
-                f"{where}; readers see {self.shown.name}")
+        return (
+            f"{a.product} {a.name}: {what} r{a.release} from offset zero as a shadow, parallelism {a.parallelism}"
+            f"{where}; readers see {self.shown.name}"
+        )
 
 
 def plan(state: ProductState, terms: Terms, now: float, job_id: str) -> Plan:
@@ -50,36 +52,62 @@ def plan(state: ProductState, terms: Terms, now: float, job_id: str) -> Plan:
         raise not_deployed(name)
     shown = state.attempt(state.published.attempt_name)
     if other := state.candidate:
-        raise RefusedError(f"a candidate of {name} is under way", expected="one replay of a product at a time",
-                           found=f"{other.name}, {other.state.value}",
-                           next=f"kappa deploy {name}  (follows it; or end it: kappa abort {name})")
+        raise RefusedError(
+            f"a candidate of {name} is under way",
+            expected="one replay of a product at a time",
+            found=f"{other.name}, {other.state.value}",
+            next=f"kappa deploy {name}  (follows it; or end it: kappa abort {name})",
+        )
     if shadow := state.shadow:
         if shadow.release != shown.release or terms.parallelism not in (None, shadow.parallelism):
-            raise RefusedError(f"another verification of {name} is under way",
-                               expected=f"a shadow of {shown.name}, parallelism {terms.parallelism or 'any'}",
-                               found=f"{shadow.name}, parallelism {shadow.parallelism}", next=f"kappa abort {name}")
+            raise RefusedError(
+                f"another verification of {name} is under way",
+                expected=f"a shadow of {shown.name}, parallelism {terms.parallelism or 'any'}",
+                found=f"{shadow.name}, parallelism {shadow.parallelism}",
+                next=f"kappa abort {name}",
+            )
         return Plan(shadow, shown, new=False)
-    shadow = new_attempt(state, shown.release, terms.parallelism or shown.parallelism, now, job_id, shadow=True,
-                         own_cluster=terms.own_cluster, deadline=terms.deadline, metadata=shown.metadata)
+    shadow = new_attempt(
+        state,
+        shown.release,
+        terms.parallelism or shown.parallelism,
+        now,
+        job_id,
+        shadow=True,
+        own_cluster=terms.own_cluster,
+        deadline=terms.deadline,
+        metadata=shown.metadata,
+    )
     return Plan(shadow, shown, new=True)
 
 
 def comparable(target: Offsets) -> Callable[[Attempt, ProductState], bool]:
     """Whether a shadow's tables hold all that readers saw at the target; or raise why they never will."""
+
     def done(shadow: Attempt, state: ProductState) -> bool:
         name = state.product
         if State.failed in (shadow.state, shadow.stop):
-            raise KappaError(f"{name} {shadow.name} failed, and nothing was compared; readers are not concerned",
-                             found=shadow.error, next=f"mend the cause, then: kappa verify {name}")
+            raise KappaError(
+                f"{name} {shadow.name} failed, and nothing was compared; readers are not concerned",
+                found=shadow.error,
+                next=f"mend the cause, then: kappa verify {name}",
+            )
         if shadow.stop or shadow.ended:
-            raise ConflictError(f"{name} {shadow.name} was given up, and nothing was compared",
-                                found=shadow.error or (shadow.stop or shadow.state).value, next=f"kappa verify {name}")
+            raise ConflictError(
+                f"{name} {shadow.name} was given up, and nothing was compared",
+                found=shadow.error or (shadow.stop or shadow.state).value,
+                next=f"kappa verify {name}",
+            )
         shown = state.published
         if shown is None or shown.release != shadow.release:
-            raise ConflictError(f"readers of {name} were switched over while r{shadow.release} was being verified",
-                                expected=f"r{shadow.release}", found=shown.attempt_name if shown else "nothing",
-                                next=f"kappa verify {name}")
+            raise ConflictError(
+                f"readers of {name} were switched over while r{shadow.release} was being verified",
+                expected=f"r{shadow.release}",
+                found=shown.attempt_name if shown else "nothing",
+                next=f"kappa verify {name}",
+            )
         return offsets.covers(_tip(shadow)[1], target)
+
     return done
 
 
@@ -118,7 +146,11 @@ class Verdict:
     @property
     def stopped(self) -> Attempt:
         """The shadow as it is to be saved: it has done its part."""
-        error = "" if self.report.equal else f"its rows are not those of {self.shown.name}: {self.differences}"
+        error = (
+            ""
+            if self.report.equal
+            else f"its rows are not those of {self.shown.name}: {self.differences}"
+        )
         return replace(self.shadow, stop=State.retired, error=error)
 
     @property
@@ -129,9 +161,11 @@ class Verdict:
     def finding(self) -> Finding:
         """In words."""
         found = "equal" if self.report.equal else f"NOT equal ({self.differences})"
-        detail = (f"{found} to {self.shown.name} checkpoint {self.published.checkpoint}: {self.rows:,} rows of "
-                  f"{sum(not t.not_compared for t in self.report.tables)} tables, {self.parallelisms}, "
-                  f"below {place(self.report.position)}")
+        detail = (
+            f"{found} to {self.shown.name} checkpoint {self.published.checkpoint}: {self.rows:,} rows of "
+            f"{sum(not t.not_compared for t in self.report.tables)} tables, {self.parallelisms}, "
+            f"below {place(self.report.position)}"
+        )
         return Finding(self.report.equal, self.rows, detail, self.stopped.error)
 
     def event(self, at: float) -> Event:
@@ -143,26 +177,36 @@ class Verdict:
         """Why the command fails, if it does."""
         name = self.shadow.product
         if not self.report.equal:
-            return KappaError(f"a replay of {name} r{self.shadow.release} gives other rows than readers see",
-                              expected=f"every row of {self.shadow.name} equal to {self.shown.name}",
-                              found=self.differences,
-                              next=f"kappa deploy {name} --again  (fresh rows for readers; keep this output)")
+            return KappaError(
+                f"a replay of {name} r{self.shadow.release} gives other rows than readers see",
+                expected=f"every row of {self.shadow.name} equal to {self.shown.name}",
+                found=self.differences,
+                next=f"kappa deploy {name} --again  (fresh rows for readers; keep this output)",
+            )
         if not self.rows:
-            return RetryableError(f"no row of {name} is final yet: nothing was compared",
-                                  expected="windows that are closed", found="none below the common position",
-                                  next=f"kappa verify {name}  (once more of the log was read)")
+            return RetryableError(
+                f"no row of {name} is final yet: nothing was compared",
+                expected="windows that are closed",
+                found="none below the common position",
+                next=f"kappa verify {name}  (once more of the log was read)",
+            )
         return None
 
 
 def place(position: Offsets) -> str:
     """A position in the log, on one line."""
-    return ", ".join(f"{topic} " + " ".join(f"{p}:{offset}" for p, offset in sorted(of.items()))
-                     for topic, of in sorted(position.items()))
+    return ", ".join(
+        f"{topic} " + " ".join(f"{p}:{offset}" for p, offset in sorted(of.items()))
+        for topic, of in sorted(position.items())
+    )
 
 
 def _difference(table: TableDiff, report: DiffReport) -> str:
-    counts = {f"only in {report.old}": table.only_old, f"only in {report.new}": table.only_new,
-              "changed": table.changed}
+    counts = {
+        f"only in {report.old}": table.only_old,
+        f"only in {report.new}": table.only_new,
+        "changed": table.changed,
+    }
     columns = [*table.columns_only_old, *table.columns_only_new]
     parts = [f"{n:,} {what}" for what, n in counts.items() if n]
     return f"{table.table}: {', '.join([*parts, *(f'column {c}' for c in columns)])}"

@@ -12,7 +12,9 @@ _COMMITS_WITHIN = 30.0
 """Seconds: the first commit of a source finds its group's coordinator first."""
 
 
-def foreign_offsets(attempt: Attempt, committed: Mapping[str, Mapping[int, Committed]], growing: Offsets) -> str:
+def foreign_offsets(
+    attempt: Attempt, committed: Mapping[str, Mapping[int, Committed]], growing: Offsets
+) -> str:
     """What somebody else did to an attempt's committed offsets; empty: nothing.
 
     `growing` has the topics that are read without end: of the others the last offsets may never be committed.
@@ -21,17 +23,24 @@ def foreign_offsets(attempt: Attempt, committed: Mapping[str, Mapping[int, Commi
         return ""  # nothing was committed yet, or by a connector that does not sign
     were_set = ", ".join(_set(attempt, committed))
     deleted = ", ".join(_deleted(committed, offsets.only(_settled(attempt), growing)))
-    changes = [*([f"set {were_set}"] if were_set else []), *([f"deleted those of {deleted}"] if deleted else [])]
+    changes = [
+        *([f"set {were_set}"] if were_set else []),
+        *([f"deleted those of {deleted}"] if deleted else []),
+    ]
     if not changes:
         return ""
-    return (f"somebody changed the committed offsets of group {attempt.group}: {'; '.join(changes)}. "
-            "Nothing depends on them, and the job commits its own at its next checkpoint")
+    return (
+        f"somebody changed the committed offsets of group {attempt.group}: {'; '.join(changes)}. "
+        "Nothing depends on them, and the job commits its own at its next checkpoint"
+    )
 
 
 def _settled(attempt: Attempt) -> Offsets:
     """What the job had read so long ago that its commit has arrived: each source commits a while after a checkpoint."""
     newest = attempt.positions[-1].at
-    return next((p.read for p in reversed(attempt.positions) if p.at <= newest - _COMMITS_WITHIN), {})
+    return next(
+        (p.read for p in reversed(attempt.positions) if p.at <= newest - _COMMITS_WITHIN), {}
+    )
 
 
 def _set(attempt: Attempt, committed: Mapping[str, Mapping[int, Committed]]) -> Iterator[str]:

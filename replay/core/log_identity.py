@@ -43,14 +43,22 @@ class Topic:
     @property
     def as_json(self) -> dict[str, Any]:
         """For the store."""
-        return {"id": self.id, "marks": {str(p): [mark.offset, mark.digest] for p, mark in self.marks.items()},
-                "partitions": self.partitions, "told": self.told}
+        return {
+            "id": self.id,
+            "marks": {str(p): [mark.offset, mark.digest] for p, mark in self.marks.items()},
+            "partitions": self.partitions,
+            "told": self.told,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The reverse."""
-        return cls(data["id"], {int(p): Mark(offset, digest) for p, (offset, digest) in data["marks"].items()},
-                   data.get("partitions"), data.get("told"))
+        return cls(
+            data["id"],
+            {int(p): Mark(offset, digest) for p, (offset, digest) in data["marks"].items()},
+            data.get("partitions"),
+            data.get("told"),
+        )
 
     def since(self, before: Topic | None) -> Topic:
         """With what is known of how many partitions it had at first."""
@@ -71,8 +79,11 @@ def continued(known: Identity, now: Identity) -> Identity:
 def other_topics(known: Identity, ids: Mapping[str, str]) -> tuple[str, ...]:
     """What is wrong with topics by their ids: those that are gone, and those that were made again."""
     gone = [f"topic {topic} is gone" for topic in known if topic not in ids]
-    again = [f"topic {topic} was deleted and made again: its id was {was.id} and is {ids[topic]}"
-             for topic, was in known.items() if topic in ids and ids[topic] != was.id]
+    again = [
+        f"topic {topic} was deleted and made again: its id was {was.id} and is {ids[topic]}"
+        for topic, was in known.items()
+        if topic in ids and ids[topic] != was.id
+    ]
     return (*gone, *again)
 
 

@@ -133,14 +133,25 @@ class Position:
     @cached_property
     def as_json(self) -> list[Any]:
         """Made once: an attempt is stored with all of its positions when it gets another one."""
-        return [self.checkpoint, offsets.to_json(self.offsets), self.at, offsets.to_json(self.ends),
-                offsets.to_json(self.read)]
+        return [
+            self.checkpoint,
+            offsets.to_json(self.offsets),
+            self.at,
+            offsets.to_json(self.ends),
+            offsets.to_json(self.read),
+        ]
 
     @classmethod
     def from_json(cls, data: Sequence[Any]) -> Self:
         """The reverse; positions of earlier programs have no `read`, those of later ones may have more."""
         checkpoint, covered, at, ends, *read = data[:5]
-        return cls(checkpoint, offsets.from_json(covered), at, offsets.from_json(ends), *map(offsets.from_json, read))
+        return cls(
+            checkpoint,
+            offsets.from_json(covered),
+            at,
+            offsets.from_json(ends),
+            *map(offsets.from_json, read),
+        )
 
     def is_below(self, checkpoint: int) -> bool:
         """Whether a checkpoint of the same attempt surely covers it."""
@@ -166,7 +177,11 @@ class Check:
     def found(self) -> str:
         """In words, with a row of it."""
         said = self.message or f"{self.offending} rows"
-        row = ", ".join(f"{name} {value}" for name, value in self.sample[0].items()) if self.sample else ""
+        row = (
+            ", ".join(f"{name} {value}" for name, value in self.sample[0].items())
+            if self.sample
+            else ""
+        )
         return f"{said}; one of them: {row[:200]}" if row else said
 
 
@@ -297,8 +312,7 @@ class Attempt:
     @property
     def found_fault(self) -> str:
         """What blocking checks found when they last ran, if anything."""
-        return "; ".join(f"{c.name}: {c.found}" for c in self.checks
-                         if c.blocking and c.offending)
+        return "; ".join(f"{c.name}: {c.found}" for c in self.checks if c.blocking and c.offending)
 
     @property
     def name(self) -> str:
@@ -361,8 +375,12 @@ class Attempt:
         """The reverse. What an older program did not know takes its default; RefusedError of a newer version."""
         name = f"attempt r{data.get('release')}-a{data.get('number')} of {data.get('product')}"
         refuse_newer(name, data.get("version", 1), ATTEMPT_VERSION)
-        return cls(**{key: _READ[key](value) if key in _READ and value is not None else value
-                      for key, value in _known(cls, data).items()})
+        return cls(
+            **{
+                key: _READ[key](value) if key in _READ and value is not None else value
+                for key, value in _known(cls, data).items()
+            }
+        )
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -376,7 +394,8 @@ def _check(data: Mapping[str, Any]) -> Check:
 
 
 _NAMES: Mapping[type, frozenset[str]] = {
-    cls: frozenset(f.name for f in fields(cls)) for cls in (Attempt, Check, Checkpoint)}
+    cls: frozenset(f.name for f in fields(cls)) for cls in (Attempt, Check, Checkpoint)
+}
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "job_ids": tuple,
     "on_session": tuple,
@@ -438,7 +457,11 @@ class ProductState:
     @property
     def candidate(self) -> Attempt | None:
         """The newest attempt on its way to readers; one that only takes the place of a lost active one comes last."""
-        found = [a for a in reversed(self.attempts) if a.state in CANDIDATE and not a.stop and not a.shadow]
+        found = [
+            a
+            for a in reversed(self.attempts)
+            if a.state in CANDIDATE and not a.stop and not a.shadow
+        ]
         shown = self.published.release if self.published else None
         return min(found, key=lambda a: a.release == shown, default=None)
 
@@ -465,11 +488,20 @@ class ProductState:
     def with_attempts(self, *changed: Attempt) -> ProductState:
         """With these in the place of those of the same name, or new."""
         attempts = {a.name: a for a in (*self.attempts, *changed)}
-        return replace(self, attempts=tuple(sorted(attempts.values(), key=lambda a: (a.created, a.release, a.number))))
+        return replace(
+            self,
+            attempts=tuple(
+                sorted(attempts.values(), key=lambda a: (a.created, a.release, a.number))
+            ),
+        )
 
     def with_publication(self, changed: Publication) -> ProductState:
         """With one that was begun or finished now."""
-        before = () if changed.finished is not None else (p for p in self.publications if p.finished is not None)
+        before = (
+            ()
+            if changed.finished is not None
+            else (p for p in self.publications if p.finished is not None)
+        )
         return replace(self, publications=(*before, changed))
 
     def release(self, number: int) -> Release:

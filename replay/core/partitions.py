@@ -20,7 +20,11 @@ def together(product: Product) -> dict[str, str]:
     found = {}
     for name, topic in product.topics.items():
         said = [f"keyed_by: [{', '.join(topic.keyed_by)}]"] if topic.keyed_by else []
-        said += [f"identity: [{', '.join(topic.identity)}] with once: partition"] if topic.held_by_source else []
+        said += (
+            [f"identity: [{', '.join(topic.identity)}] with once: partition"]
+            if topic.held_by_source
+            else []
+        )
         if said:
             found[name] = " and ".join(said)
     return found
@@ -28,8 +32,11 @@ def together(product: Product) -> dict[str, str]:
 
 def grown(known: Identity, ends: Offsets) -> dict[str, int]:
     """Topic → its partitions now, where nobody was told of so many."""
-    return {topic: len(ends[topic]) for topic, was in known.items()
-            if topic in ends and was.told is not None and len(ends[topic]) > was.told}
+    return {
+        topic: len(ends[topic])
+        for topic, was in known.items()
+        if topic in ends and was.told is not None and len(ends[topic]) > was.told
+    }
 
 
 def with_told(known: Identity, counts: Mapping[str, int]) -> dict[str, Topic]:
@@ -39,8 +46,10 @@ def with_told(known: Identity, counts: Mapping[str, int]) -> dict[str, Topic]:
 
 def news(known: Identity, ends: Offsets, rests: Mapping[str, str]) -> str:
     """What became of topics that gained partitions nobody was told of; empty: none did."""
-    return "; ".join(_grew(topic, known[topic].partitions, count) + _then(topic, rests)
-                     for topic, count in grown(known, ends).items())
+    return "; ".join(
+        _grew(topic, known[topic].partitions, count) + _then(topic, rests)
+        for topic, count in grown(known, ends).items()
+    )
 
 
 def in_doubt(known: Identity, ends: Offsets, rests: Mapping[str, str]) -> Iterator[str]:
@@ -58,5 +67,7 @@ def _grew(topic: str, before: int | None, now: int) -> str:
 def _then(topic: str, rests: Mapping[str, str]) -> str:
     if topic not in rests:
         return ": new ones are read from their offset zero"
-    return (f": where producers choose the partition by a key's hash, its records are in two now, and {rests[topic]} "
-            "in product.yaml does not hold; kappa audit counts the keys and the repeated events")
+    return (
+        f": where producers choose the partition by a key's hash, its records are in two now, and {rests[topic]} "
+        "in product.yaml does not hold; kappa audit counts the keys and the repeated events"
+    )

@@ -256,10 +256,37 @@ class FinishPublish:
     publication: Publication
 
 
-Step = (Wait | Blocked | StartCluster | Submit | NoteSubmitting | NoteRefused | Confirm | NoteMissing | Resume
-        | StartOver | GiveUp | Cancel | End | Clean | Reclean | Expire | Prioritize | Record | NoteForeignOffsets
-        | NoteLateDropped | NotePartitions | Examine | Recheck | Verify | Compare | NoteComparing | Conclude | Publish
-        | FinishPublish)
+Step = (
+    Wait
+    | Blocked
+    | StartCluster
+    | Submit
+    | NoteSubmitting
+    | NoteRefused
+    | Confirm
+    | NoteMissing
+    | Resume
+    | StartOver
+    | GiveUp
+    | Cancel
+    | End
+    | Clean
+    | Reclean
+    | Expire
+    | Prioritize
+    | Record
+    | NoteForeignOffsets
+    | NoteLateDropped
+    | NotePartitions
+    | Examine
+    | Recheck
+    | Verify
+    | Compare
+    | NoteComparing
+    | Conclude
+    | Publish
+    | FinishPublish
+)
 
 
 def by_operator(late_dropped: Mapping[str, int]) -> str:
@@ -286,14 +313,28 @@ def action(step: Step) -> str:
 
 
 _ACTIONS: dict[type, str] = {
-    StartCluster: "started its Flink cluster", Submit: "started flink run for its job", Confirm: "Flink has its job",
-    NoteSubmitting: "flink run is still at work", Resume: "resumes from", StartOver: "starts over from offset zero",
-    GiveUp: "is given up", Cancel: "cancelled its job", Clean: "removed its branch and files",
+    StartCluster: "started its Flink cluster",
+    Submit: "started flink run for its job",
+    Confirm: "Flink has its job",
+    NoteSubmitting: "flink run is still at work",
+    Resume: "resumes from",
+    StartOver: "starts over from offset zero",
+    GiveUp: "is given up",
+    Cancel: "cancelled its job",
+    Clean: "removed its branch and files",
     Reclean: "is to be cleaned again, as something of it came later",
-    Expire: "expired old snapshots", Prioritize: "gave its cluster normal CPU priority", Examine: "ran the checks on",
-    Recheck: "ran later checks on", Verify: "began a replay to verify it", Compare: "began to compare it",
-    NoteComparing: "still compares it", Conclude: "compared", NoteForeignOffsets: "committed offsets",
-    NoteLateDropped: "late records", NotePartitions: "more partitions"}
+    Expire: "expired old snapshots",
+    Prioritize: "gave its cluster normal CPU priority",
+    Examine: "ran the checks on",
+    Recheck: "ran later checks on",
+    Verify: "began a replay to verify it",
+    Compare: "began to compare it",
+    NoteComparing: "still compares it",
+    Conclude: "compared",
+    NoteForeignOffsets: "committed offsets",
+    NoteLateDropped: "late records",
+    NotePartitions: "more partitions",
+}
 """What the log says of a step that was performed, where its name is not enough."""
 
 
@@ -346,4 +387,6 @@ def _particulars(step: Step) -> str:
             why = step.note
         case Conclude(finding=finding):
             why = finding.detail
-    return (f" checkpoint {checkpoint}" if checkpoint is not None else "") + (f": {why}" if why else "")
+    return (f" checkpoint {checkpoint}" if checkpoint is not None else "") + (
+        f": {why}" if why else ""
+    )

@@ -40,8 +40,12 @@ NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)+")
 def refuse_other_names(name: str) -> None:
     """RefusedError unless it is the name of an attempt."""
     if not NAME.fullmatch(name):
-        raise RefusedError("this cannot be the name of a cluster", found=name, next="choose one such as flights-r2-a1",
-                           expected="words of lower-case letters, digits and _, two or more with dashes between")
+        raise RefusedError(
+            "this cannot be the name of a cluster",
+            found=name,
+            next="choose one such as flights-r2-a1",
+            expected="words of lower-case letters, digits and _, two or more with dashes between",
+        )
 
 
 @dataclass(frozen=True)
@@ -108,29 +112,52 @@ class CommandClusters:
         inherited = {name: value for name, value in os.environ.items() if name != LIB}
         try:
             done = subprocess.run(
-                command, env={**inherited, **({LIB: str(lib)} if lib else {})}, capture_output=True, text=True,
-                timeout=self._timeout, check=False, stdin=subprocess.DEVNULL,
+                command,
+                env={**inherited, **({LIB: str(lib)} if lib else {})},
+                capture_output=True,
+                text=True,
+                timeout=self._timeout,
+                check=False,
+                stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a start or a stop in half
             )
         except subprocess.TimeoutExpired:
-            raise RetryableError("the program for Flink clusters gave no answer", expected=self._says(arguments),
-                                 found=f"nothing within {self._timeout:g} s", next="kappa status") from None
+            raise RetryableError(
+                "the program for Flink clusters gave no answer",
+                expected=self._says(arguments),
+                found=f"nothing within {self._timeout:g} s",
+                next="kappa status",
+            ) from None
         except OSError as e:
-            raise RetryableError("the program for Flink clusters cannot be run", expected=self._says(arguments),
-                                 found=str(e), next="see flink.clusters in config.yaml") from e
+            raise RetryableError(
+                "the program for Flink clusters cannot be run",
+                expected=self._says(arguments),
+                found=str(e),
+                next="see flink.clusters in config.yaml",
+            ) from e
         if done.returncode:
-            raise _told(done.stdout) or _told(done.stderr) or RefusedError(
-                "the program for Flink clusters failed", expected=f"exit code 0 of: {self._says(arguments)}",
-                found=f"exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}",
-                next="fix the problem and retry")
+            raise (
+                _told(done.stdout)
+                or _told(done.stderr)
+                or RefusedError(
+                    "the program for Flink clusters failed",
+                    expected=f"exit code 0 of: {self._says(arguments)}",
+                    found=f"exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}",
+                    next="fix the problem and retry",
+                )
+            )
         return _last_line(done.stdout)
 
     def _says(self, arguments: Sequence[str]) -> str:
         return shlex.join([*self._program, *arguments])
 
     def _strange(self, verb: str, expected: str, found: object) -> ConfigError:
-        return ConfigError(f"the program for Flink clusters answered '{verb}' strangely", expected=expected,
-                           found=repr(found)[:200], next="see flink.clusters in config.yaml")
+        return ConfigError(
+            f"the program for Flink clusters answered '{verb}' strangely",
+            expected=expected,
+            found=repr(found)[:200],
+            next="see flink.clusters in config.yaml",
+        )
 
 
 def clusters(settings: Settings) -> Clusters | None:

@@ -35,7 +35,12 @@ REPLAY_PRIORITY = "kappa-replay"
 """PriorityClass of a TaskManager that no reader waits for."""
 REPLAY_CPU = "100m"
 """What it requests: a tenth of the session cluster's, as a nice value of 10 gives in the embedded stack."""
-SESSION = {"config_map": "flink", "service": "jobmanager", "deployment": "jobmanager", "stateful_set": "taskmanager"}
+SESSION = {
+    "config_map": "flink",
+    "service": "jobmanager",
+    "deployment": "jobmanager",
+    "stateful_set": "taskmanager",
+}
 """The objects of the session cluster."""
 OWNER = "config_map"
 """Of the others; it is made first, so that no process starts without its settings."""
@@ -57,21 +62,30 @@ def object_name(name: str) -> str:
     plain = name.replace("_", "-")
     if plain == name and len(name) <= _LONGEST:
         return name
-    return f"{plain[:_LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{plain[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class KubernetesClusters:
     """The clusters of a namespace. What the API says no to is a RefusedError; where it does not answer, or is busy, a
     RetryableError."""
 
-    def __init__(self, namespace: str, api: client.ApiClient, now: Callable[[], float] = time.monotonic,
-                 sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        api: client.ApiClient,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._namespace, self._now, self._sleep = namespace, now, sleep
         self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
 
     def names(self) -> frozenset[str]:
         """All of which something is left."""
-        found = [item["metadata"].get("annotations", {}) for kind in SESSION for item in self._list(kind, OURS)]
+        found = [
+            item["metadata"].get("annotations", {})
+            for kind in SESSION
+            for item in self._list(kind, OURS)
+        ]
         return frozenset(annotations[ATTEMPT] for annotations in found if ATTEMPT in annotations)
 
     def start(self, name: str) -> str:
@@ -91,9 +105,13 @@ class KubernetesClusters:
             self._ask("delete", kind, name=_copied(kind, name), propagation_policy="Foreground")
         while left := self._left(name):
             if self._now() >= until:
-                raise RetryableError(f"the cluster {name} is still being removed", expected="nothing left of it",
-                                     found=", ".join(left), next=f"kubectl -n {self._namespace} describe pods "
-                                     f"-l {INSTANCE}={object_name(name)}")
+                raise RetryableError(
+                    f"the cluster {name} is still being removed",
+                    expected="nothing left of it",
+                    found=", ".join(left),
+                    next=f"kubectl -n {self._namespace} describe pods "
+                    f"-l {INSTANCE}={object_name(name)}",
+                )
             self._sleep(1)
 
     def live(self, name: str) -> bool:
@@ -103,14 +121,34 @@ class KubernetesClusters:
         pattern = self._session("stateful_set")["spec"]["template"]["spec"]
         container = pattern["containers"][0]
         cpu = container.get("resources", {}).get("requests", {}).get("cpu")
-        spec = {"containers": [{"name": container["name"], "resources": {"requests": {"cpu": cpu}}}]}
-        later = {"spec": {"template": {"spec": {**spec, "priorityClassName": pattern.get("priorityClassName")}}}}
-        if self._ask("patch", "stateful_set", name=_copied("stateful_set", name), body=later) is None:
-            raise RefusedError(f"there is no cluster {name}", expected="one that was started", found="none",
-                               next="kappa status")
-        pods = [pod["metadata"]["name"] for pod in self._list("pod", {**_of(name), COMPONENT: "taskmanager"})]
+        spec = {
+            "containers": [{"name": container["name"], "resources": {"requests": {"cpu": cpu}}}]
+        }
+        later = {
+            "spec": {
+                "template": {
+                    "spec": {**spec, "priorityClassName": pattern.get("priorityClassName")}
+                }
+            }
+        }
+        if (
+            self._ask("patch", "stateful_set", name=_copied("stateful_set", name), body=later)
+            is None
+        ):
+            raise RefusedError(
+                f"there is no cluster {name}",
+                expected="one that was started",
+                found="none",
+                next="kappa status",
+            )
+        pods = [
+            pod["metadata"]["name"]
+            for pod in self._list("pod", {**_of(name), COMPONENT: "taskmanager"})
+        ]
         try:
-            resized = [self._ask("patch", "pod_resize", name=pod, body={"spec": spec}) for pod in pods]
+            resized = [
+                self._ask("patch", "pod_resize", name=pod, body={"spec": spec}) for pod in pods
+            ]
         except RefusedError:  # it would leave its class of quality of service, or its node cannot
             return False
         return None not in resized  # Kubernetes before 1.33 does not know the request
@@ -118,35 +156,60 @@ class KubernetesClusters:
     def why(self, name: str) -> str:
         """What Kubernetes says of pods that were evicted, find no node, ended or do not start."""
         refuse_other_names(name)
-        found = [(pod, reason) for pod in self._list("pod", _of(name)) for reason in reasons(pod["status"])]
+        found = [
+            (pod, reason)
+            for pod in self._list("pod", _of(name))
+            for reason in reasons(pod["status"])
+        ]
         return "; ".join(f"{pod['metadata']['name']}: {reason}" for pod, reason in found)
 
     def _session(self, kind: str) -> Object:
         if found := self._ask("read", kind, name=SESSION[kind]):
             return found
-        raise ConfigError("there is no session cluster to copy", found="none",
-                          expected=f"{kind} {SESSION[kind]} in the namespace {self._namespace}",
-                          next="kubectl apply -k deploy/kubernetes")
+        raise ConfigError(
+            "there is no session cluster to copy",
+            found="none",
+            expected=f"{kind} {SESSION[kind]} in the namespace {self._namespace}",
+            next="kubectl apply -k deploy/kubernetes",
+        )
 
     def _ensure(self, kind: str, wanted: Object, owner: Object | None = None) -> Object:
         """The object, made now or before. One that is going, or is of a cluster before this one, is neither."""
         name = wanted["metadata"]["name"]
         if owner:
-            wanted["metadata"]["ownerReferences"] = [{
-                "apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"],
-                "uid": owner["metadata"]["uid"], "blockOwnerDeletion": True}]
+            wanted["metadata"]["ownerReferences"] = [
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "name": owner["metadata"]["name"],
+                    "uid": owner["metadata"]["uid"],
+                    "blockOwnerDeletion": True,
+                }
+            ]
         try:
             found = self._ask("create", kind, body=wanted)
         except ConflictError:
             found = self._ask("read", kind, name=name)
-        if found and not found["metadata"].get("deletionTimestamp") and _owners(found) == _owners(wanted):
+        if (
+            found
+            and not found["metadata"].get("deletionTimestamp")
+            and _owners(found) == _owners(wanted)
+        ):
             return found
-        raise RetryableError(f"{kind} {name} is still being removed", expected="nothing of an earlier cluster",
-                             found="what is left of it", next="kappa status")
+        raise RetryableError(
+            f"{kind} {name} is still being removed",
+            expected="nothing of an earlier cluster",
+            found="what is left of it",
+            next="kappa status",
+        )
 
     def _left(self, name: str) -> list[str]:
         kinds = (*SESSION, "pod")
-        return [f"{kind} {item['metadata']['name']}" for kind in kinds for item in self._list(kind, _of(name))]
+        return [
+            f"{kind} {item['metadata']['name']}"
+            for kind in kinds
+            for item in self._list(kind, _of(name))
+        ]
 
     def _list(self, kind: str, labels: Mapping[str, str]) -> list[Object]:
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
@@ -165,8 +228,12 @@ class KubernetesClusters:
                 return None
             raise _error(f"{verb} {kind} {arguments.get('name', '')}".strip(), e) from e
         except (HTTPError, ValueError) as e:
-            raise RetryableError("Kubernetes' API does not answer", expected="an answer", found=str(e)[:300],
-                                 next="kubectl get --raw /readyz") from e
+            raise RetryableError(
+                "Kubernetes' API does not answer",
+                expected="an answer",
+                found=str(e)[:300],
+                next="kubectl get --raw /readyz",
+            ) from e
         return found
 
 
@@ -175,9 +242,19 @@ def _error(request: str, e: ApiException) -> KappaError:
         found = f"{e.status}: {json.loads(e.body)['message']}"
     except (TypeError, ValueError, KeyError):
         found = f"{e.status}: {e.reason}"
-    kind = ConflictError if e.status == 409 else RetryableError if e.status == 429 or e.status >= 500 else RefusedError
-    return kind("Kubernetes' API did not do as asked", expected=request, found=found,
-                next="fix the problem and retry" if kind is RefusedError else "kappa status")
+    kind = (
+        ConflictError
+        if e.status == 409
+        else RetryableError
+        if e.status == 429 or e.status >= 500
+        else RefusedError
+    )
+    return kind(
+        "Kubernetes' API did not do as asked",
+        expected=request,
+        found=found,
+        next="fix the problem and retry" if kind is RefusedError else "kappa status",
+    )
 
 
 def _of(name: str) -> dict[str, str]:
@@ -193,13 +270,19 @@ def copy(kind: str, session: Object, name: str) -> Object:
     """An object of an attempt's cluster, made of that of the session cluster."""
     base, labels = object_name(name), _of(name)
     made: Object = {
-        "apiVersion": session["apiVersion"], "kind": session["kind"],
-        "metadata": {"name": _copied(kind, name), "annotations": {ATTEMPT: name},
-                     "labels": {**session["metadata"].get("labels", {}), **labels}},
+        "apiVersion": session["apiVersion"],
+        "kind": session["kind"],
+        "metadata": {
+            "name": _copied(kind, name),
+            "annotations": {ATTEMPT: name},
+            "labels": {**session["metadata"].get("labels", {}), **labels},
+        },
     }
     if kind == "config_map":
         settings = yaml.safe_load(session["data"]["config.yaml"])
-        settings |= dict.fromkeys(("jobmanager.rpc.address", "rest.address"), _copied("service", name))
+        settings |= dict.fromkeys(
+            ("jobmanager.rpc.address", "rest.address"), _copied("service", name)
+        )
         return {**made, "data": {**session["data"], "config.yaml": yaml.safe_dump(settings)}}
     spec = deepcopy(session["spec"])
     if kind == "service":
@@ -213,7 +296,9 @@ def copy(kind: str, session: Object, name: str) -> Object:
             volume["configMap"]["name"] = base
     if kind == "stateful_set":
         spec["serviceName"] = _copied("service", name)
-        spec["updateStrategy"] = {"type": "OnDelete"}  # `live` changes the pattern of a pod that goes on
+        spec["updateStrategy"] = {
+            "type": "OnDelete"
+        }  # `live` changes the pattern of a pod that goes on
         template["spec"]["priorityClassName"] = REPLAY_PRIORITY
         resources = template["spec"]["containers"][0].setdefault("resources", {})
         resources["requests"] = {**resources.get("requests", {}), "cpu": REPLAY_CPU}
@@ -256,8 +341,12 @@ def connect() -> client.ApiClient:
         try:
             config.load_kube_config(client_configuration=found)
         except ConfigException as e:
-            raise ConfigError("nothing tells where Kubernetes' API is", expected="the ServiceAccount of a pod, or a "
-                              "kubeconfig", found=str(e), next="kubectl config view") from e
+            raise ConfigError(
+                "nothing tells where Kubernetes' API is",
+                expected="the ServiceAccount of a pod, or a kubeconfig",
+                found=str(e),
+                next="kubectl config view",
+            ) from e
     return client.ApiClient(found)
 
 
@@ -282,11 +371,16 @@ def _answer(arguments: list[str]) -> object:
             return {"name": name}
         case [namespace, "live", name]:
             raised = KubernetesClusters(namespace, connect()).live(name)
-            return {"name": name, "priority": "full" if raised else "low until it is restarted: not permitted"}
+            return {
+                "name": name,
+                "priority": "full" if raised else "low until it is restarted: not permitted",
+            }
         case [namespace, "why", name]:
             return {"name": name, "why": KubernetesClusters(namespace, connect()).why(name)}
         case _:
-            sys.exit("usage: -m replay.flink.kubernetes_clusters NAMESPACE start|stop|live|why NAME, or NAMESPACE list")
+            sys.exit(
+                "usage: -m replay.flink.kubernetes_clusters NAMESPACE start|stop|live|why NAME, or NAMESPACE list"
+            )
 
 
 if __name__ == "__main__":

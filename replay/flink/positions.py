@@ -21,7 +21,9 @@ Stands = Mapping[str, Mapping[str, tuple[int, int]]]
 """Topic → partition → (covered, read), as a source writes them."""
 
 
-def newest(settings: Settings, folder: str, job_id: str, topics: Collection[str], after: int) -> Reached | None:
+def newest(
+    settings: Settings, folder: str, job_id: str, topics: Collection[str], after: int
+) -> Reached | None:
     """The position of the job's newest checkpoint after `after` of which every source has written its own; else None.
 
     `folder` is where the attempt's checkpoints are, as a URI. A position without one of the topics is not whole.
@@ -35,7 +37,9 @@ def newest(settings: Settings, folder: str, job_id: str, topics: Collection[str]
         if checkpoint <= after:
             break
         with storage_errors(folder):
-            stands = each(partial(_read, system), [f"{root}/{source}/{checkpoint}" for source in written])
+            stands = each(
+                partial(_read, system), [f"{root}/{source}/{checkpoint}" for source in written]
+            )
         told = [s for s in stands if s is not None]
         if len(told) == len(stands) and set(topics) <= {topic for s in told for topic in s}:
             return merged(checkpoint, told)
@@ -54,8 +58,13 @@ def merged(checkpoint: int, sources: Iterable[Stands]) -> Reached:
     return Reached(checkpoint, covered, read)
 
 
-def _put(into: dict[str, dict[int, int]], topic: str, partition: int, offset: int,
-         choose: Callable[[int, int], int]) -> None:
+def _put(
+    into: dict[str, dict[int, int]],
+    topic: str,
+    partition: int,
+    offset: int,
+    choose: Callable[[int, int], int],
+) -> None:
     of = into.setdefault(topic, {})
     of[partition] = choose(of.get(partition, offset), offset)
 

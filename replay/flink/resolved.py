@@ -59,11 +59,21 @@ def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
     env = {**os.environ, **(planner_env(settings) if settings else {}), **PYTHON_ENVIRONMENT}
     env.pop("PYTHONPATH", None)
     try:
-        result = subprocess.run([sys.executable, "-m", "jobs.check", str(folder), "--json"], capture_output=True,
-                                text=True, env=env, stdin=subprocess.DEVNULL, timeout=PLANNER_SECONDS)
+        result = subprocess.run(
+            [sys.executable, "-m", "jobs.check", str(folder), "--json"],
+            capture_output=True,
+            text=True,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            timeout=PLANNER_SECONDS,
+        )
     except subprocess.TimeoutExpired:
-        raise RetryableError("Flink's planner gave no answer", expected=f"one within {PLANNER_SECONDS:.0f} s",
-                             found="none", next="kappa doctor") from None
+        raise RetryableError(
+            "Flink's planner gave no answer",
+            expected=f"one within {PLANNER_SECONDS:.0f} s",
+            found="none",
+            next="kappa doctor",
+        ) from None
     for line in reversed(result.stdout.splitlines()):
         if line.startswith("{"):
             answer: dict[str, Any] = json.loads(line)
@@ -92,16 +102,23 @@ def refuse_problems(answer: dict[str, Any], folder: Path) -> None:
         for p in answer["problems"]
     ]
     raise RefusedError(
-        "this product cannot be deployed:\n    " + "\n    ".join(lines), next=f"fix these, then: kappa check {folder}"
+        "this product cannot be deployed:\n    " + "\n    ".join(lines),
+        next=f"fix these, then: kappa check {folder}",
     )
 
 
 def _file(settings: Settings, product: Product) -> Path:
     """Named by all that the planner and the check are asked with: more than what a release runs."""
-    files = {f"product/{path}": (product.folder / path).read_bytes() for path in map(Path.as_posix, product.files)}
+    files = {
+        f"product/{path}": (product.folder / path).read_bytes()
+        for path in map(Path.as_posix, product.files)
+    }
     for package in (jobs, udfs):
         root = Path(package.__file__ or "").parent
-        files |= {f"{package.__name__}/{f.relative_to(root)}": f.read_bytes() for f in sorted(root.rglob("*.py"))}
+        files |= {
+            f"{package.__name__}/{f.relative_to(root)}": f.read_bytes()
+            for f in sorted(root.rglob("*.py"))
+        }
     digest = hashlib.sha256(fingerprint(files).encode())
     for jar in sorted((settings.flink.home / "lib").glob("*.jar")):
         stat = jar.stat()  # another connector, or another Flink, may see it otherwise

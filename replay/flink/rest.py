@@ -35,13 +35,19 @@ class Slots:
 class Flink:
     """One cluster; by default the session cluster."""
 
-    def __init__(self, settings: Settings, client: httpx.Client | None = None, rest: str = "") -> None:
+    def __init__(
+        self, settings: Settings, client: httpx.Client | None = None, rest: str = ""
+    ) -> None:
         self._settings = settings
         self._rest = rest or settings.flink.rest
         # A proxy of the environment must not come between us and the cluster.
         self._http = client or httpx.Client(
-            base_url=self._rest, timeout=10, trust_env=False, verify=tls.context(settings.flink.tls),
-            limits=httpx.Limits(max_connections=2 * THREADS, max_keepalive_connections=THREADS))
+            base_url=self._rest,
+            timeout=10,
+            trust_env=False,
+            verify=tls.context(settings.flink.tls),
+            limits=httpx.Limits(max_connections=2 * THREADS, max_keepalive_connections=THREADS),
+        )
 
     def close(self) -> None:
         """Close its connections."""
@@ -79,17 +85,28 @@ class Flink:
         restarts = self._restarts(job_id)
         failing = details["state"] in {"FAILED", "FAILING", "RESTARTING"} or restarts > 0
         error, failed_at = self._error(job_id) if failing else ("", None)
-        return Job(id=job_id, status=details["state"], checkpoint=int(completed.get("id", 0)), restarts=restarts,
-                   error=error, failed_at=failed_at)
+        return Job(
+            id=job_id,
+            status=details["state"],
+            checkpoint=int(completed.get("id", 0)),
+            restarts=restarts,
+            error=error,
+            failed_at=failed_at,
+        )
 
     def standing_clocks(self, job_id: str) -> tuple[str, ...]:
         """Running operators to which no watermark has come since the job was last started or restarted."""
+
         def stands(vertex: Mapping[str, Any]) -> bool:
             marks = self._get(f"/jobs/{job_id}/vertices/{vertex['id']}/watermarks") or ()
             return any(int(m["value"]) == NO_WATERMARK for m in marks)
 
         running = [v for v in self._vertices(job_id) if v["status"] != "FINISHED"]
-        return tuple(v["name"] for v, standing in zip(running, each(stands, running), strict=True) if standing)
+        return tuple(
+            v["name"]
+            for v, standing in zip(running, each(stands, running), strict=True)
+            if standing
+        )
 
     def late_dropped(self, job_id: str) -> dict[str, int]:
         """Operator → records that it dropped because the watermark had passed them, since the job was (re)started.
@@ -97,6 +114,7 @@ class Flink:
         Only operators that did. The JobManager fetches metrics when it is asked for any, and answers with those that it
         has: see `metrics.fetcher.update-interval`.
         """
+
         def dropped(vertex: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
             names = [m["id"] for m in self._get(path) or () if m["id"].endswith(_LATE_DROPPED)]
@@ -126,8 +144,12 @@ class Flink:
         """Ask for the end of a job; nothing when it is gone or has ended."""
         answer = self._request("PATCH", f"/jobs/{job_id}", mode="cancel")
         if answer.status_code not in (202, 404, 409):
-            raise RetryableError(f"Flink did not cancel job {job_id}", expected="HTTP 202",
-                                 found=f"HTTP {answer.status_code} {answer.text[:200]}", next="kappa logs jobmanager")
+            raise RetryableError(
+                f"Flink did not cancel job {job_id}",
+                expected="HTTP 202",
+                found=f"HTTP {answer.status_code} {answer.text[:200]}",
+                next="kappa logs jobmanager",
+            )
 
     def _vertices(self, job_id: str) -> list[Mapping[str, Any]]:
         return list((self._get(f"/jobs/{job_id}") or {}).get("vertices", ()))
@@ -149,16 +171,24 @@ class Flink:
         if answer.status_code == 404:
             return None
         if answer.is_error:  # 503 while a JobManager starts, and whatever else is not an answer
-            raise FlinkDownError("Flink's JobManager is not ready", expected=f"HTTP 200 from {answer.request.url}",
-                                 found=f"HTTP {answer.status_code} {answer.text[:200]}", next="kappa status")
+            raise FlinkDownError(
+                "Flink's JobManager is not ready",
+                expected=f"HTTP 200 from {answer.request.url}",
+                found=f"HTTP {answer.status_code} {answer.text[:200]}",
+                next="kappa status",
+            )
         return answer.json()
 
     def _request(self, method: str, path: str, **params: str) -> httpx.Response:
         try:
             return self._http.request(method, path, params=params)
         except httpx.HTTPError as e:
-            raise FlinkDownError("Flink's JobManager does not answer", expected=f"REST at {self._rest}",
-                                 found=str(e) or type(e).__name__, next="kappa up  (or: kappa status)") from e
+            raise FlinkDownError(
+                "Flink's JobManager does not answer",
+                expected=f"REST at {self._rest}",
+                found=str(e) or type(e).__name__,
+                next="kappa up  (or: kappa status)",
+            ) from e
 
 
 def root_cause(stack: str, lines: int = 3) -> str:
@@ -168,12 +198,17 @@ def root_cause(stack: str, lines: int = 3) -> str:
     for i, row in enumerate(rows):
         if _CAUSE.match(row.strip()):
             start = i
-    picked = [r.strip().removeprefix("Caused by: ") for r in rows[start:]
-              if r.strip() and not r.lstrip().startswith(("at ", "... ", "File "))]
+    picked = [
+        r.strip().removeprefix("Caused by: ")
+        for r in rows[start:]
+        if r.strip() and not r.lstrip().startswith(("at ", "... ", "File "))
+    ]
     return " / ".join(picked[:lines])[:1000]
 
 
-def retained_checkpoints(settings: Settings, folder: str, job_ids: tuple[str, ...]) -> dict[int, str]:
+def retained_checkpoints(
+    settings: Settings, folder: str, job_ids: tuple[str, ...]
+) -> dict[int, str]:
     """Checkpoint id → URI of the whole checkpoints (those with `_metadata`) that these jobs left below a folder."""
     system, root = filesystem(settings, folder)
     found: dict[int, str] = {}
@@ -184,5 +219,7 @@ def retained_checkpoints(settings: Settings, folder: str, job_ids: tuple[str, ..
             wholes = system.get_file_info([f"{entry.path}/_metadata" for entry in numbered])
         for entry, metadata in zip(numbered, wholes, strict=True):
             if metadata.type is FileType.File:
-                found[int(entry.base_name.removeprefix("chk-"))] = f"{folder.rstrip('/')}/{job_id}/{entry.base_name}"
+                found[int(entry.base_name.removeprefix("chk-"))] = (
+                    f"{folder.rstrip('/')}/{job_id}/{entry.base_name}"
+                )
     return found

@@ -29,8 +29,16 @@ CLIENT_SECONDS = 180.0
 _KILLED = 128
 """A shell's exit code is this and the signal that ended what it ran."""
 # The cluster did not take part in these failures of the client: the same submission may work a moment later.
-_TRANSIENT = ("ConnectException", "Connection refused", "ConnectTimeoutException", "retries has been exhausted",
-              "TimeoutException", "Service temporarily unavailable", "leader election", "Connection reset")
+_TRANSIENT = (
+    "ConnectException",
+    "Connection refused",
+    "ConnectTimeoutException",
+    "retries has been exhausted",
+    "TimeoutException",
+    "Service temporarily unavailable",
+    "leader election",
+    "Connection reset",
+)
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,22 @@ class Submission:
 class Client:
     """A `flink run` that goes on beside its caller, and beyond its end: it takes longer than readers should wait."""
 
-    def __init__(self, settings: Settings, submission: Submission, seconds: float = CLIENT_SECONDS,
-                 now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        submission: Submission,
+        seconds: float = CLIENT_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._now, self._until, self._seconds = now, now() + seconds, seconds
         self._answer: Answer | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the answer
         self._process = subprocess.Popen(
-            submit_command(settings, submission), env={**os.environ, **submit_env(settings, submission.lib)},
-            stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
+            submit_command(settings, submission),
+            env={**os.environ, **submit_env(settings, submission.lib)},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
             umask=0o077,  # it copies the release, and what it is bound to, into a folder for its own use
             start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a submission in half
         )
@@ -88,20 +104,42 @@ def submit_command(settings: Settings, s: Submission) -> list[str]:
     """The `flink run` of a submission, as a person could type it."""
     python = s.launch.interpreter
     return [
-        *flink_run(settings, s.rest), "-d",
-        f"-D$internal.pipeline.job-id={s.job_id}", f"-Dpipeline.name={s.name}",
+        *flink_run(settings, s.rest),
+        "-d",
+        f"-D$internal.pipeline.job-id={s.job_id}",
+        f"-Dpipeline.name={s.name}",
         *(["-s", s.restore] if s.restore else []),
-        "-pyclientexec", python, "-pyexec", python, "-pyfs", str(s.release),
-        "-py", str(s.release / s.launch.entry),
-        "--product", str(s.release / "product"), "--bindings", str(s.bindings),
+        "-pyclientexec",
+        python,
+        "-pyexec",
+        python,
+        "-pyfs",
+        str(s.release),
+        "-py",
+        str(s.release / s.launch.entry),
+        "--product",
+        str(s.release / "product"),
+        "--bindings",
+        str(s.bindings),
     ]
 
 
-def maintain_command(settings: Settings, bindings: Path, tables: Collection[str], target: int) -> list[str]:
+def maintain_command(
+    settings: Settings, bindings: Path, tables: Collection[str], target: int
+) -> list[str]:
     """The `flink run` of a compaction, which ends with the job."""
     return [
-        *flink_run(settings), "-pyclientexec", sys.executable, "-pyexec", sys.executable, "-py", str(MAINTENANCE),
-        "--bindings", str(bindings), "--target-file-size", str(target),
+        *flink_run(settings),
+        "-pyclientexec",
+        sys.executable,
+        "-pyexec",
+        sys.executable,
+        "-py",
+        str(MAINTENANCE),
+        "--bindings",
+        str(bindings),
+        "--target-file-size",
+        str(target),
         *chain.from_iterable(("--table", table) for table in tables),
     ]
 
@@ -109,9 +147,16 @@ def maintain_command(settings: Settings, bindings: Path, tables: Collection[str]
 def flink_run(settings: Settings, rest: str = "") -> list[str]:
     """The beginning of a command for a cluster; by default the session cluster."""
     to = urlsplit(rest or settings.flink.rest)
-    is_secure = to.scheme == "https"  # without this word before it, Flink speaks plain HTTP, whatever its settings say
+    is_secure = (
+        to.scheme == "https"
+    )  # without this word before it, Flink speaks plain HTTP, whatever its settings say
     address = f"{to.hostname}:{to.port or (443 if is_secure else 80)}"
-    return [str(settings.flink.home / "bin" / "flink"), "run", "-m", f"https://{address}" if is_secure else address]
+    return [
+        str(settings.flink.home / "bin" / "flink"),
+        "run",
+        "-m",
+        f"https://{address}" if is_secure else address,
+    ]
 
 
 def planner_env(settings: Settings) -> dict[str, str]:
@@ -132,7 +177,7 @@ def submit_env(settings: Settings, lib: Path | None = None) -> dict[str, str]:
         # The client lives for seconds: do not spend them on optimising its code. What it hands to Python it puts into
         # a folder /pyflink of that for scratch, which in /tmp another user may have made first.
         "FLINK_ENV_JAVA_OPTS_CLI": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto "
-                                   f"-Djava.io.tmpdir={_scratch(settings)}",
+        f"-Djava.io.tmpdir={_scratch(settings)}",
         "PYTHONPATH": "",  # what runs is the release, not the working copy
         **RELEASE_ENVIRONMENT,
     }
@@ -152,5 +197,9 @@ def judge(code: int, text: str) -> Answer:
     if code < 0 or code > _KILLED:  # the text tells nothing of what became of the submission
         return Answer(trouble=f"flink run was killed: exit code {code}")
     if any(sign in text for sign in _TRANSIENT):
-        return Answer(trouble=f"flink run did not reach the cluster, or lost its answer: {root_cause(text)}")
-    return Answer(refused=root_cause(text) or f"flink run ended with exit code {code} and said nothing")
+        return Answer(
+            trouble=f"flink run did not reach the cluster, or lost its answer: {root_cause(text)}"
+        )
+    return Answer(
+        refused=root_cause(text) or f"flink run ended with exit code {code} and said nothing"
+    )

@@ -106,18 +106,30 @@ def result(check: Check, at: Ground) -> Finding:
 
 
 def _fault(name: str, expected: str, found: str) -> RefusedError:
-    return RefusedError(f"products cannot rely on this Iceberg catalog: {name}", expected=expected, found=found,
-                        next=_ANOTHER)
+    return RefusedError(
+        f"products cannot rely on this Iceberg catalog: {name}",
+        expected=expected,
+        found=found,
+        next=_ANOTHER,
+    )
 
 
 # Namespaces and tables
 
+
 def _namespace(at: Ground) -> Answer:
     if at.given:
         if not at.catalog.namespace_exists(at.namespace):
-            raise ConfigError("there is no such namespace", expected="one that somebody has made for these checks",
-                              found=at.namespace, next="create it, or leave out --namespace")
-        return f"{at.namespace} is there", "it stays, and the checks keep to tables of their own in it"
+            raise ConfigError(
+                "there is no such namespace",
+                expected="one that somebody has made for these checks",
+                found=at.namespace,
+                next="create it, or leave out --namespace",
+            )
+        return (
+            f"{at.namespace} is there",
+            "it stays, and the checks keep to tables of their own in it",
+        )
     try:
         at.make_namespace()
     except (ForbiddenError, UnauthorizedError, RefusedError) as e:
@@ -125,10 +137,15 @@ def _namespace(at: Ground) -> Answer:
             "this role may not create namespaces, so nothing else was examined",
             expected="the right to create a namespace for each product; or somebody else creates them",
             found=e.found if isinstance(e, KappaError) else lake.reason(e),
-            next="have a namespace made for these checks, then: kappa doctor --catalog --namespace NAME") from e
+            next="have a namespace made for these checks, then: kappa doctor --catalog --namespace NAME",
+        ) from e
     with closing(at.reopen()) as other:
         if not other.namespace_exists(at.namespace):
-            raise _fault("a namespace that was created is not there", at.namespace, "a new client does not find it")
+            raise _fault(
+                "a namespace that was created is not there",
+                at.namespace,
+                "a new client does not find it",
+            )
     return "one was created, and a new client sees it"
 
 
@@ -136,18 +153,32 @@ def _tables(at: Ground) -> str:
     try:
         table = at.create("tables")
     except (ForbiddenError, UnauthorizedError) as e:
-        raise RefusedError(f"this role may not create tables in namespace {at.namespace}",
-                           expected="the right to create, change and drop tables", found=lake.reason(e),
-                           next="grant it, then: kappa doctor --catalog") from e
+        raise RefusedError(
+            f"this role may not create tables in namespace {at.namespace}",
+            expected="the right to create, change and drop tables",
+            found=lake.reason(e),
+            next="grant it, then: kappa doctor --catalog",
+        ) from e
     if table.name()[-1] not in at.listed():
-        raise _fault("a table that was created is not listed", table.name()[-1], "a new client does not see it")
+        raise _fault(
+            "a table that was created is not listed",
+            table.name()[-1],
+            "a new client does not see it",
+        )
     seen = at.seen(table)
     if seen.schema().as_struct() != table.schema().as_struct():
         raise _fault("columns are not kept", str(table.schema()), str(seen.schema()))
-    lost = {k: v for k, v in table_changes.PROPERTIES.items() if k != "format-version" and seen.properties.get(k) != v}
+    lost = {
+        k: v
+        for k, v in table_changes.PROPERTIES.items()
+        if k != "format-version" and seen.properties.get(k) != v
+    }
     if lost:
-        raise _fault("properties of tables are not kept", ", ".join(f"{k}={v}" for k, v in lost.items()),
-                     ", ".join(f"{k}={seen.properties.get(k)}" for k in lost))
+        raise _fault(
+            "properties of tables are not kept",
+            ", ".join(f"{k}={v}" for k, v in lost.items()),
+            ", ".join(f"{k}={seen.properties.get(k)}" for k in lost),
+        )
     return "one was created, and a new client sees it with its columns and properties"
 
 
@@ -155,11 +186,17 @@ def _refs(at: Ground) -> str:
     table, root = at.begin("refs", _BRANCH)
     refs = at.seen(table).metadata.refs
     wanted = {lake.GENESIS: SnapshotRefType.TAG, _BRANCH: SnapshotRefType.BRANCH}
-    found = {name: refs[name].snapshot_ref_type for name in wanted
-             if name in refs and refs[name].snapshot_id == root}
+    found = {
+        name: refs[name].snapshot_ref_type
+        for name in wanted
+        if name in refs and refs[name].snapshot_id == root
+    }
     if found != wanted:
-        raise _fault("tags and branches are not kept", f"the tag {lake.GENESIS} and the branch {_BRANCH}, just set",
-                     ", ".join(sorted(refs)) or "neither")
+        raise _fault(
+            "tags and branches are not kept",
+            f"the tag {lake.GENESIS} and the branch {_BRANCH}, just set",
+            ", ".join(sorted(refs)) or "neither",
+        )
     return "they are kept, and a new client sees them"
 
 
@@ -174,12 +211,16 @@ def _dropped(at: Ground) -> str:
         raise _fault("a table that was dropped is still there", "no such table", table.name()[-1])
     again = at.seen(at.create("dropped"))
     if again.metadata.snapshots or again.metadata.table_uuid == table.metadata.table_uuid:
-        raise _fault("a table that was dropped comes back under its name", "a new, empty table",
-                     f"{len(again.metadata.snapshots)} snapshots")
+        raise _fault(
+            "a table that was dropped comes back under its name",
+            "a new, empty table",
+            f"{len(again.metadata.snapshots)} snapshots",
+        )
     return "a table that was dropped with its files is gone, and its name is free"
 
 
 # Commits
+
 
 def _append(at: Ground) -> str:
     table, root = at.begin("append", _BRANCH)
@@ -187,12 +228,24 @@ def _append(at: Ground) -> str:
     seen = at.seen(table)
     refs = {name: ref.snapshot_id for name, ref in seen.metadata.refs.items()}
     if refs[lake.MAIN] != root:
-        raise _fault("an append to a branch moved main", f"main at snapshot {root}", f"snapshot {refs[lake.MAIN]}")
+        raise _fault(
+            "an append to a branch moved main",
+            f"main at snapshot {root}",
+            f"snapshot {refs[lake.MAIN]}",
+        )
     if refs[_BRANCH] == root or refs[lake.GENESIS] != root:
-        raise _fault("an append to a branch did not move the branch alone", f"{_BRANCH} at a new snapshot", f"{refs}")
+        raise _fault(
+            "an append to a branch did not move the branch alone",
+            f"{_BRANCH} at a new snapshot",
+            f"{refs}",
+        )
     rows = [seen.scan(snapshot_id=refs[name]).to_arrow().num_rows for name in (lake.MAIN, _BRANCH)]
     if rows != [0, 1]:
-        raise _fault("rows of a branch cannot be read apart from main", "0 rows on main and 1 on the branch", f"{rows}")
+        raise _fault(
+            "rows of a branch cannot be read apart from main",
+            "0 rows on main and 1 on the branch",
+            f"{rows}",
+        )
     return "main stays where it was, and the row is on the branch alone"
 
 
@@ -202,8 +255,11 @@ def _summaries(at: Ground) -> str:
     _commit(table, _BRANCH, *wanted)
     head = next(lake.ancestors(at.seen(table).metadata, _BRANCH))
     if lake.written_by(head) != wanted:
-        raise _fault("properties of snapshots are not kept", f"{lake.JOB_ID}={wanted[0]}, {lake.CHECKPOINT_ID}=7",
-                     str(head.summary))
+        raise _fault(
+            "properties of snapshots are not kept",
+            f"{lake.JOB_ID}={wanted[0]}, {lake.CHECKPOINT_ID}=7",
+            str(head.summary),
+        )
     return "job and checkpoint stand in the summary of the snapshot"
 
 
@@ -217,10 +273,15 @@ def _stale(at: Ground) -> str:
         late = _to(stale, root, two)
         with suppress(CommitFailedException):
             other.commit_table(late.table, late.requirements, late.updates)
-            raise _fault("a commit to a table that has changed since is taken",
-                         "it is refused: main was moved meanwhile", "it was done")
+            raise _fault(
+                "a commit to a table that has changed since is taken",
+                "it is refused: main was moved meanwhile",
+                "it was done",
+            )
     if (found := _main(at.seen(table))) != one:
-        raise _fault("a commit that was refused moved main", f"main at snapshot {one}", f"snapshot {found}")
+        raise _fault(
+            "a commit that was refused moved main", f"main at snapshot {one}", f"snapshot {found}"
+        )
     return "of two clients that read the same state the second is refused"
 
 
@@ -241,12 +302,16 @@ def _overtaken(at: Ground) -> Answer:
         _commit_until_done(at.catalog, table, "r2-a1")
     refs = at.seen(table).metadata.refs
     if root in (refs[_BRANCH].snapshot_id, refs["r2-a1"].snapshot_id):
-        raise _fault("a commit to one branch undoes that to another", f"{_BRANCH} and r2-a1 at new snapshots",
-                     f"{refs}")
+        raise _fault(
+            "a commit to one branch undoes that to another",
+            f"{_BRANCH} and r2-a1 at new snapshots",
+            f"{refs}",
+        )
     if malformed:
         return f"the second of two is {answer}: {malformed}", (
             "clients repeat only what is answered by 409: where the jobs of two attempts commit at the same moment, "
-            "one of them fails and restarts from its last checkpoint")
+            "one of them fails and restarts from its last checkpoint"
+        )
     return f"the second of two is {answer}"
 
 
@@ -255,14 +320,25 @@ def _moved(at: Ground) -> str:
     head = _commit(table, _BRANCH)
     for before, after in ((root, head), (head, root)):
         note = SetPropertiesUpdate(updates={"kappa.doctor": str(after)})
-        commits.attempt(at.catalog, at.namespace, lambda b=before, a=after, n=note: [  # type: ignore[misc]
-            _to(at.catalog.load_table(table.name()), b, a, n)], 0)
+        commits.attempt(
+            at.catalog,
+            at.namespace,
+            lambda b=before, a=after, n=note: [  # type: ignore[misc]
+                _to(at.catalog.load_table(table.name()), b, a, n)
+            ],
+            0,
+        )
         seen = at.seen(table)
         if _main(seen) != after or seen.metadata.refs[_BRANCH].snapshot_id != head:
-            raise _fault("main cannot be moved to the snapshot of a branch", f"main at {after}, {_BRANCH} at {head}",
-                         f"{seen.metadata.refs}")
+            raise _fault(
+                "main cannot be moved to the snapshot of a branch",
+                f"main at {after}, {_BRANCH} at {head}",
+                f"{seen.metadata.refs}",
+            )
         if seen.properties.get("kappa.doctor") != str(after):
-            raise _fault("a property is not set with main", f"kappa.doctor={after}", f"{seen.properties}")
+            raise _fault(
+                "a property is not set with main", f"kappa.doctor={after}", f"{seen.properties}"
+            )
     return "main moved to a branch's snapshot and back, and a property with it"
 
 
@@ -272,21 +348,38 @@ def _together(at: Ground) -> Answer:
     roots = [root for _, root in tables]
     with suppress(CommitFailedException):
         # The second requires of main what is not so.
-        if not _commit_all(at, [_to(t, before, head) for (t, _), before, head in
-                                zip(tables, [roots[0], heads[1]], heads, strict=True)]):
-            return "not offered", ("tables are published one by one, also after a crash, and readers may see two "
-                                   f"checkpoints meanwhile: {READERS_RECIPE}")
-        raise _fault("a commit of several tables is taken though one of them has changed", "it is refused as a whole",
-                     "it was done")
+        if not _commit_all(
+            at,
+            [
+                _to(t, before, head)
+                for (t, _), before, head in zip(tables, [roots[0], heads[1]], heads, strict=True)
+            ],
+        ):
+            return "not offered", (
+                "tables are published one by one, also after a crash, and readers may see two "
+                f"checkpoints meanwhile: {READERS_RECIPE}"
+            )
+        raise _fault(
+            "a commit of several tables is taken though one of them has changed",
+            "it is refused as a whole",
+            "it was done",
+        )
     if (found := [_main(at.seen(t)) for t, _ in tables]) != roots:
-        raise _fault("a commit of several tables is not all or nothing", f"main at {roots} after a refusal", f"{found}")
+        raise _fault(
+            "a commit of several tables is not all or nothing",
+            f"main at {roots} after a refusal",
+            f"{found}",
+        )
     _commit_all(at, [_to(t, root, head) for (t, root), head in zip(tables, heads, strict=True)])
     if (found := [_main(at.seen(t)) for t, _ in tables]) != heads:
-        raise _fault("a commit of several tables did not move all of them", f"main at {heads}", f"{found}")
+        raise _fault(
+            "a commit of several tables did not move all of them", f"main at {heads}", f"{found}"
+        )
     if lake.reads_at_once(at.catalog):
         return "one transaction moves all tables or none, and one question reads them all"
     return "one request moves all tables or none", (
-        f"readers that load one table after the other may still see two checkpoints: {READERS_RECIPE}")
+        f"readers that load one table after the other may still see two checkpoints: {READERS_RECIPE}"
+    )
 
 
 def _commit_all(at: Ground, changes: Sequence[Change]) -> bool:
@@ -294,8 +387,11 @@ def _commit_all(at: Ground, changes: Sequence[Change]) -> bool:
     if isinstance(at.catalog, SqlCatalog):
         commits.attempt(at.catalog, at.namespace, lambda: changes, 0)
         return True
-    return (isinstance(at.catalog, RestCatalog) and rest_commits.may_offer(at.catalog)
-            and rest_commits.commit(at.catalog, changes))
+    return (
+        isinstance(at.catalog, RestCatalog)
+        and rest_commits.may_offer(at.catalog)
+        and rest_commits.commit(at.catalog, changes)
+    )
 
 
 def _expired(at: Ground) -> str:
@@ -304,15 +400,24 @@ def _expired(at: Ground) -> str:
     adrift = _commit(table, "r2-a1")
     table.manage_snapshots().remove_branch("r2-a1").commit()
     update = RemoveSnapshotsUpdate.model_validate({"snapshot-ids": [old, adrift]})
-    commits.attempt(at.catalog, at.namespace, lambda: [_change(at.catalog.load_table(table.name()), update)], 0)
+    commits.attempt(
+        at.catalog, at.namespace, lambda: [_change(at.catalog.load_table(table.name()), update)], 0
+    )
     metadata = at.seen(table).metadata
     left = {s.snapshot_id for s in metadata.snapshots}
     if left != {root, head}:
-        raise _fault("snapshots that no ref names are not removed alone", f"{old} and {adrift} removed, "
-                     f"{root} and {head} kept", f"{sorted(left)} kept")
+        raise _fault(
+            "snapshots that no ref names are not removed alone",
+            f"{old} and {adrift} removed, {root} and {head} kept",
+            f"{sorted(left)} kept",
+        )
     refs = {name: ref.snapshot_id for name, ref in metadata.refs.items()}
     if refs != {lake.MAIN: root, lake.GENESIS: root, _BRANCH: head}:
-        raise _fault("refs go with the snapshots of others", f"{lake.MAIN}, {lake.GENESIS} and {_BRANCH}", f"{refs}")
+        raise _fault(
+            "refs go with the snapshots of others",
+            f"{lake.MAIN}, {lake.GENESIS} and {_BRANCH}",
+            f"{refs}",
+        )
     return "snapshots that no ref names go when asked; main, tags and branches keep theirs"
 
 
@@ -337,13 +442,17 @@ def _raced(at: Ground) -> str:
     if errors:
         raise errors[0]
     metadata = at.seen(table).metadata
-    found = {b: {lake.written_by(s)[1] for s in lake.ancestors(metadata, b)} - {None} for b in branches}
+    found = {
+        b: {lake.written_by(s)[1] for s in lake.ancestors(metadata, b)} - {None} for b in branches
+    }
     if any(numbers != set(range(1, _RACE + 1)) for numbers in found.values()):
         raise _fault("commits of clients at the same time get lost", f"{_RACE} of each", f"{found}")
     return f"{_RACE} commits of each of two clients at the same time are all there"
 
 
-def _commit_until_done(catalog: Catalog, table: Table, branch: str, checkpoint: int = 1, attempts: int = 50) -> None:
+def _commit_until_done(
+    catalog: Catalog, table: Table, branch: str, checkpoint: int = 1, attempts: int = 50
+) -> None:
     for left in reversed(range(attempts)):
         try:
             _commit(catalog.load_table(table.name()), branch, checkpoint=checkpoint)
@@ -356,8 +465,10 @@ def _commit_until_done(catalog: Catalog, table: Table, branch: str, checkpoint: 
 def _commit(table: Table, branch: str, job: str = "f" * 32, checkpoint: int = 1) -> int:
     """An empty commit, as a job makes it at each checkpoint; the new snapshot's id."""
     properties = {lake.JOB_ID: job, lake.CHECKPOINT_ID: str(checkpoint)}
-    with (table.transaction() as transaction,
-          transaction.update_snapshot(properties, branch=branch).fast_append()):
+    with (
+        table.transaction() as transaction,
+        transaction.update_snapshot(properties, branch=branch).fast_append(),
+    ):
         pass
     return table.metadata.refs[branch].snapshot_id
 
@@ -365,7 +476,8 @@ def _commit(table: Table, branch: str, job: str = "f" * 32, checkpoint: int = 1)
 def _to(table: Table, before: int, after: int, *more: TableUpdate) -> Change:
     """`main` from one snapshot to another."""
     move = SetSnapshotRefUpdate.model_validate(
-        {"ref-name": lake.MAIN, "snapshot-id": after, "type": SnapshotRefType.BRANCH})
+        {"ref-name": lake.MAIN, "snapshot-id": after, "type": SnapshotRefType.BRANCH}
+    )
     known = AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": before})
     return Change(table, (AssertTableUUID(uuid=table.metadata.table_uuid), known), (move, *more))
 
@@ -379,26 +491,81 @@ def _main(table: Table) -> int:
 
 
 CHECKS = (
-    Check("namespace", "a namespace that is kept", "each product has one of its own", _namespace, basic=True),
-    Check("tables", "tables that are kept as they were created", "each output of a product is one", _tables,
-          basic=True),
-    Check("branches and tags", "branches and tags that are kept", "each attempt writes to a branch of its own", _refs,
-          basic=True),
-    Check("append to a branch", "main stays where it is", "readers do not see what a replay writes", _append),
-    Check("snapshot properties", "properties of snapshots are kept",
-          "the tables of a job can be compared at one checkpoint", _summaries),
-    Check("stale commits", "a commit that others have overtaken is refused",
-          "controllers, jobs and people cannot overwrite what they have not seen", _stale),
-    Check("commits to two branches", "both are done, the overtaken one when it is repeated",
-          "a replay and the live job write to the same tables at the same time", _overtaken),
-    Check("moving main", "main is moved to a branch's snapshot",
-          "a switch and a rollback only move refs", _moved),
-    Check("several tables at once", "all tables are moved, or none",
-          "readers see one checkpoint of a product, also while it is switched over", _together),
-    Check("expired snapshots", "snapshots that no ref names are removed, and no others",
-          "old snapshots are removed, and what readers and jobs need stays", _expired),
-    Check("commits at the same time", "none of them is lost",
-          "jobs and the controller commit to the same tables", _raced, safe=False),
-    Check("dropped tables", "nothing is left of a table", "kappa remove leaves nothing behind", _dropped),
+    Check(
+        "namespace",
+        "a namespace that is kept",
+        "each product has one of its own",
+        _namespace,
+        basic=True,
+    ),
+    Check(
+        "tables",
+        "tables that are kept as they were created",
+        "each output of a product is one",
+        _tables,
+        basic=True,
+    ),
+    Check(
+        "branches and tags",
+        "branches and tags that are kept",
+        "each attempt writes to a branch of its own",
+        _refs,
+        basic=True,
+    ),
+    Check(
+        "append to a branch",
+        "main stays where it is",
+        "readers do not see what a replay writes",
+        _append,
+    ),
+    Check(
+        "snapshot properties",
+        "properties of snapshots are kept",
+        "the tables of a job can be compared at one checkpoint",
+        _summaries,
+    ),
+    Check(
+        "stale commits",
+        "a commit that others have overtaken is refused",
+        "controllers, jobs and people cannot overwrite what they have not seen",
+        _stale,
+    ),
+    Check(
+        "commits to two branches",
+        "both are done, the overtaken one when it is repeated",
+        "a replay and the live job write to the same tables at the same time",
+        _overtaken,
+    ),
+    Check(
+        "moving main",
+        "main is moved to a branch's snapshot",
+        "a switch and a rollback only move refs",
+        _moved,
+    ),
+    Check(
+        "several tables at once",
+        "all tables are moved, or none",
+        "readers see one checkpoint of a product, also while it is switched over",
+        _together,
+    ),
+    Check(
+        "expired snapshots",
+        "snapshots that no ref names are removed, and no others",
+        "old snapshots are removed, and what readers and jobs need stays",
+        _expired,
+    ),
+    Check(
+        "commits at the same time",
+        "none of them is lost",
+        "jobs and the controller commit to the same tables",
+        _raced,
+        safe=False,
+    ),
+    Check(
+        "dropped tables",
+        "nothing is left of a table",
+        "kappa remove leaves nothing behind",
+        _dropped,
+    ),
 )
 """In the order in which they make sense."""

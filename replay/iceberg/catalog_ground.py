@@ -44,7 +44,9 @@ class Ground:
         """A new table, with the properties that products' tables have."""
         self._touched = True
         identifier = self.namespace, f"{self.prefix}{name}"
-        table = self.catalog.create_table(identifier, _SCHEMA, properties={**table_changes.PROPERTIES, **properties})
+        table = self.catalog.create_table(
+            identifier, _SCHEMA, properties={**table_changes.PROPERTIES, **properties}
+        )
         self._folders.add(table.location())
         return table
 
@@ -79,7 +81,11 @@ class Ground:
 
     def drop(self, name: str) -> None:
         """Drop a table with its files."""
-        location = lake.pointers(self.catalog, self.namespace)[name] if isinstance(self.catalog, SqlCatalog) else ""
+        location = (
+            lake.pointers(self.catalog, self.namespace)[name]
+            if isinstance(self.catalog, SqlCatalog)
+            else ""
+        )
         table_changes.drop_table(self.catalog, (self.namespace, name), location)
 
     def clear(self) -> list[Finding]:
@@ -91,11 +97,24 @@ class Ground:
                 self._clear()
         except Exception as e:  # noqa: BLE001  whatever it is, a person has to know what is left
             what = f"tables {self.prefix}… of namespace" if self.given else "namespace"
-            return [Finding("removal", error=RetryableError(
-                f"{what} {self.namespace} could not be removed", expected="nothing left of these checks",
-                found=in_words(e), next="drop it by hand"))]
-        return [Finding("removal", "tables are dropped" if self.given else "tables and namespace are dropped",
-                        "nothing of these checks is left")]
+            return [
+                Finding(
+                    "removal",
+                    error=RetryableError(
+                        f"{what} {self.namespace} could not be removed",
+                        expected="nothing left of these checks",
+                        found=in_words(e),
+                        next="drop it by hand",
+                    ),
+                )
+            ]
+        return [
+            Finding(
+                "removal",
+                "tables are dropped" if self.given else "tables and namespace are dropped",
+                "nothing of these checks is left",
+            )
+        ]
 
     def _clear(self) -> None:
         try:

@@ -52,8 +52,15 @@ def no_fence() -> None:
     """For changes that are right whoever makes them."""
 
 
-def commit(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], *, fence: Fence = no_fence,
-           attempts: int = 20, sleep: Callable[[float], None] = time.sleep) -> None:
+def commit(
+    catalog: Catalog,
+    product_name: str,
+    make: Callable[[], Sequence[Change]],
+    *,
+    fence: Fence = no_fence,
+    attempts: int = 20,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Make the changes from what the tables are now, and commit them; again when somebody else was faster."""
     for number in range(attempts):
         try:
@@ -61,13 +68,23 @@ def commit(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Chan
         except CommitFailedException as e:
             last = e
         sleep(min(0.005 * 2**number, 0.5))
-    raise RetryableError(f"the tables of product {product_name} are too busy to commit to",
-                         expected=f"a commit within {attempts} attempts", found=str(last),
-                         next="repeat the command") from last
+    raise RetryableError(
+        f"the tables of product {product_name} are too busy to commit to",
+        expected=f"a commit within {attempts} attempts",
+        found=str(last),
+        next="repeat the command",
+    ) from last
 
 
-def attempt(catalog: Catalog, product_name: str, make: Callable[[], Sequence[Change]], number: int,
-            fence: Fence = no_fence, *, show: bool = False) -> None:
+def attempt(
+    catalog: Catalog,
+    product_name: str,
+    make: Callable[[], Sequence[Change]],
+    number: int,
+    fence: Fence = no_fence,
+    *,
+    show: bool = False,
+) -> None:
     """Read the tables, stage their changes, commit them: in one transaction on a SQL catalog, in one request to a REST
     catalog that takes several tables, elsewhere one by one.
 
@@ -129,12 +146,18 @@ def _alone(catalog: SqlCatalog, product_name: str) -> Iterator[sa.Connection]:
     with catalog.engine.begin() as connection:
         connection.execute(
             sa.update(IcebergTables)
-            .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product_name)
-            .values(metadata_location=IcebergTables.metadata_location))
+            .where(
+                IcebergTables.catalog_name == catalog.name,
+                IcebergTables.table_namespace == product_name,
+            )
+            .values(metadata_location=IcebergTables.metadata_location)
+        )
         yield connection
 
 
-def _stage_all(catalog: SqlCatalog, changes: Sequence[Change], staged: list[tuple[Table, StagedTable]]) -> None:
+def _stage_all(
+    catalog: SqlCatalog, changes: Sequence[Change], staged: list[tuple[Table, StagedTable]]
+) -> None:
     for change in changes:
         new = _stage(catalog, change)
         staged.append((change.table, new))
@@ -144,25 +167,41 @@ def _stage_all(catalog: SqlCatalog, changes: Sequence[Change], staged: list[tupl
 def _stage(catalog: SqlCatalog, change: Change) -> StagedTable:
     table = change.table
     if change.needs is None:
-        return catalog._update_and_stage_table(table, table.name(), change.requirements, change.updates)
+        return catalog._update_and_stage_table(
+            table, table.name(), change.requirements, change.updates
+        )
     few = [s for s in table.metadata.snapshots if s.snapshot_id in change.needs]
     without = table.metadata.model_copy(update={"snapshots": few, "snapshot_log": []})
     thin = Table(table.name(), without, table.metadata_location, table.io, catalog)
     new = catalog._update_and_stage_table(thin, table.name(), change.requirements, change.updates)
-    whole = new.metadata.model_copy(update={
-        "snapshots": table.metadata.snapshots, "snapshot_log": table.metadata.snapshot_log + new.metadata.snapshot_log})
+    whole = new.metadata.model_copy(
+        update={
+            "snapshots": table.metadata.snapshots,
+            "snapshot_log": table.metadata.snapshot_log + new.metadata.snapshot_log,
+        }
+    )
     return StagedTable(table.name(), whole, new.metadata_location, new.io, catalog)
 
 
-def _swap_pointers(catalog: SqlCatalog, connection: sa.Connection, staged: Sequence[tuple[Table, StagedTable]]) -> None:
+def _swap_pointers(
+    catalog: SqlCatalog, connection: sa.Connection, staged: Sequence[tuple[Table, StagedTable]]
+) -> None:
     """Every pointer compared with the old one. The first statement writes, so SQLite never has to turn a read lock."""
     for table, new in staged:
         namespace, name = table.name()
         swapped = connection.execute(
             sa.update(IcebergTables)
-            .where(IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == namespace,
-                   IcebergTables.table_name == name, IcebergTables.metadata_location == table.metadata_location)
-            .values(metadata_location=new.metadata_location, previous_metadata_location=table.metadata_location))
+            .where(
+                IcebergTables.catalog_name == catalog.name,
+                IcebergTables.table_namespace == namespace,
+                IcebergTables.table_name == name,
+                IcebergTables.metadata_location == table.metadata_location,
+            )
+            .values(
+                metadata_location=new.metadata_location,
+                previous_metadata_location=table.metadata_location,
+            )
+        )
         if swapped.rowcount != 1:
             raise MovedError(f"{namespace}.{name} got another commit")
 
@@ -170,4 +209,7 @@ def _swap_pointers(catalog: SqlCatalog, connection: sa.Connection, staged: Seque
 def _delete_old_metadata(before: Table, after: StagedTable) -> None:
     if after.metadata.properties.get("write.metadata.delete-after-commit.enabled") == "true":
         kept = {entry.metadata_file for entry in after.metadata.metadata_log}
-        files.delete(after.io, [e.metadata_file for e in before.metadata.metadata_log if e.metadata_file not in kept])
+        files.delete(
+            after.io,
+            [e.metadata_file for e in before.metadata.metadata_log if e.metadata_file not in kept],
+        )

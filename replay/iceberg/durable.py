@@ -45,7 +45,9 @@ class DurableFileIO(PyArrowFileIO):
     def new_output(self, location: str) -> PyArrowFile:
         """A file to be written."""
         file = super().new_output(location)
-        return _of(_DurableFile if isinstance(file._filesystem, LocalFileSystem) else _WholeFile, file)
+        return _of(
+            _DurableFile if isinstance(file._filesystem, LocalFileSystem) else _WholeFile, file
+        )
 
     def delete(self, location: Any) -> None:
         """Delete a file; MissingFileError if it is gone."""
@@ -96,7 +98,10 @@ class _WholeStream(io.BytesIO):
             return
         content = self.getvalue()
         super().close()
-        with storage_errors(self._file.location), self._file._filesystem.open_output_stream(self._file._path) as stream:
+        with (
+            storage_errors(self._file.location),
+            self._file._filesystem.open_output_stream(self._file._path) as stream,
+        ):
             stream.write(content)
 
 

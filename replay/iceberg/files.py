@@ -53,8 +53,11 @@ def files_of(io: FileIO, manifest: str) -> list[str]:
 
 def sizes_of(io: FileIO, manifest: str) -> dict[str, int]:
     """The same with their sizes in bytes."""
-    return {record["data_file"]["file_path"]: record["data_file"]["file_size_in_bytes"]
-            for record in _records(io, manifest) if record["status"] != _REMOVED}
+    return {
+        record["data_file"]["file_path"]: record["data_file"]["file_size_in_bytes"]
+        for record in _records(io, manifest)
+        if record["status"] != _REMOVED
+    }
 
 
 def _records(io: FileIO, location: str) -> Iterator[Any]:
@@ -62,14 +65,23 @@ def _records(io: FileIO, location: str) -> Iterator[Any]:
         content = stream.read()
     try:
         yield from cast(Iterator[Any], fastavro.reader(BytesIO(content)))
-    except (EOFError, ValueError, KeyError, IndexError) as e:  # fastavro's words for bytes that are no Avro file
+    except (
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+    ) as e:  # fastavro's words for bytes that are no Avro file
         raise damaged(location, "a manifest of Iceberg in Avro", len(content)) from e
 
 
 def damaged(location: str, expected: str, size: int) -> DamagedFileError:
     """A file of a table that cannot be read: restored from a backup, it can."""
-    return DamagedFileError("a file of a table is damaged", expected=f"{expected} at {location}",
-                            found=f"{size:,} bytes that are none", next="restore the file from a backup")
+    return DamagedFileError(
+        "a file of a table is damaged",
+        expected=f"{expected} at {location}",
+        found=f"{size:,} bytes that are none",
+        next="restore the file from a backup",
+    )
 
 
 def listed(io: FileIO, folder: str) -> list[File]:
@@ -78,7 +90,9 @@ def listed(io: FileIO, folder: str) -> list[File]:
         return []
     scheme, _, place = io.parse_location(folder, io.properties)
     with storage_errors(folder):
-        found = _system(io, folder).get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=True))
+        found = _system(io, folder).get_file_info(
+            fs.FileSelector(place, allow_not_found=True, recursive=True)
+        )
     return [File(f"{scheme}://{f.path}", f.mtime) for f in found if f.type == fs.FileType.File]
 
 
@@ -117,9 +131,12 @@ def _delete(io: FileIO, location: str) -> None:
         except FileNotFoundError:
             pass
         except (StorageError, OSError) as e:
-            raise StorageError("a file that nothing needs cannot be deleted", expected=f"{each} deleted",
-                               found=e.found if isinstance(e, StorageError) else str(e),
-                               next="repeat the command") from e
+            raise StorageError(
+                "a file that nothing needs cannot be deleted",
+                expected=f"{each} deleted",
+                found=e.found if isinstance(e, StorageError) else str(e),
+                next="repeat the command",
+            ) from e
 
 
 def delete_below(io: FileIO, folder: str) -> None:
@@ -143,5 +160,9 @@ def _delete_dir(system: fs.FileSystem, place: str, uri: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as e:
-        raise StorageError("a folder that nothing needs cannot be deleted", expected=f"{uri} deleted", found=str(e),
-                           next="repeat the command") from e
+        raise StorageError(
+            "a folder that nothing needs cannot be deleted",
+            expected=f"{uri} deleted",
+            found=str(e),
+            next="repeat the command",
+        ) from e

@@ -35,7 +35,14 @@ from requests.exceptions import RequestException
 from jobs.product import Product
 from replay import database
 from replay.core.model import Checkpoint
-from replay.errors import ConfigError, ConflictError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
+from replay.errors import (
+    ConfigError,
+    ConflictError,
+    KappaError,
+    OutcomeUnknownError,
+    RefusedError,
+    RetryableError,
+)
 from replay.iceberg import durable, files, pointer, table_metadata
 from replay.iceberg.timed_catalog import timed
 from replay.secret import revealed, without_user
@@ -55,8 +62,14 @@ _CHANGES = ("added-data-files", "deleted-data-files", "added-delete-files", "rem
 Writers = Mapping[int, tuple[str | None, int | None]]
 """Snapshot id → who wrote it, as `written_by` says."""
 
-LOST = (RequestException, CommitStateUnknownException, ServerError, ServiceUnavailableError, ConnectionError,
-        TimeoutError)
+LOST = (
+    RequestException,
+    CommitStateUnknownException,
+    ServerError,
+    ServiceUnavailableError,
+    ConnectionError,
+    TimeoutError,
+)
 """What a REST catalog's client says when an answer did not come, or tells nothing."""
 _REFUSALS = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
 _COMMIT_ATTEMPTS = 20
@@ -92,7 +105,9 @@ def open_catalog(settings: Settings) -> Catalog:
         catalog = load_catalog(settings.catalog.name, **timed(durable.of_pyiceberg(chosen)))
         if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
             with catalog.engine.connect() as connection:
-                connection.execute(sa.text("PRAGMA journal_mode=WAL"))  # readers never wait for writers
+                connection.execute(
+                    sa.text("PRAGMA journal_mode=WAL")
+                )  # readers never wait for writers
     return catalog
 
 
@@ -103,15 +118,26 @@ def catalog_errors() -> Iterator[None]:
         with database.readable_errors("the Iceberg catalog", "the catalog"):
             yield
     except CommitStateUnknownException as e:
-        raise OutcomeUnknownError("it is not known whether the Iceberg catalog did what it was asked",
-                                  expected="an answer from the catalog", found=reason(e),
-                                  next="kappa status, then repeat") from e
+        raise OutcomeUnknownError(
+            "it is not known whether the Iceberg catalog did what it was asked",
+            expected="an answer from the catalog",
+            found=reason(e),
+            next="kappa status, then repeat",
+        ) from e
     except _REFUSALS as e:
-        raise RetryableError("the Iceberg catalog refuses access", expected="a catalog that takes our credentials",
-                             found=reason(e), next="check catalog.pyiceberg in config.yaml, then repeat") from e
+        raise RetryableError(
+            "the Iceberg catalog refuses access",
+            expected="a catalog that takes our credentials",
+            found=reason(e),
+            next="check catalog.pyiceberg in config.yaml, then repeat",
+        ) from e
     except (*LOST, RESTError) as e:
-        raise RetryableError("the Iceberg catalog does not answer", expected="an answer from the catalog",
-                             found=reason(e), next="kappa status") from e
+        raise RetryableError(
+            "the Iceberg catalog does not answer",
+            expected="an answer from the catalog",
+            found=reason(e),
+            next="kappa status",
+        ) from e
 
 
 def reason(error: Exception) -> str:
@@ -119,12 +145,19 @@ def reason(error: Exception) -> str:
     return without_user((str(error).splitlines() or [type(error).__name__])[0])[:300]
 
 
-def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bool = False,
-                  fence: Callable[[], None] = lambda: None) -> None:
+def create_branch(
+    catalog: Catalog,
+    product: Product,
+    branch: str,
+    *,
+    resume: bool = False,
+    fence: Callable[[], None] = lambda: None,
+) -> None:
     """Create the branch from `genesis` in every table; RefusedError if it holds commits already, unless `resume`.
 
     `fence` raises when the caller was overtaken, and the branch may be gone for good.
     """
+
     def create(table: Table) -> None:
         fence()
         refs = table.metadata.refs
@@ -132,10 +165,12 @@ def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bo
         if branch not in refs:
             table.manage_snapshots().create_branch(genesis, branch).commit()
         elif refs[branch].snapshot_id != genesis and not resume:
-            raise RefusedError(f"branch {branch} of table {'.'.join(table.name())} is in use",
-                               expected="a new branch, or one without commits",
-                               found=f"commits up to snapshot {refs[branch].snapshot_id}",
-                               next="choose another branch name")
+            raise RefusedError(
+                f"branch {branch} of table {'.'.join(table.name())} is in use",
+                expected="a new branch, or one without commits",
+                found=f"commits up to snapshot {refs[branch].snapshot_id}",
+                next="choose another branch name",
+            )
 
     for name in product.outputs:
         with catalog_errors():
@@ -145,7 +180,11 @@ def create_branch(catalog: Catalog, product: Product, branch: str, *, resume: bo
 def drop_branch(catalog: Catalog, product: Product, branch: str) -> None:
     """Remove the branch from every table that has it."""
     if branch in (MAIN, GENESIS):
-        raise RefusedError(f"{branch} is not a branch of an attempt", expected="a branch such as r1-a1", found=branch)
+        raise RefusedError(
+            f"{branch} is not a branch of an attempt",
+            expected="a branch such as r1-a1",
+            found=branch,
+        )
 
     def drop(table: Table) -> None:
         if branch in table.metadata.refs:
@@ -165,9 +204,12 @@ def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Tabl
         except CommitFailedException as e:
             last = e
             time.sleep(min(0.01 * 2**attempt, 0.5))
-    raise RetryableError(f"table {'.'.join(identifier)} is too busy to commit to",
-                         expected=f"a commit within {_COMMIT_ATTEMPTS} attempts", found=str(last),
-                         next="repeat the command") from last
+    raise RetryableError(
+        f"table {'.'.join(identifier)} is too busy to commit to",
+        expected=f"a commit within {_COMMIT_ATTEMPTS} attempts",
+        found=str(last),
+        next="repeat the command",
+    ) from last
 
 
 def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
@@ -185,17 +227,27 @@ def _writers(metadata: TableMetadata, known: Writers | None = None) -> Writers:
     return {s.snapshot_id: before.get(s.snapshot_id) or written_by(s) for s in metadata.snapshots}
 
 
-def _checkpoints(metadata: TableMetadata, writers: Writers, branch: str, job_ids: frozenset[str]) -> dict[int, int]:
+def _checkpoints(
+    metadata: TableMetadata, writers: Writers, branch: str, job_ids: frozenset[str]
+) -> dict[int, int]:
     found: dict[int, int] = {}
     for snapshot in ancestors(metadata, branch):
         job, checkpoint = writers[snapshot.snapshot_id]
         if job in job_ids and checkpoint is not None:
-            found.setdefault(checkpoint, snapshot.snapshot_id)  # walking back: the last commit of a checkpoint wins
+            found.setdefault(
+                checkpoint, snapshot.snapshot_id
+            )  # walking back: the last commit of a checkpoint wins
     return found
 
 
-def _refuse_strange(metadata: TableMetadata, writers: Writers, table: str, branch: str, job_ids: Sequence[str],
-                    resumed_from: int | None) -> None:
+def _refuse_strange(
+    metadata: TableMetadata,
+    writers: Writers,
+    table: str,
+    branch: str,
+    job_ids: Sequence[str],
+    resumed_from: int | None,
+) -> None:
     """ConflictError unless the branch is the commits of these jobs, each after those of the one before.
 
     A checkpoint is committed once, and a job begins behind the checkpoint that it was resumed from: where the numbers
@@ -207,24 +259,51 @@ def _refuse_strange(metadata: TableMetadata, writers: Writers, table: str, branc
     oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
     genesis = metadata.refs[GENESIS].snapshot_id if GENESIS in metadata.refs else None
     others = [s for i, s in line.items() if (job := writers[i][0]) and job not in job_ids]
-    unknown = [s for i, s in line.items() if not writers[i][0] and i != genesis and not same_rows(s)]
-    lost = [s for s in metadata.snapshots if s.snapshot_id not in line and (s.sequence_number or 0) > oldest
-            and writers[s.snapshot_id][0] in job_ids]
-    commits = [(job_ids.index(job), number or 0, s) for i, s in reversed(line.items())
-               for job, number in [writers[i]] if job in job_ids]
-    beside = [s for (before, last, _), (of, number, s) in pairwise(commits) if of < before or number <= last]
+    unknown = [
+        s for i, s in line.items() if not writers[i][0] and i != genesis and not same_rows(s)
+    ]
+    lost = [
+        s
+        for s in metadata.snapshots
+        if s.snapshot_id not in line
+        and (s.sequence_number or 0) > oldest
+        and writers[s.snapshot_id][0] in job_ids
+    ]
+    commits = [
+        (job_ids.index(job), number or 0, s)
+        for i, s in reversed(line.items())
+        for job, number in [writers[i]]
+        if job in job_ids
+    ]
+    beside = [
+        s
+        for (before, last, _), (of, number, s) in pairwise(commits)
+        if of < before or number <= last
+    ]
     if resumed_from is not None:
-        beside += [s for of, number, s in commits if of < len(job_ids) - 1 and number > resumed_from]
-    for what, strange in (("has commits of other jobs", others), ("has commits that no job made", unknown),
-                          ("lost commits of its own job", lost), ("has commits of a job beside its successor", beside)):
+        beside += [
+            s for of, number, s in commits if of < len(job_ids) - 1 and number > resumed_from
+        ]
+    for what, strange in (
+        ("has commits of other jobs", others),
+        ("has commits that no job made", unknown),
+        ("lost commits of its own job", lost),
+        ("has commits of a job beside its successor", beside),
+    ):
         if strange:
-            raise ConflictError(f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}")
+            raise ConflictError(
+                f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}"
+            )
 
 
-def hold_same_files(tables: Mapping[str, TableMetadata], before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+def hold_same_files(
+    tables: Mapping[str, TableMetadata], before: Mapping[str, int], after: Mapping[str, int]
+) -> bool:
     """Whether from the snapshots `before` to `after`, later ones of the same branch, no table got or lost a file."""
-    return all(name in tables and name in before and _added_nothing(tables[name], before[name], snapshot)
-               for name, snapshot in after.items())
+    return all(
+        name in tables and name in before and _added_nothing(tables[name], before[name], snapshot)
+        for name, snapshot in after.items()
+    )
 
 
 def _added_nothing(metadata: TableMetadata, before: int, after: int) -> bool:
@@ -237,14 +316,19 @@ def _added_nothing(metadata: TableMetadata, before: int, after: int) -> bool:
 
 def _is_empty(snapshot: Snapshot) -> bool:
     """Whether it has the files of its parent, no more and no fewer."""
-    return snapshot.summary is not None and not any(int(snapshot.summary.get(c) or 0) for c in _CHANGES)
+    return snapshot.summary is not None and not any(
+        int(snapshot.summary.get(c) or 0) for c in _CHANGES
+    )
 
 
 def same_rows(snapshot: Snapshot) -> bool:
     """Whether it only put the rows of its parent into other files: a compaction."""
     summary = snapshot.summary
-    return (summary is not None and summary.operation is Operation.REPLACE
-            and summary.get("added-records", "0") == summary.get("deleted-records", "0"))
+    return (
+        summary is not None
+        and summary.operation is Operation.REPLACE
+        and summary.get("added-records", "0") == summary.get("deleted-records", "0")
+    )
 
 
 def written_by(snapshot: Snapshot) -> tuple[str | None, int | None]:
@@ -260,8 +344,14 @@ def tables_now(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
     return {} if set(product.outputs) - set(at) else current_metadata(catalog, product, at)
 
 
-def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequence[str],
-                resumed_from: int | None = None, tables: Mapping[str, TableMetadata] | None = None) -> list[Checkpoint]:
+def publishable(
+    catalog: Catalog,
+    product: Product,
+    branch: str,
+    job_ids: Sequence[str],
+    resumed_from: int | None = None,
+    tables: Mapping[str, TableMetadata] | None = None,
+) -> list[Checkpoint]:
     """The checkpoints of these jobs (the oldest first) that every table has, newest first.
 
     `resumed_from` is the checkpoint that the last of them goes on from, if there were others; `tables` what
@@ -281,7 +371,10 @@ def publishable(catalog: Catalog, product: Product, branch: str, job_ids: Sequen
         _refuse_strange(metadata, writers, name, branch, job_ids, resumed_from)
         found[name] = _checkpoints(metadata, writers, branch, jobs)
     common = set.intersection(*(set(f) for f in found.values()))
-    return [Checkpoint(c, {name: f[c] for name, f in found.items()}) for c in sorted(common, reverse=True)]
+    return [
+        Checkpoint(c, {name: f[c] for name, f in found.items()})
+        for c in sorted(common, reverse=True)
+    ]
 
 
 def published(catalog: Catalog, product: Product) -> Published:
@@ -297,7 +390,9 @@ def published(catalog: Catalog, product: Product) -> Published:
     return Published({name: s.snapshot_id for name, s in heads.items()}, job_id, checkpoint)
 
 
-def current_metadata(catalog: Catalog, product: Product, at: dict[str, str] | None = None) -> dict[str, TableMetadata]:
+def current_metadata(
+    catalog: Catalog, product: Product, at: dict[str, str] | None = None
+) -> dict[str, TableMetadata]:
     """The metadata of the product's tables, all of one instant; ConfigError when a table does not exist."""
     locations = at or pointers(catalog, product.name)
     if missing := [t for t in product.outputs if t not in locations]:
@@ -309,7 +404,9 @@ def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
     """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
     last, metadata = _known.get(catalog, {}).get(location.rpartition("/")[0], ("", None))
     if metadata is None or last != location:
-        metadata = _read_metadata(load_file_io(catalog.properties, location).new_input(location), metadata)
+        metadata = _read_metadata(
+            load_file_io(catalog.properties, location).new_input(location), metadata
+        )
         remember(catalog, location, metadata)
     return metadata
 
@@ -373,10 +470,14 @@ def places(catalog: Catalog, product: str) -> dict[str, Place]:
     with catalog_errors():
         if isinstance(catalog, SqlCatalog):
             rows = sa.select(IcebergTables.table_name, IcebergTables.metadata_location).where(
-                IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product)
+                IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product
+            )
             with catalog.engine.connect() as connection:
-                return {name: Place(location, catalog.properties)
-                        for name, location in connection.execute(rows) if location}
+                return {
+                    name: Place(location, catalog.properties)
+                    for name, location in connection.execute(rows)
+                    if location
+                }
         try:
             names = catalog.list_tables(product)
         except NoSuchNamespaceError:
@@ -386,14 +487,20 @@ def places(catalog: Catalog, product: str) -> dict[str, Place]:
     for table in tables.values():
         remember(catalog, table.metadata_location, table.metadata)
     together = _together({name: table.metadata for name, table in tables.items()})
-    return {name: Place(table.metadata_location, table.io.properties, together.get(name))
-            for name, table in tables.items()}
+    return {
+        name: Place(table.metadata_location, table.io.properties, together.get(name))
+        for name, table in tables.items()
+    }
 
 
 def _together(tables: Mapping[str, TableMetadata]) -> Mapping[str, int]:
     """The snapshots that belong together, if all of them are still there."""
     found = pointer.read(tables[pointer.TABLE]) if pointer.TABLE in tables else {}
-    return found if all(t in tables and tables[t].snapshot_by_id(id) for t, id in found.items()) else {}
+    return (
+        found
+        if all(t in tables and tables[t].snapshot_by_id(id) for t, id in found.items())
+        else {}
+    )
 
 
 def remember(catalog: Catalog, location: str, metadata: TableMetadata) -> None:
@@ -403,5 +510,9 @@ def remember(catalog: Catalog, location: str, metadata: TableMetadata) -> None:
 
 def no_tables(product: str, found: str) -> KappaError:
     """There is nothing to read or publish yet."""
-    return ConfigError(f"product {product} has no tables yet", expected="the tables of a deployed product", found=found,
-                       next=f"kappa deploy {product}")
+    return ConfigError(
+        f"product {product} has no tables yet",
+        expected="the tables of a deployed product",
+        found=found,
+        next=f"kappa deploy {product}",
+    )

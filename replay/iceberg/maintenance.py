@@ -31,15 +31,23 @@ def size_in_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     found = int(match[1]) * _UNITS[(match[2] or "").upper()] if match else 0
     if found < _LEAST:
-        raise ConfigError("that is no size for data files", expected="1MB or more, such as 128MB", found=text,
-                          next=f"--target-file-size {TARGET}")
+        raise ConfigError(
+            "that is no size for data files",
+            expected="1MB or more, such as 128MB",
+            found=text,
+            next=f"--target-file-size {TARGET}",
+        )
     return found
 
 
 def too_small(sizes: Sizes, target: int) -> frozenset[str]:
     """The files that a compaction would put together: none if they are so few that it would not pay."""
     small = {file: size for file, size in sizes.items() if size < _SMALL * target}
-    return frozenset(small) if len(small) >= _FEW or (len(small) > 1 and sum(small.values()) > target) else frozenset()
+    return (
+        frozenset(small)
+        if len(small) >= _FEW or (len(small) > 1 and sum(small.values()) > target)
+        else frozenset()
+    )
 
 
 @dataclass(frozen=True)
@@ -66,32 +74,49 @@ class Compacted:
 
     def as_dict(self) -> dict[str, Any]:
         """For programs. What the job appended meanwhile is in the figures of after."""
-        return {"table": self.table, "files_before": len(self.before), "files_after": len(self.after),
-                "small": len(self.small), "rewritten": self.rewritten, "larger": self.larger,
-                "bytes_before": sum(self.before.values()), "bytes_after": sum(self.after.values())}
+        return {
+            "table": self.table,
+            "files_before": len(self.before),
+            "files_after": len(self.after),
+            "small": len(self.small),
+            "rewritten": self.rewritten,
+            "larger": self.larger,
+            "bytes_before": sum(self.before.values()),
+            "bytes_after": sum(self.after.values()),
+        }
 
     def row(self, dry_run: bool = False) -> dict[str, Any]:
         """For people; with `dry_run` only how it is."""
+
         def both(figure: Callable[[Sizes], str]) -> str:
-            return figure(self.before) if dry_run else f"{figure(self.before)} → {figure(self.after)}"
+            return (
+                figure(self.before) if dry_run else f"{figure(self.before)} → {figure(self.after)}"
+            )
 
         done = f"{self.rewritten:,} → {self.larger:,}"
-        return {"table": self.table, "files": both(lambda s: f"{len(s):,}"),
-                "mean MB": both(lambda s: megabytes(sum(s.values()) / max(1, len(s)))),
-                "MB": both(lambda s: megabytes(sum(s.values()))),
-                **({"too small": len(self.small)} if dry_run else {"put together": done})}
+        return {
+            "table": self.table,
+            "files": both(lambda s: f"{len(s):,}"),
+            "mean MB": both(lambda s: megabytes(sum(s.values()) / max(1, len(s)))),
+            "MB": both(lambda s: megabytes(sum(s.values()))),
+            **({"too small": len(self.small)} if dry_run else {"put together": done}),
+        }
 
 
 def sentence(compacted: Sequence[Compacted], branch: str, dry_run: bool) -> str:
     """What was done, in all tables."""
-    small, rewritten = (sum(n) for n in zip(*((len(c.small), c.rewritten) for c in compacted), strict=True))
+    small, rewritten = (
+        sum(n) for n in zip(*((len(c.small), c.rewritten) for c in compacted), strict=True)
+    )
     if not small:
         return "nothing to do: the small files are few"
     if dry_run:
         return f"would do: {small:,} small files of branch {branch} are put together"
     left = f"; {small - rewritten:,} are left for another run" if rewritten < small else ""
-    return f"{rewritten:,} small files of branch {branch} were put together{left}; readers get the larger ones with " \
-           "the next checkpoint"
+    return (
+        f"{rewritten:,} small files of branch {branch} were put together{left}; readers get the larger ones with "
+        "the next checkpoint"
+    )
 
 
 def megabytes(size: float) -> str:
@@ -101,22 +126,33 @@ def megabytes(size: float) -> str:
 
 def sizes(tables: Mapping[str, Table], branch: str) -> dict[str, Sizes]:
     """Table → data files at the head of the branch."""
-    return {name: _sizes(table.io, next(iter(lake.ancestors(table.metadata, branch))).manifest_list)
-            for name, table in tables.items() if branch in table.metadata.refs}
+    return {
+        name: _sizes(table.io, next(iter(lake.ancestors(table.metadata, branch))).manifest_list)
+        for name, table in tables.items()
+        if branch in table.metadata.refs
+    }
 
 
 def written(was: Table, now: Table, branch: str) -> int:
     """How many data files compactions wrote to the branch in between."""
     earlier = _compactions(was, branch)
-    return sum(files for commit, files in _compactions(now, branch).items() if commit not in earlier)
+    return sum(
+        files for commit, files in _compactions(now, branch).items() if commit not in earlier
+    )
 
 
 def _compactions(table: Table, branch: str) -> dict[int, int]:
     """Compaction's snapshot on the branch → how many data files it wrote."""
-    return {s.snapshot_id: int((s.summary and s.summary["added-data-files"]) or 0)
-            for s in lake.ancestors(table.metadata, branch) if lake.same_rows(s)}
+    return {
+        s.snapshot_id: int((s.summary and s.summary["added-data-files"]) or 0)
+        for s in lake.ancestors(table.metadata, branch)
+        if lake.same_rows(s)
+    }
 
 
 def _sizes(io: FileIO, manifest_list: str) -> Sizes:
-    return {file: size for manifest in files.manifests_of(io, manifest_list)
-            for file, size in files.sizes_of(io, manifest).items()}
+    return {
+        file: size
+        for manifest in files.manifests_of(io, manifest_list)
+        for file, size in files.sizes_of(io, manifest).items()
+    }

@@ -27,14 +27,20 @@ def text(snapshots: Mapping[str, int], job: str | None, checkpoint: int | None) 
 
 def setting(metadata: TableMetadata, value: str) -> tuple[TableUpdate, ...]:
     """What sets the property, unless it is so already."""
-    return () if metadata.properties.get(PROPERTY) == value else (SetPropertiesUpdate(updates={PROPERTY: value}),)
+    return (
+        ()
+        if metadata.properties.get(PROPERTY) == value
+        else (SetPropertiesUpdate(updates={PROPERTY: value}),)
+    )
 
 
 def read(metadata: TableMetadata) -> Mapping[str, int]:
     """Table → snapshot id; empty where nothing says it, or something else than a publication moved `main` since."""
     with suppress(ValueError, KeyError, TypeError, AttributeError):
-        found = {str(table): int(id) for table, id in
-                 json.loads(metadata.properties[PROPERTY])["snapshots"].items()}
+        found = {
+            str(table): int(id)
+            for table, id in json.loads(metadata.properties[PROPERTY])["snapshots"].items()
+        }
         if found.get(TABLE) == metadata.current_snapshot_id:
             return found
     return {}

@@ -10,7 +10,12 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, RESTError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
-from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate, TableUpdate
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    SetSnapshotRefUpdate,
+    TableUpdate,
+)
 
 from jobs.product import Product
 from replay import database
@@ -64,17 +69,34 @@ class _Move:
         compared = self.target if self.is_done else self.expected
         return Change(
             self.table,
-            (AssertTableUUID(uuid=self.table.metadata.table_uuid),
-             AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": compared})),
-            (SetSnapshotRefUpdate.model_validate(
-                {"ref-name": lake.MAIN, "snapshot-id": self.target, "type": SnapshotRefType.BRANCH}), *keeping,
-             *self._telling()),
+            (
+                AssertTableUUID(uuid=self.table.metadata.table_uuid),
+                AssertRefSnapshotId.model_validate({"ref": lake.MAIN, "snapshot-id": compared}),
+            ),
+            (
+                SetSnapshotRefUpdate.model_validate(
+                    {
+                        "ref-name": lake.MAIN,
+                        "snapshot-id": self.target,
+                        "type": SnapshotRefType.BRANCH,
+                    }
+                ),
+                *keeping,
+                *self._telling(),
+            ),
             needs=frozenset({self.target}),
         )
 
 
-def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int], *,
-            fence: Fence, sleep: Callable[[float], None] = time.sleep) -> None:
+def publish(
+    catalog: Catalog,
+    product: Product,
+    snapshots: Mapping[str, int],
+    expected: Mapping[str, int],
+    *,
+    fence: Fence,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Move `main` of every table from `expected` to `snapshots` (table name → snapshot id).
 
     One database transaction for all tables on a SQL catalog, one request to a REST catalog that takes several tables;
@@ -124,18 +146,30 @@ def publish(catalog: Catalog, product: Product, snapshots: Mapping[str, int], ex
         sleep(min(0.005 * 2**attempt, 0.5))
     where = f"main of product {product.name}"
     if unknown is not None:
-        raise OutcomeUnknownError(f"it is not known whether {where} was moved", expected="an answer from the catalog",
-                                  found=database.reason(unknown), next="kappa status, then repeat") from unknown
+        raise OutcomeUnknownError(
+            f"it is not known whether {where} was moved",
+            expected="an answer from the catalog",
+            found=database.reason(unknown),
+            next="kappa status, then repeat",
+        ) from unknown
     if isinstance(last, StorageError):
-        raise StorageError(f"{where} could not be moved: {last.message}", expected=last.expected, found=last.found,
-                           next=last.next) from last
-    raise RetryableError(f"{where} could not be moved: its tables are busy",
-                         expected=f"no other commit during one of {_ATTEMPTS} attempts", found=str(last),
-                         next="repeat the command") from last
+        raise StorageError(
+            f"{where} could not be moved: {last.message}",
+            expected=last.expected,
+            found=last.found,
+            next=last.next,
+        ) from last
+    raise RetryableError(
+        f"{where} could not be moved: its tables are busy",
+        expected=f"no other commit during one of {_ATTEMPTS} attempts",
+        found=str(last),
+        next="repeat the command",
+    ) from last
 
 
-def _moves(catalog: Catalog, product: Product, snapshots: Mapping[str, int],
-           expected: Mapping[str, int]) -> list[_Move]:
+def _moves(
+    catalog: Catalog, product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]
+) -> list[_Move]:
     tables = lake.load_tables(catalog, product.name, product.outputs)
     if missing := [t for t in product.outputs if t not in tables]:
         raise lake.no_tables(product.name, f"no table {', '.join(missing)}")
@@ -151,12 +185,16 @@ def _telling(moves: list[_Move]) -> list[_Move]:
     return [*others, replace(last, tells=text)]
 
 
-def _check_arguments(product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]) -> None:
+def _check_arguments(
+    product: Product, snapshots: Mapping[str, int], expected: Mapping[str, int]
+) -> None:
     for what, given in (("snapshots", snapshots), ("expected", expected)):
         if set(given) != set(product.outputs):
-            raise RefusedError(f"all tables of product {product.name} are published together, or none",
-                               expected=f"{what} of {', '.join(sorted(product.outputs))}",
-                               found=", ".join(sorted(given)) or "none")
+            raise RefusedError(
+                f"all tables of product {product.name} are published together, or none",
+                expected=f"{what} of {', '.join(sorted(product.outputs))}",
+                found=", ".join(sorted(given)) or "none",
+            )
 
 
 def _check_targets(product: Product, moves: list[_Move]) -> None:
@@ -165,14 +203,19 @@ def _check_targets(product: Product, moves: list[_Move]) -> None:
     for move in moves:
         snapshot = move.table.metadata.snapshot_by_id(move.target)
         if snapshot is None:
-            raise RefusedError(f"snapshot {move.target} of table {'.'.join(move.table.name())} cannot be published",
-                               expected="a snapshot that the table still has",
-                               found="none: expired, or another table's", next=f"kappa deploy {product.name}")
+            raise RefusedError(
+                f"snapshot {move.target} of table {'.'.join(move.table.name())} cannot be published",
+                expected="a snapshot that the table still has",
+                found="none: expired, or another table's",
+                next=f"kappa deploy {product.name}",
+            )
         writers[move.table.name()[-1]] = lake.written_by(snapshot)
     if len({checkpoint for _, checkpoint in writers.values()}) > 1:
-        raise RefusedError(f"the snapshots of product {product.name} are not of one checkpoint",
-                           expected="the same checkpoint in every table",
-                           found=", ".join(f"{t}: {c}" for t, (_, c) in sorted(writers.items())))
+        raise RefusedError(
+            f"the snapshots of product {product.name} are not of one checkpoint",
+            expected="the same checkpoint in every table",
+            found=", ".join(f"{t}: {c}" for t, (_, c) in sorted(writers.items())),
+        )
 
 
 def _check_expected(product: Product, moves: list[_Move]) -> None:
@@ -182,7 +225,8 @@ def _check_expected(product: Product, moves: list[_Move]) -> None:
             f"somebody else moved main of product {product.name}; nothing was published",
             expected=", ".join(f"{m.table.name()[-1]} at snapshot {m.expected}" for m in moved),
             found=", ".join(f"{m.table.name()[-1]} at snapshot {m.found}" for m in moved),
-            next=f"find out who did, put main back to the expected snapshots, then: kappa deploy {product.name}")
+            next=f"find out who did, put main back to the expected snapshots, then: kappa deploy {product.name}",
+        )
 
 
 def _partly(product: Product, moves: list[_Move], why: KappaError) -> PartlyPublishedError:
@@ -191,5 +235,7 @@ def _partly(product: Product, moves: list[_Move], why: KappaError) -> PartlyPubl
     back = ", ".join(f"main of {m.table.name()[-1]} to snapshot {m.expected}" for m in done)
     return PartlyPublishedError(
         f"product {product.name} is published in part: {why.message.partition(';')[0]}",
-        expected=why.expected, found=why.found,
-        next=f"put the others to what is expected, or put back {back}; the controller then goes on by itself")
+        expected=why.expected,
+        found=why.found,
+        next=f"put the others to what is expected, or put back {back}; the controller then goes on by itself",
+    )

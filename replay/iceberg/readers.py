@@ -26,10 +26,16 @@ _MOST = 10_000
 """Files that are deleted behind one publication; the next goes on."""
 _PROPERTY = "write.metadata.delete-after-commit.enabled"
 
-_shown = sa.table("iceberg_tables", *(sa.column(c.name) for c in IcebergTables.__table__.columns), schema="readers")
+_shown = sa.table(
+    "iceberg_tables",
+    *(sa.column(c.name) for c in IcebergTables.__table__.columns),
+    schema="readers",
+)
 _replaced = sa.table(
-    "replaced_metadata", *map(sa.column, ("metadata_location", "catalog_name", "table_namespace", "at")),
-    schema="readers")
+    "replaced_metadata",
+    *map(sa.column, ("metadata_location", "catalog_name", "table_namespace", "at")),
+    schema="readers",
+)
 
 
 def kept_apart(catalog: Catalog) -> bool:
@@ -42,29 +48,51 @@ def kept_apart(catalog: Catalog) -> bool:
 
 def keeping_metadata(properties: dict[str, str]) -> tuple[TableUpdate, ...]:
     """A job that deletes old metadata files would take away the one that readers see, should it not be published."""
-    return () if properties.get(_PROPERTY) == "false" else (SetPropertiesUpdate(updates={_PROPERTY: "false"}),)
+    return (
+        ()
+        if properties.get(_PROPERTY) == "false"
+        else (SetPropertiesUpdate(updates={_PROPERTY: "false"}),)
+    )
 
 
 def show(catalog: SqlCatalog, c: sa.Connection, staged: Sequence[StagedTable]) -> None:
     """Let readers see this metadata, once the transaction is committed."""
     for table in staged:
         namespace, name = table.name()
-        row = {"catalog_name": catalog.name, "table_namespace": namespace, "table_name": name, "iceberg_type": "TABLE",
-               "metadata_location": table.metadata_location}
+        row = {
+            "catalog_name": catalog.name,
+            "table_namespace": namespace,
+            "table_name": name,
+            "iceberg_type": "TABLE",
+            "metadata_location": table.metadata_location,
+        }
         insert = postgresql.insert(_shown).values(row)
-        c.execute(insert.on_conflict_do_update(
-            index_elements=["catalog_name", "table_namespace", "table_name"],
-            set_={"metadata_location": insert.excluded.metadata_location,
-                  "previous_metadata_location": _shown.c.metadata_location}))
+        c.execute(
+            insert.on_conflict_do_update(
+                index_elements=["catalog_name", "table_namespace", "table_name"],
+                set_={
+                    "metadata_location": insert.excluded.metadata_location,
+                    "previous_metadata_location": _shown.c.metadata_location,
+                },
+            )
+        )
 
 
 def tidy(catalog: SqlCatalog, product: str) -> None:
     """Delete metadata files of a product that nobody has needed for a while. What fails is tried again next time."""
-    used = sa.union_all(sa.select(_shown.c.metadata_location), sa.select(IcebergTables.metadata_location))
-    old = sa.select(_replaced.c.metadata_location).where(
-        _replaced.c.catalog_name == catalog.name, _replaced.c.table_namespace == product,
-        _replaced.c.at < sa.func.clock_timestamp() - sa.cast(KEPT, sa.Interval()),
-        _replaced.c.metadata_location.not_in(used)).limit(_MOST)
+    used = sa.union_all(
+        sa.select(_shown.c.metadata_location), sa.select(IcebergTables.metadata_location)
+    )
+    old = (
+        sa.select(_replaced.c.metadata_location)
+        .where(
+            _replaced.c.catalog_name == catalog.name,
+            _replaced.c.table_namespace == product,
+            _replaced.c.at < sa.func.clock_timestamp() - sa.cast(KEPT, sa.Interval()),
+            _replaced.c.metadata_location.not_in(used),
+        )
+        .limit(_MOST)
+    )
     with suppress(*database.LOST):
         with catalog.engine.connect() as c:
             locations = list(c.scalars(old))

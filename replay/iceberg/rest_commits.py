@@ -46,8 +46,12 @@ def commit(catalog: RestCatalog, changes: Sequence[Change]) -> bool:
 
     CommitFailedException: a table is not what a change requires. CommitStateUnknownException: the answer tells nothing.
     """
-    requests = [CommitTableRequest(identifier=_identifier(c.table), requirements=c.requirements, updates=c.updates)
-                for c in changes]
+    requests = [
+        CommitTableRequest(
+            identifier=_identifier(c.table), requirements=c.requirements, updates=c.updates
+        )
+        for c in changes
+    ]
     body = f'{{"table-changes": [{", ".join(r.model_dump_json() for r in requests)}]}}'
     answer = catalog._session.post(catalog.url(_PATH, prefixed=True), data=body.encode())
     if answer.status_code in _UNKNOWN_REQUEST and _ENDPOINT not in catalog._supported_endpoints:

@@ -9,7 +9,11 @@ from itertools import count
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.io import load_file_io
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -47,16 +51,25 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
     A partition spec and a sort order are the table's: an attempt that reads the log from its beginning brings those of
     its release. One that goes on from a checkpoint (`resume`) takes the table as it is.
     """
-    wanted = {table: (iceberg_schema(product, table), layout_of(product, table)) for table in product.outputs}
+    wanted = {
+        table: (iceberg_schema(product, table), layout_of(product, table))
+        for table in product.outputs
+    }
     with lake.catalog_errors():
         _make_namespace(catalog, product.name)
         existing = lake.pointers(catalog, product.name)
         for name, (schema, laid_out) in wanted.items():
-            if name not in existing:  # asked first: a refused creation leaves its metadata file behind
+            if (
+                name not in existing
+            ):  # asked first: a refused creation leaves its metadata file behind
                 with suppress(TableAlreadyExistsError):
                     # Its sort order comes later: pyiceberg could not take it from a table that was made with one.
-                    catalog.create_table((product.name, name), schema, partition_spec=_spec(schema, laid_out),
-                                         properties={**PROPERTIES, **_writing(laid_out)})
+                    catalog.create_table(
+                        (product.name, name),
+                        schema,
+                        partition_spec=_spec(schema, laid_out),
+                        properties={**PROPERTIES, **_writing(laid_out)},
+                    )
             lake.commit(catalog, (product.name, name), begin)
             _refuse_forgetful(catalog, product.name, name)
             lake.commit(catalog, (product.name, name), lambda t, s=schema: _expand(t, product, s))  # type: ignore[misc]
@@ -75,11 +88,17 @@ def layout_of(product: Product, table: str) -> Layout:
     """Partition spec and sort order of an output; ConfigError names the entry of product.yaml that is wrong."""
     output = product.outputs[table]
     try:
-        return layout(output.partition, output.sort, {c.name: c.type for c in product.columns[table]})
+        return layout(
+            output.partition, output.sort, {c.name: c.type for c in product.columns[table]}
+        )
     except LayoutError as e:
         file = product.folder / "product.yaml"
-        raise ConfigError(f"{file} is wrong at 'outputs.{table}.{e.field}'", expected=e.expected, found=e.found,
-                          next=f"fix {file}") from e
+        raise ConfigError(
+            f"{file} is wrong at 'outputs.{table}.{e.field}'",
+            expected=e.expected,
+            found=e.found,
+            next=f"fix {file}",
+        ) from e
 
 
 def begin(table: Table) -> None:
@@ -94,21 +113,28 @@ def begin(table: Table) -> None:
     assert current is not None
     rows = current.summary.additional_properties.get("total-records") if current.summary else None
     if rows != "0":
-        raise RefusedError(f"table {'.'.join(table.name())} was not made by kappa and holds rows",
-                           expected=f"an empty table, or one with the tag {lake.GENESIS}", found=f"{rows} rows on main",
-                           next="name the product or the output differently, or drop that table")
+        raise RefusedError(
+            f"table {'.'.join(table.name())} was not made by kappa and holds rows",
+            expected=f"an empty table, or one with the tag {lake.GENESIS}",
+            found=f"{rows} rows on main",
+            next="name the product or the output differently, or drop that table",
+        )
     table.manage_snapshots().create_tag(current.snapshot_id, lake.GENESIS).commit()
 
 
 def _refuse_forgetful(catalog: Catalog, product: str, table: str) -> None:
     """A catalog may take branches and tags and forget them: then what a job writes to its branch is on `main`."""
     if lake.GENESIS not in catalog.load_table((product, table)).metadata.refs:
-        raise RefusedError("this Iceberg catalog does not keep tags and branches", found="the tag is gone again",
-                           expected=f"the tag {lake.GENESIS} in table {product}.{table}, which was just set",
-                           next="choose another catalog in config.yaml: each attempt writes to a branch of its own")
+        raise RefusedError(
+            "this Iceberg catalog does not keep tags and branches",
+            found="the tag is gone again",
+            expected=f"the tag {lake.GENESIS} in table {product}.{table}, which was just set",
+            next="choose another catalog in config.yaml: each attempt writes to a branch of its own",
+        )
 
 
 # Columns
+
 
 def _expand(table: Table, product: Product, schema: Schema) -> None:
     """Add new columns and fields, and widen types; whatever a running older release could not bear is refused.
@@ -117,8 +143,12 @@ def _expand(table: Table, product: Product, schema: Schema) -> None:
     """
     have, wanted = table_type(table.schema()), product_type(product, table.name()[-1])
     found = list(differences(have, wanted))
-    taken = {f.name.lower(): f.name for spec in table.specs().values() for f in spec.fields
-             if not isinstance(f.transform, IdentityTransform)}
+    taken = {
+        f.name.lower(): f.name
+        for spec in table.specs().values()
+        for f in spec.fields
+        if not isinstance(f.transform, IdentityTransform)
+    }
     for difference in found:
         _refuse(table, difference, taken)
     docs = {f.name: f.doc for f in schema.fields}
@@ -130,17 +160,35 @@ def _expand(table: Table, product: Product, schema: Schema) -> None:
 def _refuse(table: Table, difference: Difference, partitions: Mapping[str, str]) -> None:
     path = difference.path
     name = f"column {words(path)} of table {'.'.join(table.name())}"
-    if difference.breaks and difference.old and (there := _by_case(table_type(table.schema()), path)):
-        raise RefusedError(f"{name} differs from {there} only by case, which many readers do not see",
-                           expected=f"{there}, or a name of its own", found=path[-1],
-                           next="give the column a new name in the SELECT")
+    if (
+        difference.breaks
+        and difference.old
+        and (there := _by_case(table_type(table.schema()), path))
+    ):
+        raise RefusedError(
+            f"{name} differs from {there} only by case, which many readers do not see",
+            expected=f"{there}, or a name of its own",
+            found=path[-1],
+            next="give the column a new name in the SELECT",
+        )
     if difference.breaks:
-        raise RefusedError(f"{name} cannot change its type", expected=f"{difference.old}, or a wider type",
-                           found=str(difference.new),
-                           next="give the column, or the output, a new name in the SELECT")
-    if difference.change is Change.added and len(path) == 1 and (field := partitions.get(path[0].lower())):
-        raise RefusedError(f"{name} has the name of a partition of it", expected="another name",
-                           found=f"partition {field}", next="give the column a new name in the SELECT")
+        raise RefusedError(
+            f"{name} cannot change its type",
+            expected=f"{difference.old}, or a wider type",
+            found=str(difference.new),
+            next="give the column, or the output, a new name in the SELECT",
+        )
+    if (
+        difference.change is Change.added
+        and len(path) == 1
+        and (field := partitions.get(path[0].lower()))
+    ):
+        raise RefusedError(
+            f"{name} has the name of a partition of it",
+            expected="another name",
+            found=f"partition {field}",
+            next="give the column a new name in the SELECT",
+        )
 
 
 def _by_case(have: column_types.Row, path: Path) -> str | None:
@@ -156,7 +204,14 @@ def _by_case(have: column_types.Row, path: Path) -> str | None:
                 parent = value
     if not isinstance(parent, column_types.Row):
         return None
-    return next((f.name for f in parent.fields if f.name.lower() == path[-1].lower() and f.name != path[-1]), None)
+    return next(
+        (
+            f.name
+            for f in parent.fields
+            if f.name.lower() == path[-1].lower() and f.name != path[-1]
+        ),
+        None,
+    )
 
 
 def _apply(update: UpdateSchema, difference: Difference, docs: Mapping[str, str | None]) -> None:
@@ -170,8 +225,9 @@ def _apply(update: UpdateSchema, difference: Difference, docs: Mapping[str, str 
             update.update_column(difference.path, to_iceberg(difference.new, count(1)))
 
 
-def drop_columns(catalog: Catalog, product_name: str, written: Mapping[str, Collection[Path]],
-                 fence: Fence) -> Mapping[str, tuple[str, ...]]:
+def drop_columns(
+    catalog: Catalog, product_name: str, written: Mapping[str, Collection[Path]], fence: Fence
+) -> Mapping[str, tuple[str, ...]]:
     """Drop the columns and fields of each table that are not written; table → those dropped.
 
     To be called with all that any live release writes (`type_changes.parts`). `fence` raises when that is no longer
@@ -195,7 +251,11 @@ def drop_columns(catalog: Catalog, product_name: str, written: Mapping[str, Coll
         for path in going:
             update.delete_column(path)
         updates, requirements = update._commit()
-        return [commits.Change(table, (AssertTableUUID(uuid=table.metadata.table_uuid), *requirements), updates)]
+        return [
+            commits.Change(
+                table, (AssertTableUUID(uuid=table.metadata.table_uuid), *requirements), updates
+            )
+        ]
 
     for name in lake.pointers(catalog, product_name).keys() & written.keys():
         with lake.catalog_errors():
@@ -212,17 +272,28 @@ def _laid_out_by(metadata: TableMetadata) -> set[str]:
 
 # Partition spec and sort order
 
+
 def _spec(schema: Schema, wanted: Layout) -> PartitionSpec:
-    return PartitionSpec(*(
-        PartitionField(schema.find_field(f.column).field_id, 1000 + i, parse_transform(f.iceberg), f.name)
-        for i, f in enumerate(wanted.partition)))
+    return PartitionSpec(
+        *(
+            PartitionField(
+                schema.find_field(f.column).field_id, 1000 + i, parse_transform(f.iceberg), f.name
+            )
+            for i, f in enumerate(wanted.partition)
+        )
+    )
 
 
 def _order(schema: Schema, wanted: Layout) -> SortOrder:
-    fields = [SortField(source_id=schema.find_field(key.column).field_id, transform=IdentityTransform(),
-                        direction=SortDirection.DESC if key.descending else SortDirection.ASC,
-                        null_order=NullOrder.NULLS_LAST if key.descending else NullOrder.NULLS_FIRST)
-              for key in wanted.sort]
+    fields = [
+        SortField(
+            source_id=schema.find_field(key.column).field_id,
+            transform=IdentityTransform(),
+            direction=SortDirection.DESC if key.descending else SortDirection.ASC,
+            null_order=NullOrder.NULLS_LAST if key.descending else NullOrder.NULLS_FIRST,
+        )
+        for key in wanted.sort
+    ]
     return SortOrder(*fields, order_id=1 if fields else 0)
 
 
@@ -233,8 +304,10 @@ def _writing(wanted: Layout) -> dict[str, str]:
     the usual 1 MB, 2,000 files did not fit into a heap of 512 MB; with 64 kB they did.
     """
     partitioned = bool(wanted.partition)
-    return {"write.distribution-mode": "hash" if partitioned else "none",
-            "write.parquet.page-size-bytes": str(64 * 1024 if partitioned else 1024 * 1024)}
+    return {
+        "write.distribution-mode": "hash" if partitioned else "none",
+        "write.parquet.page-size-bytes": str(64 * 1024 if partitioned else 1024 * 1024),
+    }
 
 
 def _lay_out(table: Table, wanted: Layout) -> None:

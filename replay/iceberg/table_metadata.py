@@ -32,9 +32,15 @@ def parse(text: bytes, before: TableMetadata) -> TableMetadata:
     try:
         snapshots = list(_snapshots(document["snapshots"], before))
         log = list(_log(document.get("snapshot-log", ()), before))
-    except (AttributeError, KeyError, TypeError):  # no metadata: let that say so which knows what it is
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+    ):  # no metadata: let that say so which knows what it is
         return TableMetadataUtil.parse_raw(text.decode())
-    thin = TableMetadataUtil.parse_raw(json.dumps({**document, "snapshots": [], "snapshot-log": []}))
+    thin = TableMetadataUtil.parse_raw(
+        json.dumps({**document, "snapshots": [], "snapshot-log": []})
+    )
     return thin.model_copy(update={"snapshots": snapshots, "snapshot_log": log})
 
 

@@ -35,15 +35,25 @@ from jobs.product import Product
 from replay.errors import ConfigError
 
 _TYPES: dict[str, IcebergType] = {
-    "STRING": StringType(), "BOOLEAN": BooleanType(), "INT": IntegerType(), "BIGINT": LongType(), "FLOAT": FloatType(),
-    "DOUBLE": DoubleType(), "DATE": DateType(), "TIME": TimeType(), "TIMESTAMP": TimestampType(),
-    "TIMESTAMP_LTZ": TimestamptzType(), "BYTES": BinaryType(),
+    "STRING": StringType(),
+    "BOOLEAN": BooleanType(),
+    "INT": IntegerType(),
+    "BIGINT": LongType(),
+    "FLOAT": FloatType(),
+    "DOUBLE": DoubleType(),
+    "DATE": DateType(),
+    "TIME": TimeType(),
+    "TIMESTAMP": TimestampType(),
+    "TIMESTAMP_LTZ": TimestamptzType(),
+    "BYTES": BinaryType(),
 }
 _ATOMIC = {
     **{iceberg: Atomic(name) for name, iceberg in _TYPES.items()},
     TimestampType(): Atomic("TIMESTAMP", (column_types.MAX_FRACTION,)),
     TimestamptzType(): Atomic("TIMESTAMP_LTZ", (column_types.MAX_FRACTION,)),
-    UUIDType(): Atomic("BINARY", (16,)),  # no table of ours has one, but somebody may have added a column
+    UUIDType(): Atomic(
+        "BINARY", (16,)
+    ),  # no table of ours has one, but somebody may have added a column
 }
 
 
@@ -52,8 +62,12 @@ def column_type(flink_type: str, where: str = "a column") -> Type:
     try:
         return column_types.stored(column_types.parse(flink_type))
     except ColumnTypeError as e:
-        raise ConfigError(f"{where} has a type that the tables cannot hold", expected=e.expected, found=e.found,
-                          next=f"write instead: {e.instead}") from e
+        raise ConfigError(
+            f"{where} has a type that the tables cannot hold",
+            expected=e.expected,
+            found=e.found,
+            next=f"write instead: {e.instead}",
+        ) from e
 
 
 def iceberg_type(flink_type: str, where: str = "a column") -> IcebergType:
@@ -76,8 +90,12 @@ def schema_of(row: Row, docs: Mapping[str, str | None] = MappingProxyType({})) -
     """A schema with the fields of a ROW as its columns."""
     ids = count(1)
     columns = [(next(ids), f) for f in row.fields]
-    return Schema(*(
-        NestedField(i, f.name, to_iceberg(f.type, ids), required=False, doc=docs.get(f.name)) for i, f in columns))
+    return Schema(
+        *(
+            NestedField(i, f.name, to_iceberg(f.type, ids), required=False, doc=docs.get(f.name))
+            for i, f in columns
+        )
+    )
 
 
 def to_iceberg(found: Type, ids: count[int]) -> IcebergType:
@@ -85,12 +103,19 @@ def to_iceberg(found: Type, ids: count[int]) -> IcebergType:
     match found:
         case Row(fields):
             numbered = [(next(ids), f) for f in fields]
-            return StructType(*(NestedField(i, f.name, to_iceberg(f.type, ids), required=False) for i, f in numbered))
+            return StructType(
+                *(
+                    NestedField(i, f.name, to_iceberg(f.type, ids), required=False)
+                    for i, f in numbered
+                )
+            )
         case Array(element):
             return ListType(next(ids), to_iceberg(element, ids), element_required=False)
         case Map(key, value):
             of_key, of_value = next(ids), next(ids)
-            return MapType(of_key, to_iceberg(key, ids), of_value, to_iceberg(value, ids), value_required=False)
+            return MapType(
+                of_key, to_iceberg(key, ids), of_value, to_iceberg(value, ids), value_required=False
+            )
         case Atomic("DECIMAL", (precision, scale)):
             return DecimalType(precision, scale)
         case Atomic(name):
@@ -101,7 +126,9 @@ def from_iceberg(found: IcebergType) -> Type:
     """The type in the words of Flink's SQL; ConfigError for one that Flink's sink cannot write."""
     match found:
         case StructType():
-            return Row(tuple(column_types.Field(f.name, from_iceberg(f.field_type)) for f in found.fields))
+            return Row(
+                tuple(column_types.Field(f.name, from_iceberg(f.field_type)) for f in found.fields)
+            )
         case ListType():
             return Array(from_iceberg(found.element_type))
         case MapType():
@@ -111,8 +138,12 @@ def from_iceberg(found: IcebergType) -> Type:
         case FixedType():
             return Atomic("BINARY", (len(found),))
     if found not in _ATOMIC:
-        raise ConfigError("a table has a column that Flink cannot write", expected=", ".join(map(str, _ATOMIC)),
-                          found=str(found), next="drop that column")
+        raise ConfigError(
+            "a table has a column that Flink cannot write",
+            expected=", ".join(map(str, _ATOMIC)),
+            found=str(found),
+            next="drop that column",
+        )
     return _ATOMIC[found]
 
 
@@ -125,10 +156,16 @@ def product_type(product: Product, table: str) -> Row:
     """A product's table as one ROW of the columns that its SELECT gives; ConfigError for names that only case tells
     apart, which most readers do not."""
     columns = product.columns[table]
-    fields = tuple(column_types.Field(c.name, column_type(c.type, f"{table}.{c.name}")) for c in columns)
+    fields = tuple(
+        column_types.Field(c.name, column_type(c.type, f"{table}.{c.name}")) for c in columns
+    )
     try:
         column_types.stored(found := Row(fields))
     except ColumnTypeError as e:
-        raise ConfigError(f"columns of {table} cannot be told apart", expected=e.expected, found=e.found,
-                          next=f"give one of them another name in {table}.sql") from e
+        raise ConfigError(
+            f"columns of {table} cannot be told apart",
+            expected=e.expected,
+            found=e.found,
+            next=f"give one of them another name in {table}.sql",
+        ) from e
     return found

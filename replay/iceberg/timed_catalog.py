@@ -70,5 +70,7 @@ def timed(properties: Mapping[str, str]) -> dict[str, str]:
         found["uri"] = database.timed(uri)
         if found["uri"].startswith("postgresql+psycopg://"):
             found.pop("type", None)
-            found["py-catalog-impl"] = f"{PostgreSQLCatalog.__module__}.{PostgreSQLCatalog.__name__}"
+            found["py-catalog-impl"] = (
+                f"{PostgreSQLCatalog.__module__}.{PostgreSQLCatalog.__name__}"
+            )
     return found

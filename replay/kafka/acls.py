@@ -53,7 +53,11 @@ def _of_topic(topic: str) -> Iterator[Acl]:
         (Who.producer, "DESCRIBE_CONFIGS", "kappa topic produce asks who dates the records"),
         (Who.job, "READ", "read the log from offset zero"),
         (Who.controller, "READ", "audit, verify, peek and the clock of a partition read records"),
-        (Who.controller, "DESCRIBE_CONFIGS", "the preflight looks at retention, compaction and who dates the records"),
+        (
+            Who.controller,
+            "DESCRIBE_CONFIGS",
+            "the preflight looks at retention, compaction and who dates the records",
+        ),
     ):
         yield Acl(who, "TOPIC", topic, "LITERAL", operation, why)
 
@@ -62,22 +66,51 @@ def _of_groups(product: str) -> Iterator[Acl]:
     prefix = group_prefix(product)
     yield Acl(Who.job, "GROUP", prefix, "PREFIXED", "READ", "commit offsets, for display")
     yield Acl(Who.controller, "GROUP", prefix, "PREFIXED", "DESCRIBE", "show committed offsets")
-    yield Acl(Who.controller, "GROUP", prefix, "PREFIXED", "DELETE", "forget the group of an attempt that is removed")
-    yield Acl(Who.controller, "GROUP", READER_GROUP, "LITERAL", "DESCRIBE", "the client looks for its coordinator")
+    yield Acl(
+        Who.controller,
+        "GROUP",
+        prefix,
+        "PREFIXED",
+        "DELETE",
+        "forget the group of an attempt that is removed",
+    )
+    yield Acl(
+        Who.controller,
+        "GROUP",
+        READER_GROUP,
+        "LITERAL",
+        "DESCRIBE",
+        "the client looks for its coordinator",
+    )
 
 
 def commands(acls: Iterable[Acl], principals: Mapping[Who, str], bootstrap: str) -> list[str]:
     """`kafka-acls` of Kafka's distribution, one command for each principal and resource."""
+
     def of_one(acl: Acl) -> tuple[str, str, str, str]:
         return acl.who, acl.resource_type, acl.resource_name, acl.pattern_type
 
     found = []
     for (who, kind, name, pattern), group in groupby(sorted(acls, key=of_one), of_one):
         operations = [word for acl in group for word in ("--operation", _spelt(acl.operation))]
-        found.append(shlex.join([
-            "kafka-acls", "--bootstrap-server", bootstrap, "--command-config", "admin.properties", "--add",
-            "--allow-principal", principals[Who(who)], *operations, f"--{kind.lower()}", name,
-            *(["--resource-pattern-type", "prefixed"] if pattern == "PREFIXED" else [])]))
+        found.append(
+            shlex.join(
+                [
+                    "kafka-acls",
+                    "--bootstrap-server",
+                    bootstrap,
+                    "--command-config",
+                    "admin.properties",
+                    "--add",
+                    "--allow-principal",
+                    principals[Who(who)],
+                    *operations,
+                    f"--{kind.lower()}",
+                    name,
+                    *(["--resource-pattern-type", "prefixed"] if pattern == "PREFIXED" else []),
+                ]
+            )
+        )
     return found
 
 

@@ -19,14 +19,18 @@ transaction markers and any number of aborted records."""
 class Records(Protocol):
     """The log, to be read."""
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterable[tuple[int, int, bytes | None]]:
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterable[tuple[int, int, bytes | None]]:
         """(offset, record timestamp in ms, value) of the records from `start` to before `end`."""
         ...
 
 
 def at_position(product: Product, covered: Offsets, log: Records) -> float:
     """The watermark in ms at the covered position; references end, so they hold nothing back."""
-    lateness = {n: seconds(t.allowed_lateness) for n, t in product.topics.items() if t.allowed_lateness}
+    lateness = {
+        n: seconds(t.allowed_lateness) for n, t in product.topics.items() if t.allowed_lateness
+    }
     clocks: dict[tuple[str, int], int | None] = {}
     for topic in lateness:
         for partition, end in covered[topic].items():
@@ -45,7 +49,9 @@ def _clock(topic: str, partition: int, end: int, log: Records) -> int | None:
     return None
 
 
-def watermark(clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[str, float]) -> float:
+def watermark(
+    clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[str, float]
+) -> float:
     """The watermark in ms behind the covered position: the least, over partitions, of the log's clock less L and a ms.
 
     A window that ends at that time or before is closed: the job closes it a millisecond later than the lateness asks
@@ -54,8 +60,13 @@ def watermark(clocks: Mapping[tuple[str, int], int | None], lateness_s: Mapping[
     `clocks` has the timestamp of the last covered record of every partition of the event and dimension topics (None:
     nothing covered yet, which holds back everything).
     """
-    return min((-math.inf if clock is None else clock - lateness_s[topic] * 1000 - 1
-                for (topic, _), clock in clocks.items()), default=-math.inf)
+    return min(
+        (
+            -math.inf if clock is None else clock - lateness_s[topic] * 1000 - 1
+            for (topic, _), clock in clocks.items()
+        ),
+        default=-math.inf,
+    )
 
 
 def may_wait(appended_ms: int, longest_wait_s: float, watermark_ms: float) -> bool:

@@ -44,7 +44,9 @@ class Decoder:
     def decode_as_written(self, value: bytes) -> dict[str, Any]:
         """The same by the schema that the record was written with, whatever a release reads it with."""
         schema_id = self._id(value)
-        return record_reader(self._writer(schema_id), self._writer(schema_id), schema_id)(value, _HEADER)
+        return record_reader(self._writer(schema_id), self._writer(schema_id), schema_id)(
+            value, _HEADER
+        )
 
     def _read(self, topic: str, schema_id: int) -> _Reads:
         known = self._reads.get((topic, schema_id))
@@ -68,16 +70,22 @@ class Decoder:
             try:
                 found = self._registry.get_schema(schema_id)
                 if found.schema_type not in (None, "AVRO"):
-                    raise UndecodableError(f"schema id {schema_id} is {found.schema_type}, not AVRO")
+                    raise UndecodableError(
+                        f"schema id {schema_id} is {found.schema_type}, not AVRO"
+                    )
                 others = referenced(self._registry, found.references)
-                self._writers[schema_id] = parse(found.schema_str or "null", referenced=others, strict=False)
+                self._writers[schema_id] = parse(
+                    found.schema_str or "null", referenced=others, strict=False
+                )
             except UndecodableError:
                 raise
             except SchemaError as e:
                 raise UndecodableError(f"schema id {schema_id} is not valid Avro: {e}") from e
             except SchemaRegistryError as e:
                 if is_unknown(e):
-                    raise UndecodableError(f"schema id {schema_id} is unknown to the registry") from e
+                    raise UndecodableError(
+                        f"schema id {schema_id} is unknown to the registry"
+                    ) from e
                 raise registry_down(self._settings, e) from e
             except Exception as e:
                 raise registry_down(self._settings, e) from e

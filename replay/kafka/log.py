@@ -53,13 +53,27 @@ TOPIC_CONFIG = {
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": str(2**63 - 1),
 }
-_WHOLE = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete",
-          "unclean.leader.election.enable": "false"}
-_NO_COORDINATOR_YET = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE,
-                       KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-_NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
-                KafkaError.CLUSTER_AUTHORIZATION_FAILED)
-_NOT_LOGGED_IN = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)
+_WHOLE = {
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "cleanup.policy": "delete",
+    "unclean.leader.election.enable": "false",
+}
+_NO_COORDINATOR_YET = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+_NOT_ALLOWED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+_NOT_LOGGED_IN = (
+    KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+)
 _LOGIN_SECONDS = 3.0
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _DEMO = "  (the demo's: kappa load flights)"
@@ -87,7 +101,9 @@ class LogProblem:
     """Records are gone; else a setting is wrong."""
 
     def __str__(self) -> str:
-        return f"topic {self.topic}: expected {self.expected}, found {self.found}; next: {self.next}"
+        return (
+            f"topic {self.topic}: expected {self.expected}, found {self.found}; next: {self.next}"
+        )
 
 
 def admin(settings: Settings) -> AdminClient:
@@ -97,9 +113,12 @@ def admin(settings: Settings) -> AdminClient:
         try:
             return _admin(properties)
         except KafkaException as e:
-            raise ConfigError("librdkafka does not take the properties of `kafka` in config.yaml",
-                              expected="names and values of librdkafka's CONFIGURATION.md", found=str(e.args[0].str()),
-                              next="fix config.yaml; names of Java's client belong under `kafka_java`") from e
+            raise ConfigError(
+                "librdkafka does not take the properties of `kafka` in config.yaml",
+                expected="names and values of librdkafka's CONFIGURATION.md",
+                found=str(e.args[0].str()),
+                next="fix config.yaml; names of Java's client belong under `kafka_java`",
+            ) from e
 
 
 _opening = Lock()  # several threads may ask first, and share one client
@@ -108,8 +127,12 @@ _opening = Lock()  # several threads may ask first, and share one client
 @cache
 def _admin(properties: tuple[tuple[str, str], ...]) -> AdminClient:
     # A broker that was away is looked for every second, not every ten: questions wait for no longer than TIMEOUT.
-    options: dict[str, Any] = {"reconnect.backoff.max.ms": "1000", **dict(properties), "log_level": 0,
-                               "error_cb": _logins.append}
+    options: dict[str, Any] = {
+        "reconnect.backoff.max.ms": "1000",
+        **dict(properties),
+        "log_level": 0,
+        "error_cb": _logins.append,
+    }
     return AdminClient(options)
 
 
@@ -122,13 +145,22 @@ def _broker(settings: Settings, error: Exception) -> RetryableError:
     code, found = asked.code() if isinstance(asked, KafkaError) else None, str(asked)
     address = shown(settings.kafka).get("bootstrap.servers", "")
     if code in _NOT_ALLOWED:
-        return RetryableError("Kafka does not allow what was asked",
-                              expected="the ACLs of kappa acls PRODUCT for the principal of `kafka` in config.yaml",
-                              found=found, next="kappa acls PRODUCT")
+        return RetryableError(
+            "Kafka does not allow what was asked",
+            expected="the ACLs of kappa acls PRODUCT for the principal of `kafka` in config.yaml",
+            found=found,
+            next="kappa acls PRODUCT",
+        )
     if refused := found if code in _NOT_LOGGED_IN else _refused_login(settings):
-        return RetryableError("Kafka does not let this client in", expected=f"a login at {address}", found=refused,
-                              next="see kappa config; fix `kafka` in config.yaml, or the user at the broker")
-    return RetryableError("Kafka does not answer", expected=address, found=found, next="kappa status, then kappa up")
+        return RetryableError(
+            "Kafka does not let this client in",
+            expected=f"a login at {address}",
+            found=refused,
+            next="see kappa config; fix `kafka` in config.yaml, or the user at the broker",
+        )
+    return RetryableError(
+        "Kafka does not answer", expected=address, found=found, next="kappa status, then kappa up"
+    )
 
 
 def _refused_login(settings: Settings) -> str:
@@ -153,7 +185,9 @@ def asking_broker(settings: Settings) -> Iterator[None]:
 
 
 def _is(error: Exception, code: int) -> bool:
-    return bool(error.args) and isinstance(error.args[0], KafkaError) and error.args[0].code() == code
+    return (
+        bool(error.args) and isinstance(error.args[0], KafkaError) and error.args[0].code() == code
+    )
 
 
 def create_topics(settings: Settings, partitions: Mapping[str, int]) -> list[str]:
@@ -163,14 +197,20 @@ def create_topics(settings: Settings, partitions: Mapping[str, int]) -> list[str
         existing = client.list_topics(timeout=TIMEOUT).topics
         for name, count in partitions.items():
             if name in existing and len(existing[name].partitions) != count:
-                raise RefusedError(f"topic {name} exists with other partitions", expected=f"{count} partitions",
-                                   found=str(len(existing[name].partitions)), next="load into a fresh KAPPA_HOME")
+                raise RefusedError(
+                    f"topic {name} exists with other partitions",
+                    expected=f"{count} partitions",
+                    found=str(len(existing[name].partitions)),
+                    next="load into a fresh KAPPA_HOME",
+                )
         missing = [name for name in partitions if name not in existing]
         if missing:
             brokers = len(client.list_topics(timeout=TIMEOUT).brokers)
             replication = min(3, brokers)
             config = {**TOPIC_CONFIG, **log_durability.wanted(replication, brokers)}
-            wanted = [NewTopic(name, partitions[name], replication, config=config) for name in missing]
+            wanted = [
+                NewTopic(name, partitions[name], replication, config=config) for name in missing
+            ]
             futures = client.create_topics(wanted, operation_timeout=TIMEOUT)
             for future in futures.values():
                 future.result(TIMEOUT)
@@ -193,8 +233,13 @@ def open_transactions(settings: Settings, topics: Iterable[str]) -> dict[str, di
     topics = list(topics)
     ends = _offsets(settings, topics, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]
     stable = end_offsets(settings, topics)
-    waiting = {t: {p: end - stable[t].get(p, end) for p, end in partitions.items()} for t, partitions in ends.items()}
-    return {t: found for t, of in waiting.items() if (found := {p: n for p, n in of.items() if n > 0})}
+    waiting = {
+        t: {p: end - stable[t].get(p, end) for p, end in partitions.items()}
+        for t, partitions in ends.items()
+    }
+    return {
+        t: found for t, of in waiting.items() if (found := {p: n for p, n in of.items() if n > 0})
+    }
 
 
 def first_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int]]:
@@ -202,7 +247,9 @@ def first_offsets(settings: Settings, topics: Iterable[str]) -> dict[str, dict[i
     return _offsets(settings, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
 
-def offsets_at(settings: Settings, topics: Iterable[str], timestamp_ms: int) -> dict[str, dict[int, int]]:
+def offsets_at(
+    settings: Settings, topics: Iterable[str], timestamp_ms: int
+) -> dict[str, dict[int, int]]:
     """The first offset of every partition with a record of this time or later; partitions without one are absent."""
     found = _offsets(settings, topics, OffsetSpec.for_timestamp(timestamp_ms))
     return {t: {p: offset for p, offset in ps.items() if offset >= 0} for t, ps in found.items()}
@@ -213,20 +260,33 @@ def latest_times(settings: Settings, topics: Iterable[str]) -> dict[str, dict[in
 
     Also of records in open transactions: of a partition that ends in one a broker would else tell nothing.
     """
-    found = _ask_offsets(settings, topics, OffsetSpec.max_timestamp(),  # type: ignore[no-untyped-call]
-                         IsolationLevel.READ_UNCOMMITTED)
-    return {t: {p: answer.timestamp if answer.offset >= 0 else None for p, answer in ps.items()}
-            for t, ps in found.items()}
+    found = _ask_offsets(
+        settings,
+        topics,
+        OffsetSpec.max_timestamp(),  # type: ignore[no-untyped-call]
+        IsolationLevel.READ_UNCOMMITTED,
+    )
+    return {
+        t: {p: answer.timestamp if answer.offset >= 0 else None for p, answer in ps.items()}
+        for t, ps in found.items()
+    }
 
 
-def _offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
-             isolation: IsolationLevel = IsolationLevel.READ_COMMITTED) -> dict[str, dict[int, int]]:
-    return {t: {p: answer.offset for p, answer in ps.items()}
-            for t, ps in _ask_offsets(settings, topics, spec, isolation).items()}
+def _offsets(
+    settings: Settings,
+    topics: Iterable[str],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+) -> dict[str, dict[int, int]]:
+    return {
+        t: {p: answer.offset for p, answer in ps.items()}
+        for t, ps in _ask_offsets(settings, topics, spec, isolation).items()
+    }
 
 
-def _ask_offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
-                 isolation: IsolationLevel) -> dict[str, dict[int, ListOffsetsResultInfo]]:
+def _ask_offsets(
+    settings: Settings, topics: Iterable[str], spec: OffsetSpec, isolation: IsolationLevel
+) -> dict[str, dict[int, ListOffsetsResultInfo]]:
     topics, deadline = list(topics), time.monotonic() + TIMEOUT
     while True:
         try:
@@ -238,29 +298,40 @@ def _ask_offsets(settings: Settings, topics: Iterable[str], spec: OffsetSpec,
             time.sleep(0.2)
 
 
-def _ask_offsets_now(settings: Settings, topics: list[str], spec: OffsetSpec,
-                     isolation: IsolationLevel) -> dict[str, dict[int, ListOffsetsResultInfo]]:
+def _ask_offsets_now(
+    settings: Settings, topics: list[str], spec: OffsetSpec, isolation: IsolationLevel
+) -> dict[str, dict[int, ListOffsetsResultInfo]]:
     client = admin(settings)
-    partitions = [TopicPartition(t, p.id) for t, of in _described(client, topics).items() for p in of.partitions]
+    partitions = [
+        TopicPartition(t, p.id)
+        for t, of in _described(client, topics).items()
+        for p in of.partitions
+    ]
     found: dict[str, dict[int, ListOffsetsResultInfo]] = {t: {} for t in topics}
     if partitions:
-        answers = client.list_offsets(dict.fromkeys(partitions, spec), isolation_level=isolation,
-                                      request_timeout=TIMEOUT)
+        answers = client.list_offsets(
+            dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=TIMEOUT
+        )
         for tp, future in answers.items():
             found[tp.topic][tp.partition] = future.result(TIMEOUT)
     return found
 
 
 def _missing(topic: str, error: KafkaException) -> RefusedError:
-    return RefusedError(f"topic {topic} is missing", expected=f"a topic named {topic}", found=error.args[0].str(),
-                        next=f"kappa topic create {topic}{_DEMO}; of one that was read before, a backup of the broker")
+    return RefusedError(
+        f"topic {topic} is missing",
+        expected=f"a topic named {topic}",
+        found=error.args[0].str(),
+        next=f"kappa topic create {topic}{_DEMO}; of one that was read before, a backup of the broker",
+    )
 
 
 def _described(client: AdminClient, topics: list[str]) -> dict[str, TopicDescription]:
     """Topics with their ids and partitions, by one question; RefusedError for one that is missing."""
     found = {}
-    for topic, future in (client.describe_topics(TopicCollection(topics), request_timeout=TIMEOUT) if topics
-                          else {}).items():
+    for topic, future in (
+        client.describe_topics(TopicCollection(topics), request_timeout=TIMEOUT) if topics else {}
+    ).items():
         try:
             found[topic] = future.result(TIMEOUT)
         except KafkaException as e:
@@ -287,11 +358,17 @@ def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Top
             time.sleep(0.2)
     if trouble:
         raise trouble
-    raise RetryableError("committed offsets cannot be read", expected="text as their metadata", found="other bytes",
-                         next="repeat the command")
+    raise RetryableError(
+        "committed offsets cannot be read",
+        expected="text as their metadata",
+        found="other bytes",
+        next="repeat the command",
+    )
 
 
-def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> dict[str, dict[int, Committed]]:
+def committed_offsets(
+    settings: Settings, group: str, topics: Iterable[str]
+) -> dict[str, dict[int, Committed]]:
     """What a consumer group has committed; partitions without a commit are absent.
 
     For display, and to name who meddles with it: what a checkpoint covers is in replay/flink/positions.py.
@@ -299,10 +376,14 @@ def committed_offsets(settings: Settings, group: str, topics: Iterable[str]) -> 
     found: dict[str, dict[int, Committed]] = {t: {} for t in topics}
     # A consumer that never subscribes does not join the group. The admin client's question for a group's offsets ended
     # the process with a segmentation fault (librdkafka 2.16, a broker that was still creating its offsets topic).
-    consumer = Consumer({**revealed(settings.kafka), "group.id": group, "enable.auto.commit": False, "log_level": 0})
+    consumer = Consumer(
+        {**revealed(settings.kafka), "group.id": group, "enable.auto.commit": False, "log_level": 0}
+    )
     try:
         known = consumer.list_topics(timeout=TIMEOUT).topics
-        partitions = [TopicPartition(t, p) for t in found if t in known for p in known[t].partitions]
+        partitions = [
+            TopicPartition(t, p) for t in found if t in known for p in known[t].partitions
+        ]
         for tp in _committed(consumer, partitions) if partitions else ():
             if tp.offset >= 0:
                 found[tp.topic][tp.partition] = Committed(tp.offset, tp.metadata or "")
@@ -320,8 +401,12 @@ def delete_group(settings: Settings, group: str) -> None:
         client.delete_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT)
     except (KafkaException, TimeoutError) as e:
         if _is(e, KafkaError.NON_EMPTY_GROUP):
-            raise RetryableError(f"consumer group {group} is in use", expected="a group without members",
-                                 found="members: a job that runs, or ended just now", next="repeat the command") from e
+            raise RetryableError(
+                f"consumer group {group} is in use",
+                expected="a group without members",
+                found="members: a job that runs, or ended just now",
+                next="repeat the command",
+            ) from e
         if not _is(e, KafkaError.GROUP_ID_NOT_FOUND):
             raise _broker(settings, e) from e
 
@@ -334,22 +419,40 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
         client = admin(settings)
         cluster = client.list_topics(timeout=TIMEOUT)
         existing = cluster.topics
-        problems = [LogProblem(t, "a topic", "none", f"kappa topic create {t} --schema {product.schema_file(t)}{_DEMO}")
-                    for t in topics if t not in existing]
+        problems = [
+            LogProblem(
+                t,
+                "a topic",
+                "none",
+                f"kappa topic create {t} --schema {product.schema_file(t)}{_DEMO}",
+            )
+            for t in topics
+            if t not in existing
+        ]
         present = [t for t in topics if t in existing]
         resources = [ConfigResource(ResourceType.TOPIC, t) for t in present]
         futures = client.describe_configs(resources, request_timeout=TIMEOUT) if resources else {}
         for resource, future in futures.items():
             config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
             problems += config_problems(resource.name, config)
-            kept = log_durability.copies(len(cluster.brokers), replicas(existing[resource.name]), config)
+            kept = log_durability.copies(
+                len(cluster.brokers), replicas(existing[resource.name]), config
+            )
             problems += durability_problems(settings, resource.name, kept)
     except (KafkaException, TimeoutError) as e:
         raise _broker(settings, e) from e
     for topic, partitions in first_offsets(settings, present).items():
-        problems += [LogProblem(topic, f"offset 0 of partition {p} in the log", f"it begins at offset {o}",
-                                "restore the deleted records from a backup: a replay would miss them", lost=True)
-                     for p, o in sorted(partitions.items()) if o != 0]
+        problems += [
+            LogProblem(
+                topic,
+                f"offset 0 of partition {p} in the log",
+                f"it begins at offset {o}",
+                "restore the deleted records from a backup: a replay would miss them",
+                lost=True,
+            )
+            for p, o in sorted(partitions.items())
+            if o != 0
+        ]
     return problems
 
 
@@ -362,7 +465,14 @@ def durability_problems(settings: Settings, topic: str, kept: Copies) -> list[Lo
     """That one disk may lose a record which the broker has acknowledged, on a cluster that could keep it."""
     if settings.kafka_storage_replicated or not kept.refused:
         return []
-    return [LogProblem(topic, "two disks that have a record before it is acknowledged", str(kept), kept.mend(topic))]
+    return [
+        LogProblem(
+            topic,
+            "two disks that have a record before it is acknowledged",
+            str(kept),
+            kept.mend(topic),
+        )
+    ]
 
 
 def durability_advice(settings: Settings, topics: Iterable[str]) -> list[str]:
@@ -374,7 +484,9 @@ def durability_advice(settings: Settings, topics: Iterable[str]) -> list[str]:
         cluster = client.list_topics(timeout=TIMEOUT)
         asked = [ConfigResource(ResourceType.TOPIC, t) for t in topics if t in cluster.topics]
         found = {}
-        for resource, future in (client.describe_configs(asked, request_timeout=TIMEOUT) if asked else {}).items():
+        for resource, future in (
+            client.describe_configs(asked, request_timeout=TIMEOUT) if asked else {}
+        ).items():
             config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
             count = replicas(cluster.topics[resource.name])
             found[resource.name] = log_durability.copies(len(cluster.brokers), count, config)
@@ -406,8 +518,12 @@ def descriptions(settings: Settings, topics: Iterable[str]) -> dict[str, TopicDe
 
 def leader_epochs(settings: Settings, topics: Iterable[str]) -> dict[str, dict[int, int | None]]:
     """How often each partition has got a leader: no record is lost to another one without a new number."""
-    found = _ask_offsets(settings, topics, OffsetSpec.latest(),  # type: ignore[no-untyped-call]
-                         IsolationLevel.READ_UNCOMMITTED)
+    found = _ask_offsets(
+        settings,
+        topics,
+        OffsetSpec.latest(),  # type: ignore[no-untyped-call]
+        IsolationLevel.READ_UNCOMMITTED,
+    )
     return {t: {p: answer.leader_epoch for p, answer in ps.items()} for t, ps in found.items()}
 
 
@@ -432,25 +548,39 @@ def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
 
 def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogProblem]:
     """Settings under which a broker deletes or compacts records, or loses some that it has acknowledged."""
-    return [LogProblem(topic, f"{key}={wanted}", f"{key}={config.get(key)}",
-                       f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={wanted}")
-            for key, wanted in _WHOLE.items() if config.get(key) != wanted]
+    return [
+        LogProblem(
+            topic,
+            f"{key}={wanted}",
+            f"{key}={config.get(key)}",
+            f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={wanted}",
+        )
+        for key, wanted in _WHOLE.items()
+        if config.get(key) != wanted
+    ]
 
 
 def registry(settings: Settings) -> SchemaRegistryClient:
     """A client of the schema registry that gives up soon: callers say what to do."""
-    return SchemaRegistryClient({"timeout": 10, "max.retries": 1, **clients.registry(settings.registry)})
+    return SchemaRegistryClient(
+        {"timeout": 10, "max.retries": 1, **clients.registry(settings.registry)}
+    )
 
 
 def registry_down(settings: Settings, error: Exception) -> RetryableError:
     if isinstance(error, SchemaRegistryError) and error.http_status_code in _NO_ENTRY:
-        return RetryableError("the schema registry does not allow what was asked",
-                              expected=f"a login at {settings.registry.url} that may do it",
-                              found=f"HTTP {error.http_status_code}",
-                              next="see kappa config; fix `registry` in config.yaml, or the user at the registry")
-    return RetryableError("the schema registry does not answer", expected=settings.registry.url,
-                          found=without_user(f"{type(error).__name__}: {error}")[:300],
-                          next="kappa status, then kappa up")
+        return RetryableError(
+            "the schema registry does not allow what was asked",
+            expected=f"a login at {settings.registry.url} that may do it",
+            found=f"HTTP {error.http_status_code}",
+            next="see kappa config; fix `registry` in config.yaml, or the user at the registry",
+        )
+    return RetryableError(
+        "the schema registry does not answer",
+        expected=settings.registry.url,
+        found=without_user(f"{type(error).__name__}: {error}")[:300],
+        next="kappa status, then kappa up",
+    )
 
 
 _NO_ENTRY = (401, 403)
@@ -496,29 +626,47 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
         for topic in product.topics:
             file = product.schema_file(topic)
             try:
-                ids[topic] = client.register_schema(subject(topic), Schema(file.read_text(), "AVRO"))
+                ids[topic] = client.register_schema(
+                    subject(topic), Schema(file.read_text(), "AVRO")
+                )
                 client.set_compatibility(subject_name=subject(topic), level="BACKWARD")
             except SchemaRegistryError as e:
                 if e.http_status_code in (409, 422):
-                    raise RefusedError(f"{file} is not a schema that {subject(topic)} can take on",
-                                       expected="a change that readers of old records survive (BACKWARD)",
-                                       found=str(e.error_message)[:400],
-                                       next="add fields with a default, or write to a new topic") from e
+                    raise RefusedError(
+                        f"{file} is not a schema that {subject(topic)} can take on",
+                        expected="a change that readers of old records survive (BACKWARD)",
+                        found=str(e.error_message)[:400],
+                        next="add fields with a default, or write to a new topic",
+                    ) from e
                 raise registry_down(settings, e) from e
-            except Exception as e:  # httpx and its kin: the client passes on whatever its transport raises
+            except (
+                Exception
+            ) as e:  # httpx and its kin: the client passes on whatever its transport raises
                 raise registry_down(settings, e) from e
     return ids
 
 
-def read_range(settings: Settings, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+def read_range(
+    settings: Settings, topic: str, partition: int, start: int, end: int
+) -> Iterator[Record]:
     """The records of one partition from `start` up to, not including, `end`."""
     if start >= end:
         return
     # By default it rests for a second whenever its queue is full, which takes two to four times as long.
-    consumer = Consumer({**revealed(settings.kafka), "group.id": READER_GROUP, "enable.auto.commit": False,
-                         "enable.partition.eof": True, "auto.offset.reset": "error", "log_level": 0,
-                         "isolation.level": "read_committed", "fetch.message.max.bytes": 8 << 20,
-                         "queued.max.messages.kbytes": 64 << 10, "fetch.queue.backoff.ms": 5})
+    consumer = Consumer(
+        {
+            **revealed(settings.kafka),
+            "group.id": READER_GROUP,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "log_level": 0,
+            "isolation.level": "read_committed",
+            "fetch.message.max.bytes": 8 << 20,
+            "queued.max.messages.kbytes": 64 << 10,
+            "fetch.queue.backoff.ms": 5,
+        }
+    )
     try:
         consumer.assign([TopicPartition(topic, partition, start)])
         position, heard = start, time.monotonic()
@@ -527,7 +675,9 @@ def read_range(settings: Settings, topic: str, partition: int, start: int, end: 
             for m in consumer.consume(min(10_000, end - position), timeout=1.0):
                 heard = time.monotonic()
                 if (error := m.error()) is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:  # offsets at the end may hold no record
+                    if (
+                        error.code() == KafkaError._PARTITION_EOF
+                    ):  # offsets at the end may hold no record
                         return
                     raise KafkaException(error)
                 offset = m.offset() or 0
@@ -536,7 +686,9 @@ def read_range(settings: Settings, topic: str, partition: int, start: int, end: 
                 position = offset + 1
                 yield Record(offset, m.timestamp()[1], _bytes(m.key()), _bytes(m.value()))
             if time.monotonic() - heard > TIMEOUT:
-                raise RetryableError(f"Kafka sent no record of {topic} for {TIMEOUT:.0f} s", next="kappa status")
+                raise RetryableError(
+                    f"Kafka sent no record of {topic} for {TIMEOUT:.0f} s", next="kappa status"
+                )
     except (KafkaException, TimeoutError) as e:
         raise _broker(settings, e) from e
     finally:

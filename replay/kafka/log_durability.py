@@ -51,10 +51,14 @@ class Copies:
         """The command after which two disks have a record, and one broker may be away."""
         follow = []
         if self.replicas < BROKERS:
-            follow.append(f"kafka-reassign-partitions with {BROKERS} replicas of each partition of {topic}")
+            follow.append(
+                f"kafka-reassign-partitions with {BROKERS} replicas of each partition of {topic}"
+            )
         if self.in_sync is not None and self.in_sync < DISKS:
-            follow.append(f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config "
-                          f"{IN_SYNC}={DISKS}")
+            follow.append(
+                f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config "
+                f"{IN_SYNC}={DISKS}"
+            )
         return "; then ".join(follow)
 
 
@@ -75,8 +79,11 @@ def advice(of: Mapping[str, Copies]) -> list[str]:
     for topic, kept in of.items():
         if kept.told:
             alike.setdefault(kept, []).append(topic)
-    return [f"{', '.join(topics)}: {kept}; what one disk loses is gone for good, from the log and from every replay of "
-            "it: keep a backup of the broker" for kept, topics in alike.items()]
+    return [
+        f"{', '.join(topics)}: {kept}; what one disk loses is gone for good, from the log and from every replay of "
+        "it: keep a backup of the broker"
+        for kept, topics in alike.items()
+    ]
 
 
 def _count(number: int, what: str) -> str:

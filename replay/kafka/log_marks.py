@@ -25,10 +25,14 @@ def identity(settings: Settings, topics: Collection[str], positions: Offsets) ->
     return found
 
 
-def _marks(settings: Settings, topic: str, positions: Mapping[int, int]) -> Iterator[tuple[int, Mark]]:
+def _marks(
+    settings: Settings, topic: str, positions: Mapping[int, int]
+) -> Iterator[tuple[int, Mark]]:
     for partition, position in positions.items():
         last = None
-        for record in log.read_range(settings, topic, partition, max(0, position - _BACK), position):
+        for record in log.read_range(
+            settings, topic, partition, max(0, position - _BACK), position
+        ):
             last = record
         if last is not None:
             yield partition, Mark.of(*last)
@@ -63,7 +67,9 @@ class Watch:
             ends = log.end_offsets(self._settings, [topic])[topic]
             for partition, mark in was.marks.items():
                 is_there = mark.offset < ends.get(partition, 0)
-                records = log.read_range(self._settings, topic, partition, mark.offset, mark.offset + 1)
+                records = log.read_range(
+                    self._settings, topic, partition, mark.offset, mark.offset + 1
+                )
                 found = [Mark.of(*record) for record in (records if is_there else ())]
                 if wrong := other_record(topic, partition, mark, found[0] if found else None):
                     yield wrong

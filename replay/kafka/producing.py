@@ -74,22 +74,35 @@ class Appender:
             remaining = self._producer.flush(DELIVERY_TIMEOUT)
         self._refuse_failed()
         if remaining:
-            raise RetryableError("Kafka did not take every record", expected=f"an answer within {DELIVERY_TIMEOUT} s",
-                                 found=f"{remaining:,} records without one", next="kappa status")
+            raise RetryableError(
+                "Kafka did not take every record",
+                expected=f"an answer within {DELIVERY_TIMEOUT} s",
+                found=f"{remaining:,} records without one",
+                next="kappa status",
+            )
         return self.done
 
     def _send(self, message: Message, partition: int | None) -> None:
         if partition is not None and partition not in self._partitions:
-            raise RefusedError(f"line {message.line}: topic {self._topic} has no partition {partition}",
-                               expected=f"0 to {self._partitions[-1]}", found=str(partition),
-                               next=f"kappa topic describe {self._topic}")
+            raise RefusedError(
+                f"line {message.line}: topic {self._topic} has no partition {partition}",
+                expected=f"0 to {self._partitions[-1]}",
+                found=str(partition),
+                next=f"kappa topic describe {self._topic}",
+            )
         options: dict[str, Any] = {} if partition is None else {"partition": partition}
         if message.timestamp is not None:
             options["timestamp"] = message.timestamp
         while True:
             try:
-                self._producer.produce(self._topic, message.value, message.key, headers=list(message.headers),
-                                       on_delivery=self._delivered, **options)
+                self._producer.produce(
+                    self._topic,
+                    message.value,
+                    message.key,
+                    headers=list(message.headers),
+                    on_delivery=self._delivered,
+                    **options,
+                )
                 break
             except BufferError:
                 self._producer.poll(0.1)
@@ -117,15 +130,23 @@ class Appender:
     def _failure(self, error: KafkaError) -> KappaError:
         said = f"{error.str()}; {self.done.records:,} records were taken before it"
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return RefusedError(f"topic {self._topic} takes no record that large", found=said,
-                                next=f"kafka-configs --alter --entity-type topics --entity-name {self._topic} "
-                                     "--add-config max.message.bytes=…")
-        return RetryableError(f"Kafka did not take every record of {self._topic}",
-                              expected=shown(self._settings.kafka).get("bootstrap.servers", ""), found=said,
-                              next=f"kappa topic describe {self._topic}")
+            return RefusedError(
+                f"topic {self._topic} takes no record that large",
+                found=said,
+                next=f"kafka-configs --alter --entity-type topics --entity-name {self._topic} "
+                "--add-config max.message.bytes=…",
+            )
+        return RetryableError(
+            f"Kafka did not take every record of {self._topic}",
+            expected=shown(self._settings.kafka).get("bootstrap.servers", ""),
+            found=said,
+            next=f"kappa topic describe {self._topic}",
+        )
 
 
-def check(messages: Iterable[Message | LineError], most: int = 20) -> tuple[Appended, list[LineError]]:
+def check(
+    messages: Iterable[Message | LineError], most: int = 20
+) -> tuple[Appended, list[LineError]]:
     """What would be appended, and the first bad lines; appends nothing."""
     done, bad = Appended(), []
     for message in messages:
@@ -138,5 +159,3 @@ def check(messages: Iterable[Message | LineError], most: int = 20) -> tuple[Appe
         else:
             done.records += 1
     return done, bad
-
-

@@ -34,7 +34,9 @@ class Seen:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-def oldest(settings: Settings, topic: str, starts: Mapping[int, int], count: int | None = None) -> list[Seen]:
+def oldest(
+    settings: Settings, topic: str, starts: Mapping[int, int], count: int | None = None
+) -> list[Seen]:
     """Up to `count` records of each partition from these offsets on, in the order of the log's clock."""
     found: list[Seen] = []
     taken: Counter[int] = Counter()
@@ -56,7 +58,9 @@ def oldest(settings: Settings, topic: str, starts: Mapping[int, int], count: int
                     reading.discard(partition)
                     consumer.incremental_unassign([TopicPartition(topic, partition)])
             if time.monotonic() - heard > log.TIMEOUT:
-                raise RetryableError(f"Kafka sent no record of {topic} for {log.TIMEOUT:.0f} s", next="kappa status")
+                raise RetryableError(
+                    f"Kafka sent no record of {topic} for {log.TIMEOUT:.0f} s", next="kappa status"
+                )
     return merged(found)
 
 
@@ -65,13 +69,16 @@ def merged(found: Iterable[Seen]) -> list[Seen]:
     clocks: dict[int, int] = {}
     keyed = []
     for seen in sorted(found, key=lambda r: (r.partition, r.offset)):
-        clock = clocks[seen.partition] = max(seen.timestamp, clocks.get(seen.partition, seen.timestamp))
+        clock = clocks[seen.partition] = max(
+            seen.timestamp, clocks.get(seen.partition, seen.timestamp)
+        )
         keyed.append(((clock, seen.partition, seen.offset), seen))
     return [seen for _, seen in sorted(keyed, key=lambda pair: pair[0])]
 
 
-def newest(settings: Settings, topic: str, first: Mapping[int, int], ends: Mapping[int, int],
-           count: int) -> list[Seen]:
+def newest(
+    settings: Settings, topic: str, first: Mapping[int, int], ends: Mapping[int, int], count: int
+) -> list[Seen]:
     """The last `count` records, in the order of the log's clock."""
     if not count:
         return []
@@ -97,10 +104,20 @@ def follow(settings: Settings, topic: str, starts: Mapping[int, int]) -> Iterato
 @contextmanager
 def _consumer(settings: Settings, topic: str, starts: Mapping[int, int]) -> Iterator[Consumer]:
     """Committed records only; a group is named and never joined."""
-    consumer = Consumer({**revealed(settings.kafka), "group.id": READER_GROUP, "enable.auto.commit": False,
-                         "enable.partition.eof": True, "auto.offset.reset": "error", "log_level": 0,
-                         "isolation.level": "read_committed", "fetch.message.max.bytes": 8 << 20,
-                         "fetch.queue.backoff.ms": 5, "reconnect.backoff.max.ms": 1000})
+    consumer = Consumer(
+        {
+            **revealed(settings.kafka),
+            "group.id": READER_GROUP,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "log_level": 0,
+            "isolation.level": "read_committed",
+            "fetch.message.max.bytes": 8 << 20,
+            "fetch.queue.backoff.ms": 5,
+            "reconnect.backoff.max.ms": 1000,
+        }
+    )
     try:
         with log.asking_broker(settings):
             consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])
@@ -120,8 +137,14 @@ def _at_end(message: Any) -> bool:
 
 
 def _seen(message: Any) -> Seen:
-    return Seen(message.partition(), message.offset(), message.timestamp()[1], _bytes(message.key()),
-                _bytes(message.value()), tuple((k, _bytes(v)) for k, v in message.headers() or ()))
+    return Seen(
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()),
+        tuple((k, _bytes(v)) for k, v in message.headers() or ()),
+    )
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -42,8 +42,13 @@ class Shown:
 
     def as_dict(self) -> dict[str, Any]:
         """For programs; `kappa topic produce --envelope` takes it back."""
-        found: dict[str, Any] = {"partition": self.partition, "offset": self.offset, "appended": self.appended,
-                                 "kind": self.kind, "key": self.key}
+        found: dict[str, Any] = {
+            "partition": self.partition,
+            "offset": self.offset,
+            "appended": self.appended,
+            "kind": self.kind,
+            "key": self.key,
+        }
         if self.kind == "undecodable":
             found |= {"reason": self.reason, "payload": self.payload}
         else:
@@ -74,7 +79,14 @@ def show(decoder: Decodes, seen: Seen) -> Shown:
     try:
         value = to_json(dict(decoder.decode_as_written(seen.value)))
     except UndecodableError as e:
-        return Shown(*at, "undecodable", key, reason=str(e), payload=f"hex:{seen.value.hex()}", headers=headers)
+        return Shown(
+            *at,
+            "undecodable",
+            key,
+            reason=str(e),
+            payload=f"hex:{seen.value.hex()}",
+            headers=headers,
+        )
     return Shown(*at, "record", key, value, headers=headers)
 
 

@@ -73,9 +73,10 @@ class Comparison:
     @property
     def expected(self) -> str:
         """What there should be, for an error."""
-        return {Kind.missing: f"a schema {log.subject(self.topic)} in the registry",
-                Kind.incompatible: "a schema that reads the records of every registered version"}.get(
-                    self.kind, "the same schema in the folder and in the registry")
+        return {
+            Kind.missing: f"a schema {log.subject(self.topic)} in the registry",
+            Kind.incompatible: "a schema that reads the records of every registered version",
+        }.get(self.kind, "the same schema in the folder and in the registry")
 
 
 def versions(settings: Settings, topic: str) -> list[Registered]:
@@ -91,7 +92,9 @@ def versions(settings: Settings, topic: str) -> list[Registered]:
         return [_version(settings.registry.url, client, topic, n) for n in sorted(numbers)]
 
 
-_known: dict[tuple[str, str, int], Registered] = {}  # a version never changes; another one has another number
+_known: dict[
+    tuple[str, str, int], Registered
+] = {}  # a version never changes; another one has another number
 
 
 def _version(registry: str, client: SchemaRegistryClient, topic: str, number: int) -> Registered:
@@ -116,8 +119,12 @@ def _registered(client: SchemaRegistryClient, topic: str, found: Any) -> Registe
     schema = found.schema
     kind, text = schema.schema_type or "AVRO", str(schema.schema_str)
     if kind != "AVRO":
-        raise RefusedError(f"the schema of topic {topic} is not one that can be read", expected="Avro", found=kind,
-                           next=f"register an Avro schema as {log.subject(topic)}")
+        raise RefusedError(
+            f"the schema of topic {topic} is not one that can be read",
+            expected="Avro",
+            found=kind,
+            next=f"register an Avro schema as {log.subject(topic)}",
+        )
     if schema.references:
         text = inlined(text, log.referenced(client, schema.references))
     return Registered(int(found.schema_id), int(found.version), text)
@@ -126,7 +133,9 @@ def _registered(client: SchemaRegistryClient, topic: str, found: Any) -> Registe
 def is_registered(registered: Sequence[Registered], text: str) -> bool:
     """Whether one of the versions says the same."""
     wanted = avro_schema.parse(text)
-    return any(compatibility.equal(wanted, avro_schema.parse(r.text, strict=False)) for r in registered)
+    return any(
+        compatibility.equal(wanted, avro_schema.parse(r.text, strict=False)) for r in registered
+    )
 
 
 def refuse_incompatible(topic: str, text: str, registered: Sequence[Registered]) -> None:
@@ -134,9 +143,12 @@ def refuse_incompatible(topic: str, text: str, registered: Sequence[Registered])
     schema = avro_schema.parse(text)
     fault = _first_fault(schema, registered, [_parsed(topic, r) for r in registered])
     if fault is not None:
-        raise RefusedError(f"{log.subject(topic)} cannot take this schema on",
-                           expected="a schema that reads the records that are in the log", found=fault,
-                           next="give new fields a default and renamed ones an alias, or write to a new topic")
+        raise RefusedError(
+            f"{log.subject(topic)} cannot take this schema on",
+            expected="a schema that reads the records that are in the log",
+            found=fault,
+            next="give new fields a default and renamed ones an alias, or write to a new topic",
+        )
 
 
 def register(settings: Settings, topic: str, text: str) -> Registered:
@@ -148,10 +160,12 @@ def register(settings: Settings, topic: str, text: str) -> Registered:
         except SchemaRegistryError as e:
             if e.http_status_code not in _REFUSED:
                 raise
-            raise RefusedError(f"{name} cannot take this schema on",
-                               expected="a change after which the new schema reads old records (BACKWARD)",
-                               found=str(e.error_message)[:400],
-                               next="give new fields a default, or write to a new topic") from e
+            raise RefusedError(
+                f"{name} cannot take this schema on",
+                expected="a change after which the new schema reads old records (BACKWARD)",
+                found=str(e.error_message)[:400],
+                next="give new fields a default, or write to a new topic",
+            ) from e
         client.set_compatibility(subject_name=name, level="BACKWARD")
         return _registered(client, topic, client.lookup_schema(name, RegistrySchema(text, "AVRO")))
 
@@ -162,11 +176,16 @@ def read_schema(file: Path) -> str:
         text = file.read_text()
         avro_schema.parse(text)
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{file} cannot be read", expected="a file with an Avro schema", found=str(e),
-                          next="name another file") from e
+        raise ConfigError(
+            f"{file} cannot be read",
+            expected="a file with an Avro schema",
+            found=str(e),
+            next="name another file",
+        ) from e
     except SchemaError as e:
-        raise ConfigError(f"{file} is not an Avro schema", expected=e.expected, found=e.found,
-                          next=f"edit {file}") from e
+        raise ConfigError(
+            f"{file} is not an Avro schema", expected=e.expected, found=e.found, next=f"edit {file}"
+        ) from e
     return text
 
 
@@ -178,7 +197,11 @@ def compare(settings: Settings, product: Product) -> list[Comparison]:
     found = []
     for topic in product.topics:
         file = product.schema_file(topic)
-        found.append(compare_one(pull_command(product), topic, file, read_schema(file), versions(settings, topic)))
+        found.append(
+            compare_one(
+                pull_command(product), topic, file, read_schema(file), versions(settings, topic)
+            )
+        )
     return found
 
 
@@ -186,8 +209,11 @@ def log_problems(settings: Settings, product: Product) -> list[LogProblem]:
     """Why a replay from offset zero would miss something: what the broker lacks, and schemas that read no records."""
     problems = log.check_whole_log(settings, product)
     absent = {p.topic for p in problems if p.found == "none"}
-    return problems + [LogProblem(c.topic, c.expected, c.what, c.next) for c in compare(settings, product)
-                       if c.blocking and c.topic not in absent]
+    return problems + [
+        LogProblem(c.topic, c.expected, c.what, c.next)
+        for c in compare(settings, product)
+        if c.blocking and c.topic not in absent
+    ]
 
 
 def differences(settings: Settings, product: Product) -> list[Comparison]:
@@ -202,10 +228,14 @@ def pull_command(product: Product) -> str:
     return f"kappa pull {product.name}{given}"
 
 
-def compare_one(pull: str, topic: str, file: Path, text: str, registered: Sequence[Registered]) -> Comparison:
+def compare_one(
+    pull: str, topic: str, file: Path, text: str, registered: Sequence[Registered]
+) -> Comparison:
     """Pure: one topic's schema in the folder beside its registered versions."""
     if not registered:
-        return Comparison(topic, Kind.missing, "none", f"kappa topic create {topic} --schema {file}")
+        return Comparison(
+            topic, Kind.missing, "none", f"kappa topic create {topic} --schema {file}"
+        )
     folder, schemas = avro_schema.parse(text), [_parsed(topic, r) for r in registered]
     newest = schemas[-1]
     known = any(compatibility.equal(folder, s) for s in schemas)
@@ -215,9 +245,14 @@ def compare_one(pull: str, topic: str, file: Path, text: str, registered: Sequen
     fault = _first_fault(folder, registered, schemas)
     if fault is not None:
         cured = not ours and _first_fault(newest, registered, schemas) is None
-        follow = (pull if cured else
-                  f"give the field a default or an alias in {file.name}, or read a new topic")
-        return Comparison(topic, Kind.incompatible, f"{file.name} does not read {fault}", follow, cured)
+        follow = (
+            pull
+            if cured
+            else f"give the field a default or an alias in {file.name}, or read a new topic"
+        )
+        return Comparison(
+            topic, Kind.incompatible, f"{file.name} does not read {fault}", follow, cured
+        )
     if compatibility.equal(folder, newest):
         return Comparison(topic, Kind.equal)
     if not ours:
@@ -226,19 +261,29 @@ def compare_one(pull: str, topic: str, file: Path, text: str, registered: Sequen
         follow = pull if readable else "keep it: the newest version would not read every record"
         return Comparison(topic, Kind.registry_newer, said, follow, readable)
     said = "; ".join(compatibility.changes(newest, folder)) or "another form"
-    return Comparison(topic, Kind.folder_newer, f"{file.name} has {said}, not registered",
-                      f"kappa topic create {topic} --schema {file}")
+    return Comparison(
+        topic,
+        Kind.folder_newer,
+        f"{file.name} has {said}, not registered",
+        f"kappa topic create {topic} --schema {file}",
+    )
 
 
 def _parsed(topic: str, registered: Registered) -> Schema:
     try:
         return avro_schema.parse(registered.text, strict=False)
     except SchemaError as e:
-        raise RefusedError(f"version {registered.version} of {log.subject(topic)} is not an Avro schema",
-                           expected=e.expected, found=e.found, next="register another one") from e
+        raise RefusedError(
+            f"version {registered.version} of {log.subject(topic)} is not an Avro schema",
+            expected=e.expected,
+            found=e.found,
+            next="register another one",
+        ) from e
 
 
-def _first_fault(reader: Schema, registered: Sequence[Registered], writers: Sequence[Schema]) -> str | None:
+def _first_fault(
+    reader: Schema, registered: Sequence[Registered], writers: Sequence[Schema]
+) -> str | None:
     """Which version's records the schema does not read, and why; the newest first."""
     for version, writer in reversed(list(zip(registered, writers, strict=True))):
         if problems := compatibility.unreadable(reader, writer):
@@ -252,6 +297,8 @@ def pretty(text: str) -> str:
     if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
         return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
     head = {k: v for k, v in schema.items() if k != "fields"}
-    begin = ", ".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in head.items())
+    begin = ", ".join(
+        f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in head.items()
+    )
     fields = ",\n".join(f"    {json.dumps(f, ensure_ascii=False)}" for f in schema["fields"])
     return f'{{\n  {begin},\n  "fields": [\n{fields}\n  ]\n}}\n'

@@ -85,16 +85,28 @@ class Topic:
     @property
     def problems(self) -> list[LogProblem]:
         """Why a replay from offset zero would miss something."""
-        cut = [LogProblem(self.name, f"offset 0 of partition {p} in the log", f"it begins at offset {o}",
-                          "restore the deleted records from a backup: a replay would miss them", lost=True)
-               for p, o in sorted(self.first.items()) if o]
+        cut = [
+            LogProblem(
+                self.name,
+                f"offset 0 of partition {p} in the log",
+                f"it begins at offset {o}",
+                "restore the deleted records from a backup: a replay would miss them",
+                lost=True,
+            )
+            for p, o in sorted(self.first.items())
+            if o
+        ]
         return log.config_problems(self.name, self.config) + cut
 
 
 def names(settings: Settings) -> list[str]:
     """The topics that are not Kafka's or the registry's own."""
     with log.asking_broker(settings):
-        return sorted(n for n in log.admin(settings).list_topics(timeout=log.TIMEOUT).topics if not n.startswith("_"))
+        return sorted(
+            n
+            for n in log.admin(settings).list_topics(timeout=log.TIMEOUT).topics
+            if not n.startswith("_")
+        )
 
 
 def look(settings: Settings, wanted: Iterable[str]) -> list[Topic]:
@@ -107,14 +119,20 @@ def look(settings: Settings, wanted: Iterable[str]) -> list[Topic]:
         raise no_topic(missing[0], sorted(n for n in known if not n.startswith("_")))
     first, ends = log.first_offsets(settings, wanted), log.end_offsets(settings, wanted)
     configs = _configs(settings, wanted)
-    return [Topic(n, log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers)) for n in wanted]
+    return [
+        Topic(n, log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers))
+        for n in wanted
+    ]
 
 
 def no_topic(name: str, known: list[str]) -> RefusedError:
     """A topic that is not there."""
-    return RefusedError(f"there is no topic {name}", expected="one of the topics that this login may see",
-                        found=", ".join(known[:20]) + (", …" if len(known) > 20 else "") if known else "none",
-                        next=f"kappa topic create {name}")
+    return RefusedError(
+        f"there is no topic {name}",
+        expected="one of the topics that this login may see",
+        found=", ".join(known[:20]) + (", …" if len(known) > 20 else "") if known else "none",
+        next=f"kappa topic create {name}",
+    )
 
 
 def _configs(settings: Settings, wanted: list[str]) -> dict[str, dict[str, str]]:
@@ -123,7 +141,10 @@ def _configs(settings: Settings, wanted: list[str]) -> dict[str, dict[str, str]]
         return {}
     with log.asking_broker(settings):
         futures = log.admin(settings).describe_configs(resources, request_timeout=log.TIMEOUT)
-        return {r.name: {k: e.value for k, e in f.result(log.TIMEOUT).items()} for r, f in futures.items()}
+        return {
+            r.name: {k: e.value for k, e in f.result(log.TIMEOUT).items()}
+            for r, f in futures.items()
+        }
 
 
 def missing(settings: Settings, wanted: Wanted) -> bool:
@@ -139,11 +160,19 @@ def refuse_other(wanted: Wanted, topic: Topic) -> None:
     """RefusedError when a topic that exists is not as a new one would be."""
     name, config = topic.name, wanted.config
     if wanted.partitions is not None and wanted.partitions != topic.partitions:
-        raise RefusedError(f"topic {name} exists with other partitions", expected=str(wanted.partitions),
-                           found=str(topic.partitions), next=f"kappa topic create {name}  (as it is)")
+        raise RefusedError(
+            f"topic {name} exists with other partitions",
+            expected=str(wanted.partitions),
+            found=str(topic.partitions),
+            next=f"kappa topic create {name}  (as it is)",
+        )
     if wanted.replication is not None and wanted.replication != topic.replication:
-        raise RefusedError(f"topic {name} exists with another replication factor", expected=str(wanted.replication),
-                           found=str(topic.replication), next=f"kappa topic create {name}  (as it is)")
+        raise RefusedError(
+            f"topic {name} exists with another replication factor",
+            expected=str(wanted.replication),
+            found=str(topic.replication),
+            next=f"kappa topic create {name}  (as it is)",
+        )
     other = [key for key in _LIKE_OURS if topic.config.get(key) != config[key]]
     if not other:
         return
@@ -152,9 +181,12 @@ def refuse_other(wanted: Wanted, topic: Topic) -> None:
         follow = f"kappa topic create {name}{flag}  (as it is), or another topic"
     else:
         follow = log.config_problems(name, topic.config)[0].next
-    raise RefusedError(f"topic {name} exists with other settings",
-                       expected=", ".join(f"{k}={config[k]}" for k in other),
-                       found=", ".join(f"{k}={topic.config.get(k)}" for k in other), next=follow)
+    raise RefusedError(
+        f"topic {name} exists with other settings",
+        expected=", ".join(f"{k}={config[k]}" for k in other),
+        found=", ".join(f"{k}={topic.config.get(k)}" for k in other),
+        next=follow,
+    )
 
 
 def create(settings: Settings, wanted: Wanted) -> None:
@@ -163,8 +195,12 @@ def create(settings: Settings, wanted: Wanted) -> None:
         client = log.admin(settings)
         brokers = len(client.list_topics(timeout=log.TIMEOUT).brokers)
         replication = wanted.replication or min(3, brokers)
-        new = NewTopic(wanted.name, wanted.partitions or 1, replication,
-                       config={**wanted.config, **log_durability.wanted(replication, brokers)})
+        new = NewTopic(
+            wanted.name,
+            wanted.partitions or 1,
+            replication,
+            config={**wanted.config, **log_durability.wanted(replication, brokers)},
+        )
         future = client.create_topics([new], operation_timeout=log.TIMEOUT)[wanted.name]
         try:
             future.result(log.TIMEOUT)
@@ -173,7 +209,11 @@ def create(settings: Settings, wanted: Wanted) -> None:
             if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else did, a moment ago
                 refuse_other(wanted, look(settings, [wanted.name])[0])
             elif error.code() in _WRONG:
-                raise RefusedError(f"the broker does not create topic {wanted.name}", expected=_WRONG[error.code()],
-                                   found=error.str(), next="kappa topic create --help") from e
+                raise RefusedError(
+                    f"the broker does not create topic {wanted.name}",
+                    expected=_WRONG[error.code()],
+                    found=error.str(),
+                    next="kappa topic create --help",
+                ) from e
             else:
                 raise

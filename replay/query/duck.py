@@ -12,21 +12,34 @@ import duckdb
 
 from replay.errors import ConfigError, RetryableError
 
-NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
-                 "/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates")
+NETWORK_FILES = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+)
 """What finding a host by its name and judging its certificate reads."""
 
 
 @contextmanager
-def connect(threads: int | None = None, *, iceberg: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(
+    threads: int | None = None, *, iceberg: bool = True
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB in memory that reads Iceberg, with the extensions from PyPI: nothing is downloaded.
 
     Without `iceberg` that is to be loaded yet: it takes 16 MB.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
         "python_enable_replacements": "false",  # a table's name means a table, never a variable of ours
-        "allow_persistent_secrets": "false"}
+        "allow_persistent_secrets": "false",
+    }
     if threads is not None:
         config["threads"] = threads
     connection = duckdb.connect(":memory:", config=config)
@@ -52,7 +65,9 @@ def reach(connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Mapping[st
     connection.execute(f"LOAD '{_extension('httpfs')}'")
     for number, (folder, options) in enumerate(sorted(stores.items())):
         said = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items())
-        connection.execute(f"CREATE SECRET store_{number} (TYPE s3, SCOPE {_quoted(f'{folder}/')}, {said})")
+        connection.execute(
+            f"CREATE SECRET store_{number} (TYPE s3, SCOPE {_quoted(f'{folder}/')}, {said})"
+        )
 
 
 def port_of(options: Mapping[str, str]) -> int:
@@ -82,8 +97,12 @@ def interrupted(connection: duckdb.DuckDBPyConnection, seconds: float, what: str
     except duckdb.InterruptException as e:
         if not over.is_set():
             raise
-        raise RetryableError(f"{what} takes too long", expected=f"an answer within {seconds:g} s", found="none",
-                             next="raise queries.seconds in config.yaml") from e
+        raise RetryableError(
+            f"{what} takes too long",
+            expected=f"an answer within {seconds:g} s",
+            found="none",
+            next="raise queries.seconds in config.yaml",
+        ) from e
     finally:
         timer.cancel()
 
@@ -105,7 +124,10 @@ def _extension(name: str) -> Path:
     folder = Path(spec.origin).parent if spec and spec.origin else Path()
     file = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
     if not file.is_file():
-        raise ConfigError(f"DuckDB's extension {name} is not installed",
-                          expected=f"duckdb-extension-{name}=={duckdb.__version__} from PyPI", found=f"no file {file}",
-                          next="make install")
+        raise ConfigError(
+            f"DuckDB's extension {name} is not installed",
+            expected=f"duckdb-extension-{name}=={duckdb.__version__} from PyPI",
+            found=f"no file {file}",
+            next="make install",
+        )
     return file

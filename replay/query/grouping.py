@@ -11,8 +11,13 @@ _ROWS = 16_000_000
 """Of a pass. What is grouped is spilled in a few parts, of which DuckDB needs a whole one in memory in the end."""
 
 
-def grouped(connection: duckdb.DuckDBPyConnection, table: str, sql: str, rows: int,
-            parameters: Mapping[str, str] | None = None) -> int:
+def grouped(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    sql: str,
+    rows: int,
+    parameters: Mapping[str, str] | None = None,
+) -> int:
     """Make a temporary table of what a statement gives, whose GROUP BY is of so many rows; how many it gave.
 
     `{part}` in it, a number, is what a hash of the group's columns has to be, of `{parts}` many.

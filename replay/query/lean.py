@@ -29,8 +29,9 @@ class _Absent(MetaPathFinder):
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None,
-                  target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname in self._names:
             raise ModuleNotFoundError(f"{fullname} is left out of this process", name=fullname)
         return None

@@ -42,7 +42,9 @@ class Result:
     rows: list[dict[str, Any]]
 
 
-def query(settings: Settings, product: str, sql: str, *, snapshots: Mapping[str, int] | None = None) -> Result:
+def query(
+    settings: Settings, product: str, sql: str, *, snapshots: Mapping[str, int] | None = None
+) -> Result:
     """Run a SELECT over the product's tables as published, or at `snapshots` (table → snapshot id).
 
     It runs in a process of its own, which reads these tables and nothing else.
@@ -57,29 +59,54 @@ def query(settings: Settings, product: str, sql: str, *, snapshots: Mapping[str,
         raise in_words(e, product, sorted(tables), settings.queries) from e
     finally:
         sandbox.close()
-    return Result(answer.columns, [dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+    return Result(
+        answer.columns, [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    )
 
 
-def places(settings: Settings, product: str, snapshots: Mapping[str, int] | None = None) -> dict[str, At]:
+def places(
+    settings: Settings, product: str, snapshots: Mapping[str, int] | None = None
+) -> dict[str, At]:
     """Where the product's tables are, all of one instant, or at exactly these snapshots."""
-    from replay.iceberg import lake  # here: its libraries take longer to import than a query's process to start
+    from replay.iceberg import (
+        lake,
+    )  # here: its libraries take longer to import than a query's process to start
 
     found = lake.places(lake.open_catalog(settings), product)
     reading = revealed(settings.queries.storage)
     if missing := set(snapshots or ()) - set(found):
-        raise ConfigError(f"product {product} has no such table", expected=", ".join(sorted(found)) or "tables",
-                          found=", ".join(sorted(missing)), next=f"kappa deploy {product}")
+        raise ConfigError(
+            f"product {product} has no such table",
+            expected=", ".join(sorted(found)) or "tables",
+            found=", ".join(sorted(missing)),
+            next=f"kappa deploy {product}",
+        )
     if not found:
-        raise ConfigError(f"product {product} has no tables", expected="a deployed product",
-                          found=f"no table in namespace {product}", next=f"kappa deploy {product}")
-    shown = {table: place.snapshot for table, place in found.items()} if snapshots is None else snapshots
-    return {table: At(found[table].location, snapshot, {**found[table].properties, **reading})
-            for table, snapshot in shown.items()}
+        raise ConfigError(
+            f"product {product} has no tables",
+            expected="a deployed product",
+            found=f"no table in namespace {product}",
+            next=f"kappa deploy {product}",
+        )
+    shown = (
+        {table: place.snapshot for table, place in found.items()}
+        if snapshots is None
+        else snapshots
+    )
+    return {
+        table: At(found[table].location, snapshot, {**found[table].properties, **reading})
+        for table, snapshot in shown.items()
+    }
 
 
 @contextmanager
-def open_tables(settings: Settings, product: str, snapshots: Mapping[str, int] | None = None, *,
-                memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_tables(
+    settings: Settings,
+    product: str,
+    snapshots: Mapping[str, int] | None = None,
+    *,
+    memory_mb: int | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with one view per table, all of one instant, or at exactly these snapshots.
 
     For SQL of this project: what people wrote runs in a sandbox. It reads the tables' folders and nothing else.
@@ -90,13 +117,22 @@ def open_tables(settings: Settings, product: str, snapshots: Mapping[str, int] |
 
 
 @contextmanager
-def open_schemas(settings: Settings, product: str, schemas: Mapping[str, Mapping[str, int] | None], *,
-                 memory_mb: int | None = None, times: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_schemas(
+    settings: Settings,
+    product: str,
+    schemas: Mapping[str, Mapping[str, int] | None],
+    *,
+    memory_mb: int | None = None,
+    times: int = 1,
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """As `open_tables`, with a schema of views for each set of snapshots (None: as published). The first is in use.
 
     `times`: as much memory, where the settings do not say how much.
     """
-    from replay.query.duck import connect, reach  # here: whoever only asks a sandbox needs no DuckDB
+    from replay.query.duck import (
+        connect,
+        reach,
+    )  # here: whoever only asks a sandbox needs no DuckDB
 
     at = {schema: places(settings, product, snapshots) for schema, snapshots in schemas.items()}
     with connect() as connection:
@@ -107,7 +143,9 @@ def open_schemas(settings: Settings, product: str, schemas: Mapping[str, Mapping
         wanted = memory_mb or comparing_mb(_columns(connection, schemas))
         memory = settings.queries.audit_memory_mb or wanted * times
         connection.execute(f"SET memory_limit = '{memory}MiB'")
-        connection.execute("SET threads = 1")  # each would take as much memory as the other to read the same columns
+        connection.execute(
+            "SET threads = 1"
+        )  # each would take as much memory as the other to read the same columns
         connection.execute("SET preserve_insertion_order = false")
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
         connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})
@@ -153,11 +191,13 @@ def sorting_mb(rows: int) -> int:
 
 def _columns(connection: duckdb.DuckDBPyConnection, schemas: Iterable[str]) -> int:
     """Of the widest table; with parts of nested ones, which commas separate (as they do the digits of a DECIMAL)."""
-    [(most,)] = connection.execute("""
+    [(most,)] = connection.execute(
+        """
         SELECT coalesce(max(columns), 0) FROM (
             SELECT sum(1 + length(data_type) - length(replace(data_type, ',', ''))) AS columns FROM duckdb_columns()
             WHERE schema_name IN (SELECT unnest($schemas)) GROUP BY schema_name, table_name)""",
-        {"schemas": list(schemas)}).fetchall()
+        {"schemas": list(schemas)},
+    ).fetchall()
     return int(most)
 
 
@@ -169,46 +209,72 @@ def _in_words(settings: Settings, memory: int) -> Iterator[None]:
     try:
         yield
     except duckdb.IOException as e:  # an object store that does not answer, too
-        raise RetryableError("a file of the tables cannot be read", expected="files that the snapshots name",
-                             found=str(e).splitlines()[0], next="repeat the command") from e
+        raise RetryableError(
+            "a file of the tables cannot be read",
+            expected="files that the snapshots name",
+            found=str(e).splitlines()[0],
+            next="repeat the command",
+        ) from e
     except duckdb.OutOfMemoryException as e:
-        raise RefusedError("an audit or a comparison needs more memory, or disk to spill to",
-                           expected=f"{memory:,} MB, and room in {settings.spill}",
-                           found=str(e).splitlines()[0],
-                           next=f"set queries.audit_memory_mb to {2 * memory} in config.yaml, then repeat it") from e
+        raise RefusedError(
+            "an audit or a comparison needs more memory, or disk to spill to",
+            expected=f"{memory:,} MB, and room in {settings.spill}",
+            found=str(e).splitlines()[0],
+            next=f"set queries.audit_memory_mb to {2 * memory} in config.yaml, then repeat it",
+        ) from e
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, product: str, schema: str, tables: Mapping[str, At]) -> None:
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, product: str, schema: str, tables: Mapping[str, At]
+) -> None:
     import duckdb
 
     connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
     for table, place in sorted(tables.items()):
         at = f", snapshot_from_id => {place.snapshot}" if place.snapshot is not None else ""
         try:
-            connection.execute(f"CREATE VIEW \"{schema}\".\"{table}\" AS SELECT * FROM "
-                               f"iceberg_scan('{place.location}'{at})")
+            connection.execute(
+                f'CREATE VIEW "{schema}"."{table}" AS SELECT * FROM '
+                f"iceberg_scan('{place.location}'{at})"
+            )
         except duckdb.Error as e:
-            raise RetryableError(f"table {product}.{table} cannot be read",
-                                 expected=f"its metadata at {place.location}", found=str(e).splitlines()[0],
-                                 next="repeat the command") from e
+            raise RetryableError(
+                f"table {product}.{table} cannot be read",
+                expected=f"its metadata at {place.location}",
+                found=str(e).splitlines()[0],
+                next="repeat the command",
+            ) from e
 
 
-def in_words(error: SandboxError, product: str, tables: Sequence[str], limits: QuerySettings) -> KappaError:
+def in_words(
+    error: SandboxError, product: str, tables: Sequence[str], limits: QuerySettings
+) -> KappaError:
     """What a person is told, and could write instead."""
     show = f'kappa query {product} "SHOW TABLES"'
     match error.kind:
         case "refused":
-            return RefusedError("queries only read, and only the product's tables", expected=error.expected,
-                                found=error.found, next=show)
+            return RefusedError(
+                "queries only read, and only the product's tables",
+                expected=error.expected,
+                found=error.found,
+                next=show,
+            )
         case "name" | "column":
             return _unknown_name(error, product, tables)
         case "file":
-            return RetryableError("a file of the tables cannot be read",
-                                  expected="files that the published snapshots name", found=error.found,
-                                  next="repeat the query")
+            return RetryableError(
+                "a file of the tables cannot be read",
+                expected="files that the published snapshots name",
+                found=error.found,
+                next="repeat the query",
+            )
         case "sql":
-            return ConfigError("the query cannot run", expected="a SELECT in DuckDB's SQL", found=error.found,
-                               next=show)
+            return ConfigError(
+                "the query cannot run",
+                expected="a SELECT in DuckDB's SQL",
+                found=error.found,
+                next=show,
+            )
     return limited(error, limits, "the query")
 
 
@@ -216,29 +282,48 @@ def limited(error: SandboxError, limits: QuerySettings, what: str) -> KappaError
     """A statement that came to the end of a limit, named."""
     match error.kind:
         case "time":
-            return RefusedError(f"{what} took too long", found=error.found,
-                                expected=f"an answer within {limits.seconds:g} s",
-                                next="kappa query … --timeout S, or raise queries.seconds in config.yaml")
+            return RefusedError(
+                f"{what} took too long",
+                found=error.found,
+                expected=f"an answer within {limits.seconds:g} s",
+                next="kappa query … --timeout S, or raise queries.seconds in config.yaml",
+            )
         case "memory":
-            return RefusedError(f"{what} needs too much memory or disk", found=error.found,
-                                expected=f"at most {limits.memory_mb:,} MB of memory, {limits.disk_mb:,} MB of disk",
-                                next="raise queries.memory_mb or queries.disk_mb in config.yaml, or ask for less")
+            return RefusedError(
+                f"{what} needs too much memory or disk",
+                found=error.found,
+                expected=f"at most {limits.memory_mb:,} MB of memory, {limits.disk_mb:,} MB of disk",
+                next="raise queries.memory_mb or queries.disk_mb in config.yaml, or ask for less",
+            )
         case "answer":
-            return RefusedError(f"the answer of {what} is too large", found=error.found,
-                                expected=f"at most {limits.memory_mb:,} MB",
-                                next="add a LIMIT, or raise queries.memory_mb in config.yaml")
-    return RetryableError(f"{what} has no answer", expected="an answer of its process", found=error.found,
-                          next="repeat it")
+            return RefusedError(
+                f"the answer of {what} is too large",
+                found=error.found,
+                expected=f"at most {limits.memory_mb:,} MB",
+                next="add a LIMIT, or raise queries.memory_mb in config.yaml",
+            )
+    return RetryableError(
+        f"{what} has no answer",
+        expected="an answer of its process",
+        found=error.found,
+        next="repeat it",
+    )
 
 
-def condition_error(error: SandboxError, limits: QuerySettings, product: Product, topic: str) -> KappaError:
+def condition_error(
+    error: SandboxError, limits: QuerySettings, product: Product, topic: str
+) -> KappaError:
     """A `where` of product.yaml that cannot be decided of the records of a topic."""
     what = f"outputs.….where of {product.name}"
     if error.kind in ("time", "memory", "answer", "ended"):
         return limited(error, limits, what)
     file = product.folder / "product.yaml"
-    return ConfigError(f"the audit cannot decide {what}", expected=f"a condition over the columns of {topic}",
-                       found=error.found, next=f"fix {file}")
+    return ConfigError(
+        f"the audit cannot decide {what}",
+        expected=f"a condition over the columns of {topic}",
+        found=error.found,
+        next=f"fix {file}",
+    )
 
 
 def _unknown_name(error: SandboxError, product: str, tables: Sequence[str]) -> ConfigError:
@@ -248,13 +333,19 @@ def _unknown_name(error: SandboxError, product: str, tables: Sequence[str]) -> C
     elif error.kind == "name":
         found, names, said = error.found, [], error.expected
     else:
-        said = "; ".join(f"{t}({', '.join(c)})" for t, c in error.columns.items()) or f"tables {', '.join(tables)}"
+        said = (
+            "; ".join(f"{t}({', '.join(c)})" for t, c in error.columns.items())
+            or f"tables {', '.join(tables)}"
+        )
         found, names = error.found, known
     meant = nearest(error.name or _unknown_column(error.found), names)
     example = next(iter(error.columns), None) or (meant if meant in tables else tables[0])
-    return ConfigError("the query names something that does not exist",
-                       expected=f"{said}; did you mean {meant}?" if meant else said, found=found,
-                       next=f'kappa query {product} "DESCRIBE {example}"')
+    return ConfigError(
+        "the query names something that does not exist",
+        expected=f"{said}; did you mean {meant}?" if meant else said,
+        found=found,
+        next=f'kappa query {product} "DESCRIBE {example}"',
+    )
 
 
 _UNKNOWN = re.compile(r'(?:column |name )"?([\w$]+)"? (?:not found|does not exist)')

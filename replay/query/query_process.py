@@ -53,7 +53,9 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
                     _load_all(connection, names, request["arrow"])
                     answers.write(b"{}\n")
                 else:
-                    for part in _answer(connection, names, request["sql"], request["keep"], answer_bytes):
+                    for part in _answer(
+                        connection, names, request["sql"], request["keep"], answer_bytes
+                    ):
                         answers.write(part)
             except Exception as e:  # noqa: BLE001  whoever asked puts it into words
                 fault = _fault(connection, names, e, request.get("sql", ""))
@@ -73,8 +75,11 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
     if request["arrow"]:
         import nanoarrow.ipc  # noqa: F401  while the system's libraries can still be read
     reach(connection, stores)
-    confine.to_folders(read=[*request["folders"], *(NETWORK_FILES if stores else ())], write=[request["spill"]],
-                       connect={port_of(options) for options in stores.values()})
+    confine.to_folders(
+        read=[*request["folders"], *(NETWORK_FILES if stores else ())],
+        write=[request["spill"]],
+        connect={port_of(options) for options in stores.values()},
+    )
     connection.execute(f"SET threads = {request['threads']}")
     connection.execute(f"SET memory_limit = '{memory}B'")
     connection.execute("SET temp_directory = $folder", {"folder": request["spill"]})
@@ -85,9 +90,13 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
         names[schema] = sorted([*tables, *request["arrow"]])
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         for table, at in sorted(tables.items()):
-            snapshot = f", snapshot_from_id => {at['snapshot']}" if at["snapshot"] is not None else ""
-            connection.execute(f"CREATE VIEW \"{schema}\".\"{table}\" AS SELECT * FROM "
-                               f"iceberg_scan('{at['location']}'{snapshot})")
+            snapshot = (
+                f", snapshot_from_id => {at['snapshot']}" if at["snapshot"] is not None else ""
+            )
+            connection.execute(
+                f'CREATE VIEW "{schema}"."{table}" AS SELECT * FROM '
+                f"iceberg_scan('{at['location']}'{snapshot})"
+            )
     _load_all(connection, names, request["arrow"])
     connection.execute(f'USE "{next(iter(names))}"')
     connection.execute("SET enable_external_access = false")
@@ -95,7 +104,9 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
     return names
 
 
-def _load_all(connection: duckdb.DuckDBPyConnection, schemas: Iterable[str], arrow: Mapping[str, str]) -> None:
+def _load_all(
+    connection: duckdb.DuckDBPyConnection, schemas: Iterable[str], arrow: Mapping[str, str]
+) -> None:
     for schema in schemas:
         for table, stream in arrow.items():
             _load(connection, schema, table, base64.b64decode(stream))
@@ -103,7 +114,9 @@ def _load_all(connection: duckdb.DuckDBPyConnection, schemas: Iterable[str], arr
 
 def _load(connection: duckdb.DuckDBPyConnection, schema: str, table: str, stream: bytes) -> None:
     connection.register("rows_of_caller", _Stream(stream))
-    connection.execute(f'CREATE OR REPLACE TABLE "{schema}"."{table}" AS SELECT * FROM rows_of_caller')
+    connection.execute(
+        f'CREATE OR REPLACE TABLE "{schema}"."{table}" AS SELECT * FROM rows_of_caller'
+    )
     connection.unregister("rows_of_caller")
 
 
@@ -115,18 +128,21 @@ class _Stream:
         self._stream = stream
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        from nanoarrow.ipc import InputStream  # here: a query of published tables does without, and starts sooner
+        from nanoarrow.ipc import (
+            InputStream,
+        )  # here: a query of published tables does without, and starts sooner
 
         return InputStream.from_readable(self._stream).__arrow_c_stream__(requested_schema)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, names: Names, sql: str, keep: int | None,
-            at_most: int) -> Iterator[bytes]:
+def _answer(
+    connection: duckdb.DuckDBPyConnection, names: Names, sql: str, keep: int | None, at_most: int
+) -> Iterator[bytes]:
     cursor = connection.execute(readable(connection, sql, names))
     rows, written = 0, 0
     yield json.dumps({"columns": names_of(cursor)}).encode() + b"\n"
     while batch := cursor.fetchmany(_BATCH):
-        for row in batch if keep is None else batch[:max(0, keep - rows)]:
+        for row in batch if keep is None else batch[: max(0, keep - rows)]:
             line = wire.dump(row)
             written += len(line)
             if written > at_most:
@@ -140,12 +156,19 @@ class _TooLargeError(Exception):
     """An answer that whoever asked has no room for."""
 
 
-def _fault(connection: duckdb.DuckDBPyConnection, names: Names, error: Exception, sql: str) -> dict[str, Any]:
+def _fault(
+    connection: duckdb.DuckDBPyConnection, names: Names, error: Exception, sql: str
+) -> dict[str, Any]:
     match error:
         case NotReadingError():
             kind = "name" if error.unknown else "refused"
-            return {"kind": kind, "expected": error.expected, "found": error.found, "name": error.unknown,
-                    "table": error.table}
+            return {
+                "kind": kind,
+                "expected": error.expected,
+                "found": error.found,
+                "name": error.unknown,
+                "table": error.table,
+            }
         case _TooLargeError():
             return {"kind": "answer", "found": "a larger one"}
         case duckdb.OutOfMemoryException() | MemoryError():
@@ -158,13 +181,17 @@ def _fault(connection: duckdb.DuckDBPyConnection, names: Names, error: Exception
     return {"kind": "sql", "found": _reason(error)}
 
 
-def _mentioned(connection: duckdb.DuckDBPyConnection, names: Names, sql: str) -> dict[str, list[str]]:
+def _mentioned(
+    connection: duckdb.DuckDBPyConnection, names: Names, sql: str
+) -> dict[str, list[str]]:
     """The columns of the tables that a statement mentions."""
     found = {}
     for table in next(iter(names.values()), ()):
         if table in sql:
             with contextlib.suppress(duckdb.Error):
-                found[table] = [name for name, *_ in connection.execute(f'DESCRIBE "{table}"').fetchall()]
+                found[table] = [
+                    name for name, *_ in connection.execute(f'DESCRIBE "{table}"').fetchall()
+                ]
     return found
 
 

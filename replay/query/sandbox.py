@@ -50,7 +50,11 @@ class At:
 
 def stores(places: Iterable[At]) -> dict[str, dict[str, str]]:
     """Folder of a table in an object store → what DuckDB needs to read it: see `duck.reach`."""
-    return {at.folder: object_access.options(at.folder, at.storage) for at in places if not is_local(at.location)}
+    return {
+        at.folder: object_access.options(at.folder, at.storage)
+        for at in places
+        if not is_local(at.location)
+    }
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,12 @@ class SandboxError(Exception):
 class Sandbox:
     """The process. It is started at once and can be opened later: it takes a moment to be ready."""
 
-    def __init__(self, limits: QuerySettings, folder: Path | None = None,
-                 now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: QuerySettings,
+        folder: Path | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`folder`: below which it gets one for what does not fit into memory; by default the machine's for such."""
         self._limits, self._now = limits, now
         self._spill, self._lock = _own_folder(folder)
@@ -95,22 +103,40 @@ class Sandbox:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             self._process = subprocess.Popen(
-                COMMAND, cwd=self._spill, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=self._said)
+                COMMAND,
+                cwd=self._spill,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+            )
         except BaseException:
             self._leave()
             raise
 
-    def open(self, schemas: Mapping[str, Mapping[str, At]], arrow: Mapping[str, Any] | None = None) -> None:
+    def open(
+        self, schemas: Mapping[str, Mapping[str, At]], arrow: Mapping[str, Any] | None = None
+    ) -> None:
         """Show it these tables and no others; the first schema is in use. `arrow`: tables of Arrow, in each schema."""
         folders = sorted({at.folder for tables in schemas.values() for at in tables.values()})
-        self._send({
-            "schemas": {schema: {t: {"location": at.location, "snapshot": at.snapshot} for t, at in tables.items()}
-                        for schema, tables in schemas.items()},
-            "stores": stores(at for tables in schemas.values() for at in tables.values()),
-            "arrow": {name: _stream(table) for name, table in (arrow or {}).items()},
-            "folders": folders, "spill": self._spill, "threads": os.cpu_count() or 1,
-            "memory": self._limits.memory_bytes, "disk": self._limits.disk_bytes})
+        self._send(
+            {
+                "schemas": {
+                    schema: {
+                        t: {"location": at.location, "snapshot": at.snapshot}
+                        for t, at in tables.items()
+                    }
+                    for schema, tables in schemas.items()
+                },
+                "stores": stores(at for tables in schemas.values() for at in tables.values()),
+                "arrow": {name: _stream(table) for name, table in (arrow or {}).items()},
+                "folders": folders,
+                "spill": self._spill,
+                "threads": os.cpu_count() or 1,
+                "memory": self._limits.memory_bytes,
+                "disk": self._limits.disk_bytes,
+            }
+        )
         _raise_fault(json.loads(self._line(self._now() + _START_SECONDS)))
 
     def replace(self, arrow: Mapping[str, Any]) -> None:
@@ -179,12 +205,18 @@ class Sandbox:
         said = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
         if "MemoryError" in said or "bad_alloc" in said:
             return SandboxError("memory", "more")
-        return SandboxError("ended", f"its process ended with exit code {code}{f': {said}' if said else ''}"[:400])
+        return SandboxError(
+            "ended", f"its process ended with exit code {code}{f': {said}' if said else ''}"[:400]
+        )
 
 
 @contextmanager
-def open_sandbox(limits: QuerySettings, schemas: Mapping[str, Mapping[str, At]], arrow: Mapping[str, Any] | None = None,
-                 folder: Path | None = None) -> Iterator[Sandbox]:
+def open_sandbox(
+    limits: QuerySettings,
+    schemas: Mapping[str, Mapping[str, At]],
+    arrow: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Sandbox]:
     """A process that reads these tables, until the end of the block."""
     sandbox = Sandbox(limits, folder)
     try:

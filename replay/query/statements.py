@@ -20,17 +20,54 @@ import duckdb
 
 READING = "one statement: SELECT, VALUES, PIVOT, DESCRIBE, SUMMARIZE, SHOW TABLES, or EXPLAIN without ANALYZE"
 
-TABLE_FUNCTIONS = frozenset({"generate_series", "generate_subscripts", "json_each", "json_tree", "range",
-                             "regexp_split_to_table", "repeat", "repeat_row", "unnest"})
+TABLE_FUNCTIONS = frozenset(
+    {
+        "generate_series",
+        "generate_subscripts",
+        "json_each",
+        "json_tree",
+        "range",
+        "regexp_split_to_table",
+        "repeat",
+        "repeat_row",
+        "unnest",
+    }
+)
 """Table functions that read nothing but their arguments."""
 _SYSTEM_TABLES = {("information_schema", "columns"), ("information_schema", "tables")}
 """They tell names and types, and no path."""
 _SHOWN = {'"tables"', "__show_tables_expanded"}
 _NODES = {"CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPERATION_NODE"}
-_TABLES = {"BASE_TABLE", "EMPTY", "EXPRESSION_LIST", "JOIN", "PIVOT", "SHOW_REF", "SUBQUERY", "TABLE_FUNCTION"}
-_EXPRESSIONS = {"BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "DEFAULT",
-                "FUNCTION", "LAMBDA", "LAMBDA_REF", "OPERATOR", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE",
-                "WINDOW"}
+_TABLES = {
+    "BASE_TABLE",
+    "EMPTY",
+    "EXPRESSION_LIST",
+    "JOIN",
+    "PIVOT",
+    "SHOW_REF",
+    "SUBQUERY",
+    "TABLE_FUNCTION",
+}
+_EXPRESSIONS = {
+    "BETWEEN",
+    "CASE",
+    "CAST",
+    "COLLATE",
+    "COLUMN_REF",
+    "COMPARISON",
+    "CONJUNCTION",
+    "CONSTANT",
+    "DEFAULT",
+    "FUNCTION",
+    "LAMBDA",
+    "LAMBDA_REF",
+    "OPERATOR",
+    "POSITIONAL_REFERENCE",
+    "STAR",
+    "SUBQUERY",
+    "TYPE",
+    "WINDOW",
+}
 _OWN_DATABASE = {"", "memory"}
 
 Names = Mapping[str, Collection[str]]
@@ -40,7 +77,9 @@ Names = Mapping[str, Collection[str]]
 class NotReadingError(Exception):
     """A statement that must not run, or names what does not exist."""
 
-    def __init__(self, found: str, expected: str = READING, *, unknown: str = "", table: bool = False) -> None:
+    def __init__(
+        self, found: str, expected: str = READING, *, unknown: str = "", table: bool = False
+    ) -> None:
         super().__init__(found)
         self.expected, self.found = expected, found
         self.unknown = unknown
@@ -61,8 +100,11 @@ def readable(connection: duckdb.DuckDBPyConnection, sql: str, names: Names) -> s
     if kinds == [duckdb.StatementType.EXPLAIN]:
         return f"EXPLAIN {_explained(connection, sql, names)}"
     # A PIVOT over values that are not listed is several: it makes types of them first.
-    pivots = (set(kinds[:-1]) == {duckdb.StatementType.CREATE} and kinds[-1] == duckdb.StatementType.SELECT
-              and not any(s.query for s in statements))
+    pivots = (
+        set(kinds[:-1]) == {duckdb.StatementType.CREATE}
+        and kinds[-1] == duckdb.StatementType.SELECT
+        and not any(s.query for s in statements)
+    )
     if kinds != [duckdb.StatementType.SELECT] and not pivots:
         raise NotReadingError(", ".join(kind.name for kind in kinds) or "no statement")
     _check(connection, _with_listed_values(sql) if pivots else sql, names)
@@ -72,7 +114,7 @@ def readable(connection: duckdb.DuckDBPyConnection, sql: str, names: Names) -> s
 def _explained(connection: duckdb.DuckDBPyConnection, sql: str, names: Names) -> str:
     """What stands behind EXPLAIN. An option of it, such as ANALYZE, is no statement's beginning."""
     words = [start for start, _ in duckdb.tokenize(sql)]
-    inner = sql.encode()[words[1]:].decode()
+    inner = sql.encode()[words[1] :].decode()
     try:
         statements = connection.extract_statements(inner)
     except duckdb.ParserException:
@@ -96,7 +138,12 @@ def _with_listed_values(sql: str) -> str:
     for i, word in enumerate(words):
         if word in ("PIVOT", "PIVOT_WIDER"):
             sources.append((depth, i))
-        elif word == "ON" and sources and sources[-1][0] == depth and not _joins(words[sources[-1][1]:i]):
+        elif (
+            word == "ON"
+            and sources
+            and sources[-1][0] == depth
+            and not _joins(words[sources[-1][1] : i])
+        ):
             sources.pop()
             on.append(depth)
             listed = False
@@ -114,7 +161,19 @@ def _with_listed_values(sql: str) -> str:
     return text.decode()
 
 
-_AFTER_PIVOTED = {",", ")", ";", "USING", "GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT"}
+_AFTER_PIVOTED = {
+    ",",
+    ")",
+    ";",
+    "USING",
+    "GROUP",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+}
 _DEPTHS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
@@ -134,14 +193,19 @@ _PIVOTED = "a PIVOT over values that a query gives; list them, or leave IN out"
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str, names: Names) -> None:
     """Every part of the one SELECT must read the product's tables, or nothing."""
-    row = connection.execute("SELECT json_serialize_sql(CAST($sql AS VARCHAR))", {"sql": sql}).fetchone()
+    row = connection.execute(
+        "SELECT json_serialize_sql(CAST($sql AS VARCHAR))", {"sql": sql}
+    ).fetchone()
     try:
         tree = json.loads(row[0] if row else "")
     except (ValueError, RecursionError):
         tree = {"error": True, "error_message": "a statement that is nested too deeply"}
     if tree.get("error") or len(tree["statements"]) != 1:
-        raise NotReadingError(_PIVOTED if tree.get("error_type") == "not implemented" else
-                              tree.get("error_message", "several statements"))
+        raise NotReadingError(
+            _PIVOTED
+            if tree.get("error_type") == "not implemented"
+            else tree.get("error_message", "several statements")
+        )
     _Walk(names, connection).statement(tree["statements"][0])
 
 
@@ -160,7 +224,9 @@ class _Walk:
             elif isinstance(found, dict):
                 waiting += self._part(found, ctes)
 
-    def _part(self, part: dict[str, Any], ctes: frozenset[str]) -> Iterator[tuple[Any, frozenset[str]]]:
+    def _part(
+        self, part: dict[str, Any], ctes: frozenset[str]
+    ) -> Iterator[tuple[Any, frozenset[str]]]:
         """Refuse this part, or say what of it is to be looked at."""
         kind = part.get("type")
         if isinstance(kind, str):
@@ -192,7 +258,12 @@ class _Walk:
         _one_of(kind, _TABLES)
         if kind == "TABLE_FUNCTION":
             self._function(part["function"]["function_name"], TABLE_FUNCTIONS, "table function")
-        elif kind == "SHOW_REF" and part["query"] is None and part["table_name"] not in _SHOWN and part["table_name"]:
+        elif (
+            kind == "SHOW_REF"
+            and part["query"] is None
+            and part["table_name"] not in _SHOWN
+            and part["table_name"]
+        ):
             raise NotReadingError(f"SHOW {part['table_name']}")
         elif kind == "BASE_TABLE":
             self._named(part, ctes)
@@ -200,21 +271,30 @@ class _Walk:
     def _function(self, name: str, known: frozenset[str], what: str) -> None:
         if name.lower() in known or not (name[:1].isalpha() or name[:1] == "_"):
             return  # what has no letter is an operator
-        row = self.connection.execute("SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = $name",
-                                      {"name": name.lower()}).fetchone()
+        row = self.connection.execute(
+            "SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = $name",
+            {"name": name.lower()},
+        ).fetchone()
         if row and row[0]:
             expected = f"{what}s that read nothing but their arguments"
             if known is TABLE_FUNCTIONS:
                 expected += f": {_list(known)}"
             raise NotReadingError(f"the {what} {name}", expected)
         meant = difflib.get_close_matches(name.lower(), known, n=1)
-        raise NotReadingError(f"Catalog Error: {what.title()} with name {name} does not exist!",
-                              f"a function of DuckDB{f'; did you mean {meant[0]}?' if meant else ''}", unknown=name)
+        raise NotReadingError(
+            f"Catalog Error: {what.title()} with name {name} does not exist!",
+            f"a function of DuckDB{f'; did you mean {meant[0]}?' if meant else ''}",
+            unknown=name,
+        )
 
     def _named(self, part: dict[str, Any], ctes: frozenset[str]) -> None:
-        catalog, schema, table = (part[key].lower() for key in ("catalog_name", "schema_name", "table_name"))
+        catalog, schema, table = (
+            part[key].lower() for key in ("catalog_name", "schema_name", "table_name")
+        )
         if part["at_clause"] is not None:
-            raise NotReadingError(f"{part['table_name']} AT another version", "the tables as they are published")
+            raise NotReadingError(
+                f"{part['table_name']} AT another version", "the tables as they are published"
+            )
         if not catalog and not schema and table in ctes:
             return
         if (schema, table) in _SYSTEM_TABLES and catalog in {*_OWN_DATABASE, "system"}:
@@ -225,12 +305,26 @@ class _Walk:
             catalog, schema = "", catalog
         if catalog in _OWN_DATABASE and table in ours.get(schema or used, ()):
             return
-        said = ".".join(part[key] for key in ("catalog_name", "schema_name", "table_name") if part[key])
-        plain = not catalog and (not schema or schema in ours) and table.isidentifier() and not table.startswith(
-            ("duckdb_", "pg_", "pragma_", "sqlite_"))
-        found = f"Catalog Error: Table with name {said} does not exist!" if plain else f"the table {said}"
-        raise NotReadingError(found, f"tables {_list(self.names[next(iter(self.names))])}",
-                              unknown=part["table_name"] if plain else "", table=True)
+        said = ".".join(
+            part[key] for key in ("catalog_name", "schema_name", "table_name") if part[key]
+        )
+        plain = (
+            not catalog
+            and (not schema or schema in ours)
+            and table.isidentifier()
+            and not table.startswith(("duckdb_", "pg_", "pragma_", "sqlite_"))
+        )
+        found = (
+            f"Catalog Error: Table with name {said} does not exist!"
+            if plain
+            else f"the table {said}"
+        )
+        raise NotReadingError(
+            found,
+            f"tables {_list(self.names[next(iter(self.names))])}",
+            unknown=part["table_name"] if plain else "",
+            table=True,
+        )
 
 
 def _common(part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

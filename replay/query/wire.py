@@ -26,7 +26,12 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 def dump(row: Sequence[Any]) -> bytes:
     """One row as a line."""
-    return json.dumps([_nested(value) for value in row], default=_tagged, separators=(",", ":")).encode() + b"\n"
+    return (
+        json.dumps(
+            [_nested(value) for value in row], default=_tagged, separators=(",", ":")
+        ).encode()
+        + b"\n"
+    )
 
 
 def load(line: bytes) -> list[Any]:
@@ -67,4 +72,3 @@ def _tagged(value: Any) -> Any:
 
 def _read(tagged: dict[str, Any]) -> Any:
     return _READ[tagged[_TYPE]](tagged[_VALUE])
-

@@ -26,7 +26,9 @@ _NAMED = 5
 """Files that an error names."""
 
 
-def write(folder: Path, files: Mapping[str, Path], manifest: Mapping[str, Any], resolved: str) -> None:
+def write(
+    folder: Path, files: Mapping[str, Path], manifest: Mapping[str, Any], resolved: str
+) -> None:
     """Copy the files; the folder appears whole or not at all."""
     building = folder.parent / f".building-{uuid.uuid4().hex}"
     try:
@@ -71,7 +73,9 @@ def verify(folder: Path, named: str) -> None:
     if not differences and fingerprint(sources) != named:
         differences = {".": f"its content is that of release {fingerprint(sources)[:12]}"}
     if differences:
-        raise _refused(folder, named, "was changed", _told(differences), _remedy(folder, differences, manifest))
+        raise _refused(
+            folder, named, "was changed", _told(differences), _remedy(folder, differences, manifest)
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -95,7 +99,11 @@ def _of_known_version(folder: Path, text: bytes) -> dict[str, Any]:
 
 def _manifest(said: Mapping[str, Any], content: Mapping[str, bytes]) -> str:
     """What is said of the release, the digest of each file, and a digest of all this."""
-    manifest = {"version": VERSION, **said, "files": {path: _digest(data) for path, data in sorted(content.items())}}
+    manifest = {
+        "version": VERSION,
+        **said,
+        "files": {path: _digest(data) for path, data in sorted(content.items())},
+    }
     return _text({**manifest, "digest": _digest(_text(manifest).encode())})
 
 
@@ -111,14 +119,18 @@ def _parsed(text: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         return {}
-    if not {"files", "digest"} & found.keys():  # an earlier version's, without digests of files and of itself
+    if (
+        not {"files", "digest"} & found.keys()
+    ):  # an earlier version's, without digests of files and of itself
         return found if "resolved" in found else {}
     said = {key: value for key, value in found.items() if key != "digest"}
     whole = {**said, "digest": _digest(_text(said).encode())}
     return found if text == _text(whole).encode() else {}
 
 
-def _differences(content: Mapping[str, bytes], odd: Mapping[str, str], manifest: Mapping[str, Any]) -> dict[str, str]:
+def _differences(
+    content: Mapping[str, bytes], odd: Mapping[str, str], manifest: Mapping[str, Any]
+) -> dict[str, str]:
     """File → what became of it since the release was built."""
     if not manifest:
         return {MANIFEST: "changed" if MANIFEST in content else "removed"}
@@ -147,7 +159,11 @@ def _read(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 
 def _drop_byte_code(folder: Path) -> None:
     for entry in list(trees.entries(folder)):
-        if entry.path.parent.name == trees.BYTE_CODE and entry.path.suffix == ".pyc" and not entry.odd:
+        if (
+            entry.path.parent.name == trees.BYTE_CODE
+            and entry.path.suffix == ".pyc"
+            and not entry.odd
+        ):
             entry.path.unlink()
     for left in sorted(folder.rglob(trees.BYTE_CODE), reverse=True):
         if not left.is_symlink() and left.is_dir() and not any(left.iterdir()):
@@ -169,14 +185,24 @@ def _remedy(folder: Path, differences: Mapping[str, str], manifest: Mapping[str,
 
 def _restore(folder: Path, commit: Any) -> str:
     """What brings a release's content back: it is the same release when the sources are the same."""
-    at = f", git checkout {commit}" if isinstance(commit, str) and not commit.endswith("-dirty") else ""
-    return (f"restore it from a backup; or: rm -r {shlex.quote(str(folder))}{at}, and "
-            f"kappa deploy {folder.parent.name}, which builds it again from the same sources")
+    at = (
+        f", git checkout {commit}"
+        if isinstance(commit, str) and not commit.endswith("-dirty")
+        else ""
+    )
+    return (
+        f"restore it from a backup; or: rm -r {shlex.quote(str(folder))}{at}, and "
+        f"kappa deploy {folder.parent.name}, which builds it again from the same sources"
+    )
 
 
 def _refused(folder: Path, named: str, what: str, found: str, next_: str) -> RefusedError:
-    return RefusedError(f"the archived release {folder} {what}", expected=f"the files of release {named[:12]}",
-                        found=found, next=next_)
+    return RefusedError(
+        f"the archived release {folder} {what}",
+        expected=f"the files of release {named[:12]}",
+        found=found,
+        next=next_,
+    )
 
 
 def _digest(content: bytes) -> str:

@@ -20,7 +20,11 @@ def modules(root: Path, entries: Iterable[str], packages: Collection[str]) -> di
     waiting = list(entries)
     while waiting:
         name = waiting.pop()
-        if name in found or name.partition(".")[0] not in packages or (file := _file(root, name)) is None:
+        if (
+            name in found
+            or name.partition(".")[0] not in packages
+            or (file := _file(root, name)) is None
+        ):
             continue
         found[name] = file
         waiting.append(name.rpartition(".")[0])
@@ -40,7 +44,9 @@ def imported(file: Path, name: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             base = ".".join([*parents, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
@@ -58,4 +64,6 @@ def _tree(file: Path, _changed: int) -> ast.Module:
 
 def _file(root: Path, name: str) -> Path | None:
     place = root.joinpath(*name.split("."))
-    return next((f for f in (place.with_suffix(".py"), place / "__init__.py") if name and f.is_file()), None)
+    return next(
+        (f for f in (place.with_suffix(".py"), place / "__init__.py") if name and f.is_file()), None
+    )

@@ -31,12 +31,20 @@ def parts(product: Product, code: Mapping[str, bytes]) -> Parts:
     """
     compiled = product.resolved.plan if product.resolved else ""
     return {
-        **(plans(compiled) if compiled else {file.name: _sql(file) for file in _sql_files(product)}),
-        **{f"schemas/{name}.avsc": _schema(product.schema_file(kafka)) for kafka in product.topics
-           if (name := product.sql_name(kafka))},
+        **(
+            plans(compiled) if compiled else {file.name: _sql(file) for file in _sql_files(product)}
+        ),
+        **{
+            f"schemas/{name}.avsc": _schema(product.schema_file(kafka))
+            for kafka in product.topics
+            if (name := product.sql_name(kafka))
+        },
         "product.yaml": _canonical(settings(product)),
-        **{path: _python(content) for path, content in code.items()
-           if path.split("/")[0] in CODE and path.endswith(".py")},
+        **{
+            path: _python(content)
+            for path, content in code.items()
+            if path.split("/")[0] in CODE and path.endswith(".py")
+        },
     }
 
 
@@ -62,7 +70,9 @@ def _python(source: bytes) -> bytes:
         return source
     for node in ast.walk(tree):
         match node:
-            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if (
+                ast.get_docstring(node)
+            ):
                 node.body = node.body[1:]
     return ast.dump(tree).encode()
 
@@ -72,7 +82,9 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for path in sorted(content):
         for part in (path.encode(), content[path]):
-            digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of files read the same
+            digest.update(
+                len(part).to_bytes(8, "big")
+            )  # so that no two lists of files read the same
             digest.update(part)
     return digest.hexdigest()
 
@@ -80,11 +92,17 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
 def settings(product: Product) -> dict[str, Any]:
     """The fields of product.yaml that decide rows."""
     fields = product.settings.model_dump(mode="json", include={"name", *DECIDES})
-    laid_out = {name: [output.partition, output.sort] for name, output in product.settings.outputs.items()
-                if output.partition or output.sort}
+    laid_out = {
+        name: [output.partition, output.sort]
+        for name, output in product.settings.outputs.items()
+        if output.partition or output.sort
+    }
     if laid_out:  # the same rows, in other files: those are written by a replay
         fields["layout"] = laid_out
-    return {**fields, "outputs": {name: output.where for name, output in product.settings.outputs.items()}}
+    return {
+        **fields,
+        "outputs": {name: output.where for name, output in product.settings.outputs.items()},
+    }
 
 
 def _sql_files(product: Product) -> tuple[Path, ...]:
@@ -94,7 +112,9 @@ def _sql_files(product: Product) -> tuple[Path, ...]:
 
 def _sql(file: Path) -> bytes:
     """The tokens of its statements, without comments and spaces."""
-    return _canonical([[token.text for token in statement.tokens] for statement in read_statements(file)])
+    return _canonical(
+        [[token.text for token in statement.tokens] for statement in read_statements(file)]
+    )
 
 
 def _schema(file: Path) -> bytes:
@@ -110,8 +130,11 @@ def _undocumented(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_undocumented(s) for s in schema]
     if isinstance(schema, dict):
-        return {k: _undocumented(v) if k in ("type", "fields", "items", "values") else v for k, v in schema.items()
-                if k != "doc"}
+        return {
+            k: _undocumented(v) if k in ("type", "fields", "items", "values") else v
+            for k, v in schema.items()
+            if k != "doc"
+        }
     return schema
 
 

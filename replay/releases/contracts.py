@@ -24,18 +24,28 @@ PLACE = ("log_topic", "log_partition", "log_offset")
 
 def tables_of(product: Product) -> dict[str, Table]:
     """The product's outputs as a contract speaks of them."""
-    return {name: Table({c.name: c.type for c in output.columns}, output.key or product.identity(output),
-                        generated=output.kind is Kind.rejects, added=PLACE if output.kind is Kind.rows else ())
-            for name, output in product.outputs.items()}
+    return {
+        name: Table(
+            {c.name: c.type for c in output.columns},
+            output.key or product.identity(output),
+            generated=output.kind is Kind.rejects,
+            added=PLACE if output.kind is Kind.rows else (),
+        )
+        for name, output in product.outputs.items()
+    }
 
 
 def refuse_mismatches(product: Product) -> None:
     """RefusedError that lists whatever the contract says otherwise than the SELECTs."""
-    if found := [m for m in contract.compare(product.contract, tables_of(product)) if not m.left_out]:
+    if found := [
+        m for m in contract.compare(product.contract, tables_of(product)) if not m.left_out
+    ]:
         lines = "".join(f"\n    {m}" for m in found)
-        raise RefusedError(f"{product.folder / FILE} is not what the SQL gives:{lines}",
-                           next="fix the contract or the SELECT; what is new, and types: "
-                                f"kappa contract {product.name} --write")
+        raise RefusedError(
+            f"{product.folder / FILE} is not what the SQL gives:{lines}",
+            next="fix the contract or the SELECT; what is new, and types: "
+            f"kappa contract {product.name} --write",
+        )
 
 
 def written(file: Path, product: Product) -> tuple[str, list[str]]:
@@ -44,10 +54,16 @@ def written(file: Path, product: Product) -> tuple[str, list[str]]:
     try:
         document = editor.load(file.read_text()) if file.exists() else None
     except YAMLError as e:
-        raise ConfigError(f"{file} is wrong", expected="YAML", found=" ".join(str(e).split()),
-                          next=f"fix {file}") from e
+        raise ConfigError(
+            f"{file} is wrong", expected="YAML", found=" ".join(str(e).split()), next=f"fix {file}"
+        ) from e
     if document is not None and not isinstance(document, dict):
-        raise ConfigError(f"{file} is wrong", expected="a mapping", found=type(document).__name__, next=f"fix {file}")
+        raise ConfigError(
+            f"{file} is wrong",
+            expected="a mapping",
+            found=type(document).__name__,
+            next=f"fix {file}",
+        )
     if not document:
         document = contract.new(product.name, product.settings.description)
     done = contract.update(document, tables_of(product))
@@ -69,11 +85,14 @@ def read(file: Path) -> dict[str, Any]:
     try:
         return _parsed(file.read_text(), str(file))
     except OSError as e:
-        raise ConfigError(f"{file} cannot be read", expected="a data contract", found=e.strerror or str(e)) from e
+        raise ConfigError(
+            f"{file} cannot be read", expected="a data contract", found=e.strerror or str(e)
+        ) from e
 
 
 def in_git_head(folder: Path) -> dict[str, Any] | None:
     """The product's contract as of the last commit; None: it had none. ConfigError where there is no commit."""
+
     def git(*args: str) -> subprocess.CompletedProcess[str]:
         command = ["git", "-C", str(folder), *args]
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -90,15 +109,21 @@ def in_git_head(folder: Path) -> dict[str, Any] | None:
 
 
 def _no_commit(folder: Path, found: str) -> ConfigError:
-    return ConfigError("there is no contract to compare with", expected=f"{folder} in a git repository with a commit",
-                       found=found, next="name the contract that readers rely on: --against FILE")
+    return ConfigError(
+        "there is no contract to compare with",
+        expected=f"{folder} in a git repository with a commit",
+        found=found,
+        next="name the contract that readers rely on: --against FILE",
+    )
 
 
 def _parsed(text: str, name: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as e:
-        raise ConfigError(f"{name} is wrong", expected="YAML", found=" ".join(str(e).split())) from e
+        raise ConfigError(
+            f"{name} is wrong", expected="YAML", found=" ".join(str(e).split())
+        ) from e
     if not isinstance(found, Mapping):
         raise ConfigError(f"{name} is wrong", expected="a mapping", found=type(found).__name__)
     return dict(found)

@@ -40,6 +40,12 @@ def product_errors() -> Iterator[None]:
         yield
     except ProductError as e:
         if e.file.name == "product.yaml" and not os.path.lexists(e.file):
-            raise ConfigError(f"there is no product in {e.file.parent}", expected="a folder with product.yaml",
-                              found="no product.yaml", next="kappa new NAME --topic T, which writes one") from e
-        raise ConfigError(f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"fix {e.file}") from e
+            raise ConfigError(
+                f"there is no product in {e.file.parent}",
+                expected="a folder with product.yaml",
+                found="no product.yaml",
+                next="kappa new NAME --topic T, which writes one",
+            ) from e
+        raise ConfigError(
+            f"{e.file} is wrong", expected=e.expected, found=e.found, next=f"fix {e.file}"
+        ) from e

@@ -60,8 +60,14 @@ def others(settings: Settings, release: Path) -> str:
     Those of releases that were archived before jars were kept may be gone: such a release runs with what there is.
     """
     built = runtime.jars_of(release)
-    now = {jar.name: runtime.digest(jar) for jar in installed(settings) if runtime.computes(jar.name)}
-    if not built or built == now or (_missing(settings, built) and not launch.of_release(release).jars):
+    now = {
+        jar.name: runtime.digest(jar) for jar in installed(settings) if runtime.computes(jar.name)
+    }
+    if (
+        not built
+        or built == now
+        or (_missing(settings, built) and not launch.of_release(release).jars)
+    ):
         return ""
     return runtime.differences(built, now)
 
@@ -120,18 +126,26 @@ def _fetched(settings: Settings, jars: Jars) -> Jars:
 def _is_whole(target: Path, built: Jars) -> bool:
     """Whether a `lib` has exactly these jars, of those that decide rows."""
     found = {jar.name: jar for jar in target.glob("*.jar") if runtime.computes(jar.name)}
-    return found.keys() == built.keys() and all(runtime.digest(jar) == built[name] for name, jar in found.items())
+    return found.keys() == built.keys() and all(
+        runtime.digest(jar) == built[name] for name, jar in found.items()
+    )
 
 
 def _link(settings: Settings, built: Jars, target: Path) -> None:
     """Make the folder, which appears whole or not at all."""
-    carrying = {jar.name: runtime.digest(jar) for jar in installed(settings) if not runtime.computes(jar.name)}
+    carrying = {
+        jar.name: runtime.digest(jar)
+        for jar in installed(settings)
+        if not runtime.computes(jar.name)
+    }
     making = target.parent / f".{target.name}-{uuid.uuid4().hex}"
     try:
         making.mkdir(parents=True)
         for name, digest in {**carrying, **built}.items():
             kept = _kept(settings, digest)
-            if name in carrying and not kept.exists():  # it has come since the last release was built
+            if (
+                name in carrying and not kept.exists()
+            ):  # it has come since the last release was built
                 shutil.copyfile(settings.flink.home / "lib" / name, making / name)
                 continue
             _refuse_changed(kept, digest)
@@ -162,8 +176,12 @@ def _copy(jar: Path, target: Path, digest: str) -> None:
             sink.flush()
             os.fsync(sink.fileno())
         if found.hexdigest() != digest:
-            raise RefusedError(f"{jar} was changed while it was copied", expected=f"SHA-256 {digest}",
-                               found=found.hexdigest(), next="repeat the command")
+            raise RefusedError(
+                f"{jar} was changed while it was copied",
+                expected=f"SHA-256 {digest}",
+                found=found.hexdigest(),
+                next="repeat the command",
+            )
         copy.chmod(0o444)
         copy.replace(target)
     finally:
@@ -173,9 +191,13 @@ def _copy(jar: Path, target: Path, digest: str) -> None:
 def _refuse_changed(kept: Path, digest: str) -> None:
     found = runtime.digest(kept)
     if found != digest:
-        raise RefusedError(f"the kept jar {kept} was changed", expected=f"SHA-256 {digest}", found=found,
-                           next=f"restore it from a backup; the controller tries again by itself. Or: rm {kept}, and "
-                                "kappa deploy, if Flink's lib still has this jar")
+        raise RefusedError(
+            f"the kept jar {kept} was changed",
+            expected=f"SHA-256 {digest}",
+            found=found,
+            next=f"restore it from a backup; the controller tries again by itself. Or: rm {kept}, and "
+            "kappa deploy, if Flink's lib still has this jar",
+        )
 
 
 def _refuse_another_flink(settings: Settings, release: Path, built: Jars) -> None:
@@ -183,10 +205,13 @@ def _refuse_another_flink(settings: Settings, release: Path, built: Jars) -> Non
     wanted = _flink(built)
     found = _flink(jar.name for jar in installed(settings))
     if wanted != found:
-        raise RefusedError(f"the release {release} runs on another Flink than is installed",
-                           expected=wanted, found=found or "no Flink",
-                           next="install the kappa that it was deployed with; or kappa deploy "
-                                f"{release.parent.name}, which builds a release for the Flink that is installed")
+        raise RefusedError(
+            f"the release {release} runs on another Flink than is installed",
+            expected=wanted,
+            found=found or "no Flink",
+            next="install the kappa that it was deployed with; or kappa deploy "
+            f"{release.parent.name}, which builds a release for the Flink that is installed",
+        )
 
 
 def _flink(names: Iterable[str]) -> str:
@@ -196,8 +221,10 @@ def _flink(names: Iterable[str]) -> str:
 
 
 def _gone(settings: Settings, release: Path, missing: Jars) -> RefusedError:
-    return RefusedError(f"jars that the release {release} was built with are gone",
-                        expected=", ".join(f"{name} as {_kept(settings, of)}" for name, of in missing.items()),
-                        found="no such files",
-                        next="restore them from a backup; the controller tries again by itself. Or kappa deploy "
-                             f"{release.parent.name}, which builds a release with the jars of now")
+    return RefusedError(
+        f"jars that the release {release} was built with are gone",
+        expected=", ".join(f"{name} as {_kept(settings, of)}" for name, of in missing.items()),
+        found="no such files",
+        next="restore them from a backup; the controller tries again by itself. Or kappa deploy "
+        f"{release.parent.name}, which builds a release with the jars of now",
+    )

@@ -28,7 +28,9 @@ def ids(settings: Settings, product: Product) -> Keys:
 
 def names(product: Product) -> frozenset[str]:
     """Secret files that the product's functions read: their modules say so, and so do those that these import."""
-    modules = {function.python.partition(":")[0] for function in product.settings.functions.values()}
+    modules = {
+        function.python.partition(":")[0] for function in product.settings.functions.values()
+    }
     root = Path(udfs.__file__ or "").parent.parent
     found = closure.modules(root, sorted(modules), (udfs.__name__,))
     return frozenset(name for module in found.values() for name in _declared(module))
@@ -41,8 +43,12 @@ def keep(settings: Settings, keys: Keys) -> None:
         if not file.exists():
             _copy(settings.secrets / name, file)
         if _id(file) != identity:
-            raise ConflictError(f"the key {name} was changed meanwhile", expected=f"a key with the id {identity}",
-                                found=f"{file} with another", next=f"delete {file}, and repeat the command")
+            raise ConflictError(
+                f"the key {name} was changed meanwhile",
+                expected=f"a key with the id {identity}",
+                found=f"{file} with another",
+                next=f"delete {file}, and repeat the command",
+            )
 
 
 def of_release(folder: Path) -> Keys:
@@ -68,25 +74,37 @@ def _id(file: Path) -> str:
     try:
         return key_id(file.read_text())
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"the key {file.name} cannot be read", expected=f"a file {file}", found=type(e).__name__,
-                          next="kappa up, which makes one; or put yours there, chmod 600") from None
+        raise ConfigError(
+            f"the key {file.name} cannot be read",
+            expected=f"a file {file}",
+            found=type(e).__name__,
+            next="kappa up, which makes one; or put yours there, chmod 600",
+        ) from None
 
 
 def _copy(key: Path, file: Path) -> None:
     """Whole or not at all, for its owner's platform."""
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        with os.fdopen(
+            os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+        ) as stream:
             stream.write(key.read_text())
         scratch.rename(file)
     except OSError as e:
-        raise ConfigError(f"the key {key.name} cannot be kept for its releases", expected=f"a file {file}",
-                          found=e.strerror or str(e), next=f"put a copy of {key.name} there, chmod 600") from e
+        raise ConfigError(
+            f"the key {key.name} cannot be kept for its releases",
+            expected=f"a file {file}",
+            found=e.strerror or str(e),
+            next=f"put a copy of {key.name} there, chmod 600",
+        ) from e
     finally:
         scratch.unlink(missing_ok=True)
 
 
 def _declared(module: Path) -> Iterator[str]:
     for node in closure.tree(module).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == _DECLARED for t in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == _DECLARED for t in node.targets
+        ):
             yield from ast.literal_eval(node.value)

@@ -41,10 +41,12 @@ class Launch:
             return self.python or sys.executable
         if self.python_version == PYTHON_VERSION:
             return sys.executable
-        raise RefusedError("the Python that the release was built with is gone",
-                           expected=f"{self.python}, or a controller on Python {self.python_version}",
-                           found=f"Python {PYTHON_VERSION} at {sys.executable}",
-                           next="install it there again; the controller tries again by itself")
+        raise RefusedError(
+            "the Python that the release was built with is gone",
+            expected=f"{self.python}, or a controller on Python {self.python_version}",
+            found=f"Python {PYTHON_VERSION} at {sys.executable}",
+            next="install it there again; the controller tries again by itself",
+        )
 
 
 def of_now(module: str) -> dict[str, Any]:
@@ -77,9 +79,12 @@ def _with_user_in_url(bindings: Mapping[str, object]) -> Mapping[str, object]:
     user = options.pop("basic.auth.user.info", None)
     options.pop("basic.auth.credentials.source", None)
     if options:
-        raise RefusedError("the release cannot log in to the registry: it was built before it knew how",
-                           expected="no login, or a user with a password", found=", ".join(sorted(options)),
-                           next="kappa deploy it again: the same SQL becomes a new release")
+        raise RefusedError(
+            "the release cannot log in to the registry: it was built before it knew how",
+            expected="no login, or a user with a password",
+            found=", ".join(sorted(options)),
+            next="kappa deploy it again: the same SQL becomes a new release",
+        )
     address = str(bindings.get("registry"))
     said = {key: value for key, value in bindings.items() if key != "registry_options"}
     return {**said, "registry": address.replace("://", f"://{user}@", 1)} if user else said

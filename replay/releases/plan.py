@@ -82,11 +82,20 @@ Tables = Mapping[str, Row]
 def compare(old: Version | None, new: Version, tables: Tables | None = None) -> Change:
     """What changed between what readers see (None: nothing yet) and a folder."""
     if old is None:
-        first = Reason(Kind.replay, new.product.name, "nothing is published yet: this is the first release")
+        first = Reason(
+            Kind.replay, new.product.name, "nothing is published yet: this is the first release"
+        )
         return Change((first, *_left_behind(new.product, None, tables or {})), diff(None, new))
-    reasons = [*_outputs(old.product, new.product), *_settings(old.product.settings, new.product.settings),
-               *_contract(old.product, new.product), *_files(old, new), *_reference(old, new)]
-    if any(r.kind is Kind.replay for r in reasons):  # only a replay writes to the tables as they are now
+    reasons = [
+        *_outputs(old.product, new.product),
+        *_settings(old.product.settings, new.product.settings),
+        *_contract(old.product, new.product),
+        *_files(old, new),
+        *_reference(old, new),
+    ]
+    if any(
+        r.kind is Kind.replay for r in reasons
+    ):  # only a replay writes to the tables as they are now
         reasons += _left_behind(new.product, old.product, tables or {})
     reasons += _layout(old, new, {file for r in reasons for file in _told_of(r)})
     return Change(tuple(sorted(reasons, key=lambda r: -_ORDER.index(r.kind))), diff(old, new))
@@ -95,7 +104,10 @@ def compare(old: Version | None, new: Version, tables: Tables | None = None) -> 
 def diff(old: Version | None, new: Version) -> str:
     """Unified diff of the files, in the order of their names; of what is not text only that it differs."""
     before = old.files if old else {}
-    return "".join(_file_diff(path, before.get(path), new.files.get(path)) for path in sorted({*before, *new.files}))
+    return "".join(
+        _file_diff(path, before.get(path), new.files.get(path))
+        for path in sorted({*before, *new.files})
+    )
 
 
 def _file_diff(path: str, old: bytes | None, new: bytes | None) -> str:
@@ -105,8 +117,13 @@ def _file_diff(path: str, old: bytes | None, new: bytes | None) -> str:
         before, after = ((side or b"").decode().splitlines() for side in (old, new))
     except UnicodeDecodeError:
         return f"binary file {path} differs\n"
-    lines = difflib.unified_diff(before, after, "/dev/null" if old is None else f"a/{path}",
-                                 "/dev/null" if new is None else f"b/{path}", lineterm="")
+    lines = difflib.unified_diff(
+        before,
+        after,
+        "/dev/null" if old is None else f"a/{path}",
+        "/dev/null" if new is None else f"b/{path}",
+        lineterm="",
+    )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -114,8 +131,12 @@ def _outputs(old: Product, new: Product) -> Iterator[Reason]:
     """Tables: what readers of them could not follow is refused."""
     for name in old.outputs:
         if name not in new.outputs:
-            yield Reason(Kind.breaking, f"table {name}", "removed, and its readers would see it stand still for ever",
-                         f"keep {name}; or write the others as a product of another name")
+            yield Reason(
+                Kind.breaking,
+                f"table {name}",
+                "removed, and its readers would see it stand still for ever",
+                f"keep {name}; or write the others as a product of another name",
+            )
     for name in new.outputs:
         if name not in old.outputs:
             yield Reason(Kind.replay, f"table {name}", "new, made before the replay")
@@ -123,13 +144,20 @@ def _outputs(old: Product, new: Product) -> Iterator[Reason]:
         before, after = old.outputs[name], new.outputs[name]
         other = _new_output(name, {*old.outputs, *new.outputs})
         if (before.kind, before.of) != (after.kind, after.of):
-            yield Reason(Kind.breaking, f"table {name}", f"of another kind: {_kind(before)} → {_kind(after)}",
-                         f"leave {name} as it was, and {_write_to(other)}")
+            yield Reason(
+                Kind.breaking,
+                f"table {name}",
+                f"of another kind: {_kind(before)} → {_kind(after)}",
+                f"leave {name} as it was, and {_write_to(other)}",
+            )
         was, key = _key(old, before), _key(new, after)
         if was and was != key:
-            yield Reason(Kind.breaking, f"table {name}",
-                         f"another key: {', '.join(was)} → {', '.join(key) or 'none'}",
-                         f"leave {name} as it was, and {_write_to(other)}")
+            yield Reason(
+                Kind.breaking,
+                f"table {name}",
+                f"another key: {', '.join(was)} → {', '.join(key) or 'none'}",
+                f"leave {name} as it was, and {_write_to(other)}",
+            )
         elif was != key:
             yield Reason(Kind.metadata, f"table {name}", f"a key: {', '.join(key)}")
         yield from _columns(name, old, new, other)
@@ -138,10 +166,17 @@ def _outputs(old: Product, new: Product) -> Iterator[Reason]:
 
 def _laid_out(table: str, old: Output, new: Output) -> Iterator[Reason]:
     """Where rows lie: old files stay as they are, so the whole table has it only after a replay."""
-    for word, was, is_ in (("partition", old.partition, new.partition), ("sort", old.sort, new.sort)):
+    for word, was, is_ in (
+        ("partition", old.partition, new.partition),
+        ("sort", old.sort, new.sort),
+    ):
         if was != is_:
-            yield Reason(Kind.replay, f"table {table}", f"{word}: {_word(list(was))} → {_word(list(is_))}, set before "
-                         "the replay; jobs that run, and files that are there, keep theirs")
+            yield Reason(
+                Kind.replay,
+                f"table {table}",
+                f"{word}: {_word(list(was))} → {_word(list(is_))}, set before "
+                "the replay; jobs that run, and files that are there, keep theirs",
+            )
 
 
 _REMOVED = "removed: it stays in the table until the last release that writes it is retired"
@@ -155,12 +190,19 @@ def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Rea
         if name not in after:
             yield Reason(Kind.replay, where, _REMOVED)
         elif before[name] != after[name]:
-            yield from _type_change(where, before[name], after[name], f"leave {table}.{name} as it was, and "
-                                    f"{_write_to(other)}")
+            yield from _type_change(
+                where,
+                before[name],
+                after[name],
+                f"leave {table}.{name} as it was, and {_write_to(other)}",
+            )
     for name in after:
         if name not in before:
-            yield Reason(Kind.replay, f"column {table}.{name}", f"new, {after[name]}: added to the table before the "
-                         "replay")
+            yield Reason(
+                Kind.replay,
+                f"column {table}.{name}",
+                f"new, {after[name]}: added to the table before the replay",
+            )
 
 
 def _type_change(where: str, old: str, new: str, instead: str) -> Iterator[Reason]:
@@ -171,13 +213,24 @@ def _type_change(where: str, old: str, new: str, instead: str) -> Iterator[Reaso
         at = words((where, *part.path))
         match part.change:
             case TypeChange.added:
-                yield Reason(Kind.replay, at, f"new, {part.new}: added to the table before the replay")
+                yield Reason(
+                    Kind.replay, at, f"new, {part.new}: added to the table before the replay"
+                )
             case TypeChange.removed:
                 yield Reason(Kind.replay, at, _REMOVED)
             case TypeChange.widened:
-                yield Reason(Kind.replay, at, f"{part.old} → {part.new}: widened in the table before the replay")
+                yield Reason(
+                    Kind.replay,
+                    at,
+                    f"{part.old} → {part.new}: widened in the table before the replay",
+                )
             case _:
-                yield Reason(Kind.breaking, at, f"{part.old} → {part.new}: its readers could not go on", instead)
+                yield Reason(
+                    Kind.breaking,
+                    at,
+                    f"{part.old} → {part.new}: its readers could not go on",
+                    instead,
+                )
 
 
 def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[Reason]:
@@ -187,22 +240,37 @@ def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[
         for part in differences(tables.get(table, Row(())), product_type(new, table)):
             if part.path[0] in known or not part.breaks:
                 continue
-            yield Reason(Kind.breaking, f"column {table}.{words(part.path)}",
-                         f"the table has it as {part.old}, from another release, and {part.new} does not fit",
-                         f"give {table}.{words(part.path)} another name, or a type that holds {part.old}")
+            yield Reason(
+                Kind.breaking,
+                f"column {table}.{words(part.path)}",
+                f"the table has it as {part.old}, from another release, and {part.new} does not fit",
+                f"give {table}.{words(part.path)} another name, or a type that holds {part.old}",
+            )
 
 
 def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
     """product.yaml, but for what is said of its outputs."""
     before, after = (_flat(s.model_dump(mode="json")) for s in (old, new))
-    decides = {key for s in (old, new) for key in _flat(s.model_dump(mode="json", include=set(computation.DECIDES)))}
+    decides = {
+        key
+        for s in (old, new)
+        for key in _flat(s.model_dump(mode="json", include=set(computation.DECIDES)))
+    }
     decides |= {key for key in {*before, *after} if re.fullmatch(r"outputs\.\w+\.where", key)}
     for key in sorted({*before, *after}):
-        was, is_ = before.get(key) or None, after.get(key) or None  # an empty list of a new output says nothing
-        if was == is_ or re.fullmatch(r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort))?", key):
+        was, is_ = (
+            before.get(key) or None,
+            after.get(key) or None,
+        )  # an empty list of a new output says nothing
+        if was == is_ or re.fullmatch(
+            r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort))?", key
+        ):
             continue
-        yield Reason(Kind.replay if key in decides else Kind.metadata, f"product.yaml: {key}",
-                     f"{_word(before.get(key))} → {_word(after.get(key))}")
+        yield Reason(
+            Kind.replay if key in decides else Kind.metadata,
+            f"product.yaml: {key}",
+            f"{_word(before.get(key))} → {_word(after.get(key))}",
+        )
 
 
 def _contract(old: Product, new: Product) -> Iterator[Reason]:
@@ -211,7 +279,9 @@ def _contract(old: Product, new: Product) -> Iterator[Reason]:
     for key in sorted({*before, *after} - {"schema"}):
         if before.get(key) != after.get(key):
             yield Reason(Kind.metadata, f"contract.yaml: {key}", "changed")
-    tables = [{t.get("name"): t for t in contract.get("schema") or ()} for contract in (before, after)]
+    tables = [
+        {t.get("name"): t for t in contract.get("schema") or ()} for contract in (before, after)
+    ]
     for name in (n for n in tables[1] if n in tables[0]):
         was, is_ = tables[0][name], tables[1][name]
         if keys := _differing(was, is_, but={"properties"}):
@@ -231,7 +301,9 @@ def _files(old: Version, new: Version) -> Iterator[Reason]:
     for path in sorted({*old.files, *new.files} - {*old.parts, *new.parts} - named):
         is_query = path.endswith(".sql") and "/" not in path  # its plan is what counts
         if old.files.get(path) != new.files.get(path) and not is_query:
-            yield Reason(Kind.metadata, path, f"{_happened(old.files, new.files, path)}, and decides no row")
+            yield Reason(
+                Kind.metadata, path, f"{_happened(old.files, new.files, path)}, and decides no row"
+            )
 
 
 def _part(old: Parts, new: Parts, part: str) -> Reason:
@@ -240,9 +312,13 @@ def _part(old: Parts, new: Parts, part: str) -> Reason:
         return Reason(Kind.replay, part, _key_change(old, new, part))
     if part.startswith(computation.PLAN):
         table = part.removeprefix(computation.PLAN)
-        return Reason(Kind.replay, f"plan of {table}", "another one, in an operator or in an expression")
+        return Reason(
+            Kind.replay, f"plan of {table}", "another one, in an operator or in an expression"
+        )
     if runtime.is_part(part):
-        return Reason(Kind.replay, part, f"{_short(old, part)} → {_short(new, part)}: its rows may differ")
+        return Reason(
+            Kind.replay, part, f"{_short(old, part)} → {_short(new, part)}: its rows may differ"
+        )
     return Reason(Kind.replay, part, _happened(old, new, part))
 
 
@@ -260,7 +336,11 @@ def _layout(old: Version, new: Version, told: set[str]) -> Iterator[Reason]:
     """Files that differ in nothing that was said of them."""
     for path in sorted({*old.files, *new.files} - told):
         if old.files.get(path) != new.files.get(path):
-            yield Reason(Kind.metadata, path, "nothing that counts: comments, order, layout, names of views, defaults")
+            yield Reason(
+                Kind.metadata,
+                path,
+                "nothing that counts: comments, order, layout, names of views, defaults",
+            )
 
 
 def _told_of(reason: Reason) -> tuple[str, ...]:
@@ -268,15 +348,20 @@ def _told_of(reason: Reason) -> tuple[str, ...]:
     subject, _, of = reason.where.partition(" ")
     plan = ("views.sql", f"{of.removeprefix('of ')}.sql")
     return {"table": ("product.yaml", "contract.yaml"), "column": (), "plan": plan}.get(
-        subject, (reason.where.partition(":")[0],))
+        subject, (reason.where.partition(":")[0],)
+    )
 
 
 def _reference(old: Version, new: Version) -> Iterator[Reason]:
     for topic in sorted({*old.reference} & {*new.reference}):
         if old.reference[topic] != new.reference[topic]:
             counts = [offsets.total(offsets.only(v.reference, [topic])) for v in (old, new)]
-            yield Reason(Kind.replay, f"topic {topic}", f"new reference data: {counts[0]:,} → {counts[1]:,} records; a "
-                         "release reads what is there when it is built")
+            yield Reason(
+                Kind.replay,
+                f"topic {topic}",
+                f"new reference data: {counts[0]:,} → {counts[1]:,} records; a "
+                "release reads what is there when it is built",
+            )
 
 
 def _key(product: Product, output: Output) -> tuple[str, ...]:
@@ -308,13 +393,19 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one: {'topics.flights.role': 'events'}."""
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+    return {
+        k: v
+        for key, inner in value.items()
+        for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
+    }
 
 
 def _word(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any], but: set[str]) -> str:

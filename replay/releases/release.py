@@ -66,19 +66,27 @@ def bindings_folder(settings: Settings, product: str) -> Path:
 def fingerprint_of(settings: Settings, product: Product) -> str:
     """What a release of this product, with the jobs, udfs, keys and runtime of now, is named by."""
     files = {path: source.read_bytes() for path, source in _sources(product)}
-    return fingerprint({**files, **_made(product, keys.ids(settings, product), runtimes.of(settings, product))})
+    return fingerprint(
+        {**files, **_made(product, keys.ids(settings, product), runtimes.of(settings, product))}
+    )
 
 
 def computation_parts(settings: Settings, product: Product) -> Parts:
     """What decides the rows of this product with the jobs, udfs, keys and runtime of now."""
-    return {**parts(product, code(product)), **keys.as_parts(keys.ids(settings, product)),
-            **runtimes.as_parts(runtimes.of(settings, product))}
+    return {
+        **parts(product, code(product)),
+        **keys.as_parts(keys.ids(settings, product)),
+        **runtimes.as_parts(runtimes.of(settings, product)),
+    }
 
 
 def archived_parts(folder: Path, product: Product) -> Parts:
     """What decides the rows of an archived release, whose product was read from its folder."""
-    return {**parts(product, archived_code(folder)), **keys.as_parts(keys.of_release(folder)),
-            **runtimes.as_parts(runtimes.of_release(folder))}
+    return {
+        **parts(product, archived_code(folder)),
+        **keys.as_parts(keys.of_release(folder)),
+        **runtimes.as_parts(runtimes.of_release(folder)),
+    }
 
 
 def code(product: Product) -> dict[str, bytes]:
@@ -88,8 +96,11 @@ def code(product: Product) -> dict[str, bytes]:
 
 def archived_code(folder: Path) -> dict[str, bytes]:
     """The same of an archived release."""
-    return {f.relative_to(folder).as_posix(): f.read_bytes()
-            for package in CODE for f in sorted((folder / package).rglob("*.py"))}
+    return {
+        f.relative_to(folder).as_posix(): f.read_bytes()
+        for package in CODE
+        for f in sorted((folder / package).rglob("*.py"))
+    }
 
 
 def is_built(settings: Settings, product: Product) -> bool:
@@ -109,12 +120,24 @@ def build(settings: Settings, product: Product) -> Build:
     kept_jars.keep(settings)
     named = fingerprint_of(settings, product)
     folder = release_folder(settings, product.name, named)
-    commit, computation = git_commit(product.folder), fingerprint(computation_parts(settings, product))
+    commit, computation = (
+        git_commit(product.folder),
+        fingerprint(computation_parts(settings, product)),
+    )
     if not folder.exists():
         with _written(_made(product, used, runtimes.of(settings, product))) as made:
-            archive.write(folder, {**files, **made}, {"product": product.name, "fingerprint": named,
-                                                      "computation": computation, "git_commit": commit,
-                                                      "job": launch.of_now(ENTRY)}, resolved)
+            archive.write(
+                folder,
+                {**files, **made},
+                {
+                    "product": product.name,
+                    "fingerprint": named,
+                    "computation": computation,
+                    "git_commit": commit,
+                    "job": launch.of_now(ENTRY),
+                },
+                resolved,
+            )
     else:
         os.utime(folder)  # it is in use again: not to be swept away before it is recorded
     archive.verified(folder, named)
@@ -127,20 +150,36 @@ def find_folder(name: str, source: Path | None) -> Path:
     folder = source or Path("sql") / name
     if folder.is_dir():
         return folder
-    known = sorted(p.parent.name for p in folder.parent.glob("*/product.yaml")) if folder.parent.is_dir() else []
+    known = (
+        sorted(p.parent.name for p in folder.parent.glob("*/product.yaml"))
+        if folder.parent.is_dir()
+        else []
+    )
     like = difflib.get_close_matches(name, known, 1)
-    raise ConfigError(f"there is no product '{name}'", expected=f"a folder {folder} with product.yaml",
-                      found=f"products {', '.join(known)}" if known else "no product there",
-                      next=f"kappa plan {like[0]}" if like else f"the same with --from, and {name}'s folder")
+    raise ConfigError(
+        f"there is no product '{name}'",
+        expected=f"a folder {folder} with product.yaml",
+        found=f"products {', '.join(known)}" if known else "no product there",
+        next=f"kappa plan {like[0]}" if like else f"the same with --from, and {name}'s folder",
+    )
 
 
 def git_commit(folder: Path) -> str | None:
     """The commit a product's folder is at, '-dirty' when it has changes; None outside of git."""
+
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *args], check=True, capture_output=True, text=True,
-                              timeout=20).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(folder), *args],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        ).stdout.strip()
+
     try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
+        return git("rev-parse", "HEAD") + (
+            "-dirty" if git("status", "--porcelain", "--", ".") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -150,14 +189,21 @@ def short_commit(commit: str) -> str:
     return commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
 
 
-def next_release(releases: tuple[Release, ...], product: str, built: Build, reference: dict[str, dict[int, int]],
-                 now: float) -> Release:
+def next_release(
+    releases: tuple[Release, ...],
+    product: str,
+    built: Build,
+    reference: dict[str, dict[int, int]],
+    now: float,
+) -> Release:
     """The existing release of this content over the same reference data, or the next number."""
     for release in reversed(releases):
         if release.fingerprint == built.fingerprint and release.reference_offsets == reference:
             return release
     number = max((r.number for r in releases), default=0) + 1
-    return Release(product, number, built.fingerprint, now, reference, built.git_commit, built.computation)
+    return Release(
+        product, number, built.fingerprint, now, reference, built.git_commit, built.computation
+    )
 
 
 def _made(product: Product, used: keys.Keys, runtime: Runtime) -> dict[str, bytes]:
@@ -190,6 +236,10 @@ def _code(product: Product) -> Iterator[tuple[str, Path]]:
         found = closure.modules(root, sorted(entries), (package.__name__,))
         for file in sorted(found.values()):
             if odd := trees.odd(file):
-                raise ConfigError(f"{trees.shown(file)} cannot be part of a release", expected="a file of its own",
-                                  found=odd, next=f"put a file in its place, or: rm {trees.shown(file)}")
+                raise ConfigError(
+                    f"{trees.shown(file)} cannot be part of a release",
+                    expected="a file of its own",
+                    found=odd,
+                    next=f"put a file in its place, or: rm {trees.shown(file)}",
+                )
             yield file.relative_to(root).as_posix(), file

@@ -27,6 +27,7 @@ _RELEASE = re.compile(r"[0-9a-f]{64}|\.building-[0-9a-f]{32}")
 
 # What the store remembers: pure
 
+
 def remembered(state: ProductState) -> ProductState:
     """A product without the attempts and releases that nothing needs any more.
 
@@ -50,11 +51,14 @@ def remembered(state: ProductState) -> ProductState:
 
 def _newest(state: ProductState, release: int) -> str:
     """The name of a release's newest attempt, if it has one."""
-    newest = max((a for a in state.attempts if a.release == release), key=lambda a: a.number, default=None)
+    newest = max(
+        (a for a in state.attempts if a.release == release), key=lambda a: a.number, default=None
+    )
     return newest.name if newest else ""
 
 
 # Files
+
 
 def sweep(settings: Settings, state: ProductState, now: float) -> None:
     """Delete what grows with every deploy: archived releases that nothing names, old answers of Flink's planner, jars
@@ -84,7 +88,11 @@ def _sweep_jars(settings: Settings, now: float) -> None:
 
 def _unnamed(archive: Path, named: set[str], now: float) -> Iterator[Path]:
     for folder in archive.iterdir() if archive.is_dir() else ():
-        if _RELEASE.fullmatch(folder.name) and folder.name not in named and now - _changed(folder) > UNNAMED_SECONDS:
+        if (
+            _RELEASE.fullmatch(folder.name)
+            and folder.name not in named
+            and now - _changed(folder) > UNNAMED_SECONDS
+        ):
             yield folder
 
 

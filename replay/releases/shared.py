@@ -33,6 +33,7 @@ _SAME_DAY = (1980, 1, 1, 0, 0, 0)
 
 # Releases
 
+
 def keep_release(settings: Settings, product: str, fingerprint: str, folder: Path) -> None:
     """Put a release's folder there: again, too, for then it is as young as its last use."""
     if settings.shared:
@@ -41,7 +42,10 @@ def keep_release(settings: Settings, product: str, fingerprint: str, folder: Pat
 
 def has_release(settings: Settings, product: str, fingerprint: str) -> bool:
     """Whether other hosts find it; where nothing is shared, nobody looks."""
-    return not settings.shared or _io(settings).new_input(_release(settings, product, fingerprint)).exists()
+    return (
+        not settings.shared
+        or _io(settings).new_input(_release(settings, product, fingerprint)).exists()
+    )
 
 
 def fetch_release(settings: Settings, product: str, fingerprint: str, folder: Path) -> None:
@@ -63,10 +67,12 @@ def fetch_release(settings: Settings, product: str, fingerprint: str, folder: Pa
         if not folder.is_dir():
             fetching.rename(folder)
     except (zipfile.BadZipFile, RefusedError) as e:
-        raise RefusedError(f"the archived release {location} was changed",
-                           expected=f"the files of release {fingerprint[:12]}",
-                           found=e.found if isinstance(e, RefusedError) else f"{len(packed):,} bytes: {e}",
-                           next=f"restore it from a backup; or kappa deploy {product} from the same sources") from e
+        raise RefusedError(
+            f"the archived release {location} was changed",
+            expected=f"the files of release {fingerprint[:12]}",
+            found=e.found if isinstance(e, RefusedError) else f"{len(packed):,} bytes: {e}",
+            next=f"restore it from a backup; or kappa deploy {product} from the same sources",
+        ) from e
     except OSError:
         if not folder.is_dir():  # else somebody fetched the same in the meantime
             raise
@@ -74,18 +80,30 @@ def fetch_release(settings: Settings, product: str, fingerprint: str, folder: Pa
         rmtree(fetching, ignore_errors=True)
 
 
-def forget_releases(settings: Settings, product: str, named: Collection[str], older_than: timedelta) -> None:
+def forget_releases(
+    settings: Settings, product: str, named: Collection[str], older_than: timedelta
+) -> None:
     """Delete the shared releases that nothing names, once they are so much older than the newest of them."""
     if not settings.shared:
         return
-    found = {match[1]: file for file in files.listed(_io(settings), below(settings.shared, "releases", product))
-             if (match := _RELEASE.fullmatch(file.name))}
+    found = {
+        match[1]: file
+        for file in files.listed(_io(settings), below(settings.shared, "releases", product))
+        if (match := _RELEASE.fullmatch(file.name))
+    }
     newest = files.newest(found.values())
-    files.delete(_io(settings), [f.location for fingerprint, f in found.items()
-                                 if fingerprint not in named and newest - f.changed > older_than])
+    files.delete(
+        _io(settings),
+        [
+            f.location
+            for fingerprint, f in found.items()
+            if fingerprint not in named and newest - f.changed > older_than
+        ],
+    )
 
 
 # Jars
+
 
 def keep_jar(settings: Settings, jar: Path) -> None:
     """Share a jar, whose name is its digest, unless it is shared already."""
@@ -104,8 +122,12 @@ def fetch_jar(settings: Settings, jar: Path) -> None:
     except MissingFileError:
         return
     if (found := hashlib.sha256(content).hexdigest()) != jar.stem:
-        raise RefusedError(f"the shared jar {location} was changed", expected=f"SHA-256 {jar.stem}", found=found,
-                           next="restore it from a backup; the controller tries again by itself")
+        raise RefusedError(
+            f"the shared jar {location} was changed",
+            expected=f"SHA-256 {jar.stem}",
+            found=found,
+            next="restore it from a backup; the controller tries again by itself",
+        )
     jar.parent.mkdir(parents=True, exist_ok=True)
     fetching = jar.parent / f".{jar.stem}-{uuid.uuid4().hex}"
     try:
@@ -116,16 +138,24 @@ def fetch_jar(settings: Settings, jar: Path) -> None:
         fetching.unlink(missing_ok=True)
 
 
-def forget_jars(settings: Settings, needed: Collection[str], runtime: str, older_than: timedelta) -> None:
+def forget_jars(
+    settings: Settings, needed: Collection[str], runtime: str, older_than: timedelta
+) -> None:
     """Delete the shared jars whose digests neither are needed here nor stand in a shared release's file of that name,
     once they are so much older than the newest of them."""
     if not settings.shared:
         return
     found = list(files.listed(_io(settings), below(settings.shared, "jars")))
     newest = files.newest(found)
-    old = [f for f in found if f.name.removesuffix(".jar") not in needed and newest - f.changed > older_than]
+    old = [
+        f
+        for f in found
+        if f.name.removesuffix(".jar") not in needed and newest - f.changed > older_than
+    ]
     named = _named(settings, runtime) if old else ""
-    files.delete(_io(settings), [f.location for f in old if f.name.removesuffix(".jar") not in named])
+    files.delete(
+        _io(settings), [f.location for f in old if f.name.removesuffix(".jar") not in named]
+    )
 
 
 def _named(settings: Settings, runtime: str) -> str:
@@ -142,13 +172,16 @@ def _jar(settings: Settings, name: str) -> str:
 
 # Bindings
 
+
 def keep_bindings(settings: Settings, product: str, file: Path) -> None:
     """Share what a job is bound to."""
     if settings.shared:
         _put(settings, _bindings(settings, product, file.name), file.read_bytes())
 
 
-def fetch_bindings(settings: Settings, product: str, file: Path, write: Callable[[Path, bytes], None]) -> Path:
+def fetch_bindings(
+    settings: Settings, product: str, file: Path, write: Callable[[Path, bytes], None]
+) -> Path:
     """The file, as the controller left it that wrote it last."""
     if settings.shared:
         try:
@@ -168,9 +201,14 @@ def forget_bindings(settings: Settings, product: str, file: Path) -> None:
 
 # A product
 
+
 def folders(settings: Settings, product: str) -> list[str]:
     """URIs of folders in which something of a product is shared."""
-    wanted = [below(settings.shared, kind, product) for kind in ("attempts", "releases")] if settings.shared else []
+    wanted = (
+        [below(settings.shared, kind, product) for kind in ("attempts", "releases")]
+        if settings.shared
+        else []
+    )
     return [folder for folder in wanted if files.listed(_io(settings), folder)]
 
 

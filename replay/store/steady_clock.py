@@ -12,7 +12,11 @@ SLEWED = 0.05
 
 def uptime() -> float:
     """Seconds that nobody sets, and that pass while a machine sleeps too, where it can tell."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return (
+        time.clock_gettime(time.CLOCK_BOOTTIME)
+        if hasattr(time, "CLOCK_BOOTTIME")
+        else time.monotonic()
+    )
 
 
 class SteadyClock:

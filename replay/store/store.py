@@ -20,7 +20,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from replay import database, offsets
 from replay.core import events
 from replay.core.events import Event, Reason
-from replay.core.model import ENDED, JOURNAL_VERSION, Attempt, Move, ProductState, Publication, Release
+from replay.core.model import (
+    ENDED,
+    JOURNAL_VERSION,
+    Attempt,
+    Move,
+    ProductState,
+    Publication,
+    Release,
+)
 from replay.errors import ConflictError, OutcomeUnknownError, RetryableError
 from replay.releases.retention import KEPT_EVENTS, remembered
 from replay.secret import reveal
@@ -47,28 +55,64 @@ _of: sa.BindParameter[str] = sa.bindparam("of")
 _RELEASES_OF = sa.select(_releases).where(_releases.c.product == _of).order_by(_releases.c.number)
 _ATTEMPTS_OF = sa.select(_attempts.c.body).where(_attempts.c.product == _of)
 _CHANGE_ATTEMPT = _attempts.update().where(
-    _attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"), _attempts.c.number == sa.bindparam("n"))
+    _attempts.c.product == _of,
+    _attempts.c.release == sa.bindparam("r"),
+    _attempts.c.number == sa.bindparam("n"),
+)
 # One is finished or dropped before the next begins: these are the last one done, and the one under way if there is.
-_NEWEST_PUBLICATIONS_OF = (sa.select(_publications).where(_publications.c.product == _of)
-                           .order_by(_publications.c.id.desc()).limit(2))
+_NEWEST_PUBLICATIONS_OF = (
+    sa.select(_publications)
+    .where(_publications.c.product == _of)
+    .order_by(_publications.c.id.desc())
+    .limit(2)
+)
 _FINISH = _publications.update().where(_publications.c.id == sa.bindparam("is"))
 _FORGET_UP_TO = _publications.delete().where(
-    _publications.c.product == _of, _publications.c.finished.is_not(None), sa.or_(
-        sa.and_(_publications.c.kind == Move.publish.value, _publications.c.id <= sa.bindparam("last")),
-        _publications.c.id <= sa.bindparam("last_move")))
+    _publications.c.product == _of,
+    _publications.c.finished.is_not(None),
+    sa.or_(
+        sa.and_(
+            _publications.c.kind == Move.publish.value, _publications.c.id <= sa.bindparam("last")
+        ),
+        _publications.c.id <= sa.bindparam("last_move"),
+    ),
+)
 _FORGET_ATTEMPT = _attempts.delete().where(
-    _attempts.c.product == _of, _attempts.c.release == sa.bindparam("r"), _attempts.c.number == sa.bindparam("n"))
-_FORGET_RELEASE = _releases.delete().where(_releases.c.product == _of, _releases.c.number == sa.bindparam("r"))
-_FORGET_EVENTS = _events.delete().where(_events.c.product == _of, _events.c.id <= (
-    sa.select(_events.c.id).where(_events.c.product == _of).order_by(_events.c.id.desc())
-    .limit(1).offset(KEPT_EVENTS).scalar_subquery()))
+    _attempts.c.product == _of,
+    _attempts.c.release == sa.bindparam("r"),
+    _attempts.c.number == sa.bindparam("n"),
+)
+_FORGET_RELEASE = _releases.delete().where(
+    _releases.c.product == _of, _releases.c.number == sa.bindparam("r")
+)
+_FORGET_EVENTS = _events.delete().where(
+    _events.c.product == _of,
+    _events.c.id
+    <= (
+        sa.select(_events.c.id)
+        .where(_events.c.product == _of)
+        .order_by(_events.c.id.desc())
+        .limit(1)
+        .offset(KEPT_EVENTS)
+        .scalar_subquery()
+    ),
+)
 _NEWEST_EVENT = sa.select(_events.c.at).order_by(_events.c.id.desc()).limit(1).scalar_subquery()
-_NEWEST_MOVE = sa.select(_publications.c.started).order_by(_publications.c.id.desc()).limit(1).scalar_subquery()
+_NEWEST_MOVE = (
+    sa.select(_publications.c.started)
+    .order_by(_publications.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 # With the store's version: a newer program may upgrade it while this one has it open, and must not be misread.
 _VERSION = FOUND.scalar_subquery().label("version")
 _LEASE_OF = sa.select(_leases, _VERSION).where(_leases.c.product == _of)
-_TOKEN_OF = sa.select(_leases.c.token, _VERSION).where(_leases.c.product == _of).with_for_update(of=_leases)
-_GIVE_BACK = _leases.update().where(_leases.c.product == _of, _leases.c.token == sa.bindparam("mine"))
+_TOKEN_OF = (
+    sa.select(_leases.c.token, _VERSION).where(_leases.c.product == _of).with_for_update(of=_leases)
+)
+_GIVE_BACK = _leases.update().where(
+    _leases.c.product == _of, _leases.c.token == sa.bindparam("mine")
+)
 
 
 _CLOCKS: dict[str, sa.ColumnElement[float]] = {
@@ -78,7 +122,9 @@ _CLOCKS: dict[str, sa.ColumnElement[float]] = {
     "postgresql": sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float),
 }
 """Seconds since the epoch in a statement, by the dialect of the database."""
-_ANY_CLOCK: sa.ColumnElement[float] = sa.cast(sa.extract("epoch", sa.func.current_timestamp()), sa.Float)
+_ANY_CLOCK: sa.ColumnElement[float] = sa.cast(
+    sa.extract("epoch", sa.func.current_timestamp()), sa.Float
+)
 
 
 def clock_of(dialect: sa.Dialect) -> sa.ColumnElement[float]:
@@ -102,14 +148,22 @@ class Leases:
         held = sa.and_(_leases.c.expires > clock, _leases.c.expires <= clock + ttl)
         mine = {"holder": sa.bindparam("by"), "token": sa.bindparam("mine"), "expires": clock + ttl}
         return cls(
-            asked=sa.select(_leases, _VERSION, held.label("held"), clock.label("now")).where(_leases.c.product == _of)
+            asked=sa.select(_leases, _VERSION, held.label("held"), clock.label("now"))
+            .where(_leases.c.product == _of)
             .with_for_update(of=_leases),
             # In ms, as one lease is taken at most in each: higher than any that the product had before it was removed.
             # Several may come first at once, and only a row that is there can be locked.
-            first=insert(_leases).on_conflict_do_nothing().values(
-                product=_of, holder="", token=sa.cast(1000 * clock, sa.BigInteger), expires=GIVEN_BACK),
+            first=insert(_leases)
+            .on_conflict_do_nothing()
+            .values(
+                product=_of,
+                holder="",
+                token=sa.cast(1000 * clock, sa.BigInteger),
+                expires=GIVEN_BACK,
+            ),
             taken=_leases.update().where(_leases.c.product == _of).values(**mine),
-            renewed=_leases.update().where(_leases.c.product == _of).values(expires=clock + ttl))
+            renewed=_leases.update().where(_leases.c.product == _of).values(expires=clock + ttl),
+        )
 
 
 class StaleLeaseError(ConflictError):
@@ -151,11 +205,17 @@ class Store:
         dialect = self._engine.dialect
         if dialect.name == "postgresql":
             # Each statement of READ COMMITTED would see another instant.
-            self._reading = self._reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._reading = self._reading.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         one_writer = dialect.name == "sqlite"
-        self._writing: AbstractContextManager[object] = threading.Lock() if one_writer else nullcontext()
+        self._writing: AbstractContextManager[object] = (
+            threading.Lock() if one_writer else nullcontext()
+        )
         """SQLite has one write lock, and a thread that waits for it sleeps for up to 0.1 s at a time."""
-        self._clock = sa.bindparam("now", callable_=now, type_=sa.Float) if now else clock_of(dialect)
+        self._clock = (
+            sa.bindparam("now", callable_=now, type_=sa.Float) if now else clock_of(dialect)
+        )
         self._leases = Leases.by(self._clock, dialect)
         self._mine: dict[str, int] = {}
         """Product → token that was last taken through this store."""
@@ -191,7 +251,9 @@ class Store:
             if row.held and row.holder != holder:
                 return None
             lease = Lease(product, holder, row.token + 1)
-            c.execute(self._leases.taken, {"of": product, "by": holder, "mine": lease.token, "ttl": ttl})
+            c.execute(
+                self._leases.taken, {"of": product, "by": holder, "mine": lease.token, "ttl": ttl}
+            )
         if isinstance(self.now, SteadyClock):
             self.now.follow(row.now)
         self._mine[product] = lease.token
@@ -215,7 +277,9 @@ class Store:
     def products(self) -> list[str]:
         """Products with at least one release."""
         with self._read() as c:
-            return list(c.scalars(sa.select(_releases.c.product).distinct().order_by(_releases.c.product)))
+            return list(
+                c.scalars(sa.select(_releases.c.product).distinct().order_by(_releases.c.product))
+            )
 
     def load(self, product: str) -> ProductState:
         """Everything known of a product, at one instant."""
@@ -247,13 +311,19 @@ class Store:
     def events(self, product: str) -> list[Event]:
         """What became of the product's attempts, oldest first."""
         with self._read() as c:
-            rows = c.execute(sa.select(_events).where(_events.c.product == product).order_by(_events.c.id))
+            rows = c.execute(
+                sa.select(_events).where(_events.c.product == product).order_by(_events.c.id)
+            )
             return [events.read(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
 
     def on_session_cluster(self) -> list[str]:
         """Attempts of all products that share the session cluster."""
         with self._read() as c:
-            bodies = c.execute(sa.select(_attempts.c.body).where(_attempts.c.state.not_in([s.value for s in ENDED])))
+            bodies = c.execute(
+                sa.select(_attempts.c.body).where(
+                    _attempts.c.state.not_in([s.value for s in ENDED])
+                )
+            )
             attempts = [Attempt.from_json(body) for body in bodies.scalars()]
         return [a.full_name for a in attempts if not a.cluster]
 
@@ -261,22 +331,35 @@ class Store:
 
     def add_release(self, lease: Lease, release: Release) -> None:
         with self._fenced(lease) as c:
-            c.execute(_releases.insert().values(
-                product=release.product, number=release.number, fingerprint=release.fingerprint,
-                git_commit=release.git_commit, created=release.created, computation=release.computation,
-                reference_offsets=offsets.to_json(release.reference_offsets)))
+            c.execute(
+                _releases.insert().values(
+                    product=release.product,
+                    number=release.number,
+                    fingerprint=release.fingerprint,
+                    git_commit=release.git_commit,
+                    created=release.created,
+                    computation=release.computation,
+                    reference_offsets=offsets.to_json(release.reference_offsets),
+                )
+            )
             self._known.pop(lease.product, None)
 
     def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
-        """Replace attempts whole, all or none. Not `durable`: a power cut may take it back, a killed process does not.
+        """Replace attempts whole, all or none.
+
+        Not `durable`: a power cut may take it back, a killed process does not.
         """
         with self._fenced(lease, durable=durable) as c:
             self._put(c, lease, attempts)
 
     def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
         """Put an event into the history, unless it is the attempt's newest, with the attempts that it changed."""
-        newest = (sa.select(_events.c.what, _events.c.detail).order_by(_events.c.id.desc()).limit(1)
-                  .where(_events.c.product == event.product, _events.c.attempt == event.attempt))
+        newest = (
+            sa.select(_events.c.what, _events.c.detail)
+            .order_by(_events.c.id.desc())
+            .limit(1)
+            .where(_events.c.product == event.product, _events.c.attempt == event.attempt)
+        )
         with self._fenced(lease) as c:
             if c.execute(newest).one_or_none() != (event.reason.value, event.detail):
                 self._insert(c, event)
@@ -285,28 +368,53 @@ class Store:
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
         """Journal an intent; returns it with its id."""
         with self._fenced(lease) as c:
-            result = c.execute(_publications.insert().values(
-                product=intent.product, release=intent.release, attempt=intent.attempt, checkpoint=intent.checkpoint,
-                kind=intent.kind.value, before=dict(intent.before), after=dict(intent.after),
-                covered=offsets.to_json(intent.covered), started=intent.started, finished=None,
-                version=JOURNAL_VERSION))
+            result = c.execute(
+                _publications.insert().values(
+                    product=intent.product,
+                    release=intent.release,
+                    attempt=intent.attempt,
+                    checkpoint=intent.checkpoint,
+                    kind=intent.kind.value,
+                    before=dict(intent.before),
+                    after=dict(intent.after),
+                    covered=offsets.to_json(intent.covered),
+                    started=intent.started,
+                    finished=None,
+                    version=JOURNAL_VERSION,
+                )
+            )
             key = result.inserted_primary_key
             assert key is not None
             begun = replace(intent, id=int(key[0]))
             self._now_known(lease, lambda state: state.with_publication(begun))
         return begun
 
-    def finish_publication(self, lease: Lease, publication: Publication, now: float, *attempts: Attempt) -> None:
+    def finish_publication(
+        self, lease: Lease, publication: Publication, now: float, *attempts: Attempt
+    ) -> None:
         """Mark an intent done, together with the attempts that it changed. Lost in a power cut, it is done again."""
         with self._fenced(lease, durable=False) as c:
             c.execute(_FINISH, {"is": publication.id, "finished": now})
             self._put(c, lease, attempts)
             if publication.kind is not Move.publish:
-                self._note(c, publication.product, publication.attempt_name, Reason(publication.kind.value),
-                           f"checkpoint {publication.checkpoint}")
-            c.execute(_FORGET_UP_TO, {"of": publication.product, "last": publication.id - KEPT_PUBLICATIONS,
-                                      "last_move": publication.id - KEPT_MOVES})
-            self._now_known(lease, lambda state: state.with_publication(replace(publication, finished=now)))
+                self._note(
+                    c,
+                    publication.product,
+                    publication.attempt_name,
+                    Reason(publication.kind.value),
+                    f"checkpoint {publication.checkpoint}",
+                )
+            c.execute(
+                _FORGET_UP_TO,
+                {
+                    "of": publication.product,
+                    "last": publication.id - KEPT_PUBLICATIONS,
+                    "last_move": publication.id - KEPT_MOVES,
+                },
+            )
+            self._now_known(
+                lease, lambda state: state.with_publication(replace(publication, finished=now))
+            )
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
         """Forget an intent that was refused as a whole: `main` did not move."""
@@ -328,11 +436,27 @@ class Store:
         for a in attempts:
             before = known.get(a.name)
             if before is None:
-                c.execute(_attempts.insert(), {"product": a.product, "release": a.release, "number": a.number,
-                                               "state": a.state.value, "body": a.to_json()})
+                c.execute(
+                    _attempts.insert(),
+                    {
+                        "product": a.product,
+                        "release": a.release,
+                        "number": a.number,
+                        "state": a.state.value,
+                        "body": a.to_json(),
+                    },
+                )
             elif before != a:
-                c.execute(_CHANGE_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number,
-                                            "state": a.state.value, "body": a.to_json()})
+                c.execute(
+                    _CHANGE_ATTEMPT,
+                    {
+                        "of": a.product,
+                        "r": a.release,
+                        "n": a.number,
+                        "state": a.state.value,
+                        "body": a.to_json(),
+                    },
+                )
             if before is None or before.state is not a.state:
                 self._note(c, a.product, a.name, Reason(a.state.value), a.error)
             elif before.job_ids != a.job_ids:
@@ -364,12 +488,21 @@ class Store:
         if state := self._known_to(lease):
             self._known[lease.product] = _Known(lease.token, change(state))
 
-    def _note(self, c: sa.Connection, product: str, attempt: str, reason: Reason, detail: str) -> None:
+    def _note(
+        self, c: sa.Connection, product: str, attempt: str, reason: Reason, detail: str
+    ) -> None:
         self._insert(c, Event(product, self.now(), attempt, reason, detail))
 
     def _insert(self, c: sa.Connection, event: Event) -> None:
-        c.execute(_events.insert().values(product=event.product, at=event.at, attempt=event.attempt,
-                                          what=event.reason.value, detail=event.detail))
+        c.execute(
+            _events.insert().values(
+                product=event.product,
+                at=event.at,
+                attempt=event.attempt,
+                what=event.reason.value,
+                detail=event.detail,
+            )
+        )
         c.execute(_FORGET_EVENTS, {"of": event.product})
 
     @contextmanager
@@ -395,7 +528,9 @@ class Store:
         try:
             yield
         except OutcomeUnknownError as e:
-            raise RetryableError(f"{STORE} does not answer", expected=e.expected, found=e.found, next=e.next) from e
+            raise RetryableError(
+                f"{STORE} does not answer", expected=e.expected, found=e.found, next=e.next
+            ) from e
 
     @contextmanager
     def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
@@ -406,8 +541,10 @@ class Store:
                 if row is None or token != lease.token:
                     raise StaleLeaseError(
                         f"another controller took over {lease.product}",
-                        expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
-                        next=f"kappa deploy {lease.product}  (shows what the other one does)")
+                        expected=f"fencing token {lease.token} of {lease.holder}",
+                        found=f"token {token}",
+                        next=f"kappa deploy {lease.product}  (shows what the other one does)",
+                    )
                 refuse_changed(row.version)
                 yield c
         except BaseException:
@@ -421,23 +558,40 @@ def _read(c: sa.Connection, product: str) -> ProductState:
     attempts = c.execute(_ATTEMPTS_OF, of).scalars().all()
     newest = c.execute(_NEWEST_PUBLICATIONS_OF, of).all()
     shown = newest[:1] if newest and newest[0].finished is not None else newest
-    return ProductState(product=product, releases=tuple(_release(r) for r in releases),
-                        publications=tuple(_publication(p) for p in reversed(shown)),
-                        ).with_attempts(*map(Attempt.from_json, attempts))
+    return ProductState(
+        product=product,
+        releases=tuple(_release(r) for r in releases),
+        publications=tuple(_publication(p) for p in reversed(shown)),
+    ).with_attempts(*map(Attempt.from_json, attempts))
 
 
 def _release(row: Any) -> Release:
-    return Release(product=row.product, number=row.number, fingerprint=row.fingerprint, created=row.created,
-                   reference_offsets=offsets.from_json(row.reference_offsets), git_commit=row.git_commit,
-                   computation=row.computation)
+    return Release(
+        product=row.product,
+        number=row.number,
+        fingerprint=row.fingerprint,
+        created=row.created,
+        reference_offsets=offsets.from_json(row.reference_offsets),
+        git_commit=row.git_commit,
+        computation=row.computation,
+    )
 
 
 def _publication(row: Any) -> Publication:
     refuse_newer(f"publication {row.id} of {row.product}", row.version, JOURNAL_VERSION)
-    return Publication(id=row.id, product=row.product, release=row.release, attempt=row.attempt,
-                       checkpoint=row.checkpoint, before=row.before, after=row.after,
-                       covered=offsets.from_json(row.covered), started=row.started, finished=row.finished,
-                       kind=Move(row.kind))
+    return Publication(
+        id=row.id,
+        product=row.product,
+        release=row.release,
+        attempt=row.attempt,
+        checkpoint=row.checkpoint,
+        before=row.before,
+        after=row.after,
+        covered=offsets.from_json(row.covered),
+        started=row.started,
+        finished=row.finished,
+        kind=Move(row.kind),
+    )
 
 
 _HOW = "kappa_begin"
@@ -468,13 +622,19 @@ def _options(address: str) -> dict[str, Any]:
     url = sa.make_url(address)
     if url.get_backend_name() != "sqlite":
         return {"pool_pre_ping": True, **database.POOL}
-    if url.database in (None, "", ":memory:"):  # there is one connection to it, whichever thread asks
+    if url.database in (
+        None,
+        "",
+        ":memory:",
+    ):  # there is one connection to it, whichever thread asks
         return {"connect_args": {"check_same_thread": False}, "poolclass": sa.StaticPool}
     return database.POOL
 
 
 def _sqlite_connect(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late for the read before a write
+    connection.isolation_level = (
+        None  # the driver's own BEGIN comes too late for the read before a write
+    )
     connection.execute("PRAGMA journal_mode=WAL")
 
 

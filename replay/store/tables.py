@@ -13,19 +13,22 @@ VERSION = "0002"
 meta = sa.MetaData()
 
 version = sa.Table(
-    "store_version", meta,  # as Alembic has it, under a name that is ours alone: the database may be the catalog's too
+    "store_version",
+    meta,  # as Alembic has it, under a name that is ours alone: the database may be the catalog's too
     sa.Column("version_num", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("version_num", name="store_version_pkc"),
 )
 leases = sa.Table(
-    "leases", meta,
+    "leases",
+    meta,
     sa.Column("product", sa.String, primary_key=True),
     sa.Column("holder", sa.String, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
 )
 releases = sa.Table(
-    "releases", meta,
+    "releases",
+    meta,
     sa.Column("product", sa.String, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("fingerprint", sa.String, nullable=False),
@@ -35,7 +38,8 @@ releases = sa.Table(
     sa.Column("reference_offsets", sa.JSON, nullable=False),
 )
 attempts = sa.Table(
-    "attempts", meta,
+    "attempts",
+    meta,
     sa.Column("product", sa.String, primary_key=True),
     sa.Column("release", sa.Integer, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
@@ -43,7 +47,8 @@ attempts = sa.Table(
     sa.Column("body", sa.JSON, nullable=False),
 )
 publications = sa.Table(
-    "publications", meta,
+    "publications",
+    meta,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("product", sa.String, nullable=False, index=True),
     sa.Column("release", sa.Integer, nullable=False),
@@ -58,7 +63,8 @@ publications = sa.Table(
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
 )
 events = sa.Table(
-    "events", meta,
+    "events",
+    meta,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("product", sa.String, nullable=False, index=True),
     sa.Column("at", sa.Float, nullable=False),

@@ -26,20 +26,32 @@ _log = logging.getLogger(__name__)
 
 def upgrade(c: sa.Connection, found: str | None) -> None:
     """From `found` (None: of before there were versions) to this program's; on SQLite a copy is made first."""
-    before, after = f"version {int(found)}" if found else "no version", f"version {int(tables.VERSION)}"
+    before, after = (
+        f"version {int(found)}" if found else "no version",
+        f"version {int(tables.VERSION)}",
+    )
     store = c.engine.url.set(query={}).render_as_string()
     copy = _copy(c, found)
-    kept = f"a copy of it as it was is {copy}" if copy else "it is not copied: a backup of your own is expected"
-    _log.warning("upgrading the controller's store %s from %s to %s; %s", store, before, after, kept)
+    kept = (
+        f"a copy of it as it was is {copy}"
+        if copy
+        else "it is not copied: a backup of your own is expected"
+    )
+    _log.warning(
+        "upgrading the controller's store %s from %s to %s; %s", store, before, after, kept
+    )
     try:
         # A program of before that is at work gets no further: every token it has is an old one. First, as it locks its
         # lease before it writes anything else.
         c.execute(tables.leases.update().values(token=tables.leases.c.token + 1, expires=0.0))
         _migrate(c, found)
     except SQLAlchemyError as e:
-        raise RefusedError(f"the controller's store {store} could not be upgraded: it is as it was",
-                           expected=f"{before} to become {after}", found=str(getattr(e, "orig", None) or e),
-                           next="use the kappa that wrote it, and report what was found") from e
+        raise RefusedError(
+            f"the controller's store {store} could not be upgraded: it is as it was",
+            expected=f"{before} to become {after}",
+            found=str(getattr(e, "orig", None) or e),
+            next="use the kappa that wrote it, and report what was found",
+        ) from e
 
 
 def _migrate(c: sa.Connection, found: str | None) -> None:
@@ -69,8 +81,10 @@ def _copy(c: sa.Connection, found: str | None) -> Path | None:
         scratch.unlink(missing_ok=True)
         scratch.touch(mode=store.stat().st_mode & 0o777)
         # Another connection: it reads what was committed last, while this one's lock keeps others from writing.
-        with (closing(sqlite3.connect(f"file:{quote(file)}?mode=ro", uri=True)) as source,
-              closing(sqlite3.connect(scratch)) as target):
+        with (
+            closing(sqlite3.connect(f"file:{quote(file)}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(scratch)) as target,
+        ):
             source.backup(target)
             target.execute("PRAGMA journal_mode=DELETE")  # one file, for people to move
         _to_disk(scratch)
@@ -78,8 +92,12 @@ def _copy(c: sa.Connection, found: str | None) -> Path | None:
         _to_disk(store.parent)
     except (OSError, sqlite3.Error) as e:
         scratch.unlink(missing_ok=True)
-        raise RefusedError(f"{store} is not upgraded, as no copy of it could be made before", expected=f"a file {copy}",
-                           found=str(e), next=f"make room below {store.parent}, then the same again") from e
+        raise RefusedError(
+            f"{store} is not upgraded, as no copy of it could be made before",
+            expected=f"a file {copy}",
+            found=str(e),
+            next=f"make room below {store.parent}, then the same again",
+        ) from e
     return copy
 
 

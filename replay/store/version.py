@@ -42,8 +42,12 @@ def refuse_changed(found: str | None) -> None:
     if found == VERSION:
         return
     refuse_newer(_STORE, _number(found), int(VERSION), next=_NEXT)
-    raise RefusedError("the controller's store was put back while it was in use", expected=f"version {int(VERSION)}",
-                       found=f"version {found}", next="start this program again, which upgrades it")
+    raise RefusedError(
+        "the controller's store was put back while it was in use",
+        expected=f"version {int(VERSION)}",
+        found=f"version {found}",
+        next="start this program again, which upgrades it",
+    )
 
 
 def _number(found: str | None) -> object:
@@ -54,5 +58,8 @@ def _at_a_glance(engine: sa.Engine) -> str | None:
     try:
         with engine.connect() as c:
             return c.scalar(FOUND)
-    except (OperationalError, ProgrammingError):  # most likely there is no such table; else this is met again
+    except (
+        OperationalError,
+        ProgrammingError,
+    ):  # most likely there is no such table; else this is met again
         return None

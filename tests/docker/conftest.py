@@ -30,7 +30,9 @@ def daemon_missing() -> str:
     """Why there is no daemon to talk to; empty: there is one."""
     if not shutil.which("docker"):
         return "no docker command"
-    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False, timeout=60)
+    asked = subprocess.run(
+        ["docker", "info"], capture_output=True, text=True, check=False, timeout=60
+    )
     return "" if asked.returncode == 0 else "no Docker daemon answers"
 
 
@@ -39,7 +41,9 @@ def docker_compose_file() -> list[str]:
     """As Compose itself is told: COMPOSE_FILE names them where images cannot be pulled."""
     if missing := daemon_missing():
         pytest.skip(f"{missing}: make test-docker starts one where it may")
-    return [str(ROOT / name) for name in os.environ.get("COMPOSE_FILE", "docker-compose.yml").split(":")]
+    return [
+        str(ROOT / name) for name in os.environ.get("COMPOSE_FILE", "docker-compose.yml").split(":")
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +66,10 @@ def products(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def secrets(environment: None, folder: Path) -> list[str]:
     """All passwords."""
-    return [file.read_text().strip().partition("=")[2] or file.read_text().strip()
-            for file in (folder / "secrets").iterdir()]
+    return [
+        file.read_text().strip().partition("=")[2] or file.read_text().strip()
+        for file in (folder / "secrets").iterdir()
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +81,13 @@ def environment(folder: Path) -> Iterator[None]:
         place.chmod(0o755 if place.is_dir() else 0o644)
     base = int(os.environ.get("KAPPA_DOCKER_PORTS", "43000"))
     values = {
-        "KAPPA_SECRETS_DIR": folder / "secrets", "KAPPA_PRODUCTS": folder / "products",
-        "KAPPA_KAFKA_PORT": base, "KAPPA_REGISTRY_PORT": base + 1, "KAPPA_FLINK_PORT": base + 2,
-        "KAPPA_CONTROLLER_PORTS": f"{base + 3}-{base + 4}", "KAPPA_TASKMANAGER_MEMORY": "2g",
+        "KAPPA_SECRETS_DIR": folder / "secrets",
+        "KAPPA_PRODUCTS": folder / "products",
+        "KAPPA_KAFKA_PORT": base,
+        "KAPPA_REGISTRY_PORT": base + 1,
+        "KAPPA_FLINK_PORT": base + 2,
+        "KAPPA_CONTROLLER_PORTS": f"{base + 3}-{base + 4}",
+        "KAPPA_TASKMANAGER_MEMORY": "2g",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
@@ -100,12 +110,20 @@ def docker_cleanup() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def deployment(environment: None, docker_services: Services, docker_compose_project_name: str,
-               docker_compose_file: list[str]) -> Iterator[Deployment]:
+def deployment(
+    environment: None,
+    docker_services: Services,
+    docker_compose_project_name: str,
+    docker_compose_file: list[str],
+) -> Iterator[Deployment]:
     """All services are healthy; the command line waits in a container of its own."""
     found = Deployment(docker_compose_project_name, tuple(docker_compose_file))
-    subprocess.run(["docker", "rm", "--force", found.client], check=False, capture_output=True)  # of a run that was cut
-    found.compose("run", "--detach", "--name", found.client, "--entrypoint", "sleep", "kappa", "infinity")
+    subprocess.run(
+        ["docker", "rm", "--force", found.client], check=False, capture_output=True
+    )  # of a run that was cut
+    found.compose(
+        "run", "--detach", "--name", found.client, "--entrypoint", "sleep", "kappa", "infinity"
+    )
     yield found
     subprocess.run(["docker", "rm", "--force", found.client], check=False, capture_output=True)
 
@@ -113,7 +131,9 @@ def deployment(environment: None, docker_services: Services, docker_compose_proj
 @pytest.fixture(scope="session")
 def orders(deployment: Deployment) -> Orders:
     """The tests' small product, deployed and published."""
-    orders = Orders(deployment, int(os.environ["KAPPA_KAFKA_PORT"]), int(os.environ["KAPPA_REGISTRY_PORT"]))
+    orders = Orders(
+        deployment, int(os.environ["KAPPA_KAFKA_PORT"]), int(os.environ["KAPPA_REGISTRY_PORT"])
+    )
     orders.create()
     orders.append(300)
     deployment.kappa("deploy", "orders", "--timeout", "240")

@@ -38,7 +38,9 @@ def wait_until(condition: Callable[[], T], timeout: float, message: str | Callab
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {message() if callable(message) else message}")
+            raise AssertionError(
+                f"not within {timeout:g} s: {message() if callable(message) else message}"
+            )
         time.sleep(1)
     return value
 
@@ -66,7 +68,10 @@ class Deployment:
     def holder(self, product: str) -> str:
         """The controller's container that has the product's lease at this moment; empty: none."""
         host = run("docker", "exec", self.client, "python", "-c", HOLDER, product).partition(":")[0]
-        ids = {self.inspect(self.container("controller", number))["Id"][:12]: number for number in (1, 2)}
+        ids = {
+            self.inspect(self.container("controller", number))["Id"][:12]: number
+            for number in (1, 2)
+        }
         return self.container("controller", ids[host]) if host in ids else ""
 
     def compose(self, *arguments: str) -> str:
@@ -90,12 +95,19 @@ class Deployment:
         """kill -9 of all its processes. Not `docker kill`: Docker takes that for a wish, and starts it no more."""
         before = self.inspect(container)
         os.kill(before["State"]["Pid"], signal.SIGKILL)
-        wait_until(lambda: self.inspect(container)["RestartCount"] > before["RestartCount"]
-                   and self.inspect(container)["State"]["Running"], 60, f"{container} is started again")
+        wait_until(
+            lambda: self.inspect(container)["RestartCount"] > before["RestartCount"]
+            and self.inspect(container)["State"]["Running"],
+            60,
+            f"{container} is started again",
+        )
 
     def wait_healthy(self, container: str, timeout: float = 180) -> None:
-        wait_until(lambda: self.inspect(container)["State"]["Health"]["Status"] == "healthy", timeout,
-                   f"{container} is healthy")
+        wait_until(
+            lambda: self.inspect(container)["State"]["Health"]["Status"] == "healthy",
+            timeout,
+            f"{container} is healthy",
+        )
 
     @contextmanager
     def paused(self, container: str) -> Iterator[None]:
@@ -115,8 +127,14 @@ class Deployment:
         try:
             yield
         finally:
-            run("docker", "network", "connect", *(part for name in aliases for part in ("--alias", name)), network,
-                container)
+            run(
+                "docker",
+                "network",
+                "connect",
+                *(part for name in aliases for part in ("--alias", name)),
+                network,
+                container,
+            )
 
 
 @dataclass
@@ -131,12 +149,27 @@ class Orders:
     _lost: list[str] = field(default_factory=list)
 
     def create(self) -> None:
-        self.deployment.kappa("topic", "create", "orders", "--schema", "sql/orders/schemas/orders.avsc")
-        answer = httpx.get(f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7/subjects/orders-value/versions/1",
-                           trust_env=False).raise_for_status().json()
+        self.deployment.kappa(
+            "topic", "create", "orders", "--schema", "sql/orders/schemas/orders.avsc"
+        )
+        answer = (
+            httpx.get(
+                f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7/subjects/orders-value/versions/1",
+                trust_env=False,
+            )
+            .raise_for_status()
+            .json()
+        )
         self._id, self._schema = answer["id"], fastavro.parse_schema(json.loads(answer["schema"]))
-        self._producer = Producer({"bootstrap.servers": f"127.0.0.1:{self.kafka_port}", "enable.idempotence": True,
-                                   "message.timeout.ms": 300_000, "linger.ms": 5, "log_level": 0})
+        self._producer = Producer(
+            {
+                "bootstrap.servers": f"127.0.0.1:{self.kafka_port}",
+                "enable.idempotence": True,
+                "message.timeout.ms": 300_000,
+                "linger.ms": 5,
+                "log_level": 0,
+            }
+        )
 
     def append(self, count: int) -> None:
         for _ in range(count):
@@ -148,10 +181,23 @@ class Orders:
     def _append(self, number: int) -> None:
         at = BEGIN + number * MINUTE
         body = io.BytesIO()
-        fastavro.schemaless_writer(body, self._schema, {"order_id": f"o{number}", "ordered_at": at,
-                                                        "shop": "abc"[number % 3], "cents": number})
-        self._producer.produce("orders", b"\0" + self._id.to_bytes(4, "big") + body.getvalue(), partition=0,
-                               timestamp=at, on_delivery=self._delivered)
+        fastavro.schemaless_writer(
+            body,
+            self._schema,
+            {
+                "order_id": f"o{number}",
+                "ordered_at": at,
+                "shop": "abc"[number % 3],
+                "cents": number,
+            },
+        )
+        self._producer.produce(
+            "orders",
+            b"\0" + self._id.to_bytes(4, "big") + body.getvalue(),
+            partition=0,
+            timestamp=at,
+            on_delivery=self._delivered,
+        )
 
     def _delivered(self, error: object, _message: object) -> None:
         if error is not None:
@@ -188,17 +234,27 @@ class Orders:
 
     def wait_published(self, timeout: float = 300) -> None:
         """Until readers see all that was written."""
-        wait_until(lambda: self.covered() >= self.written, timeout,
-                   lambda: f"{self.written} orders are published, not {self.covered()}:\n"
-                           + self.deployment.kappa("history", "orders", check=False)[-3000:])
+        wait_until(
+            lambda: self.covered() >= self.written,
+            timeout,
+            lambda: f"{self.written} orders are published, not {self.covered()}:\n"
+            + self.deployment.kappa("history", "orders", check=False)[-3000:],
+        )
 
     def check(self) -> None:
         """Every offset is accounted for, every order is a row once, and the hours have the same sum."""
         self.wait_published()
         total = self.deployment.json("audit", "orders")["totals"]
         assert total["unaccounted"] == 0, total
-        (rows,) = self.deployment.json("query", "orders", "SELECT count(*) AS n, count(DISTINCT order_id) AS ids, "
-                                       "sum(cents)::BIGINT AS cents FROM order_rows")
+        (rows,) = self.deployment.json(
+            "query",
+            "orders",
+            "SELECT count(*) AS n, count(DISTINCT order_id) AS ids, "
+            "sum(cents)::BIGINT AS cents FROM order_rows",
+        )
         n = rows["n"]
-        assert n >= self.written - 61, (n, self.written)  # of an hour, which is how late an order may be
+        assert n >= self.written - 61, (
+            n,
+            self.written,
+        )  # of an hour, which is how late an order may be
         assert rows == {"n": n, "ids": n, "cents": n * (n - 1) // 2}

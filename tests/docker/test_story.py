@@ -10,8 +10,14 @@ ROWS = "SELECT count(*) AS orders, sum(cents)::BIGINT AS cents FROM order_rows"
 
 
 def test_nothing_is_published_but_on_loopback(deployment: Deployment) -> None:
-    ports = run("docker", "ps", "--filter", f"label=com.docker.compose.project={deployment.project}",
-                "--format", "{{.Ports}}")
+    ports = run(
+        "docker",
+        "ps",
+        "--filter",
+        f"label=com.docker.compose.project={deployment.project}",
+        "--format",
+        "{{.Ports}}",
+    )
     published = [port for line in ports.splitlines() for port in line.split(", ") if "->" in port]
     assert len(published) == 5
     assert {port.rpartition(":")[0] for port in published} == {"127.0.0.1"}
@@ -25,8 +31,18 @@ def test_no_process_of_ours_is_root_or_may_write_to_its_image(deployment: Deploy
         assert found["HostConfig"]["CapDrop"] == ["ALL"], service
 
 
-def test_no_container_has_a_secret_in_its_environment_or_arguments(deployment: Deployment, secrets: list[str]) -> None:
-    for service in ("kafka", "postgres", "registry", "s3", "jobmanager", "taskmanager", "controller"):
+def test_no_container_has_a_secret_in_its_environment_or_arguments(
+    deployment: Deployment, secrets: list[str]
+) -> None:
+    for service in (
+        "kafka",
+        "postgres",
+        "registry",
+        "s3",
+        "jobmanager",
+        "taskmanager",
+        "controller",
+    ):
         found = deployment.inspect(deployment.container(service))
         said = str(found["Config"]["Env"]) + str(found["Config"]["Cmd"]) + str(found["Args"])
         assert not [secret for secret in secrets if secret in said], service
@@ -46,8 +62,14 @@ def test_readers_are_switched_to_a_second_release_and_back(orders: Orders, produ
     kappa("deploy", "orders", "--no-auto-switch", "--timeout", "240")
     kappa("switch", "orders")
     doubled = {"orders": first["orders"], "cents": 2 * first["cents"]}
-    wait_until(lambda: orders.deployment.json("query", "orders", ROWS) == [doubled], 60, "readers see r2")
+    wait_until(
+        lambda: orders.deployment.json("query", "orders", ROWS) == [doubled], 60, "readers see r2"
+    )
     kappa("rollback", "orders")
-    wait_until(lambda: orders.deployment.json("query", "orders", ROWS) == [first], 60, "readers see r1 again")
+    wait_until(
+        lambda: orders.deployment.json("query", "orders", ROWS) == [first],
+        60,
+        "readers see r1 again",
+    )
     kappa("retire", "orders", "r2")
     orders.check()

@@ -29,8 +29,12 @@ def frozen_at_work(orders: Orders) -> Iterator[str]:
     pytest.fail(f"frozen {TRIES} times, and never with the lease")
 
 
-@pytest.mark.parametrize("service", ["kafka", "registry", "postgres", "s3", "taskmanager", "jobmanager"])
-def test_a_service_that_is_killed_comes_back_and_nothing_is_lost(orders: Orders, service: str) -> None:
+@pytest.mark.parametrize(
+    "service", ["kafka", "registry", "postgres", "s3", "taskmanager", "jobmanager"]
+)
+def test_a_service_that_is_killed_comes_back_and_nothing_is_lost(
+    orders: Orders, service: str
+) -> None:
     with orders.load():
         container = orders.deployment.container(service)
         orders.deployment.kill(container)
@@ -50,7 +54,11 @@ def test_controllers_are_killed_one_after_the_other(orders: Orders) -> None:
 def test_the_other_controller_publishes_while_one_is_frozen_at_work(orders: Orders) -> None:
     with orders.load():
         with frozen_at_work(orders) as frozen:
-            wait_until(lambda: orders.deployment.holder("orders") not in ("", frozen), 90, "the other one took over")
+            wait_until(
+                lambda: orders.deployment.holder("orders") not in ("", frozen),
+                90,
+                "the other one took over",
+            )
             seen = orders.covered()
             wait_until(lambda: orders.covered() > seen, 90, "the other one publishes")
         time.sleep(SECONDS)  # it goes on where it was, with a lease that is another's by now

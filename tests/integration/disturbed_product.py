@@ -90,31 +90,57 @@ class Shop:
 
     def told(self) -> str:
         """For messages of tests that fail."""
-        return "; ".join(f"{a.name} {a.state.value} checkpoint {a.checkpoint} {a.error}" for a in self.state.attempts)
+        return "; ".join(
+            f"{a.name} {a.state.value} checkpoint {a.checkpoint} {a.error}"
+            for a in self.state.attempts
+        )
 
     def wait_state(self, name: str, *states: State, timeout: float = 240) -> Attempt:
-        wait_until(lambda: self.attempt(name).state in states, timeout,
-                   lambda: f"{name} is {' or '.join(states)}: {self.told()}")
+        wait_until(
+            lambda: self.attempt(name).state in states,
+            timeout,
+            lambda: f"{name} is {' or '.join(states)}: {self.told()}",
+        )
         return self.attempt(name)
 
     def wait_checkpoint(self, name: str, count: int = 2) -> None:
         """So many more checkpoints of an attempt have been seen."""
         wanted = self.attempt(name).checkpoint + count
-        wait_until(lambda: self.attempt(name).checkpoint >= wanted, 120, lambda: f"checkpoint {wanted}: {self.told()}")
+        wait_until(
+            lambda: self.attempt(name).checkpoint >= wanted,
+            120,
+            lambda: f"checkpoint {wanted}: {self.told()}",
+        )
 
     def everything_is_right(self) -> None:
         """Readers see every order once, and every record is accounted for."""
         end = {self.name: {0: self._writer.offset}}
-        wait_until(lambda: offsets.covers(self.published.covered, end), 180, lambda: f"all is shown: {self.told()}")
+        wait_until(
+            lambda: offsets.covers(self.published.covered, end),
+            180,
+            lambda: f"all is shown: {self.told()}",
+        )
         shown = self.published
-        rows = querying.query(self.stack.settings, self.name, "SELECT log_offset, order_id, epoch_ms(ordered_at) AS "
-                              "ordered_at, shop, cents FROM order_rows ORDER BY log_offset").rows
-        assert rows == [{"log_offset": offset, **order.fields} for offset, order in sorted(self._orders.items())]
-        told, counted = (querying.query(self.stack.settings, self.name, sql).rows for sql in (
-            f"SELECT sum({self.name})::BIGINT AS orders, sum(cents)::BIGINT AS cents FROM hourly_orders",
-            "SELECT count(*) AS orders, sum(cents)::BIGINT AS cents FROM order_rows"))
+        rows = querying.query(
+            self.stack.settings,
+            self.name,
+            "SELECT log_offset, order_id, epoch_ms(ordered_at) AS "
+            "ordered_at, shop, cents FROM order_rows ORDER BY log_offset",
+        ).rows
+        assert rows == [
+            {"log_offset": offset, **order.fields} for offset, order in sorted(self._orders.items())
+        ]
+        told, counted = (
+            querying.query(self.stack.settings, self.name, sql).rows
+            for sql in (
+                f"SELECT sum({self.name})::BIGINT AS orders, sum(cents)::BIGINT AS cents FROM hourly_orders",
+                "SELECT count(*) AS orders, sum(cents)::BIGINT AS cents FROM order_rows",
+            )
+        )
         assert told == counted
-        report = audit.audit(self.stack.settings, self.model, audit.Subject(shown.after, shown.covered))
+        report = audit.audit(
+            self.stack.settings, self.model, audit.Subject(shown.after, shown.covered)
+        )
         assert report.ok, report.as_dict()
 
     # An attempt's traces
@@ -132,8 +158,10 @@ class Shop:
         assert others.isdisjoint(attempt.job_ids)
         assert self.jobs(name) == {attempt.job_id: "RUNNING"}
         for table in self.tables():
-            refs, snapshot = table.metadata.refs, table.metadata.snapshot_by_id(
-                table.metadata.refs[name].snapshot_id)
+            refs, snapshot = (
+                table.metadata.refs,
+                table.metadata.snapshot_by_id(table.metadata.refs[name].snapshot_id),
+            )
             while snapshot and snapshot.snapshot_id != refs[lake.GENESIS].snapshot_id:
                 assert lake.written_by(snapshot)[0] in attempt.job_ids
                 snapshot = table.metadata.snapshot_by_id(snapshot.parent_snapshot_id or -1)
@@ -142,14 +170,22 @@ class Shop:
 
     def is_gone(self, name: str) -> None:
         """Nothing of an ended attempt is left, or soon will be."""
-        wait_until(lambda: self.attempt(name).cleaned, 120, lambda: f"{name} is cleaned up: {self.told()}")
+        wait_until(
+            lambda: self.attempt(name).cleaned, 120, lambda: f"{name} is cleaned up: {self.told()}"
+        )
         attempt = self.attempt(name)
         assert all(name not in table.metadata.refs for table in self.tables())
         assert not self.checkpoints(name).exists()
-        assert log.committed_offsets(self.stack.settings, attempt.group, [self.name]) == {self.name: {}}
+        assert log.committed_offsets(self.stack.settings, attempt.group, [self.name]) == {
+            self.name: {}
+        }
         clusters = self.platform.clusters
         assert clusters and attempt.cluster not in clusters.names()
-        assert not [p for p in supervise.orphans(self.stack.layout).values() if p.endswith(attempt.full_name)]
+        assert not [
+            p
+            for p in supervise.orphans(self.stack.layout).values()
+            if p.endswith(attempt.full_name)
+        ]
 
     def tables(self) -> list[Table]:
         return list(lake.load_tables(self.platform.catalog, self.name, self.model.outputs).values())
@@ -173,14 +209,26 @@ class Shop:
         """Cancel an attempt's job as Flink's web page does."""
         attempt = self.attempt(name)
         rest = attempt.rest or self.stack.settings.flink.rest
-        httpx.patch(f"{rest}/jobs/{attempt.job_id}", params={"mode": "cancel"}, trust_env=False).raise_for_status()
+        httpx.patch(
+            f"{rest}/jobs/{attempt.job_id}", params={"mode": "cancel"}, trust_env=False
+        ).raise_for_status()
 
     def submission(self, name: str) -> int:
         """The process group of the `flink run` that submits an attempt's job; 0 while there is none."""
-        return next((group for a in self.state.attempts if a.name == name for group in _groups_with(a.job_id)), 0)
+        return next(
+            (
+                group
+                for a in self.state.attempts
+                if a.name == name
+                for group in _groups_with(a.job_id)
+            ),
+            0,
+        )
 
     def wait_submission(self, name: str) -> int:
-        return wait_until(lambda: self.submission(name), 180, lambda: f"{name} is submitted: {self.told()}")
+        return wait_until(
+            lambda: self.submission(name), 180, lambda: f"{name} is submitted: {self.told()}"
+        )
 
     def wait_accepted(self, name: str) -> None:
         """Return as soon as Flink knows the job: its client takes a moment to end."""
@@ -237,23 +285,29 @@ class Watch:
 def holder(shop: Shop) -> int:
     """The process that may change the product just now; 0 for none."""
     with _reading(shop) as store:
-        row = store.execute("SELECT holder FROM leases WHERE product = ? AND expires > ?",
-                            (shop.name, time.time())).fetchone()
+        row = store.execute(
+            "SELECT holder FROM leases WHERE product = ? AND expires > ?", (shop.name, time.time())
+        ).fetchone()
     return int(row[0].split(":")[1]) if row else 0
 
 
 def token(shop: Shop) -> int:
     """The fencing number of the last lease."""
     with _reading(shop) as store:
-        (found,) = store.execute("SELECT token FROM leases WHERE product = ?", (shop.name,)).fetchone()
+        (found,) = store.execute(
+            "SELECT token FROM leases WHERE product = ?", (shop.name,)
+        ).fetchone()
         return int(found)
 
 
 def publishes(shop: Shop) -> bool:
     """Whether a publication is written down and not said to be done."""
     with _reading(shop) as store:
-        return bool(store.execute("SELECT 1 FROM publications WHERE product = ? AND finished IS NULL",
-                                  (shop.name,)).fetchone())
+        return bool(
+            store.execute(
+                "SELECT 1 FROM publications WHERE product = ? AND finished IS NULL", (shop.name,)
+            ).fetchone()
+        )
 
 
 def is_locked(shop: Shop) -> bool:

@@ -120,19 +120,33 @@ class Product:
 
     def deploy(self, *args: str, timeout: float = 800) -> list[dict[str, Any]]:
         """Deploy, or follow what was deployed, to the end; each moment that it showed."""
-        done = self.stack.kappa("deploy", NAME, "--timeout", str(timeout), "--output", "json", *args,
-                                timeout=timeout + 60)
+        done = self.stack.kappa(
+            "deploy",
+            NAME,
+            "--timeout",
+            str(timeout),
+            "--output",
+            "json",
+            *args,
+            timeout=timeout + 60,
+        )
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     def wait_published_beyond(self, checkpoint: int, when: str) -> None:
         """Wait until the controller has published a newer checkpoint."""
-        wait_until(lambda: self.published.checkpoint > checkpoint, 180,
-                   lambda: f"published {when}: {self.stack.kappa('attempts', NAME).stdout}")
+        wait_until(
+            lambda: self.published.checkpoint > checkpoint,
+            180,
+            lambda: f"published {when}: {self.stack.kappa('attempts', NAME).stdout}",
+        )
 
     def rows(self) -> dict[str, pa.Table]:
         """Every row of every table, in order of its key."""
         tables = {name: oracle.published(self.stack.settings, name) for name in KEYS}
-        return {name: table.sort_by([(k, "ascending") for k in KEYS[name]]) for name, table in tables.items()}
+        return {
+            name: table.sort_by([(k, "ascending") for k in KEYS[name]])
+            for name, table in tables.items()
+        }
 
 
 def reference_is_there(stack: RunningStack) -> bool:
@@ -161,11 +175,17 @@ def everything_is_right(product: Product, scale: int, rule: Rule = RIGHT) -> Non
     assert oracle.check_published(product.stack.settings, scale, rule) == []
     rows = product.rows()
     departures, rejects = rows["departures"], rows["rejects"]
-    late, undecodable = (_places(rejects.filter(pc.starts_with(rejects["reason"], r))) for r in ("late", "undecodable"))
+    late, undecodable = (
+        _places(rejects.filter(pc.starts_with(rejects["reason"], r)))
+        for r in ("late", "undecodable")
+    )
     flights, cancelled = departures.num_rows, pc.sum(departures["cancelled"]).as_py()
     for aggregate in ("hourly_departures", "daily_routes"):
         table = rows[aggregate]
-        assert (pc.sum(table["flights"]).as_py(), pc.sum(table["cancelled"]).as_py()) == (flights, cancelled)
+        assert (pc.sum(table["flights"]).as_py(), pc.sum(table["cancelled"]).as_py()) == (
+            flights,
+            cancelled,
+        )
     planted = listed(product, "late", scale)
     assert len(planted) > 250 * scale
     if rule is RIGHT:
@@ -205,23 +225,34 @@ def no_late_record_was_dropped(product: Product) -> None:
     assert len(windows) == 2, [v["name"] for v in vertices]
     for vertex in windows:
         # Flink fetches metrics when it is asked for them: they are there the next time.
-        dropped = wait_until(partial(_dropped, f"{job}/vertices/{vertex['id']}/subtasks/metrics"), 60,
-                             f"metrics of {vertex['name']}")
+        dropped = wait_until(
+            partial(_dropped, f"{job}/vertices/{vertex['id']}/subtasks/metrics"),
+            60,
+            f"metrics of {vertex['name']}",
+        )
         assert set(dropped.values()) == {0}, dropped
 
 
 def _dropped(metrics: str) -> dict[str, float]:
     """Metric of each operator of a vertex → records that all its subtasks dropped."""
-    names = [m["id"] for m in httpx.get(metrics, trust_env=False).json() if m["id"].endswith(".numLateRecordsDropped")]
+    names = [
+        m["id"]
+        for m in httpx.get(metrics, trust_env=False).json()
+        if m["id"].endswith(".numLateRecordsDropped")
+    ]
     if not names:
         return {}
-    answer = httpx.get(metrics, params={"get": ",".join(names), "agg": "sum"}, trust_env=False).json()
+    answer = httpx.get(
+        metrics, params={"get": ",".join(names), "agg": "sum"}, trust_env=False
+    ).json()
     return {m["id"]: float(m["sum"]) for m in answer}
 
 
 def first_difference(name: str, left: pa.Table, right: pa.Table) -> str:
     for column in left.column_names:
-        for index, (a, b) in enumerate(zip(left[column].to_pylist(), right[column].to_pylist(), strict=True)):
+        for index, (a, b) in enumerate(
+            zip(left[column].to_pylist(), right[column].to_pylist(), strict=True)
+        ):
             if a != b:
                 key = {k: left[k][index].as_py() for k in KEYS[name]}
                 return f"{name}.{column} of {key}: {a!r} before, {b!r} replayed"

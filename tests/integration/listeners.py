@@ -35,12 +35,23 @@ def of_process(process: Path) -> set[Listener]:
     """Those of one folder of /proc; none when the process is gone."""
     try:
         command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        inodes = {link for file in (process / "fd").iterdir() if (link := _target(file)).startswith("socket:[")}
-        rows = [row.split() for table in ("tcp", "tcp6")
-                for row in (process / "net" / table).read_text().splitlines()[1:]]
+        inodes = {
+            link
+            for file in (process / "fd").iterdir()
+            if (link := _target(file)).startswith("socket:[")
+        }
+        rows = [
+            row.split()
+            for table in ("tcp", "tcp6")
+            for row in (process / "net" / table).read_text().splitlines()[1:]
+        ]
     except OSError:
         return set()
-    return {Listener(command, *_place(row[1])) for row in rows if row[3] == _LISTEN and f"socket:[{row[9]}]" in inodes}
+    return {
+        Listener(command, *_place(row[1]))
+        for row in rows
+        if row[3] == _LISTEN and f"socket:[{row[9]}]" in inodes
+    }
 
 
 def of_pid(pid: int) -> set[Listener]:
@@ -57,7 +68,10 @@ def of_home(home: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         except OSError:
             continue
         if mark in variables and int(process.name) != os.getpid():
-            yield process, dict(v.decode(errors="replace").split("=", 1) for v in variables if b"=" in v)
+            yield (
+                process,
+                dict(v.decode(errors="replace").split("=", 1) for v in variables if b"=" in v),
+            )
 
 
 def _target(file: Path) -> str:
@@ -71,7 +85,7 @@ def _place(text: str) -> tuple[IPv4Address | IPv6Address, int]:
     """'0100007F:1F90' → 127.0.0.1, 8080: words of four bytes, each in the order of this machine."""
     digits, _, port = text.rpartition(":")
     raw = bytes.fromhex(digits)
-    address = b"".join(raw[i:i + 4][::-1] for i in range(0, len(raw), 4))
+    address = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
     return (IPv4Address(address) if len(address) == 4 else IPv6Address(address)), int(port, 16)
 
 
@@ -88,7 +102,9 @@ class Watch:
     @property
     def listeners(self) -> set[Listener]:
         """All that there were for longer than a moment."""
-        return {found for found, (first, last) in self._seen.items() if last - first >= _LASTS_SECONDS}
+        return {
+            found for found, (first, last) in self._seen.items() if last - first >= _LASTS_SECONDS
+        }
 
     def __post_init__(self) -> None:
         self._ended = threading.Event()
@@ -98,8 +114,12 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._ended.set()
         self._thread.join()
 
@@ -110,7 +130,12 @@ class Watch:
                 for found in of_process(process):
                     self._seen[found] = (self._seen.get(found, (now, now))[0], now)
                 try:
-                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    command = (
+                        (process / "cmdline")
+                        .read_bytes()
+                        .replace(b"\0", b" ")
+                        .decode(errors="replace")
+                    )
                 except OSError:
                     continue
                 self.environments[command] = environment

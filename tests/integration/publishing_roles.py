@@ -84,6 +84,7 @@ def tell(home: Path, role: str, what: object) -> None:
 
 # A job
 
+
 def job(home: Path, branch: str) -> None:
     """Checkpoint after checkpoint, in every table: an append with the summary that Flink's sink leaves."""
     # pyiceberg copies the table's metadata eighteen times per append, deeply: the load would be mostly that.
@@ -92,23 +93,35 @@ def job(home: Path, branch: str) -> None:
     rows: list[dict[str, Any]] = []
     while not ended(home):
         checkpoint = len(rows) + 1
-        rows.append({"release": branch, "checkpoint": checkpoint, "position": time.monotonic_ns() // 1000})
+        rows.append(
+            {"release": branch, "checkpoint": checkpoint, "position": time.monotonic_ns() // 1000}
+        )
         for table in product.outputs:
             commit(catalog, table, branch, rows)
         time.sleep(float((home / f"pace-{branch}").read_text() or SLOW))
 
 
 def commit(catalog: Catalog, name: str, branch: str, rows: list[dict[str, Any]]) -> None:
-    properties = {lake.JOB_ID: JOBS[branch], lake.CHECKPOINT_ID: str(len(rows)), POSITION: str(rows[-1]["position"])}
+    properties = {
+        lake.JOB_ID: JOBS[branch],
+        lake.CHECKPOINT_ID: str(len(rows)),
+        POSITION: str(rows[-1]["position"]),
+    }
     while True:
         table = catalog.load_table(("shop", name))
         schema = schema_to_pyarrow(table.schema(), include_field_ids=False)
         try:
-            table.append(pa.Table.from_pylist(rows[-1:], schema=schema), branch=branch, snapshot_properties=properties)
+            table.append(
+                pa.Table.from_pylist(rows[-1:], schema=schema),
+                branch=branch,
+                snapshot_properties=properties,
+            )
             break
         except (CommitFailedException, OperationalError):
             continue
-        except ValueError as e:  # pyiceberg: the other job was given the sequence number that this one had taken
+        except (
+            ValueError
+        ) as e:  # pyiceberg: the other job was given the sequence number that this one had taken
             if "sequence number" not in str(e):
                 raise
     while len(rows) % COMPACTED == 0:
@@ -124,6 +137,7 @@ def commit(catalog: Catalog, name: str, branch: str, rows: list[dict[str, Any]])
 
 # The publisher
 
+
 class Publisher:
     """Publishes through the journal, as the controller does, and switches back and forth."""
 
@@ -137,7 +151,9 @@ class Publisher:
         self.attempts = {}
         for number, (branch, job_id) in enumerate(JOBS.items(), start=1):
             self.store.add_release(lease, Release("shop", number, branch, time.time(), {}))
-            self.attempts[branch] = Attempt("shop", number, 1, time.time(), 1, (job_id,), State.standby)
+            self.attempts[branch] = Attempt(
+                "shop", number, 1, time.time(), 1, (job_id,), State.standby
+            )
         self.store.save(lease, *self.attempts.values())
         self.shown, self.position, self.count = "", 0, 0
 
@@ -161,21 +177,54 @@ class Publisher:
         before = lake.published(self.catalog, self.product).snapshots
         attempt = self.attempts[branch]
         started = time.monotonic()
-        intent = self.store.begin_publication(self.lease, Publication(
-            0, "shop", attempt.release, 1, checkpoint.id, before, checkpoint.snapshots, {"log": {0: position}},
-            time.time(), kind=kind))
+        intent = self.store.begin_publication(
+            self.lease,
+            Publication(
+                0,
+                "shop",
+                attempt.release,
+                1,
+                checkpoint.id,
+                before,
+                checkpoint.snapshots,
+                {"log": {0: position}},
+                time.time(),
+                kind=kind,
+            ),
+        )
         moving = time.monotonic()
-        publish(self.catalog, self.product, checkpoint.snapshots, before,
-                fence=lambda: self.store.renew(self.lease, 600))
+        publish(
+            self.catalog,
+            self.product,
+            checkpoint.snapshots,
+            before,
+            fence=lambda: self.store.renew(self.lease, 600),
+        )
         latency = time.monotonic() - moving
         self.store.finish_publication(self.lease, intent, time.time())
         self.shown, self.position, self.count = branch, position, self.count + 1
         if kind is not Move.publish:
             for other in JOBS:
                 (self.home / f"pace-{other}").write_text(str(FAST if other == branch else SLOW))
-        snapshots = sum(len(m.snapshots) for m in lake.current_metadata(self.catalog, self.product).values())
-        tell(self.home, "publisher", asdict(Done(kind, branch, checkpoint.id, position, started, time.monotonic(),
-                                                 latency, snapshots)))
+        snapshots = sum(
+            len(m.snapshots) for m in lake.current_metadata(self.catalog, self.product).values()
+        )
+        tell(
+            self.home,
+            "publisher",
+            asdict(
+                Done(
+                    kind,
+                    branch,
+                    checkpoint.id,
+                    position,
+                    started,
+                    time.monotonic(),
+                    latency,
+                    snapshots,
+                )
+            ),
+        )
 
     def _target(self, kind: Move, branch: str) -> tuple[lake.Checkpoint, int]:
         """The newest checkpoint that is as new as what readers see, or for a rollback one that is older."""
@@ -186,7 +235,11 @@ class Publisher:
                 snapshot = metadata.snapshot_by_id(checkpoint.snapshots[TABLES[0]])
                 assert snapshot and snapshot.summary
                 position = int(snapshot.summary.additional_properties[POSITION])
-                if (position < self.position) if kind is Move.rollback else position > self.position:
+                if (
+                    (position < self.position)
+                    if kind is Move.rollback
+                    else position > self.position
+                ):
                     return checkpoint, position
             time.sleep(0.01)
         raise SystemExit("told to end")
@@ -195,8 +248,16 @@ class Publisher:
         published = lake.published(self.catalog, self.product).snapshots
         for branch, job_id in JOBS.items():
             newest = lake.publishable(self.catalog, self.product, branch, [job_id])[0].id
-            cleaning.expire(self.catalog, "shop", TABLES, branch, newest - 5, [job_id], published,
-                            datetime.now(UTC) - GRACE)
+            cleaning.expire(
+                self.catalog,
+                "shop",
+                TABLES,
+                branch,
+                newest - 5,
+                [job_id],
+                published,
+                datetime.now(UTC) - GRACE,
+            )
 
 
 # Readers. Each read: table → its releases, newest checkpoint, rows, position; empty before the first publish.
@@ -208,7 +269,10 @@ def read(home: Path, role: str) -> None:
     """Read until the end, as fast as jobs and publisher leave time for it."""
     os.nice(10)
     reads: dict[str, Callable[[Path], AbstractContextManager[Callable[[], Read]]]] = {
-        "kappa": with_kappa, "duckdb": with_duckdb, "pyiceberg": with_pyiceberg}
+        "kappa": with_kappa,
+        "duckdb": with_duckdb,
+        "pyiceberg": with_pyiceberg,
+    }
     with reads[role](home) as look:
         while not ended(home):
             begun = time.monotonic()
@@ -220,8 +284,11 @@ def read(home: Path, role: str) -> None:
 
 
 def _sql(source: Callable[[str], str]) -> str:
-    return " UNION ALL ".join(f"SELECT '{t}', list(DISTINCT release), max(checkpoint), count(*), max(position) "
-                              f"FROM {source(t)}" for t in TABLES)
+    return " UNION ALL ".join(
+        f"SELECT '{t}', list(DISTINCT release), max(checkpoint), count(*), max(position) "
+        f"FROM {source(t)}"
+        for t in TABLES
+    )
 
 
 def _as_read(rows: list[Any]) -> Read:
@@ -245,11 +312,16 @@ def with_duckdb(home: Path) -> Iterator[Callable[[], Read]]:
     """As anybody with DuckDB reads: one SELECT of the pointers, one of the tables."""
     catalog = sa.create_engine(timed(reveal(make_settings(home).catalog.pyiceberg["uri"])))
     with duck.connect() as connection:
+
         def look() -> Read:
             with catalog.connect() as c:
-                rows = c.exec_driver_sql("SELECT table_name, metadata_location FROM iceberg_tables").all()
+                rows = c.exec_driver_sql(
+                    "SELECT table_name, metadata_location FROM iceberg_tables"
+                ).all()
             pointers = dict(map(tuple, rows))
-            return _as_read(connection.execute(_sql(lambda t: f"iceberg_scan('{pointers[t]}')")).fetchall())
+            return _as_read(
+                connection.execute(_sql(lambda t: f"iceberg_scan('{pointers[t]}')")).fetchall()
+            )
 
         yield look
 
@@ -263,8 +335,15 @@ def with_pyiceberg(home: Path) -> Iterator[Callable[[], Read]]:
         rows = []
         for name, location in lake.pointers(catalog, "shop").items():
             found = StaticTable.from_metadata(location).scan().to_arrow().to_pydict()
-            rows.append((name, sorted(set(found["release"])), max(found["checkpoint"], default=0),
-                         len(found["release"]), max(found["position"], default=0)))
+            rows.append(
+                (
+                    name,
+                    sorted(set(found["release"])),
+                    max(found["checkpoint"], default=0),
+                    len(found["release"]),
+                    max(found["position"], default=0),
+                )
+            )
         return _as_read(rows)
 
     yield look

@@ -24,7 +24,10 @@ def tokens() -> set[str]:
         for archive in _archives(zipfile.ZipFile(jar)):
             for name in archive.namelist():
                 if name.endswith(_TOKENS):
-                    found |= {w.decode().lower() for w in re.findall(rb'"([A-Z][A-Z0-9_]*)"', archive.read(name))}
+                    found |= {
+                        w.decode().lower()
+                        for w in re.findall(rb'"([A-Z][A-Z0-9_]*)"', archive.read(name))
+                    }
     return found
 
 

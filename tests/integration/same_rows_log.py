@@ -21,7 +21,15 @@ LATENESS, AHEAD = 10 * MINUTE, 20 * MINUTE
 LASTS = 5 * HOUR
 """How long the log's clock goes before the heartbeats that close every window."""
 CLOSED_AFTER = 5 * DAY
-PARTITIONS = {"readings": 4, "orders": 4, "payments": 4, "visits": 4, "clicks": 4, "prices": 2, "shops": 2}
+PARTITIONS = {
+    "readings": 4,
+    "orders": 4,
+    "payments": 4,
+    "visits": 4,
+    "clicks": 4,
+    "prices": 2,
+    "shops": 2,
+}
 EVENTS = ("readings", "orders", "payments", "visits", "clicks")
 KEYS = ("a", "b", "c", "d", "e")
 KEYED = ("visits", "clicks")
@@ -61,17 +69,31 @@ _EVENT = {
     "m": {"type": "map", "values": "long"},
     "seen": _MILLIS,
 }
-_PRICE = {"k": _optional("string"), "ts": _optional(_MILLIS), "price": _optional("long"), "note": "string"}
+_PRICE = {
+    "k": _optional("string"),
+    "ts": _optional(_MILLIS),
+    "price": _optional("long"),
+    "note": "string",
+}
 _SHOP = {"k": _optional("string"), "city": _optional("string"), "size": "int"}
 
 
 def _schema(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields.items()]}
+    return {
+        "type": "record",
+        "name": name,
+        "fields": [{"name": n, "type": t} for n, t in fields.items()],
+    }
 
 
-SCHEMAS = {**{name: _schema("event", _EVENT) for name in EVENTS},
-           "prices": _schema("price", _PRICE), "shops": _schema("shop", _SHOP)}
-_PARSED = {name: fastavro.parse_schema(json.loads(json.dumps(schema))) for name, schema in SCHEMAS.items()}
+SCHEMAS = {
+    **{name: _schema("event", _EVENT) for name in EVENTS},
+    "prices": _schema("price", _PRICE),
+    "shops": _schema("shop", _SHOP),
+}
+_PARSED = {
+    name: fastavro.parse_schema(json.loads(json.dumps(schema))) for name, schema in SCHEMAS.items()
+}
 
 
 @dataclass(frozen=True)
@@ -125,7 +147,9 @@ def make_log(chance: random.Random, zone: str, records: int) -> Log:
 
 
 def _write_events(chance: random.Random, log: Log, name: str, count: int) -> None:
-    clocks = [log.begins + chance.choice((0, 0, 1, MINUTE, 7 * MINUTE)) for _ in range(PARTITIONS[name])]
+    clocks = [
+        log.begins + chance.choice((0, 0, 1, MINUTE, 7 * MINUTE)) for _ in range(PARTITIONS[name])
+    ]
     pace = LASTS * len(clocks) // count
     written: list[Value] = []
     for number in range(count):
@@ -171,8 +195,24 @@ def _happened(chance: random.Random, clock: int, written: list[Value]) -> int | 
         return None
     if kind < 0.15 and written:
         near = [at for v in written[-4:] if (at := v["ts"]) is not None]
-        return chance.choice(near) + chance.choice((0, 0, 0, 1, GAP, GAP, GAP + 1, GAP - 1)) if near else clock
-    edge = (0, 0, 1, LATENESS - 1, LATENESS - 1, LATENESS, LATENESS, LATENESS + 1, -1, -AHEAD, -AHEAD - 1)
+        return (
+            chance.choice(near) + chance.choice((0, 0, 0, 1, GAP, GAP, GAP + 1, GAP - 1))
+            if near
+            else clock
+        )
+    edge = (
+        0,
+        0,
+        1,
+        LATENESS - 1,
+        LATENESS - 1,
+        LATENESS,
+        LATENESS,
+        LATENESS + 1,
+        -1,
+        -AHEAD,
+        -AHEAD - 1,
+    )
     if kind < 0.4:
         at = clock - chance.choice(edge)
     else:
@@ -195,10 +235,18 @@ def _event(chance: random.Random, name: str, key: str | None, at: int | None) ->
         "g": perhaps(chance.choice("uv")),
         "n": perhaps(chance.choice((0, 1, -1, 7, 10**12, chance.randrange(-50, 50)))),
         "i": chance.choice((0, 1, 2, 2**31 - 1, -(2**31), chance.randrange(100))),
-        "d": perhaps(Decimal(chance.choice((0, 1, -5, 999_999_999, chance.randrange(10_000)))).scaleb(-2)),
-        "x": perhaps(chance.choice((0.0, -0.0, 1.5, 1e300, float("nan"), float("inf"), chance.random()))),
+        "d": perhaps(
+            Decimal(chance.choice((0, 1, -5, 999_999_999, chance.randrange(10_000)))).scaleb(-2)
+        ),
+        "x": perhaps(
+            chance.choice((0.0, -0.0, 1.5, 1e300, float("nan"), float("inf"), chance.random()))
+        ),
         "b": perhaps(chance.random() < 0.5),
-        "s": perhaps(chance.choice(("", "a,b", "x", "ä", "12", "-3.5", '{"a": 1}', "2024-01-01", "p", "q", "r"))),
+        "s": perhaps(
+            chance.choice(
+                ("", "a,b", "x", "ä", "12", "-3.5", '{"a": 1}', "2024-01-01", "p", "q", "r")
+            )
+        ),
         "tags": [chance.choice("tuv") for _ in range(chance.choice((0, 1, 1, 2, 3)))],
         "m": {key: chance.randrange(3) for key in "ab"[: chance.randrange(3)]},
         "seen": (at or 0) + chance.randrange(MINUTE),
@@ -217,8 +265,25 @@ def _write_versions(chance: random.Random, log: Log, name: str, count: int) -> N
         if name == "shops":
             value = {"k": key, "city": chance.choice(("x", "y", None)), "size": number}
         else:
-            edges = (clock, clock, clock - LATENESS, clock - LATENESS - 1, chance.choice(times[-10:]))
-            at = chance.choice(edges) // SECOND * SECOND if chance.random() < 0.5 else chance.choice(edges)
-            value = {"k": key, "ts": at, "price": chance.choice((None, number)), "note": f"v{number}"}
+            edges = (
+                clock,
+                clock,
+                clock - LATENESS,
+                clock - LATENESS - 1,
+                chance.choice(times[-10:]),
+            )
+            at = (
+                chance.choice(edges) // SECOND * SECOND
+                if chance.random() < 0.5
+                else chance.choice(edges)
+            )
+            value = {
+                "k": key,
+                "ts": at,
+                "price": chance.choice((None, number)),
+                "note": f"v{number}",
+            }
             times.append(at)
-        log.partitions[name, partition].append(Record(clock, value if chance.random() > 0.03 else None))
+        log.partitions[name, partition].append(
+            Record(clock, value if chance.random() > 0.03 else None)
+        )

@@ -39,8 +39,13 @@ from replay.kafka import log as kafka
 
 _PREFIX = re.compile(r"\bl[0-9a-f]{8}_(c\d+_)?")
 """In front of the topics of one copy of a log."""
-_OF_A_KILL = ("NoResourceAvailableException", "no longer reachable", "Connection refused", "lost connection",
-              "heartbeat of TaskManager")
+_OF_A_KILL = (
+    "NoResourceAvailableException",
+    "no longer reachable",
+    "Connection refused",
+    "lost connection",
+    "heartbeat of TaskManager",
+)
 """Why a job restarts, again and again, until there is another TaskManager."""
 
 Rows = dict[str, Counter[str]]
@@ -67,8 +72,11 @@ class Conditions:
     """Settings that decide no row."""
 
     def __str__(self) -> str:
-        said = [f"{self.name}: parallelism {self.parallelism}", "live" if self.live else "replayed",
-                f"{self.at_once} records at once"]
+        said = [
+            f"{self.name}: parallelism {self.parallelism}",
+            "live" if self.live else "replayed",
+            f"{self.at_once} records at once",
+        ]
         said += [f"{self.kills} × the TaskManager killed"] if self.kills else []
         said += [f"{self.restores} × restored"] if self.restores else []
         return ", ".join((*said, *(f"{key} = {value}" for key, value in self.flink.items())))
@@ -83,7 +91,9 @@ def build_sink(folder: Path) -> Path:
     needed = jars.read_lock("build")
     jars.ensure(needed, jars.cache_folder(), lambda message: None)
     classes, jar = folder / "classes", folder / "kept-rows.jar"
-    compile_java(java(), jars.path_of("ecj"), flink.wheel_jars(), [TEST / "java" / "kappa" / "rows"], classes)
+    compile_java(
+        java(), jars.path_of("ecj"), flink.wheel_jars(), [TEST / "java" / "kappa" / "rows"], classes
+    )
     service = "META-INF/services/org.apache.flink.table.factories.Factory"
     write_jar(jar, "", [*files_below(classes), (service, b"kappa.rows.KeptRowsFactory\n")])
     return jar
@@ -104,13 +114,18 @@ class Copy:
 
     def __init__(self, stack: RunningStack, log: Log, prefix: str, *, is_first: bool) -> None:
         self.prefix, self._log = prefix, log
-        kafka.create_topics(stack.settings, {self.topic(name): count for name, count in PARTITIONS.items()})
+        kafka.create_topics(
+            stack.settings, {self.topic(name): count for name, count in PARTITIONS.items()}
+        )
         self._ids = _register(stack)
-        self._producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0,
-                                   "linger.ms": 5})
+        self._producer = Producer(
+            {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0, "linger.ms": 5}
+        )
         self._next = dict.fromkeys(log.partitions, 0)
         if not is_first:  # it is read up to fixed offsets, and every copy has the same
-            self._next |= {key: len(log.partitions[key]) for key in log.partitions if key[0] == "shops"}
+            self._next |= {
+                key: len(log.partitions[key]) for key in log.partitions if key[0] == "shops"
+            }
 
     def topic(self, name: str) -> str:
         return kafka_name(self.prefix, name)
@@ -118,7 +133,9 @@ class Copy:
     @property
     def left(self) -> dict[tuple[str, int], int]:
         """Partition → how many of its records are not appended yet."""
-        left = {key: len(records) - self._next[key] for key, records in self._log.partitions.items()}
+        left = {
+            key: len(records) - self._next[key] for key, records in self._log.partitions.items()
+        }
         return {key: count for key, count in left.items() if count}
 
     def append(self, partition: tuple[str, int], count: int) -> None:
@@ -150,7 +167,9 @@ class Copy:
             partitions = sorted(left)
             some = len(partitions) if chance.random() < 0.4 else chance.randint(1, len(partitions))
             # First the versions: what looks one up waits for them.
-            for partition in sorted(chance.sample(partitions, some), key=lambda p: p[0] != "prices"):
+            for partition in sorted(
+                chance.sample(partitions, some), key=lambda p: p[0] != "prices"
+            ):
                 share = chance.random() * 3 * total / count / some
                 self.append(partition, min(left[partition], int(share) + 1))
             self.flush()
@@ -160,8 +179,10 @@ class Copy:
 def _register(stack: RunningStack) -> dict[str, int]:
     """Schema ids: under subjects of its own, for other tests have topics of the same names."""
     registry = kafka.registry(stack.settings)
-    return {name: registry.register_schema(f"same_rows.{name}-value", Schema(json.dumps(text), "AVRO"))
-            for name, text in SCHEMAS.items()}
+    return {
+        name: registry.register_schema(f"same_rows.{name}-value", Schema(json.dumps(text), "AVRO"))
+        for name, text in SCHEMAS.items()
+    }
 
 
 # --- a run -------------------------------------------------------------------------------------------------------
@@ -191,10 +212,14 @@ class Laboratory:
     def empty(self) -> Copy:
         """Another copy, of which only the versions are there that are read up to fixed offsets."""
         is_first = not self._copies
-        self._copies.append(Copy(self.stack, self.log, f"{self._name}_c{len(self._copies)}_", is_first=is_first))
+        self._copies.append(
+            Copy(self.stack, self.log, f"{self._name}_c{len(self._copies)}_", is_first=is_first)
+        )
         return self._copies[-1]
 
-    def admitted(self, statements: Mapping[str, Statement]) -> tuple[dict[str, Statement], dict[str, Problem]]:
+    def admitted(
+        self, statements: Mapping[str, Statement]
+    ) -> tuple[dict[str, Statement], dict[str, Problem]]:
         """The statements that the check lets in, all of them in one product; and why it refuses the others."""
         good = dict(statements)
         refused: dict[str, Problem] = {}
@@ -203,9 +228,13 @@ class Laboratory:
             if not answer.problems:
                 self._resolved[tuple(good), ()] = answer.resolved
                 break
-            by_name = {Path(p.file).stem: p for p in reversed(answer.problems) if Path(p.file).stem in good}
+            by_name = {
+                Path(p.file).stem: p for p in reversed(answer.problems) if Path(p.file).stem in good
+            }
             if not by_name:  # of a view, or of product.yaml
-                alone = {name: resolve(self._written({name: s}, {})).problems for name, s in good.items()}
+                alone = {
+                    name: resolve(self._written({name: s}, {})).problems for name, s in good.items()
+                }
                 by_name = {name: found[0] for name, found in alone.items() if found}
             if not by_name:
                 raise AssertionError(f"refused together and not alone: {answer.problems}")
@@ -226,8 +255,12 @@ class Laboratory:
         product = product.model_copy(update={"resolved": self._resolved[known]})
         return Run(self, product, conditions, copy).rows()
 
-    def _written(self, statements: Mapping[str, Statement], settings: Mapping[str, str],
-                 copy: Copy | None = None) -> Product:
+    def _written(
+        self,
+        statements: Mapping[str, Statement],
+        settings: Mapping[str, str],
+        copy: Copy | None = None,
+    ) -> Product:
         prefix = (copy or self.whole()).prefix
         return write_product(self.folder / "product", statements, self.zone, prefix, settings)
 
@@ -235,18 +268,24 @@ class Laboratory:
 class Run:
     """One job from offset zero to the end of the log, with what befalls it."""
 
-    def __init__(self, laboratory: Laboratory, product: Product, conditions: Conditions, copy: Copy) -> None:
+    def __init__(
+        self, laboratory: Laboratory, product: Product, conditions: Conditions, copy: Copy
+    ) -> None:
         self._stack, self._sink = laboratory.stack, laboratory.sink
         self._product, self._conditions, self._copy = product, conditions, copy
         self._chance = random.Random(conditions.seed)
         self._folder = laboratory.folder / f"run-{uuid.uuid4().hex[:8]}"
         # A JobManager that begins a job of so many operators takes its time to answer.
-        patient = httpx.Client(base_url=self._stack.settings.flink.rest, timeout=60, trust_env=False)
+        patient = httpx.Client(
+            base_url=self._stack.settings.flink.rest, timeout=60, trust_env=False
+        )
         self._flink = Flink(self._stack.settings, patient)
         self._jobs: list[str] = []
         self._kills = conditions.kills
         self._restores = conditions.restores
-        self._growing = [product.settings.kafka_name(t) for t in product.settings.topics if t != "shops"]
+        self._growing = [
+            product.settings.kafka_name(t) for t in product.settings.topics if t != "shops"
+        ]
 
     def rows(self) -> Rows:
         for table in self._product.outputs:
@@ -273,11 +312,21 @@ class Run:
     def _bindings(self) -> Bindings:
         platform = Platform(self._stack.settings)
         ends = kafka.end_offsets(self._stack.settings, [self._copy.topic("shops")])
-        found = Bindings.model_validate(platform.bindings(self._product, "r1-a1", f"kappa-{uuid.uuid4().hex[:8]}", ends,
-                                                       self._conditions.parallelism))
-        return found.model_copy(update={
-            "kafka": {**found.kafka, "max.poll.records": str(self._conditions.at_once)},
-            "checkpoint_dir": self._checkpoints})
+        found = Bindings.model_validate(
+            platform.bindings(
+                self._product,
+                "r1-a1",
+                f"kappa-{uuid.uuid4().hex[:8]}",
+                ends,
+                self._conditions.parallelism,
+            )
+        )
+        return found.model_copy(
+            update={
+                "kafka": {**found.kafka, "max.poll.records": str(self._conditions.at_once)},
+                "checkpoint_dir": self._checkpoints,
+            }
+        )
 
     @property
     def _checkpoints(self) -> str:
@@ -307,14 +356,20 @@ class Run:
         wiring.declare_inputs(env, product, bindings)
         for table, output in product.outputs.items():
             options = {"connector": "kept-rows", "folder": str(self._folder / "rows" / table)}
-            wiring._run(env, product, generate.sink_table(table, {c.name: c.type for c in output.columns}, options))
+            wiring._run(
+                env,
+                product,
+                generate.sink_table(table, {c.name: c.type for c in output.columns}, options),
+            )
         assert product.resolved
         wiring.run_plan(env, product.resolved.plan)
         self._jobs.append(job)
 
     def _alive(self) -> None:
         job = self._flink.job(self._jobs[-1])
-        if job and (job.ended or (job.restarts > 3 and not any(sign in job.error for sign in _OF_A_KILL))):
+        if job and (
+            job.ended or (job.restarts > 3 and not any(sign in job.error for sign in _OF_A_KILL))
+        ):
             raise JobError(f"the job is {job.status} after {job.restarts} restarts: {job.error}")
 
     def _cancel(self) -> None:
@@ -340,7 +395,11 @@ class Run:
         return job.checkpoint if job else 0
 
     def _disturb(self) -> None:
-        if self._restores and self._checkpoint() and (not self._kills or self._chance.random() < 0.5):
+        if (
+            self._restores
+            and self._checkpoint()
+            and (not self._kills or self._chance.random() < 0.5)
+        ):
             self._restores -= 1
             self._restore()
         elif self._kills:
@@ -365,7 +424,9 @@ class Run:
 
         def covered() -> bool:
             nonlocal first
-            reached = positions.newest(self._stack.settings, self._checkpoints, self._jobs[-1], self._growing, first)
+            reached = positions.newest(
+                self._stack.settings, self._checkpoints, self._jobs[-1], self._growing, first
+            )
             if reached is None or not offsets.covers(reached.covered, ends):
                 self._alive()
                 return False
@@ -373,7 +434,9 @@ class Run:
             return before > 0
 
         try:
-            wait_until(covered, 300, lambda: f"the log is covered: {self._flink.job(self._jobs[-1])}")
+            wait_until(
+                covered, 300, lambda: f"the log is covered: {self._flink.job(self._jobs[-1])}"
+            )
         except JobError:
             raise
         except AssertionError as e:
@@ -382,7 +445,10 @@ class Run:
     def _cluster(self) -> str:
         """Who has the slots, and what the TaskManager last said."""
         rest = self._stack.settings.flink.rest
-        said = [httpx.get(f"{rest}/{what}", timeout=60, trust_env=False).text for what in ("overview", "jobs/overview")]
+        said = [
+            httpx.get(f"{rest}/{what}", timeout=60, trust_env=False).text
+            for what in ("overview", "jobs/overview")
+        ]
         log = (self._stack.layout.logs / "taskmanager.log").read_text(errors="replace").splitlines()
         return "\n".join([*said, *log[-30:]])
 

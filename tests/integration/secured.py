@@ -35,28 +35,44 @@ from tests.unit.certificates import Authority
 
 NAME, SOLD, SHOPS = "sales", "pg.shop.sold", "shops"
 SETTINGS: dict[str, Any] = {
-    "name": NAME, "parallelism": 1, "checkpoint_interval": "2s", "switch": "auto",
-    "topics": {"sold": {"topic": SOLD, "time": "happened", "allowed_lateness": "1h"},
-               "shops": {"role": "reference", "key": ["shop"]}},
-    "outputs": ["sale_rows"], "lag_limit": {"records": 100, "seconds": 60, "checkpoints": 1}}
+    "name": NAME,
+    "parallelism": 1,
+    "checkpoint_interval": "2s",
+    "switch": "auto",
+    "topics": {
+        "sold": {"topic": SOLD, "time": "happened", "allowed_lateness": "1h"},
+        "shops": {"role": "reference", "key": ["shop"]},
+    },
+    "outputs": ["sale_rows"],
+    "lag_limit": {"records": 100, "seconds": 60, "checkpoints": 1},
+}
 SELECT = """
 SELECT s.id, s.happened, s.cents{times} AS cents, p.city
 FROM sold AS s
 LEFT JOIN LATERAL TABLE(shops_at(s.happened, s.shop)) AS p ON TRUE
 """
 AT = {"name": "happened", "type": {"type": "long", "logicalType": "timestamp-millis"}}
-SCHEMAS = {SOLD: [{"name": "id", "type": "long"}, AT, {"name": "shop", "type": "string"},
-                  {"name": "cents", "type": "long"}],
-           SHOPS: [{"name": "shop", "type": "string"}, {"name": "city", "type": "string"}]}
+SCHEMAS = {
+    SOLD: [
+        {"name": "id", "type": "long"},
+        AT,
+        {"name": "shop", "type": "string"},
+        {"name": "cents", "type": "long"},
+    ],
+    SHOPS: [{"name": "shop", "type": "string"}, {"name": "city", "type": "string"}],
+}
 FILES = {SOLD: "sold.avsc", SHOPS: "shops.avsc"}
 ADMIN, PRODUCER, JOB, CONTROLLER = "kappa-admin", "kappa-producer", "kappa-job", "kappa-controller"
-_JAAS = ('org.apache.flink.kafka.shaded.org.apache.kafka.common.security.scram.ScramLoginModule required '
-         'username="{user}" password="{password}";\n')
+_JAAS = (
+    "org.apache.flink.kafka.shaded.org.apache.kafka.common.security.scram.ScramLoginModule required "
+    'username="{user}" password="{password}";\n'
+)
 
 
 def password(user: str) -> str:
     """Each user's own; none is in a file that others may read."""
     return f"c4nary-{user}"
+
 
 def write_product(folder: Path) -> Path:
     """A product with a look-up, from topics that the controller of a stack may read."""
@@ -82,7 +98,9 @@ def sales(first: int, count: int) -> str:
     return "".join(lines)
 
 
-def append(who: Kappa, topic: str, lines: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+def append(
+    who: Kappa, topic: str, lines: str, *, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     file = who.home / "lines.json"
     file.write_text(lines)
     return who("topic", "produce", topic, str(file), check=check)
@@ -133,11 +151,14 @@ class Secured:
             "inter.broker.listener.name": "SSL",
             "listener.name.ssl.ssl.client.auth": "required",
             "listener.name.controller.ssl.client.auth": "required",
-            "ssl.keystore.type": "PEM", "ssl.keystore.location": pem,
-            "ssl.truststore.type": "PEM", "ssl.truststore.location": self.authority.ca,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": pem,
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": self.authority.ca,
             "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config":
-                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "false",
             "super.users": f"User:CN=broker;User:{ADMIN}",
@@ -149,21 +170,30 @@ class Secured:
         pem = self.authority.pem("registry")
         told = registry.environment(self.layout)
         port = told.pop("QUARKUS_HTTP_PORT")
-        return {**told, "QUARKUS_HTTP_SSL_PORT": port, "QUARKUS_HTTP_PORT": "0",
-                "QUARKUS_HTTP_INSECURE_REQUESTS": "disabled",
-                "QUARKUS_HTTP_SSL_CERTIFICATE_FILES": str(pem), "QUARKUS_HTTP_SSL_CERTIFICATE_KEY_FILES": str(pem)}
+        return {
+            **told,
+            "QUARKUS_HTTP_SSL_PORT": port,
+            "QUARKUS_HTTP_PORT": "0",
+            "QUARKUS_HTTP_INSECURE_REQUESTS": "disabled",
+            "QUARKUS_HTTP_SSL_CERTIFICATE_FILES": str(pem),
+            "QUARKUS_HTTP_SSL_CERTIFICATE_KEY_FILES": str(pem),
+        }
 
     def registry_command(self, cache: Path) -> list[str]:
         """Users and their passwords are in a file."""
         program, *rest = registry.command(cache)
         users = {ADMIN: "sr-admin", CONTROLLER: "sr-readonly"}
         file = self.folder / "registry.properties"
-        file.write_text("".join(
-            f"quarkus.security.users.embedded.users.{user}={password(user)}\n"
-            f"quarkus.security.users.embedded.roles.{user}={role}\n" for user, role in users.items())
+        file.write_text(
+            "".join(
+                f"quarkus.security.users.embedded.users.{user}={password(user)}\n"
+                f"quarkus.security.users.embedded.roles.{user}={role}\n"
+                for user, role in users.items()
+            )
             + "quarkus.security.users.embedded.enabled=true\nquarkus.security.users.embedded.plain-text=true\n"
-              "quarkus.http.auth.basic=true\napicurio.auth.role-based-authorization=true\n"
-              "apicurio.auth.role-source=token\napicurio.auth.authenticated-read-access.enabled=true\n")
+            "quarkus.http.auth.basic=true\napicurio.auth.role-based-authorization=true\n"
+            "apicurio.auth.role-source=token\napicurio.auth.authenticated-read-access.enabled=true\n"
+        )
         file.chmod(0o600)
         return [program, f"-Dquarkus.config.locations={file}", *rest]
 
@@ -172,9 +202,17 @@ class Secured:
         keys, trusted = self.authority.keystore("flink"), self.authority.truststore
         told: dict[str, object] = {}
         for what in ("rest", "internal"):
-            told |= {f"security.ssl.{what}.{name}": value for name, value in (
-                ("enabled", True), ("keystore", str(keys)), ("keystore-password", "changeit"),
-                ("key-password", "changeit"), ("truststore", str(trusted)), ("truststore-password", "changeit"))}
+            told |= {
+                f"security.ssl.{what}.{name}": value
+                for name, value in (
+                    ("enabled", True),
+                    ("keystore", str(keys)),
+                    ("keystore-password", "changeit"),
+                    ("key-password", "changeit"),
+                    ("truststore", str(trusted)),
+                    ("truststore-password", "changeit"),
+                )
+            }
         return {**told, "security.ssl.rest.authentication-enabled": True}
 
     def config(self) -> dict[str, Any]:
@@ -188,17 +226,34 @@ class Secured:
         return said | {
             "kafka": self.kafka(CONTROLLER, "${env:SECURED_KAFKA}"),
             "kafka_java": {
-                "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512",
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "SCRAM-SHA-512",
                 "sasl.jaas.config": f"${{file:{jaas}}}",
-                "ssl.truststore.type": "PEM", "ssl.truststore.location": str(self.authority.ca)},
-            "registry": {"url": self.registry, "user": f"${{file:{user}}}", "tls": {"ca": str(self.authority.ca)}},
-            "flink": {**flink_said, "rest": rest, "clusters": [],
-                      "tls": {"ca": str(self.authority.ca), "certificate": str(self.client_pem)}},
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(self.authority.ca),
+            },
+            "registry": {
+                "url": self.registry,
+                "user": f"${{file:{user}}}",
+                "tls": {"ca": str(self.authority.ca)},
+            },
+            "flink": {
+                **flink_said,
+                "rest": rest,
+                "clusters": [],
+                "tls": {"ca": str(self.authority.ca), "certificate": str(self.client_pem)},
+            },
         }
 
     def kafka(self, user: str, secret: str) -> dict[str, str]:
-        return {"bootstrap.servers": self.sasl, "security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512",
-                "sasl.username": user, "sasl.password": secret, "ssl.ca.location": str(self.authority.ca)}
+        return {
+            "bootstrap.servers": self.sasl,
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanisms": "SCRAM-SHA-512",
+            "sasl.username": user,
+            "sasl.password": secret,
+            "ssl.ca.location": str(self.authority.ca),
+        }
 
     def secret(self, name: str, text: str) -> Path:
         file = self.folder / "run-secrets" / name
@@ -221,21 +276,36 @@ class Secured:
         (layout.kafka / "server.properties").write_text(self.server_properties())
         self._format()
         conf = flink.session(layout).conf / "config.yaml"
-        conf.write_text(yaml.safe_dump(yaml.safe_load(conf.read_text()) | self.flink_settings(), width=10_000))
+        conf.write_text(
+            yaml.safe_dump(yaml.safe_load(conf.read_text()) | self.flink_settings(), width=10_000)
+        )
         self.write_config(self.config())
-        programs = [replace(p, command=self.registry_command(cache), environment=self.registry_environment())
-                    if p.name == "registry" else p for p in stack.programs(layout, cache) if p.name in only]
+        programs = [
+            replace(
+                p, command=self.registry_command(cache), environment=self.registry_environment()
+            )
+            if p.name == "registry"
+            else p
+            for p in stack.programs(layout, cache)
+            if p.name in only
+        ]
         layout.supervisor_conf.write_text(configuration(layout, programs))
-        os.environ["SECURED_KAFKA"] = password(CONTROLLER)  # of the supervisor, and so of the controller
+        os.environ["SECURED_KAFKA"] = password(
+            CONTROLLER
+        )  # of the supervisor, and so of the controller
         Supervisor(layout).start()
         wait_until(self._answers_kafka, 240, lambda: self._log("kafka"))
         wait_until(self._answers_registry, 240, lambda: self._log("registry"))
         if "taskmanager" in only:
             wait_until(self._answers_flink, 240, lambda: self._log("jobmanager"))
-        assert self._status(f"{self.registry}/subjects") == 401, "the registry lets in who does not log in"
+        assert self._status(f"{self.registry}/subjects") == 401, (
+            "the registry lets in who does not log in"
+        )
 
     def write_config(self, said: Mapping[str, Any]) -> None:
-        self.layout.settings.write_text(yaml.safe_dump(dict(said)))  # no header: kappa up would leave it alone
+        self.layout.settings.write_text(
+            yaml.safe_dump(dict(said))
+        )  # no header: kappa up would leave it alone
 
     def down(self) -> None:
         os.environ.pop("SECURED_KAFKA", None)
@@ -248,16 +318,38 @@ class Secured:
         """The supervisor starts it again."""
         (pid,) = (s.pid for s in Supervisor(self.layout).states() if s.name == program)
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: any(s.name == program and s.state == "RUNNING" and s.pid != pid
-                               for s in Supervisor(self.layout).states()), 120, f"{program} is started again")
+        wait_until(
+            lambda: any(
+                s.name == program and s.state == "RUNNING" and s.pid != pid
+                for s in Supervisor(self.layout).states()
+            ),
+            120,
+            f"{program} is started again",
+        )
 
     def _format(self) -> None:
         layout = self.layout
-        users = [word for user in (ADMIN, PRODUCER, JOB, CONTROLLER)
-                 for word in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={password(user)}]")]
-        done = subprocess.run([java(), *kafka._classpath(), "kafka.tools.StorageTool", "format", "-t",
-                               kafka._cluster_id(), "-c", layout.kafka / "server.properties", *users],
-                              capture_output=True, text=True, check=False)
+        users = [
+            word
+            for user in (ADMIN, PRODUCER, JOB, CONTROLLER)
+            for word in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={password(user)}]")
+        ]
+        done = subprocess.run(
+            [
+                java(),
+                *kafka._classpath(),
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                kafka._cluster_id(),
+                "-c",
+                layout.kafka / "server.properties",
+                *users,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _answers_kafka(self) -> bool:
@@ -287,7 +379,9 @@ class Secured:
 
     def _log(self, program: str) -> str:
         file = self.layout.logs / f"{program}.log"
-        return f"{program}: {file.read_text(errors='replace')[-3000:] if file.exists() else 'no log'}"
+        return (
+            f"{program}: {file.read_text(errors='replace')[-3000:] if file.exists() else 'no log'}"
+        )
 
     # Who is there
 
@@ -300,15 +394,21 @@ class Secured:
         """Somebody with a home of their own."""
         home = self.folder / name
         home.mkdir(exist_ok=True, mode=0o700)
-        (home / "config.yaml").write_text(yaml.safe_dump(self.config() | {
-            "store": f"sqlite:///{home}/store.db", **changes}))
+        (home / "config.yaml").write_text(
+            yaml.safe_dump(self.config() | {"store": f"sqlite:///{home}/store.db", **changes})
+        )
         return Kappa(home)
 
     def owner(self) -> Kappa:
         """Who may create topics and register schemas."""
-        return self.person("admin", kafka=self.kafka(ADMIN, password(ADMIN)), registry={
-            "url": self.registry.replace("://", f"://{ADMIN}:{password(ADMIN)}@"),
-            "tls": {"ca": str(self.authority.ca)}})
+        return self.person(
+            "admin",
+            kafka=self.kafka(ADMIN, password(ADMIN)),
+            registry={
+                "url": self.registry.replace("://", f"://{ADMIN}:{password(ADMIN)}@"),
+                "tls": {"ca": str(self.authority.ca)},
+            },
+        )
 
     def producer(self) -> Kappa:
         """Who may append, once it is allowed; its password is in a file that ends with a new line."""
@@ -321,9 +421,19 @@ class Secured:
     def allow(self, acls: list[dict[str, str]]) -> None:
         """What `kappa acls --output json` says."""
         client = self.admin()  # what it was asked ends with it
-        found = client.create_acls([
-            AclBinding(ResourceType[a["resource_type"]], a["resource_name"], ResourcePatternType[a["pattern_type"]],
-                       a["principal"], a["host"], AclOperation[a["operation"]], AclPermissionType[a["permission_type"]])
-            for a in acls])
+        found = client.create_acls(
+            [
+                AclBinding(
+                    ResourceType[a["resource_type"]],
+                    a["resource_name"],
+                    ResourcePatternType[a["pattern_type"]],
+                    a["principal"],
+                    a["host"],
+                    AclOperation[a["operation"]],
+                    AclPermissionType[a["permission_type"]],
+                )
+                for a in acls
+            ]
+        )
         for future in found.values():
             future.result(30)

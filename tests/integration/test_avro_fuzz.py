@@ -44,13 +44,21 @@ class Java:
 
     def __init__(self, classes: Path) -> None:
         cache = jars.cache_folder()
-        libraries = [*flink.wheel_jars(), *jars.paths("flink", cache),
-                     jars.path_of("junit-platform-console-standalone", cache)]
+        libraries = [
+            *flink.wheel_jars(),
+            *jars.paths("flink", cache),
+            jars.path_of("junit-platform-console-standalone", cache),
+        ]
         ours = MAIN / "java" / "kappa"
         sources = [ours / "format", ours / "secrets", TEST / "java" / "kappa" / "format"]
         compile_java(java(), jars.path_of("ecj", cache), libraries, sources, classes)
-        self._process = subprocess.Popen([java(), "-cp", joined([classes, *libraries]), "kappa.format.DecodeLines"],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        self._process = subprocess.Popen(
+            [java(), "-cp", joined([classes, *libraries]), "kappa.format.DecodeLines"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
         self.figures: Counter[str] = Counter()
 
     def decode(self, writer: str, reader: str, bodies: list[bytes]) -> dict[str, Any]:
@@ -86,9 +94,16 @@ def cases(draw: Any) -> tuple[Any, Any, list[Message]]:
 
 
 @pytest.mark.timeout(300 + SCHEMAS)
-def test_java_python_and_fastavro_read_the_same(decoder: Java, capsys: pytest.CaptureFixture[str]) -> None:
-    @settings(max_examples=SCHEMAS, deadline=None, database=None, derandomize=not LONGER,
-              suppress_health_check=list(HealthCheck))
+def test_java_python_and_fastavro_read_the_same(
+    decoder: Java, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @settings(
+        max_examples=SCHEMAS,
+        deadline=None,
+        database=None,
+        derandomize=not LONGER,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(cases())
     def compare(case: tuple[Any, Any, list[Message]]) -> None:
         check(decoder, *case)
@@ -96,15 +111,22 @@ def test_java_python_and_fastavro_read_the_same(decoder: Java, capsys: pytest.Ca
     compare()
     figures = decoder.figures
     with capsys.disabled():
-        sys.stderr.write("\nfuzzer: " + ", ".join(f"{figures[name]} {name}" for name in sorted(figures)) + "\n")
-    assert figures["values"] > figures["messages"] / 5 and figures["rejects"] > figures["messages"] / 20
+        sys.stderr.write(
+            "\nfuzzer: " + ", ".join(f"{figures[name]} {name}" for name in sorted(figures)) + "\n"
+        )
+    assert (
+        figures["values"] > figures["messages"] / 5
+        and figures["rejects"] > figures["messages"] / 20
+    )
 
 
 def check(decoder: Java, writer: Any, reader: Any, messages: list[Message]) -> None:
     figures, texts = decoder.figures, (json.dumps(writer), json.dumps(reader))
     figures["schemas"] += 1
     try:
-        parse(texts[0], strict=False)  # a branch that a union lost may have defined what is used elsewhere
+        parse(
+            texts[0], strict=False
+        )  # a branch that a union lost may have defined what is used elsewhere
         expected = ", ".join(f"`{f.name}` {f.type}" for f in fields(texts[1]))
     except SchemaError:
         figures["schemas refused"] += 1
@@ -132,11 +154,19 @@ def read_by_fastavro(writer: Any, reader: Any, m: Message, figures: Counter[str]
     written = fastavro.parse_schema(raw_writer)
     assert repr(fastavro.schemaless_reader(io.BytesIO(m.body), written, None)) == repr(m.raw)
     try:
-        theirs = fastavro.schemaless_reader(io.BytesIO(m.body), written, fastavro.parse_schema(raw_reader))
+        theirs = fastavro.schemaless_reader(
+            io.BytesIO(m.body), written, fastavro.parse_schema(raw_reader)
+        )
         wanted = parse(json.dumps(raw_reader))
         read = record_reader(parse(json.dumps(raw_writer), strict=False), wanted, SCHEMA_ID)
         ours = read(HEADER + m.body, len(HEADER))
-    except (SchemaResolutionError, UndecodableError, ValueError, LookupError, TypeError):  # some by faults of fastavro
+    except (
+        SchemaResolutionError,
+        UndecodableError,
+        ValueError,
+        LookupError,
+        TypeError,
+    ):  # some by faults of fastavro
         return
     assert same(without_branches(ours, wanted), theirs), (ours, theirs)
     figures["messages that fastavro resolves"] += 1
@@ -186,7 +216,9 @@ def same(ours: Any, theirs: Any) -> bool:
 
 def single(value: float) -> float:
     """The nearest float."""
-    found: float = struct.unpack("<f", struct.pack("<f", value))[0] if abs(value) < 2**127 else value
+    found: float = (
+        struct.unpack("<f", struct.pack("<f", value))[0] if abs(value) < 2**127 else value
+    )
     return found
 
 
@@ -194,5 +226,7 @@ def flink_type(text: str) -> str:
     for long, short in FLINK_NAMES.items():
         text = text.replace(long, short)
     for precision in (3, 6, 9):
-        text = text.replace(f"TIMESTAMP({precision}) WITH LOCAL TIME ZONE", f"TIMESTAMP_LTZ({precision})")
+        text = text.replace(
+            f"TIMESTAMP({precision}) WITH LOCAL TIME ZONE", f"TIMESTAMP_LTZ({precision})"
+        )
     return text

@@ -57,7 +57,11 @@ def test_its_slots_register_and_it_listens_on_loopback_only(stack: RunningStack,
     assert _slots(rest) == _slots(stack.settings.flink.rest) == flink.SLOTS
     found = listeners.of_pid(stack.pid(JOBMANAGER)) | listeners.of_pid(stack.pid(TASKMANAGER))
     assert [listener for listener in found if not listener.is_loopback] == []
-    ports = {port for name in (JOBMANAGER, TASKMANAGER) for port in local_stack.port_map(stack.layout)[name]}
+    ports = {
+        port
+        for name in (JOBMANAGER, TASKMANAGER)
+        for port in local_stack.port_map(stack.layout)[name]
+    }
     assert ports <= {listener.port for listener in found}
 
 
@@ -75,7 +79,9 @@ def test_a_second_start_changes_nothing(stack: RunningStack, program: Clusters, 
     assert (stack.pid(JOBMANAGER), stack.pid(TASKMANAGER)) == before
 
 
-def test_it_catches_up_at_a_lower_priority_until_it_is_live(stack: RunningStack, program: Clusters, rest: str) -> None:
+def test_it_catches_up_at_a_lower_priority_until_it_is_live(
+    stack: RunningStack, program: Clusters, rest: str
+) -> None:
     session = _threads_nice(stack.pid("taskmanager"))
     (usual,) = session
     assert _threads_nice(stack.pid(TASKMANAGER)) == {usual + 10}
@@ -83,14 +89,18 @@ def test_it_catches_up_at_a_lower_priority_until_it_is_live(stack: RunningStack,
     if os.geteuid() == 0:
         assert _threads_nice(stack.pid(TASKMANAGER)) == {usual}
     else:
-        assert f"renice -n 0 -g {stack.pid(TASKMANAGER)}" in stack.kappa("doctor", check=False).stdout
+        assert (
+            f"renice -n 0 -g {stack.pid(TASKMANAGER)}" in stack.kappa("doctor", check=False).stdout
+        )
     stack.wait_restarted(TASKMANAGER, stack.kill(TASKMANAGER))
     assert _threads_nice(stack.pid(TASKMANAGER)) == {usual}
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("name", [TASKMANAGER, JOBMANAGER])
-def test_a_killed_process_comes_back_and_the_session_cluster_stays(stack: RunningStack, rest: str, name: str) -> None:
+def test_a_killed_process_comes_back_and_the_session_cluster_stays(
+    stack: RunningStack, rest: str, name: str
+) -> None:
     session = stack.pid("jobmanager"), stack.pid("taskmanager")
     stack.wait_restarted(name, stack.kill(name))
     stack.wait_ready(TASKMANAGER)
@@ -108,19 +118,28 @@ def test_down_and_up_bring_it_back(stack: RunningStack, program: Clusters, rest:
     assert program.start(NAME).rest == rest
 
 
-def test_clusters_side_by_side_share_no_port(stack: RunningStack, program: Clusters, rest: str) -> None:
+def test_clusters_side_by_side_share_no_port(
+    stack: RunningStack, program: Clusters, rest: str
+) -> None:
     other = program.start("orders-r8-a1").rest
     assert other != rest
     ports = local_stack.port_map(stack.layout)
     assert set(ports[JOBMANAGER] + ports[TASKMANAGER]).isdisjoint(
-        ports["jobmanager-orders-r8-a1"] + ports["taskmanager-orders-r8-a1"])
+        ports["jobmanager-orders-r8-a1"] + ports["taskmanager-orders-r8-a1"]
+    )
     assert program.names() == {NAME, "orders-r8-a1"}
     program.stop("orders-r8-a1")
     assert _slots(rest) == flink.SLOTS
 
 
-def test_a_stop_leaves_no_process_port_or_file_but_its_logs(stack: RunningStack, program: Clusters, rest: str) -> None:
-    ports = [port for name in (JOBMANAGER, TASKMANAGER) for port in local_stack.port_map(stack.layout)[name]]
+def test_a_stop_leaves_no_process_port_or_file_but_its_logs(
+    stack: RunningStack, program: Clusters, rest: str
+) -> None:
+    ports = [
+        port
+        for name in (JOBMANAGER, TASKMANAGER)
+        for port in local_stack.port_map(stack.layout)[name]
+    ]
     for _ in range(2):
         program.stop(NAME)
         assert program.names() == frozenset()
@@ -129,10 +148,14 @@ def test_a_stop_leaves_no_process_port_or_file_but_its_logs(stack: RunningStack,
     left = {file.relative_to(stack.home).parts[0] for file in stack.home.rglob(f"*{NAME}*")}
     assert left == {"logs"}
     assert stack.ready("taskmanager")
-    assert {row["program"] for row in stack.kappa.json("status")["programs"]} == set(local_stack.ORDER)
+    assert {row["program"] for row in stack.kappa.json("status")["programs"]} == set(
+        local_stack.ORDER
+    )
 
 
-def test_a_refusal_reaches_the_caller_as_it_was_said(stack: RunningStack, program: Clusters) -> None:
+def test_a_refusal_reaches_the_caller_as_it_was_said(
+    stack: RunningStack, program: Clusters
+) -> None:
     with pytest.raises(RefusedError) as e:
         program.start("Orders")
     assert e.value.found == "Orders"

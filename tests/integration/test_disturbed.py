@@ -33,7 +33,9 @@ CANCELLED = "its job became CANCELED, and not by this controller"
 
 
 @pytest.fixture(scope="module")
-def shops(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Shop]]:
+def shops(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Shop, Shop]]:
     """Two products whose logs are there; one test deploys them. The first one's live job is on the session cluster."""
     folder = tmp_path_factory.mktemp("products")
     tea, coffee = Shop(stack, folder, "tea"), Shop(stack, folder, "coffee")
@@ -67,17 +69,25 @@ def running(stack: RunningStack, *command: str) -> Iterator[subprocess.Popen[str
 
 def begin_candidate(shop: Shop) -> None:
     """Another attempt of the live release, left to the controller."""
-    shop.stack.kappa("deploy", shop.name, "--from", str(shop.folder), "--again", "--no-auto-switch", "--no-wait")
+    shop.stack.kappa(
+        "deploy", shop.name, "--from", str(shop.folder), "--again", "--no-auto-switch", "--no-wait"
+    )
 
 
-def test_two_products_replay_at_once_though_one_deploy_is_killed_while_it_submits(tea: Shop, coffee: Shop) -> None:
+def test_two_products_replay_at_once_though_one_deploy_is_killed_while_it_submits(
+    tea: Shop, coffee: Shop
+) -> None:
     stack = tea.stack
     supervisorctl(stack, "stop", "controller")  # the command itself is to submit
     try:
         with running(stack, "deploy", "tea", "--from", str(tea.folder)):
             tea.wait_submission("r1-a1")
         other = stack.kappa.start("deploy", "coffee", "--from", str(coffee.folder))
-        wait_until(lambda: coffee.state.attempts, 180, "the second one is on its way before anybody follows the first")
+        wait_until(
+            lambda: coffee.state.attempts,
+            180,
+            "the second one is on its way before anybody follows the first",
+        )
     finally:
         supervisorctl(stack, "start", "controller")
     said, _ = other.communicate(timeout=300)
@@ -100,14 +110,23 @@ def test_the_client_of_a_candidate_is_killed_before_its_submission_arrives(tea: 
 
 
 def test_main_moved_by_somebody_is_named_and_waited_for(tea: Shop) -> None:
-    (genesis,) = (t.metadata.refs[lake.GENESIS].snapshot_id for t in tea.tables() if t.name()[-1] == "order_rows")
+    (genesis,) = (
+        t.metadata.refs[lake.GENESIS].snapshot_id
+        for t in tea.tables()
+        if t.name()[-1] == "order_rows"
+    )
 
     def move(snapshot: int) -> None:
-        tea.change_table("order_rows", lambda t: t.manage_snapshots().set_current_snapshot(snapshot).commit())
+        tea.change_table(
+            "order_rows", lambda t: t.manage_snapshots().set_current_snapshot(snapshot).commit()
+        )
 
     move(genesis)
-    (told,) = wait_until(lambda: [p["blocked"] for p in tea.stack.kappa.json("status", "tea") if p["blocked"]], 60,
-                         "status tells of it")
+    (told,) = wait_until(
+        lambda: [p["blocked"] for p in tea.stack.kappa.json("status", "tea") if p["blocked"]],
+        60,
+        "status tells of it",
+    )
     shown = tea.published
     assert told["message"] == "somebody else moved main of tea: publishing stops here"
     assert f"order_rows={shown.after['order_rows']}" in told["expected"]
@@ -126,27 +145,41 @@ def test_main_moved_by_somebody_is_named_and_waited_for(tea: Shop) -> None:
 def test_a_live_job_that_somebody_cancels_goes_on_from_its_checkpoint(tea: Shop) -> None:
     before = tea.attempt("r1-a1")
     tea.cancel("r1-a1")
-    wait_until(lambda: len(tea.attempt("r1-a1").job_ids) > 1 and tea.attempt("r1-a1").confirmed, 180,
-               lambda: f"the job goes on: {tea.told()}")
+    wait_until(
+        lambda: len(tea.attempt("r1-a1").job_ids) > 1 and tea.attempt("r1-a1").confirmed,
+        180,
+        lambda: f"the job goes on: {tea.told()}",
+    )
     after = tea.attempt("r1-a1")
     assert after.restore and after.restore.split("/")[-2] == before.job_id
     assert int(after.restore.rpartition("chk-")[2]) >= before.checkpoint
     tea.more()
     tea.everything_is_right()
     assert tea.history("r1-a1")["lost"] == CANCELLED
-    assert [e["reason"] for e in tea.stack.kappa.json("history", "tea")["events"]
-            if e["attempt"] == "r1-a1"][-2:] == ["lost", "resumed"]
+    assert [
+        e["reason"]
+        for e in tea.stack.kappa.json("history", "tea")["events"]
+        if e["attempt"] == "r1-a1"
+    ][-2:] == ["lost", "resumed"]
 
 
-def test_a_cluster_lost_with_its_checkpoints_is_replayed_while_readers_keep_what_they_saw(coffee: Shop) -> None:
+def test_a_cluster_lost_with_its_checkpoints_is_replayed_while_readers_keep_what_they_saw(
+    coffee: Shop,
+) -> None:
     lost = coffee.attempt("r1-a1")
     with Watch(coffee) as readers:
         coffee.stack.kill(f"jobmanager-{lost.cluster}")
-        shutil.rmtree(coffee.checkpoints("r1-a1"), ignore_errors=True)  # a task may be writing there still
+        shutil.rmtree(
+            coffee.checkpoints("r1-a1"), ignore_errors=True
+        )  # a task may be writing there still
         assert not list(coffee.checkpoints("r1-a1").glob("*/*/_metadata"))
         coffee.more()
         shown = coffee.published
-        wait_until(lambda: len(coffee.state.attempts) > 1, 180, lambda: f"a new attempt begins: {coffee.told()}")
+        wait_until(
+            lambda: len(coffee.state.attempts) > 1,
+            180,
+            lambda: f"a new attempt begins: {coffee.told()}",
+        )
         coffee.wait_state("r1-a2", State.active)
         coffee.everything_is_right()
     assert readers.only_went_on() == [lost.job_id, coffee.attempt("r1-a2").job_id]
@@ -168,36 +201,50 @@ def test_deleted_offsets_of_a_consumer_group_are_named_and_take_nothing_back(tea
         attempt = tea.attempt(name)
 
         def named(attempt: Attempt = attempt) -> bool:
-            log.delete_group(tea.stack.settings, attempt.group)  # the job commits them again at its next checkpoint
+            log.delete_group(
+                tea.stack.settings, attempt.group
+            )  # the job commits them again at its next checkpoint
             return "disturbed" in tea.history(attempt.name)
 
         wait_until(named, 60, f"the history of {name} tells of it")
         assert tea.history(name)["disturbed"] == (
             f"somebody changed the committed offsets of group kappa-tea-{name}: deleted those of tea-0. Nothing "
-            "depends on them, and the job commits its own at its next checkpoint")
+            "depends on them, and the job commits its own at its next checkpoint"
+        )
         tea.wait_checkpoint(name)
-        assert offsets.covers(tea.attempt(name).positions[-1].offsets, attempt.positions[-1].offsets)
+        assert offsets.covers(
+            tea.attempt(name).positions[-1].offsets, attempt.positions[-1].offsets
+        )
     tea.more()
     tea.everything_is_right()
 
 
 def test_a_log_that_would_forget_is_kept_from_readers_until_it_is_put_right(tea: Shop) -> None:
     tea.configure_topic("retention.ms", TEN_YEARS)
-    waits = wait_until(lambda: told if "be whole" in (told := tea.status().waits) else "", 60, "status tells of it")
+    waits = wait_until(
+        lambda: told if "be whole" in (told := tea.status().waits) else "", 60, "status tells of it"
+    )
     assert f"topic tea: expected retention.ms=-1, found retention.ms={TEN_YEARS}" in waits
     assert "--entity-name tea --add-config retention.ms=-1" in waits
 
     tea.configure_topic("retention.ms", "-1")
-    wait_until(lambda: "its checks passed; readers see it after: kappa switch tea" in tea.status().waits, 60,
-               lambda: tea.status().waits)
+    wait_until(
+        lambda: "its checks passed; readers see it after: kappa switch tea" in tea.status().waits,
+        60,
+        lambda: tea.status().waits,
+    )
     tea.everything_is_right()
 
 
 def test_a_candidate_whose_branch_somebody_drops_is_over(tea: Shop) -> None:
-    tea.change_table("hourly_orders", lambda t: t.manage_snapshots().remove_branch("r1-a2").commit())
+    tea.change_table(
+        "hourly_orders", lambda t: t.manage_snapshots().remove_branch("r1-a2").commit()
+    )
     tea.wait_state("r1-a2", State.failed)
     (ended,) = tea.status().ended
-    assert ended.attempt == "r1-a2" and ended.error.startswith("branch r1-a2 is not what its job wrote: ")
+    assert ended.attempt == "r1-a2" and ended.error.startswith(
+        "branch r1-a2 is not what its job wrote: "
+    )
     tea.is_gone("r1-a2")
     tea.more()
     tea.everything_is_right()
@@ -221,7 +268,9 @@ def test_a_candidate_whose_job_somebody_cancels_is_over(tea: Shop) -> None:
     tea.everything_is_right()
 
 
-def test_a_controller_killed_before_it_heard_of_its_submission_makes_no_second_job(tea: Shop) -> None:
+def test_a_controller_killed_before_it_heard_of_its_submission_makes_no_second_job(
+    tea: Shop,
+) -> None:
     begin_candidate(tea)
     tea.wait_submission("r1-a4")
     controller = tea.stack.pid("controller")
@@ -266,9 +315,13 @@ def greed(shops: tuple[Shop, Shop], tmp_path_factory: pytest.TempPathFactory) ->
     rows.write_text(before + columns.replace("shop", "REPEAT(shop, 1200000000)") + after)
     settings = folder / "product.yaml"
     settings.write_text(settings.read_text() + "max_restarts: 1\n")
-    untouched = Greed(tea.attempt("r1-a1"), (tea.stack.pid("jobmanager"), tea.stack.pid("taskmanager")))
+    untouched = Greed(
+        tea.attempt("r1-a1"), (tea.stack.pid("jobmanager"), tea.stack.pid("taskmanager"))
+    )
     tea.stack.kappa("deploy", "tea", "--from", str(folder), "--no-wait")
-    wait_until(lambda: tea.attempt("r2-a1").confirmed, 240, lambda: f"the greedy job runs: {tea.told()}")
+    wait_until(
+        lambda: tea.attempt("r2-a1").confirmed, 240, lambda: f"the greedy job runs: {tea.told()}"
+    )
     return untouched
 
 
@@ -300,15 +353,19 @@ def wait_at_work(shop: Shop, pid: int) -> None:
 
 
 def test_a_second_controller_takes_over_from_a_frozen_one_which_changes_nothing_when_it_thaws(
-        tea: Shop, greed: Greed) -> None:
+    tea: Shop, greed: Greed
+) -> None:
     frozen = tea.stack.pid("controller")
     with running(tea.stack, "controller") as second, Watch(tea) as readers:
         assert second.stdout and any("controller started" in line for line in second.stdout)
         intent = freeze_while_it_publishes(tea, frozen)
         try:
             fence = token(tea)
-            wait_until(lambda: tea.published.checkpoint > intent.checkpoint + 1, 120,
-                       lambda: f"publishing goes on: {tea.told()}")
+            wait_until(
+                lambda: tea.published.checkpoint > intent.checkpoint + 1,
+                120,
+                lambda: f"publishing goes on: {tea.told()}",
+            )
             assert token(tea) > fence
         finally:
             os.kill(frozen, signal.SIGCONT)
@@ -320,10 +377,15 @@ def test_a_second_controller_takes_over_from_a_frozen_one_which_changes_nothing_
     assert readers.only_went_on() == [greed.live.job_id]
 
 
-def test_a_candidate_that_exhausts_its_heap_costs_the_live_release_nothing(tea: Shop, greed: Greed) -> None:
+def test_a_candidate_that_exhausts_its_heap_costs_the_live_release_nothing(
+    tea: Shop, greed: Greed
+) -> None:
     failed = tea.wait_state("r2-a1", State.failed)
-    assert re.fullmatch(r"its job restarted \d times without a checkpoint in between: .+ \(taskmanager-tea-r2-a1: "
-                        r"Terminating due to java.lang.OutOfMemoryError: Java heap space\)", failed.error), failed.error
+    assert re.fullmatch(
+        r"its job restarted \d times without a checkpoint in between: .+ \(taskmanager-tea-r2-a1: "
+        r"Terminating due to java.lang.OutOfMemoryError: Java heap space\)",
+        failed.error,
+    ), failed.error
 
     live = tea.attempt("r1-a1")
     assert (live.job_ids, live.restarts) == (greed.live.job_ids, greed.live.restarts)
@@ -336,7 +398,9 @@ def test_a_candidate_that_exhausts_its_heap_costs_the_live_release_nothing(tea: 
 
 
 def test_a_candidate_that_does_not_catch_up_in_time_is_aborted(tea: Shop) -> None:
-    done = tea.stack.kappa("deploy", "tea", "--from", str(tea.folder), "--again", "--timeout", "1", check=False)
+    done = tea.stack.kappa(
+        "deploy", "tea", "--from", str(tea.folder), "--again", "--timeout", "1", check=False
+    )
     assert done.returncode == 1
     assert "it had not caught up 1 s after its deploy" in done.stderr
     tea.wait_state("r1-a5", State.aborted)
@@ -345,7 +409,9 @@ def test_a_candidate_that_does_not_catch_up_in_time_is_aborted(tea: Shop) -> Non
 
 def test_in_the_end_only_the_live_ones_are_there(tea: Shop, coffee: Shop) -> None:
     clusters = tea.platform.clusters
-    assert clusters and {n for n in clusters.names() if n.startswith(("tea-", "coffee-"))} == {"coffee-r1-a2"}
+    assert clusters and {n for n in clusters.names() if n.startswith(("tea-", "coffee-"))} == {
+        "coffee-r1-a2"
+    }
     for shop, live in ((tea, "r1-a1"), (coffee, "r1-a2")):
         assert [a.name for a in shop.state.live] == [live]
         shop.everything_is_right()

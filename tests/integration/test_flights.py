@@ -68,7 +68,9 @@ def test_a_release_goes_live_while_the_log_is_loaded(product: Product, with_the_
         wait_until(lambda: reference_is_there(stack), 60, "the reference data is in the log")
         product.deploy("--from", str(with_the_bug))
     stack.kappa("load", NAME, "--until", "2013-12-01", "--rate", "12000")
-    product.deploy("--from", str(with_the_bug))  # the same release: followed until the rest is published too
+    product.deploy(
+        "--from", str(with_the_bug)
+    )  # the same release: followed until the rest is published too
 
     assert [a.name for a in product.state.attempts] == ["r1-a1"]
     assert len(product.reader.seen) > 2, "too few publications to show anything"
@@ -88,7 +90,9 @@ def test_the_key_of_pseudonyms_is_in_its_own_files_alone(product: Product) -> No
 
     assert {file.parent for file in settings.home.rglob("*") if holds(file)} == {settings.secrets}
     assert len(list(settings.secrets.glob("pseudonym.key.*"))) == 1, "the release's own"
-    processes = [file for name in ("cmdline", "environ") for file in Path("/proc").glob(f"[0-9]*/{name}")]
+    processes = [
+        file for name in ("cmdline", "environ") for file in Path("/proc").glob(f"[0-9]*/{name}")
+    ]
     assert not [file for file in processes if holds(file)]
     rest = attempt.rest or settings.flink.rest
     for path in ("", "/config", "/plan", "/exceptions"):
@@ -99,7 +103,9 @@ def test_the_key_of_pseudonyms_is_in_its_own_files_alone(product: Product) -> No
 def test_the_fix_is_planned(product: Product) -> None:
     plan = product.stack.kappa.json("plan", NAME)
     assert plan["kind"] == "replay"
-    assert plan["needs"]["records"] == offsets.total(log.end_offsets(product.stack.settings, log_topics(product)))
+    assert plan["needs"]["records"] == offsets.total(
+        log.end_offsets(product.stack.settings, log_topics(product))
+    )
     assert [a.name for a in product.state.attempts] == ["r1-a1"], "a plan changes nothing"
 
 
@@ -112,27 +118,51 @@ def test_the_fix_is_replayed_beside_the_live_release(product: Product) -> None:
     assert traffic.returncode == 0, said
 
     state = product.state
-    assert {a.name: a.state for a in state.attempts} == {"r1-a1": State.active, "r2-a1": State.audited}
+    assert {a.name: a.state for a in state.attempts} == {
+        "r1-a1": State.active,
+        "r2-a1": State.audited,
+    }
     assert [c.name for c in state.attempt("r2-a1").checks if c.blocking and c.offending] == []
-    assert state.attempt("r1-a1").rest != state.attempt("r2-a1").rest, "each on a Flink cluster of its own"
+    assert state.attempt("r1-a1").rest != state.attempt("r2-a1").rest, (
+        "each on a Flink cluster of its own"
+    )
     lags = [m["live"]["records"] for m in moments if m.get("live")]
     assert lags and max(lags) <= 10_000, f"the live release fell behind during the replay: {lags}"
 
-    wait_until(lambda: offsets.covers(product.published.covered, growing_ends(product)), 120, "r1 published the end")
+    wait_until(
+        lambda: offsets.covers(product.published.covered, growing_ends(product)),
+        120,
+        "r1 published the end",
+    )
     everything_is_right(product, 1, WRONG)
     no_late_record_was_dropped(product)
 
 
 def test_what_the_fix_changes(product: Product) -> None:
-    wait_until(lambda: offsets.covers(product.state.attempt("r2-a1").positions[-1].offsets, growing_ends(product)),
-               120, "r2 has read the log to its end too")
+    wait_until(
+        lambda: offsets.covers(
+            product.state.attempt("r2-a1").positions[-1].offsets, growing_ends(product)
+        ),
+        120,
+        "r2 has read the log to its end too",
+    )
     report = product.stack.kappa.json("diff", NAME, "--samples", str(2 * AFTER_MIDNIGHT))
     tables = {t["table"]: t for t in report["tables"]}
     departures, hourly, daily, rejects = (
-        tables[t] for t in ("departures", "hourly_departures", "daily_routes", "rejects"))
-    assert (departures["only_old"], departures["only_new"], departures["changed"]) == (0, AFTER_MIDNIGHT, 0)
-    appeared = {"|".join(str(v) for v in sample["key"].values()) for sample in departures["samples"]["only_new"]}
-    assert appeared == {r["key"] for r in product.stack.kappa.json("load", NAME, "--list", "after-midnight")}
+        tables[t] for t in ("departures", "hourly_departures", "daily_routes", "rejects")
+    )
+    assert (departures["only_old"], departures["only_new"], departures["changed"]) == (
+        0,
+        AFTER_MIDNIGHT,
+        0,
+    )
+    appeared = {
+        "|".join(str(v) for v in sample["key"].values())
+        for sample in departures["samples"]["only_new"]
+    }
+    assert appeared == {
+        r["key"] for r in product.stack.kappa.json("load", NAME, "--list", "after-midnight")
+    }
     for aggregate in (hourly, daily):
         assert aggregate["only_old"] == 0 and aggregate["only_new"] + aggregate["changed"] > 0
         before, after = aggregate["sums"]["flights"]
@@ -144,8 +174,11 @@ def test_what_the_fix_changes(product: Product) -> None:
 def test_readers_are_switched_back_and_forth(product: Product) -> None:
     kappa = product.stack.kappa
     product.reader.only_job = False
-    for command, shown, other in (("switch", "r2-a1", "r1-a1"), ("rollback", "r1-a1", "r2-a1"),
-                                  ("switch", "r2-a1", "r1-a1")):
+    for command, shown, other in (
+        ("switch", "r2-a1", "r1-a1"),
+        ("rollback", "r1-a1", "r2-a1"),
+        ("switch", "r2-a1", "r1-a1"),
+    ):
         said = kappa.json(command, NAME, "--dry-run")
         assert (said["dry_run"], product.published.attempt_name) == (True, other)
         said = kappa.json(command, NAME)
@@ -173,8 +206,11 @@ def test_what_is_retired_leaves_nothing(product: Product) -> None:
         assert all(lake.written_by(s)[0] not in before.job_ids for s in metadata.snapshots)
     assert log.committed_offsets(stack.settings, before.group, ["flights"])["flights"] == {}
     assert not (stack.layout.checkpoints / NAME / "r1-a1").exists()
-    wait_until(lambda: not unreferenced_data_files(stack), 60,
-               lambda: f"no file is left that nobody names: {unreferenced_data_files(stack)}")
+    wait_until(
+        lambda: not unreferenced_data_files(stack),
+        60,
+        lambda: f"no file is left that nobody names: {unreferenced_data_files(stack)}",
+    )
     everything_is_right(product, 1)
 
 
@@ -195,12 +231,29 @@ def test_replayed_from_zero_at_another_parallelism_to_the_same_rows(product: Pro
 @pytest.mark.soak
 def test_every_rung_of_the_bench_runs(product: Product, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    command = [sys.executable, "-m", "bench.ladder", "--until", "2013-02-01", "--results", str(results)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=product.stack.kappa.environment, capture_output=True, text=True,
-                          timeout=800, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "bench.ladder",
+        "--until",
+        "2013-02-01",
+        "--results",
+        str(results),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=product.stack.kappa.environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(results.read_text())["rows"]}
-    assert {"raw_consumer", "pass_through", "four_joins", "gold_rocksdb", "product_iceberg"} <= set(rows)
+    assert {"raw_consumer", "pass_through", "four_joins", "gold_rocksdb", "product_iceberg"} <= set(
+        rows
+    )
     assert rows["product_iceberg"]["tables"]["departures"]["rows"] > 20_000
 
 
@@ -211,7 +264,9 @@ def test_killed_under_load(product: Product) -> None:
     assert not attempt.cluster, "on the session cluster, whose processes are killed"
     with loading(stack, scale=3):
         for program in ("taskmanager", "jobmanager", "kafka"):
-            product.wait_published_beyond(product.published.checkpoint, f"before {program} is killed")
+            product.wait_published_beyond(
+                product.published.checkpoint, f"before {program} is killed"
+            )
             newest = product.active.checkpoint
             stack.wait_restarted(program, stack.kill(program))
             # One checkpoint may have been on its way; another takes a job that works again.
@@ -220,7 +275,9 @@ def test_killed_under_load(product: Product) -> None:
     product.deploy()
 
     assert product.active.name == attempt.name, "resumed from a checkpoint, not begun again"
-    assert len(product.active.job_ids) > len(attempt.job_ids), "the new JobManager was given the job anew"
+    assert len(product.active.job_ids) > len(attempt.job_ids), (
+        "the new JobManager was given the job anew"
+    )
     everything_is_right(product, scale=3)
     no_late_record_was_dropped(product)
 

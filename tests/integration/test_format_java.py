@@ -19,8 +19,9 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     libraries = [patched, *flinks, asm]
     format_jar = build_format_jar(java(), ecj, libraries, tmp_path / "kappa-format.jar")
     junit = jars.path_of("junit-platform-console-standalone", cache)
-    report = run_format_tests(java(), ecj, junit, format_jar, libraries,
-                              [TEST / "java", patches.PATCHER / "java"])
+    report = run_format_tests(
+        java(), ecj, junit, format_jar, libraries, [TEST / "java", patches.PATCHER / "java"]
+    )
     assert "0 tests failed" in report
     assert "noInstantOfAWindowComesAfterItsEnd(String)" in report
     assert "aFlinkWithoutThePatchesIsRefused" in report

@@ -48,11 +48,15 @@ def listening(watch: Watch, part: str) -> list[Listener]:
     return [found for found in watch.listeners if part in found.command]
 
 
-def test_every_process_listens_on_loopback_while_functions_are_checked_and_run(watch: Watch) -> None:
+def test_every_process_listens_on_loopback_while_functions_are_checked_and_run(
+    watch: Watch,
+) -> None:
     assert [found for found in watch.listeners if not found.is_loopback] == []
     assert listening(watch, PLANNER), "the JVM of the check is talked to over a socket"
     assert listening(watch, CLIENT), "so is that of flink run"
-    assert len(listening(watch, TASKMANAGER)) >= 8, "a server for each service that Python workers ask"
+    assert len(listening(watch, TASKMANAGER)) >= 8, (
+        "a server for each service that Python workers ask"
+    )
 
 
 @pytest.mark.parametrize("part", ["-m jobs.check", "/jobs/run.py", "pyflink.fn_execution.beam"])
@@ -68,5 +72,11 @@ def test_a_release_that_ran_has_no_byte_code(stack: RunningStack, watch: Watch) 
 
 def test_others_cannot_read_the_home(stack: RunningStack) -> None:
     assert stack.home.stat().st_mode & 0o777 == 0o700
-    written = [stack.layout.logs / "taskmanager.log", stack.home / "store.db", *stack.layout.kafka_data.glob("*/*.log")]
-    assert {file.name: oct(file.stat().st_mode & 0o077) for file in written} == {f.name: "0o0" for f in written}
+    written = [
+        stack.layout.logs / "taskmanager.log",
+        stack.home / "store.db",
+        *stack.layout.kafka_data.glob("*/*.log"),
+    ]
+    assert {file.name: oct(file.stat().st_mode & 0o077) for file in written} == {
+        f.name: "0o0" for f in written
+    }

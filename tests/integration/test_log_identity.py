@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # documented all the same
+from confluent_kafka.admin import (
+    NewPartitions,  # type: ignore[attr-defined]  # documented all the same
+)
 from running import RunningStack, wait_until
 
 from replay.core import partitions
@@ -24,7 +26,9 @@ def fill(settings: Settings, topic: str, text: str, count: int = COUNT) -> None:
     """So many records in partition 0, in a transaction-free log: offset = number."""
     producer = Producer({**settings.kafka, "enable.idempotence": True, "log_level": 0})
     for number in range(count):
-        producer.produce(topic, f"{text} {number}".encode(), partition=0, timestamp=1_700_000_000_000 + number)
+        producer.produce(
+            topic, f"{text} {number}".encode(), partition=0, timestamp=1_700_000_000_000 + number
+        )
     assert producer.flush(30) == 0
 
 
@@ -50,12 +54,18 @@ def lose_records(stack: RunningStack, topic: str) -> None:
             file.unlink()
     os.kill(killed, signal.SIGKILL)
     stack.wait_restarted("kafka", killed, timeout=180)
-    wait_until(lambda: log.end_offsets(stack.settings, [topic])[topic] == {0: 0}, 120, "the partition is empty")
+    wait_until(
+        lambda: log.end_offsets(stack.settings, [topic])[topic] == {0: 0},
+        120,
+        "the partition is empty",
+    )
 
 
 def test_the_same_log_is_the_same(stack: RunningStack, topic: str) -> None:
     known, watch = read(stack, topic), log_marks.Watch(stack.settings)
-    assert known[topic].marks[0] == Mark.of(COUNT - 1, 1_700_000_000_000 + COUNT - 1, None, b"first 49")
+    assert known[topic].marks[0] == Mark.of(
+        COUNT - 1, 1_700_000_000_000 + COUNT - 1, None, b"first 49"
+    )
     assert watch.changes("shop-r1-a1", known) == ()
     fill(stack.settings, topic, "more")
     assert watch.changes("shop-r1-a1", known) == ()
@@ -72,14 +82,20 @@ def test_a_topic_that_was_made_again(stack: RunningStack, topic: str) -> None:
     fill(stack.settings, topic, "first")
     wait_until(lambda: log.topic_ids(stack.settings, [topic]), 60, "the topic is there")
     [found] = watch.changes("shop-r1-a1", known)
-    assert found.startswith(f"topic {topic} was deleted and made again: its id was {known[topic].id} and is ")
+    assert found.startswith(
+        f"topic {topic} was deleted and made again: its id was {known[topic].id} and is "
+    )
 
 
 def test_partitions_that_a_topic_gains_are_no_other_log(stack: RunningStack, topic: str) -> None:
     known, watch = read(stack, topic), log_marks.Watch(stack.settings)
     assert (known[topic].partitions, known[topic].told) == (1, 1)
     log.admin(stack.settings).create_partitions([NewPartitions(topic, 3)])[topic].result(30)
-    wait_until(lambda: len(log.end_offsets(stack.settings, [topic])[topic]) == 3, 60, "the topic has three partitions")
+    wait_until(
+        lambda: len(log.end_offsets(stack.settings, [topic])[topic]) == 3,
+        60,
+        "the topic has three partitions",
+    )
     ends = log.end_offsets(stack.settings, [topic])
     assert partitions.grown(known, ends) == {topic: 3}
     assert watch.changes("shop-r1-a1", known) == ()
@@ -91,7 +107,9 @@ def test_what_one_broker_may_lose_is_told_and_not_refused(stack: RunningStack, t
     assert found.copies == Copies(brokers=1, replicas=1, in_sync=1)
     assert log.durability_problems(stack.settings, topic, found.copies) == found.problems == []
     (advice,) = log.durability_advice(stack.settings, [topic, "absent"])
-    assert advice.startswith(f"{topic}: replication factor 1 and min.insync.replicas=1 on 1 broker; ")
+    assert advice.startswith(
+        f"{topic}: replication factor 1 and min.insync.replicas=1 on 1 broker; "
+    )
 
 
 @pytest.mark.chaos
@@ -108,7 +126,9 @@ def test_a_partition_that_lost_its_records_to_others(stack: RunningStack, topic:
 
 
 @pytest.mark.chaos
-def test_a_broker_that_comes_back_with_all_its_records_is_no_change(stack: RunningStack, topic: str) -> None:
+def test_a_broker_that_comes_back_with_all_its_records_is_no_change(
+    stack: RunningStack, topic: str
+) -> None:
     known, watch = read(stack, topic), log_marks.Watch(stack.settings)
     assert watch.changes("shop-r1-a1", known) == ()
     stack.wait_restarted("kafka", stack.kill("kafka"), timeout=180)

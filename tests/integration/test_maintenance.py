@@ -11,7 +11,15 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
-from flights_product import FLIGHTS_A_YEAR, KEYS, NAME, Product, Reader, loading, readers_were_never_deceived
+from flights_product import (
+    FLIGHTS_A_YEAR,
+    KEYS,
+    NAME,
+    Product,
+    Reader,
+    loading,
+    readers_were_never_deceived,
+)
 from pyiceberg.table.metadata import TableMetadata
 from running import RunningStack, wait_until
 
@@ -47,21 +55,34 @@ def test_small_files_are_put_together_beside_the_live_job(product: Product) -> N
     standby = product.state.standbys[-1].name
     product.reader.only_job = True
     with loading(stack, scale=2):
-        wait_until(lambda: all(maintenance.too_small(s, 128 * MB) for s in sizes(product, branch).values()), 120,
-                   "small files in every table")
+        wait_until(
+            lambda: all(
+                maintenance.too_small(s, 128 * MB) for s in sizes(product, branch).values()
+            ),
+            120,
+            "small files in every table",
+        )
         before = tables(product)
         answer = stack.kappa.json("maintain", NAME)
         product.wait_published_beyond(product.active.checkpoint, "after the compaction")
 
-    assert (answer["attempt"], answer["target_file_size"], answer["dry_run"]) == (branch, 128 * MB, False)
+    assert (answer["attempt"], answer["target_file_size"], answer["dry_run"]) == (
+        branch,
+        128 * MB,
+        False,
+    )
     for table in answer["tables"]:
         assert table["rewritten"] == table["small"] == table["files_before"] >= 5, table
         assert table["larger"] < table["rewritten"], "whatever the job wrote meanwhile"
     for name, metadata in tables(product).items():
-        compacted = [s for s in compactions(metadata, branch) if s not in compactions(before[name], branch)]
+        compacted = [
+            s for s in compactions(metadata, branch) if s not in compactions(before[name], branch)
+        ]
         assert len(compacted) == 1, f"one commit to the live branch of {name}"
         assert compactions(metadata, standby) == compactions(before[name], standby)
-        assert not set(compacted) & {entry.snapshot_id for entry in metadata.snapshot_log}, "main never was there"
+        assert not set(compacted) & {entry.snapshot_id for entry in metadata.snapshot_log}, (
+            "main never was there"
+        )
         parent = metadata.snapshot_by_id(compacted[0]).parent_snapshot_id  # type: ignore[union-attr]
         assert parent and rows(product, name, parent).equals(rows(product, name, compacted[0]))
         assert checksum(product, name, parent) == checksum(product, name, compacted[0])
@@ -78,7 +99,9 @@ def test_the_job_goes_on_from_its_checkpoint(product: Product) -> None:
     product.wait_published_beyond(newest + 1, "after the TaskManager was killed")
     stack.kappa("load", NAME, "--scale", "2", "--until", "2014-03-10")
     ends = log.end_offsets(stack.settings, ["flights", "weather"])
-    wait_until(lambda: offsets.covers(product.published.covered, ends), 120, "the rest is published")
+    wait_until(
+        lambda: offsets.covers(product.published.covered, ends), 120, "the rest is published"
+    )
 
     assert product.active.name == attempt.name and product.active.job_ids == attempt.job_ids
     assert restarts(product) > 0
@@ -90,8 +113,13 @@ def test_another_attempt_has_the_same_rows(product: Product) -> None:
     """The one on standby was not compacted; its job goes on too."""
     stack, standby = product.stack, product.state.standbys[-1].name
     ends = log.end_offsets(stack.settings, ["flights", "weather"])
-    wait_until(lambda: any(offsets.covers(p.offsets, ends) for p in product.state.attempt(standby).positions), 120,
-               "the attempt on standby has read the log to its end")
+    wait_until(
+        lambda: any(
+            offsets.covers(p.offsets, ends) for p in product.state.attempt(standby).positions
+        ),
+        120,
+        "the attempt on standby has read the log to its end",
+    )
     report = stack.kappa.json("diff", NAME, "--new", standby)
     assert report["equal"] and report["not_compared"] == {}, report
     assert report["tables"][0]["same"] > FLIGHTS_A_YEAR, "also what came during the compaction"
@@ -113,7 +141,12 @@ def compactions(metadata: TableMetadata, branch: str) -> list[int]:
 
 def rows(product: Product, table: str, snapshot: int) -> pa.Table:
     """Every row of a snapshot as pyiceberg reads it, in order of its key."""
-    found = lake.open_catalog(product.stack.settings).load_table((NAME, table)).scan(snapshot_id=snapshot).to_arrow()
+    found = (
+        lake.open_catalog(product.stack.settings)
+        .load_table((NAME, table))
+        .scan(snapshot_id=snapshot)
+        .to_arrow()
+    )
     return found.sort_by([(k, "ascending") for k in KEYS[table]])
 
 
@@ -125,5 +158,9 @@ def checksum(product: Product, table: str, snapshot: int) -> list[dict[str, Any]
 
 def restarts(product: Product) -> int:
     rest = product.active.rest or product.stack.settings.flink.rest
-    metrics = httpx.get(f"{rest}/jobs/{product.active.job_id}/metrics", params={"get": "numRestarts"}, trust_env=False)
+    metrics = httpx.get(
+        f"{rest}/jobs/{product.active.job_id}/metrics",
+        params={"get": "numRestarts"},
+        trust_env=False,
+    )
     return int(float(metrics.json()[0]["value"]))

@@ -29,7 +29,9 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500), pytest.mark.filterwar
 NAME = "stored"
 PATIENCE = 240
 """Seconds that anything is waited for: how long it takes says nothing."""
-TABLES, CHECKPOINTS, SHARED = (f"s3://{BUCKET}/{folder}" for folder in ("tables", "checkpoints", "shared"))
+TABLES, CHECKPOINTS, SHARED = (
+    f"s3://{BUCKET}/{folder}" for folder in ("tables", "checkpoints", "shared")
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory, store: ObjectStore) -> Itera
     settings["flink"]["checkpoints"] = CHECKPOINTS
     for catalog in settings["catalog"]["flink"], settings["catalog"]["pyiceberg"]:
         catalog["warehouse"] = TABLES
-    settings |= {"storage": store.properties, "shared": SHARED, "queries": {"storage": store.reading}}
+    settings |= {
+        "storage": store.properties,
+        "shared": SHARED,
+        "queries": {"storage": store.reading},
+    }
     (home / "config.yaml").write_text(yaml.safe_dump(settings))
     kappa = Kappa(home)
     try:
@@ -89,7 +95,8 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def test_a_product_lives_through_kills_of_its_job_and_of_the_store(
-        stack: RunningStack, store: ObjectStore, log: Log) -> None:
+    stack: RunningStack, store: ObjectStore, log: Log
+) -> None:
     stack.kappa("deploy", NAME, "--from", str(log.product.folder), "--timeout", "400", timeout=500)
     log.wait_published("what was there before", PATIENCE)
     assert sum(p["unaccounted"] for p in log.audit()) == 0
@@ -97,30 +104,43 @@ def test_a_product_lives_through_kills_of_its_job_and_of_the_store(
     assert [files_below(home / folder) for folder in ("lake/warehouse", "checkpoints")] == [[], []]
     attempt = log.attempt()
     assert store.objects(f"checkpoints/{NAME}/{attempt.name}/{attempt.job_id}")
-    assert {f.rpartition("/")[2] for f in store.objects(f"shared/attempts/{NAME}")} == {f"{attempt.name}.json"}
+    assert {f.rpartition("/")[2] for f in store.objects(f"shared/attempts/{NAME}")} == {
+        f"{attempt.name}.json"
+    }
     assert len(store.objects(f"shared/releases/{NAME}")) == 1
     secrets = store.properties["s3.secret-access-key"]
     bindings = (home / "attempts" / NAME / f"{attempt.name}.json").read_text()
     assert secrets not in bindings and "catalog.s3.secret-access-key" in bindings
 
-    of_its_cluster = f"-{attempt.cluster}" if attempt.cluster else ""  # the first product is on the session cluster
+    of_its_cluster = (
+        f"-{attempt.cluster}" if attempt.cluster else ""
+    )  # the first product is on the session cluster
     taskmanager = f"taskmanager{of_its_cluster}"
     stack.wait_restarted(taskmanager, stack.kill(taskmanager), PATIENCE)
-    wait_until(lambda: restored(log).startswith(CHECKPOINTS), PATIENCE, lambda: f"restored in place: {log.attempts()}")
+    wait_until(
+        lambda: restored(log).startswith(CHECKPOINTS),
+        PATIENCE,
+        lambda: f"restored in place: {log.attempts()}",
+    )
     write(log, "second", 20, 5)
     log.wait_published("after the TaskManager was killed", PATIENCE)
     assert log.attempt().job_ids == attempt.job_ids
 
     jobmanager = f"jobmanager{of_its_cluster}"
     stack.wait_restarted(jobmanager, stack.kill(jobmanager), PATIENCE)
-    wait_until(lambda: log.attempt().confirmed and len(log.attempt().job_ids) > 1, PATIENCE,
-               lambda: f"resumed: {log.attempts()}")
+    wait_until(
+        lambda: log.attempt().confirmed and len(log.attempt().job_ids) > 1,
+        PATIENCE,
+        lambda: f"resumed: {log.attempts()}",
+    )
     assert (log.attempt().restore or "").startswith(f"{CHECKPOINTS}/{NAME}/{attempt.name}/")
     write(log, "third", 20, 10)
     log.wait_published("after the JobManager was killed", PATIENCE)
 
 
-def test_a_store_that_goes_away_while_it_is_published_to(stack: RunningStack, store: ObjectStore, log: Log) -> None:
+def test_a_store_that_goes_away_while_it_is_published_to(
+    stack: RunningStack, store: ObjectStore, log: Log
+) -> None:
     """Every checkpoint is published: it is killed at some moment of one, three times."""
     over = threading.Event()
 
@@ -138,8 +158,11 @@ def test_a_store_that_goes_away_while_it_is_published_to(stack: RunningStack, st
             time.sleep(down)
             store.start()
             before = log.attempt().positions[-1].checkpoint
-            wait_until(lambda last=before: log.attempt().positions[-1].checkpoint > last, PATIENCE,
-                       lambda: f"published again: {log.attempts()}")
+            wait_until(
+                lambda last=before: log.attempt().positions[-1].checkpoint > last,
+                PATIENCE,
+                lambda: f"published again: {log.attempts()}",
+            )
     finally:
         over.set()
         writer.join()
@@ -151,7 +174,8 @@ def test_a_store_that_goes_away_while_it_is_published_to(stack: RunningStack, st
 
 
 def test_another_release_is_published_and_rolled_back_with_what_is_shared(
-        stack: RunningStack, store: ObjectStore, log: Log) -> None:
+    stack: RunningStack, store: ObjectStore, log: Log
+) -> None:
     shutil.rmtree(stack.home / "releases")  # as on a host that has built nothing
     shutil.rmtree(stack.home / "attempts")
     sql = log.product.folder / "order_rows.sql"

@@ -20,7 +20,10 @@ import fastavro
 import httpx
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented all the same
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented all the same
+    AdminClient,
+    NewTopic,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from running import Kappa, RunningStack, wait_until
 
@@ -50,8 +53,12 @@ class Order:
 
     @property
     def fields(self) -> dict[str, Any]:
-        return {"order_id": f"o{self.number}", "ordered_at": self.ordered_at, "shop": "abc"[self.number % 3],
-                "cents": self.number * 7}
+        return {
+            "order_id": f"o{self.number}",
+            "ordered_at": self.ordered_at,
+            "shop": "abc"[self.number % 3],
+            "cents": self.number * 7,
+        }
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,14 @@ class Writer:
 
     def __init__(self, stack: RunningStack, product: Product) -> None:
         (self._topic,) = product.topics
-        self._schema = fastavro.parse_schema(json.loads(product.schema_file(self._topic).read_text()))
+        self._schema = fastavro.parse_schema(
+            json.loads(product.schema_file(self._topic).read_text())
+        )
         log.create_topics(stack.settings, {self._topic: 1})
         self._id = log.register_schemas(stack.settings, product)[self._topic]
-        self._producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        self._producer = Producer(
+            {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
+        )
         self.offset = 0
 
     def encode(self, order: dict[str, Any]) -> bytes:
@@ -108,7 +119,11 @@ def write_orders(writer: Writer) -> Written:
         if order.number % 50 == 10:
             duplicates.append(writer.order(order))
         if order.number % 60 == 30:
-            stale = {**order.fields, "order_id": f"late{order.number}", "ordered_at": order.ordered_at - 2 * HOUR}
+            stale = {
+                **order.fields,
+                "order_id": f"late{order.number}",
+                "ordered_at": order.ordered_at - 2 * HOUR,
+            }
             late.append(writer.write(writer.encode(stale), order.ordered_at))
             undecodable.append(writer.write(garbage[len(undecodable)], order.ordered_at))
     writer.heartbeat(BEGIN + 2 * DAY)
@@ -171,28 +186,46 @@ def refused(stack: RunningStack, name: str, source: Path) -> str:
 
 
 def test_every_order_is_in_the_table_once_and_the_first_copy_is_kept(orders: Deployed) -> None:
-    rows = orders.query("SELECT log_offset, order_id, epoch_ms(ordered_at) AS ordered_at, shop, cents "
-                        "FROM order_rows ORDER BY log_offset")
-    assert rows == [{"log_offset": offset, **order.fields} for offset, order in sorted(orders.written.rows.items())]
+    rows = orders.query(
+        "SELECT log_offset, order_id, epoch_ms(ordered_at) AS ordered_at, shop, cents "
+        "FROM order_rows ORDER BY log_offset"
+    )
+    assert rows == [
+        {"log_offset": offset, **order.fields}
+        for offset, order in sorted(orders.written.rows.items())
+    ]
 
 
 def test_hours_add_up(orders: Deployed) -> None:
     expected: dict[tuple[str, int], list[int]] = {}
     for order in orders.written.rows.values():
-        expected.setdefault((order.fields["shop"], order.ordered_at // HOUR * HOUR), []).append(order.fields["cents"])
-    rows = orders.query("SELECT shop, epoch_ms(hour) AS hour, orders, cents FROM hourly_orders ORDER BY shop, hour")
-    assert rows == [{"shop": shop, "hour": hour, "orders": len(cents), "cents": sum(cents)}
-                    for (shop, hour), cents in sorted(expected.items())]
+        expected.setdefault((order.fields["shop"], order.ordered_at // HOUR * HOUR), []).append(
+            order.fields["cents"]
+        )
+    rows = orders.query(
+        "SELECT shop, epoch_ms(hour) AS hour, orders, cents FROM hourly_orders ORDER BY shop, hour"
+    )
+    assert rows == [
+        {"shop": shop, "hour": hour, "orders": len(cents), "cents": sum(cents)}
+        for (shop, hour), cents in sorted(expected.items())
+    ]
 
 
 def test_late_and_undecodable_records_are_in_rejects(orders: Deployed) -> None:
-    rows = orders.query("SELECT log_offset, reason, octet_length(payload) AS bytes FROM rejects ORDER BY log_offset")
+    rows = orders.query(
+        "SELECT log_offset, reason, octet_length(payload) AS bytes FROM rejects ORDER BY log_offset"
+    )
     reasons = {row["log_offset"]: row["reason"] for row in rows}
-    assert sorted(o for o, reason in reasons.items() if reason.startswith("late: ")) == orders.written.late
+    assert (
+        sorted(o for o, reason in reasons.items() if reason.startswith("late: "))
+        == orders.written.late
+    )
     undecodable = [o for o, reason in sorted(reasons.items()) if reason.startswith("undecodable: ")]
     assert undecodable == orders.written.undecodable
     assert len(rows) == len(orders.written.late) + len(orders.written.undecodable)
-    assert [row["bytes"] for row in rows if row["log_offset"] == orders.written.undecodable[1]] == [len(b"plain text")]
+    assert [row["bytes"] for row in rows if row["log_offset"] == orders.written.undecodable[1]] == [
+        len(b"plain text")
+    ]
 
 
 def test_every_record_is_accounted_for(orders: Deployed) -> None:
@@ -205,14 +238,26 @@ def test_every_record_is_accounted_for(orders: Deployed) -> None:
 
 def test_the_controller_tells_prometheus_of_what_readers_see(orders: Deployed) -> None:
     stack = orders.stack
-    (attempt,) = (a["attempt"] for a in stack.kappa.json("attempts", "orders") if a["state"] == "active")
-    wait_until(lambda: scraped(stack).get(f'kappa_published_info{{attempt="{attempt}",product="orders",release="r1"}}'),
-               30, lambda: f"the controller has looked at it: {scraped(stack)}")
+    (attempt,) = (
+        a["attempt"] for a in stack.kappa.json("attempts", "orders") if a["state"] == "active"
+    )
+    wait_until(
+        lambda: scraped(stack).get(
+            f'kappa_published_info{{attempt="{attempt}",product="orders",release="r1"}}'
+        ),
+        30,
+        lambda: f"the controller has looked at it: {scraped(stack)}",
+    )
     # While nothing arrives one checkpoint in a minute is published, and deploy has just shown one.
-    wait_until(lambda: scraped(stack)['kappa_publications_total{kind="publish",product="orders"}'] > 0, 120,
-               lambda: f"the controller publishes: {scraped(stack)}")
+    wait_until(
+        lambda: scraped(stack)['kappa_publications_total{kind="publish",product="orders"}'] > 0,
+        120,
+        lambda: f"the controller publishes: {scraped(stack)}",
+    )
     found, w = scraped(stack), orders.written
-    assert found['kappa_published_rejects_records{product="orders"}'] == len(w.late) + len(w.undecodable)
+    assert found['kappa_published_rejects_records{product="orders"}'] == len(w.late) + len(
+        w.undecodable
+    )
     assert found['kappa_published_lag_records{product="orders"}'] == 0
     age = found['kappa_published_checkpoint_age_seconds{product="orders"}']
     assert age < 60 + 30
@@ -226,13 +271,21 @@ def scraped(stack: RunningStack) -> dict[str, float]:
     answer = httpx.get(f"http://127.0.0.1:{stack.layout.ports.controller}/metrics", trust_env=False)
     assert answer.status_code == 200
     samples = (s for family in text_string_to_metric_families(answer.text) for s in family.samples)
-    return {f"{s.name}{{{','.join(f'{k}={v!r}' for k, v in sorted(s.labels.items()))}}}".replace("'", '"'): s.value
-            for s in samples if s.labels.get("product") == "orders"}
+    return {
+        f"{s.name}{{{','.join(f'{k}={v!r}' for k, v in sorted(s.labels.items()))}}}".replace(
+            "'", '"'
+        ): s.value
+        for s in samples
+        if s.labels.get("product") == "orders"
+    }
 
 
 def test_a_missing_topic_is_refused(stack: RunningStack, tmp_path: Path) -> None:
     said = refused(stack, "nowhere", another_product(tmp_path, "nowhere"))
-    assert "error: the log of nowhere is not whole: topic nowhere\n  expected: a topic\n  found:    none\n" in said
+    assert (
+        "error: the log of nowhere is not whole: topic nowhere\n  expected: a topic\n  found:    none\n"
+        in said
+    )
 
 
 def test_a_topic_that_forgets_is_refused(stack: RunningStack, tmp_path: Path) -> None:
@@ -242,7 +295,9 @@ def test_a_topic_that_forgets_is_refused(stack: RunningStack, tmp_path: Path) ->
     admin.create_topics([topic])["forgotten"].result(30)
     log.register_schemas(stack.settings, load_product(source))
     said = refused(stack, "forgotten", source)
-    assert "the log of forgotten is not whole: topic forgotten\n  expected: retention.ms=-1\n" in said
+    assert (
+        "the log of forgotten is not whole: topic forgotten\n  expected: retention.ms=-1\n" in said
+    )
     assert "found:    retention.ms=86400000\n" in said
     assert "--entity-name forgotten --add-config retention.ms=-1" in said
 
@@ -251,27 +306,42 @@ def test_an_incompatible_schema_is_refused(orders: Deployed, tmp_path: Path) -> 
     source = tmp_path / "orders"
     shutil.copytree(ORDERS, source)
     schema = source / "schemas" / "orders.avsc"
-    schema.write_text(schema.read_text().replace('"cents", "type": "long"', '"cents", "type": "string"'))
+    schema.write_text(
+        schema.read_text().replace('"cents", "type": "long"', '"cents", "type": "string"')
+    )
     before = orders.stack.kappa.json("attempts", "orders")
     said = refused(orders.stack, "orders", source)
     assert "expected: a schema that reads the records of every registered version\n" in said
-    assert "found:    orders.avsc does not read records of version 1: field cents: long is not readable as string" in (
-        said)
-    assert [a["attempt"] for a in orders.stack.kappa.json("attempts", "orders")] == [a["attempt"] for a in before]
+    assert (
+        "found:    orders.avsc does not read records of version 1: field cents: long is not readable as string"
+        in (said)
+    )
+    assert [a["attempt"] for a in orders.stack.kappa.json("attempts", "orders")] == [
+        a["attempt"] for a in before
+    ]
 
 
-def test_without_the_registry_a_deploy_is_refused_and_a_running_job_goes_on(orders: Deployed) -> None:
+def test_without_the_registry_a_deploy_is_refused_and_a_running_job_goes_on(
+    orders: Deployed,
+) -> None:
     stack, more = orders.stack, [Order(4 * 24 * 60 + n) for n in range(10)]
     supervisorctl(stack, "stop", "registry")
     try:
         said = refused(stack, "orders", ORDERS)
-        assert f"the schema registry does not answer\n  expected: {stack.settings.registry.url}\n" in said
+        assert (
+            f"the schema registry does not answer\n  expected: {stack.settings.registry.url}\n"
+            in said
+        )
         assert "next:     kappa status, then kappa up" in said
         for order in more:
             orders.writer.order(order)
         orders.writer.heartbeat(BEGIN + 6 * DAY)
-        wait_until(lambda: orders.query("SELECT count(*) AS n FROM order_rows")[0]["n"] == COUNT + len(more), 60,
-                   "orders that came while the registry was down are published")
+        wait_until(
+            lambda: orders.query("SELECT count(*) AS n FROM order_rows")[0]["n"]
+            == COUNT + len(more),
+            60,
+            "orders that came while the registry was down are published",
+        )
     finally:
         stack.kappa("up")
     deployed = stack.kappa("deploy", "orders", "--from", str(ORDERS))
@@ -281,12 +351,27 @@ def test_without_the_registry_a_deploy_is_refused_and_a_running_job_goes_on(orde
 
 
 def supervisorctl(stack: RunningStack, *args: str) -> None:
-    subprocess.run([sys.executable, "-W", "ignore", "-m", "supervisor.supervisorctl", "-s",
-                    f"unix://{stack.layout.socket}", *args], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "supervisor.supervisorctl",
+            "-s",
+            f"unix://{stack.layout.socket}",
+            *args,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 @pytest.mark.soak
-def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(stack: RunningStack, tmp_path: Path) -> None:
+def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     source = another_product(tmp_path, "parted")
     writer = Writer(stack, load_product(source))
     write_orders(writer)
@@ -294,9 +379,15 @@ def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(stack: RunningStack, 
         with stack.kappa.start("deploy", "parted", "--from", str(source)) as deploy:
             said = _interrupt_after(deploy, "replaying from offset zero")
         assert deploy.returncode == 130, said
-        assert f"detached; the job keeps running. Follow it again with: kappa deploy parted --from {source}" in said
+        assert (
+            f"detached; the job keeps running. Follow it again with: kappa deploy parted --from {source}"
+            in said
+        )
         again = stack.kappa("deploy", "parted", "--from", str(source), "--timeout", "180")
-        assert re.search(r"parted r1-a1 .* (is under way: following it|is active already)", again.stdout + again.stderr)
+        assert re.search(
+            r"parted r1-a1 .* (is under way: following it|is active already)",
+            again.stdout + again.stderr,
+        )
         (attempt,) = stack.kappa.json("attempts", "parted")
         assert (attempt["attempt"], attempt["state"]) == ("r1-a1", "active")
         (count,) = stack.kappa.json("query", "parted", "SELECT count(*) AS n FROM order_rows")

@@ -51,29 +51,52 @@ class Log:
         text = (FOLDER / "schemas" / "payments.avsc").read_text()
         now = json.loads(text)
         # What producers wrote before there were a currency, tags and a number of the order.
-        before = {**now, "fields": [f for f in now["fields"] if f["name"] not in ("currency", "tags", "order")]}
+        before = {
+            **now,
+            "fields": [f for f in now["fields"] if f["name"] not in ("currency", "tags", "order")],
+        }
         log.create_topics(self.stack.settings, {TOPIC: 1})
         with log.registry(self.stack.settings) as registry:
-            ids = [registry.register_schema(f"{TOPIC}-value", Schema(json.dumps(s), "AVRO")) for s in (before, now)]
-        self._schemas = {i: fastavro.parse_schema(s) for i, s in zip(ids, (before, now), strict=True)}
+            ids = [
+                registry.register_schema(f"{TOPIC}-value", Schema(json.dumps(s), "AVRO"))
+                for s in (before, now)
+            ]
+        self._schemas = {
+            i: fastavro.parse_schema(s) for i, s in zip(ids, (before, now), strict=True)
+        }
         self.before, self.now = ids
-        self._producer = Producer({**self.stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        self._producer = Producer(
+            {**self.stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
+        )
 
     def payment(self, at: dt.datetime) -> dict[str, Any]:
         """A payment of this time."""
         r = self.random
         return {
-            "payment_id": uuid.UUID(int=r.getrandbits(128), version=4), "paid_at": at,
-            "status": r.choice(["NEW", "PAID", "TEST"]), "currency": r.choice(["EUR", "JPY", "USD"]),
-            "amount": Decimal(r.randrange(-10**8, 10**12)).scaleb(-4),
+            "payment_id": uuid.UUID(int=r.getrandbits(128), version=4),
+            "paid_at": at,
+            "status": r.choice(["NEW", "PAID", "TEST"]),
+            "currency": r.choice(["EUR", "JPY", "USD"]),
+            "amount": Decimal(r.randrange(-(10**8), 10**12)).scaleb(-4),
             "fee": r.choice([None, Decimal(r.randrange(10**6)).scaleb(-2)]),
-            "customer": {"name": r.choice(["Ōta", "Müller", ""]), "since": r.choice([None, dt.date(1969, 7, 20)])},
-            "items": [{"sku": r.choice("abc"), "quantity": r.randrange(1, 9)} for _ in range(r.randrange(3))],
+            "customer": {
+                "name": r.choice(["Ōta", "Müller", ""]),
+                "since": r.choice([None, dt.date(1969, 7, 20)]),
+            },
+            "items": [
+                {"sku": r.choice("abc"), "quantity": r.randrange(1, 9)}
+                for _ in range(r.randrange(3))
+            ],
             "tags": {"channel": r.choice(["web", "shop"])} if r.random() < 0.7 else {},
-            "payload": r.choice([None, b"\x00\xff"]), "error": r.choice([None, "none"]), "order": r.randrange(2**62)}
+            "payload": r.choice([None, b"\x00\xff"]),
+            "error": r.choice([None, "none"]),
+            "order": r.randrange(2**62),
+        }
 
     def append(self, value: bytes | None, appended: dt.datetime, kind: str) -> int:
-        self._producer.produce(TOPIC, value, partition=0, timestamp=round(appended.timestamp() * 1000))
+        self._producer.produce(
+            TOPIC, value, partition=0, timestamp=round(appended.timestamp() * 1000)
+        )
         self.counts[kind] += 1
         self.offset += 1
         return self.offset - 1
@@ -85,9 +108,15 @@ class Log:
 
     def event(self, record: dict[str, Any], schema_id: int, appended: dt.datetime) -> None:
         """A payment that is on time."""
-        read = record if schema_id == self.now else {**record, "currency": "EUR", "tags": {}, "order": 0}
+        read = (
+            record
+            if schema_id == self.now
+            else {**record, "currency": "EUR", "tags": {}, "order": 0}
+        )
         kept = read["status"] != "TEST"
-        offset = self.append(self.encode(record, schema_id), appended, "rows" if kept else "filtered")
+        offset = self.append(
+            self.encode(record, schema_id), appended, "rows" if kept else "filtered"
+        )
         self.events.append(read)
         if kept:
             self.rows[offset] = read
@@ -96,7 +125,11 @@ class Log:
         """Payments of some hours, with everything that can be wrong, and a heartbeat."""
         for hour in range(first, first + count):
             for _ in range(3):
-                at = BEGIN + hour * HOUR + dt.timedelta(microseconds=self.random.randrange(3_600_000_000))
+                at = (
+                    BEGIN
+                    + hour * HOUR
+                    + dt.timedelta(microseconds=self.random.randrange(3_600_000_000))
+                )
                 self.event(self.payment(at), self.random.choice([self.before, self.now]), at)
             at = BEGIN + hour * HOUR + dt.timedelta(minutes=59, seconds=59)
             if hour % 5 == 0:
@@ -133,7 +166,9 @@ class Log:
         return dict(found)
 
     def _over(self, hours: int) -> list[dict[str, Any]]:
-        today = (BEGIN + (hours + 3) * HOUR).astimezone(ZONE).date()  # the clock less the allowed lateness
+        today = (
+            (BEGIN + (hours + 3) * HOUR).astimezone(ZONE).date()
+        )  # the clock less the allowed lateness
         return [e for e in self.events if e["paid_at"].astimezone(ZONE).date() < today]
 
 
@@ -151,15 +186,25 @@ def payments(stack: RunningStack) -> Iterator[Log]:
 def everything_is_right(payments: Log, hours: int) -> None:
     """Every table against plain Python, and each record accounted for."""
     kappa = payments.stack.kappa
-    rows = kappa.json("query", NAME, "SELECT *, epoch_us(paid_at) AS us FROM payment_rows ORDER BY log_offset")
+    rows = kappa.json(
+        "query", NAME, "SELECT *, epoch_us(paid_at) AS us FROM payment_rows ORDER BY log_offset"
+    )
     assert [r["log_offset"] for r in rows] == sorted(payments.rows)
     for row in rows:
         assert as_told(row) == as_written(payments.rows[row["log_offset"]]), row["log_offset"]
-    days = kappa.json("query", NAME, "SELECT currency, \"day\", payments, amount::VARCHAR AS amount FROM daily_amounts")
-    assert {(d["currency"], dt.date.fromisoformat(d["day"])): (d["payments"], Decimal(d["amount"])) for d in days} == (
-        payments.expected_days(hours))
+    days = kappa.json(
+        "query",
+        NAME,
+        'SELECT currency, "day", payments, amount::VARCHAR AS amount FROM daily_amounts',
+    )
+    assert {
+        (d["currency"], dt.date.fromisoformat(d["day"])): (d["payments"], Decimal(d["amount"]))
+        for d in days
+    } == (payments.expected_days(hours))
     items = kappa.json("query", NAME, 'SELECT sku, "day", quantity FROM daily_items')
-    assert {(i["sku"], dt.date.fromisoformat(i["day"])): i["quantity"] for i in items} == payments.expected_items(hours)
+    assert {
+        (i["sku"], dt.date.fromisoformat(i["day"])): i["quantity"] for i in items
+    } == payments.expected_items(hours)
     report = kappa.json("audit", NAME)
     (partition,) = report["partitions"]
     assert report["ok"]
@@ -168,22 +213,46 @@ def everything_is_right(payments: Log, hours: int) -> None:
 
 def as_told(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table in the form of `as_written`."""
-    return {"id": row["payment_id"], "us": row["us"], "status": row["status"], "currency": row["currency"],
-            "amount": Decimal(str(row["amount"])), "fee": None if row["fee"] is None else Decimal(str(row["fee"])),
-            "name": row["customer"]["name"], "customer_name": row["customer_name"], "since": row["customer"]["since"],
-            "items": [(i["sku"], i["quantity"]) for i in row["items"]], "item_count": row["item_count"],
-            "tags": dict(row["tags"]), "channel": row["channel"], "payload": row["payload"], "error": row["error"],
-            "order": row["order"]}
+    return {
+        "id": row["payment_id"],
+        "us": row["us"],
+        "status": row["status"],
+        "currency": row["currency"],
+        "amount": Decimal(str(row["amount"])),
+        "fee": None if row["fee"] is None else Decimal(str(row["fee"])),
+        "name": row["customer"]["name"],
+        "customer_name": row["customer_name"],
+        "since": row["customer"]["since"],
+        "items": [(i["sku"], i["quantity"]) for i in row["items"]],
+        "item_count": row["item_count"],
+        "tags": dict(row["tags"]),
+        "channel": row["channel"],
+        "payload": row["payload"],
+        "error": row["error"],
+        "order": row["order"],
+    }
 
 
 def as_written(e: dict[str, Any]) -> dict[str, Any]:
     since = e["customer"]["since"]
-    return {"id": str(e["payment_id"]), "us": round(e["paid_at"].timestamp() * 1_000_000), "status": e["status"],
-            "currency": e["currency"], "amount": e["amount"], "fee": e["fee"], "name": e["customer"]["name"],
-            "customer_name": e["customer"]["name"], "since": since.isoformat() if since else None,
-            "items": [(i["sku"], i["quantity"]) for i in e["items"]], "item_count": len(e["items"]), "tags": e["tags"],
-            "channel": e["tags"].get("channel"), "payload": e["payload"].hex() if e["payload"] else None,
-            "error": e["error"], "order": e["order"]}
+    return {
+        "id": str(e["payment_id"]),
+        "us": round(e["paid_at"].timestamp() * 1_000_000),
+        "status": e["status"],
+        "currency": e["currency"],
+        "amount": e["amount"],
+        "fee": e["fee"],
+        "name": e["customer"]["name"],
+        "customer_name": e["customer"]["name"],
+        "since": since.isoformat() if since else None,
+        "items": [(i["sku"], i["quantity"]) for i in e["items"]],
+        "item_count": len(e["items"]),
+        "tags": e["tags"],
+        "channel": e["tags"].get("channel"),
+        "payload": e["payload"].hex() if e["payload"] else None,
+        "error": e["error"],
+        "order": e["order"],
+    }
 
 
 def test_what_was_in_the_log(payments: Log) -> None:
@@ -192,17 +261,27 @@ def test_what_was_in_the_log(payments: Log) -> None:
 
 def test_what_comes_while_it_is_live(payments: Log) -> None:
     stack = payments.stack
-    for first in range(34, 98, 16):  # each begins where the heartbeat behind the one before put the clock
+    for first in range(
+        34, 98, 16
+    ):  # each begins where the heartbeat behind the one before put the clock
         payments.hours(first, 12)
-        wait_until(lambda: offsets.covers(published(stack), {TOPIC: {0: payments.offset}}), 120, "it is published")
+        wait_until(
+            lambda: offsets.covers(published(stack), {TOPIC: {0: payments.offset}}),
+            120,
+            "it is published",
+        )
     everything_is_right(payments, 94)
 
 
 def test_the_same_when_it_is_replayed(payments: Log) -> None:
-    told = payments.stack.kappa("verify", NAME, "--output", "json").stdout  # a line for each step, the verdict last
+    told = payments.stack.kappa(
+        "verify", NAME, "--output", "json"
+    ).stdout  # a line for each step, the verdict last
     verified = json.loads(told.splitlines()[-1])
     assert verified["equal"] and verified["not_compared"] == {} and verified["rows"] > 100
-    payments.stack.kappa("deploy", NAME, "--from", str(FOLDER), "--again", "--auto-switch", "--timeout", "240")
+    payments.stack.kappa(
+        "deploy", NAME, "--from", str(FOLDER), "--again", "--auto-switch", "--timeout", "240"
+    )
     everything_is_right(payments, 94)
 
 

@@ -34,8 +34,11 @@ from replay.settings import load_settings
 pytestmark = pytest.mark.timeout(900)
 
 GROUP = f"kappa-{NAME}-r1-a1"
-REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
-           KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,13 @@ def secured(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[
     try:
         made.up(only=("kafka", "registry"))
         for topic in SCHEMAS:
-            made.owner()("topic", "create", topic, "--schema", str(folder / "schemas" / FILES[topic]))
+            made.owner()(
+                "topic", "create", topic, "--schema", str(folder / "schemas" / FILES[topic])
+            )
         denied = append(made.producer(), SOLD, sales(0, 1), check=False)
-        assert denied.returncode == 1 and f"there is no topic {SOLD}" in denied.stderr, "nothing is allowed yet"
+        assert denied.returncode == 1 and f"there is no topic {SOLD}" in denied.stderr, (
+            "nothing is allowed yet"
+        )
         made.allow(made.kappa.json("acls", NAME, "--from", str(folder)))
         append(made.producer(), SHOPS, '{"shop": "a", "city": "Oslo"}\n')
         append(made.producer(), SOLD, sales(0, 100))
@@ -64,13 +71,21 @@ def secured(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[
 def test_a_controller_may_ask_all_that_it_asks(secured: Secured, folder: Path) -> None:
     settings, topics = load_settings(secured.layout.home), [SOLD, SHOPS]
     assert log.end_offsets(settings, topics) == {SOLD: {0: 100}, SHOPS: {0: 1}}
-    assert log.first_offsets(settings, topics) == log.offsets_at(settings, topics, 0) == {SOLD: {0: 0}, SHOPS: {0: 0}}
+    assert (
+        log.first_offsets(settings, topics)
+        == log.offsets_at(settings, topics, 0)
+        == {SOLD: {0: 0}, SHOPS: {0: 0}}
+    )
     assert log.latest_times(settings, topics)[SOLD][0]
     assert log.leader_epochs(settings, topics)[SHOPS] == {0: 0}
-    assert log.open_transactions(settings, topics) == {} and log.broker_dated(settings, topics) == []
+    assert (
+        log.open_transactions(settings, topics) == {} and log.broker_dated(settings, topics) == []
+    )
     assert log.topic_ids(settings, topics).keys() == set(topics)
     assert schemas.log_problems(settings, read_product(folder)) == []
-    assert log_marks.identity(settings, topics, log.end_offsets(settings, topics)).keys() == set(topics)
+    assert log_marks.identity(settings, topics, log.end_offsets(settings, topics)).keys() == set(
+        topics
+    )
     assert len(list(log.read_range(settings, SOLD, 0, 0, 100))) == 100
     assert secured.kappa.json("topic", "peek", SOLD, "-n", "1")["value"]["id"] == 99
 
@@ -82,12 +97,24 @@ def test_a_controller_may_ask_all_that_it_asks(secured: Secured, folder: Path) -
 
 def test_a_certificate_is_a_login(secured: Secured, folder: Path) -> None:
     pem = str(secured.authority.pem(CONTROLLER))
-    kafka = {"bootstrap.servers": secured.mutual, "security.protocol": "SSL", "ssl.certificate.location": pem,
-             "ssl.ca.location": str(secured.authority.ca), "ssl.key.location": pem}
+    kafka = {
+        "bootstrap.servers": secured.mutual,
+        "security.protocol": "SSL",
+        "ssl.certificate.location": pem,
+        "ssl.ca.location": str(secured.authority.ca),
+        "ssl.key.location": pem,
+    }
     mutual = secured.person("mutual", kafka=kafka)
     assert mutual.json("topic", "list") == [], "of another name, and so without permissions"
-    secured.allow([acl for acl in mutual.json("acls", NAME, "--from", str(folder), "--controller",
-                                              f"User:CN={CONTROLLER}") if acl["who"] == "controller"])
+    secured.allow(
+        [
+            acl
+            for acl in mutual.json(
+                "acls", NAME, "--from", str(folder), "--controller", f"User:CN={CONTROLLER}"
+            )
+            if acl["who"] == "controller"
+        ]
+    )
     assert {topic["topic"] for topic in mutual.json("topic", "list")} == {SOLD, SHOPS}
 
 
@@ -165,8 +192,11 @@ def test_what_is_refused_is_told(secured: Secured) -> None:
     wrong = secured.person("wrong", kafka=secured.kafka(CONTROLLER, "wr0ng"))
     said = wrong("topic", "list", check=False).stderr
     assert "Kafka does not let this client in" in said and "wr0ng" not in said, said
-    stranger = secured.person("stranger", kafka=secured.kafka(CONTROLLER, "${env:SECURED_KAFKA}") | {
-        "ssl.ca.location": "/etc/ssl/certs/ca-certificates.crt"})
+    stranger = secured.person(
+        "stranger",
+        kafka=secured.kafka(CONTROLLER, "${env:SECURED_KAFKA}")
+        | {"ssl.ca.location": "/etc/ssl/certs/ca-certificates.crt"},
+    )
     said = stranger("topic", "list", check=False).stderr
     assert "Kafka does not let this client in" in said and "certificate" in said.lower(), said
     said = producer("topic", "peek", SOLD, check=False).stderr

@@ -29,7 +29,9 @@ from replay.releases.folders import read_product
 from replay.releases.release import build
 from tests.integration.test_orders import ORDERS
 
-sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the fakes of unit tests find each other
+sys.path.append(
+    str(Path(__file__).parents[1] / "unit")
+)  # where the fakes of unit tests find each other
 from control_platform import KEPT_CHECKPOINTS, Clock, FakePlatform
 
 T = TypeVar("T")
@@ -93,13 +95,17 @@ class Real:
         (folder / "schemas").mkdir(parents=True)
         settings = yaml.safe_load((ORDERS / "product.yaml").read_text())
         topics = {"orders": {**settings["topics"]["orders"], "topic": "contract_orders"}}
-        (folder / "product.yaml").write_text(yaml.safe_dump({**settings, "name": "contract", "topics": topics}))
+        (folder / "product.yaml").write_text(
+            yaml.safe_dump({**settings, "name": "contract", "topics": topics})
+        )
         for name in ("order_rows.sql", "hourly_orders.sql", "schemas/orders.avsc"):
             (folder / name).write_text((ORDERS / name).read_text())
         self.platform = Platform(stack.settings)
         product = read_product(folder)
         log.create_topics(stack.settings, {"contract_orders": 1})
-        self._append(stack, product, log.register_schemas(stack.settings, product)["contract_orders"])
+        self._append(
+            stack, product, log.register_schemas(stack.settings, product)["contract_orders"]
+        )
         self.product = resolved.resolve(stack.settings, product)
         built = build(stack.settings, self.product)
         self.release = Release("contract", 1, built.fingerprint, 0.0, {}, None, built.computation)
@@ -107,13 +113,19 @@ class Real:
 
     @staticmethod
     def _append(stack: RunningStack, product: Product, schema_id: int) -> None:
-        schema = fastavro.parse_schema(json.loads(product.schema_file("contract_orders").read_text()))
+        schema = fastavro.parse_schema(
+            json.loads(product.schema_file("contract_orders").read_text())
+        )
         producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
         for number in range(100):
             body, at = io.BytesIO(), BEGIN + number * 60_000
             order = {"order_id": str(number), "ordered_at": at, "shop": "a", "cents": number}
             fastavro.schemaless_writer(body, schema, order)
-            producer.produce("contract_orders", b"\0" + schema_id.to_bytes(4, "big") + body.getvalue(), timestamp=at)
+            producer.produce(
+                "contract_orders",
+                b"\0" + schema_id.to_bytes(4, "big") + body.getvalue(),
+                timestamp=at,
+            )
         assert producer.flush(30) == 0
 
     def until(self, condition: Callable[[], T], what: str) -> T:
@@ -141,15 +153,21 @@ def no_fence() -> None:
 def start(side: Side, attempt: Attempt) -> None:
     side.platform.prepare(side.product, attempt, side.release, no_fence)
     side.platform.submit(attempt, side.release, no_fence)
-    side.until(lambda: (job := side.platform.job(attempt)) and job.status == "RUNNING", "the job runs")
-    side.until(lambda: not side.platform.submission(attempt).under_way, "the client has come to its end")
+    side.until(
+        lambda: (job := side.platform.job(attempt)) and job.status == "RUNNING", "the job runs"
+    )
+    side.until(
+        lambda: not side.platform.submission(attempt).under_way, "the client has come to its end"
+    )
 
 
 def newest(side: Side, attempt: Attempt, beyond: int) -> int:
     """The first checkpoint beyond a number that every table has."""
+
     def look() -> int:
         found = side.platform.publishable(side.product, attempt)
         return found[0].id if found and found[0].id > beyond else 0
+
     return side.until(look, f"a checkpoint beyond {beyond} is in every table")
 
 
@@ -172,13 +190,17 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     assert platform.submission(attempt).refused == platform.submission(attempt).trouble == ""
 
     platform.submit(attempt, side.release, no_fence)  # the same again: the cluster has it already
-    side.until(lambda: not platform.submission(attempt).under_way, "the second client has come to its end")
+    side.until(
+        lambda: not platform.submission(attempt).under_way, "the second client has come to its end"
+    )
     assert platform.submission(attempt).refused == ""
     job = platform.job(attempt)
     assert job is not None and not job.ended
 
     checkpoint = newest(side, attempt, 1)
-    reached = side.until(lambda: platform.position(attempt, product), "its sources have written where they stood")
+    reached = side.until(
+        lambda: platform.position(attempt, product), "its sources have written where they stood"
+    )
     assert reached.checkpoint >= 1 and reached.covered.keys() == set(product.topics)
     behind = replace(attempt, positions=(Position(10**6, reached.covered, 0.0),))
     assert platform.position(behind, product) is None, "only what is beyond the attempt's own"
@@ -187,12 +209,16 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     assert all(c.snapshots.keys() == set(product.outputs) for c in found)
     retained = platform.retained(attempt)
     assert 1 <= len(retained) <= KEPT_CHECKPOINTS
-    assert all(path.endswith(f"/{attempt.job_id}/chk-{number}") for number, path in retained.items())
+    assert all(
+        path.endswith(f"/{attempt.job_id}/chk-{number}") for number, path in retained.items()
+    )
     main, genesis = platform.main(product)
     assert genesis and main.keys() == set(product.outputs)
 
     platform.cancel(attempt, attempt.job_id)
-    side.until(lambda: (job := platform.job(attempt)) is not None and job.ended, "the job has ended")
+    side.until(
+        lambda: (job := platform.job(attempt)) is not None and job.ended, "the job has ended"
+    )
     assert platform.job(attempt).status == "CANCELED"  # type: ignore[union-attr]
     retained = platform.retained(attempt)
     number, path = max(retained.items())
@@ -202,11 +228,15 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     assert platform.superseded(resumed) == ()
     following = newest(side, resumed, max(number, checkpoint))
     assert following > number, "numbers go on"
-    assert [c.id for c in platform.publishable(product, resumed)][-1] <= checkpoint, "and so does the branch"
+    assert [c.id for c in platform.publishable(product, resumed)][-1] <= checkpoint, (
+        "and so does the branch"
+    )
 
     platform.cancel(resumed, resumed.job_id)
     side.until(lambda: platform.strays([resumed]) == (), "nothing of it runs any more")
-    side.until(lambda: (job := platform.job(resumed)) is not None and job.ended, "the job has ended")
+    side.until(
+        lambda: (job := platform.job(resumed)) is not None and job.ended, "the job has ended"
+    )
     ended = replace(resumed, state=State.failed)
     state = ProductState(product.name, (side.release,), (ended,))
     files = platform.garbage(product, ended)

@@ -53,7 +53,9 @@ def database() -> Iterator[Database]:
             assert driver
             driver.execute(ROLES.read_text())
             for login in ("controller", "job", "reader"):
-                driver.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{made.password}' IN ROLE kappa_{login}")
+                driver.execute(
+                    f"CREATE ROLE {login} LOGIN PASSWORD '{made.password}' IN ROLE kappa_{login}"
+                )
             driver.execute("ALTER ROLE reader SET search_path = readers")
         yield made
 
@@ -66,8 +68,11 @@ def stack(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = local_stack.settings_of(Layout(home, Ports(base)))
     catalog = settings["catalog"]
     assert isinstance(catalog, dict)
-    catalog["flink"] |= {"uri": f"jdbc:postgresql://127.0.0.1:{database.server.port}/{database.name}",
-                         "jdbc.user": "job", "jdbc.password": database.password}
+    catalog["flink"] |= {
+        "uri": f"jdbc:postgresql://127.0.0.1:{database.server.port}/{database.name}",
+        "jdbc.user": "job",
+        "jdbc.password": database.password,
+    }
     catalog["pyiceberg"]["uri"] = settings["store"] = database.url("controller")
     (home / "config.yaml").write_text(yaml.safe_dump(settings))
     running = RunningStack(home)
@@ -80,22 +85,29 @@ def stack(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def as_login(settings: Settings, database: Database, login: str) -> Settings:
     options = {**settings.catalog.pyiceberg, "uri": database.url(login)}
-    return settings.model_copy(update={"catalog": CatalogSettings(name="lake", flink={}, pyiceberg=options)})
+    return settings.model_copy(
+        update={"catalog": CatalogSettings(name="lake", flink={}, pyiceberg=options)}
+    )
 
 
 def shown_by(catalog: Catalog) -> list[int | None]:
     """The snapshots that readers with this login see."""
-    return [catalog.load_table(f"orders.{table}").metadata.current_snapshot_id
-            for table in ("order_rows", "hourly_orders", "rejects")]
+    return [
+        catalog.load_table(f"orders.{table}").metadata.current_snapshot_id
+        for table in ("order_rows", "hourly_orders", "rejects")
+    ]
 
 
 def test_releases_switch_and_roll_back_though_the_server_is_restarted(
-        stack: RunningStack, database: Database, tmp_path: Path) -> None:
+    stack: RunningStack, database: Database, tmp_path: Path
+) -> None:
     writer, kappa = Writer(stack, load_product(ORDERS)), stack.kappa
     write_orders(writer)
 
     def shown() -> tuple[int, int]:
-        (row,) = kappa.json("query", "orders", "SELECT count(*) AS n, sum(cents) AS cents FROM order_rows")
+        (row,) = kappa.json(
+            "query", "orders", "SELECT count(*) AS n, sum(cents) AS cents FROM order_rows"
+        )
         return row["n"], row["cents"]
 
     try:
@@ -110,16 +122,26 @@ def test_releases_switch_and_roll_back_though_the_server_is_restarted(
         assert "Traceback" not in said.stdout + said.stderr
         database.server.start()
         cents += Order(10_000).fields["cents"]
-        wait_until(lambda: shown() == (COUNT + 1, cents), 240, "what came while the server was away is published")
+        wait_until(
+            lambda: shown() == (COUNT + 1, cents),
+            240,
+            "what came while the server was away is published",
+        )
 
         twice = tmp_path / "orders"
         shutil.copytree(ORDERS, twice)
-        for name, old, new in (("order_rows", ", cents FROM", ", cents * 2 AS cents FROM"),
-                               ("hourly_orders", "SUM(cents)", "SUM(cents * 2)")):
+        for name, old, new in (
+            ("order_rows", ", cents FROM", ", cents * 2 AS cents FROM"),
+            ("hourly_orders", "SUM(cents)", "SUM(cents * 2)"),
+        ):
             file = twice / f"{name}.sql"
             file.write_text(file.read_text().replace(old, new))
         with kappa.start("deploy", "orders", "--from", str(twice), "--timeout", "400") as deploy:
-            wait_until(lambda: len(kappa.json("attempts", "orders")) == 2, 120, "the second release is under way")
+            wait_until(
+                lambda: len(kappa.json("attempts", "orders")) == 2,
+                120,
+                "the second release is under way",
+            )
             database.server.stop("fast")
             database.server.start()
             said_by_deploy = deploy.communicate(timeout=500)[0]
@@ -132,9 +154,15 @@ def test_releases_switch_and_roll_back_though_the_server_is_restarted(
         (partition,) = kappa.json("audit", "orders")["partitions"]
         assert (partition["unaccounted"], partition["covered"]) == (0, writer.offset)
 
-        with closing(lake.open_catalog(as_login(stack.settings, database, "reader"))) as reader, \
-                closing(lake.open_catalog(stack.settings)) as catalog:
-            wait_until(lambda: shown_by(reader) == shown_by(catalog), 30, "readers of their own role see the same")
+        with (
+            closing(lake.open_catalog(as_login(stack.settings, database, "reader"))) as reader,
+            closing(lake.open_catalog(stack.settings)) as catalog,
+        ):
+            wait_until(
+                lambda: shown_by(reader) == shown_by(catalog),
+                30,
+                "readers of their own role see the same",
+            )
             assert reader.load_table("orders.order_rows").scan().to_arrow().num_rows == COUNT + 1
         events = [e["reason"] for e in kappa.json("history", "orders")["events"]]
         assert [e for e in events if e in ("switch", "rollback")][-2:] == ["rollback", "switch"]

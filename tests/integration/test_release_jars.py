@@ -30,7 +30,11 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         shop = Shop(stack, tmp_path, "tea")
         yield shop
         stop_jobs(stack, shop.name)
-        wait_until(lambda: not list((stack.home / "attempts").rglob("*.jar")), 60, "no attempt leaves its jars")
+        wait_until(
+            lambda: not list((stack.home / "attempts").rglob("*.jar")),
+            60,
+            "no attempt leaves its jars",
+        )
     finally:
         stack.kappa("down")
 
@@ -41,7 +45,11 @@ def upgrade(stack: RunningStack) -> None:
     comment = built_from(jar)
     assert comment
     with zipfile.ZipFile(jar) as archive:
-        entries = [(e.filename, archive.read(e)) for e in archive.infolist() if not e.filename.startswith("META-INF/M")]
+        entries = [
+            (e.filename, archive.read(e))
+            for e in archive.infolist()
+            if not e.filename.startswith("META-INF/M")
+        ]
     stack.kappa("down")
     write_jar(jar, comment, [*entries, ("of/another/kappa", b"marker")])
     stack.kappa("up")
@@ -62,7 +70,9 @@ def connector(stack: RunningStack, program: str) -> str:
 def programs(shop: Shop, attempt: str) -> list[str]:
     """JobManager and TaskManager of an attempt."""
     cluster = shop.attempt(attempt).cluster
-    return [f"{program}-{cluster}" if cluster else program for program in ("jobmanager", "taskmanager")]
+    return [
+        f"{program}-{cluster}" if cluster else program for program in ("jobmanager", "taskmanager")
+    ]
 
 
 def connectors(shop: Shop, attempt: str) -> set[str]:
@@ -70,8 +80,11 @@ def connectors(shop: Shop, attempt: str) -> set[str]:
 
 
 def wait_resumed(shop: Shop, attempt: str, jobs: int) -> None:
-    wait_until(lambda: len(shop.attempt(attempt).job_ids) == jobs and shop.attempt(attempt).confirmed, 240,
-               lambda: f"{attempt} is resumed: {shop.told()}")
+    wait_until(
+        lambda: len(shop.attempt(attempt).job_ids) == jobs and shop.attempt(attempt).confirmed,
+        240,
+        lambda: f"{attempt} is resumed: {shop.told()}",
+    )
 
 
 def test_each_release_runs_with_the_connector_that_it_was_built_with(shop: Shop) -> None:
@@ -99,7 +112,11 @@ def test_each_release_runs_with_the_connector_that_it_was_built_with(shop: Shop)
     shop.everything_is_right()
 
     stack.kappa("rollback", "tea")
-    wait_until(lambda: shop.attempt("r1-a1").state is State.active, 60, lambda: f"readers are back: {shop.told()}")
+    wait_until(
+        lambda: shop.attempt("r1-a1").state is State.active,
+        60,
+        lambda: f"readers are back: {shop.told()}",
+    )
     jobmanager, taskmanager = programs(shop, "r1-a1")
     stack.wait_restarted(jobmanager, stack.kill(jobmanager))
     wait_resumed(shop, "r1-a1", 3)
@@ -109,5 +126,9 @@ def test_each_release_runs_with_the_connector_that_it_was_built_with(shop: Shop)
     assert connectors(shop, "r1-a1") == {before}
     assert "other_runtime" not in shop.history("r1-a1")
     stack.kappa("switch", "tea", "r2")
-    wait_until(lambda: shop.attempt("r2-a1").state is State.active, 120, lambda: f"readers are on: {shop.told()}")
+    wait_until(
+        lambda: shop.attempt("r2-a1").state is State.active,
+        120,
+        lambda: f"readers are on: {shop.told()}",
+    )
     shop.everything_is_right()

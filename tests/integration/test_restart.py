@@ -15,7 +15,11 @@ from typing import Any
 import fastavro
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]  # documented
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+)
 from running import RunningStack, wait_until
 from test_orders import another_product, stop_jobs
 
@@ -49,18 +53,27 @@ class Log:
         (self.topic,) = self.product.settings.topics
         config = {**log.TOPIC_CONFIG, "message.timestamp.type": self.timestamp_type}
         self._admin = AdminClient({**self.stack.settings.kafka, "log_level": 0})
-        self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(120)
-        self._schema = fastavro.parse_schema(json.loads(self.product.schema_file(self.topic).read_text()))
+        self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(
+            120
+        )
+        self._schema = fastavro.parse_schema(
+            json.loads(self.product.schema_file(self.topic).read_text())
+        )
         self._id = log.register_schemas(self.stack.settings, self.product)[self.topic]
         self._producer = self._new_producer()
         self._ends: dict[int, int] = {}
 
-    def order(self, name: str, ordered_at: int, partition: int = BUSY, appended: int | None = None) -> None:
+    def order(
+        self, name: str, ordered_at: int, partition: int = BUSY, appended: int | None = None
+    ) -> None:
         body = io.BytesIO(b"\0" + self._id.to_bytes(4, "big"))
         body.seek(0, io.SEEK_END)
         order = {"order_id": name, "ordered_at": ordered_at, "shop": "a", "cents": 1}
         fastavro.schemaless_writer(body, self._schema, order)
-        self.places[name] = partition, self._write(body.getvalue(), appended or ordered_at, partition)
+        self.places[name] = (
+            partition,
+            self._write(body.getvalue(), appended or ordered_at, partition),
+        )
 
     def heartbeat(self, appended: int, partition: int = BUSY) -> None:
         self._write(None, appended, partition)
@@ -92,8 +105,11 @@ class Log:
     def wait_published(self, what: str, timeout: float = 60) -> None:
         """Every order is in the table once, at its place in the log."""
         expected = {name: [place] for name, place in self.places.items()}
-        wait_until(lambda: len(self.rows()) >= len(expected), timeout,
-                   lambda: f"{what}: {sorted(expected.keys() - self.rows().keys())[:5]} missing; {self.attempts()}")
+        wait_until(
+            lambda: len(self.rows()) >= len(expected),
+            timeout,
+            lambda: f"{what}: {sorted(expected.keys() - self.rows().keys())[:5]} missing; {self.attempts()}",
+        )
         assert self.rows() == expected
 
     def attempts(self) -> list[dict[str, Any]]:
@@ -106,11 +122,15 @@ class Log:
 
     def audit(self) -> list[dict[str, Any]]:
         """Per partition; the command fails unless every record is accounted for."""
-        partitions: list[dict[str, Any]] = self.stack.kappa.json("audit", self.product.name)["partitions"]
+        partitions: list[dict[str, Any]] = self.stack.kappa.json("audit", self.product.name)[
+            "partitions"
+        ]
         return partitions
 
     def deploy(self) -> None:
-        self.stack.kappa("deploy", self.product.name, "--from", str(self.product.folder), "--timeout", "180")
+        self.stack.kappa(
+            "deploy", self.product.name, "--from", str(self.product.folder), "--timeout", "180"
+        )
 
 
 def committed(one: Log) -> dict[int, int]:
@@ -126,12 +146,16 @@ def soon(folder: Path, name: str) -> Product:
         file.write_text(file.read_text().replace("INTERVAL '1' HOUR", "INTERVAL '5' SECOND"))
     (copy / "checks" / "hours_add_up.sql").unlink(missing_ok=True)
     settings = copy / "product.yaml"
-    settings.write_text(re.sub(r"(allowed_lateness|longest_wait|size): 1h", r"\1: 5s", settings.read_text()))
+    settings.write_text(
+        re.sub(r"(allowed_lateness|longest_wait|size): 1h", r"\1: 5s", settings.read_text())
+    )
     return load_product(copy)
 
 
 @pytest.fixture(scope="module")
-def logs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Log, Log]]:
+def logs(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Log, Log]]:
     """Two products: one with a partition to which nothing is added any more, one with an empty partition."""
     folder = tmp_path_factory.mktemp("products")
     quiet = Log(stack, load_product(another_product(folder, "quiet")))
@@ -156,19 +180,27 @@ def logs(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
             stop_jobs(stack, product)
 
 
-def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partition(logs: tuple[Log, Log]) -> None:
+def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partition(
+    logs: tuple[Log, Log],
+) -> None:
     quiet, stack = logs[0], logs[0].stack
     quiet.wait_published("what was there before")
     before = quiet.attempt()
     program = f"jobmanager-{before.cluster}" if before.cluster else "jobmanager"
     stack.wait_restarted(program, stack.kill(program))
-    wait_until(lambda: quiet.attempt().confirmed and len(quiet.attempt().job_ids) > len(before.job_ids), 90,
-               lambda: f"the job is resumed: {quiet.attempts()}")
+    wait_until(
+        lambda: quiet.attempt().confirmed and len(quiet.attempt().job_ids) > len(before.job_ids),
+        90,
+        lambda: f"the job is resumed: {quiet.attempts()}",
+    )
 
     resumed = quiet.attempt()
     assert resumed.restore is not None
-    wait_until(lambda: quiet.attempt().positions[-1].checkpoint > before.positions[-1].checkpoint + 1, 60,
-               lambda: f"positions are recorded again: {quiet.attempts()}")
+    wait_until(
+        lambda: quiet.attempt().positions[-1].checkpoint > before.positions[-1].checkpoint + 1,
+        60,
+        lambda: f"positions are recorded again: {quiet.attempts()}",
+    )
     assert Platform(stack.settings).standing_clocks(resumed) == ()
     quiet.wait_published("the same as before")
 
@@ -181,15 +213,21 @@ def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partiti
     assert [p["unaccounted"] for p in quiet.audit()] == [0, 0]
 
 
-def test_a_record_that_is_late_by_exactly_the_allowed_lateness_is_in_its_window(logs: tuple[Log, Log]) -> None:
-    quiet = logs[0]  # its clock stands at that millisecond, and the window that ends there less an hour is full
+def test_a_record_that_is_late_by_exactly_the_allowed_lateness_is_in_its_window(
+    logs: tuple[Log, Log],
+) -> None:
+    quiet = logs[
+        0
+    ]  # its clock stands at that millisecond, and the window that ends there less an hour is full
     quiet.order("just in time", LAST_MILLISECOND - HOUR, appended=LAST_MILLISECOND)
     quiet.heartbeat(LAST_MILLISECOND + 2 * HOUR)
     quiet.flush()
     quiet.wait_published("an order that is late by exactly an hour")
 
 
-def test_a_partition_that_a_topic_gains_is_read_from_its_first_record(logs: tuple[Log, Log]) -> None:
+def test_a_partition_that_a_topic_gains_is_read_from_its_first_record(
+    logs: tuple[Log, Log],
+) -> None:
     quiet = logs[0]
     quiet.add_partition()
     for n in range(5):
@@ -197,12 +235,22 @@ def test_a_partition_that_a_topic_gains_is_read_from_its_first_record(logs: tupl
     quiet.heartbeat(BEGIN + 4 * DAY, ADDED)
     quiet.flush()
     # Until it is found, its windows stay open only as long as no other partition's clock leads by the allowed lateness.
-    wait_until(lambda: committed(quiet).get(ADDED) == 6, 60, lambda: f"the new partition is read: {committed(quiet)}")
+    wait_until(
+        lambda: committed(quiet).get(ADDED) == 6,
+        60,
+        lambda: f"the new partition is read: {committed(quiet)}",
+    )
     quiet.heartbeat(BEGIN + 4 * DAY)
     quiet.flush()
     quiet.wait_published("orders of the new partition")
-    covered = {p["partition"]: p["covered"] for p in wait_until(
-        lambda: [p for p in [quiet.audit()] if len(p) == 3], 30, "the audit knows three partitions")[0]}
+    covered = {
+        p["partition"]: p["covered"]
+        for p in wait_until(
+            lambda: [p for p in [quiet.audit()] if len(p) == 3],
+            30,
+            "the audit knows three partitions",
+        )[0]
+    }
     assert covered[ADDED] == 6
 
 
@@ -217,16 +265,40 @@ def test_every_topic_is_read_by_the_connector_that_keeps_the_clock() -> None:
     from jobs.bindings import Bindings, Catalog, source_options  # here: it imports PyFlink
 
     flights = load_product(Path(__file__).parents[2] / "sql" / "flights")
-    bindings = Bindings(attempt="a", branch="b", group="g", kafka={}, registry="r", namespace="n", parallelism=1,
-                        catalog=Catalog(name="c", options={}), checkpoint_interval="1s", checkpoint_dir="d",
-                        broker_time=("weather", "planes"))
+    bindings = Bindings(
+        attempt="a",
+        branch="b",
+        group="g",
+        kafka={},
+        registry="r",
+        namespace="n",
+        parallelism=1,
+        catalog=Catalog(name="c", options={}),
+        checkpoint_interval="1s",
+        checkpoint_dir="d",
+        broker_time=("weather", "planes"),
+    )
     keys = ("connector", "allowed-lateness", "broker-time", "scan.bounded.mode", "once")
-    found = {topic: tuple(source_options(topic, flights, bindings).get(key) for key in keys)
-             for topic in ("flights", "weather", "planes")}
-    assert found == {"flights": ("kappa-log", "6h", None, None, "carrier;flight;origin;flight_date;sched_dep_time"),
-                     "weather": ("kappa-log", "1h", "true", None, None),
-                     "planes": ("kappa-log", "0s", None, "latest-offset", None)}
-    in_step = flights.model_copy(update={"settings": flights.settings.model_copy(update={"max_drift": "30d"})})
-    drift = {topic: source_options(topic, in_step, bindings).get("scan.watermark.alignment.max-drift")
-             for topic in ("flights", "weather", "planes")}
+    found = {
+        topic: tuple(source_options(topic, flights, bindings).get(key) for key in keys)
+        for topic in ("flights", "weather", "planes")
+    }
+    assert found == {
+        "flights": (
+            "kappa-log",
+            "6h",
+            None,
+            None,
+            "carrier;flight;origin;flight_date;sched_dep_time",
+        ),
+        "weather": ("kappa-log", "1h", "true", None, None),
+        "planes": ("kappa-log", "0s", None, "latest-offset", None),
+    }
+    in_step = flights.model_copy(
+        update={"settings": flights.settings.model_copy(update={"max_drift": "30d"})}
+    )
+    drift = {
+        topic: source_options(topic, in_step, bindings).get("scan.watermark.alignment.max-drift")
+        for topic in ("flights", "weather", "planes")
+    }
     assert drift == {"flights": "2592000 s", "weather": "2592000 s", "planes": None}

@@ -13,12 +13,25 @@ from typing import Any
 
 import pytest
 from running import RunningStack
-from safety_examples import BY_SHOP, EXAMPLES, HOURS, ORDERS, Changed, Example, hourly, keyed, rows, topic
+from safety_examples import (
+    BY_SHOP,
+    EXAMPLES,
+    HOURS,
+    ORDERS,
+    Changed,
+    Example,
+    hourly,
+    keyed,
+    rows,
+    topic,
+)
 
 from jobs.check import check
 from replay.flink.submit import planner_env
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # PyFlink and Beam warn of much when they are imported
+pytestmark = pytest.mark.filterwarnings(
+    "ignore"
+)  # PyFlink and Beam warn of much when they are imported
 
 ROOT = Path(__file__).parents[2]
 FLIGHTS = ROOT / "sql" / "flights"
@@ -41,11 +54,13 @@ OF_DAY = "(SELECT shop, n, w, wt, {} FROM TABLE(TUMBLE(TABLE h, DESCRIPTOR(wt), 
 def best_hours(order: str) -> Changed:
     """Of each day, the hours of a shop that come first in an order."""
     hours = OF_DAY.format("window_start, window_end, window_start AS d")
-    return Changed({
-        "views.sql": HOURS_VIEW,
-        "hourly_orders.sql": "SELECT shop, n, w, d FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
-        f"window_end, shop ORDER BY {order}) AS place FROM {hours}) WHERE place <= 3",
-    })
+    return Changed(
+        {
+            "views.sql": HOURS_VIEW,
+            "hourly_orders.sql": "SELECT shop, n, w, d FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, "
+            f"window_end, shop ORDER BY {order}) AS place FROM {hours}) WHERE place <= 3",
+        }
+    )
 
 
 # What is inferred: kind, key, window column and size.
@@ -146,7 +161,9 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         ("rows", [], None),
     ),
     "the row before, of a key in one partition": (
-        keyed("SELECT order_id, LAG(cents, 2) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"),
+        keyed(
+            "SELECT order_id, LAG(cents, 2) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"
+        ),
         "order_rows",
         ("rows", [], None),
     ),
@@ -160,7 +177,9 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
     ),
     "a pattern in a total order": (hourly(PATTERN), "hourly_orders", ("aggregate", [], None)),
     "the time of a pattern of three rows": (
-        hourly(PATTERN.replace("LAST(C.ordered_at)", "MATCH_ROWTIME(ordered_at)").replace("B+", "B{1}")),
+        hourly(
+            PATTERN.replace("LAST(C.ordered_at)", "MATCH_ROWTIME(ordered_at)").replace("B+", "B{1}")
+        ),
         "hourly_orders",
         ("aggregate", [], None),
     ),
@@ -213,7 +232,9 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
         AGGREGATE,
     ),
     "how many of some": (
-        hourly(f"SELECT shop, window_start AS w, SUM(CASE WHEN cents > 10 THEN 1 ELSE 0 END) AS n {HOURS} {BY_SHOP}"),
+        hourly(
+            f"SELECT shop, window_start AS w, SUM(CASE WHEN cents > 10 THEN 1 ELSE 0 END) AS n {HOURS} {BY_SHOP}"
+        ),
         "hourly_orders",
         AGGREGATE,
     ),
@@ -283,7 +304,10 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
     ),
     "events as they come": (topic(", identity: [order_id]", ""), "order_rows", ("rows", [], None)),
     "a filter of its own": (
-        topic("outputs: [order_rows, hourly_orders]", "outputs: {order_rows: {where: shop <> 'x'}, hourly_orders: {}}"),
+        topic(
+            "outputs: [order_rows, hourly_orders]",
+            "outputs: {order_rows: {where: shop <> 'x'}, hourly_orders: {}}",
+        ),
         "order_rows",
         ("rows", [], None),
     ),
@@ -295,13 +319,20 @@ ACCEPTED: dict[str, tuple[Changed, str, Inferred]] = {
     "a computed column": (
         Changed(
             {"order_rows.sql": "SELECT order_id, vat FROM orders"},
-            {"product.yaml": ("orders: {time", 'orders: {columns: {vat: "cents * 19 / 100"}, time')},
+            {
+                "product.yaml": (
+                    "orders: {time",
+                    'orders: {columns: {vat: "cents * 19 / 100"}, time',
+                )
+            },
         ),
         "order_rows",
         ("rows", [], None),
     ),
     "names that are words of time and chance": (
-        rows("SELECT order_id, shop AS uuid, cents AS now, 'PROCTIME' AS proctime_ms, ordered_at AS rand FROM orders"),
+        rows(
+            "SELECT order_id, shop AS uuid, cents AS now, 'PROCTIME' AS proctime_ms, ordered_at AS rand FROM orders"
+        ),
         "order_rows",
         ("rows", [], None),
     ),
@@ -383,7 +414,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         2,
         "NOW",
     ),
-    "the same, quoted": (rows("SELECT order_id, CAST(`NOW`() AS STRING) AS t FROM orders"), "order_rows.sql", 1, "NOW"),
+    "the same, quoted": (
+        rows("SELECT order_id, CAST(`NOW`() AS STRING) AS t FROM orders"),
+        "order_rows.sql",
+        1,
+        "NOW",
+    ),
     "processing time": (
         rows("SELECT order_id, PROCTIME() AS t FROM orders"),
         "order_rows.sql",
@@ -421,16 +457,31 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         1,
         "CREATE TEMPORARY FUNCTION",
     ),
-    "a jar": (Changed({"views.sql": "ADD JAR '/tmp/a.jar'"}), "views.sql", 1, "ADD JAR '/TMP/A.JAR'"),
+    "a jar": (
+        Changed({"views.sql": "ADD JAR '/tmp/a.jar'"}),
+        "views.sql",
+        1,
+        "ADD JAR '/TMP/A.JAR'",
+    ),
     "a setting": (Changed({"views.sql": "SET 'a' = 'b'"}), "views.sql", 1, "SET 'A' ="),
-    "an insert": (rows("INSERT INTO order_rows SELECT order_id FROM orders"), "order_rows.sql", 1, "INSERT"),
+    "an insert": (
+        rows("INSERT INTO order_rows SELECT order_id FROM orders"),
+        "order_rows.sql",
+        1,
+        "INSERT",
+    ),
     "an insert by another word": (
         rows("EXECUTE INSERT INTO order_rows SELECT order_id FROM orders"),
         "order_rows.sql",
         1,
         "EXECUTE",
     ),
-    "two statements": (rows("SELECT order_id FROM orders;\nSELECT 1"), "order_rows.sql", 2, "2 statements"),
+    "two statements": (
+        rows("SELECT order_id FROM orders;\nSELECT 1"),
+        "order_rows.sql",
+        2,
+        "2 statements",
+    ),
     "a hint": (
         rows("SELECT order_id FROM orders\n/*+ OPTIONS('scan.startup.mode'='latest-offset') */"),
         "order_rows.sql",
@@ -438,7 +489,9 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "a hint",
     ),
     "state with a time to live": (
-        hourly(f"SELECT /*+ STATE_TTL('orders' = '1d') */ shop, window_start AS w, COUNT(*) AS n {HOURS} {BY_SHOP}"),
+        hourly(
+            f"SELECT /*+ STATE_TTL('orders' = '1d') */ shop, window_start AS w, COUNT(*) AS n {HOURS} {BY_SHOP}"
+        ),
         "hourly_orders.sql",
         1,
         "a hint",
@@ -480,7 +533,9 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         'order_rows: Encountered "order" at line 2, column 12.',
     ),
     "half of a window": (
-        hourly(f"SELECT shop, window_start AS w, COUNT(*) AS n {HOURS}\nGROUP BY window_start, shop"),
+        hourly(
+            f"SELECT shop, window_start AS w, COUNT(*) AS n {HOURS}\nGROUP BY window_start, shop"
+        ),
         "hourly_orders.sql",
         2,
         "group-aggregate",
@@ -491,7 +546,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         2,
         "group-aggregate",
     ),
-    "distinct rows": (hourly("SELECT DISTINCT shop FROM orders"), "hourly_orders.sql", 1, "group-aggregate"),
+    "distinct rows": (
+        hourly("SELECT DISTINCT shop FROM orders"),
+        "hourly_orders.sql",
+        1,
+        "group-aggregate",
+    ),
     "a regular join": (
         hourly("SELECT l.shop, r.cents AS c FROM orders l\nJOIN orders r ON l.shop = r.shop"),
         "hourly_orders.sql",
@@ -499,7 +559,12 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "join",
     ),
     "first rows": (hourly("SELECT shop FROM orders\nLIMIT 5"), "hourly_orders.sql", 2, "limit"),
-    "rows in an order": (hourly("SELECT shop FROM orders\nORDER BY cents"), "hourly_orders.sql", 2, "ORDER BY"),
+    "rows in an order": (
+        hourly("SELECT shop FROM orders\nORDER BY cents"),
+        "hourly_orders.sql",
+        2,
+        "ORDER BY",
+    ),
     "a session window, where clocks are set": (
         Changed(
             {
@@ -513,11 +578,13 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "a session window on a clock that is set, where an hour is missing or there twice",
     ),
     "a session of windows": (
-        Changed({
-            "views.sql": HOURS_VIEW,
-            "hourly_orders.sql": "SELECT shop, window_end AS e, SUM(n) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
-            f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
-        }),
+        Changed(
+            {
+                "views.sql": HOURS_VIEW,
+                "hourly_orders.sql": "SELECT shop, window_end AS e, SUM(n) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
+                f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
+            }
+        ),
         "hourly_orders.sql",
         0,
         "a session of rows that global-window-aggregate holds until the log's clock has passed them",
@@ -555,20 +622,29 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
                 "order_rows.sql": "SELECT order_id, LAG(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n "
                 "FROM orders"
             },
-            {"product.yaml": ("identity: [order_id]", "identity: [order_id], once: topic, keyed_by: [shop]")},
+            {
+                "product.yaml": (
+                    "identity: [order_id]",
+                    "identity: [order_id], once: topic, keyed_by: [shop]",
+                )
+            },
         ),
         "order_rows.sql",
         1,
         "LAG over rows of one time",
     ),
     "the row before, of a topic in no order": (
-        rows("SELECT order_id, LAG(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"),
+        rows(
+            "SELECT order_id, LAG(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"
+        ),
         "order_rows.sql",
         1,
         "LAG over rows of one time",
     ),
     "the row behind": (
-        keyed("SELECT order_id, LEAD(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"),
+        keyed(
+            "SELECT order_id, LEAD(cents) OVER (PARTITION BY shop ORDER BY ordered_at) AS n FROM orders"
+        ),
         "order_rows.sql",
         1,
         "LEAD",
@@ -591,7 +667,9 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "AFTER MATCH SKIP TO a variable, which fails the job",
     ),
     "a place that wraps around": (
-        rows("SELECT order_id, log_partition, CAST(log_offset AS TINYINT) AS log_offset FROM orders"),
+        rows(
+            "SELECT order_id, log_partition, CAST(log_offset AS TINYINT) AS log_offset FROM orders"
+        ),
         "order_rows.sql",
         1,
         "order_rows: log_partition and log_offset are not those of a record of orders, each once",
@@ -614,13 +692,19 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "OVER (… ORDER BY several columns), which Flink cannot run",
     ),
     "rows before, of a key of each event": (
-        keyed("SELECT order_id, LAG(cents) OVER (PARTITION BY shop, order_id ORDER BY ordered_at) AS n FROM orders"),
+        keyed(
+            "SELECT order_id, LAG(cents) OVER (PARTITION BY shop, order_id ORDER BY ordered_at) AS n FROM orders"
+        ),
         "order_rows.sql",
         1,
         "LAG over rows of one time",
     ),
     "a view of another's name": (
-        Changed({"views.sql": "CREATE VIEW default_catalog.default_database.orders AS SELECT NOW() AS n FROM orders"}),
+        Changed(
+            {
+                "views.sql": "CREATE VIEW default_catalog.default_database.orders AS SELECT NOW() AS n FROM orders"
+            }
+        ),
         "views.sql",
         1,
         "CREATE VIEW DEFAULT_CATALOG",
@@ -751,7 +835,9 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "LISTAGG, which depends on the order of arrival",
     ),
     "a greatest number that may be NaN": (
-        hourly(f"SELECT shop, window_start AS w, MAX(TRY_CAST(order_id AS DOUBLE)) AS n {HOURS} {BY_SHOP}"),
+        hourly(
+            f"SELECT shop, window_start AS w, MAX(TRY_CAST(order_id AS DOUBLE)) AS n {HOURS} {BY_SHOP}"
+        ),
         "hourly_orders.sql",
         1,
         "MAX of DOUBLE or FLOAT, where a NaN stays that comes first",
@@ -775,11 +861,13 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "a Top-N whose rows may be equal in its order",
     ),
     "the hour before, in the order of days": (
-        Changed({
-            "views.sql": HOURS_VIEW,
-            "hourly_orders.sql": "SELECT shop, w, LAG(n) OVER (PARTITION BY shop ORDER BY t) AS l FROM "
-            + OF_DAY.format("window_time AS t"),
-        }),
+        Changed(
+            {
+                "views.sql": HOURS_VIEW,
+                "hourly_orders.sql": "SELECT shop, w, LAG(n) OVER (PARTITION BY shop ORDER BY t) AS l FROM "
+                + OF_DAY.format("window_time AS t"),
+            }
+        ),
         "hourly_orders.sql",
         1,
         "LAG over rows of one time",
@@ -840,13 +928,17 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         "SUM of INT, which wraps around where it is too large",
     ),
     "a side table of constants": (
-        rows("SELECT order_id, f FROM orders\nJOIN (VALUES ('a', 1), ('b', 2)) AS v(s, f) ON shop = s"),
+        rows(
+            "SELECT order_id, f FROM orders\nJOIN (VALUES ('a', 1), ('b', 2)) AS v(s, f) ON shop = s"
+        ),
         "order_rows.sql",
         2,
         "a join with VALUES",
     ),
     "a sum that rounds": (
-        hourly(f"SELECT shop, window_start AS w, SUM(CAST(cents AS DOUBLE)) AS n {HOURS} {BY_SHOP}"),
+        hourly(
+            f"SELECT shop, window_start AS w, SUM(CAST(cents AS DOUBLE)) AS n {HOURS} {BY_SHOP}"
+        ),
         "hourly_orders.sql",
         1,
         "SUM of DOUBLE or FLOAT, which rounds by the order of arrival",
@@ -899,8 +991,18 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         1,
         "= of text and something else, which fails the job where the text is no such value",
     ),
-    "an identity that is not there": (topic("[order_id]", "[orderid]"), "product.yaml", 0, "orderid"),
-    "a time that is none": (topic("time: ordered_at", "time: shop"), "product.yaml", 0, "shop, a STRING"),
+    "an identity that is not there": (
+        topic("[order_id]", "[orderid]"),
+        "product.yaml",
+        0,
+        "orderid",
+    ),
+    "a time that is none": (
+        topic("time: ordered_at", "time: shop"),
+        "product.yaml",
+        0,
+        "shop, a STRING",
+    ),
     "an expression that ends its column": (
         topic("orders: {time", 'orders: {columns: {a: "cents, WATERMARK FOR x AS x"}, time'),
         "product.yaml",
@@ -943,18 +1045,24 @@ def resolved(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("changed", "output", "inferred"), ACCEPTED.values(), ids=ACCEPTED)
-def test_accepted_with_what_is_inferred(copy: Copy, changed: Changed, output: str, inferred: Inferred) -> None:
+def test_accepted_with_what_is_inferred(
+    copy: Copy, changed: Changed, output: str, inferred: Inferred
+) -> None:
     found = resolved(copy(changed))[output]
     window = (found["window"]["column"], found["window"]["size"]) if found["window"] else None
     assert (found["kind"], found["key"], window) == inferred
 
 
 @pytest.mark.parametrize(("changed", "file", "line", "construct"), REFUSED.values(), ids=REFUSED)
-def test_refused_with_file_and_line(copy: Copy, changed: Changed, file: str, line: int, construct: str) -> None:
+def test_refused_with_file_and_line(
+    copy: Copy, changed: Changed, file: str, line: int, construct: str
+) -> None:
     folder = copy(changed)
     answer = check(folder)
     found = [(Path(p["file"]).name, p["line"], p["construct"]) for p in answer["problems"]]
-    assert (file, line, construct) in [(f, number, c.partition("  in: ")[0]) for f, number, c in found], found
+    assert (file, line, construct) in [
+        (f, number, c.partition("  in: ")[0]) for f, number, c in found
+    ], found
     assert all(p["instead"] for p in answer["problems"]) and answer["resolved"] is None
 
 
@@ -962,7 +1070,10 @@ def test_refused_with_file_and_line(copy: Copy, changed: Changed, file: str, lin
 def test_the_documented_examples(example: Example, tmp_path: Path) -> None:
     (problem,) = check(example.refused.write(tmp_path / "refused"))["problems"]
     assert (problem["construct"], problem["instead"]) == (example.construct, example.instead)
-    assert example.corrected is None or check(example.corrected.write(tmp_path / "corrected"))["problems"] == []
+    assert (
+        example.corrected is None
+        or check(example.corrected.write(tmp_path / "corrected"))["problems"] == []
+    )
 
 
 @pytest.mark.parametrize("name", ["flights", "orders"])
@@ -974,7 +1085,10 @@ def test_what_tests_without_flink_know_of_a_product_is_what_the_planner_says(nam
 
 
 def test_a_row_table_gets_its_place_in_the_log_by_itself(copy: Copy) -> None:
-    columns = [c["name"] for c in resolved(copy(rows("SELECT order_id FROM orders")))["order_rows"]["columns"]]
+    columns = [
+        c["name"]
+        for c in resolved(copy(rows("SELECT order_id FROM orders")))["order_rows"]["columns"]
+    ]
     assert columns == ["order_id", "log_partition", "log_offset"]
 
 
@@ -983,13 +1097,23 @@ def test_a_table_of_two_topics_gets_the_topic_too(copy: Copy) -> None:
     folder = copy(
         Changed(
             {"order_rows.sql": union},
-            {"product.yaml": ("topics:\n", "topics:\n  refunds: {time: ordered_at, allowed_lateness: 1h}\n")},
+            {
+                "product.yaml": (
+                    "topics:\n",
+                    "topics:\n  refunds: {time: ordered_at, allowed_lateness: 1h}\n",
+                )
+            },
         )
     )
     shutil.copy(folder / "schemas" / "orders.avsc", folder / "schemas" / "refunds.avsc")
     found = resolved(folder)["order_rows"]
     assert (found["kind"], sorted(found["of"])) == ("rows", ["orders", "refunds"])
-    assert [c["name"] for c in found["columns"]] == ["order_id", "log_topic", "log_partition", "log_offset"]
+    assert [c["name"] for c in found["columns"]] == [
+        "order_id",
+        "log_topic",
+        "log_partition",
+        "log_offset",
+    ]
 
 
 def test_did_you_mean(copy: Copy) -> None:
@@ -1000,7 +1124,9 @@ def test_did_you_mean(copy: Copy) -> None:
 # --- Python functions: a module of udfs/ each, which defines f
 
 
-def python(code: str, select: str, *, returns: str = "STRING", vectorised: bool = False) -> tuple[str, Changed]:
+def python(
+    code: str, select: str, *, returns: str = "STRING", vectorised: bool = False
+) -> tuple[str, Changed]:
     said = f"{{python: 'udfs.case:f', returns: '{returns}', vectorised: {str(vectorised).lower()}}}"
     settings = ("name: orders\n", f"name: orders\nfunctions: {{f: {said}}}\n")
     sql = f"SELECT order_id, {select} AS found FROM orders"
@@ -1009,40 +1135,80 @@ def python(code: str, select: str, *, returns: str = "STRING", vectorised: bool 
 
 TRIED: dict[str, tuple[tuple[str, Changed], str]] = {
     "of its arguments alone": (
-        python("print('hello')\ndef f(x, y):\n    return None if x is None else f'{x}{y}'", "f(shop, 'a')"), ""),
+        python(
+            "print('hello')\ndef f(x, y):\n    return None if x is None else f'{x}{y}'",
+            "f(shop, 'a')",
+        ),
+        "",
+    ),
     "of its arguments alone, vectorised": (
-        python("def f(x):\n    return x.str.upper()", "f(shop)", vectorised=True), ""),
+        python("def f(x):\n    return x.str.upper()", "f(shop)", vectorised=True),
+        "",
+    ),
     "a time, a number and a ROW": (
-        python("def f(t, n):\n    return None if t is None or n is None else (t.isoformat(), n % 7)",
-               "f(ordered_at, cents)", returns="ROW<a STRING, b BIGINT>"), ""),
+        python(
+            "def f(t, n):\n    return None if t is None or n is None else (t.isoformat(), n % 7)",
+            "f(ordered_at, cents)",
+            returns="ROW<a STRING, b BIGINT>",
+        ),
+        "",
+    ),
     "a counter": (
-        python("n = 0\ndef f(x):\n    global n\n    n += 1\n    return str(n)", "f(shop)"), "when it is called again"),
+        python("n = 0\ndef f(x):\n    global n\n    n += 1\n    return str(n)", "f(shop)"),
+        "when it is called again",
+    ),
     "a clock that the answer does not show": (
         python("import time\ndef f(x):\n    return x if time.time() > 0 else None", "f(shop)"),
-        "reads the clock (udfs/case.py:3)"),
+        "reads the clock (udfs/case.py:3)",
+    ),
     "a value that stops the job": (
-        python("def f(x):\n    return {'berlin': 'DE'}[x]", "f(shop)"), "raises KeyError"),
-    "a NULL that stops the job": (python("def f(x):\n    return x.upper()", "f(shop)"), "f(None) raises"),
+        python("def f(x):\n    return {'berlin': 'DE'}[x]", "f(shop)"),
+        "raises KeyError",
+    ),
+    "a NULL that stops the job": (
+        python("def f(x):\n    return x.upper()", "f(shop)"),
+        "f(None) raises",
+    ),
     "another type than is declared": (
-        python("def f(x):\n    return 1", "f(shop)"), "returns a int where STRING is declared"),
+        python("def f(x):\n    return 1", "f(shop)"),
+        "returns a int where STRING is declared",
+    ),
     "the mean of a batch": (
-        python("def f(x):\n    return x - x.mean()", "f(CAST(cents AS DOUBLE))", returns="DOUBLE", vectorised=True),
-        "in a batch of"),
+        python(
+            "def f(x):\n    return x - x.mean()",
+            "f(CAST(cents AS DOUBLE))",
+            returns="DOUBLE",
+            vectorised=True,
+        ),
+        "in a batch of",
+    ),
     "another number of arguments": (
-        python("def f(x):\n    return x", "f(shop, shop)"), "it is called with 2 arguments: too many positional"),
+        python("def f(x):\n    return x", "f(shop, shop)"),
+        "it is called with 2 arguments: too many positional",
+    ),
     "a function of another module": (
-        python("from textwrap import dedent as f", "f(shop)"), "a function of textwrap, which no release is archived"),
+        python("from textwrap import dedent as f", "f(shop)"),
+        "a function of textwrap, which no release is archived",
+    ),
     "an import that ends the process": (
-        python("import posix\nposix._exit(0)\ndef f(x): ...", "f(shop)"), "its import ends the process, with code 0"),
+        python("import posix\nposix._exit(0)\ndef f(x): ...", "f(shop)"),
+        "its import ends the process, with code 0",
+    ),
 }
 
 
 @pytest.fixture
 def udfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package udfs of this test, for this process and for those that it starts."""
-    package = shutil.copytree(ROOT / "udfs", tmp_path / "python" / "udfs", ignore=shutil.ignore_patterns("__pycache__"))
+    package = shutil.copytree(
+        ROOT / "udfs", tmp_path / "python" / "udfs", ignore=shutil.ignore_patterns("__pycache__")
+    )
     monkeypatch.syspath_prepend(str(package.parent))
-    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "udfs"}
+    ours = {
+        name: sys.modules.pop(name)
+        for name in list(sys.modules)
+        if name.partition(".")[0] == "udfs"
+    }
     yield package
     for name in [name for name in sys.modules if name.partition(".")[0] == "udfs"]:
         del sys.modules[name]
@@ -1050,7 +1216,9 @@ def udfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(("function", "says"), TRIED.values(), ids=TRIED)
-def test_python_functions_are_tried(copy: Copy, udfs: Path, function: tuple[str, Changed], says: str) -> None:
+def test_python_functions_are_tried(
+    copy: Copy, udfs: Path, function: tuple[str, Changed], says: str
+) -> None:
     code, changed = function
     (udfs / "case.py").write_text(code + "\n")
     found = check(copy(changed))["problems"]
@@ -1064,6 +1232,8 @@ def test_an_answer_is_json_whatever_a_function_prints(copy: Copy, udfs: Path) ->
     (udfs / "case.py").write_text(code + "\n")
     path = os.pathsep.join([str(udfs.parent), str(ROOT)])
     command = [sys.executable, "-m", "jobs.check", str(copy(changed)), "--json"]
-    found = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": path}, cwd=udfs)
+    found = subprocess.run(
+        command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": path}, cwd=udfs
+    )
     answer = json.loads(found.stdout)
     assert (answer["ok"], answer["problems"]) == (True, [])

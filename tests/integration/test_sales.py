@@ -31,11 +31,23 @@ BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 MINUTE, HOUR = 60_000, 3_600_000
 SALES = 200
 SETTINGS: dict[str, Any] = {
-    "name": "sales", "parallelism": 1, "checkpoint_interval": "2s", "switch": "auto",
-    "topics": {"sold": {"time": "happened", "allowed_lateness": "1h", "identity": ["id"]},
-               "rates": {"role": "dimension", "time": "happened", "allowed_lateness": "1h", "key": ["currency"]},
-               "shops": {"role": "reference", "key": ["shop"]}},
-    "outputs": ["sale_rows"], "lag_limit": {"records": 100, "seconds": 60, "checkpoints": 1}}
+    "name": "sales",
+    "parallelism": 1,
+    "checkpoint_interval": "2s",
+    "switch": "auto",
+    "topics": {
+        "sold": {"time": "happened", "allowed_lateness": "1h", "identity": ["id"]},
+        "rates": {
+            "role": "dimension",
+            "time": "happened",
+            "allowed_lateness": "1h",
+            "key": ["currency"],
+        },
+        "shops": {"role": "reference", "key": ["shop"]},
+    },
+    "outputs": ["sale_rows"],
+    "lag_limit": {"records": 100, "seconds": 60, "checkpoints": 1},
+}
 SELECT = """
 SELECT s.id, s.happened, s.cents, r.rate, p.city
 FROM sold AS s
@@ -43,10 +55,17 @@ LEFT JOIN LATERAL TABLE(rates_at(s.happened, s.currency)) AS r ON TRUE
 LEFT JOIN LATERAL TABLE(shops_at(s.happened, s.shop)) AS p ON TRUE
 """
 AT = {"name": "happened", "type": {"type": "long", "logicalType": "timestamp-millis"}}
-SCHEMAS = {"sold": [{"name": "id", "type": "long"}, AT, {"name": "currency", "type": "string"},
-                    {"name": "shop", "type": "string"}, {"name": "cents", "type": "long"}],
-           "rates": [{"name": "currency", "type": "string"}, AT, {"name": "rate", "type": "long"}],
-           "shops": [{"name": "shop", "type": "string"}, {"name": "city", "type": "string"}]}
+SCHEMAS = {
+    "sold": [
+        {"name": "id", "type": "long"},
+        AT,
+        {"name": "currency", "type": "string"},
+        {"name": "shop", "type": "string"},
+        {"name": "cents", "type": "long"},
+    ],
+    "rates": [{"name": "currency", "type": "string"}, AT, {"name": "rate", "type": "long"}],
+    "shops": [{"name": "shop", "type": "string"}, {"name": "city", "type": "string"}],
+}
 
 
 def write_product(folder: Path) -> Path:
@@ -66,11 +85,15 @@ class Log:
     def __init__(self, stack: RunningStack, product: Product) -> None:
         log.create_topics(stack.settings, dict.fromkeys(SCHEMAS, 1))
         self._ids = log.register_schemas(stack.settings, product)
-        self._producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        self._producer = Producer(
+            {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
+        )
 
     def write(self, topic: str, appended: int, **fields: Any) -> None:
         body = io.BytesIO()
-        fastavro.schemaless_writer(body, {"type": "record", "name": topic, "fields": SCHEMAS[topic]}, fields)
+        fastavro.schemaless_writer(
+            body, {"type": "record", "name": topic, "fields": SCHEMAS[topic]}, fields
+        )
         self.raw(topic, appended, b"\0" + self._ids[topic].to_bytes(4, "big") + body.getvalue())
 
     def raw(self, topic: str, appended: int, value: bytes | None) -> None:
@@ -104,7 +127,8 @@ def written(stack: RunningStack, folder: Path) -> Iterator[Log]:
 
 
 def test_a_replay_that_waits_for_a_quiet_dimension_names_it_within_10_seconds(
-        stack: RunningStack, folder: Path, written: Log) -> None:
+    stack: RunningStack, folder: Path, written: Log
+) -> None:
     """Of its job's start, and says what to do."""
     stack.kappa("deploy", "sales", "--from", str(folder), "--no-wait", timeout=600)
 
@@ -116,12 +140,15 @@ def test_a_replay_that_waits_for_a_quiet_dimension_names_it_within_10_seconds(
     begun = time.monotonic()
     wait_until(lambda: "results wait for rates" in waits()["waits"], 10, lambda: str(waits()))
     assert time.monotonic() - begun < 10
-    assert ("results wait for rates: the clock of its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; "
-            "append a record to it (one without a value only moves the clock: echo | kappa topic produce rates)"
-            ) in waits()["waits"]
+    assert (
+        "results wait for rates: the clock of its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; "
+        "append a record to it (one without a value only moves the clock: echo | kappa topic produce rates)"
+    ) in waits()["waits"]
 
 
-def test_whoever_follows_its_deploy_is_told_so_too(stack: RunningStack, folder: Path, written: Log) -> None:
+def test_whoever_follows_its_deploy_is_told_so_too(
+    stack: RunningStack, folder: Path, written: Log
+) -> None:
     begun = time.monotonic()
     with stack.kappa.start("deploy", "sales", "--from", str(folder)) as deploy:
         assert deploy.stdout
@@ -134,22 +161,30 @@ def test_whoever_follows_its_deploy_is_told_so_too(stack: RunningStack, folder: 
             watchdog.cancel()
             deploy.send_signal(signal.SIGINT)
             deploy.stdout.read()
-    assert "its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; append a record to it" in said
+    assert (
+        "its partition 0 is at 2024-01-01 03:00:00Z, 6 h 57 min behind sold; append a record to it"
+        in said
+    )
     assert took < 20, "the start of the command included, on a busy machine"
 
 
 def test_a_reference_topic_of_which_nothing_could_be_decoded_keeps_the_release_from_readers(
-        stack: RunningStack, folder: Path, written: Log) -> None:
+    stack: RunningStack, folder: Path, written: Log
+) -> None:
     written.raw("rates", BEGIN + 12 * HOUR, None)
     written.raw("sold", BEGIN + 12 * HOUR, None)
     written.flush()
     done = stack.kappa("deploy", "sales", "--from", str(folder), check=False, timeout=290)
     assert done.returncode == 1
-    assert "no version of shops could be decoded: shops: 3 of 3 records rejected (100 %): 3 undecodable" in done.stderr
+    assert (
+        "no version of shops could be decoded: shops: 3 of 3 records rejected (100 %): 3 undecodable"
+        in done.stderr
+    )
 
 
 def test_a_check_that_came_later_runs_on_what_readers_see_and_its_answer_is_told(
-        stack: RunningStack, folder: Path, written: Log) -> None:
+    stack: RunningStack, folder: Path, written: Log
+) -> None:
     settings = {**SETTINGS, "warnings": ["no reference record rejected"]}
     (folder / "product.yaml").write_text(yaml.safe_dump(settings))
     stack.kappa("deploy", "sales", "--from", str(folder), timeout=290)
@@ -159,19 +194,26 @@ def test_a_check_that_came_later_runs_on_what_readers_see_and_its_answer_is_told
     assert done.returncode == 1
     assert "checks find fault with what readers of sales see; they go on seeing it" in done.stderr
     assert "checks/cheap.sql: 3 offending rows" in done.stderr
-    assert stack.kappa.json("query", "sales", "SELECT count(*) AS n FROM sale_rows") == [{"n": SALES}]
+    assert stack.kappa.json("query", "sales", "SELECT count(*) AS n FROM sale_rows") == [
+        {"n": SALES}
+    ]
     (folder / "checks" / "cheap.sql").write_text("SELECT id FROM sale_rows WHERE cents < 0")
     done = stack.kappa("deploy", "sales", "--from", str(folder), timeout=290)
     assert "checks passed" in done.stdout
-    assert [a["job"] for a in stack.kappa.json("attempts", "sales")] == [a["job"] for a in submitted], "no replay"
+    assert [a["job"] for a in stack.kappa.json("attempts", "sales")] == [
+        a["job"] for a in submitted
+    ], "no replay"
 
 
 def test_of_a_removed_product_nothing_is_left_and_its_name_may_be_used_again(
-        stack: RunningStack, folder: Path, written: Log) -> None:
+    stack: RunningStack, folder: Path, written: Log
+) -> None:
     """Once what readers see, once a replay under way."""
     done = stack.kappa("remove", "sales", "--yes", "sale", check=False)
     assert (done.returncode, "sales is not removed" in done.stderr) == (1, True)
-    assert stack.kappa.json("query", "sales", "SELECT count(*) AS n FROM sale_rows") == [{"n": SALES}]
+    assert stack.kappa.json("query", "sales", "SELECT count(*) AS n FROM sale_rows") == [
+        {"n": SALES}
+    ]
     for turn in range(2):
         stack.kappa("remove", "sales", "--yes", "sales", timeout=250)
         assert left_of(stack, "sales") == [], f"turn {turn}"
@@ -183,12 +225,22 @@ def test_of_a_removed_product_nothing_is_left_and_its_name_may_be_used_again(
 def left_of(stack: RunningStack, product: str) -> list[str]:
     """Files, jobs, consumer groups, tables and rows of a product."""
     settings = stack.settings
-    found = [str(f) for f in stack.home.rglob("*") if product in f.relative_to(stack.home).parts and f.is_file()]
+    found = [
+        str(f)
+        for f in stack.home.rglob("*")
+        if product in f.relative_to(stack.home).parts and f.is_file()
+    ]
     overview = httpx.get(f"{settings.flink.rest}/jobs/overview", timeout=10).json()
-    found += [j["name"] for j in overview["jobs"] if j["name"].startswith(f"{product}-") and j["state"] == "RUNNING"]
+    found += [
+        j["name"]
+        for j in overview["jobs"]
+        if j["name"].startswith(f"{product}-") and j["state"] == "RUNNING"
+    ]
     groups = log.admin(settings).list_consumer_groups(request_timeout=10).result(10).valid
     found += [g.group_id for g in groups if g.group_id.startswith(f"kappa-{product}-")]
     found += lake.pointers(lake.open_catalog(settings), product)
     with closing(Store(settings.store)) as store:
-        found += [a.name for a in store.load(product).attempts] + [e.reason for e in store.events(product)]
+        found += [a.name for a in store.load(product).attempts] + [
+            e.reason for e in store.events(product)
+        ]
     return found

@@ -31,7 +31,10 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(0)]
 MINUTES = float(os.environ.get("KAPPA_SAME_ROWS_MINUTES", "0"))
 SEED = int(os.environ.get("KAPPA_SAME_ROWS_SEED", "3"))
 ONE_PHASE = {"table.optimizer.agg-phase-strategy": "ONE_PHASE"}
-SMALL_BUNDLES = {"python.fn-execution.bundle.size": "3", "python.fn-execution.arrow.batch.size": "2"}
+SMALL_BUNDLES = {
+    "python.fn-execution.bundle.size": "3",
+    "python.fn-execution.arrow.batch.size": "2",
+}
 
 
 @dataclass(frozen=True)
@@ -46,27 +49,48 @@ class Size:
 def conditions(chance: random.Random, count: int) -> tuple[Conditions, ...]:
     """A replay by one subtask, and other runs by chance."""
     settings: tuple[Mapping[str, str], ...] = (
-        {}, {}, ONE_PHASE, SMALL_BUNDLES, {"state.backend.type": "rocksdb"})
+        {},
+        {},
+        ONE_PHASE,
+        SMALL_BUNDLES,
+        {"state.backend.type": "rocksdb"},
+    )
     some = chance.sample(settings, 2)  # each takes a plan of its own, which is most of the work
-    return (Conditions("first"), *(
-        Conditions(f"run {number}", parallelism=chance.choice((1, 2, 4)), live=chance.random() < 0.6,
-                   kills=chance.choice((0, 0, 0, 1, 2)), restores=chance.choice((0, 0, 1)),
-                   at_once=chance.choice((1, 3, 20, 500)), seed=chance.randrange(10**6),
-                   flink=chance.choice(some))
-        for number in range(1, count)))
+    return (
+        Conditions("first"),
+        *(
+            Conditions(
+                f"run {number}",
+                parallelism=chance.choice((1, 2, 4)),
+                live=chance.random() < 0.6,
+                kills=chance.choice((0, 0, 0, 1, 2)),
+                restores=chance.choice((0, 0, 1)),
+                at_once=chance.choice((1, 3, 20, 500)),
+                seed=chance.randrange(10**6),
+                flink=chance.choice(some),
+            )
+            for number in range(1, count)
+        ),
+    )
 
 
 VERSIONS = Statement(
     "SELECT e.ts, e.id, e.k, p.city, p.size\n"
-    "FROM readings AS e LEFT JOIN shops_versions FOR SYSTEM_TIME AS OF e.ts AS p ON e.k = p.k", "temporal join")
+    "FROM readings AS e LEFT JOIN shops_versions FOR SYSTEM_TIME AS OF e.ts AS p ON e.k = p.k",
+    "temporal join",
+)
 """Of what is read to an end: a resumed job has to come to it again, or what joins it stands still."""
 
-SHORT = Size(20, 240, (
-    Conditions("first"),
-    Conditions("another order", parallelism=2, at_once=3, seed=1, flink=ONE_PHASE),
-    Conditions("live", parallelism=4, live=True, kills=1, seed=2, at_once=20),
-    Conditions("resumed", parallelism=2, live=True, restores=1, seed=3, flink=SMALL_BUNDLES),
-))
+SHORT = Size(
+    20,
+    240,
+    (
+        Conditions("first"),
+        Conditions("another order", parallelism=2, at_once=3, seed=1, flink=ONE_PHASE),
+        Conditions("live", parallelism=4, live=True, kills=1, seed=2, at_once=20),
+        Conditions("resumed", parallelism=2, live=True, restores=1, seed=3, flink=SMALL_BUNDLES),
+    ),
+)
 
 
 @dataclass
@@ -83,8 +107,10 @@ class Figures:
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.compared.items()))
         reasons = "".join(f"\n  {count} × {reason}" for reason, count in self.refused.most_common())
-        return (f"{self.tried} statements tried, {self.refused.total()} refused by the check, "
-                f"{self.compared.total()} compared in runs ({kinds}), {self.rows} rows{reasons}")
+        return (
+            f"{self.tried} statements tried, {self.refused.total()} refused by the check, "
+            f"{self.compared.total()} compared in runs ({kinds}), {self.rows} rows{reasons}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -101,18 +127,30 @@ def differences(first: Rows, other: Rows) -> dict[str, str]:
     """Table → the rows that only one of both has."""
     found = {}
     for table in first:
-        only = ((first[table] - other[table], "only in the first"), (other[table] - first[table], "only in the other"))
-        said = [f"    {count} × {row}  {where}" for rows, where in only for row, count in sorted(rows.items())[:5]]
+        only = (
+            (first[table] - other[table], "only in the first"),
+            (other[table] - first[table], "only in the other"),
+        )
+        said = [
+            f"    {count} × {row}  {where}"
+            for rows, where in only
+            for row, count in sorted(rows.items())[:5]
+        ]
         if said:
-            counts = f"{first[table].total()} and {other[table].total()} rows, {only[0][0].total()} and " \
-                     f"{only[1][0].total()} of them only in one"
+            counts = (
+                f"{first[table].total()} and {other[table].total()} rows, {only[0][0].total()} and "
+                f"{only[1][0].total()} of them only in one"
+            )
             found[table] = "\n".join([f"    {counts}", *said])
     return found
 
 
 def play(laboratory: Laboratory, size: Size, seed: int, figures: Figures) -> None:
     """One round: statements that are let in, run under all conditions."""
-    made = {**statements(seed, size.statements, has_sessions=zones.is_fixed(laboratory.zone)), "versions": VERSIONS}
+    made = {
+        **statements(seed, size.statements, has_sessions=zones.is_fixed(laboratory.zone)),
+        "versions": VERSIONS,
+    }
     good, refused = laboratory.admitted(made)
     figures.tried += len(made)
     for name, problem in refused.items():
@@ -123,25 +161,35 @@ def play(laboratory: Laboratory, size: Size, seed: int, figures: Figures) -> Non
         try:
             rows = laboratory.run(good, under)
         except JobError as e:
-            figures.found.append(f"seed {seed}, {laboratory.zone}, {under}\n  {e}\n{alone(laboratory, good, under)}")
+            figures.found.append(
+                f"seed {seed}, {laboratory.zone}, {under}\n  {e}\n{alone(laboratory, good, under)}"
+            )
             continue
-        print(f"seed {seed}, {laboratory.zone}, {under}: {len(good)} statements, "  # noqa: T201
-              f"{sum(r.total() for r in rows.values())} rows, {time.monotonic() - began:.0f} s", flush=True)
+        print(  # noqa: T201
+            f"seed {seed}, {laboratory.zone}, {under}: {len(good)} statements, "
+            f"{sum(r.total() for r in rows.values())} rows, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
         if first is None:
             first = rows
             figures.rows += sum(r.total() for r in rows.values())
             continue
         figures.compared.update(s.kind for s in good.values())
         if found := differences(first, rows):
-            again = differences_alone(laboratory, {n: good[n] for n in found if n in good}, size.runs[0], under)
+            again = differences_alone(
+                laboratory, {n: good[n] for n in found if n in good}, size.runs[0], under
+            )
             for table, said in found.items():
                 sql = good[table].sql if table in good else "the rejects"
-                figures.found.append(f"seed {seed}, {table}, {laboratory.zone}, {size.runs[0]}; {under}\n{sql}\n{said}"
-                                     f"\n    {again}")
+                figures.found.append(
+                    f"seed {seed}, {table}, {laboratory.zone}, {size.runs[0]}; {under}\n{sql}\n{said}"
+                    f"\n    {again}"
+                )
 
 
-def differences_alone(laboratory: Laboratory, some: Mapping[str, Statement], first: Conditions,
-                      under: Conditions) -> str:
+def differences_alone(
+    laboratory: Laboratory, some: Mapping[str, Statement], first: Conditions, under: Conditions
+) -> str:
     """Whether statements differ without the others, too."""
     if not some:
         return "the rejects alone are not run again"
@@ -172,9 +220,14 @@ def _fails(laboratory: Laboratory, some: Mapping[str, Statement], under: Conditi
     return False
 
 
-def laboratory_of(stack: RunningStack, sink: Path, folder: Path, seed: int, size: Size) -> Laboratory:
-    wait_until(lambda: stack.free_slots() == flink.SLOTS, 60,
-               "all slots of the session cluster are free: a product that another test left has a job there")
+def laboratory_of(
+    stack: RunningStack, sink: Path, folder: Path, seed: int, size: Size
+) -> Laboratory:
+    wait_until(
+        lambda: stack.free_slots() == flink.SLOTS,
+        60,
+        "all slots of the session cluster are free: a product that another test left has a job there",
+    )
     zone = list(ZONES)[seed % len(ZONES)]
     return Laboratory(stack, sink, folder, make_log(random.Random(seed), zone, size.records), zone)
 

@@ -8,9 +8,22 @@ from typing import Any
 
 import pytest
 from running import free_port_base, wait_until
-from secured import FILES, JOB, NAME, SCHEMAS, SHOPS, SOLD, Secured, append, sales, write_product, write_sql
+from secured import (
+    FILES,
+    JOB,
+    NAME,
+    SCHEMAS,
+    SHOPS,
+    SOLD,
+    Secured,
+    append,
+    sales,
+    write_product,
+    write_sql,
+)
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
@@ -56,12 +69,19 @@ def test_a_product_lives_with_the_least_of_permissions(secured: Secured, folder:
 
     # The second release's job logs in with a certificate. The controller is told so when it starts.
     said = secured.config()
-    said["kafka_java"] = {"bootstrap.servers": secured.mutual, "security.protocol": "SSL",
-                          "ssl.truststore.type": "PEM", "ssl.truststore.location": str(secured.authority.ca),
-                          "ssl.keystore.type": "PEM", "ssl.keystore.location": str(secured.authority.pem(JOB))}
+    said["kafka_java"] = {
+        "bootstrap.servers": secured.mutual,
+        "security.protocol": "SSL",
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(secured.authority.ca),
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(secured.authority.pem(JOB)),
+    }
     secured.write_config(said)
     secured.restart("controller")
-    secured.allow([acl for acl in kappa.json(*acls, "--job", f"User:CN={JOB}") if acl["who"] == "job"])
+    secured.allow(
+        [acl for acl in kappa.json(*acls, "--job", f"User:CN={JOB}") if acl["who"] == "job"]
+    )
     write_sql(folder, " * 2")
     kappa("deploy", NAME, "--from", str(folder), timeout=900)
     wait_for(secured, {"n": 150, "cents": 2 * sum(range(150)), "cities": 150})
@@ -77,8 +97,14 @@ def test_a_product_lives_with_the_least_of_permissions(secured: Secured, folder:
 def no_secret_is_elsewhere(secured: Secured) -> None:
     """Than where it was put: not in logs, bindings, the archive, what Flink keeps, nor in arguments of processes."""
     home = secured.layout.home
-    kept = [f for f in home.rglob("*") if f.is_file() and not f.is_symlink()
-            and not f.is_relative_to(secured.layout.kafka_data) and holds(f, b"c4nary")]
+    kept = [
+        f
+        for f in home.rglob("*")
+        if f.is_file()
+        and not f.is_symlink()
+        and not f.is_relative_to(secured.layout.kafka_data)
+        and holds(f, b"c4nary")
+    ]
     assert kept == [], "files with a secret"
     arguments = [p for p in Path("/proc").glob("[0-9]*/cmdline") if holds(p, b"c4nary")]
     assert arguments == [], "processes with a secret among their arguments"

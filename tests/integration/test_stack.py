@@ -42,8 +42,10 @@ def _end_offset(stack: RunningStack, topic: str) -> int:
 
 
 def _register_schema(stack: RunningStack, subject: str) -> int:
-    answer = httpx.post(f"{stack.settings.registry.url}/subjects/{subject}/versions",
-                        json={"schema": '{"type": "string"}'})
+    answer = httpx.post(
+        f"{stack.settings.registry.url}/subjects/{subject}/versions",
+        json={"schema": '{"type": "string"}'},
+    )
     answer.raise_for_status()
     return int(answer.json()["id"])
 
@@ -63,13 +65,21 @@ def test_the_controller_says_how_it_is(stack: RunningStack) -> None:
 
 
 def test_every_listener_is_on_loopback(stack: RunningStack) -> None:
-    found = {listener for process, _ in listeners.of_home(stack.home) for listener in listeners.of_process(process)}
-    assert {p for ports in stack.layout.ports.of.values() for p in ports} <= {listener.port for listener in found}
+    found = {
+        listener
+        for process, _ in listeners.of_home(stack.home)
+        for listener in listeners.of_process(process)
+    }
+    assert {p for ports in stack.layout.ports.of.values() for p in ports} <= {
+        listener.port for listener in found
+    }
     assert [listener for listener in found if not listener.is_loopback] == []
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("program", ["registry", "taskmanager", "jobmanager", "kafka", "controller"])
+@pytest.mark.parametrize(
+    "program", ["registry", "taskmanager", "jobmanager", "kafka", "controller"]
+)
 def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
     killed = stack.kill(program)
     stack.wait_restarted(program, killed)
@@ -81,20 +91,35 @@ def test_a_killed_process_comes_back(stack: RunningStack, program: str) -> None:
 @pytest.mark.chaos
 def test_a_taskmanager_out_of_heap_dies_and_comes_back(stack: RunningStack) -> None:
     rest, before = stack.settings.flink.rest, stack.pid("taskmanager")
-    command = [str(stack.settings.flink.home / "bin" / "flink"), "run", "-d", "-py",
-               str(Path(__file__).with_name("fill_heap.py"))]
+    command = [
+        str(stack.settings.flink.home / "bin" / "flink"),
+        "run",
+        "-d",
+        "-py",
+        str(Path(__file__).with_name("fill_heap.py")),
+    ]
     environment = flink.environment(stack.layout, flink.session(stack.layout))
-    submitted = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    submitted = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     job = submitted.stdout.split("JobID ")[-1].strip()
     try:
-        wait_until(lambda: stack.pid("taskmanager") not in (0, before), 200, "another TaskManager is started")
+        wait_until(
+            lambda: stack.pid("taskmanager") not in (0, before),
+            200,
+            "another TaskManager is started",
+        )
     finally:
         httpx.patch(f"{rest}/jobs/{job}", timeout=30)
     log = (stack.layout.logs / "taskmanager.log").read_text()
     assert "Terminating due to java.lang.OutOfMemoryError" in log
     stack.wait_ready("taskmanager", 180)
-    wait_until(lambda: httpx.get(f"{rest}/jobs/{job}").json()["state"] == "CANCELED", 60, "the job is cancelled")
+    wait_until(
+        lambda: httpx.get(f"{rest}/jobs/{job}").json()["state"] == "CANCELED",
+        60,
+        "the job is cancelled",
+    )
 
 
 @pytest.mark.chaos
@@ -129,7 +154,9 @@ def test_down_and_up_keep_topics_and_schemas(stack: RunningStack) -> None:
 def test_up_cleans_up_after_a_killed_supervisor(stack: RunningStack) -> None:
     pid = int(stack.layout.supervisor_pid.read_text())
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not supervise.Supervisor(stack.layout).running(), 10, "the supervisor is gone")
+    wait_until(
+        lambda: not supervise.Supervisor(stack.layout).running(), 10, "the supervisor is gone"
+    )
     assert set(supervise.orphans(stack.layout).values()) >= set(stack.layout.ports.of)
     said = stack.kappa("up").stderr
     assert "which had outlived its supervisor" in said
@@ -150,7 +177,10 @@ def test_a_second_home_is_refused_a_port_in_use(stack: RunningStack, tmp_path: P
     done = Kappa(tmp_path / "home")("up", "--port-base", str(stack.layout.ports.base), check=False)
     assert done.returncode == 1
     port = stack.layout.ports.kafka
-    assert f"error: port {port} is in use\n  expected: 127.0.0.1:{port} free for kafka\n" in done.stderr
+    assert (
+        f"error: port {port} is in use\n  expected: 127.0.0.1:{port} free for kafka\n"
+        in done.stderr
+    )
     assert f"kafka of the home {stack.home}" in done.stderr
     assert "next:     kappa up --port-base N with another N" in done.stderr
 
@@ -161,7 +191,9 @@ def test_another_port_base_is_refused_while_the_stack_runs(stack: RunningStack) 
     assert "the stack of this home runs on other ports" in done.stderr
 
 
-def test_homes_side_by_side_share_no_port_and_no_socket(stack: RunningStack, tmp_path: Path) -> None:
+def test_homes_side_by_side_share_no_port_and_no_socket(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     base = free_port_base(stack.layout.ports.base + 100)
     ours = {port for ports in stack.layout.ports.of.values() for port in ports}
     theirs = {port for ports in Ports(base).of.values() for port in ports}
@@ -185,8 +217,11 @@ def test_doctor_finds_a_stranger_on_a_port_and_a_home_that_is_open(tmp_path: Pat
 
 
 def test_logs_say_what_happened(stack: RunningStack) -> None:
-    wait_until(lambda: "Kafka Server started" in stack.kappa("logs", "kafka", "-n", "100000").stdout, 10,
-               "the broker's log tells of its start")
+    wait_until(
+        lambda: "Kafka Server started" in stack.kappa("logs", "kafka", "-n", "100000").stdout,
+        10,
+        "the broker's log tells of its start",
+    )
     follower = stack.kappa.start("logs", "registry", "-f", "-n", "1")
     time.sleep(1)
     assert follower.poll() is None

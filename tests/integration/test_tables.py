@@ -27,17 +27,43 @@ BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 HOUR, DAY = 3_600_000, 86_400_000
 COUNT = 60
 
-SCHEMA = {"type": "record", "name": "Sale", "fields": [
-    {"name": "id", "type": "int"},
-    {"name": "sold_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-    {"name": "shop", "type": "string"},
-    {"name": "cents", "type": "int"},
-    {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
-    {"name": "place", "type": {"type": "record", "name": "Place", "fields": [
-        {"name": "lat", "type": "double"}, {"name": "lon", "type": ["null", "double"]}]}},
-    {"name": "items", "type": {"type": "array", "items": {"type": "record", "name": "Item", "fields": [
-        {"name": "sku", "type": "string"}, {"name": "n", "type": "int"}]}}},
-    {"name": "tags", "type": {"type": "map", "values": "string"}}]}
+SCHEMA = {
+    "type": "record",
+    "name": "Sale",
+    "fields": [
+        {"name": "id", "type": "int"},
+        {"name": "sold_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "shop", "type": "string"},
+        {"name": "cents", "type": "int"},
+        {
+            "name": "price",
+            "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        },
+        {
+            "name": "place",
+            "type": {
+                "type": "record",
+                "name": "Place",
+                "fields": [
+                    {"name": "lat", "type": "double"},
+                    {"name": "lon", "type": ["null", "double"]},
+                ],
+            },
+        },
+        {
+            "name": "items",
+            "type": {
+                "type": "array",
+                "items": {
+                    "type": "record",
+                    "name": "Item",
+                    "fields": [{"name": "sku", "type": "string"}, {"name": "n", "type": "int"}],
+                },
+            },
+        },
+        {"name": "tags", "type": {"type": "map", "values": "string"}},
+    ],
+}
 SETTINGS = """\
 name: wares
 parallelism: 1
@@ -50,14 +76,19 @@ outputs:
 lag_limit: {records: 100, seconds: 60, checkpoints: 1}
 switch: auto
 """
-FIRST = ("{partition: [day(sold_at), 'bucket(4, id)', shop], sort: [shop, sold_at desc]}",
-         "SELECT id, sold_at, shop, cents, price, place, items, tags FROM wares")
+FIRST = (
+    "{partition: [day(sold_at), 'bucket(4, id)', shop], sort: [shop, sold_at desc]}",
+    "SELECT id, sold_at, shop, cents, price, place, items, tags FROM wares",
+)
 # A column less and one more in the middle, another order, wider numbers, and a ROW with other fields.
-SECOND = ("{partition: [day(sold_at)]}", """\
+SECOND = (
+    "{partition: [day(sold_at)]}",
+    """\
 SELECT price, CAST(cents AS BIGINT) AS cents, id, UPPER(shop) AS branch, sold_at, items,
        CAST(ROW(shop, place.lat) AS ROW<`shop` STRING, `lat` DOUBLE>) AS place
 FROM wares
-""")
+""",
+)
 DAILY = """\
 SELECT CAST(window_start AS DATE) AS `day`, COUNT(*) AS sales, SUM(price) AS price
 FROM TABLE(TUMBLE(TABLE wares, DESCRIPTOR(sold_at), INTERVAL '1' DAY)) GROUP BY window_start, window_end
@@ -77,9 +108,16 @@ class Sale:
     @property
     def fields(self) -> dict[str, Any]:
         n = self.number
-        return {"id": n, "sold_at": self.sold_at, "shop": "ab"[n % 2], "cents": n * 7, "price": Decimal(n) / 4,
-                "place": {"lat": n / 2, "lon": None if n % 3 else 1.5}, "tags": {"channel": "web", "n": str(n)},
-                "items": [{"sku": f"s{i}", "n": i} for i in range(n % 3)]}
+        return {
+            "id": n,
+            "sold_at": self.sold_at,
+            "shop": "ab"[n % 2],
+            "cents": n * 7,
+            "price": Decimal(n) / 4,
+            "place": {"lat": n / 2, "lon": None if n % 3 else 1.5},
+            "tags": {"channel": "web", "n": str(n)},
+            "items": [{"sku": f"s{i}", "n": i} for i in range(n % 3)],
+        }
 
 
 @dataclass
@@ -118,7 +156,9 @@ class Sales:
         settings = self.stack.settings
         table = lake.open_catalog(settings).load_table((NAME, "sale_rows"))
         head = table.metadata.refs[branch].snapshot_id
-        return query.query(settings, NAME, "SELECT * FROM sale_rows ORDER BY id", snapshots={"sale_rows": head}).rows
+        return query.query(
+            settings, NAME, "SELECT * FROM sale_rows ORDER BY id", snapshots={"sale_rows": head}
+        ).rows
 
 
 def write(folder: Path, settings: str, sql: str) -> None:
@@ -144,11 +184,15 @@ def sales(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_nested_values_arrive_whole(sales: Sales) -> None:
-    rows = sales.query("SELECT id, epoch_ms(sold_at) AS sold_at, shop, cents, price, place, items, tags "
-                       "FROM sale_rows ORDER BY id")
+    rows = sales.query(
+        "SELECT id, epoch_ms(sold_at) AS sold_at, shop, cents, price, place, items, tags "
+        "FROM sale_rows ORDER BY id"
+    )
     expected = [{**s.fields, "price": f"{s.fields['price']:.2f}"} for s in map(Sale, range(COUNT))]
     assert rows == expected
-    shown = sales.stack.kappa("query", NAME, "SELECT items, place FROM sale_rows WHERE id = 5").stdout
+    shown = sales.stack.kappa(
+        "query", NAME, "SELECT items, place FROM sale_rows WHERE id = 5"
+    ).stdout
     assert "[{sku: s0, n: 0}, {sku: s1, n: 1}]" in shown and "{lat: 2.5, lon: null}" in shown
     sales.stack.kappa("audit", NAME)
 
@@ -162,19 +206,43 @@ def test_files_lie_as_product_yaml_says(sales: Sales) -> None:
     assert len(days) == 3 and {f["partition"]["shop"] for f in files} == {"a", "b"}
     for file in files:
         bounds = file["readable_metrics"]["sold_at"]
-        assert bounds["lower_bound"].date() == bounds["upper_bound"].date() == file["partition"]["sold_at_day"]
+        assert (
+            bounds["lower_bound"].date()
+            == bounds["upper_bound"].date()
+            == file["partition"]["sold_at_day"]
+        )
     by_day = sales.query("SELECT day, sales, price FROM daily_sales ORDER BY day")
     assert [r["sales"] for r in by_day] == [24, 24, 12]
 
 
 def test_a_release_with_other_columns_runs_while_the_older_one_is_on_standby(sales: Sales) -> None:
     sales.deploy(SECOND)
-    rows = sales.query("SELECT id, shop, cents, branch, place, items, tags FROM sale_rows ORDER BY id")
-    assert rows == [{"id": s.number, "shop": None, "cents": s.fields["cents"], "branch": s.fields["shop"].upper(),
-                     "place": {"lat": s.number / 2, "lon": None, "shop": s.fields["shop"]},
-                     "items": s.fields["items"], "tags": None} for s in map(Sale, range(COUNT))]
+    rows = sales.query(
+        "SELECT id, shop, cents, branch, place, items, tags FROM sale_rows ORDER BY id"
+    )
+    assert rows == [
+        {
+            "id": s.number,
+            "shop": None,
+            "cents": s.fields["cents"],
+            "branch": s.fields["shop"].upper(),
+            "place": {"lat": s.number / 2, "lon": None, "shop": s.fields["shop"]},
+            "items": s.fields["items"],
+            "tags": None,
+        }
+        for s in map(Sale, range(COUNT))
+    ]
     described = {r["column_name"]: r["column_type"] for r in sales.query("DESCRIBE sale_rows")}
-    assert list(described)[:8] == ["id", "sold_at", "shop", "cents", "price", "place", "items", "tags"]
+    assert list(described)[:8] == [
+        "id",
+        "sold_at",
+        "shop",
+        "cents",
+        "price",
+        "place",
+        "items",
+        "tags",
+    ]
     assert described["cents"] == "BIGINT"
     assert described["place"].startswith("STRUCT(lat DOUBLE, lon DOUBLE, shop VARCHAR)")
     assert sales.attempt("r1-a1").state.value == "standby"
@@ -186,23 +254,38 @@ def test_a_release_with_other_columns_runs_while_the_older_one_is_on_standby(sal
     assert set(found["columns_only_new"]) == {"branch", "place.shop"}
 
 
-def test_the_older_release_goes_on_from_its_checkpoint_though_the_table_has_changed(sales: Sales) -> None:
+def test_the_older_release_goes_on_from_its_checkpoint_though_the_table_has_changed(
+    sales: Sales,
+) -> None:
     stack, before = sales.stack, sales.attempt("r1-a1")
     program = f"jobmanager-{before.cluster}" if before.cluster else "jobmanager"
     stack.wait_restarted(program, stack.kill(program))
     sales.sell(20)
-    wait_until(lambda: len(sales.of_branch("r1-a1")) == len(sales.sold), 180,
-               lambda: f"the rows that came since; {sales.attempt('r1-a1')}")
+    wait_until(
+        lambda: len(sales.of_branch("r1-a1")) == len(sales.sold),
+        180,
+        lambda: f"the rows that came since; {sales.attempt('r1-a1')}",
+    )
     assert sales.attempt("r1-a1").job_ids[0] == before.job_ids[0]
     assert len(sales.attempt("r1-a1").job_ids) > len(before.job_ids), "a new job, from a checkpoint"
     rows = sales.of_branch("r1-a1")
     for row, sale in zip(rows, sales.sold, strict=True):
         assert {c: row[c] for c in ("id", "shop", "cents", "items", "tags", "branch")} == {
-            **{c: sale.fields[c] for c in ("id", "shop", "cents", "items", "tags")}, "branch": None}
-        assert row["place"] == {**sale.fields["place"], **({"shop": None} if "shop" in row["place"] else {})}
+            **{c: sale.fields[c] for c in ("id", "shop", "cents", "items", "tags")},
+            "branch": None,
+        }
+        assert row["place"] == {
+            **sale.fields["place"],
+            **({"shop": None} if "shop" in row["place"] else {}),
+        }
 
-    wait_until(lambda: sales.query("SELECT count(*) AS n FROM sale_rows") == [{"n": len(sales.sold)}], 60,
-               "the newer release goes on too")
+    wait_until(
+        lambda: sales.query("SELECT count(*) AS n FROM sale_rows") == [{"n": len(sales.sold)}],
+        60,
+        "the newer release goes on too",
+    )
     stack.kappa("rollback", NAME)
-    assert sales.query("SELECT count(*) AS n FROM sale_rows WHERE shop IS NOT NULL") == [{"n": len(sales.sold)}]
+    assert sales.query("SELECT count(*) AS n FROM sale_rows WHERE shop IS NOT NULL") == [
+        {"n": len(sales.sold)}
+    ]
     stack.kappa("audit", NAME)

@@ -44,7 +44,9 @@ class Till:
         log.create_topics(stack.settings, {"sales": 1})
         self._schema = fastavro.parse_schema(json.loads(product.schema_file("sales").read_text()))
         self._id = log.register_schemas(stack.settings, product)["sales"]
-        self._producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
+        self._producer = Producer(
+            {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
+        )
 
     def sale(self, number: int) -> None:
         at, body = MIDNIGHT + timedelta(hours=number), io.BytesIO()
@@ -67,8 +69,13 @@ def tokyo(stack: RunningStack) -> Iterator[RunningStack]:
             till.sale(number)
             time.sleep(PACE_SECONDS)
         till.append(None, MIDNIGHT + timedelta(days=5))
-        wait_until(lambda: stack.kappa.json("query", "tokyo", "SELECT day FROM business_days WHERE day > '2024-01-03'"),
-                   60, "the last day is published")
+        wait_until(
+            lambda: stack.kappa.json(
+                "query", "tokyo", "SELECT day FROM business_days WHERE day > '2024-01-03'"
+            ),
+            60,
+            "the last day is published",
+        )
         yield stack
     finally:
         stop_jobs(stack, "tokyo")
@@ -77,12 +84,21 @@ def tokyo(stack: RunningStack) -> Iterator[RunningStack]:
 def test_live_days_have_every_sale(tokyo: RunningStack) -> None:
     (rows,) = tokyo.kappa.json("query", "tokyo", "SELECT count(*) AS n FROM sale_rows")
     assert rows["n"] == SALES
-    days = tokyo.kappa.json("query", "tokyo", "SELECT day::DATE::VARCHAR AS day, sales FROM days ORDER BY day")
+    days = tokyo.kappa.json(
+        "query", "tokyo", "SELECT day::DATE::VARCHAR AS day, sales FROM days ORDER BY day"
+    )
     assert days == [{"day": day, "sales": 24} for day in DAYS]
-    business = tokyo.kappa.json("query", "tokyo",
-                                "SELECT strftime(day, '%m-%d %H') AS day, sales FROM business_days ORDER BY day")
-    assert business == [{"day": "01-01 05", "sales": 24}, {"day": "01-02 05", "sales": 24},
-                        {"day": "01-03 05", "sales": 19}, {"day": "12-31 05", "sales": 5}]
+    business = tokyo.kappa.json(
+        "query",
+        "tokyo",
+        "SELECT strftime(day, '%m-%d %H') AS day, sales FROM business_days ORDER BY day",
+    )
+    assert business == [
+        {"day": "01-01 05", "sales": 24},
+        {"day": "01-02 05", "sales": 24},
+        {"day": "01-03 05", "sales": 19},
+        {"day": "12-31 05", "sales": 5},
+    ]
 
 
 def test_no_operator_dropped_a_record(tokyo: RunningStack) -> None:
@@ -92,14 +108,22 @@ def test_no_operator_dropped_a_record(tokyo: RunningStack) -> None:
 
 
 def test_a_replay_is_equal(tokyo: RunningStack) -> None:
-    told = tokyo.kappa("verify", "tokyo", "--output", "json").stdout  # a line for each step, the verdict last
+    told = tokyo.kappa(
+        "verify", "tokyo", "--output", "json"
+    ).stdout  # a line for each step, the verdict last
     assert json.loads(told.splitlines()[-1])["rows"] == SALES + len(DAYS) + 4
     tokyo.kappa("audit", "tokyo")
 
 
 def test_records_that_an_operator_drops_are_seen(stack: RunningStack) -> None:
     run = [*flink_run(stack.settings), "-d", "-pyclientexec", sys.executable, "-py", str(LATE_ROWS)]
-    subprocess.run(run, env={**os.environ, **submit_env(stack.settings)}, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        run,
+        env={**os.environ, **submit_env(stack.settings)},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     with closing(Flink(stack.settings)) as flink:
         (job,) = flink.running("late rows")
         try:

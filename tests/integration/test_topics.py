@@ -23,7 +23,10 @@ FIELDS: list[dict[str, Any]] = [
     {"name": "order_id", "type": "string"},
     {"name": "ordered_at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
     {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["NEW", "PAID"]}},
-    {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}},
+    {
+        "name": "amount",
+        "type": {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2},
+    },
     {"name": "table", "type": ["null", "string"], "default": None},
 ]
 CURRENCY = {"name": "currency", "type": "string", "default": "EUR"}
@@ -36,17 +39,31 @@ def avsc(folder: Path, *more: dict[str, Any]) -> str:
 
 
 def order(number: int, **more: Any) -> dict[str, Any]:
-    return {"order_id": f"o{number}", "ordered_at": f"2024-06-03T{number // 60:02}:{number % 60:02}:00.000001Z",
-            "state": "PAID" if number % 2 else "NEW", "amount": f"{number}.50", **more}
+    return {
+        "order_id": f"o{number}",
+        "ordered_at": f"2024-06-03T{number // 60:02}:{number % 60:02}:00.000001Z",
+        "state": "PAID" if number % 2 else "NEW",
+        "amount": f"{number}.50",
+        **more,
+    }
 
 
 def lines(*values: Any) -> str:
     return "".join(json.dumps(v) + "\n" for v in values)
 
 
-def produce(stack: RunningStack, text: str, *options: str, topic: str = TOPIC) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "replay", "topic", "produce", topic, *options], input=text, text=True,
-                          env=stack.kappa.environment, capture_output=True, timeout=60, check=False)
+def produce(
+    stack: RunningStack, text: str, *options: str, topic: str = TOPIC
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "replay", "topic", "produce", topic, *options],
+        input=text,
+        text=True,
+        env=stack.kappa.environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def peeked(stack: RunningStack, *options: str, topic: str = TOPIC) -> list[dict[str, Any]]:
@@ -57,18 +74,38 @@ def peeked(stack: RunningStack, *options: str, topic: str = TOPIC) -> list[dict[
 @pytest.fixture(scope="module")
 def filled(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> RunningStack:
     """A topic of two partitions with 120 orders, keyed and dated, and a heartbeat in each partition."""
-    stack.kappa("topic", "create", TOPIC, "--partitions", "2", "--schema", avsc(tmp_path_factory.mktemp("avsc")))
-    done = produce(stack, lines(*map(order, range(120)), None), "--key", "order_id", "--timestamp", "ordered_at")
+    stack.kappa(
+        "topic",
+        "create",
+        TOPIC,
+        "--partitions",
+        "2",
+        "--schema",
+        avsc(tmp_path_factory.mktemp("avsc")),
+    )
+    done = produce(
+        stack,
+        lines(*map(order, range(120)), None),
+        "--key",
+        "order_id",
+        "--timestamp",
+        "ordered_at",
+    )
     assert done.returncode == 0, done.stderr
     return stack
 
 
 def test_create_said_twice_is_done_once(filled: RunningStack, tmp_path: Path) -> None:
-    again = filled.kappa.json("topic", "create", TOPIC, "--partitions", "2", "--schema", avsc(tmp_path))
+    again = filled.kappa.json(
+        "topic", "create", TOPIC, "--partitions", "2", "--schema", avsc(tmp_path)
+    )
     assert (again["created"], again["registered"], again["version"]) == (False, False, 1)
     refused = filled.kappa("topic", "create", TOPIC, "--partitions", "3", check=False)
     assert refused.returncode == 1
-    assert f"topic {TOPIC} exists with other partitions\n  expected: 3\n  found:    2\n" in refused.stderr
+    assert (
+        f"topic {TOPIC} exists with other partitions\n  expected: 3\n  found:    2\n"
+        in refused.stderr
+    )
 
 
 def test_a_dry_run_creates_nothing(stack: RunningStack, tmp_path: Path) -> None:
@@ -91,8 +128,13 @@ def test_records_arrive_as_they_were_written(filled: RunningStack) -> None:
     records = [r for r in found if r["kind"] == "record"]
     assert sorted(r["value"]["order_id"] for r in records) == sorted(f"o{n}" for n in range(120))
     seventh = next(r for r in records if r["key"] == "o7")
-    assert seventh["value"] == {"order_id": "o7", "ordered_at": "2024-06-03T00:07:00.000001Z", "state": "PAID",
-                                "amount": "7.50", "table": None}
+    assert seventh["value"] == {
+        "order_id": "o7",
+        "ordered_at": "2024-06-03T00:07:00.000001Z",
+        "state": "PAID",
+        "amount": "7.50",
+        "table": None,
+    }
     assert seventh["appended"] == "2024-06-03T00:07:00.000Z"
     assert [r["kind"] for r in found].count("heartbeat") == 2
     assert peeked(filled, "-n", "2") == found[-2:]
@@ -106,25 +148,38 @@ def test_what_peek_prints_is_produced_again(filled: RunningStack, tmp_path: Path
     assert peeked(filled, "-n", "200", "--from", "beginning", topic="copy") == found
 
 
-def test_a_bad_line_ends_it_and_nothing_before_it_is_lost(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_bad_line_ends_it_and_nothing_before_it_is_lost(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     stack.kappa("topic", "create", "strict", "--schema", avsc(tmp_path))
-    done = produce(stack, lines(order(1), order(2), order(3, amount="1.234"), order(4)), topic="strict")
+    done = produce(
+        stack, lines(order(1), order(2), order(3, amount="1.234"), order(4)), topic="strict"
+    )
     assert done.returncode == 1
     assert done.stderr == (
         "error: line 3 of standard input is no record of strict: field amount; 2 records before it are in the log\n"
         "  expected: decimal(10, 2): a number of at most 8 digits before and 2 after the point\n"
         '  found:    "1.234"\n'
-        "  next:     correct it, and send from line 3 on\n")
+        "  next:     correct it, and send from line 3 on\n"
+    )
     assert [r["value"]["order_id"] for r in peeked(stack, topic="strict")] == ["o1", "o2"]
 
 
 def test_undecodable_records_are_shown_with_the_reason(stack: RunningStack, tmp_path: Path) -> None:
     stack.kappa("topic", "create", "odd", "--schema", avsc(tmp_path))
-    produce(stack, lines({"payload": "hex:0102"}, {"payload": "hex:00000f423f00"}, {"key": "k", "value": None}),
-            "--envelope", topic="odd")
+    produce(
+        stack,
+        lines(
+            {"payload": "hex:0102"}, {"payload": "hex:00000f423f00"}, {"key": "k", "value": None}
+        ),
+        "--envelope",
+        topic="odd",
+    )
     assert [(r["kind"], r.get("reason")) for r in peeked(stack, topic="odd")] == [
         ("undecodable", "magic byte is 0x01, not 0x00"),
-        ("undecodable", "schema id 999999 is unknown to the registry"), ("tombstone", None)]
+        ("undecodable", "schema id 999999 is unknown to the registry"),
+        ("tombstone", None),
+    ]
 
 
 def test_tail_shows_what_arrives_until_ctrl_c(stack: RunningStack, tmp_path: Path) -> None:
@@ -139,7 +194,9 @@ def test_tail_shows_what_arrives_until_ctrl_c(stack: RunningStack, tmp_path: Pat
         assert tail.wait(30) == 0
 
 
-def test_the_newest_are_found_before_a_tail_of_aborted_records(stack: RunningStack, tmp_path: Path) -> None:
+def test_the_newest_are_found_before_a_tail_of_aborted_records(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     stack.kappa("topic", "create", "aborted", "--schema", avsc(tmp_path))
     produce(stack, lines(order(1), order(2), order(3)), topic="aborted")
     producer = Producer({**stack.settings.kafka, "transactional.id": "topics-test", "log_level": 0})
@@ -149,13 +206,31 @@ def test_the_newest_are_found_before_a_tail_of_aborted_records(stack: RunningSta
         producer.produce("aborted", b"never")
     producer.flush(30)
     producer.abort_transaction(30)
-    assert [r["value"]["order_id"] for r in peeked(stack, "-n", "2", topic="aborted")] == ["o2", "o3"]
+    assert [r["value"]["order_id"] for r in peeked(stack, "-n", "2", topic="aborted")] == [
+        "o2",
+        "o3",
+    ]
 
 
-def test_a_schema_that_refers_to_another_subject_is_read_whole(stack: RunningStack, tmp_path: Path) -> None:
-    money = {"type": "record", "name": "Money", "namespace": "shop", "fields": [{"name": "cents", "type": "int"}]}
-    bill = {"type": "record", "name": "Bill", "namespace": "shop", "fields": [
-        {"name": "id", "type": "int"}, {"name": "price", "type": "shop.Money"}, {"name": "tip", "type": "Money"}]}
+def test_a_schema_that_refers_to_another_subject_is_read_whole(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    money = {
+        "type": "record",
+        "name": "Money",
+        "namespace": "shop",
+        "fields": [{"name": "cents", "type": "int"}],
+    }
+    bill = {
+        "type": "record",
+        "name": "Bill",
+        "namespace": "shop",
+        "fields": [
+            {"name": "id", "type": "int"},
+            {"name": "price", "type": "shop.Money"},
+            {"name": "tip", "type": "Money"},
+        ],
+    }
     stack.kappa("topic", "create", "bills")
     with log.registry(stack.settings) as registry:
         registry.register_schema("money", Schema(json.dumps(money), "AVRO"))
@@ -177,7 +252,9 @@ def shop(filled: RunningStack) -> Iterator[RunningStack]:
     stop_jobs(filled, "shop")
 
 
-def test_from_an_empty_log_to_rows_and_a_schema_that_grows(shop: RunningStack, tmp_path: Path) -> None:
+def test_from_an_empty_log_to_rows_and_a_schema_that_grows(
+    shop: RunningStack, tmp_path: Path
+) -> None:
     kappa, folder = shop.kappa, tmp_path / "sql" / "shop"
     kappa("new", "shop", "--topic", TOPIC, "--to", str(folder))
     kappa("check", str(folder))
@@ -191,8 +268,13 @@ def test_from_an_empty_log_to_rows_and_a_schema_that_grows(shop: RunningStack, t
     kappa("topic", "create", TOPIC, "--schema", avsc(tmp_path, CURRENCY))
     (compared,) = kappa.json("plan", "shop", "--from", str(folder))["schemas"]
     assert (compared["kind"], compared["what"], compared["next"]) == (
-        "registry_newer", 'version 2 has + currency string, default "EUR"', f"kappa pull shop --from {folder}")
+        "registry_newer",
+        'version 2 has + currency string, default "EUR"',
+        f"kappa pull shop --from {folder}",
+    )
     (pulled,) = kappa.json("pull", "shop", "--from", str(folder))["pulled"]
     assert pulled["changes"] == ['+ currency string, default "EUR"']
     assert kappa.json("plan", "shop", "--from", str(folder))["schemas"] == []
-    wait_until(lambda: kappa.json("query", "shop", count)[0]["n"] == 120, 30, "the active release goes on")
+    wait_until(
+        lambda: kappa.json("query", "shop", count)[0]["n"] == 120, 30, "the active release goes on"
+    )

@@ -49,15 +49,25 @@ class Ledger:
     def producer(self, identity: str) -> Producer:
         """A transactional producer; an earlier one of the same identity is fenced."""
         identity = f"{self.name}-{identity}"
-        producer = Producer({**self.stack.settings.kafka, "transactional.id": identity, "log_level": 0,
-                             "transaction.timeout.ms": 600_000})  # one that is open outlasts a deploy
+        producer = Producer(
+            {
+                **self.stack.settings.kafka,
+                "transactional.id": identity,
+                "log_level": 0,
+                "transaction.timeout.ms": 600_000,
+            }
+        )  # one that is open outlasts a deploy
         producer.init_transactions(30)
         return producer
 
     def write(self, producer: Producer, *orders: Order | None) -> None:
         """Append records and wait until they are in the log, committed or not."""
         for order in orders:
-            value, at = (self.writer.encode(order.fields), order.ordered_at) if order else (HEARTBEAT, self._end())
+            value, at = (
+                (self.writer.encode(order.fields), order.ordered_at)
+                if order
+                else (HEARTBEAT, self._end())
+            )
             producer.produce(self.name, value, partition=0, timestamp=at)
             if order:
                 self.rows[self.offset] = order
@@ -105,7 +115,11 @@ class Ledger:
     def audit(self) -> dict[str, int]:
         """Of the only partition; the command fails unless every offset is accounted for."""
         (partition,) = self.stack.kappa.json("audit", self.name)["partitions"]
-        return {kind: n for kind, n in partition.items() if isinstance(n, int) and n and kind != "partition"}
+        return {
+            kind: n
+            for kind, n in partition.items()
+            if isinstance(n, int) and n and kind != "partition"
+        }
 
     def status(self) -> dict[str, Any]:
         (status,) = self.stack.kappa.json("status", self.name)
@@ -114,12 +128,17 @@ class Ledger:
 
     def shown(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.stack.kappa.json(
-            "query", self.name, "SELECT log_offset, order_id, epoch_ms(ordered_at) AS ordered_at, shop, cents "
-            "FROM order_rows ORDER BY log_offset")
+            "query",
+            self.name,
+            "SELECT log_offset, order_id, epoch_ms(ordered_at) AS ordered_at, shop, cents "
+            "FROM order_rows ORDER BY log_offset",
+        )
         return rows
 
     def expected(self) -> list[dict[str, Any]]:
-        return [{"log_offset": offset, **order.fields} for offset, order in sorted(self.rows.items())]
+        return [
+            {"log_offset": offset, **order.fields} for offset, order in sorted(self.rows.items())
+        ]
 
     @property
     def published(self) -> Publication:
@@ -132,8 +151,11 @@ class Ledger:
         return attempt
 
     def wait_covered(self, offset: int) -> None:
-        wait_until(lambda: self.published.covered == {self.name: {0: offset}}, 60,
-                   lambda: f"readers see all below {offset}: {self.published.covered}")
+        wait_until(
+            lambda: self.published.covered == {self.name: {0: offset}},
+            60,
+            lambda: f"readers see all below {offset}: {self.published.covered}",
+        )
 
     def everything_is_shown(self) -> None:
         self.wait_covered(self.offset)
@@ -177,7 +199,9 @@ def test_what_was_aborted_is_in_no_table_and_no_lag(ledger: Opened) -> None:
     fenced.begin_transaction()
     with aborted.lost():
         aborted.write(fenced, *aborted.orders(2))
-    other = aborted.producer("one")  # the same producer, started again elsewhere: what it had begun is aborted
+    other = aborted.producer(
+        "one"
+    )  # the same producer, started again elsewhere: what it had begun is aborted
     aborted.offset += 1
     with pytest.raises(KafkaException):
         fenced.commit_transaction(30)
@@ -189,13 +213,20 @@ def test_what_was_aborted_is_in_no_table_and_no_lag(ledger: Opened) -> None:
     # A transaction's marker is written a moment after the producer is told that it has ended.
     ends = {aborted.name: {0: aborted.offset}}
     settings = aborted.stack.settings
-    wait_until(lambda: log.end_offsets(settings, [aborted.name]) == ends, 30, "all transactions have ended")
+    wait_until(
+        lambda: log.end_offsets(settings, [aborted.name]) == ends, 30, "all transactions have ended"
+    )
 
     aborted.deploy()
     assert aborted.status()["readers"]["lag_records"] == 0
     assert aborted.shown() == aborted.expected()
     markers = 1 + (2 + 1) + 1 + (150 + 1)
-    assert aborted.audit() == {"covered": aborted.offset, "rows": 4, "heartbeats": 2, "markers": markers}
+    assert aborted.audit() == {
+        "covered": aborted.offset,
+        "rows": 4,
+        "heartbeats": 2,
+        "markers": markers,
+    }
 
 
 def test_an_open_transaction_is_behind_the_readable_end_until_it_ends(ledger: Opened) -> None:
@@ -228,8 +259,10 @@ def _offsets_set_by_hand_are_named(one: Ledger) -> None:
     """As kafka-consumer-groups --reset-offsets does: a source that assigns partitions is no member of its group."""
     attempt = one.attempt()
     named = wait_until(lambda: _named(one, attempt, 1_000), 60, "the history tells of it")
-    assert named == (f"somebody changed the committed offsets of group {attempt.group}: set {one.name}-0 to 1,000. "
-                     "Nothing depends on them, and the job commits its own at its next checkpoint")
+    assert named == (
+        f"somebody changed the committed offsets of group {attempt.group}: set {one.name}-0 to 1,000. "
+        "Nothing depends on them, and the job commits its own at its next checkpoint"
+    )
     assert one.attempt().positions[-1].offsets == {one.name: {0: one.offset}}
     one.commit(*one.orders(2), HEARTBEAT)
     one.everything_is_shown()
@@ -238,14 +271,22 @@ def _offsets_set_by_hand_are_named(one: Ledger) -> None:
     def own() -> bool:
         """The job's own offset is there again, and signed."""
         found = log.committed_offsets(one.stack.settings, attempt.group, [one.name])[one.name][0]
-        return found.offset == one.offset and found.by.startswith(f"kappa job {attempt.job_id} checkpoint ")
+        return found.offset == one.offset and found.by.startswith(
+            f"kappa job {attempt.job_id} checkpoint "
+        )
 
     wait_until(own, 30, "the job commits its own offset")
-    wait_until(lambda: one.status()["attempts"][0]["foreign_offsets"] == "", 30, "status tells of it no more")
+    wait_until(
+        lambda: one.status()["attempts"][0]["foreign_offsets"] == "",
+        30,
+        "status tells of it no more",
+    )
 
 
 def _named(one: Ledger, attempt: Attempt, offset: int) -> str:
-    consumer = Consumer({**one.stack.settings.kafka, "group.id": attempt.group, "enable.auto.commit": False})
+    consumer = Consumer(
+        {**one.stack.settings.kafka, "group.id": attempt.group, "enable.auto.commit": False}
+    )
     try:
         consumer.commit(offsets=[TopicPartition(one.name, 0, offset)], asynchronous=False)
     finally:

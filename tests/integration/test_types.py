@@ -11,7 +11,9 @@ import pytest
 from avro_schemas import Messages, Names
 from avro_vectors import rendered
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # not in its __all__, but documented
+from confluent_kafka.admin import (
+    NewTopic,  # type: ignore[attr-defined]  # not in its __all__, but documented
+)
 from confluent_kafka.schema_registry import Schema
 from running import RunningStack
 from test_orders import stop_jobs
@@ -57,11 +59,23 @@ def pinned() -> dict[str, Any]:
         again = avro["name"] if isinstance(avro, dict) and "name" in avro else avro
         within = again if isinstance(again, list) else ["null", again] if again != "null" else again
         # Tables have no nanoseconds within arrays and maps either; SQL casts a column's own.
-        parts = {"type": "record", "name": f"Parts{number}", "fields": [
-            {"name": "list", "type": {"type": "array", "items": within}}, {"name": "map", "type": {
-                "type": "map", "values": again}}]} if row.iceberg != "–" else "int"
-        found += [{"name": f"f{number}", "type": avro}, {"name": f"n{number}", "type": within},
-                  {"name": f"p{number}", "type": parts}]
+        parts = (
+            {
+                "type": "record",
+                "name": f"Parts{number}",
+                "fields": [
+                    {"name": "list", "type": {"type": "array", "items": within}},
+                    {"name": "map", "type": {"type": "map", "values": again}},
+                ],
+            }
+            if row.iceberg != "–"
+            else "int"
+        )
+        found += [
+            {"name": f"f{number}", "type": avro},
+            {"name": f"n{number}", "type": within},
+            {"name": f"p{number}", "type": parts},
+        ]
     hard = ["payload", "error", "select", "order", "value", "TIMESTAMP"]
     found += [{"name": name, "type": ["null", "string"], "default": None} for name in hard]
     return {"type": "record", "name": "Everything", "fields": found}
@@ -70,20 +84,32 @@ def pinned() -> dict[str, Any]:
 def before() -> dict[str, Any]:
     """The schema of older producers: without the fields under hard names, and with an int that is a long now."""
     now = pinned()
-    return {**now, "fields": [{**f, "type": "int"} if f["type"] == "long" else f
-                              for f in now["fields"] if "default" not in f]}
+    return {
+        **now,
+        "fields": [
+            {**f, "type": "int"} if f["type"] == "long" else f
+            for f in now["fields"]
+            if "default" not in f
+        ],
+    }
 
 
 def arithmetic(name: str, type_: str) -> list[str]:
     """What the check accepts of numbers that may be zero, NaN, infinite or too large for the result."""
     if type_ in ("DOUBLE", "FLOAT"):
         bounded = f"CASE WHEN ABS(`{name}`) < 1e15 THEN {{}} END AS {name}_{{}}"
-        return [bounded.format(f"CAST(`{name}` AS DECIMAL(18, 3))", "exact"),
-                bounded.format(f"CAST(`{name}` AS DECIMAL(4, 3))", "narrow"),
-                bounded.format(f"ROUND(`{name}`, 2)", "round"), bounded.format(f"TRUNCATE(`{name}`, 2)", "cut")]
+        return [
+            bounded.format(f"CAST(`{name}` AS DECIMAL(18, 3))", "exact"),
+            bounded.format(f"CAST(`{name}` AS DECIMAL(4, 3))", "narrow"),
+            bounded.format(f"ROUND(`{name}`, 2)", "round"),
+            bounded.format(f"TRUNCATE(`{name}`, 2)", "cut"),
+        ]
     if type_ in ("INT", "BIGINT") or type_.startswith("DECIMAL"):
-        return [f"100 / NULLIF(`{name}`, 0) AS {name}_share", f"MOD(CAST(100 AS BIGINT), NULLIF(`{name}`, 0)) AS "
-                f"{name}_rest", f"CASE WHEN `{name}` > 0 THEN `{name}` / `{name}` END AS {name}_one"]
+        return [
+            f"100 / NULLIF(`{name}`, 0) AS {name}_share",
+            f"MOD(CAST(100 AS BIGINT), NULLIF(`{name}`, 0)) AS {name}_rest",
+            f"CASE WHEN `{name}` > 0 THEN `{name}` / `{name}` END AS {name}_one",
+        ]
     return []
 
 
@@ -104,11 +130,19 @@ class Log:
         client.create_topics([NewTopic(NAME, 1, 1, config=config)])[NAME].result(30)
         texts = [json.dumps(s) for s in (before(), pinned())]
         with log.registry(self.stack.settings) as registry:
-            ids = [registry.register_schema(f"{NAME}-value", Schema(text, "AVRO")) for text in texts]
+            ids = [
+                registry.register_schema(f"{NAME}-value", Schema(text, "AVRO")) for text in texts
+            ]
         wanted = parse(texts[-1])
-        reads = {i: record_reader(parse(text), wanted, i) for i, text in zip(ids, texts, strict=True)}
-        producer = Producer({**self.stack.settings.kafka, "log_level": 0, "message.max.bytes": 4 * LARGE})
-        for offset, value in enumerate(self.messages(dict(zip(ids, (before(), pinned()), strict=True)))):
+        reads = {
+            i: record_reader(parse(text), wanted, i) for i, text in zip(ids, texts, strict=True)
+        }
+        producer = Producer(
+            {**self.stack.settings.kafka, "log_level": 0, "message.max.bytes": 4 * LARGE}
+        )
+        for offset, value in enumerate(
+            self.messages(dict(zip(ids, (before(), pinned()), strict=True)))
+        ):
             producer.produce(NAME, value, partition=0, timestamp=BEGIN + offset * 1000)
             producer.poll(0)
             self.expect(offset, value, reads, wanted)
@@ -131,8 +165,12 @@ class Log:
         try:
             if schema_id not in reads or value[0]:
                 raise UndecodableError(
-                    "empty value" if not value else f"schema id {schema_id} is unknown to the registry"
-                    if not value[0] else f"magic byte is 0x{value[0]:02x}, not 0x00")
+                    "empty value"
+                    if not value
+                    else f"schema id {schema_id} is unknown to the registry"
+                    if not value[0]
+                    else f"magic byte is 0x{value[0]:02x}, not 0x00"
+                )
             self.values[offset] = rendered(reads[schema_id](value, HEADER), wanted)
         except UndecodableError as e:
             self.reasons[offset] = f"undecodable: {e}", value
@@ -146,13 +184,19 @@ def named(schema: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(schema, dict):
         if "name" in schema:
             yield schema
-        for inner in (schema.get("items"), schema.get("values"), *(f["type"] for f in schema.get("fields", ()))):
+        for inner in (
+            schema.get("items"),
+            schema.get("values"),
+            *(f["type"] for f in schema.get("fields", ())),
+        ):
             yield from named(inner)
 
 
 def large(drawn: Messages) -> bytes:
     """A sound record whose last field, a nullable string, is of megabytes."""
-    body, raw = next((m.body, m.raw) for m in iter(drawn.message, None) if m.sound and m.raw["TIMESTAMP"] is None)
+    body, raw = next(
+        (m.body, m.raw) for m in iter(drawn.message, None) if m.sound and m.raw["TIMESTAMP"] is None
+    )
     text = "ü" * (LARGE // 2)
     length = bytes.fromhex("80808006")
     assert raw and body.endswith(b"\0")
@@ -169,9 +213,17 @@ def written(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
     (folder / "schemas").mkdir(parents=True)
     (folder / "product.yaml").write_text(PRODUCT)
     (folder / "schemas" / f"{NAME}.avsc").write_text(json.dumps(pinned()))
-    columns = [f"CAST(`{f.name}` AS {f.type.replace('(9)', '(6)')}) AS `{f.name}`" if "(9)" in f.type else f"`{f.name}`"
-               for f in fields(json.dumps(pinned()))]
-    columns += [expression for f in fields(json.dumps(pinned())) for expression in arithmetic(f.name, f.type)]
+    columns = [
+        f"CAST(`{f.name}` AS {f.type.replace('(9)', '(6)')}) AS `{f.name}`"
+        if "(9)" in f.type
+        else f"`{f.name}`"
+        for f in fields(json.dumps(pinned()))
+    ]
+    columns += [
+        expression
+        for f in fields(json.dumps(pinned()))
+        for expression in arithmetic(f.name, f.type)
+    ]
     (folder / f"{TABLE}.sql").write_text(f"SELECT {', '.join(columns)} FROM {NAME}\n")
     found = Log(stack)
     found.write()
@@ -187,7 +239,9 @@ def test_every_value_is_in_the_table_as_it_was_written(written: Log) -> None:
     wanted = parse(json.dumps(pinned()))
     with query.open_tables(written.stack.settings, NAME) as connection:
         names = ", ".join(f'"{f.name}"' for f in wanted.fields)
-        table = connection.execute(f"SELECT log_offset, {names} FROM {TABLE} ORDER BY log_offset").fetchall()
+        table = connection.execute(
+            f"SELECT log_offset, {names} FROM {TABLE} ORDER BY log_offset"
+        ).fetchall()
     assert [row[0] for row in table] == sorted(written.values)
     for offset, *values in table:
         row = dict(zip((f.name for f in wanted.fields), values, strict=True))
@@ -203,7 +257,9 @@ def test_everything_else_is_a_reject_with_its_reason_and_bytes(written: Log) -> 
 
 def test_the_tables_columns_are_as_documented(written: Log) -> None:
     with query.open_tables(written.stack.settings, NAME) as connection:
-        found = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {TABLE}").fetchall()}
+        found = {
+            name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {TABLE}").fetchall()
+        }
     for number, row in enumerate(documented()):
         if row.duckdb != "–":
             assert found[f"f{number}"].replace('"', "") == row.duckdb
@@ -213,6 +269,8 @@ def test_each_record_is_accounted_for_and_the_job_never_restarted(written: Log) 
     report = written.stack.kappa.json("audit", NAME)
     assert report["ok"]
     (partition,) = report["partitions"]
-    assert partition["rows"] == len(written.values) and partition["undecodable"] == len(written.reasons)
+    assert partition["rows"] == len(written.values) and partition["undecodable"] == len(
+        written.reasons
+    )
     (attempt,) = Store(written.stack.settings.store).load(NAME).live
     assert (attempt.restarts, attempt.resumes) == (0, 0)

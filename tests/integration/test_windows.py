@@ -14,17 +14,47 @@ from local.layout import java
 from local.patches import JAR_NAME, build_patches_jar
 
 ZONES = (
-    "UTC", "Etc/GMT-9",
-    "Asia/Tokyo", "Asia/Shanghai", "Asia/Singapore", "Asia/Kolkata", "Asia/Kathmandu",  # no change since 2011
-    "America/New_York", "Africa/Cairo", "Australia/Lord_Howe",  # daylight saving time, one by half an hour
-    "America/Sao_Paulo", "Europe/Istanbul", "Europe/Moscow",  # gave it up
-    "Asia/Magadan", "Asia/Pyongyang", "Pacific/Apia",  # set back by two hours, by half an hour, forward by a day
+    "UTC",
+    "Etc/GMT-9",
+    "Asia/Tokyo",
+    "Asia/Shanghai",
+    "Asia/Singapore",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",  # no change since 2011
+    "America/New_York",
+    "Africa/Cairo",
+    "Australia/Lord_Howe",  # daylight saving time, one by half an hour
+    "America/Sao_Paulo",
+    "Europe/Istanbul",
+    "Europe/Moscow",  # gave it up
+    "Asia/Magadan",
+    "Asia/Pyongyang",
+    "Pacific/Apia",  # set back by two hours, by half an hour, forward by a day
 )
-RUNS = [run for zone in ZONES for run in (Run(zone, live=True), Run(zone, live=False, phase="ONE_PHASE"))]
+RUNS = [
+    run
+    for zone in ZONES
+    for run in (Run(zone, live=True), Run(zone, live=False, phase="ONE_PHASE"))
+]
 FAULTS = {
-    Run("Asia/Tokyo", live=True): {"TUMBLE:1440:1440:0", "HOP:2880:1440:0", "CUMULATE:10080:1440:0", "DAYS"},
-    Run("Asia/Kolkata", live=True, phase="ONE_PHASE"): {"TUMBLE:60:60:0", "HOP:180:60:0", "CUMULATE:1440:60:0", "ONCE"},
-    Run("UTC", live=False): {"TUMBLE:60:60:15", "TUMBLE:1440:1440:300", "HOP:90:30:10", "CUMULATE:1440:360:120"},
+    Run("Asia/Tokyo", live=True): {
+        "TUMBLE:1440:1440:0",
+        "HOP:2880:1440:0",
+        "CUMULATE:10080:1440:0",
+        "DAYS",
+    },
+    Run("Asia/Kolkata", live=True, phase="ONE_PHASE"): {
+        "TUMBLE:60:60:0",
+        "HOP:180:60:0",
+        "CUMULATE:1440:60:0",
+        "ONCE",
+    },
+    Run("UTC", live=False): {
+        "TUMBLE:60:60:15",
+        "TUMBLE:1440:1440:300",
+        "HOP:90:30:10",
+        "CUMULATE:1440:360:120",
+    },
     Run("Europe/Moscow", live=True): {"TUMBLE:30:30:0", "TUMBLE:60:60:0"},
     Run("Asia/Pyongyang", live=False): {"ONCE"},
 }
@@ -39,8 +69,13 @@ def classpath(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     cache, classes = jars.cache_folder(), tmp_path_factory.mktemp("classes")
     needed = [jar for part in ("build", "test") for jar in jars.read_lock(part)]
     jars.ensure(needed, cache, lambda message: None)
-    compile_java(java(), jars.path_of("ecj", cache), flink.wheel_jars(),
-                 [TEST / "java" / "kappa" / "flink" / "WindowRuns.java"], classes)
+    compile_java(
+        java(),
+        jars.path_of("ecj", cache),
+        flink.wheel_jars(),
+        [TEST / "java" / "kappa" / "flink" / "WindowRuns.java"],
+        classes,
+    )
     return [classes, *flink.wheel_jars()]
 
 
@@ -48,7 +83,9 @@ def classpath(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def patched(classpath: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[Run, Rows]:
     """What each run comes to, on the class path that the stack has."""
     ecj, asm = jars.path_of("ecj"), jars.path_of("asm")
-    jar = build_patches_jar(java(), ecj, asm, flink.lib_jars(), tmp_path_factory.mktemp("lib") / JAR_NAME)
+    jar = build_patches_jar(
+        java(), ecj, asm, flink.lib_jars(), tmp_path_factory.mktemp("lib") / JAR_NAME
+    )
     return window_runs.run(java(), [jar, *classpath], RUNS)
 
 
@@ -57,7 +94,10 @@ def test_every_record_is_in_its_windows(patched: dict[Run, Rows], run: Run) -> N
     expected = window_runs.expected(run.zone)
     missing, extra = expected - patched[run], patched[run] - expected
     assert (sorted(missing), sorted(extra)) == ([], [])
-    assert {window for window, *_ in expected} == {*map(str, window_runs.WINDOWS), *window_runs.BEHIND}
+    assert {window for window, *_ in expected} == {
+        *map(str, window_runs.WINDOWS),
+        *window_runs.BEHIND,
+    }
 
 
 def test_without_the_patches_windows_lose_records(classpath: list[Path]) -> None:

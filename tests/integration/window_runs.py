@@ -44,20 +44,36 @@ class Window:
         size, step, offset = (pd.Timedelta(minutes=m) for m in (self.size, self.step, self.offset))
         in_step = (local - offset).floor(step) + offset
         if self.kind == "HOP":
-            return [(in_step - step * n, in_step - step * n + size) for n in range(self.size // self.step)]
+            return [
+                (in_step - step * n, in_step - step * n + size)
+                for n in range(self.size // self.step)
+            ]
         start = (local - offset).floor(size) + offset
         if self.kind == "CUMULATE":
-            return [(start, end) for n in range(self.size // self.step) if (end := start + step * (n + 1)) > local]
+            return [
+                (start, end)
+                for n in range(self.size // self.step)
+                if (end := start + step * (n + 1)) > local
+            ]
         return [(start, start + size)]
 
 
 HOUR, DAY = 60, 1440
 WINDOWS = (
-    Window("TUMBLE", 30, 30), Window("TUMBLE", HOUR, HOUR), Window("TUMBLE", DAY, DAY),
-    Window("TUMBLE", HOUR, HOUR, 15), Window("TUMBLE", DAY, DAY, 5 * HOUR), Window("TUMBLE", DAY, DAY, -3 * HOUR),
-    Window("HOP", 3 * HOUR, HOUR), Window("HOP", 2 * DAY, DAY), Window("HOP", 90, 30, 10),
-    Window("CUMULATE", DAY, HOUR), Window("CUMULATE", 7 * DAY, DAY), Window("CUMULATE", DAY, 6 * HOUR, 2 * HOUR),
-    Window("GROUP_TUMBLE", HOUR, HOUR), Window("GROUP_TUMBLE", DAY, DAY),
+    Window("TUMBLE", 30, 30),
+    Window("TUMBLE", HOUR, HOUR),
+    Window("TUMBLE", DAY, DAY),
+    Window("TUMBLE", HOUR, HOUR, 15),
+    Window("TUMBLE", DAY, DAY, 5 * HOUR),
+    Window("TUMBLE", DAY, DAY, -3 * HOUR),
+    Window("HOP", 3 * HOUR, HOUR),
+    Window("HOP", 2 * DAY, DAY),
+    Window("HOP", 90, 30, 10),
+    Window("CUMULATE", DAY, HOUR),
+    Window("CUMULATE", 7 * DAY, DAY),
+    Window("CUMULATE", DAY, 6 * HOUR, 2 * HOUR),
+    Window("GROUP_TUMBLE", HOUR, HOUR),
+    Window("GROUP_TUMBLE", DAY, DAY),
 )
 BEHIND = {"ONCE": Window("TUMBLE", HOUR, HOUR), "DAYS": Window("TUMBLE", DAY, DAY)}
 """Windows behind a window of an hour: of what it keeps once, and of its sums."""
@@ -79,12 +95,22 @@ def records(zone: str) -> tuple[tuple[datetime, datetime], ...]:
     tz = ZoneInfo(zone)
 
     def step(at: datetime) -> timedelta:
-        offsets = [t.astimezone(tz).utcoffset() or timedelta() for t in (at - timedelta(hours=1), at)]
+        offsets = [
+            t.astimezone(tz).utcoffset() or timedelta() for t in (at - timedelta(hours=1), at)
+        ]
         return offsets[1] - offsets[0]
 
     known = changes(zone)
-    kinds = [[at for at in known if step(at) > timedelta()], [at for at in known if step(at) < timedelta()]]
-    chosen = {at for kind in kinds if kind for at in (max(kind, key=lambda t: abs(step(t))), kind[0], kind[-1])}
+    kinds = [
+        [at for at in known if step(at) > timedelta()],
+        [at for at in known if step(at) < timedelta()],
+    ]
+    chosen = {
+        at
+        for kind in kinds
+        if kind
+        for at in (max(kind, key=lambda t: abs(step(t))), kind[0], kind[-1])
+    }
     middles = [*sorted(chosen)[-4:], datetime(2024, 12, 11, 3, tzinfo=UTC)]
     found = []
     for middle in middles:
@@ -98,17 +124,32 @@ def records(zone: str) -> tuple[tuple[datetime, datetime], ...]:
 @cache
 def expected(zone: str) -> Rows:
     """What the windows hold, by the zone's wall clock."""
-    happened = pd.DatetimeIndex([h for h, _ in records(zone)]).tz_convert(ZoneInfo(zone)).tz_localize(None)
-    rows = [(name, start, end, "ab"[n % 2], n)
-            for n, local in enumerate(happened)
-            for name, window in (*((str(w), w) for w in WINDOWS), *BEHIND.items())
-            for start, end in window.of(local)]
+    happened = (
+        pd.DatetimeIndex([h for h, _ in records(zone)]).tz_convert(ZoneInfo(zone)).tz_localize(None)
+    )
+    rows = [
+        (name, start, end, "ab"[n % 2], n)
+        for n, local in enumerate(happened)
+        for name, window in (*((str(w), w) for w in WINDOWS), *BEHIND.items())
+        for start, end in window.of(local)
+    ]
     frame = pd.DataFrame(rows, columns=["window", "start", "end", "key", "n"])
     sums = frame.groupby(["window", "start", "end", "key"])["n"].agg(["count", "sum"]).reset_index()
     hours = frame[frame.window == "TUMBLE:60:60:0"].groupby(["start", "key"]).size().reset_index()
-    days = hours.groupby([hours.start.dt.floor("D"), "key"]).size()  # DAYS counts hours, and sums what they hold
-    return {(w, s.to_pydatetime(), e.to_pydatetime(), k, int(days[s, k]) if w == "DAYS" else int(c), int(total))
-            for w, s, e, k, c, total in sums.itertuples(index=False)}
+    days = hours.groupby(
+        [hours.start.dt.floor("D"), "key"]
+    ).size()  # DAYS counts hours, and sums what they hold
+    return {
+        (
+            w,
+            s.to_pydatetime(),
+            e.to_pydatetime(),
+            k,
+            int(days[s, k]) if w == "DAYS" else int(c),
+            int(total),
+        )
+        for w, s, e, k, c, total in sums.itertuples(index=False)
+    }
 
 
 @dataclass(frozen=True)
@@ -126,26 +167,59 @@ class Run:
 
     def line(self) -> str:
         """As WindowRuns.java takes it."""
+
         def ms(at: datetime) -> int:
             return int(at.timestamp() * 1000)
 
         # A record late by exactly the allowed lateness is not behind the watermark: as the source has it.
-        events = ",".join(f"{ms(happened)}:{ms(appended - LATENESS) - 1}" for happened, appended in records(self.zone))
+        events = ",".join(
+            f"{ms(happened)}:{ms(appended - LATENESS) - 1}"
+            for happened, appended in records(self.zone)
+        )
         windows = ",".join([*map(str, WINDOWS), *BEHIND])
-        return "\t".join((self.name, self.zone, self.phase, str(BETWEEN_CHECKPOINTS if self.live else 0), windows,
-                          events))
+        return "\t".join(
+            (
+                self.name,
+                self.zone,
+                self.phase,
+                str(BETWEEN_CHECKPOINTS if self.live else 0),
+                windows,
+                events,
+            )
+        )
 
 
 def run(java: Path, classpath: Sequence[Path], runs: Sequence[Run]) -> dict[Run, Rows]:
     """All runs, one after the other in one JVM."""
     lines = "".join(f"{r.line()}\n" for r in runs)
     done = subprocess.run(
-        [java, "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", joined(classpath),
-         "kappa.flink.WindowRuns"], input=lines, capture_output=True, text=True, check=False, timeout=1200)
+        [
+            java,
+            "-Xmx1g",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            joined(classpath),
+            "kappa.flink.WindowRuns",
+        ],
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Rows] = {r.name: set() for r in runs}
     for line in done.stdout.splitlines():
         name, window, start, end, key, count, total = line.split("\t")
-        found[name].add((window, datetime.fromisoformat(start), datetime.fromisoformat(end), key, int(count),
-                         int(total)))
+        found[name].add(
+            (
+                window,
+                datetime.fromisoformat(start),
+                datetime.fromisoformat(end),
+                key,
+                int(count),
+                int(total),
+            )
+        )
     return {r: found[r.name] for r in runs}

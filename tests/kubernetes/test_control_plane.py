@@ -19,7 +19,9 @@ LABEL = f"app.kubernetes.io/instance={NAME}"
 
 
 def _kubectl(*arguments: str) -> str:
-    return subprocess.run(["kubectl", "-n", "kappa", *arguments], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["kubectl", "-n", "kappa", *arguments], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def _wait_until(condition: Callable[[], Any], message: str, seconds: float = 40) -> None:
@@ -48,20 +50,28 @@ def program() -> Iterator[CommandClusters]:
     if "KAPPA_KUBECONFIG" not in os.environ:
         pytest.skip("run by tests/kubernetes/control-plane")
     account = f"KUBECONFIG={os.environ['KAPPA_KUBECONFIG']}"
-    found = CommandClusters(["env", account, sys.executable, "-m", "replay.flink.kubernetes_clusters", "kappa"])
+    found = CommandClusters(
+        ["env", account, sys.executable, "-m", "replay.flink.kubernetes_clusters", "kappa"]
+    )
     yield found
     found.stop(NAME)
 
 
 def test_what_the_manifests_ask_for_is_permitted_by_pod_security(program: CommandClusters) -> None:
-    _wait_until(lambda: len(_items("pods", "app.kubernetes.io/name in (kappa, flink)")) == 5, "pods of all workloads")
+    _wait_until(
+        lambda: len(_items("pods", "app.kubernetes.io/name in (kappa, flink)")) == 5,
+        "pods of all workloads",
+    )
     assert "violate" not in _kubectl("get", "events", "-o", "json")
 
 
 def test_pods_are_made_with_a_low_priority_and_wait_for_a_node(program: CommandClusters) -> None:
     program.start(NAME)
     _wait_until(_taskmanager, "no TaskManager")
-    assert (_taskmanager()["spec"]["priority"], _taskmanager()["spec"]["priorityClassName"]) == (-1000, "kappa-replay")
+    assert (_taskmanager()["spec"]["priority"], _taskmanager()["spec"]["priorityClassName"]) == (
+        -1000,
+        "kappa-replay",
+    )
     _wait_until(lambda: program.why(NAME), "no reason")
     assert "taskmanager-0: Unschedulable: no nodes available to schedule pods" in program.why(NAME)
 
@@ -75,7 +85,9 @@ def test_live_changes_the_next_pod(program: CommandClusters) -> None:
     assert _taskmanager()["metadata"]["uid"] == first
     assert _cpu() == "1", "resized"
     _kubectl("delete", "pod", f"{NAME}-taskmanager-0")
-    _wait_until(lambda: _taskmanager().get("metadata", {}).get("uid") not in (first, None), "no other pod")
+    _wait_until(
+        lambda: _taskmanager().get("metadata", {}).get("uid") not in (first, None), "no other pod"
+    )
     assert _taskmanager()["spec"]["priorityClassName"] == "kappa-live"
     assert _cpu() == "1"
 
@@ -97,7 +109,17 @@ def test_a_stop_leaves_neither_objects_nor_pods(program: CommandClusters) -> Non
 
 def test_what_the_account_is_not_permitted(program: CommandClusters) -> None:
     account = "--as=system:serviceaccount:kappa:kappa"
-    for request in ("get secrets", "create pods", "delete pods", "create roles", "patch deployments"):
-        found = subprocess.run(["kubectl", "-n", "kappa", "auth", "can-i", *request.split(), account],
-                               capture_output=True, text=True, check=False)
+    for request in (
+        "get secrets",
+        "create pods",
+        "delete pods",
+        "create roles",
+        "patch deployments",
+    ):
+        found = subprocess.run(
+            ["kubectl", "-n", "kappa", "auth", "can-i", *request.split(), account],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (request, found.stdout.strip()) == (request, "no")

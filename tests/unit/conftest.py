@@ -1,4 +1,4 @@
-"""What several files of unit tests use: a catalog on disk for real Iceberg tables, the controller's simulated platform."""
+"""What several files of unit tests use: a catalog on disk for real Iceberg tables, the simulated platform."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def on_objects(tmp_path: Path, object_store: ObjectStore) -> Settings:
     """Settings whose files are in a folder of the store that no other test has."""
-    return make_settings(tmp_path, f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}", object_store.properties)
+    return make_settings(
+        tmp_path, f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}", object_store.properties
+    )
 
 
 @pytest.fixture

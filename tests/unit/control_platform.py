@@ -9,7 +9,17 @@ from typing import Any
 
 from fake_lake import TABLES, FakeLake
 
-from jobs.product import Column, LagLimit, Output, OutputSettings, Product, ProductSettings, Resolved, Topic, Verify
+from jobs.product import (
+    Column,
+    LagLimit,
+    Output,
+    OutputSettings,
+    Product,
+    ProductSettings,
+    Resolved,
+    Topic,
+    Verify,
+)
 from replay.controller.quiet import Clocks
 from replay.core.log_identity import Identity, continued, other_topics
 from replay.core.log_identity import Topic as TopicIdentity
@@ -73,14 +83,34 @@ def product(lag: LagLimit | None = None, standbys: int = 1) -> Product:
     """Events in two partitions and one reference topic; two outputs."""
     settings = ProductSettings(
         name="flights",
-        topics={"flights": Topic(time="happened", allowed_lateness="6h"), "airlines": Topic(role="reference")},
+        topics={
+            "flights": Topic(time="happened", allowed_lateness="6h"),
+            "airlines": Topic(role="reference"),
+        },
         outputs={table: OutputSettings() for table in TABLES},
-        lag_limit=lag or LagLimit(records=10, checkpoints=2), standbys=standbys,
+        lag_limit=lag or LagLimit(records=10, checkpoints=2),
+        standbys=standbys,
     )
     column = Column(name="origin", type="STRING")
-    return Product(folder=Path("/nowhere"), settings=settings, resolved=Resolved(outputs={
-        TABLES[0]: Output(kind="rows", of=("flights",), columns=(column,), select="SELECT origin FROM flights"),
-        TABLES[1]: Output(kind="aggregate", columns=(column,), select="SELECT DISTINCT origin FROM flights")}))
+    return Product(
+        folder=Path("/nowhere"),
+        settings=settings,
+        resolved=Resolved(
+            outputs={
+                TABLES[0]: Output(
+                    kind="rows",
+                    of=("flights",),
+                    columns=(column,),
+                    select="SELECT origin FROM flights",
+                ),
+                TABLES[1]: Output(
+                    kind="aggregate",
+                    columns=(column,),
+                    select="SELECT DISTINCT origin FROM flights",
+                ),
+            }
+        ),
+    )
 
 
 @dataclass
@@ -149,7 +179,9 @@ class FakePlatform:
     """Reads the log at `speed` records a partition and checkpoint; each table commits at every checkpoint."""
 
     clock: Clock
-    ends_now: dict[str, dict[int, int]] = field(default_factory=lambda: {"flights": {0: 100, 1: 90}})
+    ends_now: dict[str, dict[int, int]] = field(
+        default_factory=lambda: {"flights": {0: 100, 1: 90}}
+    )
     arriving: int = 0
     """Records that come to each partition from one checkpoint to the next."""
     reference: dict[str, dict[int, int]] = field(default_factory=lambda: {"airlines": {0: 16}})
@@ -246,16 +278,27 @@ class FakePlatform:
     def complete_checkpoint(self) -> None:
         """Every running job reads on, completes a checkpoint and commits it in every table."""
         self.settle()
-        self.ends_now = {t: {p: end + self.arriving for p, end in of.items()} for t, of in self.ends_now.items()}
+        self.ends_now = {
+            t: {p: end + self.arriving for p, end in of.items()} for t, of in self.ends_now.items()
+        }
         for job_id, job in self.jobs.items():
             if job.status == "RUNNING":
                 self.checkpoint_of(job_id)
 
-    def checkpoint_of(self, job_id: str, *, late: tuple[str, ...] = (), commit_offsets: bool = True,
-                      write_position: bool = True) -> None:
+    def checkpoint_of(
+        self,
+        job_id: str,
+        *,
+        late: tuple[str, ...] = (),
+        commit_offsets: bool = True,
+        write_position: bool = True,
+    ) -> None:
         """One job's next checkpoint; tables in `late` commit it together with a later one."""
         job = self.jobs[job_id]
-        job.read = {p: min(end, job.read.get(p, 0) + self.speed) for p, end in self.ends_now["flights"].items()}
+        job.read = {
+            p: min(end, job.read.get(p, 0) + self.speed)
+            for p, end in self.ends_now["flights"].items()
+        }
         job.number += 1
         job.checkpoint = job.number
         self.kept.append(Retained(job.branch, job_id, job.number, job.read, dict(job.committed)))
@@ -269,13 +312,17 @@ class FakePlatform:
             job.position = Reached(job.number, read, read)
         if commit_offsets:
             by = f"kappa job {job_id} checkpoint {job.number}"
-            self.groups[job.group] = {t: {p: Committed(offset, by) for p, offset in of.items()}
-                                      for t, of in growing.items()}
+            self.groups[job.group] = {
+                t: {p: Committed(offset, by) for p, offset in of.items()}
+                for t, of in growing.items()
+            }
         for table in self.lake.tables:
             if table not in late:
                 self._commit(table, job.branch, job_id, job, job.read)
 
-    def _commit(self, table: str, branch: str, job_id: str, job: FakeJob, upto: Mapping[int, int]) -> None:
+    def _commit(
+        self, table: str, branch: str, job_id: str, job: FakeJob, upto: Mapping[int, int]
+    ) -> None:
         self.lake.commit(table, branch, job_id, job.number, job.committed.get(table, {}), upto)
         job.committed[table] = dict(upto)
 
@@ -303,7 +350,9 @@ class FakePlatform:
 
     def product(self, attempt: Attempt, state: ProductState) -> Product:
         made = product(self.lag, self.standbys)
-        return made.model_copy(update={"settings": made.settings.model_copy(update={"verify": Verify(self.verify)})})
+        return made.model_copy(
+            update={"settings": made.settings.model_copy(update={"verify": Verify(self.verify)})}
+        )
 
     def _answers(self, attempt: Attempt) -> bool:
         if attempt.cluster:
@@ -321,16 +370,26 @@ class FakePlatform:
         job = self.jobs.get(job_id)
         if job is None:
             return None
-        return Job(job_id, job.status, checkpoint=job.checkpoint, restarts=job.restarts,
-                   error="boom" if job.status == "FAILED" else "")
+        return Job(
+            job_id,
+            job.status,
+            checkpoint=job.checkpoint,
+            restarts=job.restarts,
+            error="boom" if job.status == "FAILED" else "",
+        )
 
     def superseded(self, attempt: Attempt) -> tuple[str, ...]:
         self._reach(attempt)
-        where = {i: "" if i in attempt.on_session else attempt.cluster for i in attempt.job_ids[:-1]}
+        where = {
+            i: "" if i in attempt.on_session else attempt.cluster for i in attempt.job_ids[:-1]
+        }
         if attempt.on_session and self.down:
             raise FlinkDownError("Flink's JobManager does not answer")
-        return tuple(i for i, cluster in where.items()
-                     if i in self.jobs and self.jobs[i].runs and self.jobs[i].cluster == cluster)
+        return tuple(
+            i
+            for i, cluster in where.items()
+            if i in self.jobs and self.jobs[i].runs and self.jobs[i].cluster == cluster
+        )
 
     def submission(self, attempt: Attempt) -> Answer:
         client = self.clients.get(attempt.job_id)
@@ -355,10 +414,15 @@ class FakePlatform:
 
     def comparison(self, attempt: Attempt) -> Comparing | None:
         until = self.comparisons.get(attempt.name)
-        return (until and (self.found if self.clock() >= until else Comparing(under_way=True))) or None
+        return (
+            until and (self.found if self.clock() >= until else Comparing(under_way=True))
+        ) or None
 
     def log_changes(self, attempt: Attempt) -> tuple[str, ...]:
-        return (*other_topics(attempt.log, self.topic_ids), *(self.other_records if attempt.log else ()))
+        return (
+            *other_topics(attempt.log, self.topic_ids),
+            *(self.other_records if attempt.log else ()),
+        )
 
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         return tuple(self.problems), self.log_lost
@@ -379,7 +443,9 @@ class FakePlatform:
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         return self.lake.publishable(attempt.name, attempt.job_ids, attempt.resumed_from)
 
-    def same_files(self, product: Product, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    def same_files(
+        self, product: Product, before: Mapping[str, int], after: Mapping[str, int]
+    ) -> bool:
         return self.lake.hold_same_files(before, after)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
@@ -412,7 +478,9 @@ class FakePlatform:
         self.prioritised.add(attempt.cluster)
         self._gate("after give_priority")
 
-    def prepare(self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
+    def prepare(
+        self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]
+    ) -> None:
         self._gate("before prepare")
         self.lake.ensure_tables()
         for table in self.lake.tables:
@@ -432,7 +500,9 @@ class FakePlatform:
     def log_identity(self, product: Product, attempt: Attempt, positions: Offsets) -> Identity:
         if self.log_changes(attempt):
             return attempt.log
-        return continued(attempt.log, {topic: self._topic(topic, id) for topic, id in self.topic_ids.items()})
+        return continued(
+            attempt.log, {topic: self._topic(topic, id) for topic, id in self.topic_ids.items()}
+        )
 
     def _topic(self, topic: str, id: str) -> TopicIdentity:
         count = len({**self.reference, **self.ends_now}.get(topic, ()))
@@ -441,8 +511,12 @@ class FakePlatform:
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         self._gate("before submit")
         if attempt.name in self.changed_archives:
-            raise RefusedError("the archived release was changed", expected="its files", found="others",
-                               next="restore it from a backup")
+            raise RefusedError(
+                "the archived release was changed",
+                expected="its files",
+                found="others",
+                next="restore it from a backup",
+            )
         fence()
         patience, late, answer = CLIENT_SECONDS, 0.0, Answer()
         if self.submit_fails:
@@ -461,7 +535,9 @@ class FakePlatform:
         if job_id in self.jobs:
             self.refused_duplicates.append(job_id)
             return
-        assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), "two writers"
+        assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), (
+            "two writers"
+        )
         ran = {s.job for s in self.lake.snapshots.values()} | {k.job for k in self.kept}
         assert job_id not in ran, f"job {job_id} runs a second time"
         job = FakeJob(attempt.name, attempt.cluster, product=attempt.product)
@@ -476,9 +552,13 @@ class FakePlatform:
 
     def _restore(self, table: str, restored: Retained, job: FakeJob) -> None:
         """The sink commits what the checkpoint has and the table has not."""
-        newest = next((s for s in self.lake.line(table, job.branch) if s.writer == job.branch), None)
+        newest = next(
+            (s for s in self.lake.line(table, job.branch) if s.writer == job.branch), None
+        )
         if newest is None or newest.checkpoint < restored.number:
-            job.committed[table] = dict(newest.content if newest else restored.committed.get(table, {}))
+            job.committed[table] = dict(
+                newest.content if newest else restored.committed.get(table, {})
+            )
             self._commit(table, job.branch, restored.job, job, restored.read)
         job.committed[table] = dict(restored.read)
 
@@ -486,7 +566,9 @@ class FakePlatform:
         job_ids = attempt.on_session if attempt.cluster else attempt.job_ids
         if job_ids:
             self._reach(replace(attempt, cluster=""))
-        return tuple(i for i in job_ids if i in self.jobs and self.jobs[i].runs and not self.jobs[i].cluster)
+        return tuple(
+            i for i in job_ids if i in self.jobs and self.jobs[i].runs and not self.jobs[i].cluster
+        )
 
     def cancel(self, attempt: Attempt, job_id: str) -> None:
         self._gate("before cancel")
@@ -509,7 +591,9 @@ class FakePlatform:
 
     def refuse_replay(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         if self.no_room:
-            raise RefusedError("the disk is too small to replay flights", expected="2 GB", found="1 GB")
+            raise RefusedError(
+                "the disk is too small to replay flights", expected="2 GB", found="1 GB"
+            )
 
     def compare(self, attempt: Attempt) -> None:
         self._gate("before compare")
@@ -517,8 +601,13 @@ class FakePlatform:
         self.compared.append(attempt.name)
         self._gate("after compare")
 
-    def publish(self, product: Product, after: Mapping[str, int], before: Mapping[str, int],
-                fence: Callable[[], None]) -> None:
+    def publish(
+        self,
+        product: Product,
+        after: Mapping[str, int],
+        before: Mapping[str, int],
+        fence: Callable[[], None],
+    ) -> None:
         self._gate("before publish")
         self.lake.publish(after, before, fence, self._gate)
         self._gate("after publish")
@@ -526,13 +615,21 @@ class FakePlatform:
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         return self.lake.garbage(attempt.name, attempt.job_ids)
 
-    def clean(self, product: Product, attempt: Attempt, state: ProductState, files: tuple[str, ...],
-              fence: Callable[[], None]) -> None:
+    def clean(
+        self,
+        product: Product,
+        attempt: Attempt,
+        state: ProductState,
+        files: tuple[str, ...],
+        fence: Callable[[], None],
+    ) -> None:
         self._gate("before clean")
         last = self.published[-1].values() if self.published else ()
         shown = {self.lake.snapshots[s].writer for s in last if s in self.lake.snapshots}
         assert attempt.name not in shown or not state.live, f"readers see {attempt.name}"
-        assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), f"{attempt.name} still writes"
+        assert not any(j.branch == attempt.name and j.runs for j in self.jobs.values()), (
+            f"{attempt.name} still writes"
+        )
         self.lake.remove(attempt.name, files, self._gate)
         self.kept = [k for k in self.kept if k.branch != attempt.name]
         self._gate("during clean")
@@ -599,8 +696,18 @@ class OneProcess:
 class MortalStore:
     """The store as one process has it: it may die just before or just after a write, and writes nothing then."""
 
-    WRITES = ("acquire", "renew", "give_back", "add_release", "save", "note", "begin_publication",
-              "finish_publication", "drop_publication", "remove")
+    WRITES = (
+        "acquire",
+        "renew",
+        "give_back",
+        "add_release",
+        "save",
+        "note",
+        "begin_publication",
+        "finish_publication",
+        "drop_publication",
+        "remove",
+    )
 
     def __init__(self, store: Any, die_at: Callable[[str], bool]) -> None:
         self._store = store

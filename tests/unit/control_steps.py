@@ -25,10 +25,18 @@ def begin(loop: Loop, platform: FakePlatform, *, release: int = 1, **terms: Any)
         assert lease
         state = loop.store.load("flights")
         if release not in [r.number for r in state.releases]:
-            loop.store.add_release(lease, Release("flights", release, f"f{release}", loop.now(), platform.reference))
+            loop.store.add_release(
+                lease, Release("flights", release, f"f{release}", loop.now(), platform.reference)
+            )
         state = loop.store.load("flights")
-        attempt = new_attempt(state, release, 2, loop.now(), f"job-{release}-{len(state.attempts)}",
-                              **{"own_cluster": False, **terms})
+        attempt = new_attempt(
+            state,
+            release,
+            2,
+            loop.now(),
+            f"job-{release}-{len(state.attempts)}",
+            **{"own_cluster": False, **terms},
+        )
         loop.store.save(lease, attempt)
     return attempt
 
@@ -63,17 +71,35 @@ def change(loop: Loop, name: str, **fields: Any) -> None:
 def published_to_the_end(platform: FakePlatform, state: ProductState) -> bool:
     """Whether readers see all of the log, and the journal says so."""
     p = state.published
-    return p is not None and dict(p.after) == platform.main_now and p.covered["flights"] == platform.ends_now["flights"]
+    return (
+        p is not None
+        and dict(p.after) == platform.main_now
+        and p.covered["flights"] == platform.ends_now["flights"]
+    )
 
 
-def deploy(loop: Loop, platform: FakePlatform, *, release: int = 1, auto_switch: bool = True, own: bool = False,
-           again: bool = False, deadline: float | None = None) -> Attempt:
+def deploy(
+    loop: Loop,
+    platform: FakePlatform,
+    *,
+    release: int = 1,
+    auto_switch: bool = True,
+    own: bool = False,
+    again: bool = False,
+    deadline: float | None = None,
+) -> Attempt:
     """`kappa deploy` from the taking of the lease on."""
     with WaitForLease(loop, "flights") as lease:
         state = loop.store.load("flights")
         known = next((r for r in state.releases if r.number == release), None)
-        wanted = known or Release("flights", release, f"f{release}", loop.now(), platform.reference,
-                                  computation=f"c{release}")
+        wanted = known or Release(
+            "flights",
+            release,
+            f"f{release}",
+            loop.now(),
+            platform.reference,
+            computation=f"c{release}",
+        )
         terms = Terms(2, again=again, auto_switch=auto_switch, deadline=deadline, own_cluster=own)
         todo = plan(state, wanted, terms, loop.now(), f"job-{release}-{len(state.attempts)}")
         if todo.release:

@@ -39,19 +39,30 @@ class FakePlanner:
         if self.silent:
             return CompletedProcess(command, 1, self.noise, self.silent)
         product = folders.resolved(load_product(Path(command[3])), self.columns)
-        return CompletedProcess(command, int(bool(self.problems)), self.noise + json.dumps(self.answer(product)) + "\n")
+        return CompletedProcess(
+            command, int(bool(self.problems)), self.noise + json.dumps(self.answer(product)) + "\n"
+        )
 
     def answer(self, product: Product) -> dict[str, Any]:
-        known = product.resolved.model_dump(mode="json") if product.resolved and not self.problems else None
+        known = (
+            product.resolved.model_dump(mode="json")
+            if product.resolved and not self.problems
+            else None
+        )
         return {"ok": not self.problems, "problems": self.problems, "resolved": known, "plan": "{}"}
 
     def refuse(self, construct: str, line: int = 1) -> None:
-        self.problems.append({"file": "x.sql", "line": line, "construct": construct, "instead": "y"})
+        self.problems.append(
+            {"file": "x.sql", "line": line, "construct": construct, "instead": "y"}
+        )
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> FakePlanner:
     """In place of the process that Flink would start in."""
     planner = FakePlanner()
-    monkeypatch.setattr(resolved, "subprocess", SimpleNamespace(
-        run=planner.run, DEVNULL=DEVNULL, TimeoutExpired=TimeoutExpired))
+    monkeypatch.setattr(
+        resolved,
+        "subprocess",
+        SimpleNamespace(run=planner.run, DEVNULL=DEVNULL, TimeoutExpired=TimeoutExpired),
+    )
     return planner

@@ -13,27 +13,48 @@ from jobs import generate
 from jobs.product import REJECTS, Column, Output, Product, Resolved, load_product, with_resolved
 
 SETTINGS: dict[str, Any] = {
-    "name": "tiny", "topics": {"orders": {"time": "at", "allowed_lateness": "1h", "identity": ["a"]}},
+    "name": "tiny",
+    "topics": {"orders": {"time": "at", "allowed_lateness": "1h", "identity": ["a"]}},
     "outputs": {"rows": {}, "sums": {}},
-    "functions": {"f": {"python": "udfs.x:f", "returns": "INT"}}}
-CONTRACT: dict[str, Any] = {"schema": [
-    {"name": "rows", "properties": [{"name": "a"}, {"name": "b"}]},
-    {"name": "sums", "properties": [{"name": "day"}, {"name": "n"}]}]}
-SCHEMA: dict[str, Any] = {"type": "record", "name": "Order", "fields": [
-    {"name": "a", "type": "int"}, {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}
+    "functions": {"f": {"python": "udfs.x:f", "returns": "INT"}},
+}
+CONTRACT: dict[str, Any] = {
+    "schema": [
+        {"name": "rows", "properties": [{"name": "a"}, {"name": "b"}]},
+        {"name": "sums", "properties": [{"name": "day"}, {"name": "n"}]},
+    ]
+}
+SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "Order",
+    "fields": [
+        {"name": "a", "type": "int"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
 SQL = "SELECT a, 'x -- y' AS b FROM orders -- of the shop\n"
-SUMS = ("SELECT CAST(window_start AS DATE) AS `day`, COUNT(*) AS n\n"
-        "FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(`at`), INTERVAL '1' DAY)) GROUP BY window_start, window_end\n")
+SUMS = (
+    "SELECT CAST(window_start AS DATE) AS `day`, COUNT(*) AS n\n"
+    "FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(`at`), INTERVAL '1' DAY)) GROUP BY window_start, window_end\n"
+)
 
 Types = Mapping[str, Sequence[tuple[str, str]]]
 """Table → columns with their types."""
 COLUMNS: Types = {
     "rows": (("a", "INT"), ("b", "STRING"), ("log_partition", "INT"), ("log_offset", "BIGINT")),
-    "sums": (("day", "DATE"), ("n", "BIGINT"))}
+    "sums": (("day", "DATE"), ("n", "BIGINT")),
+}
 
 
-def write(folder: Path, *, settings: dict[str, Any] = SETTINGS, contract: dict[str, Any] = CONTRACT,
-          schema: dict[str, Any] = SCHEMA, sql: str = SQL, columns: Types = COLUMNS) -> Product:
+def write(
+    folder: Path,
+    *,
+    settings: dict[str, Any] = SETTINGS,
+    contract: dict[str, Any] = CONTRACT,
+    schema: dict[str, Any] = SCHEMA,
+    sql: str = SQL,
+    columns: Types = COLUMNS,
+) -> Product:
     """The product with its outputs; `columns` are what the planner says of its SQL."""
     (folder / "schemas").mkdir(parents=True, exist_ok=True)
     (folder / "checks").mkdir(exist_ok=True)
@@ -52,11 +73,18 @@ def resolved(product: Product, columns: Types = COLUMNS) -> Product:
     for name, said in product.settings.outputs.items():
         kind = said.kind or ("aggregate" if name == "sums" else "rows")
         of = said.of or (product.settings.topics if kind == "rows" else ())
-        outputs[name] = Output.model_validate({
-            **said.model_dump(), "kind": kind, "of": tuple(map(product.settings.kafka_name, of)),
-            "columns": [Column(name=n, type=t) for n, t in columns[name]],
-            "select": product.select_sql(name).read_text()})
-    return with_resolved(product, Resolved(outputs={**outputs, REJECTS: generate.rejects_output(product)}))
+        outputs[name] = Output.model_validate(
+            {
+                **said.model_dump(),
+                "kind": kind,
+                "of": tuple(map(product.settings.kafka_name, of)),
+                "columns": [Column(name=n, type=t) for n, t in columns[name]],
+                "select": product.select_sql(name).read_text(),
+            }
+        )
+    return with_resolved(
+        product, Resolved(outputs={**outputs, REJECTS: generate.rejects_output(product)})
+    )
 
 
 def changed(base: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:

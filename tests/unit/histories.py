@@ -32,8 +32,17 @@ from replay.store.store import Store
 
 FAULTS = ("killed", "frozen", "no answer")
 """At any boundary; before and in the middle of an effect the disk may be full, too."""
-WRITES = ("acquire", "renew", "give_back", "add_release", "save", "note", "begin_publication", "finish_publication",
-          "drop_publication")
+WRITES = (
+    "acquire",
+    "renew",
+    "give_back",
+    "add_release",
+    "save",
+    "note",
+    "begin_publication",
+    "finish_publication",
+    "drop_publication",
+)
 ACTIONS = 14
 """Of a history, before all disturbance ends."""
 
@@ -74,7 +83,9 @@ class Checker:
             raise BrokenError("main was moved by nobody's intent")
         for table, snapshot in after.items():
             if snapshot not in (intent.before[table], intent.after[table]):
-                raise BrokenError(f"main of {table} shows {snapshot}, which is neither end of {intent}")
+                raise BrokenError(
+                    f"main of {table} shows {snapshot}, which is neither end of {intent}"
+                )
         if self._platform.lake.atomic and after != dict(intent.after):
             raise BrokenError(f"readers see two checkpoints at once: {after}")
         if intent.kind is not Move.rollback:
@@ -86,7 +97,9 @@ class Checker:
             if intent.kind is Move.switch and after not in self._platform.passed:
                 raise BrokenError(f"readers see {after}, which no check has passed")
             if intent.kind is not Move.switch and intent.attempt_name not in self._attempts:
-                raise BrokenError(f"{intent.kind.value} shows {intent.attempt_name} for the first time, unchecked")
+                raise BrokenError(
+                    f"{intent.kind.value} shows {intent.attempt_name} for the first time, unchecked"
+                )
             self._attempts.add(intent.attempt_name)
         self._shown = dict(after)
 
@@ -108,14 +121,18 @@ class Checker:
 
     def _not_back(self, before: Snapshot, after: Snapshot) -> None:
         if any(after.content.get(p, 0) < offset for p, offset in before.content.items()):
-            raise BrokenError(f"readers of {after.table} go back from {before.content} to {after.content}")
+            raise BrokenError(
+                f"readers of {after.table} go back from {before.content} to {after.content}"
+            )
 
     def _whole(self, attempt: str, shown: dict[str, int]) -> None:
         snapshots = [self._of(s) for s in shown.values()]
         if len({(s.checkpoint, tuple(s.content.items())) for s in snapshots}) > 1:
             raise BrokenError(f"tables of {attempt} show different checkpoints: {snapshots}")
         if strange := [s for s in snapshots if s.writer != attempt or not s.whole]:
-            raise BrokenError(f"readers of {attempt} see {strange[0]}, which has not each of its rows once")
+            raise BrokenError(
+                f"readers of {attempt} see {strange[0]}, which has not each of its rows once"
+            )
 
 
 class Platform(FakePlatform):
@@ -183,9 +200,13 @@ class History:
         self.clock = Clock()
         self.wall = Wall(self.clock)
         self.store = MemoryStore(self.wall)
-        self.platform = Platform(self.clock, lake=FakeLake(atomic=self.chance.random() < 0.6),
-                           standbys=self.chance.randint(0, 2), speed=self.chance.choice([40, 200]),
-                           verify=self.chance.choice(["off", "off", "daily"]))
+        self.platform = Platform(
+            self.clock,
+            lake=FakeLake(atomic=self.chance.random() < 0.6),
+            standbys=self.chance.randint(0, 2),
+            speed=self.chance.choice([40, 200]),
+            verify=self.chance.choice(["off", "off", "daily"]),
+        )
         self.platform.seen = self.seen
         self.checker = Checker(self.platform, self.store, self.seen)
         self.platform.lake.moves = Moves(self.checker.moved)
@@ -220,7 +241,12 @@ class History:
         clock = SteadyClock(self.store.seconds(), lambda: begun + rate * self.clock())
         process = Controller(cast(Loop, None))
         store = cast(Store, Faulty(self.store, lambda where: self.at_write(process, where)))
-        process.loop = Loop(cast(ControlledPlatform, OneProcess(self.platform)), store, clock, holder=f"p{self.made}")
+        process.loop = Loop(
+            cast(ControlledPlatform, OneProcess(self.platform)),
+            store,
+            clock,
+            holder=f"p{self.made}",
+        )
         return process
 
     def at_effect(self, where: str) -> bool:
@@ -288,7 +314,9 @@ class History:
                 except BrokenError:
                     raise
                 except DiedError:
-                    self.controllers = [self.process() if c is process else c for c in self.controllers]
+                    self.controllers = [
+                        self.process() if c is process else c for c in self.controllers
+                    ]
                     return
                 except AssertionError:
                     raise
@@ -302,16 +330,29 @@ class History:
 
     def action(self) -> Callable[[], object]:
         return self.chance.choices(
-            [self.goes_on, self.deploys, self.commands, self.trouble, self.trouble_ends, self.submission,
-             self.clock_jumps, self.meddles, self.verifies, self.late_checkpoint],
-            [30, 12, 14, 14, 10, 10, 6, 5, 3, 8])[0]
+            [
+                self.goes_on,
+                self.deploys,
+                self.commands,
+                self.trouble,
+                self.trouble_ends,
+                self.submission,
+                self.clock_jumps,
+                self.meddles,
+                self.verifies,
+                self.late_checkpoint,
+            ],
+            [30, 12, 14, 14, 10, 10, 6, 5, 3, 8],
+        )[0]
 
     def goes_on(self, times: int = 3) -> None:
         """Time, records, checkpoints, passes of both."""
         self.quiet = False
         for _ in range(times):
             self.clock.time += self.chance.choice([1, 5, 5, 30])
-            self.platform.ends_now["flights"][self.chance.randint(0, 1)] += self.chance.choice([0, 0, 9])
+            self.platform.ends_now["flights"][self.chance.randint(0, 1)] += self.chance.choice(
+                [0, 0, 9]
+            )
             self.platform.complete_checkpoint()
             for process in self.chance.sample(self.controllers, 2):
                 self.passes(process, 5)
@@ -320,8 +361,17 @@ class History:
     def deploys(self, release: int = 0) -> None:
         release = release or self.chance.randint(1, 3)
         deadline = self.clock() + 60 if self.chance.random() < 0.2 else None
-        self.asks(lambda loop: deploy(loop, self.platform, release=release, auto_switch=self.chance.random() < 0.8,
-                                      again=self.chance.random() < 0.3, own=self.own, deadline=deadline))
+        self.asks(
+            lambda loop: deploy(
+                loop,
+                self.platform,
+                release=release,
+                auto_switch=self.chance.random() < 0.8,
+                again=self.chance.random() < 0.3,
+                own=self.own,
+                deadline=deadline,
+            )
+        )
         self.goes_on()
 
     def commands(self) -> None:
@@ -330,8 +380,11 @@ class History:
 
     def wish(self) -> Callable[[ProductState], intents.Intent]:
         wishes: list[Callable[[ProductState], intents.Intent]] = [
-            lambda s: intents.switch(s, None), lambda s: intents.rollback(s, None),
-            lambda s: intents.abort(s, "me"), lambda s: intents.retire(s, None)]
+            lambda s: intents.switch(s, None),
+            lambda s: intents.rollback(s, None),
+            lambda s: intents.abort(s, "me"),
+            lambda s: intents.retire(s, None),
+        ]
         return self.chance.choices(wishes, [2, 5, 1, 1])[0]
 
     def verifies(self) -> None:
@@ -354,8 +407,11 @@ class History:
         """One table commits later than the other, or the position is not known yet."""
         if jobs := [i for i, j in self.platform.jobs.items() if j.status == "RUNNING"]:
             self.platform.settle()
-            self.platform.checkpoint_of(self.chance.choice(jobs), late=(self.chance.choice(TABLES),),
-                                     write_position=self.chance.random() < 0.5)
+            self.platform.checkpoint_of(
+                self.chance.choice(jobs),
+                late=(self.chance.choice(TABLES),),
+                write_position=self.chance.random() < 0.5,
+            )
 
     def submission(self) -> None:
         """What happens to the next one; and a reason for one."""
@@ -365,8 +421,14 @@ class History:
         if how == "never":
             self.platform.submit_fails = [Answer(trouble="no answer")]
         else:
-            self.platform.late_submissions = [{"lost": (1.0, 0.0), "late": (0.0, seconds), "minutes": (200.0, seconds),
-                                            "very late": (0.0, 2 * LOST_ANSWER_SECONDS)}[how]]
+            self.platform.late_submissions = [
+                {
+                    "lost": (1.0, 0.0),
+                    "late": (0.0, seconds),
+                    "minutes": (200.0, seconds),
+                    "very late": (0.0, 2 * LOST_ANSWER_SECONDS),
+                }[how]
+            ]
         if self.chance.random() < 0.5:
             self.platform.lose_jobs(self.chance.choice(["", *sorted(self.platform.clusters)]))
             self.goes_on()
@@ -377,8 +439,20 @@ class History:
         platform = self.platform
         jobs = [j for j in platform.jobs.values() if j.status == "RUNNING"]
         clusters = sorted(platform.clusters)
-        what = self.chance.choice(["down", "jobs", "cluster", "silent", "job fails", "job restarts", "no room",
-                                   "checks", "retention", "group"])
+        what = self.chance.choice(
+            [
+                "down",
+                "jobs",
+                "cluster",
+                "silent",
+                "job fails",
+                "job restarts",
+                "no room",
+                "checks",
+                "retention",
+                "group",
+            ]
+        )
         self.seen[f"trouble: {what}"] += 1
         match what:
             case "down":
@@ -421,7 +495,9 @@ class History:
         if self.chance.random() < 0.5:
             before = dict(self.platform.main_now)
             table = self.chance.choice(TABLES)
-            lake.refs[table, MAIN] = self.chance.choice([s.id for s in lake.snapshots.values() if s.table == table])
+            lake.refs[table, MAIN] = self.chance.choice(
+                [s.id for s in lake.snapshots.values() if s.table == table]
+            )
             self.checker.meddled()
             moved = dict(self.platform.main_now)
             self.goes_on(1)
@@ -453,29 +529,45 @@ class History:
         if left := self.left(state):
             raise BrokenError(f"left behind: {left}")
         pass_ = self.controllers[0].loop.run_once("flights")
-        raise BrokenError(f"not at rest: {pass_.step}; {[(a.name, a.state, a.stop, a.error) for a in state.attempts]}")
+        raise BrokenError(
+            f"not at rest: {pass_.step}; {[(a.name, a.state, a.stop, a.error) for a in state.attempts]}"
+        )
 
     def at_rest(self) -> bool:
         state, platform = self.store.load("flights"), self.platform
-        if state.unfinished or isinstance(self.controllers[0].loop.run_once("flights").step, Blocked):
+        if state.unfinished or isinstance(
+            self.controllers[0].loop.run_once("flights").step, Blocked
+        ):
             return False
         shown = state.published
         name = shown.attempt_name if shown else None
         settled = (State.active, State.standby, State.audited)
-        at_end = shown and shown.covered["flights"] == platform.ends_now["flights"] and (
-            dict(shown.after) == platform.main_now)
+        at_end = (
+            shown
+            and shown.covered["flights"] == platform.ends_now["flights"]
+            and (dict(shown.after) == platform.main_now)
+        )
         rests = (
             all(a.cleaned or a.name == name for a in state.attempts if a.ended)
-            and all(a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
-                    for a in state.live)
+            and all(
+                a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
+                for a in state.live
+            )
             and not any(a.stop or a.promote for a in state.live)
-            and sorted(j.branch for j in platform.jobs.values() if j.runs) == sorted(a.name for a in state.live)
-            and (state.active is None or (state.active.name == name and bool(at_end))))
+            and sorted(j.branch for j in platform.jobs.values() if j.runs)
+            == sorted(a.name for a in state.live)
+            and (state.active is None or (state.active.name == name and bool(at_end)))
+        )
         return rests and not self.left(state)
 
     def left(self, state: ProductState) -> list[str]:
         """What there is of cleaned attempts: what readers saw until a switch goes with what is expired next."""
-        return [f for a in state.attempts if a.cleaned for f in leftovers(self.platform, a, adrift=self.adrift)]
+        return [
+            f
+            for a in state.attempts
+            if a.cleaned
+            for f in leftovers(self.platform, a, adrift=self.adrift)
+        ]
 
 
 def run(seed: int) -> Counter[str]:

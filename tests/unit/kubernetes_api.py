@@ -23,10 +23,17 @@ from kubernetes_schemas import problems
 
 Object = dict[str, Any]
 
-_PATH = re.compile(r"/(?:api|apis/(?P<group>[a-z.]+))/v1/namespaces/(?P<namespace>[a-z-]+)/(?P<resource>[a-z]+)"
-                   r"(?:/(?P<name>[a-z0-9.-]+))?(?:/(?P<part>[a-z]+))?")
-_KINDS = {"configmaps": "ConfigMap", "services": "Service", "pods": "Pod", "deployments": "Deployment",
-          "statefulsets": "StatefulSet"}
+_PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[a-z.]+))/v1/namespaces/(?P<namespace>[a-z-]+)/(?P<resource>[a-z]+)"
+    r"(?:/(?P<name>[a-z0-9.-]+))?(?:/(?P<part>[a-z]+))?"
+)
+_KINDS = {
+    "configmaps": "ConfigMap",
+    "services": "Service",
+    "pods": "Pod",
+    "deployments": "Deployment",
+    "statefulsets": "StatefulSet",
+}
 _VERBS = {"POST": "create", "DELETE": "delete", "PATCH": "patch"}
 
 
@@ -70,10 +77,23 @@ class FakeKubernetes:
 
     def kubeconfig(self, file: Path) -> None:
         context = {"cluster": "fake", "user": "fake", "namespace": self.namespace}
-        file.write_text(yaml.safe_dump({
-            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "contexts": [{"name": "fake", "context": context}], "users": [{"name": "fake", "user": {}}],
-            "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self._server.server_port}"}}]}))
+        file.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "fake",
+                    "contexts": [{"name": "fake", "context": context}],
+                    "users": [{"name": "fake", "user": {}}],
+                    "clusters": [
+                        {
+                            "name": "fake",
+                            "cluster": {"server": f"http://127.0.0.1:{self._server.server_port}"},
+                        }
+                    ],
+                }
+            )
+        )
 
     def add(self, item: Object) -> Object:
         """Make an object as a POST does, whoever is permitted to."""
@@ -83,7 +103,11 @@ class FakeKubernetes:
         if (resource, name) in self.objects:
             raise Refused(409, f'{resource} "{name}" already exists')
         made = deepcopy(item)
-        made["metadata"] |= {"uid": str(uuid.uuid4()), "namespace": self.namespace, "resourceVersion": "1"}
+        made["metadata"] |= {
+            "uid": str(uuid.uuid4()),
+            "namespace": self.namespace,
+            "resourceVersion": "1",
+        }
         if resource == "services":
             made["spec"] |= {"clusterIP": f"10.0.0.{len(self.objects)}", "type": "ClusterIP"}
         if template := made.get("spec", {}).get("template"):
@@ -96,12 +120,27 @@ class FakeKubernetes:
 
     def _add_pod(self, workload: Object, template: Object) -> None:
         name = f"{workload['metadata']['name']}-0"
-        owner = {"apiVersion": "apps/v1", "kind": workload["kind"], "name": workload["metadata"]["name"],
-                 "uid": workload["metadata"]["uid"], "blockOwnerDeletion": True}
-        self.objects["pods", name] = check({
-            "apiVersion": "v1", "kind": "Pod", "spec": deepcopy(template["spec"]), "status": {},
-            "metadata": {"name": name, "uid": str(uuid.uuid4()), "labels": template["metadata"]["labels"],
-                         "ownerReferences": [owner]}})
+        owner = {
+            "apiVersion": "apps/v1",
+            "kind": workload["kind"],
+            "name": workload["metadata"]["name"],
+            "uid": workload["metadata"]["uid"],
+            "blockOwnerDeletion": True,
+        }
+        self.objects["pods", name] = check(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "spec": deepcopy(template["spec"]),
+                "status": {},
+                "metadata": {
+                    "name": name,
+                    "uid": str(uuid.uuid4()),
+                    "labels": template["metadata"]["labels"],
+                    "ownerReferences": [owner],
+                },
+            }
+        )
 
     def say(self, pod: str, status: Object) -> None:
         """Give a pod a status."""
@@ -132,11 +171,16 @@ class FakeKubernetes:
                 self.collect()
             return None if failure else deepcopy(answer)
 
-    def _do(self, verb: str, named: str, resource: str, name: str, query: dict[str, str], body: Any) -> Object:
+    def _do(
+        self, verb: str, named: str, resource: str, name: str, query: dict[str, str], body: Any
+    ) -> Object:
         if verb == "list":
             labels = dict(pair.split("=") for pair in query["labelSelector"].split(","))
-            found = [item for (of, _), item in sorted(self.objects.items())
-                     if of == resource and labels.items() <= item["metadata"].get("labels", {}).items()]
+            found = [
+                item
+                for (of, _), item in sorted(self.objects.items())
+                if of == resource and labels.items() <= item["metadata"].get("labels", {}).items()
+            ]
             return {"kind": f"{_KINDS[resource]}List", "apiVersion": "v1", "items": found}
         if verb == "create":
             return self.add(body)
@@ -149,7 +193,9 @@ class FakeKubernetes:
             _merge(item, body)
             check(item)
         if verb == "delete":
-            self._delete(resource, name, query.get("propagationPolicy", "Background") == "Foreground")
+            self._delete(
+                resource, name, query.get("propagationPolicy", "Background") == "Foreground"
+            )
         return item
 
     def _delete(self, resource: str, name: str, foreground: bool) -> None:
@@ -161,31 +207,44 @@ class FakeKubernetes:
 
     def _dependents(self, item: Object) -> Iterator[tuple[str, str]]:
         for key, other in self.objects.items():
-            if item["metadata"]["uid"] in [owner["uid"] for owner in other["metadata"].get("ownerReferences", ())]:
+            if item["metadata"]["uid"] in [
+                owner["uid"] for owner in other["metadata"].get("ownerReferences", ())
+            ]:
                 yield key
 
     def collect(self) -> None:
         """Delete what lost its owner, and what waits for its dependents together with these."""
         while True:
-            uids = {item["metadata"]["uid"] for item in self.objects.values()
-                    if "deletionTimestamp" not in item["metadata"]}
-            lost = [key for key, item in self.objects.items() if "deletionTimestamp" in item["metadata"]
-                    or {owner["uid"] for owner in item["metadata"].get("ownerReferences", ())} - uids]
+            uids = {
+                item["metadata"]["uid"]
+                for item in self.objects.values()
+                if "deletionTimestamp" not in item["metadata"]
+            }
+            lost = [
+                key
+                for key, item in self.objects.items()
+                if "deletionTimestamp" in item["metadata"]
+                or {owner["uid"] for owner in item["metadata"].get("ownerReferences", ())} - uids
+            ]
             if not lost:
                 return
             for key in lost:
                 del self.objects[key]
 
     def _permitted(self, verb: str, group: str, resource: str) -> bool:
-        return any(verb in rule["verbs"] and group in rule["apiGroups"] and resource in rule["resources"]
-                   for rule in self.role["rules"])
+        return any(
+            verb in rule["verbs"] and group in rule["apiGroups"] and resource in rule["resources"]
+            for rule in self.role["rules"]
+        )
 
 
 def use(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have programs ask the API of a kubeconfig."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))  # read when it is imported
+    monkeypatch.setattr(
+        kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig)
+    )  # read when it is imported
 
 
 @contextmanager
@@ -193,7 +252,10 @@ def serving(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeK
     """The API with the session cluster and the Role of deploy/kubernetes, where programs look for it."""
     api = FakeKubernetes(manifests.NAMESPACE, manifests.named("Role", "kappa"))
     for item in manifests.load():
-        if item["metadata"]["name"] in ("flink", "jobmanager", "taskmanager") and item["kind"] in _KINDS.values():
+        if (
+            item["metadata"]["name"] in ("flink", "jobmanager", "taskmanager")
+            and item["kind"] in _KINDS.values()
+        ):
             api.add(item)
     api.kubeconfig(kubeconfig)
     use(kubeconfig, monkeypatch)
@@ -224,9 +286,15 @@ def _handler(api: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
-                status, answer = 200, api.answer(self.command, self.path, json.loads(body or "null"))
+                status, answer = (
+                    200,
+                    api.answer(self.command, self.path, json.loads(body or "null")),
+                )
             except Refused as e:
-                status, answer = e.status, {"kind": "Status", "apiVersion": "v1", "message": e.message}
+                status, answer = (
+                    e.status,
+                    {"kind": "Status", "apiVersion": "v1", "message": e.message},
+                )
             if answer is None:
                 self.close_connection = True
                 return

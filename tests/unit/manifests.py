@@ -15,11 +15,24 @@ CLUSTER_WIDE = {"Namespace", "PriorityClass"}
 
 def load() -> list[dict[str, Any]]:
     """Every object, with its namespace and its image."""
-    found = [item for file in KUSTOMIZATION["resources"] for item in yaml.safe_load_all((FOLDER / file).read_text())]
+    found = [
+        item
+        for file in KUSTOMIZATION["resources"]
+        for item in yaml.safe_load_all((FOLDER / file).read_text())
+    ]
     for made in KUSTOMIZATION["configMapGenerator"]:
         data = {file: (FOLDER / file).read_text() for file in made["files"]}
-        found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": made["name"]}, "data": data})
-    images = {image["name"]: f"{image['newName']}:{image['newTag']}" for image in KUSTOMIZATION["images"]}
+        found.append(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": made["name"]},
+                "data": data,
+            }
+        )
+    images = {
+        image["name"]: f"{image['newName']}:{image['newTag']}" for image in KUSTOMIZATION["images"]
+    }
     for item in found:
         if item["kind"] not in CLUSTER_WIDE:
             item["metadata"]["namespace"] = NAMESPACE

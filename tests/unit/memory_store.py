@@ -28,8 +28,15 @@ class MemoryStore:
     newest: int = 0
 
     def copied(self, now: Callable[[], float]) -> MemoryStore:
-        return replace(self, now=now, leases=dict(self.leases), releases=dict(self.releases),
-                       attempts=dict(self.attempts), journal=dict(self.journal), history=list(self.history))
+        return replace(
+            self,
+            now=now,
+            leases=dict(self.leases),
+            releases=dict(self.releases),
+            attempts=dict(self.attempts),
+            journal=dict(self.journal),
+            history=list(self.history),
+        )
 
     # Lease
 
@@ -54,9 +61,12 @@ class MemoryStore:
         held = self.leases.get(lease.product)
         token = held[0].token if held else None
         if token != lease.token:
-            raise StaleLeaseError(f"another controller took over {lease.product}",
-                                  expected=f"fencing token {lease.token} of {lease.holder}", found=f"token {token}",
-                                  next=f"kappa deploy {lease.product}  (shows what the other one does)")
+            raise StaleLeaseError(
+                f"another controller took over {lease.product}",
+                expected=f"fencing token {lease.token} of {lease.holder}",
+                found=f"token {token}",
+                next=f"kappa deploy {lease.product}  (shows what the other one does)",
+            )
 
     # Reading
 
@@ -68,8 +78,13 @@ class MemoryStore:
         return ProductState(
             product=product,
             releases=tuple(r for _, r in sorted(self.releases.items())),
-            attempts=tuple(sorted(self.attempts.values(), key=lambda a: (a.created, a.release, a.number))),
-            publications=tuple(p for i, p in sorted(self.journal.items()) if p.finished is None or i == done))
+            attempts=tuple(
+                sorted(self.attempts.values(), key=lambda a: (a.created, a.release, a.number))
+            ),
+            publications=tuple(
+                p for i, p in sorted(self.journal.items()) if p.finished is None or i == done
+            ),
+        )
 
     def held(self, lease: Lease) -> ProductState:
         return self.load(lease.product)
@@ -78,7 +93,11 @@ class MemoryStore:
         return [a.full_name for a in self.attempts.values() if not a.ended and not a.cluster]
 
     def seconds(self) -> float:
-        stamps = [self.now(), *(e.at for e in self.history[-1:]), *(p.started for p in self.journal.values())]
+        stamps = [
+            self.now(),
+            *(e.at for e in self.history[-1:]),
+            *(p.started for p in self.journal.values()),
+        ]
         return max(stamps)
 
     def events(self, product: str) -> list[Event]:
@@ -109,14 +128,20 @@ class MemoryStore:
         begun = self.journal[self.newest] = replace(intent, id=self.newest)
         return begun
 
-    def finish_publication(self, lease: Lease, publication: Publication, now: float, *attempts: Attempt) -> None:
+    def finish_publication(
+        self, lease: Lease, publication: Publication, now: float, *attempts: Attempt
+    ) -> None:
         self._fence(lease)
         if publication.id in self.journal:
             self.journal[publication.id] = replace(self.journal[publication.id], finished=now)
         self._put(attempts)
         if publication.kind is not Move.publish:
-            self._note(publication.product, publication.attempt_name, Reason(publication.kind.value),
-                       f"checkpoint {publication.checkpoint}")
+            self._note(
+                publication.product,
+                publication.attempt_name,
+                Reason(publication.kind.value),
+                f"checkpoint {publication.checkpoint}",
+            )
 
     def drop_publication(self, lease: Lease, publication: Publication) -> None:
         self._fence(lease)

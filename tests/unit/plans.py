@@ -37,14 +37,22 @@ def cast(operand: dict[str, Any], to: str) -> dict[str, Any]:
 def node(type_: str, *inputs: Node, columns: Sequence[str] = (), **body: Any) -> Node:
     """An operator; it hands on what its first input does, unless `columns` say otherwise."""
     names = columns or (inputs[0].columns if inputs else ())
-    return Node(type_, {"type": f"stream-exec-{type_}_1", "outputType": row(*names), **body}, inputs)
+    return Node(
+        type_, {"type": f"stream-exec-{type_}_1", "outputType": row(*names), **body}, inputs
+    )
 
 
 def scan(topic: str, *columns: str, pushed: bool = True) -> Node:
     """The source of a topic, with its watermark in it."""
     abilities = [{"type": "ReadingMetadata"}, *([{"type": "WatermarkPushDown"}] if pushed else [])]
-    return node("table-source-scan", columns=columns, scanTableSource={
-        "table": {"identifier": f"`default_catalog`.`default_database`.`{topic}__log`"}, "abilities": abilities})
+    return node(
+        "table-source-scan",
+        columns=columns,
+        scanTableSource={
+            "table": {"identifier": f"`default_catalog`.`default_database`.`{topic}__log`"},
+            "abilities": abilities,
+        },
+    )
 
 
 def calc(before: Node, **columns: dict[str, Any]) -> Node:
@@ -54,18 +62,34 @@ def calc(before: Node, **columns: dict[str, Any]) -> Node:
 
 def where(before: Node, condition: dict[str, Any]) -> Node:
     """A filter that hands on every column."""
-    return node("calc", before, projection=[ref(i) for i in range(len(before.columns))], condition=condition)
+    return node(
+        "calc", before, projection=[ref(i) for i in range(len(before.columns))], condition=condition
+    )
 
 
-def aggregate(before: Node, *groups: int, size: str = "PT1H", type_: str = "window-aggregate",
-              window: dict[str, Any] | None = None, calls: Sequence[dict[str, Any]] = ()) -> Node:
+def aggregate(
+    before: Node,
+    *groups: int,
+    size: str = "PT1H",
+    type_: str = "window-aggregate",
+    window: dict[str, Any] | None = None,
+    calls: Sequence[dict[str, Any]] = (),
+) -> Node:
     """A window aggregate: what it groups by, its aggregates, window_start, window_end."""
     results = (f"agg{i}" for i in range(len(calls)))
     names = [*(before.columns[i] for i in groups), *results, "window_start", "window_end"]
-    return node(type_, before, columns=names, grouping=list(groups), aggCalls=list(calls),
-                windowing={"window": window or {"type": "TumblingWindow", "size": size}, "isRowtime": True},
-                namedWindowProperties=[{"name": "window_start", "property": {"kind": "WindowStart"}},
-                                       {"name": "window_end", "property": {"kind": "WindowEnd"}}])
+    return node(
+        type_,
+        before,
+        columns=names,
+        grouping=list(groups),
+        aggCalls=list(calls),
+        windowing={"window": window or {"type": "TumblingWindow", "size": size}, "isRowtime": True},
+        namedWindowProperties=[
+            {"name": "window_start", "property": {"kind": "WindowStart"}},
+            {"name": "window_end", "property": {"kind": "WindowEnd"}},
+        ],
+    )
 
 
 def agg(name: str, argument: int, to: str = "BIGINT") -> dict[str, Any]:
@@ -74,14 +98,28 @@ def agg(name: str, argument: int, to: str = "BIGINT") -> dict[str, Any]:
 
 
 def sink(before: Node, table: str = "rows", changes: Sequence[str] = ("INSERT",)) -> Node:
-    return node("sink", before, inputChangelogMode=list(changes), dynamicTableSink={
-        "table": {"identifier": f"`default_catalog`.`default_database`.`{table}`"}})
+    return node(
+        "sink",
+        before,
+        inputChangelogMode=list(changes),
+        dynamicTableSink={
+            "table": {"identifier": f"`default_catalog`.`default_database`.`{table}`"}
+        },
+    )
 
 
 def compiled(*sinks: Node) -> str:
     """As Flink prints it."""
     every = {id(n): n for s in sinks for n in s.walk()}
-    inner = sorted(every.values(), key=lambda n: len(list(n.walk())))  # inputs before what reads them
+    inner = sorted(
+        every.values(), key=lambda n: len(list(n.walk()))
+    )  # inputs before what reads them
     ids = {id(n): i for i, n in enumerate(inner, start=1)}
-    return json.dumps({"nodes": [{"id": ids[id(n)], **n.body} for n in inner], "edges": [
-        {"source": ids[id(i)], "target": ids[id(n)]} for n in inner for i in n.inputs]})
+    return json.dumps(
+        {
+            "nodes": [{"id": ids[id(n)], **n.body} for n in inner],
+            "edges": [
+                {"source": ids[id(i)], "target": ids[id(n)]} for n in inner for i in n.inputs
+            ],
+        }
+    )

@@ -25,7 +25,12 @@ class Named:
 def named(expression: str) -> Named:
     """Metrics, and labels that are matched or grouped by."""
     text = _STRING.sub("''", expression)
-    labels = {name.strip() for group in _GROUPING.findall(text) for name in group.split(",") if name.strip()}
+    labels = {
+        name.strip()
+        for group in _GROUPING.findall(text)
+        for name in group.split(",")
+        if name.strip()
+    }
     for _, matchers in _SELECTOR.findall(text):
         labels |= set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
     text = _RANGE.sub("", _SELECTOR.sub(r"\1", _GROUPING.sub("", text)))

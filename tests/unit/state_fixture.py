@@ -44,7 +44,13 @@ from tests.unit import products
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 STORE, WORLD, RELEASE, BINDINGS, TABLES, VERSIONS = (
-    "store.sql", "world.json", "release.tar.xz", "bindings.json", "tables.json", "versions.json")
+    "store.sql",
+    "world.json",
+    "release.tar.xz",
+    "bindings.json",
+    "tables.json",
+    "versions.json",
+)
 HOME = Path("/var/lib/kappa")
 """Of whoever wrote the state: it is elsewhere when it is read."""
 PYTHON = "/opt/kappa/bin/python"
@@ -55,8 +61,14 @@ JOBS = ("a" * 32, "b" * 32)
 
 def versions() -> dict[str, Any]:
     """Of everything that carries one."""
-    return {"settings": settings.VERSION, "bindings": bindings.VERSION, "archive": archive.VERSION,
-            "store": store_tables.VERSION, "attempt": model.ATTEMPT_VERSION, "journal": model.JOURNAL_VERSION}
+    return {
+        "settings": settings.VERSION,
+        "bindings": bindings.VERSION,
+        "archive": archive.VERSION,
+        "store": store_tables.VERSION,
+        "attempt": model.ATTEMPT_VERSION,
+        "journal": model.JOURNAL_VERSION,
+    }
 
 
 def newest() -> Path:
@@ -91,8 +103,11 @@ def _controller(folder: Path) -> None:
     clock = Clock()
     platform = FakePlatform(clock)
     ids = iter(f"resumed-{n}" for n in range(9))
-    with (tempfile.TemporaryDirectory() as home, patch.object(act.uuid, "uuid4", lambda: _Named(next(ids))),
-          closing(Store(f"sqlite:///{home}/store.db", clock)) as store):
+    with (
+        tempfile.TemporaryDirectory() as home,
+        patch.object(act.uuid, "uuid4", lambda: _Named(next(ids))),
+        closing(Store(f"sqlite:///{home}/store.db", clock)) as store,
+    ):
         loop = Loop(platform, store, clock, holder="controller")
         deploy(loop, platform, deadline=clock() + 10_000)
         turn(loop, platform, clock, 30)
@@ -128,15 +143,24 @@ class _Named:
 
 def _described(platform: FakePlatform) -> dict[str, Any]:
     return {
-        "time": platform.clock(), "ends": platform.ends_now, "clusters": sorted(platform.clusters),
-        "bindings": sorted(platform.bindings), "submitted": platform.submitted, "files": sorted(platform.lake.files),
+        "time": platform.clock(),
+        "ends": platform.ends_now,
+        "clusters": sorted(platform.clusters),
+        "bindings": sorted(platform.bindings),
+        "submitted": platform.submitted,
+        "files": sorted(platform.lake.files),
         "snapshots": [asdict(s) for s in platform.lake.snapshots.values()],
-        "refs": [[table, ref, snapshot] for (table, ref), snapshot in sorted(platform.lake.refs.items())],
-        "moves": platform.lake.moves, "newest": platform.lake.newest,
+        "refs": [
+            [table, ref, snapshot] for (table, ref), snapshot in sorted(platform.lake.refs.items())
+        ],
+        "moves": platform.lake.moves,
+        "newest": platform.lake.newest,
         "jobs": {job_id: asdict(job) for job_id, job in platform.jobs.items()},
         "checkpoints": [asdict(k) for k in platform.kept],
-        "groups": {group: {t: {p: asdict(c) for p, c in of.items()} for t, of in topics.items()}
-                   for group, topics in platform.groups.items()},
+        "groups": {
+            group: {t: {p: asdict(c) for p, c in of.items()} for t, of in topics.items()}
+            for group, topics in platform.groups.items()
+        },
     }
 
 
@@ -144,16 +168,26 @@ def platform_of(fixture: Path) -> FakePlatform:
     """The platform as it was when the state was written."""
     said = _numbered(json.loads((fixture / WORLD).read_text()))
     platform = FakePlatform(Clock(said["time"]), ends_now=said["ends"])
-    platform.clusters, platform.bindings, platform.submitted = set(said["clusters"]), set(said["bindings"]), said["submitted"]
+    platform.clusters, platform.bindings, platform.submitted = (
+        set(said["clusters"]),
+        set(said["bindings"]),
+        said["submitted"],
+    )
     platform.lake.snapshots = {s["id"]: Snapshot(**s) for s in said["snapshots"]}
     platform.lake.refs = {(table, ref): snapshot for table, ref, snapshot in said["refs"]}
     platform.lake.files, platform.lake.newest = set(said["files"]), said["newest"]
     platform.lake.moves = [(before, after) for before, after in said["moves"]]
-    platform.jobs = {job_id: FakeJob(**{**job, "position": Reached(**job["position"]) if job["position"] else None})
-                  for job_id, job in said["jobs"].items()}
+    platform.jobs = {
+        job_id: FakeJob(
+            **{**job, "position": Reached(**job["position"]) if job["position"] else None}
+        )
+        for job_id, job in said["jobs"].items()
+    }
     platform.kept = [Retained(**k) for k in said["checkpoints"]]
-    platform.groups = {group: {t: {p: Committed(**c) for p, c in of.items()} for t, of in topics.items()}
-                    for group, topics in said["groups"].items()}
+    platform.groups = {
+        group: {t: {p: Committed(**c) for p, c in of.items()} for t, of in topics.items()}
+        for group, topics in said["groups"].items()
+    }
     return platform
 
 
@@ -184,15 +218,19 @@ def _release(folder: Path) -> None:
         with patch.object(sys, "executable", PYTHON):
             built = releases.build(own, product)
         (folder / RELEASE).write_bytes(_packed(built.folder))
-        bound = Platform(own.model_copy(update={"home": HOME})).bindings(product, BOUND, "kappa-orders-r1-a1", {}, 2)
+        bound = Platform(own.model_copy(update={"home": HOME})).bindings(
+            product, BOUND, "kappa-orders-r1-a1", {}, 2
+        )
         (folder / BINDINGS).write_text(_text(bound).replace(home, str(HOME)))
 
 
 @contextmanager
 def without_broker() -> Iterator[None]:
     """A log that needs no broker."""
-    with (patch.object(log, "end_offsets", lambda _, topics: {t: {0: 5} for t in topics}),
-          patch.object(log, "broker_dated", lambda *_: [])):
+    with (
+        patch.object(log, "end_offsets", lambda _, topics: {t: {0: 5} for t in topics}),
+        patch.object(log, "broker_dated", lambda *_: []),
+    ):
         yield
 
 
@@ -228,8 +266,10 @@ def _tables(folder: Path) -> None:
             for checkpoint, job in enumerate((*jobs[:1] * 2, *jobs[1:]), start=1):
                 snapshots = sink_all(catalog, product, branch, checkpoint, job_id=job)
             publish(catalog, product, snapshots)
-        metadata = {name: json.loads(catalog.load_table((product.name, name)).metadata.model_dump_json())
-                    for name in product.outputs}
+        metadata = {
+            name: json.loads(catalog.load_table((product.name, name)).metadata.model_dump_json())
+            for name in product.outputs
+        }
         (folder / TABLES).write_text(_text(metadata).replace(home, str(HOME)))
 
 
@@ -246,20 +286,30 @@ def form(fixture: Path) -> Form:
         manifest = json.loads((tar.extractfile("release.json") or BytesIO()).read())
     manifest["files"] = {"any": "digest"}
     tables = json.loads((fixture / TABLES).read_text())
-    return _merged([
-        *_form(dict.fromkeys(names, ""), "archive"),
-        *_form(manifest, "release.json"),
-        *_form(json.loads((fixture / BINDINGS).read_text()), "bindings"),
-        *(part for name, said in tables.items() for part in _form(_of_table(said), f"tables {name}")),
-        *_rows(fixture),
-    ])
+    return _merged(
+        [
+            *_form(dict.fromkeys(names, ""), "archive"),
+            *_form(manifest, "release.json"),
+            *_form(json.loads((fixture / BINDINGS).read_text()), "bindings"),
+            *(
+                part
+                for name, said in tables.items()
+                for part in _form(_of_table(said), f"tables {name}")
+            ),
+            *_rows(fixture),
+        ]
+    )
 
 
 def _rows(fixture: Path) -> Iterator[tuple[str, str]]:
     with closing(sqlite3.connect(":memory:")) as c:
         c.executescript((fixture / STORE).read_text())
-        for (table,) in c.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"):
-            columns = [(name, kind) for _, name, kind, *_ in c.execute(f"PRAGMA table_info({table})")]
+        for (table,) in c.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ):
+            columns = [
+                (name, kind) for _, name, kind, *_ in c.execute(f"PRAGMA table_info({table})")
+            ]
             yield from ((f"store {table}.{name}", kind) for name, kind in columns)
             for row in c.execute(f"SELECT * FROM {table}").fetchall():
                 for (name, kind), value in zip(columns, row, strict=True):
@@ -269,7 +319,10 @@ def _rows(fixture: Path) -> Iterator[tuple[str, str]]:
 
 def _of_table(metadata: dict[str, Any]) -> dict[str, Any]:
     """What we put into a table's metadata, not what pyiceberg does."""
-    summaries = [{k: v for k, v in s["summary"].items() if k.startswith("flink.")} for s in metadata["snapshots"]]
+    summaries = [
+        {k: v for k, v in s["summary"].items() if k.startswith("flink.")}
+        for s in metadata["snapshots"]
+    ]
     refs = {name: ref["type"] for name, ref in metadata["refs"].items()}
     return {"properties": metadata["properties"], "refs": refs, "summaries": summaries}
 
@@ -297,10 +350,17 @@ def _merged(parts: Iterable[tuple[str, str]]) -> Form:
 def departures(now: Path, before: Path) -> list[str]:
     """Where the form is another. What was nowhere more than null may have got a value, and the reverse."""
     new, old = form(now), form(before)
-    return sorted([*(f"{at} is new" for at in new.keys() - old.keys()),
-                   *(f"{at} is gone" for at in old.keys() - new.keys()),
-                   *(f"{at} is {_any(new[at])}, was {_any(old[at])}" for at in new.keys() & old.keys()
-                     if new[at] and old[at] and new[at] != old[at])])
+    return sorted(
+        [
+            *(f"{at} is new" for at in new.keys() - old.keys()),
+            *(f"{at} is gone" for at in old.keys() - new.keys()),
+            *(
+                f"{at} is {_any(new[at])}, was {_any(old[at])}"
+                for at in new.keys() & old.keys()
+                if new[at] and old[at] and new[at] != old[at]
+            ),
+        ]
+    )
 
 
 def _any(kinds: frozenset[str]) -> str:

@@ -16,13 +16,24 @@ FLIGHTS = Path(__file__).parents[2] / "sql" / "flights"
 
 
 def test_a_principal_may_what_its_role_does_and_no_more() -> None:
-    may = {who: {(a.resource_name, a.operation) for a in of_product("orders", ["pg.orders"]) if a.who is who}
-           for who in Who}
+    may = {
+        who: {
+            (a.resource_name, a.operation)
+            for a in of_product("orders", ["pg.orders"])
+            if a.who is who
+        }
+        for who in Who
+    }
     assert may == {
         Who.producer: {("pg.orders", "WRITE"), ("pg.orders", "DESCRIBE_CONFIGS")},
         Who.job: {("pg.orders", "READ"), ("kappa-orders-", "READ")},
-        Who.controller: {("pg.orders", "READ"), ("pg.orders", "DESCRIBE_CONFIGS"), ("kappa-orders-", "DESCRIBE"),
-                         ("kappa-orders-", "DELETE"), ("kappa-reader", "DESCRIBE")},
+        Who.controller: {
+            ("pg.orders", "READ"),
+            ("pg.orders", "DESCRIBE_CONFIGS"),
+            ("kappa-orders-", "DESCRIBE"),
+            ("kappa-orders-", "DELETE"),
+            ("kappa-reader", "DESCRIBE"),
+        },
     }
 
 
@@ -46,14 +57,37 @@ def test_commands_are_those_of_kafka() -> None:
 
 def test_they_are_printed_without_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAPPA_HOME", str(tmp_path / "none"))
-    said = CliRunner().invoke(app, ["acls", "flights", "--from", str(FLIGHTS), "--job", "User:CN=job"],
-                              catch_exceptions=False).output
+    said = (
+        CliRunner()
+        .invoke(
+            app,
+            ["acls", "flights", "--from", str(FLIGHTS), "--job", "User:CN=job"],
+            catch_exceptions=False,
+        )
+        .output
+    )
     assert "--bootstrap-server localhost:9092" in said and "--allow-principal User:CN=job" in said
     assert said.count("\n# ") == 2
-    found = json.loads(CliRunner().invoke(app, ["acls", "flights", "--from", str(FLIGHTS), "--output", "json"],
-                                          catch_exceptions=False).output)
+    found = json.loads(
+        CliRunner()
+        .invoke(
+            app,
+            ["acls", "flights", "--from", str(FLIGHTS), "--output", "json"],
+            catch_exceptions=False,
+        )
+        .output
+    )
     assert {f["resource_name"] for f in found if f["who"] == "producer"} == {
-        "flights", "weather", "airlines", "airports", "planes"}
-    assert {f["principal"] for f in found} == {"User:kappa-producer", "User:kappa-job", "User:kappa-controller"}
+        "flights",
+        "weather",
+        "airlines",
+        "airports",
+        "planes",
+    }
+    assert {f["principal"] for f in found} == {
+        "User:kappa-producer",
+        "User:kappa-job",
+        "User:kappa-controller",
+    }
     wrong = CliRunner().invoke(app, ["acls", "flights", "--from", str(FLIGHTS), "--producer", "me"])
     assert isinstance(wrong.exception, ConfigError)

@@ -31,22 +31,50 @@ DAY = dt.date(2013, 1, 1)
 HOUR = 3_600_000
 
 
-def reconcile(topic: str, partition: int, covered: int, found: Mapping[str, Sequence[Any]]) -> PartitionAudit:
+def reconcile(
+    topic: str, partition: int, covered: int, found: Mapping[str, Sequence[Any]]
+) -> PartitionAudit:
     """The tally of whole arrays of offsets, window by window."""
     tally = Tally(topic, partition, covered)
     lost = 0
     for start, end in tally.windows():
-        lost += len(tally.count(start, end, {
-            name: [a[(a >= start) & (a < end)] for a in arrays] for name, arrays in found.items()}))
+        lost += len(
+            tally.count(
+                start,
+                end,
+                {
+                    name: [a[(a >= start) & (a < end)] for a in arrays]
+                    for name, arrays in found.items()
+                },
+            )
+        )
     assert tally.result().unaccounted == lost
     return tally.result()
 
 
 def test_every_offset_is_counted_once() -> None:
-    result = reconcile("t", 0, 8, {"rows": [array([0, 1, 2])], "duplicates": [array([3])], "late": [array([4])],
-                                   "heartbeats": [array([5])], "open_windows": [array([6])], "markers": [array([7])]})
+    result = reconcile(
+        "t",
+        0,
+        8,
+        {
+            "rows": [array([0, 1, 2])],
+            "duplicates": [array([3])],
+            "late": [array([4])],
+            "heartbeats": [array([5])],
+            "open_windows": [array([6])],
+            "markers": [array([7])],
+        },
+    )
     assert result.ok
-    assert result.counts == {"rows": 3, "duplicates": 1, "late": 1, "heartbeats": 1, "open_windows": 1, "markers": 1}
+    assert result.counts == {
+        "rows": 3,
+        "duplicates": 1,
+        "late": 1,
+        "heartbeats": 1,
+        "open_windows": 1,
+        "markers": 1,
+    }
     assert sum(result.counts.values()) == result.covered
 
 
@@ -58,8 +86,11 @@ def test_an_unaccounted_offset_is_named() -> None:
     assert result.violations == {}
 
 
-@pytest.mark.parametrize(("rows", "late"), [([[0, 1, 1]], []), ([[0, 1]], [1]), ([[0, 1]], [1, 1])],
-                         ids=["repeated row", "row and reject", "row and two rejects"])
+@pytest.mark.parametrize(
+    ("rows", "late"),
+    [([[0, 1, 1]], []), ([[0, 1]], [1]), ([[0, 1]], [1, 1])],
+    ids=["repeated row", "row and reject", "row and two rejects"],
+)
 def test_an_offset_twice_is_a_violation(rows: list[list[int]], late: list[int]) -> None:
     result = reconcile("t", 0, 2, {"rows": [array(r) for r in rows], "late": [array(late)]})
     assert not result.ok
@@ -92,8 +123,9 @@ def test_more_offsets_than_a_window() -> None:
     assert result.samples == {"offsets_twice": tuple(sorted(offsets[10:12].tolist()))}
 
 
-@pytest.mark.parametrize(("offsets", "expected"), [
-    ([], []), ([5], [(5, 6)]), ([1, 3, 20, 21], [(1, 4), (20, 22)])])
+@pytest.mark.parametrize(
+    ("offsets", "expected"), [([], []), ([5], [(5, 6)]), ([1, 3, 20, 21], [(1, 4), (20, 22)])]
+)
 def test_ranges_join_small_gaps(offsets: list[int], expected: list[tuple[int, int]]) -> None:
     assert list(ranges(array(offsets), read_through=5)) == expected
 
@@ -109,7 +141,9 @@ class Log:
     partitions: dict[tuple[str, int], list[tuple[int, bytes | None]]] = field(default_factory=dict)
     records: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, topic: str, appended: int, value: bytes | None, record: dict[str, Any] | None = None) -> int:
+    def add(
+        self, topic: str, appended: int, value: bytes | None, record: dict[str, Any] | None = None
+    ) -> int:
         """Append to partition 0; the offset."""
         entries = self.partitions.setdefault((topic, 0), [])
         entries.append((appended, value))
@@ -118,10 +152,20 @@ class Log:
         return len(entries) - 1
 
     def order(self, number: int, appended: int, happened: int | None = None) -> int:
-        return self.add("orders", appended, b"order %d" % number, {
-            "id": number, "day": DAY, "ordered_at": time_of(appended if happened is None else happened)})
+        return self.add(
+            "orders",
+            appended,
+            b"order %d" % number,
+            {
+                "id": number,
+                "day": DAY,
+                "ordered_at": time_of(appended if happened is None else happened),
+            },
+        )
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[tuple[int, int, bytes | None]]:
         for offset, (timestamp, value) in enumerate(self.partitions.get((topic, partition), [])):
             if start <= offset < end:
                 yield offset, timestamp, value
@@ -137,7 +181,9 @@ class Meter:
         self._log, self.most = log, 0
         self._first: int | None = None
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None]]:
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[tuple[int, int, bytes | None]]:
         entries = self._log.partitions[topic, partition]
         for offset in range(start, min(end, len(entries))):
             if offset % 100 == 0:
@@ -155,7 +201,13 @@ def row(number: int, offset: int, *, partition: int = 0) -> dict[str, Any]:
 
 
 def reject(offset: int, reason: str, payload: bytes, *, topic: str = "orders") -> dict[str, Any]:
-    return {"log_topic": topic, "log_partition": 0, "log_offset": offset, "reason": reason, "payload": payload}
+    return {
+        "log_topic": topic,
+        "log_partition": 0,
+        "log_offset": offset,
+        "reason": reason,
+        "payload": payload,
+    }
 
 
 @dataclass
@@ -177,8 +229,11 @@ class Case:
     def written(self) -> dict[str, int]:
         """Commit the rows; table → snapshot."""
         catalog = lake.open_catalog(self.settings)
-        return {"orders": sink(catalog, "orders", "r1-a1", 1, self.rows), "totals": sink(catalog, "totals", "r1-a1", 1),
-                "rejects": sink(catalog, "rejects", "r1-a1", 1, self.rejects)}
+        return {
+            "orders": sink(catalog, "orders", "r1-a1", 1, self.rows),
+            "totals": sink(catalog, "totals", "r1-a1", 1),
+            "rejects": sink(catalog, "rejects", "r1-a1", 1, self.rejects),
+        }
 
 
 @pytest.fixture
@@ -189,11 +244,15 @@ def case(tmp_path: Path) -> Case:
         case.rows.append(row(number, case.log.order(number, HOUR)))
     case.rows.pop()
     case.rejects.append(reject(case.log.order(9, HOUR, -1), "late: …", b"order 9"))
-    case.rejects.append(reject(case.log.add("orders", HOUR, b"?"), "undecodable: wrong magic byte", b"?"))
+    case.rejects.append(
+        reject(case.log.add("orders", HOUR, b"?"), "undecodable: wrong magic byte", b"?")
+    )
     case.log.add("orders", 100 * HOUR, None)
     case.log.add("shops", HOUR, b"shop", {"name": "corner"})
     case.log.add("shops", 100 * HOUR, None)
-    case.rejects.append(reject(case.log.add("colours", 0, b""), "undecodable: empty", b"", topic="colours"))
+    case.rejects.append(
+        reject(case.log.add("colours", 0, b""), "undecodable: empty", b"", topic="colours")
+    )
     case.log.add("colours", 0, b"red", {"name": "red"})
     return case
 
@@ -206,17 +265,38 @@ def test_all_is_accounted_for(case: Case) -> None:
     report = case.audit()
     assert report.ok
     assert of(report, "orders") == {
-        "topic": "orders", "partition": 0, "covered": 7, "rows": 3, "duplicates": 1, "late": 1, "undecodable": 1,
-        "heartbeats": 1, "unaccounted": 0, "violations": {}, "samples": {}}
-    assert report.totals == {"covered": 11, "rows": 3, "duplicates": 1, "late": 1, "undecodable": 2, "heartbeats": 2,
-                             "versions": 2, "unaccounted": 0}
+        "topic": "orders",
+        "partition": 0,
+        "covered": 7,
+        "rows": 3,
+        "duplicates": 1,
+        "late": 1,
+        "undecodable": 1,
+        "heartbeats": 1,
+        "unaccounted": 0,
+        "violations": {},
+        "samples": {},
+    }
+    assert report.totals == {
+        "covered": 11,
+        "rows": 3,
+        "duplicates": 1,
+        "late": 1,
+        "undecodable": 2,
+        "heartbeats": 2,
+        "versions": 2,
+        "unaccounted": 0,
+    }
 
 
 def test_a_lost_row_is_found(case: Case) -> None:
     del case.rows[2]
     report = case.audit()
     assert not report.ok
-    assert (of(report, "orders")["unaccounted"], of(report, "orders")["samples"]) == (1, {"unaccounted": [2]})
+    assert (of(report, "orders")["unaccounted"], of(report, "orders")["samples"]) == (
+        1,
+        {"unaccounted": [2]},
+    )
 
 
 def test_a_duplicate_of_a_lost_row_is_lost_too(case: Case) -> None:
@@ -236,26 +316,38 @@ def test_two_rows_of_one_event_are_found(case: Case) -> None:
 
 
 def test_a_key_in_two_partitions_is_found_where_the_topic_is_keyed_by_it(case: Case) -> None:
-    case.log.partitions["orders", 1] = [(HOUR, b"order 7"), (HOUR, b"order 1"), (HOUR, None), (HOUR, b"order 1")]
+    case.log.partitions["orders", 1] = [
+        (HOUR, b"order 7"),
+        (HOUR, b"order 1"),
+        (HOUR, None),
+        (HOUR, b"order 1"),
+    ]
     case.log.records[b"order 7"] = {**case.log.records[b"order 1"], "id": 7}
     assert case.audit(orders={0: 8, 1: 4}).totals.get("keys_astray") is None
     case.product = keyed(case.product, "id")
     report = case.audit(orders={0: 8, 1: 4})
     assert not report.ok
-    assert [p["violations"].get("keys_astray") for p in report.as_dict()["partitions"] if p["topic"] == "orders"] == [
-        None, 1]
+    assert [
+        p["violations"].get("keys_astray")
+        for p in report.as_dict()["partitions"]
+        if p["topic"] == "orders"
+    ] == [None, 1]
     assert report.partitions[1].samples["keys_astray"] == (1,)
     case.product = keyed(case.product, "id", "ordered_at")  # another time, another key
     case.log.records[b"order 7"]["id"] = None
     case.log.partitions["orders", 0].append((HOUR, b"order 7"))  # NULL is a key, too
-    assert [p.violations.get("keys_astray") for p in case.audit(orders={0: 9, 1: 4}).partitions[:2]] == [None, 2]
+    assert [
+        p.violations.get("keys_astray") for p in case.audit(orders={0: 9, 1: 4}).partitions[:2]
+    ] == [None, 2]
 
 
 def keyed(product: Product, *columns: str) -> Product:
     """The product, whose orders are said to be keyed by these columns."""
     topics = {**product.settings.topics}
     topics["placed"] = topics["placed"].model_copy(update={"keyed_by": columns})
-    return product.model_copy(update={"settings": product.settings.model_copy(update={"topics": topics})})
+    return product.model_copy(
+        update={"settings": product.settings.model_copy(update={"topics": topics})}
+    )
 
 
 def test_a_row_in_an_open_window_is_not_lost(case: Case) -> None:
@@ -270,10 +362,16 @@ def test_a_slow_dimension_keeps_windows_open(case: Case) -> None:
     assert of(report, "orders")["open_windows"] == 1
 
 
-@pytest.mark.parametrize(("number", "wrong"), [
-    (0, reject(4, "undecodable: oops", b"order 9")), (1, reject(5, "late: …", b"?")),
-    (1, reject(5, "undecodable: wrong magic byte", b"!")), (2, reject(1, "undecodable: empty", b"", topic="colours"))],
-    ids=["decodable", "late yet undecodable", "another payload", "reference"])
+@pytest.mark.parametrize(
+    ("number", "wrong"),
+    [
+        (0, reject(4, "undecodable: oops", b"order 9")),
+        (1, reject(5, "late: …", b"?")),
+        (1, reject(5, "undecodable: wrong magic byte", b"!")),
+        (2, reject(1, "undecodable: empty", b"", topic="colours")),
+    ],
+    ids=["decodable", "late yet undecodable", "another payload", "reference"],
+)
 def test_a_wrong_reject_is_found(case: Case, number: int, wrong: dict[str, Any]) -> None:
     case.rejects[number] = wrong
     assert case.audit().totals["wrong_rejects"] == 1
@@ -294,7 +392,14 @@ def test_rows_from_nowhere_are_found(case: Case) -> None:
 def test_offsets_beyond_the_covered_position_are_left_for_later(case: Case) -> None:
     case.rows += [row(7, 5), row(7, 5)]
     assert of(case.audit(orders={0: 2}), "orders") == {
-        "topic": "orders", "partition": 0, "covered": 2, "rows": 2, "unaccounted": 0, "violations": {}, "samples": {}}
+        "topic": "orders",
+        "partition": 0,
+        "covered": 2,
+        "rows": 2,
+        "unaccounted": 0,
+        "violations": {},
+        "samples": {},
+    }
 
 
 def test_a_reject_where_the_log_has_no_record_is_found(case: Case) -> None:
@@ -328,19 +433,36 @@ def add(case: Case, number: int, appended: int, happened: int | None = None) -> 
 
 
 def test_every_reason_is_a_class(case: Case) -> None:
-    offsets = {"ahead: …": add(case, 20, HOUR, 26 * HOUR), "out of order: …": add(case, 21, HOUR),
-               "no time: …": case.log.add("orders", HOUR, b"22", {"id": 22, "day": DAY, "ordered_at": None})}
-    case.rejects += [reject(o, reason, b"22" if "no time" in reason else b"order %d" % (20 + i))
-                     for i, (reason, o) in enumerate(offsets.items())]
-    case.rejects.append(reject(case.log.add("shops", HOUR, b"nobody", {"name": None}), "no key: name is NULL",
-                               b"nobody", topic="shops"))
+    offsets = {
+        "ahead: …": add(case, 20, HOUR, 26 * HOUR),
+        "out of order: …": add(case, 21, HOUR),
+        "no time: …": case.log.add(
+            "orders", HOUR, b"22", {"id": 22, "day": DAY, "ordered_at": None}
+        ),
+    }
+    case.rejects += [
+        reject(o, reason, b"22" if "no time" in reason else b"order %d" % (20 + i))
+        for i, (reason, o) in enumerate(offsets.items())
+    ]
+    case.rejects.append(
+        reject(
+            case.log.add("shops", HOUR, b"nobody", {"name": None}),
+            "no key: name is NULL",
+            b"nobody",
+            topic="shops",
+        )
+    )
     report = case.audit()
     assert report.ok
-    assert {c: report.totals[c] for c in ("late", "ahead", "out_of_order", "no_time", "no_key", "undecodable")} == {
-        "late": 1, "ahead": 1, "out_of_order": 1, "no_time": 1, "no_key": 1, "undecodable": 2}
+    assert {
+        c: report.totals[c]
+        for c in ("late", "ahead", "out_of_order", "no_time", "no_key", "undecodable")
+    } == {"late": 1, "ahead": 1, "out_of_order": 1, "no_time": 1, "no_key": 1, "undecodable": 2}
 
 
-@pytest.mark.parametrize("reason", ["late: …", "ahead: …", "no time: …", "undecodable: …", "because"])
+@pytest.mark.parametrize(
+    "reason", ["late: …", "ahead: …", "no time: …", "undecodable: …", "because"]
+)
 def test_a_reason_that_is_not_true_is_found(case: Case, reason: str) -> None:
     case.rejects.append(reject(add(case, 20, HOUR), reason, b"order 20"))
     assert case.audit().totals["wrong_rejects"] == 1
@@ -352,16 +474,24 @@ def test_a_reason_that_nobody_gives_is_no_class(case: Case) -> None:
     assert (found["unaccounted"], found["violations"]) == (1, {"wrong_rejects": 1})
 
 
-def change(case: Case, *, topic: dict[str, Any] | None = None, longest_wait: float = 60,
-           **orders: Any) -> None:
+def change(
+    case: Case, *, topic: dict[str, Any] | None = None, longest_wait: float = 60, **orders: Any
+) -> None:
     """Other rules of the topic `orders`, other properties of the table."""
     product = case.product
     assert product.resolved is not None
     placed = product.settings.topics["placed"].model_copy(update=topic or {})
     outputs = {**product.outputs, "orders": product.outputs["orders"].model_copy(update=orders)}
-    case.product = product.model_copy(update={
-        "settings": product.settings.model_copy(update={"topics": {**product.settings.topics, "placed": placed}}),
-        "resolved": product.resolved.model_copy(update={"outputs": outputs, "longest_wait": longest_wait})})
+    case.product = product.model_copy(
+        update={
+            "settings": product.settings.model_copy(
+                update={"topics": {**product.settings.topics, "placed": placed}}
+            ),
+            "resolved": product.resolved.model_copy(
+                update={"outputs": outputs, "longest_wait": longest_wait}
+            ),
+        }
+    )
 
 
 def test_records_that_where_leaves_out_are_filtered(case: Case) -> None:
@@ -390,20 +520,38 @@ def test_of_null_where_does_not_hold(case: Case) -> None:
     assert (of(report, "orders")["filtered"], of(report, "orders")["duplicates"]) == (1, 2)
 
 
-@pytest.mark.parametrize(("others", "expected"), [
-    (None, set()), ("id < 70", {80}), ("id > 70", {60}), ("id < 50", {60, 80}), ("id = 60 OR id = 80", set())])
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (None, set()),
+        ("id < 70", {80}),
+        ("id > 70", {60}),
+        ("id < 50", {60, 80}),
+        ("id = 60 OR id = 80", set()),
+    ],
+)
 def test_a_record_that_one_of_several_tables_wants_is_not_filtered(
-        case: Case, others: str | None, expected: set[int]) -> None:
+    case: Case, others: str | None, expected: set[int]
+) -> None:
     change(case, where="id < 50")
     resolved = case.product.resolved
     assert resolved is not None
-    outputs = {**resolved.outputs, "others": resolved.outputs["orders"].model_copy(update={"where": others})}
-    product = case.product.model_copy(update={"resolved": resolved.model_copy(update={"outputs": outputs})})
+    outputs = {
+        **resolved.outputs,
+        "others": resolved.outputs["orders"].model_copy(update={"where": others}),
+    }
+    product = case.product.model_copy(
+        update={"resolved": resolved.model_copy(update={"outputs": outputs})}
+    )
     topics = {**product.settings.topics}
     topics["placed"] = topics["placed"].model_copy(update={"identity": ()})
-    product = product.model_copy(update={"settings": product.settings.model_copy(update={"topics": topics})})
-    with (duckdb.connect() as connection,
-          Lost(product, "orders", case.settings.spill, case.settings.queries) as lost):
+    product = product.model_copy(
+        update={"settings": product.settings.model_copy(update={"topics": topics})}
+    )
+    with (
+        duckdb.connect() as connection,
+        Lost(product, "orders", case.settings.spill, case.settings.queries) as lost,
+    ):
         for number in (60, 80):
             lost.add(0, number, (0, 0), {"id": number})
         found = {f.name: f.samples for f in lost.classified(connection, 1.0, None)}
@@ -418,10 +566,18 @@ def test_a_filtered_record_is_filtered_whatever_its_event_has(case: Case) -> Non
     assert of(case.audit(), "orders")["filtered"] == 1
 
 
-@pytest.mark.parametrize(("appended", "expected"), [
-    (99 * HOUR, "open_windows"), (98 * HOUR, "may_be_ahead"), (75 * HOUR, "may_be_ahead"), (74 * HOUR, "unaccounted")])
+@pytest.mark.parametrize(
+    ("appended", "expected"),
+    [
+        (99 * HOUR, "open_windows"),
+        (98 * HOUR, "may_be_ahead"),
+        (75 * HOUR, "may_be_ahead"),
+        (74 * HOUR, "unaccounted"),
+    ],
+)
 def test_of_a_computed_time_it_is_known_when_it_comes_at_the_latest(
-        case: Case, appended: int, expected: str) -> None:
+    case: Case, appended: int, expected: str
+) -> None:
     """The watermark is at 99 hours; a time may be up to a day behind the record's timestamp."""
     change(case, topic={"time": "happened", "columns": {"happened": "ordered_at"}})
     case.rejects[0] = {**case.rejects[0], "reason": "late: …"}
@@ -462,16 +618,31 @@ def test_a_table_of_two_topics(tmp_path: Path) -> None:
     """Rows of the one do not stand for records of the other, at the same partition and offset."""
     columns = {**COLUMNS, "orders": (("log_topic", "STRING"), *COLUMNS["orders"])}
     case = made(tmp_path, columns)
-    refunds = case.product.settings.topics["placed"].model_copy(update={"topic": "pg.public.refunds"})
-    case.product = case.product.model_copy(update={"settings": case.product.settings.model_copy(update={
-        "topics": {**case.product.settings.topics, "refunds": refunds}})})
+    refunds = case.product.settings.topics["placed"].model_copy(
+        update={"topic": "pg.public.refunds"}
+    )
+    case.product = case.product.model_copy(
+        update={
+            "settings": case.product.settings.model_copy(
+                update={"topics": {**case.product.settings.topics, "refunds": refunds}}
+            )
+        }
+    )
     change(case, of=("orders", "pg.public.refunds"))
     for number in (0, 1):
         case.log.order(number, HOUR)
-        case.log.add("pg.public.refunds", HOUR, b"refund %d" % number, {
-            "id": number, "day": DAY, "ordered_at": time_of(HOUR)})
-    case.rows = [{**row(0, 0), "log_topic": "orders"}, {**row(1, 1), "log_topic": "orders"},
-                 {**row(0, 0), "log_topic": "pg.public.refunds"}, {**row(5, 0), "log_topic": "somewhere"}]
+        case.log.add(
+            "pg.public.refunds",
+            HOUR,
+            b"refund %d" % number,
+            {"id": number, "day": DAY, "ordered_at": time_of(HOUR)},
+        )
+    case.rows = [
+        {**row(0, 0), "log_topic": "orders"},
+        {**row(1, 1), "log_topic": "orders"},
+        {**row(0, 0), "log_topic": "pg.public.refunds"},
+        {**row(5, 0), "log_topic": "somewhere"},
+    ]
     finish(case)
     case.log.add("pg.public.refunds", 100 * HOUR, None)
     report = case.audit()
@@ -488,7 +659,9 @@ def test_a_topic_with_another_name_in_kafka(tmp_path: Path) -> None:
     dotted = "pg.it's.orders"
     change(case, topic={"topic": dotted}, of=(dotted,))
     for number in (0, 1):
-        case.log.add(dotted, HOUR, b"%d" % number, {"id": number, "day": DAY, "ordered_at": time_of(HOUR)})
+        case.log.add(
+            dotted, HOUR, b"%d" % number, {"id": number, "day": DAY, "ordered_at": time_of(HOUR)}
+        )
     case.rejects = [reject(case.log.add(dotted, HOUR, b"?"), "undecodable: …", b"?", topic=dotted)]
     case.rows = [row(0, 0), row(1, 1)]
     finish(case)
@@ -501,7 +674,10 @@ def test_a_topic_with_another_name_in_kafka(tmp_path: Path) -> None:
 def test_a_reject_of_another_topic_does_not_account_for_a_record(case: Case) -> None:
     case.rejects[1] = {**case.rejects[1], "log_topic": "placed"}
     report = case.audit()
-    assert (report.stray_rows, of(report, "orders")["samples"]) == ({"rejects": 1}, {"unaccounted": [5]})
+    assert (report.stray_rows, of(report, "orders")["samples"]) == (
+        {"rejects": 1},
+        {"unaccounted": [5]},
+    )
 
 
 def test_where_no_table_has_the_identity_the_log_tells_duplicates(tmp_path: Path) -> None:
@@ -550,7 +726,9 @@ def random_case(folder: Path, records: int, partitions: int = 3) -> Case:
         entries = case.log.partitions.setdefault(("orders", partition), [])
         known: list[int] = []
         for offset in range(records):
-            what = chance.choice(["row", "row", "row", "again", "filtered", "late", "garbage", "heartbeat"])
+            what = chance.choice(
+                ["row", "row", "row", "again", "filtered", "late", "garbage", "heartbeat"]
+            )
             number = partition * records + offset
             if what == "again" and known:
                 number = chance.choice(known)
@@ -561,7 +739,11 @@ def random_case(folder: Path, records: int, partitions: int = 3) -> Case:
             if value is None:
                 continue
             if what != "garbage":
-                case.log.records[value] = {"id": number, "day": DAY, "ordered_at": time_of(happened)}
+                case.log.records[value] = {
+                    "id": number,
+                    "day": DAY,
+                    "ordered_at": time_of(happened),
+                }
             if what in ("late", "garbage"):
                 reason = "late: …" if what == "late" else "undecodable: …"
                 case.rejects.append({**reject(offset, reason, value), "log_partition": partition})
@@ -577,10 +759,16 @@ def random_case(folder: Path, records: int, partitions: int = 3) -> Case:
 
 
 def ends(case: Case) -> dict[int, int]:
-    return {partition: len(entries) for (topic, partition), entries in case.log.partitions.items() if topic == "orders"}
+    return {
+        partition: len(entries)
+        for (topic, partition), entries in case.log.partitions.items()
+        if topic == "orders"
+    }
 
 
-def test_windows_and_batches_of_any_size_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_and_batches_of_any_size_find_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = random_case(tmp_path, 60)
     whole = case.audit(orders=ends(case))
     assert whole.ok
@@ -589,15 +777,26 @@ def test_windows_and_batches_of_any_size_find_the_same(tmp_path: Path, monkeypat
     case.log.partitions["orders", 2][10] = case.log.partitions["orders", 0][10]
     report = case.audit(orders=ends(case)).as_dict()
     assert not report["ok"]
-    for module, name, size in ((accounting, "WINDOW", 7), (forward, "READ_THROUGH", 2), (places, "_BATCH", 5),
-                               (spool, "_BATCH", 4)):
+    for module, name, size in (
+        (accounting, "WINDOW", 7),
+        (forward, "READ_THROUGH", 2),
+        (places, "_BATCH", 5),
+        (spool, "_BATCH", 4),
+    ):
         monkeypatch.setattr(module, name, size)
     assert case.audit(orders=ends(case)).as_dict() == report
 
 
-def test_what_is_held_does_not_grow_with_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_does_not_grow_with_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python's objects, numpy's and Arrow's; DuckDB has a limit of its own."""
-    for module, name in ((accounting, "WINDOW"), (forward, "READ_THROUGH"), (places, "_BATCH"), (spool, "_BATCH")):
+    for module, name in (
+        (accounting, "WINDOW"),
+        (forward, "READ_THROUGH"),
+        (places, "_BATCH"),
+        (spool, "_BATCH"),
+    ):
         monkeypatch.setattr(module, name, 100)
     held = []
     for records in (4_000, 16_000):
@@ -614,4 +813,6 @@ def test_what_is_held_does_not_grow_with_the_log(tmp_path: Path, monkeypatch: py
             tracemalloc.stop()
             gc.unfreeze()
         held.append(meter.most)
-    assert held[1] < 2 * held[0], f"bytes held while 4,000 and 16,000 records of each topic were read: {held}"
+    assert held[1] < 2 * held[0], (
+        f"bytes held while 4,000 and 16,000 records of each topic were read: {held}"
+    )

@@ -22,8 +22,13 @@ def test_a_vector_is_its_value_or_its_reason(vector: dict[str, Any]) -> None:
 
 
 def test_texts_and_bytes_of_megabytes_are_read_whole() -> None:
-    schema = json.dumps({"type": "record", "name": "R", "fields": [
-        {"name": "text", "type": "string"}, {"name": "bytes", "type": "bytes"}]})
+    schema = json.dumps(
+        {
+            "type": "record",
+            "name": "R",
+            "fields": [{"name": "text", "type": "string"}, {"name": "bytes", "type": "bytes"}],
+        }
+    )
     length, text = bytes.fromhex("80808006"), "ü" * (3 << 20)
     found = decode(schema, schema, length + text.encode() + length + bytes(6 << 20))
     assert found == {"value": {"text": text, "bytes": "00" * (6 << 20)}}

@@ -18,14 +18,25 @@ from replay.errors import RefusedError
 
 
 def row(name: str, seconds: float, cpu: float, memory: int = 1000) -> dict[str, object]:
-    return {"name": name, "events": 1_000_000, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": memory}
+    return {
+        "name": name,
+        "events": 1_000_000,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "peak_memory_mb": memory,
+    }
 
 
-@pytest.mark.parametrize(("flags", "uptime", "pages"), [
-    pytest.param(0x400000, 1000.1, 413, id="a program of its own"),
-    pytest.param(0x400040, 1000.1, 0, id="its parent's still, a tenth of a second after the fork"),
-    pytest.param(0x400040, 1002.0, 413, id="a fork that means to stay one"),
-])
+@pytest.mark.parametrize(
+    ("flags", "uptime", "pages"),
+    [
+        pytest.param(0x400000, 1000.1, 413, id="a program of its own"),
+        pytest.param(
+            0x400040, 1000.1, 0, id="its parent's still, a tenth of a second after the fork"
+        ),
+        pytest.param(0x400040, 1002.0, 413, id="a fork that means to stay one"),
+    ],
+)
 def test_a_child_does_not_show_its_parents_memory(flags: int, uptime: float, pages: int) -> None:
     started = 1000 * os.sysconf("SC_CLK_TCK")
     stat = f"7 (a) b) R 6 7 7 0 -1 {flags} 98 0 0 0 0 0 0 0 20 0 1 0 {started} 3133440 413 18446744073709551615"
@@ -42,11 +53,17 @@ def test_ratios_are_to_the_pass_through_of_the_same_run() -> None:
 def test_several_turns_give_medians_with_their_spread_and_the_highest_memory() -> None:
     turns = [row("pass_through", s, s, m) for s, m in ((2, 900), (3, 1100), (10, 1000))]
     (summary,) = summarise(turns)
-    assert (summary["seconds"], summary["spread_seconds"], summary["peak_memory_mb"]) == (3, 8, 1100)
+    assert (summary["seconds"], summary["spread_seconds"], summary["peak_memory_mb"]) == (
+        3,
+        8,
+        1100,
+    )
 
 
 def test_state_and_tables_are_those_of_the_last_turn() -> None:
-    turns = [row("once", 8, 12) | {"largest_state_mb": mb, "tables": {"t": {"mb": mb}}} for mb in (3, 2)]
+    turns = [
+        row("once", 8, 12) | {"largest_state_mb": mb, "tables": {"t": {"mb": mb}}} for mb in (3, 2)
+    ]
     (summary,) = summarise(turns)
     assert (summary["largest_state_mb"], summary["tables"]) == (2, {"t": {"mb": 2}})
 
@@ -127,7 +144,9 @@ def test_a_process_is_counted_with_all_below_it() -> None:
     assert tree(6, of) == []
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the kernel's account is read from /proc")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="the kernel's account is read from /proc"
+)
 def test_a_child_is_found_below_its_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         found = tree(os.getpid(), processes())
@@ -142,22 +161,37 @@ def test_idle_shares_are_each_programs_own_and_the_supervisors_without_them() ->
 
     pids = {"supervisor": 1, "kafka": 2, "controller": 4}
     before, after = looked(100, 1, pids), looked(200, 2, pids)
-    assert idle.rows(before, after) == [{"program": "supervisor", "percent": 1.0}, {"program": "kafka", "percent": 5.0},
-                                        {"program": "controller", "percent": 4.0}]
+    assert idle.rows(before, after) == [
+        {"program": "supervisor", "percent": 1.0},
+        {"program": "kafka", "percent": 5.0},
+        {"program": "controller", "percent": 4.0},
+    ]
     with pytest.raises(RefusedError, match="others of controller"):
         idle.rows(before, looked(200, 2, {**pids, "controller": 3}))
 
 
-@pytest.mark.parametrize(("seconds", "cpu", "named"), [(4, 4, False), (8, 4, False), (4, 8, False), (8, 8, True)])
-def test_what_got_slower_in_time_and_in_cpu_time_is_named(seconds: float, cpu: float, named: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "cpu", "named"), [(4, 4, False), (8, 4, False), (4, 8, False), (8, 8, True)]
+)
+def test_what_got_slower_in_time_and_in_cpu_time_is_named(
+    seconds: float, cpu: float, named: bool
+) -> None:
     stored = summarise([row("pass_through", 1, 1), row("gold", 4, 4)])
     now = summarise([row("pass_through", 1, 1), row("gold", seconds, cpu), row("new", 9, 9)])
-    expected = ["gold got slower: ratio_to_pass_through 0.25 → 0.125, cpu_ratio_to_pass_through 0.25 → 0.125"]
+    expected = [
+        "gold got slower: ratio_to_pass_through 0.25 → 0.125, cpu_ratio_to_pass_through 0.25 → 0.125"
+    ]
     assert slower(now, stored) == (expected if named else [])
 
 
 def test_lags_without_a_publication() -> None:
     row = Samples([10, 20, 30], {}).row("alone")
-    assert row == {"readers": "alone", "samples": 3, "p50_records_behind": 20, "p99_records_behind": 30,
-                   "max_records_behind": 30, "publications": 0}
+    assert row == {
+        "readers": "alone",
+        "samples": 3,
+        "p50_records_behind": 20,
+        "p99_records_behind": 30,
+        "max_records_behind": 30,
+        "publications": 0,
+    }
     assert Samples([10], {7: 12.3}).row("alone")["p99_publication_ms"] == 12

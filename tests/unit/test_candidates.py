@@ -31,41 +31,67 @@ def compared(connection: duckdb.DuckDBPyConnection, old: str, new: str, *columns
         connection.execute(f'CREATE SCHEMA "{side}"')
         connection.execute(f'CREATE VIEW "{side}".t AS {sql}')
     set_bounds(connection, {"orders": {0: 10 * ROWS}}, {"orders": {0: 10 * ROWS}})
-    how = Comparison("t", Kind.rows, columns=("id", "log_partition", "log_offset", *columns), key=("id",),
-                     topic="orders")
+    how = Comparison(
+        "t",
+        Kind.rows,
+        columns=("id", "log_partition", "log_offset", *columns),
+        key=("id",),
+        topic="orders",
+    )
     return TableMatch(connection, how, None, samples=3).result()
 
 
 def rows(count: int, amount: str, source: str = "range") -> str:
-    return (f"SELECT {source} AS id, 0 AS log_partition, {source} AS log_offset, {amount} AS amount"
-            f" FROM range({count})")
+    return (
+        f"SELECT {source} AS id, 0 AS log_partition, {source} AS log_offset, {amount} AS amount"
+        f" FROM range({count})"
+    )
 
 
 @pytest.mark.parametrize("most", [0.0, 1.0], ids=["all are candidates", "those that differ"])
 @pytest.mark.parametrize("piece_bytes", [1_000, 1 << 24], ids=["in pieces", "in one"])
-def test_the_same_in_any_number_of_pieces(connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch,
-                                          most: float, piece_bytes: int) -> None:
+def test_the_same_in_any_number_of_pieces(
+    connection: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    most: float,
+    piece_bytes: int,
+) -> None:
     monkeypatch.setattr(candidates, "_MOST", most)
     monkeypatch.setattr(candidates, "_PIECE_BYTES", piece_bytes)
     # Key 3 has a row more, key 5 has its row twice, keys 990 and on are new, and every seventh has another amount.
     more = "SELECT 3, 0, 2000, 9 UNION ALL SELECT 5, 0, 5, 5"
-    found = compared(connection, rows(990, "range"),
-                     f"{rows(1000, 'range + (range % 7 = 1)::INT')} UNION ALL {more}", "amount")
+    found = compared(
+        connection,
+        rows(990, "range"),
+        f"{rows(1000, 'range + (range % 7 = 1)::INT')} UNION ALL {more}",
+        "amount",
+    )
     assert (found.same, found.only_old, found.only_new, found.changed) == (848, 0, 12, 142)
     assert found.columns == {"amount": 142}
-    assert [change.key for change in found.samples["only_new"]] == [{"id": 3}, {"id": 5}, {"id": 990}]
+    assert [change.key for change in found.samples["only_new"]] == [
+        {"id": 3},
+        {"id": 5},
+        {"id": 990},
+    ]
     assert [change.key for change in found.samples["changed"]] == [{"id": 1}, {"id": 8}, {"id": 15}]
-    assert not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'candidates'").fetchall()
+    assert not connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE table_name = 'candidates'"
+    ).fetchall()
 
 
-def test_values_that_are_equal_have_one_digest(connection: duckdb.DuckDBPyConnection,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_are_equal_have_one_digest(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(candidates, "_MOST", 1.0)
     place = "SELECT 1 AS id, 0 AS log_partition, 1 AS log_offset"
-    old = (f"{place}, 0.0::DOUBLE AS a, 'nan'::FLOAT AS b, 1.50::DECIMAL(9, 2) AS c,"
-           " {'x': [1, NULL], 'y': NULL} AS d, NULL::INT AS e")
-    new = (f"{place}, -0.0::DOUBLE AS a, '-nan'::DOUBLE AS b, 1.5::DECIMAL(12, 4) AS c,"
-           " {'x': [1::BIGINT, NULL], 'y': NULL} AS d, NULL::BIGINT AS e")
+    old = (
+        f"{place}, 0.0::DOUBLE AS a, 'nan'::FLOAT AS b, 1.50::DECIMAL(9, 2) AS c,"
+        " {'x': [1, NULL], 'y': NULL} AS d, NULL::INT AS e"
+    )
+    new = (
+        f"{place}, -0.0::DOUBLE AS a, '-nan'::DOUBLE AS b, 1.5::DECIMAL(12, 4) AS c,"
+        " {'x': [1::BIGINT, NULL], 'y': NULL} AS d, NULL::BIGINT AS e"
+    )
     found = compared(connection, old, new, "a", "b", "c", "d", "e")
     assert (found.same, found.changed) == (1, 0)
     assert connection.execute("SELECT count(*) FROM changes").fetchone() == (0,)
@@ -73,27 +99,44 @@ def test_values_that_are_equal_have_one_digest(connection: duckdb.DuckDBPyConnec
 
 def test_values_of_every_type_are_shown_as_they_are(connection: duckdb.DuckDBPyConnection) -> None:
     values = {
-        "a": "TRUE", "b": "1::TINYINT", "c": "1.5::FLOAT", "d": "12.3456::DECIMAL(38, 4)", "e": "DATE '2013-07-01'",
-        "f": "TIME '12:00:00.000001'", "g": "TIMESTAMP '2013-07-01 12:00:00.000001'",
-        "h": "TIMESTAMPTZ '2013-07-01 12:00:00.000001+02'", "i": "'\\x00\\xFF'::BLOB", "j": "[1, NULL]",
-        "k": "MAP {'a': 1}", "l": "{'x': 'ü', 'y': [{'z': NULL::INT}]}"}
+        "a": "TRUE",
+        "b": "1::TINYINT",
+        "c": "1.5::FLOAT",
+        "d": "12.3456::DECIMAL(38, 4)",
+        "e": "DATE '2013-07-01'",
+        "f": "TIME '12:00:00.000001'",
+        "g": "TIMESTAMP '2013-07-01 12:00:00.000001'",
+        "h": "TIMESTAMPTZ '2013-07-01 12:00:00.000001+02'",
+        "i": "'\\x00\\xFF'::BLOB",
+        "j": "[1, NULL]",
+        "k": "MAP {'a': 1}",
+        "l": "{'x': 'ü', 'y': [{'z': NULL::INT}]}",
+    }
     columns = ", ".join(f"{sql} AS {name}" for name, sql in values.items())
     row = f"SELECT 1 AS id, 0 AS log_partition, 1 AS log_offset, {columns}"
     found = compared(connection, row, f"{row} WHERE FALSE", *values)
     [change] = found.samples["only_old"]
     cursor = connection.execute(row)
-    shown = dict(zip([name for name, *_ in cursor.description or ()], cursor.fetchone() or (), strict=True))
+    shown = dict(
+        zip([name for name, *_ in cursor.description or ()], cursor.fetchone() or (), strict=True)
+    )
     assert change.old == {name: value for name, value in shown.items() if name != "id"}
     assert change.key == {"id": 1}
 
 
 @pytest.mark.parametrize("every", [100, 1], ids=["few differ", "all differ"])
-def test_wide_rows_do_not_have_to_fit_into_memory(connection: duckdb.DuckDBPyConnection, every: int) -> None:
+def test_wide_rows_do_not_have_to_fit_into_memory(
+    connection: duckdb.DuckDBPyConnection, every: int
+) -> None:
     connection.execute("SET memory_limit = '96MiB'")
     names = [f"text_{i}" for i in range(TEXTS)]
-    texts = ", ".join(f"lpad((range * {i + 1})::VARCHAR, 15, 'x') AS {name}" for i, name in enumerate(names))
-    sides = (rows(ROWS, amount).replace(" FROM", f", {texts} FROM")
-             for amount in ("range", f"range + (range % {every} = 0)::INT"))
+    texts = ", ".join(
+        f"lpad((range * {i + 1})::VARCHAR, 15, 'x') AS {name}" for i, name in enumerate(names)
+    )
+    sides = (
+        rows(ROWS, amount).replace(" FROM", f", {texts} FROM")
+        for amount in ("range", f"range + (range % {every} = 0)::INT")
+    )
     found = compared(connection, *sides, "amount", *names)
     assert (found.changed, found.same) == (ROWS // every, ROWS - ROWS // every)
     assert found.columns == {"amount": ROWS // every}

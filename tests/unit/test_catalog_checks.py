@@ -43,6 +43,7 @@ def check(name: str) -> Check:
 
 # Catalogs that are not as they should be
 
+
 def _forgets_refs(patch: Patch) -> None:
     load = SqlCatalog.load_table
 
@@ -59,7 +60,9 @@ def _commits(patch: Patch, change: Callable[[Any, Any], tuple[Any, Any]]) -> Non
     """Requirements and updates reach the catalog as something else."""
     commit_table = SqlCatalog.commit_table
 
-    def other(self: SqlCatalog, table: Table, requirements: Any, updates: Any) -> CommitTableResponse:
+    def other(
+        self: SqlCatalog, table: Table, requirements: Any, updates: Any
+    ) -> CommitTableResponse:
         return commit_table(self, table, *change(requirements, updates))
 
     patch.setattr(SqlCatalog, "commit_table", other)
@@ -68,8 +71,12 @@ def _commits(patch: Patch, change: Callable[[Any, Any], tuple[Any, Any]]) -> Non
 def _appends_to_main(patch: Patch) -> None:
     def change(requirements: Any, updates: Any) -> tuple[Any, Any]:
         if any(isinstance(u, AddSnapshotUpdate) for u in updates):
-            updates = tuple(u.model_copy(update={"ref_name": lake.MAIN}) if isinstance(u, SetSnapshotRefUpdate) else u
-                            for u in updates)
+            updates = tuple(
+                u.model_copy(update={"ref_name": lake.MAIN})
+                if isinstance(u, SetSnapshotRefUpdate)
+                else u
+                for u in updates
+            )
         return requirements, updates
 
     _commits(patch, change)
@@ -85,8 +92,12 @@ def _forgets_summaries(patch: Patch) -> None:
             return update
         summary = update.snapshot.summary.model_copy()  # type: ignore[union-attr]
         said = summary.additional_properties
-        summary._additional_properties = {k: v for k, v in said.items() if not k.startswith("flink.")}
-        return update.model_copy(update={"snapshot": update.snapshot.model_copy(update={"summary": summary})})
+        summary._additional_properties = {
+            k: v for k, v in said.items() if not k.startswith("flink.")
+        }
+        return update.model_copy(
+            update={"snapshot": update.snapshot.model_copy(update={"summary": summary})}
+        )
 
     _commits(patch, lambda requirements, updates: (requirements, tuple(map(bare, updates))))
 
@@ -94,10 +105,16 @@ def _forgets_summaries(patch: Patch) -> None:
 def _loses_a_commit(patch: Patch) -> None:
     commit_table = SqlCatalog.commit_table
 
-    def other(self: SqlCatalog, table: Table, requirements: Any, updates: Any) -> CommitTableResponse:
-        if any(isinstance(u, AddSnapshotUpdate) and lake.written_by(u.snapshot)[1] == 3 for u in updates):
+    def other(
+        self: SqlCatalog, table: Table, requirements: Any, updates: Any
+    ) -> CommitTableResponse:
+        if any(
+            isinstance(u, AddSnapshotUpdate) and lake.written_by(u.snapshot)[1] == 3
+            for u in updates
+        ):
             return CommitTableResponse.model_validate(
-                {"metadata": table.metadata, "metadata-location": table.metadata_location})
+                {"metadata": table.metadata, "metadata-location": table.metadata_location}
+            )
         return commit_table(self, table, requirements, updates)
 
     patch.setattr(SqlCatalog, "commit_table", other)
@@ -128,21 +145,44 @@ def _loses_properties(patch: Patch) -> None:
     patch.setattr(SqlCatalog, "create_table", plain)
 
 
-@pytest.mark.parametrize(("faulty", "name", "message"), [
-    (_loses_properties, "tables", "properties of tables are not kept"),
-    (_forgets_refs, "branches and tags", "tags and branches are not kept"),
-    (_appends_to_main, "append to a branch", "an append to a branch moved main"),
-    (_forgets_summaries, "snapshot properties", "properties of snapshots are not kept"),
-    (_takes_stale_commits, "stale commits", "a commit to a table that has changed since is taken"),
-    (_commits_nothing, "moving main", "main cannot be moved to the snapshot of a branch"),
-    (_commits_one_by_one, "several tables at once", "a commit of several tables is not all or nothing"),
-    (_commits_nothing, "expired snapshots", "snapshots that no ref names are not removed alone"),
-    (_loses_a_commit, "commits at the same time", "commits of clients at the same time get lost"),
-    (_drops_nothing, "dropped tables", "a table that was dropped is still listed"),
-])
+@pytest.mark.parametrize(
+    ("faulty", "name", "message"),
+    [
+        (_loses_properties, "tables", "properties of tables are not kept"),
+        (_forgets_refs, "branches and tags", "tags and branches are not kept"),
+        (_appends_to_main, "append to a branch", "an append to a branch moved main"),
+        (_forgets_summaries, "snapshot properties", "properties of snapshots are not kept"),
+        (
+            _takes_stale_commits,
+            "stale commits",
+            "a commit to a table that has changed since is taken",
+        ),
+        (_commits_nothing, "moving main", "main cannot be moved to the snapshot of a branch"),
+        (
+            _commits_one_by_one,
+            "several tables at once",
+            "a commit of several tables is not all or nothing",
+        ),
+        (
+            _commits_nothing,
+            "expired snapshots",
+            "snapshots that no ref names are not removed alone",
+        ),
+        (
+            _loses_a_commit,
+            "commits at the same time",
+            "commits of clients at the same time get lost",
+        ),
+        (_drops_nothing, "dropped tables", "a table that was dropped is still listed"),
+    ],
+)
 def test_what_is_wrong_is_found(
-        reopen: Callable[[], Catalog], monkeypatch: Patch, faulty: Callable[[Patch], None], name: str,
-        message: str) -> None:
+    reopen: Callable[[], Catalog],
+    monkeypatch: Patch,
+    faulty: Callable[[Patch], None],
+    name: str,
+    message: str,
+) -> None:
     with closing(reopen()) as catalog:
         at = ground(catalog, reopen)
         at.make_namespace()
@@ -155,7 +195,9 @@ def test_what_is_wrong_is_found(
         assert [left.error for left in at.clear()] == [None]
 
 
-def test_what_a_client_does_not_understand_is_told(reopen: Callable[[], Catalog], monkeypatch: Patch) -> None:
+def test_what_a_client_does_not_understand_is_told(
+    reopen: Callable[[], Catalog], monkeypatch: Patch
+) -> None:
     def raises(*_: Any, **__: Any) -> None:
         raise KeyError("metadata")
 
@@ -164,10 +206,15 @@ def test_what_a_client_does_not_understand_is_told(reopen: Callable[[], Catalog]
         monkeypatch.setattr(SqlCatalog, "create_table", raises)
         error = result(check("tables"), at).error
     assert error is not None
-    assert (error.expected, error.found) == ("tables that are kept as they were created", "KeyError: 'metadata'")
+    assert (error.expected, error.found) == (
+        "tables that are kept as they were created",
+        "KeyError: 'metadata'",
+    )
 
 
-def test_a_commit_that_is_refused_as_malformed_is_noted(reopen: Callable[[], Catalog], monkeypatch: Patch) -> None:
+def test_a_commit_that_is_refused_as_malformed_is_noted(
+    reopen: Callable[[], Catalog], monkeypatch: Patch
+) -> None:
     """As by REST catalogs that take the number of a snapshot for a mistake of the client."""
     commit_table = SqlCatalog.commit_table
 
@@ -184,14 +231,18 @@ def test_a_commit_that_is_refused_as_malformed_is_noted(reopen: Callable[[], Cat
         found = result(check("commits to two branches"), at)
         at.clear()
     assert (found.note, found.error) == (True, None)
-    assert found.found == ("the second of two is refused as malformed (400, not 409): "
-                           "Cannot add snapshot with sequence number 2 older than last sequence number 2")
+    assert found.found == (
+        "the second of two is refused as malformed (400, not 409): "
+        "Cannot add snapshot with sequence number 2 older than last sequence number 2"
+    )
 
 
 # A catalog that does not offer everything
 
+
 def test_a_catalog_without_a_request_for_several_tables_is_noted(
-        reopen: Callable[[], Catalog], monkeypatch: Patch) -> None:
+    reopen: Callable[[], Catalog], monkeypatch: Patch
+) -> None:
     with closing(reopen()) as catalog:
         at = ground(catalog, reopen)
         at.make_namespace()
@@ -200,8 +251,12 @@ def test_a_catalog_without_a_request_for_several_tables_is_noted(
         found = result(check("several tables at once"), at)
         at.clear()
     assert found == Finding(
-        "several tables at once", "not offered", "tables are published one by one, also after a crash, and readers may "
-        "see two checkpoints meanwhile: docs/production.md#reading-several-tables", note=True)
+        "several tables at once",
+        "not offered",
+        "tables are published one by one, also after a crash, and readers may "
+        "see two checkpoints meanwhile: docs/production.md#reading-several-tables",
+        note=True,
+    )
 
 
 def _forbidden() -> Exception:
@@ -214,7 +269,8 @@ def _no_privilege() -> Exception:
 
 @pytest.mark.parametrize("refusal", [_forbidden, _no_privilege])
 def test_a_role_that_may_not_create_namespaces_is_told_how_to_go_on(
-        reopen: Callable[[], Catalog], monkeypatch: Patch, refusal: Callable[[], Exception]) -> None:
+    reopen: Callable[[], Catalog], monkeypatch: Patch, refusal: Callable[[], Exception]
+) -> None:
     def refuse(*_: Any) -> None:
         raise refusal()
 
@@ -222,13 +278,17 @@ def test_a_role_that_may_not_create_namespaces_is_told_how_to_go_on(
         patch.setattr(SqlCatalog, "create_namespace", refuse)
         [found] = examine(reopen)
     assert found.error is not None
-    assert found.error.message == "this role may not create namespaces, so nothing else was examined"
+    assert (
+        found.error.message == "this role may not create namespaces, so nothing else was examined"
+    )
     assert found.error.next == (
-        "have a namespace made for these checks, then: kappa doctor --catalog --namespace NAME")
+        "have a namespace made for these checks, then: kappa doctor --catalog --namespace NAME"
+    )
 
 
 def test_a_namespace_that_is_given_stays_with_what_others_have_in_it(
-        settings: Settings, reopen: Callable[[], Catalog], monkeypatch: Patch) -> None:
+    settings: Settings, reopen: Callable[[], Catalog], monkeypatch: Patch
+) -> None:
     with closing(reopen()) as catalog:
         catalog.create_namespace("theirs")
         Ground(catalog, reopen, "theirs").create("orders")
@@ -249,6 +309,7 @@ def test_a_namespace_that_is_not_there_is_told(reopen: Callable[[], Catalog]) ->
 
 # What is left
 
+
 def test_nothing_is_left(settings: Settings, reopen: Callable[[], Catalog]) -> None:
     found = examine(reopen)
     assert [f.name for f in found] == [*(c.name for c in CHECKS if c.safe), "removal"]
@@ -258,7 +319,9 @@ def test_nothing_is_left(settings: Settings, reopen: Callable[[], Catalog]) -> N
     assert list((settings.home / "lake" / "warehouse").iterdir()) == []
 
 
-def test_nothing_is_left_by_who_was_interrupted(reopen: Callable[[], Catalog], monkeypatch: Patch) -> None:
+def test_nothing_is_left_by_who_was_interrupted(
+    reopen: Callable[[], Catalog], monkeypatch: Patch
+) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -269,7 +332,9 @@ def test_nothing_is_left_by_who_was_interrupted(reopen: Callable[[], Catalog], m
         assert catalog.list_namespaces() == []
 
 
-def test_what_could_not_be_removed_is_named(reopen: Callable[[], Catalog], monkeypatch: Patch) -> None:
+def test_what_could_not_be_removed_is_named(
+    reopen: Callable[[], Catalog], monkeypatch: Patch
+) -> None:
     with monkeypatch.context() as patch:
         _drops_nothing(patch)
         *_, dropped, left = examine(reopen)
@@ -282,16 +347,33 @@ def test_what_could_not_be_removed_is_named(reopen: Callable[[], Catalog], monke
 
 # kappa doctor --catalog
 
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: Patch) -> Path:
     monkeypatch.setenv("KAPPA_HOME", str(tmp_path))
     settings = make_settings(tmp_path)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
-        "kafka": {"bootstrap.servers": "127.0.0.1:9"}, "registry": "http://127.0.0.1:9",
-        "flink": {"rest": "http://127.0.0.1:9", "home": str(tmp_path / "flink"), "checkpoints": "file:///ck"},
-        "catalog": {"flink": {}, "pyiceberg": {k: str(v.get_secret_value() if hasattr(v, "get_secret_value") else v)
-                                               for k, v in settings.catalog.pyiceberg.items()}},
-        "store": "sqlite://", "secrets": str(tmp_path / "secrets")}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "kafka": {"bootstrap.servers": "127.0.0.1:9"},
+                "registry": "http://127.0.0.1:9",
+                "flink": {
+                    "rest": "http://127.0.0.1:9",
+                    "home": str(tmp_path / "flink"),
+                    "checkpoints": "file:///ck",
+                },
+                "catalog": {
+                    "flink": {},
+                    "pyiceberg": {
+                        k: str(v.get_secret_value() if hasattr(v, "get_secret_value") else v)
+                        for k, v in settings.catalog.pyiceberg.items()
+                    },
+                },
+                "store": "sqlite://",
+                "secrets": str(tmp_path / "secrets"),
+            }
+        )
+    )
     return tmp_path
 
 
@@ -302,8 +384,10 @@ def test_doctor_shows_a_line_for_each_check_and_what_it_means() -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "ok      namespace: one was created, and a new client sees it"
     assert lines[1] == "        each product has one of its own"
-    assert lines[-2:] == ["ok      removal: tables and namespace are dropped",
-                          "        nothing of these checks is left"]
+    assert lines[-2:] == [
+        "ok      removal: tables and namespace are dropped",
+        "        nothing of these checks is left",
+    ]
 
 
 @pytest.mark.usefixtures("home")

@@ -28,15 +28,19 @@ def planner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakePlanner:
 
 @pytest.mark.parametrize("output", Output)
 def test_without_flinks_connectors_it_says_how_to_get_them(
-        planner: FakePlanner, tmp_path: Path, output: Output) -> None:
-    planner.refuse("Could not find any factory for identifier 'kappa-log' that implements '…TableFactory'")
+    planner: FakePlanner, tmp_path: Path, output: Output
+) -> None:
+    planner.refuse(
+        "Could not find any factory for identifier 'kappa-log' that implements '…TableFactory'"
+    )
     with pytest.raises(ConfigError) as e:
         running.check(write(tmp_path / "tiny").folder, output)
     assert str(e.value) == (
         "the SQL could not be planned: there is no Flink with Kafka's connector\n"
         f"  expected: a stack in {tmp_path / 'home'}, running or not\n"
         "  found:    none\n"
-        "  next:     kappa up, once; then the same command again")
+        "  next:     kappa up, once; then the same command again"
+    )
 
 
 def test_what_is_refused_is_listed(planner: FakePlanner, tmp_path: Path) -> None:
@@ -49,37 +53,65 @@ def test_what_is_refused_is_listed(planner: FakePlanner, tmp_path: Path) -> None
         "this product cannot be deployed:\n"
         "    x.sql:1: PROCTIME\n      write instead: y\n"
         "    x.sql: join\n      write instead: y\n"
-        f"  next:     fix these, then: kappa check {folder}")
+        f"  next:     fix these, then: kappa check {folder}"
+    )
 
 
-def test_json_says_the_same(planner: FakePlanner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_says_the_same(
+    planner: FakePlanner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write(tmp_path / "tiny").folder
     for problems in (0, 1):
         with pytest.raises(typer.Exit) as e:
             running.check(folder, Output.json)
         document = json.loads(capsys.readouterr().out)
-        assert (e.value.exit_code, document["ok"], len(document["problems"])) == (problems, not problems, problems)
+        assert (e.value.exit_code, document["ok"], len(document["problems"])) == (
+            problems,
+            not problems,
+            problems,
+        )
         planner.refuse("PROCTIME")
 
 
 @pytest.mark.usefixtures("planner")
-def test_what_follows_from_the_sql_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    product = write(tmp_path / "tiny", settings=changed(SETTINGS, lambda s: s["outputs"].update(
-        sums={"window": {"column": "day", "size": "1d"}})))
+def test_what_follows_from_the_sql_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = write(
+        tmp_path / "tiny",
+        settings=changed(
+            SETTINGS,
+            lambda s: s["outputs"].update(sums={"window": {"column": "day", "size": "1d"}}),
+        ),
+    )
     assert running.output_rows(product) == [
         {"table": "rows", "kind": "rows", "of": "orders", "key": "a", "window": "", "columns": 4},
-        {"table": "sums", "kind": "aggregate", "of": "", "key": "", "window": "1d from day", "columns": 2},
-        {"table": "rejects", "kind": "rejects", "of": "", "key": "", "window": "", "columns": 6}]
+        {
+            "table": "sums",
+            "kind": "aggregate",
+            "of": "",
+            "key": "",
+            "window": "1d from day",
+            "columns": 2,
+        },
+        {"table": "rejects", "kind": "rejects", "of": "", "key": "", "window": "", "columns": 6},
+    ]
     running.check(product.folder, Output.text)
     text = capsys.readouterr().out
     assert "safe to replay" in text and "1d from day" in text and "waits" not in text
 
 
-def test_the_longest_wait_is_told(planner: FakePlanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_longest_wait_is_told(
+    planner: FakePlanner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     product = write(tmp_path / "tiny")
     assert product.resolved is not None
-    slow = product.model_copy(update={"resolved": product.resolved.model_copy(update={"longest_wait": 3600.0})})
+    slow = product.model_copy(
+        update={"resolved": product.resolved.model_copy(update={"longest_wait": 3600.0})}
+    )
     monkeypatch.setattr(folders, "resolved", lambda *_: slow)
     running.check(product.folder, Output.text)
     assert "a row waits for at most 3,600 s of the log's clock" in capsys.readouterr().out
@@ -88,8 +120,13 @@ def test_the_longest_wait_is_told(planner: FakePlanner, tmp_path: Path, monkeypa
 @pytest.mark.usefixtures("planner")
 def test_checks_and_quality_rules_are_tried_too(tmp_path: Path) -> None:
     running.check(write(tmp_path / "fine").folder, Output.text)
-    wrong = write(tmp_path / "wrong", contract=changed(
-        CONTRACT, lambda c: c["schema"][0].update(quality=[{"type": "text", "description": "good"}])))
+    wrong = write(
+        tmp_path / "wrong",
+        contract=changed(
+            CONTRACT,
+            lambda c: c["schema"][0].update(quality=[{"type": "text", "description": "good"}]),
+        ),
+    )
     for output in Output:
         with pytest.raises(ConfigError, match="a quality rule of rows cannot be run"):
             running.check(wrong.folder, output)
@@ -99,7 +136,9 @@ def test_checks_and_quality_rules_are_tried_too(tmp_path: Path) -> None:
         running.check(wrong.folder, Output.text)
 
 
-def test_a_check_of_a_column_that_the_planner_took_away(planner: FakePlanner, tmp_path: Path) -> None:
+def test_a_check_of_a_column_that_the_planner_took_away(
+    planner: FakePlanner, tmp_path: Path
+) -> None:
     product = write(tmp_path / "tiny")
     (product.folder / "checks" / "b.sql").write_text("SELECT * FROM rows WHERE b IS NULL")
     running.check(product.folder, Output.text)
@@ -109,11 +148,17 @@ def test_a_check_of_a_column_that_the_planner_took_away(planner: FakePlanner, tm
         running.check(product.folder, Output.text)
 
 
-def test_a_folder_that_cannot_be_read_starts_no_planner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_starts_no_planner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "jobs.resolve", None)
     file = tmp_path / "product.yaml"
-    assert check(tmp_path) == {"ok": False, "resolved": None, "plan": "", "problems": [
-        {"file": str(file), "line": 0, "construct": "none", "instead": "a file"}]}
+    assert check(tmp_path) == {
+        "ok": False,
+        "resolved": None,
+        "plan": "",
+        "problems": [{"file": str(file), "line": 0, "construct": "none", "instead": "a file"}],
+    }
     write(tmp_path)
     file.write_text(file.read_text().replace("1h", "soon"))
     (problem,) = check(tmp_path)["problems"]

@@ -21,7 +21,16 @@ from replay.iceberg import commits, files, lake, table_changes
 from replay.kafka import log
 from replay.query.duck import connect
 from replay.settings import Settings
-from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
+from tests.unit.lake_tables import (
+    COLUMNS,
+    JOB,
+    make_product,
+    make_settings,
+    needed,
+    on_disk,
+    publish,
+    sink,
+)
 
 OTHER = "b" * 32
 MOMENTS = timedelta(seconds=1)
@@ -37,11 +46,22 @@ def product(tmp_path: Path, catalog: Catalog) -> Product:
     return made
 
 
-def write(catalog: Catalog, product: Product, branch: str, checkpoint: int, job_id: str = JOB) -> dict[str, int]:
+def write(
+    catalog: Catalog, product: Product, branch: str, checkpoint: int, job_id: str = JOB
+) -> dict[str, int]:
     """One checkpoint with a row in every table."""
     row = {"id": checkpoint, "amount": float(checkpoint)}
-    return {t: sink(catalog, t, branch, checkpoint, [{c: v for c, v in row.items() if (t, c) != ("totals", "id")}],
-                    job_id=job_id) for t in product.outputs}
+    return {
+        t: sink(
+            catalog,
+            t,
+            branch,
+            checkpoint,
+            [{c: v for c, v in row.items() if (t, c) != ("totals", "id")}],
+            job_id=job_id,
+        )
+        for t in product.outputs
+    }
 
 
 def rows(catalog: Catalog, product: Product) -> dict[tuple[str, int], int]:
@@ -74,7 +94,10 @@ def remove(catalog: Catalog, product: Product, branch: str) -> tuple[str, ...]:
 
 # Branches of ended attempts
 
-def test_a_dropped_branch_frees_exactly_its_files(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+
+def test_a_dropped_branch_frees_exactly_its_files(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     for checkpoint in (1, 2):
         write(catalog, product, "r1-a1", checkpoint)
         shown = write(catalog, product, "r2-a1", checkpoint, OTHER)
@@ -93,7 +116,9 @@ def test_a_dropped_branch_frees_exactly_its_files(catalog: Catalog, product: Pro
     assert left.items() <= all_rows.items()
 
 
-def test_looking_for_garbage_changes_nothing(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_looking_for_garbage_changes_nothing(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     write(catalog, product, "r1-a1", 1)
     before = on_disk(tmp_path), lake.pointers(catalog, "shop")
     cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
@@ -123,7 +148,8 @@ def test_what_a_person_tagged_is_kept(catalog: Catalog, product: Product, tmp_pa
 
 
 def test_a_tag_set_after_the_files_were_listed_keeps_them(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     head = write(catalog, product, "r1-a1", 1)
     found = cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
     tag(catalog, "orders", head["orders"])
@@ -133,7 +159,9 @@ def test_a_tag_set_after_the_files_were_listed_keeps_them(
     assert on_disk(tmp_path) == needed(catalog, product)
 
 
-def before_a_swap(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], times: int = 1) -> list[object]:
+def before_a_swap(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], times: int = 1
+) -> list[object]:
     """Have something happen between reading a table and swapping its pointer, so many times."""
     swap, done = commits._swap_pointers, []
 
@@ -148,19 +176,26 @@ def before_a_swap(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], ti
 
 
 def test_a_tag_set_during_the_commit_keeps_its_snapshot(
-        catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = write(catalog, product, "r1-a1", 1)["orders"]
     before_a_swap(monkeypatch, lambda: tag(catalog, "orders", head))
     remove(catalog, product, "r1-a1")
     assert rows(catalog, product)["orders", head] == 1
-    assert on_disk(tmp_path) == needed(catalog, product) | {  # what pyiceberg's own refused commits leave
-        f for f in on_disk(tmp_path) if f.endswith(".metadata.json")}
+    assert on_disk(tmp_path) == needed(
+        catalog, product
+    ) | {  # what pyiceberg's own refused commits leave
+        f for f in on_disk(tmp_path) if f.endswith(".metadata.json")
+    }
 
 
 def test_commits_of_another_job_during_the_removal_are_kept(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(catalog, product, "r1-a1", 1)
-    late = before_a_swap(monkeypatch, lambda: sink(catalog, "orders", "r2-a1", 1, [{"id": 1}], job_id=OTHER), times=2)
+    late = before_a_swap(
+        monkeypatch, lambda: sink(catalog, "orders", "r2-a1", 1, [{"id": 1}], job_id=OTHER), times=2
+    )
     remove(catalog, product, "r1-a1")
     assert len(late) == 2
     assert [rows(catalog, product)["orders", s] for s in late] == [1, 2]
@@ -168,7 +203,8 @@ def test_commits_of_another_job_during_the_removal_are_kept(
 
 
 def test_a_commit_after_the_files_were_listed_is_not_forgotten(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     write(catalog, product, "r1-a1", 1)
     found = cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
     late = sink(catalog, "orders", "r1-a1", 2, [{"id": 2}])
@@ -177,14 +213,18 @@ def test_a_commit_after_the_files_were_listed_is_not_forgotten(
     assert e.value.as_dict() == {
         "error": "RetryableError",
         "message": "branch r1-a1 of table shop.orders got commits while it was removed",
-        "expected": "no commit after the job's end", "found": f"snapshot {late}", "next": "repeat the command"}
+        "expected": "no commit after the job's end",
+        "found": f"snapshot {late}",
+        "next": "repeat the command",
+    }
     remove(catalog, product, "r1-a1")
     assert on_disk(tmp_path) == needed(catalog, product)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_every_effect_and_repeated(
-        catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
     """Every commit and every deletion: each call gets as far as one more, and is killed before or after it."""
     shown = write(catalog, product, "r2-a1", 1, OTHER)
     publish(catalog, product, shown)
@@ -200,6 +240,7 @@ def test_killed_at_every_effect_and_repeated(
             left[0] -= 1
             if after and left[0] < 0:
                 raise KeyboardInterrupt
+
         return wrapped
 
     commit = "attempt" if after else "_swap_pointers"
@@ -216,14 +257,20 @@ def test_killed_at_every_effect_and_repeated(
     monkeypatch.undo()
 
     assert kills >= 4
-    assert on_disk(tmp_path) - needed(catalog, product) == staged(catalog, product, tmp_path, killed=not after)
+    assert on_disk(tmp_path) - needed(catalog, product) == staged(
+        catalog, product, tmp_path, killed=not after
+    )
     assert lake.published(catalog, product).snapshots == shown
     assert len(rows(catalog, product)) == 2 * 2
 
 
 def staged(catalog: Catalog, product: Product, home: Path, *, killed: bool) -> set[str]:
     """Metadata files of commits that were killed before they swapped a pointer; `expire` finds them by their age."""
-    return {f for f in on_disk(home) - needed(catalog, product) if f.endswith(".metadata.json")} if killed else set()
+    return (
+        {f for f in on_disk(home) - needed(catalog, product) if f.endswith(".metadata.json")}
+        if killed
+        else set()
+    )
 
 
 def test_removing_again_changes_nothing(catalog: Catalog, product: Product) -> None:
@@ -241,9 +288,13 @@ def test_tables_that_were_never_made_have_no_garbage(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("branch", ["main", "genesis"])
-def test_main_and_genesis_are_never_removed(catalog: Catalog, product: Product, branch: str) -> None:
-    for call in (lambda: cleaning.garbage(catalog, "shop", product.outputs, branch),
-                 lambda: cleaning.remove(catalog, "shop", product.outputs, branch, ())):
+def test_main_and_genesis_are_never_removed(
+    catalog: Catalog, product: Product, branch: str
+) -> None:
+    for call in (
+        lambda: cleaning.garbage(catalog, "shop", product.outputs, branch),
+        lambda: cleaning.remove(catalog, "shop", product.outputs, branch, ()),
+    ):
         with pytest.raises(RefusedError, match=f"{branch} is not a branch of an attempt"):
             call()
 
@@ -269,19 +320,25 @@ def hand_over(catalog: Catalog, product: Product, job_id: str) -> tuple[Path, Pa
     return data, made.rename(made.with_name(f"{job_id}-0a69cf2e-00000-0-7-00001.avro"))
 
 
-def test_files_that_a_cancelled_job_did_not_commit(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_files_that_a_cancelled_job_did_not_commit(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     write(catalog, product, "r1-a1", 1)
     write(catalog, product, "r2-a1", 1, OTHER)
     mine, others = data_file(catalog, "r1-a1"), data_file(catalog, "r2-a1")
     half = shutil.copy(mine, mine.with_name(f"{mine.stem}-00002.parquet"))
     handed = hand_over(catalog, product, JOB)
-    stray = shutil.copy(mine, mine.with_name(f"00000-0-{'0' * 8}-0000-0000-0000-{'0' * 12}-00001.parquet"))
+    stray = shutil.copy(
+        mine, mine.with_name(f"00000-0-{'0' * 8}-0000-0000-0000-{'0' * 12}-00001.parquet")
+    )
     os.utime(stray, (0, 0))
 
     half_of_other = shutil.copy(others, others.with_name(f"{others.stem}-00002.parquet"))
     handed_by_other = hand_over(catalog, product, OTHER)
     os.utime(handed_by_other[0], (0, 0))  # a job that is down for long, and can be resumed
-    unknown = shutil.copy(mine, mine.with_name(f"00000-0-{'1' * 8}-0000-0000-0000-{'0' * 12}-00001.parquet"))
+    unknown = shutil.copy(
+        mine, mine.with_name(f"00000-0-{'1' * 8}-0000-0000-0000-{'0' * 12}-00001.parquet")
+    )
 
     gone = {half, *handed, stray}
     kept = {half_of_other, *handed_by_other, unknown}
@@ -289,7 +346,9 @@ def test_files_that_a_cancelled_job_did_not_commit(catalog: Catalog, product: Pr
     assert on_disk(tmp_path) == needed(catalog, product) | {str(f) for f in kept}
 
 
-def test_checksums_beside_the_files_go_with_them(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_checksums_beside_the_files_go_with_them(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     write(catalog, product, "r1-a1", 1)
     for file in map(Path, needed(catalog, product)):
         file.with_name(f".{file.name}.crc").touch()  # as Hadoop's local file system does
@@ -300,26 +359,48 @@ def test_checksums_beside_the_files_go_with_them(catalog: Catalog, product: Prod
 
 # Old snapshots of live branches
 
-def expire(catalog: Catalog, product: Product, keep_from: int, *, published: Mapping[str, int] | None = None,
-           older_than: datetime | None = None, job_ids: tuple[str, ...] = (JOB,)) -> int:
-    return cleaning.expire(catalog, "shop", product.outputs, "r1-a1", keep_from, job_ids, published or {},
-                           older_than or datetime.now(UTC) + MOMENTS)
+
+def expire(
+    catalog: Catalog,
+    product: Product,
+    keep_from: int,
+    *,
+    published: Mapping[str, int] | None = None,
+    older_than: datetime | None = None,
+    job_ids: tuple[str, ...] = (JOB,),
+) -> int:
+    return cleaning.expire(
+        catalog,
+        "shop",
+        product.outputs,
+        "r1-a1",
+        keep_from,
+        job_ids,
+        published or {},
+        older_than or datetime.now(UTC) + MOMENTS,
+    )
 
 
 def checkpoints(catalog: Catalog, table: str = "orders", job: str = JOB) -> list[int]:
     """Of a job, those that are on its branch."""
-    written = map(lake.written_by, lake.ancestors(catalog.load_table(("shop", table)).metadata, "r1-a1"))
+    written = map(
+        lake.written_by, lake.ancestors(catalog.load_table(("shop", table)).metadata, "r1-a1")
+    )
     return sorted(checkpoint for by, checkpoint in written if by == job and checkpoint is not None)
 
 
-def test_old_snapshots_go_and_the_writer_goes_on(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_old_snapshots_go_and_the_writer_goes_on(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     heads = [write(catalog, product, "r1-a1", c) for c in range(1, 8)]
     publish(catalog, product, heads[-1])
     before = on_disk(tmp_path)
 
     assert expire(catalog, product, keep_from=5) == 2 * 3
 
-    assert checkpoints(catalog) == checkpoints(catalog, "totals") == [4, 5, 6, 7]  # and the one before the oldest
+    assert (
+        checkpoints(catalog) == checkpoints(catalog, "totals") == [4, 5, 6, 7]
+    )  # and the one before the oldest
     freed = before - on_disk(tmp_path)
     assert len(freed) == 2 * 3  # manifest lists; the head has all manifests and data files
     assert all("/snap-" in f for f in freed)
@@ -332,7 +413,8 @@ def test_old_snapshots_go_and_the_writer_goes_on(catalog: Catalog, product: Prod
 
 
 def test_what_a_branch_that_was_made_anew_stands_on_is_kept_so_that_it_is_seen(
-        catalog: Catalog, product: Product) -> None:
+    catalog: Catalog, product: Product
+) -> None:
     """Somebody drops a branch, and its job's next commit makes it anew from main, of another attempt's rows."""
     for checkpoint in range(1, 4):
         publish(catalog, product, write(catalog, product, "r1-a1", checkpoint))
@@ -348,15 +430,22 @@ def test_what_a_branch_that_was_made_anew_stands_on_is_kept_so_that_it_is_seen(
         lake.publishable(catalog, product, "r2-a1", [OTHER])
 
 
-def test_nothing_is_old_enough_for_a_reader_in_its_grace(catalog: Catalog, product: Product) -> None:
+def test_nothing_is_old_enough_for_a_reader_in_its_grace(
+    catalog: Catalog, product: Product
+) -> None:
     for checkpoint in range(1, 5):
         write(catalog, product, "r1-a1", checkpoint)
     before = lake.pointers(catalog, "shop")
-    assert expire(catalog, product, keep_from=4, older_than=datetime.now(UTC) - cleaning.READER_GRACE) == 0
+    assert (
+        expire(catalog, product, keep_from=4, older_than=datetime.now(UTC) - cleaning.READER_GRACE)
+        == 0
+    )
     assert lake.pointers(catalog, "shop") == before
 
 
-def test_what_main_showed_until_a_moment_ago_is_kept_for_its_readers(catalog: Catalog, product: Product) -> None:
+def test_what_main_showed_until_a_moment_ago_is_kept_for_its_readers(
+    catalog: Catalog, product: Product
+) -> None:
     heads = [write(catalog, product, "r1-a1", c) for c in range(1, 6)]
     publish(catalog, product, heads[0])
     publish(catalog, product, heads[1])
@@ -370,7 +459,9 @@ def test_what_main_showed_until_a_moment_ago_is_kept_for_its_readers(catalog: Ca
     assert heads[1]["orders"] in kept
 
 
-def test_tags_and_what_is_to_be_published_are_kept(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_tags_and_what_is_to_be_published_are_kept(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     heads = [write(catalog, product, "r1-a1", c) for c in range(1, 7)]
     tag(catalog, "orders", heads[0]["orders"])
     published = {"orders": heads[1]["orders"], "totals": heads[1]["totals"]}
@@ -384,13 +475,16 @@ def test_tags_and_what_is_to_be_published_are_kept(catalog: Catalog, product: Pr
 def test_a_branchs_own_retention_is_heeded(catalog: Catalog, product: Product) -> None:
     heads = [write(catalog, product, "r1-a1", c) for c in range(1, 7)]
     catalog.load_table("shop.orders").manage_snapshots().create_branch(
-        heads[2]["orders"], "study", min_snapshots_to_keep=2).commit()
+        heads[2]["orders"], "study", min_snapshots_to_keep=2
+    ).commit()
     expire(catalog, product, keep_from=6)
     kept = {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
     assert [h["orders"] in kept for h in heads] == [False, True, True, False, True, True]
 
 
-def test_checkpoints_of_the_job_before_a_resume_are_restorable(catalog: Catalog, product: Product) -> None:
+def test_checkpoints_of_the_job_before_a_resume_are_restorable(
+    catalog: Catalog, product: Product
+) -> None:
     """The old job committed beyond the checkpoint that the new one was resumed from."""
     for job, checkpoint in [(OTHER, 1), (OTHER, 2), (OTHER, 3), (OTHER, 4), (JOB, 3), (JOB, 4)]:
         write(catalog, product, "r1-a1", checkpoint, job)
@@ -399,13 +493,17 @@ def test_checkpoints_of_the_job_before_a_resume_are_restorable(catalog: Catalog,
     assert checkpoints(catalog) == [3, 4]
 
 
-def test_a_checkpoint_without_its_commit_yet_ends_nothing(catalog: Catalog, product: Product) -> None:
+def test_a_checkpoint_without_its_commit_yet_ends_nothing(
+    catalog: Catalog, product: Product
+) -> None:
     for checkpoint in range(1, 5):
         write(catalog, product, "r1-a1", checkpoint)
     assert expire(catalog, product, keep_from=5) == 0
 
 
-def test_files_that_a_compaction_replaced_are_freed(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_files_that_a_compaction_replaced_are_freed(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     for checkpoint in range(1, 4):
         write(catalog, product, "r1-a1", checkpoint)
     old = data_file(catalog, "r1-a1")
@@ -421,19 +519,24 @@ def test_files_that_a_compaction_replaced_are_freed(catalog: Catalog, product: P
     assert set(rows(catalog, product).values()) == {0, 3, 4, 5, 6}
 
 
-def test_snapshots_that_no_ref_reaches_any_more_go(catalog: Catalog, product: Product, tmp_path: Path) -> None:
+def test_snapshots_that_no_ref_reaches_any_more_go(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """main held on to the last one of an attempt that was removed, and has moved on."""
     ended = write(catalog, product, "r2-a1", 1, OTHER)
     publish(catalog, product, ended)
     remove(catalog, product, "r2-a1")
     publish(catalog, product, write(catalog, product, "r1-a1", 1))
     assert expire(catalog, product, keep_from=1) == 2
-    assert ended["orders"] not in {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
+    assert ended["orders"] not in {
+        s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots
+    }
     assert on_disk(tmp_path) == needed(catalog, product)
 
 
 def test_a_crash_before_the_deletions_is_made_good_later(
-        catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for checkpoint in range(1, 6):
         write(catalog, product, "r1-a1", checkpoint)
 
@@ -450,14 +553,17 @@ def test_a_crash_before_the_deletions_is_made_good_later(
     assert on_disk(tmp_path) - needed(catalog, product) == left  # as young as a commit under way
     for file in on_disk(tmp_path):
         os.utime(file, (0, 0))
-    for table in product.outputs:  # that the newest is no older than the rest shows how old these are
+    for (
+        table
+    ) in product.outputs:  # that the newest is no older than the rest shows how old these are
         os.utime(files.path(catalog.load_table(("shop", table)).metadata_location))
     expire(catalog, product, keep_from=5)
     assert on_disk(tmp_path) == needed(catalog, product)
 
 
 def test_what_a_commit_under_way_wrote_survives_a_clock_set_forward_by_an_hour(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """To the controller, whose clock it is, the file of a moment ago is an hour old."""
     write(catalog, product, "r1-a1", 1)
     folder = Path(catalog.load_table("shop.orders").location().removeprefix("file://")) / "metadata"
@@ -471,7 +577,8 @@ def test_what_a_commit_under_way_wrote_survives_a_clock_set_forward_by_an_hour(
 
 
 def test_a_commit_while_old_snapshots_go_is_kept(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for checkpoint in range(1, 6):
         write(catalog, product, "r1-a1", checkpoint)
     late = before_a_swap(monkeypatch, lambda: sink(catalog, "orders", "r1-a1", 6, [{"id": 6}]))
@@ -481,25 +588,41 @@ def test_a_commit_while_old_snapshots_go_is_kept(
 
 # What is outside of the tables
 
+
 @pytest.fixture
 def attempt_files(tmp_path: Path) -> Path:
-    for file in ("checkpoints/shop/r1-a1/0af3/chk-7/_metadata", "checkpoints/shop/r2-a1/91cc/chk-2/_metadata",
-                 "attempts/shop/r1-a1.json", "attempts/shop/r2-a1.json",
-                 "attempts/shop/r1-a1.lib/flink.jar", "attempts/shop/r2-a1.lib/flink.jar"):
+    for file in (
+        "checkpoints/shop/r1-a1/0af3/chk-7/_metadata",
+        "checkpoints/shop/r2-a1/91cc/chk-2/_metadata",
+        "attempts/shop/r1-a1.json",
+        "attempts/shop/r2-a1.json",
+        "attempts/shop/r1-a1.lib/flink.jar",
+        "attempts/shop/r2-a1.lib/flink.jar",
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     return tmp_path
 
 
-def test_what_is_outside_of_the_tables_is_forgotten(attempt_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_outside_of_the_tables_is_forgotten(
+    attempt_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     groups: list[str] = []
     monkeypatch.setattr(log, "delete_group", lambda _, group: groups.append(group))
     for _ in range(2):
-        cleaning.forget(make_settings(attempt_files), "shop", "r1-a1", "kappa-shop-r1-a1",
-                        f"file://{attempt_files}/checkpoints/shop/r1-a1")
+        cleaning.forget(
+            make_settings(attempt_files),
+            "shop",
+            "r1-a1",
+            "kappa-shop-r1-a1",
+            f"file://{attempt_files}/checkpoints/shop/r1-a1",
+        )
     assert groups == ["kappa-shop-r1-a1"] * 2
     assert {str(f.relative_to(attempt_files)) for f in attempt_files.rglob("*") if f.is_file()} == {
-        "checkpoints/shop/r2-a1/91cc/chk-2/_metadata", "attempts/shop/r2-a1.json", "attempts/shop/r2-a1.lib/flink.jar"}
+        "checkpoints/shop/r2-a1/91cc/chk-2/_metadata",
+        "attempts/shop/r2-a1.json",
+        "attempts/shop/r2-a1.lib/flink.jar",
+    }
 
 
 def test_a_whole_file_system_is_never_removed(settings: Settings) -> None:

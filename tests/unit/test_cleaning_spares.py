@@ -16,8 +16,27 @@ from pyiceberg.io import FileIO
 from jobs.product import Product
 from replay.controller import cleaning
 from replay.iceberg import files, lake, table_changes
-from tests.unit.lake_tables import COLUMNS, JOB, make_product, make_settings, needed, on_disk, publish, sink
-from tests.unit.test_cleaning import OTHER, data_file, expire, hand_over, product, refs, remove, tag, write
+from tests.unit.lake_tables import (
+    COLUMNS,
+    JOB,
+    make_product,
+    make_settings,
+    needed,
+    on_disk,
+    publish,
+    sink,
+)
+from tests.unit.test_cleaning import (
+    OTHER,
+    data_file,
+    expire,
+    hand_over,
+    product,
+    refs,
+    remove,
+    tag,
+    write,
+)
 
 __all__ = ["product"]
 
@@ -33,13 +52,17 @@ def metadata_folder(catalog: Catalog) -> Path:
 
 
 def test_garbage_is_nothing_that_others_have_had_for_long(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     write(catalog, product, "r2-a1", 1, OTHER)
     publish(catalog, product, write(catalog, product, "r2-a1", 2, OTHER))
     theirs = on_disk(tmp_path)
     write(catalog, product, "r1-a1", 1)
     age(theirs)
-    found = {f.removeprefix("file://") for f in cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")}
+    found = {
+        f.removeprefix("file://")
+        for f in cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
+    }
     assert found and not found & theirs
     before = on_disk(tmp_path)
     remove(catalog, product, "r1-a1")
@@ -47,7 +70,8 @@ def test_garbage_is_nothing_that_others_have_had_for_long(
 
 
 def test_what_a_living_job_writes_is_kept_when_another_attempts_branch_stands_on_its_commits(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """Somebody dropped that branch, and its job's next commit made it anew from main."""
     head = write(catalog, product, "r1-a1", 1)["orders"]
     snapshots = catalog.load_table("shop.orders").manage_snapshots()
@@ -60,13 +84,20 @@ def test_what_a_living_job_writes_is_kept_when_another_attempts_branch_stands_on
     assert on_disk(tmp_path) == needed(catalog, product) | {str(half)}
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param("{job}-0a69cf2e-00000-0-7-00001.avro", id="handed to a checkpoint by a job that is down for long"),
-    pytest.param("20260101_00001_{job}.stats", id="statistics"),
-    pytest.param("version-hint.text", id="somebody else's"),
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            "{job}-0a69cf2e-00000-0-7-00001.avro",
+            id="handed to a checkpoint by a job that is down for long",
+        ),
+        pytest.param("20260101_00001_{job}.stats", id="statistics"),
+        pytest.param("version-hint.text", id="somebody else's"),
+    ],
+)
 def test_only_what_commits_write_is_a_leftover_of_one(
-        catalog: Catalog, product: Product, tmp_path: Path, name: str) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path, name: str
+) -> None:
     write(catalog, product, "r1-a1", 1)
     file = metadata_folder(catalog) / name.format(job=JOB)
     file.write_bytes(b"Obj")
@@ -76,7 +107,8 @@ def test_only_what_commits_write_is_a_leftover_of_one(
 
 
 def test_what_is_handed_to_a_checkpoint_stays_while_its_job_lives(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """Though it is old, and its snapshots are expired meanwhile."""
     handed = {str(f) for f in hand_over(catalog, product, JOB)}
     for checkpoint in range(1, 5):
@@ -96,16 +128,21 @@ def test_a_snapshot_of_the_very_moment_is_young(catalog: Catalog, product: Produ
     assert second in cleaning.expirable(metadata, "r1-a1", 4, [JOB], None, moment + 1)
 
 
-def test_nothing_is_expired_of_a_branch_that_somebody_dropped(catalog: Catalog, product: Product) -> None:
+def test_nothing_is_expired_of_a_branch_that_somebody_dropped(
+    catalog: Catalog, product: Product
+) -> None:
     """So it can be made again where it was."""
     heads = [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 4)]
     catalog.load_table("shop.orders").manage_snapshots().remove_branch("r1-a1").commit()
     expire(catalog, product, keep_from=3)
-    assert set(heads) <= {s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots}
+    assert set(heads) <= {
+        s.snapshot_id for s in catalog.load_table("shop.orders").metadata.snapshots
+    }
 
 
 def test_what_a_person_wrote_is_not_expired_with_what_jobs_wrote(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """Also if no ref reaches it any more."""
     for checkpoint in range(1, 5):
         write(catalog, product, "r1-a1", checkpoint)
@@ -131,24 +168,32 @@ def test_a_product_of_one_table(catalog: Catalog, product: Product, tmp_path: Pa
     assert "r1-a1" in refs(catalog, "totals")
 
 
-def test_what_a_job_left_that_died_before_its_first_commit_is_garbage(catalog: Catalog, product: Product) -> None:
+def test_what_a_job_left_that_died_before_its_first_commit_is_garbage(
+    catalog: Catalog, product: Product
+) -> None:
     """Of which no snapshot tells; its attempt does."""
     write(catalog, product, "r1-a1", 1)
     handed = {str(f) for f in hand_over(catalog, product, OTHER)}
 
     def found(*job_ids: str) -> set[str]:
-        return {files.path(f) for f in cleaning.garbage(catalog, "shop", product.outputs, "r1-a1", job_ids)}
+        return {
+            files.path(f)
+            for f in cleaning.garbage(catalog, "shop", product.outputs, "r1-a1", job_ids)
+        }
 
     assert not found() & handed
     assert handed <= found(OTHER)
 
 
 def test_what_nobody_is_known_to_write_is_left_for_a_day_and_an_hour(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """A clock may be set forward by an hour while a job writes."""
     write(catalog, product, "r1-a1", 1)
-    unknown = {hours: data_file(catalog, "r1-a1").with_name(f"00000-0-{hours:036}-00001.parquet")
-               for hours in (24, 26)}
+    unknown = {
+        hours: data_file(catalog, "r1-a1").with_name(f"00000-0-{hours:036}-00001.parquet")
+        for hours in (24, 26)
+    }
     for hours, file in unknown.items():
         file.touch()
         moment = time.time() - 3600 * hours - 60
@@ -158,7 +203,8 @@ def test_what_nobody_is_known_to_write_is_left_for_a_day_and_an_hour(
 
 
 def test_a_manifest_that_is_committed_while_it_is_looked_at_hides_nothing(
-        catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sink deletes what it handed over once its commit has succeeded."""
     write(catalog, product, "r1-a1", 1)
     data, handed = hand_over(catalog, product, OTHER)
@@ -175,7 +221,9 @@ def test_a_manifest_that_is_committed_while_it_is_looked_at_hides_nothing(
     assert str(data) not in found
 
 
-def test_the_age_up_to_which_a_branch_keeps_its_snapshots_is_heeded(catalog: Catalog, product: Product) -> None:
+def test_the_age_up_to_which_a_branch_keeps_its_snapshots_is_heeded(
+    catalog: Catalog, product: Product
+) -> None:
     heads = [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 7)]
     snapshots = catalog.load_table("shop.orders").manage_snapshots()
     snapshots.create_branch(heads[2], "study", max_snapshot_age_ms=3_600_000).commit()
@@ -184,7 +232,9 @@ def test_the_age_up_to_which_a_branch_keeps_its_snapshots_is_heeded(catalog: Cat
     assert [h in kept for h in heads] == [True, True, True, False, True, True]
 
 
-def test_a_tag_keeps_its_snapshot_and_not_the_one_before(catalog: Catalog, product: Product) -> None:
+def test_a_tag_keeps_its_snapshot_and_not_the_one_before(
+    catalog: Catalog, product: Product
+) -> None:
     heads = [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 7)]
     tag(catalog, "orders", heads[2])
     expire(catalog, product, keep_from=6)
@@ -193,7 +243,8 @@ def test_a_tag_keeps_its_snapshot_and_not_the_one_before(catalog: Catalog, produ
 
 
 def test_a_commit_of_somebody_else_in_the_branch_does_not_hold_back_old_ones(
-        catalog: Catalog, product: Product) -> None:
+    catalog: Catalog, product: Product
+) -> None:
     heads = [write(catalog, product, "r1-a1", 99, OTHER)["orders"]]
     heads += [write(catalog, product, "r1-a1", c)["orders"] for c in range(1, 5)]
     expire(catalog, product, keep_from=4)
@@ -202,10 +253,13 @@ def test_a_commit_of_somebody_else_in_the_branch_does_not_hold_back_old_ones(
 
 
 def test_manifests_that_were_merged_go_with_the_snapshots_that_name_them(
-        catalog: Catalog, product: Product, tmp_path: Path) -> None:
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
     """As Flink's sink merges them, once there are many."""
     with catalog.load_table("shop.orders").transaction() as change:
-        change.set_properties({"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"})
+        change.set_properties(
+            {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}
+        )
     for checkpoint in range(1, 7):
         write(catalog, product, "r1-a1", checkpoint)
     named = needed(catalog, product)
@@ -216,7 +270,9 @@ def test_manifests_that_were_merged_go_with_the_snapshots_that_name_them(
     assert needed(catalog, product) <= on_disk(tmp_path)
 
 
-def test_a_removal_goes_on_when_somebody_dropped_the_tables(catalog: Catalog, product: Product) -> None:
+def test_a_removal_goes_on_when_somebody_dropped_the_tables(
+    catalog: Catalog, product: Product
+) -> None:
     write(catalog, product, "r1-a1", 1)
     found = cleaning.garbage(catalog, "shop", product.outputs, "r1-a1")
     for name in product.outputs:
@@ -232,7 +288,9 @@ def as_java_spells_it(tmp_path: Path) -> Iterator[Catalog]:
         yield opened
 
 
-def test_a_file_is_the_same_however_it_is_spelled(as_java_spells_it: Catalog, tmp_path: Path) -> None:
+def test_a_file_is_the_same_however_it_is_spelled(
+    as_java_spells_it: Catalog, tmp_path: Path
+) -> None:
     catalog = as_java_spells_it
     product = make_product(tmp_path, columns={t: COLUMNS[t] for t in ("orders", "totals")})
     table_changes.ensure(catalog, product)
@@ -250,6 +308,8 @@ def test_a_file_is_the_same_however_it_is_spelled(as_java_spells_it: Catalog, tm
     assert not {files.path(f) for f in found} & theirs
     head = catalog.load_table("shop.orders").metadata.refs["r1-a1"].snapshot_id
     tag(catalog, "orders", head)
-    cleaning.remove(catalog, "shop", product.outputs, "r1-a1", [f"file://{files.path(f)}" for f in found])
+    cleaning.remove(
+        catalog, "shop", product.outputs, "r1-a1", [f"file://{files.path(f)}" for f in found]
+    )
     assert catalog.load_table("shop.orders").scan(snapshot_id=head).to_arrow().num_rows == 4
     assert theirs <= on_disk(tmp_path)

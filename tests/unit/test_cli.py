@@ -36,5 +36,9 @@ def test_help_explains_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_and_each_of_its_parameters_is_explained(name: str) -> None:
     command = commands()[name]
     assert command.help
-    unexplained = [p.name for p in command.params if isinstance(p, (click.Argument, click.Option)) and not p.help]
+    unexplained = [
+        p.name
+        for p in command.params
+        if isinstance(p, (click.Argument, click.Option)) and not p.help
+    ]
     assert unexplained == []

@@ -35,8 +35,17 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_module_its_packages_and_all_that_they_import(root: Path) -> None:
     found = modules(root, ["app.run"], ("app",))
-    assert sorted(found) == ["app", "app.inner", "app.inner.helper", "app.inner.parts", "app.inner.sibling", "app.late",
-                             "app.model", "app.run", "app.shared"]
+    assert sorted(found) == [
+        "app",
+        "app.inner",
+        "app.inner.helper",
+        "app.inner.parts",
+        "app.inner.sibling",
+        "app.late",
+        "app.model",
+        "app.run",
+        "app.shared",
+    ]
     assert found["app.inner"] == root / "app" / "inner" / "__init__.py"
 
 
@@ -47,9 +56,17 @@ def test_other_packages_are_followed_when_they_are_named(root: Path) -> None:
 def test_what_cannot_be_read_is_there_and_imports_nothing(root: Path) -> None:
     (root / "app" / "linked.py").symlink_to(root / "app" / "run.py")
     assert sorted(modules(root, ["app.broken", "app.linked", "app.absent"], ("app",))) == [
-        "app", "app.broken", "app.linked"]
+        "app",
+        "app.broken",
+        "app.linked",
+    ]
 
 
 def test_names_that_a_module_imports(root: Path) -> None:
     assert set(imported(root / "app/inner/parts.py", "app.inner.parts")) == {
-        "app.shared", "app.shared.x", "app.inner", "app.inner.sibling", "other.thing"}
+        "app.shared",
+        "app.shared.x",
+        "app.inner",
+        "app.inner.sibling",
+        "other.thing",
+    }

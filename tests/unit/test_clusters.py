@@ -25,8 +25,10 @@ def _program(*lines: str, timeout: float = 30) -> CommandClusters:
 
 def test_the_program_is_told_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "told"
-    program = _program(f"open({str(file)!r}, 'a').write(' '.join(sys.argv[1:]) + '; ')",
-                       'print(\'["x"]\' if sys.argv[1] == "list" else \'{"name": "x", "rest": "http://there:1"}\')')
+    program = _program(
+        f"open({str(file)!r}, 'a').write(' '.join(sys.argv[1:]) + '; ')",
+        'print(\'["x"]\' if sys.argv[1] == "list" else \'{"name": "x", "rest": "http://there:1"}\')',
+    )
     assert program.start(NAME) == Started("http://there:1")
     program.live(NAME)
     assert program.names() == {"x"}
@@ -34,18 +36,33 @@ def test_the_program_is_told_what_to_do(tmp_path: Path) -> None:
     assert file.read_text() == f"start {NAME}; live {NAME}; list; stop {NAME}; "
 
 
-@pytest.mark.parametrize(("lib", "answers", "own"), [
-    (Path("/home/lib"), "os.environ['KAPPA_FLINK_LIB']", True), (Path("/home/lib"), "'/elsewhere'", False),
-    (Path("/home/lib"), "None", False), (None, "os.environ.get('KAPPA_FLINK_LIB')", False)])
+@pytest.mark.parametrize(
+    ("lib", "answers", "own"),
+    [
+        (Path("/home/lib"), "os.environ['KAPPA_FLINK_LIB']", True),
+        (Path("/home/lib"), "'/elsewhere'", False),
+        (Path("/home/lib"), "None", False),
+        (None, "os.environ.get('KAPPA_FLINK_LIB')", False),
+    ],
+)
 def test_it_is_told_which_jars_a_cluster_is_to_have_and_says_whether_it_has_them(
-        monkeypatch: pytest.MonkeyPatch, lib: Path | None, answers: str, own: bool) -> None:
+    monkeypatch: pytest.MonkeyPatch, lib: Path | None, answers: str, own: bool
+) -> None:
     monkeypatch.setenv(LIB, "/of/another")
-    program = _program("import json, os", f"print(json.dumps(dict(rest='http://there:1', lib={answers})))")
+    program = _program(
+        "import json, os", f"print(json.dumps(dict(rest='http://there:1', lib={answers})))"
+    )
     assert program.start(NAME, lib) == Started("http://there:1", own_jars=own)
 
 
-@pytest.mark.parametrize(("answer", "why"), [
-    ('{"name": "x", "why": "out of memory"}', "out of memory"), ('{"name": "x", "why": null}', ""), ("", "")])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ('{"name": "x", "why": "out of memory"}', "out of memory"),
+        ('{"name": "x", "why": null}', ""),
+        ("", ""),
+    ],
+)
 def test_it_may_know_why_a_process_ended(answer: str, why: str) -> None:
     assert _program(f"print({answer!r})").why(NAME) == why
 
@@ -56,17 +73,28 @@ def test_what_it_says_before_its_answer_does_not_matter() -> None:
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_its_error_is_ours(stream: str) -> None:
-    program = _program(f'print(\'{{"error": "ConflictError", "message": "m", "expected": "e", "next": "n"}}\', '
-                       f'file=sys.{stream})', "sys.exit(1)")
+    program = _program(
+        f'print(\'{{"error": "ConflictError", "message": "m", "expected": "e", "next": "n"}}\', '
+        f"file=sys.{stream})",
+        "sys.exit(1)",
+    )
     with pytest.raises(ConflictError) as e:
         program.start(NAME)
-    assert e.value.as_dict() == {"error": "ConflictError", "message": "m", "expected": "e", "found": "", "next": "n"}
+    assert e.value.as_dict() == {
+        "error": "ConflictError",
+        "message": "m",
+        "expected": "e",
+        "found": "",
+        "next": "n",
+    }
 
 
 @pytest.mark.parametrize("error", ["Unheard", "annotations", "SystemExit"])
 def test_an_error_of_an_unknown_kind_is_a_refusal(error: str) -> None:
     with pytest.raises(RefusedError, match="no room"):
-        _program(f'print(\'{{"error": "{error}", "message": "no room"}}\')', "sys.exit(1)").start(NAME)
+        _program(f'print(\'{{"error": "{error}", "message": "no room"}}\')', "sys.exit(1)").start(
+            NAME
+        )
 
 
 def test_a_failure_without_words_of_ours_is_a_refusal_that_quotes_it() -> None:
@@ -87,8 +115,18 @@ def test_a_program_that_hangs_is_tried_again() -> None:
         _program("import time", "time.sleep(60)", timeout=0.2).start(NAME)
 
 
-@pytest.mark.parametrize(("verb", "said"), [("start", ""), ("start", "ok"), ("start", '{"name": "x"}'), ("start", "[]"),
-                                            ("list", ""), ("list", "{}"), ("list", "[1]")])
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("start", ""),
+        ("start", "ok"),
+        ("start", '{"name": "x"}'),
+        ("start", "[]"),
+        ("list", ""),
+        ("list", "{}"),
+        ("list", "[1]"),
+    ],
+)
 def test_a_strange_answer_is_a_fault_of_the_settings(verb: str, said: str) -> None:
     program = _program(f"print({said!r})")
     with pytest.raises(ConfigError, match=f"answered '{verb}' strangely"):
@@ -109,7 +147,7 @@ def test_without_a_program_all_attempts_share_the_session_cluster(tmp_path: Path
     layout = Layout(tmp_path)
     stack.write_settings(layout)
     text = layout.settings.read_text()
-    layout.settings.write_text(text[:text.index("  clusters:")] + text[text.index("catalog:"):])
+    layout.settings.write_text(text[: text.index("  clusters:")] + text[text.index("catalog:") :])
     assert clusters(load_settings(tmp_path)) is None
 
 
@@ -117,8 +155,12 @@ def test_products_share_an_answer_of_what_is_left_of_clusters(tmp_path: Path) ->
     file = tmp_path / "asked"
     stack.write_settings(Layout(tmp_path))
     platform = Platform(load_settings(tmp_path))
-    platform.clusters = _program(f"open({str(file)!r}, 'a').write('.')", "print('[\"orders-r1-a1\"]')")
-    flights = Attempt("flights", 1, 1, 0.0, 2, (), State.failed, cluster="flights-r1-a1", cleaned=True)
+    platform.clusters = _program(
+        f"open({str(file)!r}, 'a').write('.')", "print('[\"orders-r1-a1\"]')"
+    )
+    flights = Attempt(
+        "flights", 1, 1, 0.0, 2, (), State.failed, cluster="flights-r1-a1", cleaned=True
+    )
     orders = replace(flights, product="orders", cluster="orders-r1-a1")
     assert platform.strays([flights]) == platform.strays([flights]) == ()
     assert file.read_text() == "."

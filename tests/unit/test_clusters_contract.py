@@ -23,8 +23,12 @@ from replay.flink.clusters import Clusters, CommandClusters
 NAME, OTHER, LONG = "flights-r2-a1", "flights-r10-a1", f"{'very_' * 20}long-r1-a1"
 
 
-def _in_this_process(main: Callable[[], None], capsys: pytest.CaptureFixture[str], command: Sequence[str],
-                     **_: object) -> subprocess.CompletedProcess[str]:
+def _in_this_process(
+    main: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    command: Sequence[str],
+    **_: object,
+) -> subprocess.CompletedProcess[str]:
     """What `subprocess.run` would say of a program."""
     code = 0
     capsys.readouterr()
@@ -44,8 +48,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     layout = Layout(tmp_path)
     layout.logs.mkdir()
     monkeypatch.setattr(preflight, "port_free", lambda port: True)
-    monkeypatch.setattr(embedded, "LocalClusters", partial(
-        embedded.LocalClusters, supervisor=FakeSupervisor(layout), available_mb=lambda: None))
+    monkeypatch.setattr(
+        embedded,
+        "LocalClusters",
+        partial(
+            embedded.LocalClusters, supervisor=FakeSupervisor(layout), available_mb=lambda: None
+        ),
+    )
     return str(tmp_path)
 
 
@@ -55,7 +64,9 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if real := os.environ.get("KAPPA_KUBECONFIG"):
         kubernetes_api.use(Path(real), monkeypatch)
         yield manifests.NAMESPACE
-        clusters = kubernetes_clusters.KubernetesClusters(manifests.NAMESPACE, kubernetes_clusters.connect())
+        clusters = kubernetes_clusters.KubernetesClusters(
+            manifests.NAMESPACE, kubernetes_clusters.connect()
+        )
         for name in clusters.names():
             clusters.stop(name)
         return
@@ -64,11 +75,16 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture(params=["home", "namespace"], ids=["embedded", "kubernetes"])
-def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
-            capsys: pytest.CaptureFixture[str]) -> Clusters:
+def program(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Clusters:
     module = embedded if request.param == "home" else kubernetes_clusters
     where = request.getfixturevalue(request.param)
-    monkeypatch.setattr("replay.flink.clusters.subprocess.run", partial(_in_this_process, module.main, capsys))
+    monkeypatch.setattr(
+        "replay.flink.clusters.subprocess.run", partial(_in_this_process, module.main, capsys)
+    )
     return CommandClusters([module.__name__, where])
 
 
@@ -117,11 +133,15 @@ def test_live_may_be_repeated(program: Clusters) -> None:
 def test_only_a_cluster_that_was_started_goes_live(program: Clusters) -> None:
     with pytest.raises(RefusedError) as e:
         program.live(NAME)
-    assert str(e.value) == (f"there is no cluster {NAME}\n  expected: one that was started\n  found:    none\n"
-                            "  next:     kappa status")
+    assert str(e.value) == (
+        f"there is no cluster {NAME}\n  expected: one that was started\n  found:    none\n"
+        "  next:     kappa status"
+    )
 
 
-@pytest.mark.parametrize("name", ["kafka", "../flights-r1", "flights-r1-a1/..", "Flights-r1", "flights r1-a1", "-", ""])
+@pytest.mark.parametrize(
+    "name", ["kafka", "../flights-r1", "flights-r1-a1/..", "Flights-r1", "flights r1-a1", "-", ""]
+)
 @pytest.mark.parametrize("verb", ["start", "stop", "live", "why"])
 def test_only_names_of_attempts_are_taken(program: Clusters, verb: str, name: str) -> None:
     with pytest.raises(RefusedError, match="this cannot be the name of a cluster"):

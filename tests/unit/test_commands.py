@@ -28,12 +28,29 @@ FLIGHTS = Path(__file__).parents[2] / "sql" / "flights"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose stack is down: every port is one that nobody listens on."""
     monkeypatch.setenv("KAPPA_HOME", str(tmp_path))
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
-        "kafka": {"bootstrap.servers": "127.0.0.1:9"}, "registry": "http://127.0.0.1:9",
-        "flink": {"rest": "http://127.0.0.1:9", "home": str(tmp_path / "flink"), "checkpoints": "file:///ck"},
-        "catalog": {"flink": {}, "pyiceberg": {"type": "sql", "uri": f"sqlite:///{tmp_path}/c.db",
-                                               "warehouse": str(tmp_path)}},
-        "store": f"sqlite:///{tmp_path / 'store.db'}", "secrets": str(tmp_path / "secrets")}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "kafka": {"bootstrap.servers": "127.0.0.1:9"},
+                "registry": "http://127.0.0.1:9",
+                "flink": {
+                    "rest": "http://127.0.0.1:9",
+                    "home": str(tmp_path / "flink"),
+                    "checkpoints": "file:///ck",
+                },
+                "catalog": {
+                    "flink": {},
+                    "pyiceberg": {
+                        "type": "sql",
+                        "uri": f"sqlite:///{tmp_path}/c.db",
+                        "warehouse": str(tmp_path),
+                    },
+                },
+                "store": f"sqlite:///{tmp_path / 'store.db'}",
+                "secrets": str(tmp_path / "secrets"),
+            }
+        )
+    )
     return tmp_path
 
 
@@ -70,14 +87,19 @@ def test_deploy_of_another_products_folder(home: Path) -> None:
 def test_check_of_a_folder_that_is_none(home: Path, tmp_path: Path) -> None:
     error = failure("check", str(tmp_path / "nothing"))
     assert isinstance(error, ConfigError)
-    assert (error.message, error.next) == (f"there is no product in {tmp_path}/nothing",
-                                           "kappa new NAME --topic T, which writes one")
+    assert (error.message, error.next) == (
+        f"there is no product in {tmp_path}/nothing",
+        "kappa new NAME --topic T, which writes one",
+    )
 
 
 @pytest.mark.parametrize("command", [("audit", "flights"), ("attempts", "flights")])
 def test_what_was_never_deployed(home: Path, command: tuple[str, ...]) -> None:
     error = failure(*command)
-    assert (error.message, error.next) == ("nothing of 'flights' is published", "kappa deploy flights")
+    assert (error.message, error.next) == (
+        "nothing of 'flights' is published",
+        "kappa deploy flights",
+    )
 
 
 @pytest.mark.parametrize("branch", ["main", "genesis"])
@@ -108,7 +130,9 @@ def test_attempts_as_a_table_and_as_json(home: Path) -> None:
     assert "flights r1-a1: no column x" in text
     rows = json.loads(run("attempts", "--output", "json").output)
     assert [(r["attempt"], r["state"], r["published"], r["covers"], r["error"]) for r in rows] == [
-        ("r1-a1", "failed", None, None, "no column x"), ("r1-a2", "active", 9, 100, "")]
+        ("r1-a1", "failed", None, None, "no column x"),
+        ("r1-a2", "active", 9, 100, ""),
+    ]
 
 
 def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.Subject]:
@@ -117,31 +141,48 @@ def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.
     def audit(_: object, __: object, subject: auditing.Subject) -> auditing.AuditReport:
         asked.append(subject)
         counts = {"rows": 48, "duplicates": 2 - unaccounted, "late": 0}
-        return auditing.AuditReport("flights", tuple(
-            auditing.PartitionAudit("flights", p, 50, counts, unaccounted, samples={"unaccounted": (7,)})
-            for p in (0, 1)))
+        return auditing.AuditReport(
+            "flights",
+            tuple(
+                auditing.PartitionAudit(
+                    "flights", p, 50, counts, unaccounted, samples={"unaccounted": (7,)}
+                )
+                for p in (0, 1)
+            ),
+        )
 
     monkeypatch.setattr(auditing, "audit", audit)
     monkeypatch.setattr(running.Platform, "product", lambda *_: products.flights())
     return asked
 
 
-def test_audit_asks_for_exactly_what_is_published(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_asks_for_exactly_what_is_published(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     remember(ACTIVE, publication=PUBLICATION)
     asked = audited(monkeypatch, 0)
     result = run("audit", "flights")
     assert result.exit_code == 0
     assert asked == [auditing.Subject({"t": 2}, {"flights": {0: 100}})]
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line]
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in result.output.splitlines()
+        if "│" in line
+    ]
     assert rows == [["records", "100"], ["rows", "96"], ["duplicates", "4"], ["unaccounted", "0"]]
 
 
-def test_audit_says_that_publishing_has_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_says_that_publishing_has_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     remember(ACTIVE, publication=PUBLICATION)
     audited(monkeypatch, 0)
     monkeypatch.setattr(running, "look", lambda *_: SimpleNamespace(stopped="stopped: why"))
     assert run("audit", "flights").output.splitlines()[-1] == "stopped: why"
-    assert json.loads(run("audit", "flights", "--output", "json").output)["publishing_stopped"] == "stopped: why"
+    assert (
+        json.loads(run("audit", "flights", "--output", "json").output)["publishing_stopped"]
+        == "stopped: why"
+    )
 
 
 def test_audit_fails_for_a_single_offset(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,4 +195,5 @@ def test_audit_fails_for_a_single_offset(home: Path, monkeypatch: pytest.MonkeyP
         "  found:    flights-0: 1 unaccounted, such as at offsets 7; flights-1: 1 unaccounted, such as at offsets 7\n"
         "  next:     if the SELECT of a row table of flights leaves them out (a WHERE, an inner join), say so with "
         "where: in product.yaml, or use a LEFT JOIN; else a replay has them: kappa deploy flights --again\n"
-        "            keep this output")
+        "            keep this output"
+    )

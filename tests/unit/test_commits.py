@@ -29,13 +29,18 @@ def product(tmp_path: Path, catalog: SqlCatalog) -> Product:
     return made
 
 
-def setting(catalog: SqlCatalog, *tables: str, needs: frozenset[int] | None = None,
-            **properties: str) -> Callable[[], Sequence[Change]]:
+def setting(
+    catalog: SqlCatalog, *tables: str, needs: frozenset[int] | None = None, **properties: str
+) -> Callable[[], Sequence[Change]]:
     """Sets properties of tables as they are when it is asked."""
+
     def make() -> Sequence[Change]:
         read = [catalog.load_table(("shop", name)) for name in tables]
         update = SetPropertiesUpdate(updates=properties)
-        return [Change(t, (AssertTableUUID(uuid=t.metadata.table_uuid),), (update,), needs) for t in read]
+        return [
+            Change(t, (AssertTableUUID(uuid=t.metadata.table_uuid),), (update,), needs)
+            for t in read
+        ]
 
     return make
 
@@ -45,7 +50,9 @@ def properties(catalog: SqlCatalog, *names: str) -> list[str | None]:
 
 
 def metadata_files(catalog: SqlCatalog, table: str) -> set[str]:
-    folder = Path(catalog.load_table(("shop", table)).metadata_location.removeprefix("file://")).parent
+    folder = Path(
+        catalog.load_table(("shop", table)).metadata_location.removeprefix("file://")
+    ).parent
     return {f"file://{f}" for f in folder.glob("*.metadata.json")}
 
 
@@ -75,7 +82,8 @@ def test_who_was_slower_reads_the_tables_again(catalog: SqlCatalog, product: Pro
 
 
 def test_tables_that_stay_busy_are_given_up(
-        catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
 
     def busy(*_: Any) -> None:
@@ -83,25 +91,35 @@ def test_tables_that_stay_busy_are_given_up(
 
     monkeypatch.setattr(commits, "_swap_pointers", busy)
     with pytest.raises(RetryableError) as e:
-        commits.commit(catalog, "shop", setting(catalog, "orders", a="1"), attempts=9, sleep=slept.append)
+        commits.commit(
+            catalog, "shop", setting(catalog, "orders", a="1"), attempts=9, sleep=slept.append
+        )
     assert e.value.as_dict() == {
-        "error": "RetryableError", "message": "the tables of product shop are too busy to commit to",
-        "expected": "a commit within 9 attempts", "found": "shop.orders got another commit",
-        "next": "repeat the command"}
+        "error": "RetryableError",
+        "message": "the tables of product shop are too busy to commit to",
+        "expected": "a commit within 9 attempts",
+        "found": "shop.orders got another commit",
+        "next": "repeat the command",
+    }
     assert slept == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("number", [0, commits._PATIENCE], ids=["beside others", "alone"])
-def test_what_was_staged_in_vain_leaves_no_file(catalog: SqlCatalog, product: Product, number: int) -> None:
+def test_what_was_staged_in_vain_leaves_no_file(
+    catalog: SqlCatalog, product: Product, number: int
+) -> None:
     before = metadata_files(catalog, "orders")
     with pytest.raises(StaleLeaseError):
-        commits.attempt(catalog, "shop", setting(catalog, "orders", "totals", a="1"), number, overtaken)
+        commits.attempt(
+            catalog, "shop", setting(catalog, "orders", "totals", a="1"), number, overtaken
+        )
     assert metadata_files(catalog, "orders") == before
     assert properties(catalog, "orders", "totals") == [None, None]
 
 
 def test_what_a_pointer_may_lead_to_is_kept(
-        catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer to the commit was lost: it may have been done."""
     before = metadata_files(catalog, "orders")
 
@@ -115,7 +133,9 @@ def test_what_a_pointer_may_lead_to_is_kept(
 
 
 @pytest.mark.parametrize("number", [0, commits._PATIENCE], ids=["beside others", "alone"])
-def test_a_table_that_got_another_commit_is_named(catalog: SqlCatalog, product: Product, number: int) -> None:
+def test_a_table_that_got_another_commit_is_named(
+    catalog: SqlCatalog, product: Product, number: int
+) -> None:
     read = setting(catalog, "orders", a="1")()
     sink(catalog, "orders", "r1-a1", 1)
     before = metadata_files(catalog, "orders")
@@ -124,7 +144,9 @@ def test_a_table_that_got_another_commit_is_named(catalog: SqlCatalog, product: 
     assert metadata_files(catalog, "orders") == before
 
 
-def test_who_waits_for_nobody_keeps_others_of_the_product_out(catalog: SqlCatalog, product: Product) -> None:
+def test_who_waits_for_nobody_keeps_others_of_the_product_out(
+    catalog: SqlCatalog, product: Product
+) -> None:
     """From the look at the tables on."""
     other = sa.create_engine(catalog.engine.url.update_query_dict({"timeout": "0"}))
     refused: list[str] = []
@@ -132,7 +154,9 @@ def test_who_waits_for_nobody_keeps_others_of_the_product_out(catalog: SqlCatalo
     def look() -> Sequence[Change]:
         try:
             with other.begin() as c:
-                c.execute(sa.text("UPDATE iceberg_tables SET metadata_location = metadata_location"))
+                c.execute(
+                    sa.text("UPDATE iceberg_tables SET metadata_location = metadata_location")
+                )
         except sa.exc.OperationalError as e:
             refused.append(str(e.orig))
         return setting(catalog, "orders", a="1")()
@@ -146,7 +170,8 @@ def test_who_waits_for_nobody_keeps_others_of_the_product_out(catalog: SqlCatalo
 
 @pytest.mark.parametrize("number", [0, commits._PATIENCE], ids=["beside others", "alone"])
 def test_pointers_of_readers_own_follow_in_the_same_transaction(
-        catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     """What is tidied up behind them may fail: what is committed is committed."""
     shown: list[Any] = []
     tidied: list[str] = []
@@ -170,8 +195,13 @@ def test_pointers_of_readers_own_follow_in_the_same_transaction(
 
 
 @pytest.mark.parametrize("deletes", ["true", "false"])
-def test_old_metadata_goes_where_the_table_says_so(catalog: SqlCatalog, product: Product, deletes: str) -> None:
-    keep = {"write.metadata.delete-after-commit.enabled": deletes, "write.metadata.previous-versions-max": "1"}
+def test_old_metadata_goes_where_the_table_says_so(
+    catalog: SqlCatalog, product: Product, deletes: str
+) -> None:
+    keep = {
+        "write.metadata.delete-after-commit.enabled": deletes,
+        "write.metadata.previous-versions-max": "1",
+    }
     commits.commit(catalog, "shop", setting(catalog, "orders", **keep))
     for value in "123":
         commits.commit(catalog, "shop", setting(catalog, "orders", a=value))
@@ -184,13 +214,18 @@ def test_old_metadata_goes_where_the_table_says_so(catalog: SqlCatalog, product:
 
 @pytest.mark.parametrize("needs", [None, frozenset[int]()], ids=["all snapshots", "none"])
 def test_snapshots_that_a_change_does_not_name_stay(
-        catalog: SqlCatalog, product: Product, needs: frozenset[int] | None) -> None:
+    catalog: SqlCatalog, product: Product, needs: frozenset[int] | None
+) -> None:
     for checkpoint in (1, 2):
         sink(catalog, "orders", "main", checkpoint)
     before = catalog.load_table("shop.orders").metadata
     commits.commit(catalog, "shop", setting(catalog, "orders", needs=needs, a="1"))
     after = catalog.load_table("shop.orders").metadata
-    assert (after.snapshots, after.snapshot_log, after.refs) == (before.snapshots, before.snapshot_log, before.refs)
+    assert (after.snapshots, after.snapshot_log, after.refs) == (
+        before.snapshots,
+        before.snapshot_log,
+        before.refs,
+    )
     assert len(after.metadata_log) == len(before.metadata_log) + 1
 
 
@@ -209,9 +244,16 @@ class OneByOne:
         self.catalog.commit_table(table, requirements, updates)
 
 
-def test_elsewhere_tables_follow_one_another_each_behind_the_fence(catalog: SqlCatalog, product: Product) -> None:
+def test_elsewhere_tables_follow_one_another_each_behind_the_fence(
+    catalog: SqlCatalog, product: Product
+) -> None:
     plain = OneByOne(catalog, refuses=1)
-    commits.commit(plain, "shop", setting(catalog, "orders", "totals", a="1"),  # type: ignore[arg-type]
-                   fence=lambda: plain.log.append("fence"), sleep=lambda _: None)
+    commits.commit(
+        plain,
+        "shop",
+        setting(catalog, "orders", "totals", a="1"),  # type: ignore[arg-type]
+        fence=lambda: plain.log.append("fence"),
+        sleep=lambda _: None,
+    )
     assert plain.log == ["fence", "orders", "fence", "orders", "fence", "totals"]
     assert properties(catalog, "orders", "totals") == ["1", "1"]

@@ -45,7 +45,9 @@ def test_a_service_comes_back_and_tells_how_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_a_service_waits_for_is_healthy_by_then(name: str) -> None:
-    assert {on["condition"] for on in SERVICES[name].get("depends_on", {}).values()} <= {"service_healthy"}
+    assert {on["condition"] for on in SERVICES[name].get("depends_on", {}).values()} <= {
+        "service_healthy"
+    }
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -62,13 +64,21 @@ def test_data_is_in_named_volumes() -> None:
 
 def test_secrets_are_files_and_no_value_of_the_environment() -> None:
     assert all(secret.keys() == {"file"} for secret in FILE["secrets"].values())
-    settings = [(key, value) for s in SERVICES.values() for key, value in s.get("environment", {}).items()]
-    assert [key for key, value in settings if "PASSWORD" in key and not value.startswith("/run/secrets/")] == []
+    settings = [
+        (key, value) for s in SERVICES.values() for key, value in s.get("environment", {}).items()
+    ]
+    assert [
+        key
+        for key, value in settings
+        if "PASSWORD" in key and not value.startswith("/run/secrets/")
+    ] == []
 
 
 def test_what_may_be_set_stands_in_the_example_with_its_default() -> None:
     used = dict(re.findall(r"\$\{(KAPPA_\w+):-([^}]*)\}", COMPOSE))
-    example = dict(re.findall(r"^#(KAPPA_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    example = dict(
+        re.findall(r"^#(KAPPA_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    )
     assert used == example
 
 
@@ -82,12 +92,15 @@ def test_every_image_of_somebody_else_has_a_replacement() -> None:
     assert {name for name, service in CLOSED.items() if "image" in service} == others
 
 
-def test_the_settings_are_valid_and_name_services_and_secrets_that_there_are(tmp_path: Path) -> None:
+def test_the_settings_are_valid_and_name_services_and_secrets_that_there_are(
+    tmp_path: Path,
+) -> None:
     text = (ROOT / "deploy" / "compose" / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text)
     settings = load_settings(tmp_path)
     hosts = {str(host) for host in re.findall(r"(?://|@)([a-z0-9]+):\d", text)} | {
-        str(settings.kafka["bootstrap.servers"]).partition(":")[0]}
+        str(settings.kafka["bootstrap.servers"]).partition(":")[0]
+    }
     assert hosts <= SERVICES.keys()
     files = set(re.findall(r"\$\{file:/run/secrets/([^}]+)\}", text))
     assert files
@@ -98,21 +111,32 @@ def test_the_settings_are_valid_and_name_services_and_secrets_that_there_are(tmp
 def test_flink_of_an_image_has_the_embedded_settings_but_where_it_listens() -> None:
     embedded = flink.settings(image.LAYOUT, image.cluster(), "")
     found = image.on_a_network(embedded)
-    assert (found["jobmanager.rpc.address"], found["rest.bind-address"]) == ("jobmanager", "0.0.0.0")
+    assert (found["jobmanager.rpc.address"], found["rest.bind-address"]) == (
+        "jobmanager",
+        "0.0.0.0",
+    )
     assert not [key for key, value in found.items() if "127.0.0.1" in str(value)]
     assert found["restart-strategy.type"] == embedded["restart-strategy.type"]
     assert "/scratch" in str(found["env.java.opts.taskmanager"])
 
 
 def test_flink_reaches_the_object_store_of_the_settings(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text((ROOT / "deploy" / "compose" / "config.yaml").read_text().replace(
-        "/run/secrets", str(tmp_path)))
+    (tmp_path / "config.yaml").write_text(
+        (ROOT / "deploy" / "compose" / "config.yaml")
+        .read_text()
+        .replace("/run/secrets", str(tmp_path))
+    )
     (tmp_path / "s3_access_key").write_text("key\n")
     (tmp_path / "s3_secret_key").write_text("secret\n")
     assert image.with_storage({"a": 1}, load_settings(tmp_path)) == {
-        "a": 1, "execution.checkpointing.dir": "s3://kappa/checkpoints", "s3.endpoint": "http://s3:8333",
-        "s3.endpoint.region": "us-east-1", "s3.access-key": "key", "s3.secret-key": "secret",
-        "s3.path.style.access": "true"}
+        "a": 1,
+        "execution.checkpointing.dir": "s3://kappa/checkpoints",
+        "s3.endpoint": "http://s3:8333",
+        "s3.endpoint.region": "us-east-1",
+        "s3.access-key": "key",
+        "s3.secret-key": "secret",
+        "s3.path.style.access": "true",
+    }
 
 
 def test_a_cluster_may_have_settings_of_its_own(tmp_path: Path) -> None:
@@ -125,18 +149,38 @@ def test_a_cluster_may_have_settings_of_its_own(tmp_path: Path) -> None:
 KAPPA = str(Path(sys.executable).with_name("kappa"))
 
 
-@pytest.mark.parametrize(("arguments", "command"), [
-    ([], [KAPPA]),
-    (["status", "--watch"], [KAPPA, "status", "--watch"]),
-    (["jobmanager", "-D", "a=b"], ["/opt/flink/bin/jobmanager.sh", "start-foreground", "-D", "a=b"]),
-    (["taskmanager"], ["/opt/flink/bin/taskmanager.sh", "start-foreground", "-D", "taskmanager.host=4711",
-                       "-D", "taskmanager.resource-id=4711"]),
-], ids=["nothing", "kappa", "jobmanager", "taskmanager"])
-def test_a_container_becomes_what_its_arguments_say(arguments: list[str], command: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], [KAPPA]),
+        (["status", "--watch"], [KAPPA, "status", "--watch"]),
+        (
+            ["jobmanager", "-D", "a=b"],
+            ["/opt/flink/bin/jobmanager.sh", "start-foreground", "-D", "a=b"],
+        ),
+        (
+            ["taskmanager"],
+            [
+                "/opt/flink/bin/taskmanager.sh",
+                "start-foreground",
+                "-D",
+                "taskmanager.host=4711",
+                "-D",
+                "taskmanager.resource-id=4711",
+            ],
+        ),
+    ],
+    ids=["nothing", "kappa", "jobmanager", "taskmanager"],
+)
+def test_a_container_becomes_what_its_arguments_say(
+    arguments: list[str], command: list[str]
+) -> None:
     assert image.command(arguments, "4711") == command
 
 
-def test_others_reach_a_container_by_the_address_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_reach_a_container_by_the_address_that_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv(image.HOST, raising=False)
     assert image.host() == socket.gethostname()
     monkeypatch.setenv(image.HOST, "10.1.2.3")

@@ -32,5 +32,7 @@ def test_single_files_may_be_read_as_well_as_folders(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("file")
     (tmp_path / "other.txt").write_text("other")
     places = [str(tmp_path / name) for name in ("folder", "file.txt", "other.txt")]
-    done = subprocess.run([sys.executable, "-c", CONFINED, *places], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CONFINED, *places], capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["inner", "file", "refused"], done.stderr

@@ -73,21 +73,36 @@ class Scene:
         """With a clock of its own, and perhaps one that may die or freeze at every write of its own."""
         store = cast(Store, MortalStore(self.store, die_at) if die_at else self.store)
         clock = SteadyClock(self.store.seconds(), self.clock)
-        return Loop(cast(ControlledPlatform, OneProcess(self.platform)), store, clock, holder=holder)
+        return Loop(
+            cast(ControlledPlatform, OneProcess(self.platform)), store, clock, holder=holder
+        )
 
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on where a process died."""
         state, platform, lake = self.store.load("flights"), self.platform, self.platform.lake
         shown = [lake.snapshots[s] for s in platform.main_now.values()]
         return {
-            "attempts": {a.name: (a.state, a.stop, a.promote, a.cleaned, len(a.job_ids), a.favoured,
-                                  a.recheck, a.metadata)
-                         for a in state.attempts},
-            "published": state.published and (state.published.attempt_name, state.published.covered),
+            "attempts": {
+                a.name: (
+                    a.state,
+                    a.stop,
+                    a.promote,
+                    a.cleaned,
+                    len(a.job_ids),
+                    a.favoured,
+                    a.recheck,
+                    a.metadata,
+                )
+                for a in state.attempts
+            },
+            "published": state.published
+            and (state.published.attempt_name, state.published.covered),
             "unfinished": state.unfinished,
             "main": {(s.writer, tuple(s.content.items()), s.whole) for s in shown},
             "one checkpoint": len({s.checkpoint for s in shown}),
-            "submissions": sorted(Counter(_branch(state.attempts, j) for j in platform.submitted).items()),
+            "submissions": sorted(
+                Counter(_branch(state.attempts, j) for j in platform.submitted).items()
+            ),
             "jobs": sorted(j.branch for j in platform.jobs.values() if j.runs),
             "clusters": sorted(platform.clusters),
             "prioritised": sorted(platform.prioritised),
@@ -159,7 +174,11 @@ class Recorder:
         now = f"{self.scene.platform!r}{self.scene.store!r}"
         if now != self._last:
             self._last = now
-            self.found.append(Boundary(self.passed, f"{self.passed}: {where}", self.scene.copied(), self.commanded))
+            self.found.append(
+                Boundary(
+                    self.passed, f"{self.passed}: {where}", self.scene.copied(), self.commanded
+                )
+            )
         return False
 
 
@@ -236,8 +255,11 @@ def begun(story: Story) -> tuple[Scene, Loop]:
 def steps_back(scene: Scene) -> int:
     """How often readers of any table were shown less than before."""
     lake = scene.platform.lake
-    return sum(any(lake_content(lake, old, p) > lake_content(lake, new, p) for p in END)
-               for before, after in lake.moves for old, new in [(before[TABLES[0]], after[TABLES[0]])])
+    return sum(
+        any(lake_content(lake, old, p) > lake_content(lake, new, p) for p in END)
+        for before, after in lake.moves
+        for old, new in [(before[TABLES[0]], after[TABLES[0]])]
+    )
 
 
 def lake_content(lake: FakeLake, snapshot: int, partition: int) -> int:
@@ -245,7 +267,9 @@ def lake_content(lake: FakeLake, snapshot: int, partition: int) -> int:
     return found.content.get(partition, 0) if found else 0
 
 
-def carry_on(scene: Scene, story: Story, end: dict[str, Any], commanded: bool, why: str, hours: int = 0) -> None:
+def carry_on(
+    scene: Scene, story: Story, end: dict[str, Any], commanded: bool, why: str, hours: int = 0
+) -> None:
     """Another process, once the lease has expired; should it not come to the end, so many hours later once more."""
     scene.clock.time += LEASE_SECONDS + 1
     second = scene.process("second")
@@ -263,6 +287,7 @@ def carry_on(scene: Scene, story: Story, end: dict[str, Any], commanded: bool, w
 
 
 # What goes before
+
 
 def nothing(_: Scene) -> None:
     pass
@@ -304,6 +329,7 @@ def on_clusters_of_their_own(before: Callable[..., None]) -> Callable[[Scene], N
 
 # What happens
 
+
 def second_release(loop: Loop, platform: FakePlatform) -> None:
     deploy(loop, platform, release=2)
 
@@ -340,8 +366,13 @@ def remove_but_tables(loop: Loop, platform: FakePlatform) -> None:
 def removing(loop: Loop, platform: FakePlatform, *, keep_tables: bool) -> None:
     """Somebody gives the command again until there is no such product."""
     if loop.store.load("flights").releases:
-        carry_out(loop, "flights", keep_tables=keep_tables, by="me", sleep=lambda _: setattr(
-            platform.clock, "time", platform.clock.time + 1))
+        carry_out(
+            loop,
+            "flights",
+            keep_tables=keep_tables,
+            by="me",
+            sleep=lambda _: setattr(platform.clock, "time", platform.clock.time + 1),
+        )
 
 
 def third_release(loop: Loop, platform: FakePlatform) -> None:
@@ -421,12 +452,17 @@ STORIES = {
     "remove a product on clusters of its own": Story(on_clusters_of_their_own(two), remove),
     "remove all but the tables": Story(two, remove_but_tables),
     "a shadow": Story(deployed, shadow),
-    "a shadow of the schedule": Story(deployed, verification_is_due, command=False, leaves_nothing=True),
+    "a shadow of the schedule": Story(
+        deployed, verification_is_due, command=False, leaves_nothing=True
+    ),
     "a shadow of the schedule on a cluster of its own": Story(
-        on_clusters_of_their_own(deployed), verification_is_due, command=False, leaves_nothing=True),
+        on_clusters_of_their_own(deployed), verification_is_due, command=False, leaves_nothing=True
+    ),
     "new checks of the same rows": Story(deployed, checks_come_later),
     "resume": Story(two, lost_jobs, command=False),
-    "resume on a new cluster": Story(on_clusters_of_their_own(deployed), lost_cluster, command=False),
+    "resume on a new cluster": Story(
+        on_clusters_of_their_own(deployed), lost_cluster, command=False
+    ),
     "start over": Story(deployed, lost_job_and_checkpoints, command=False),
     "start the candidate over": Story(replaying, lost_job_and_checkpoints, command=False),
     "a candidate fails": Story(replaying, failed_candidate, command=False),
@@ -453,6 +489,7 @@ def test_frozen_at_every_boundary_it_changes_nothing_when_it_thaws(story: Story)
 
 # Clocks that jump
 
+
 @dataclass
 class Jump:
     """At the nth boundary somebody sets the clock of the database."""
@@ -473,8 +510,11 @@ class Tidied(dict[str, Any]):
     """An outcome, or the same with fewer files that nothing needs."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, dict) and set(other["files"]) <= set(self["files"]) and {
-            **other, "files": self["files"]} == dict(self)
+        return (
+            isinstance(other, dict)
+            and set(other["files"]) <= set(self["files"])
+            and {**other, "files": self["files"]} == dict(self)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -486,13 +526,16 @@ def jumps(position: int) -> float:
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
 def test_a_clock_that_jumps_by_an_hour_anywhere_changes_nothing(
-        story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the database's nor, if anybody should ask it, the process's own."""
     end, boundaries = record(story)
     for position in range(1, boundaries[-1].position + 1):
         scene = _stage(story.before, story.atomic).copied()
         jump = Jump(scene, position, jumps(position))
-        monkeypatch.setattr(time, "time", lambda ahead=jump.seconds, wall=scene.wall: wall() - 2 * ahead)
+        monkeypatch.setattr(
+            time, "time", lambda ahead=jump.seconds, wall=scene.wall: wall() - 2 * ahead
+        )
         scene.platform.die_at = jump
         loop = scene.process("first", jump)
         story.happens(loop, scene.platform)
@@ -510,7 +553,14 @@ def test_killed_while_the_clock_jumps_by_an_hour_it_comes_to_the_same_end(story:
     for boundary in boundaries:
         scene = boundary.left
         scene.wall.ahead = jumps(boundary.position)
-        carry_on(scene, story, Tidied(end), boundary.commanded, f"killed and set at {boundary.where}", hours=1)
+        carry_on(
+            scene,
+            story,
+            Tidied(end),
+            boundary.commanded,
+            f"killed and set at {boundary.where}",
+            hours=1,
+        )
 
 
 def test_a_candidates_deadline_is_a_time_that_passes_whatever_clocks_say() -> None:
@@ -524,5 +574,10 @@ def test_a_candidates_deadline_is_a_time_that_passes_whatever_clocks_say() -> No
             scene.clock.time += 60
             scene.wall.ahead = ahead if minute >= 10 else 0.0
             pass_time(scene, loop)
-            over = scene.store.load("flights").attempts[0].stop or scene.store.load("flights").attempts[0].ended
-            assert bool(over) == (scene.clock.time - 1_000.0 > HOUR / 2), f"{ahead:+.0f} s, minute {minute}"
+            over = (
+                scene.store.load("flights").attempts[0].stop
+                or scene.store.load("flights").attempts[0].ended
+            )
+            assert bool(over) == (scene.clock.time - 1_000.0 > HOUR / 2), (
+                f"{ahead:+.0f} s, minute {minute}"
+            )

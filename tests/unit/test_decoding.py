@@ -17,8 +17,15 @@ from replay.kafka import decoding
 from replay.kafka.decoding import Decoder, UndecodableError
 from replay.settings import RegistrySettings
 
-SCHEMA = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "int"}]}
-READER = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "c", "type": "string", "default": "EUR"}]}
+SCHEMA = {
+    "type": "record",
+    "name": "R",
+    "fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "int"}],
+}
+READER = {
+    **SCHEMA,
+    "fields": [*SCHEMA["fields"], {"name": "c", "type": "string", "default": "EUR"}],
+}
 SETTINGS: Any = SimpleNamespace(registry=RegistrySettings(url="http://registry"))
 
 
@@ -58,7 +65,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def value(identity: int = 7, **fields: Any) -> bytes:
     body = io.BytesIO()
-    fastavro.schemaless_writer(body, fastavro.parse_schema(cast(Any, SCHEMA)), fields or {"a": "x", "b": 1})
+    fastavro.schemaless_writer(
+        body, fastavro.parse_schema(cast(Any, SCHEMA)), fields or {"a": "x", "b": 1}
+    )
     return b"\0" + identity.to_bytes(4, "big") + body.getvalue()
 
 
@@ -67,22 +76,32 @@ def decoder(registry: Registry) -> Decoder:
     return Decoder(SETTINGS, {"orders": json.dumps(READER), "plain": json.dumps(SCHEMA)})
 
 
-def test_a_schema_is_asked_for_once_and_read_as_each_topic_reads_it(registry: Registry, decoder: Decoder) -> None:
-    assert [decoder.decode("plain", value(a="x", b=n)) for n in range(3)] == [{"a": "x", "b": n} for n in range(3)]
+def test_a_schema_is_asked_for_once_and_read_as_each_topic_reads_it(
+    registry: Registry, decoder: Decoder
+) -> None:
+    assert [decoder.decode("plain", value(a="x", b=n)) for n in range(3)] == [
+        {"a": "x", "b": n} for n in range(3)
+    ]
     assert decoder.decode("orders", value(a="x", b=1)) == {"a": "x", "b": 1, "c": "EUR"}
     assert registry.asked == [7]
 
 
-@pytest.mark.parametrize(("garbage", "reason"), [
-    (b"", "empty value"),
-    (b"\0\0", "too short for a schema id: 2 bytes"),
-    (b"text", "magic byte is 0x74, not 0x00"),
-    (value()[:-1], "body ends before the end of a record of schema id 7"),
-    (value() + b"!", "body goes on after the end of a record of schema id 7"),
-    (value(8), "schema id 8 is unknown to the registry"),
-    (b"\0\xff\xff\xff\xfb", "schema id -5 is unknown to the registry"),
-], ids=["empty", "short", "text", "cut short", "too long", "unknown schema", "negative id"])
-def test_garbage_is_undecodable_for_the_reason_that_java_gives(decoder: Decoder, garbage: bytes, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("garbage", "reason"),
+    [
+        (b"", "empty value"),
+        (b"\0\0", "too short for a schema id: 2 bytes"),
+        (b"text", "magic byte is 0x74, not 0x00"),
+        (value()[:-1], "body ends before the end of a record of schema id 7"),
+        (value() + b"!", "body goes on after the end of a record of schema id 7"),
+        (value(8), "schema id 8 is unknown to the registry"),
+        (b"\0\xff\xff\xff\xfb", "schema id -5 is unknown to the registry"),
+    ],
+    ids=["empty", "short", "text", "cut short", "too long", "unknown schema", "negative id"],
+)
+def test_garbage_is_undecodable_for_the_reason_that_java_gives(
+    decoder: Decoder, garbage: bytes, reason: str
+) -> None:
     with pytest.raises(UndecodableError) as caught:
         decoder.decode("orders", garbage)
     assert str(caught.value) == reason
@@ -96,26 +115,46 @@ def test_an_id_learned_later_is_decoded_then(registry: Registry, decoder: Decode
 
 
 def test_a_schema_may_refer_to_others(registry: Registry, decoder: Decoder) -> None:
-    registry.subjects = {"c": schema('{"type": "record", "name": "C", "fields": [{"name": "x", "type": "E"}]}',
-                                     references=[SchemaReference("E", "e", 1)]),
-                         "e": schema('{"type": "enum", "name": "E", "symbols": ["A"]}')}
-    more = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "d", "type": "C"}, {"name": "e", "type": "E"}]}
-    registry.schemas[8] = schema(json.dumps(more), None, [SchemaReference("C", "c", 1), SchemaReference("E", "e", 1)])
+    registry.subjects = {
+        "c": schema(
+            '{"type": "record", "name": "C", "fields": [{"name": "x", "type": "E"}]}',
+            references=[SchemaReference("E", "e", 1)],
+        ),
+        "e": schema('{"type": "enum", "name": "E", "symbols": ["A"]}'),
+    }
+    more = {
+        **SCHEMA,
+        "fields": [*SCHEMA["fields"], {"name": "d", "type": "C"}, {"name": "e", "type": "E"}],
+    }
+    registry.schemas[8] = schema(
+        json.dumps(more), None, [SchemaReference("C", "c", 1), SchemaReference("E", "e", 1)]
+    )
     assert decoder.decode("plain", value(8) + b"\0\0") == {"a": "x", "b": 1}
 
 
-@pytest.mark.parametrize(("found", "reason"), [
-    (schema("syntax", "PROTOBUF"), "schema id 8 is PROTOBUF, not AVRO"),
-    (schema('{"type": "Nothing"}'), "schema id 8 is not valid Avro: expected an Avro type, found 'Nothing'"),
-    (schema('"int"'), "schema id 8 is of type int, not a record"),
-], ids=["Protobuf", "not Avro", "no record"])
-def test_a_schema_that_no_record_has(registry: Registry, decoder: Decoder, found: Any, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (schema("syntax", "PROTOBUF"), "schema id 8 is PROTOBUF, not AVRO"),
+        (
+            schema('{"type": "Nothing"}'),
+            "schema id 8 is not valid Avro: expected an Avro type, found 'Nothing'",
+        ),
+        (schema('"int"'), "schema id 8 is of type int, not a record"),
+    ],
+    ids=["Protobuf", "not Avro", "no record"],
+)
+def test_a_schema_that_no_record_has(
+    registry: Registry, decoder: Decoder, found: Any, reason: str
+) -> None:
     registry.schemas[8] = found
     with pytest.raises(UndecodableError, match=reason):
         decoder.decode("orders", value(8))
 
 
-def test_a_registry_that_is_down_makes_nothing_undecodable(registry: Registry, decoder: Decoder) -> None:
+def test_a_registry_that_is_down_makes_nothing_undecodable(
+    registry: Registry, decoder: Decoder
+) -> None:
     with pytest.raises(RetryableError, match="the schema registry does not answer"):
         decoder.decode("orders", value(404))  # a proxy's answer, not the registry's
     registry.down = True

@@ -12,7 +12,9 @@ from tests.pages import ROOT, Link, headings, links, pages, slug
 
 DOCS = ROOT / "docs"
 CODE = ("deploy", "demo", "jobs", "local", "replay", "sql", "udfs")
-NAMED = re.compile(r"(?:docs/[\w-]+\.md|SECURITY\.md|CONTRIBUTING\.md|bench/README\.md)(?:#[\w-]+)?")
+NAMED = re.compile(
+    r"(?:docs/[\w-]+\.md|SECURITY\.md|CONTRIBUTING\.md|bench/README\.md)(?:#[\w-]+)?"
+)
 QUOTED = re.compile(r"`([^`]+)`")
 PLACEHOLDER = re.compile(r"…|\b(?:NAME|flights|orders|\d+)\b")
 
@@ -41,22 +43,36 @@ def broken(link: Link) -> bool:
         return False
     if not link.anchor:
         return not link.file.exists()
-    return not link.file.is_file() or link.anchor not in [anchor for anchor, _ in headings(link.file)]
+    return not link.file.is_file() or link.anchor not in [
+        anchor for anchor, _ in headings(link.file)
+    ]
 
 
-@pytest.mark.parametrize(("heading", "anchor"), [
-    ("Reading several tables", "reading-several-tables"), ("`flink run` by hand", "flink-run-by-hand"),
-    ("The log's clock", "the-logs-clock"), ("config.yaml", "configyaml"),
-    ("Refused, and corrected", "refused-and-corrected"),
-    ("See [the log](x.md)", "see-the-log"), ("JSON … ERROR", "json--error"), ("keyed_by", "keyed_by")])
+@pytest.mark.parametrize(
+    ("heading", "anchor"),
+    [
+        ("Reading several tables", "reading-several-tables"),
+        ("`flink run` by hand", "flink-run-by-hand"),
+        ("The log's clock", "the-logs-clock"),
+        ("config.yaml", "configyaml"),
+        ("Refused, and corrected", "refused-and-corrected"),
+        ("See [the log](x.md)", "see-the-log"),
+        ("JSON … ERROR", "json--error"),
+        ("keyed_by", "keyed_by"),
+    ],
+)
 def test_anchors_are_those_of_github(heading: str, anchor: str) -> None:
     assert slug(heading) == anchor
 
 
-def test_a_heading_that_is_there_twice_has_a_numbered_anchor_and_code_has_none(tmp_path: Path) -> None:
+def test_a_heading_that_is_there_twice_has_a_numbered_anchor_and_code_has_none(
+    tmp_path: Path,
+) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# A\n\n```\n# no heading\n[no](link)\n```\n\n## B\n\n## B\n\n"
-                    "[x](#b-1) `[no](link)` [`y`](other.md)\n")
+    page.write_text(
+        "# A\n\n```\n# no heading\n[no](link)\n```\n\n## B\n\n## B\n\n"
+        "[x](#b-1) `[no](link)` [`y`](other.md)\n"
+    )
     assert headings(page) == [("a", "A"), ("b", "B"), ("b-1", "B")]
     assert [link.target for link in links(page)] == ["#b-1", "other.md"]
     assert [broken(link) for link in links(page)] == [False, True]
@@ -70,8 +86,12 @@ def test_pages_and_headings_that_the_program_names_exist() -> None:
 
 def sources() -> list[Path]:
     files = [file for folder in CODE for file in (ROOT / folder).rglob("*")]
-    return [f for f in [*files, ROOT / "docker-compose.yml"]
-            if f.suffix in (".py", ".java", ".sh", ".yaml", ".yml", ".sql", ".json", ".txt") and f.is_file()]
+    return [
+        f
+        for f in [*files, ROOT / "docker-compose.yml"]
+        if f.suffix in (".py", ".java", ".sh", ".yaml", ".yml", ".sql", ".json", ".txt")
+        and f.is_file()
+    ]
 
 
 def test_the_index_lists_every_page() -> None:
@@ -85,16 +105,27 @@ def test_the_readme_fits_on_a_few_screens() -> None:
 
 def test_messages_that_troubleshooting_explains_are_those_of_the_program() -> None:
     code = " ".join(" ".join(file.read_text() for file in sources()).split())
-    rows = [line for line in (DOCS / "troubleshooting.md").read_text().splitlines() if line.startswith("| ")]
-    said = [part.strip(" ;:") for row in rows for quoted in QUOTED.findall(row.split(" | ")[0])
-            for part in PLACEHOLDER.split(quoted)]
+    rows = [
+        line
+        for line in (DOCS / "troubleshooting.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    said = [
+        part.strip(" ;:")
+        for row in rows
+        for quoted in QUOTED.findall(row.split(" | ")[0])
+        for part in PLACEHOLDER.split(quoted)
+    ]
     assert len(said) > 30
     assert [part for part in said if len(part) > 7 and part not in code] == []
 
 
 def test_commands_that_pages_show_exist() -> None:
     known = set(cli_doc.commands()) | {"topic"}
-    shown = {(named(page), command) for page in pages() for command in
-             re.findall(r"^\$ kappa ((?:topic )?[a-z]+)", page.read_text(), re.MULTILINE)}
+    shown = {
+        (named(page), command)
+        for page in pages()
+        for command in re.findall(r"^\$ kappa ((?:topic )?[a-z]+)", page.read_text(), re.MULTILINE)
+    }
     assert len(shown) > 20
     assert sorted((page, command) for page, command in shown if command not in known) == []

@@ -39,8 +39,11 @@ class Disk:
         """Tear what the disk does not have; which files that was."""
         torn = []
         for file in [f for f in root.rglob("*") if f.is_file()]:
-            named = all((inner.parent.stat().st_ino, inner.name) in self.names
-                        for inner in (file, *file.parents) if inner.is_relative_to(root) and inner != root)
+            named = all(
+                (inner.parent.stat().st_ino, inner.name) in self.names
+                for inner in (file, *file.parents)
+                if inner.is_relative_to(root) and inner != root
+            )
             if not named or self.files.get(file.stat().st_ino) != file.stat().st_size:
                 file.write_bytes(b"")
                 torn.append(file)
@@ -53,10 +56,14 @@ def published(settings: Settings, folder: Path) -> None:
     table_changes.ensure(catalog, product)
     lake.create_branch(catalog, product, "r1-a1")
     target = sink_all(catalog, product, "r1-a1", 7)
-    publish.publish(catalog, product, target, lake.published(catalog, product).snapshots, fence=no_fence)
+    publish.publish(
+        catalog, product, target, lake.published(catalog, product).snapshots, fence=no_fence
+    )
 
 
-def test_what_readers_see_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_readers_see_outlives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     disk, settings = Disk(monkeypatch), make_settings(tmp_path)
     published(settings, tmp_path)
     assert disk.cut_the_power(tmp_path / "lake" / "warehouse") == []
@@ -66,10 +73,14 @@ def test_what_readers_see_outlives_a_power_cut(tmp_path: Path, monkeypatch: pyte
         assert catalog.load_table(("shop", name)).scan().to_arrow().num_rows == 0
 
 
-def test_without_it_a_power_cut_tears_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_it_a_power_cut_tears_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = make_settings(tmp_path)
     chosen = {**made.catalog.pyiceberg, "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO"}
-    settings = made.model_copy(update={"catalog": made.catalog.model_copy(update={"pyiceberg": chosen})})
+    settings = made.model_copy(
+        update={"catalog": made.catalog.model_copy(update={"pyiceberg": chosen})}
+    )
     disk = Disk(monkeypatch)
     published(settings, tmp_path)
     assert disk.cut_the_power(tmp_path / "lake" / "warehouse")
@@ -77,12 +88,23 @@ def test_without_it_a_power_cut_tears_the_tables(tmp_path: Path, monkeypatch: py
         lake.published(lake.open_catalog(settings), make_product(tmp_path))
 
 
-@pytest.mark.parametrize(("warehouse", "durably"), [
-    ("file:///a", True), ("file:/a", True), ("/a", True), ("s3://a", False), ("hdfs://a/b", False), ("bucket", False),
-    (None, False)])
+@pytest.mark.parametrize(
+    ("warehouse", "durably"),
+    [
+        ("file:///a", True),
+        ("file:/a", True),
+        ("/a", True),
+        ("s3://a", False),
+        ("hdfs://a/b", False),
+        ("bucket", False),
+        (None, False),
+    ],
+)
 def test_only_local_files_need_it(warehouse: str | None, durably: bool) -> None:
     properties = {"warehouse": warehouse} if warehouse else {}
-    assert durable.of_flink(properties).get("io-impl") == ("kappa.lake.DurableFileIO" if durably else None)
+    assert durable.of_flink(properties).get("io-impl") == (
+        "kappa.lake.DurableFileIO" if durably else None
+    )
     assert durable.of_pyiceberg(properties)["py-io-impl"] == "replay.iceberg.durable.DurableFileIO"
 
 

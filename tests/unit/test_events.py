@@ -58,24 +58,39 @@ def test_what_is_written_is_read(store: Store, lease: Lease, reason: Reason) -> 
     assert store.events("flights") == [event]
 
 
-@pytest.mark.parametrize(("stored", "detail", "expected"), [
-    ("checks failed", "rows: 2", (Reason.checks_failed, "rows: 2")),
-    ("not verified", "", (Reason.not_verified, "")),
-    ("caught_up", "", (Reason.caught_up, "")),
-    ("quarantined", "by a newer version", (Reason.unknown, "quarantined: by a newer version")),
-    ("quarantined", "", (Reason.unknown, "quarantined")),
-])
-def test_what_other_versions_wrote_is_read(store: Store, url: str, stored: str, detail: str,
-                                           expected: tuple[Reason, str]) -> None:
+@pytest.mark.parametrize(
+    ("stored", "detail", "expected"),
+    [
+        ("checks failed", "rows: 2", (Reason.checks_failed, "rows: 2")),
+        ("not verified", "", (Reason.not_verified, "")),
+        ("caught_up", "", (Reason.caught_up, "")),
+        ("quarantined", "by a newer version", (Reason.unknown, "quarantined: by a newer version")),
+        ("quarantined", "", (Reason.unknown, "quarantined")),
+    ],
+)
+def test_what_other_versions_wrote_is_read(
+    store: Store, url: str, stored: str, detail: str, expected: tuple[Reason, str]
+) -> None:
     with sa.create_engine(url).begin() as c:
-        c.execute(sa.text("INSERT INTO events (product, at, attempt, what, detail) "
-                          "VALUES ('flights', 1, 'r1-a1', :what, :detail)"), {"what": stored, "detail": detail})
+        c.execute(
+            sa.text(
+                "INSERT INTO events (product, at, attempt, what, detail) "
+                "VALUES ('flights', 1, 'r1-a1', :what, :detail)"
+            ),
+            {"what": stored, "detail": detail},
+        )
     (found,) = store.events("flights")
     assert (found.reason, found.detail) == expected
 
 
-def test_programs_get_the_reason(store: Store, lease: Lease, url: str, monkeypatch: pytest.MonkeyPatch,
-                                 capsys: pytest.CaptureFixture[str], settings: object) -> None:
+def test_programs_get_the_reason(
+    store: Store,
+    lease: Lease,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: object,
+) -> None:
     store.add_release(lease, Release("flights", 1, "f", 0.0, {}))
     store.save(lease, Attempt("flights", 1, 1, 0.0, 1, ("job",)))
     store.note(lease, Event("flights", 1_001.0, "r1-a1", Reason.checks_failed, "rows: 2"))
@@ -84,4 +99,10 @@ def test_programs_get_the_reason(store: Store, lease: Lease, url: str, monkeypat
     running.history("flights", Output.json)
     assert json.loads(capsys.readouterr().out)["events"] == [
         {"at": "1970-01-01 00:16:40", "attempt": "r1-a1", "reason": "built", "detail": ""},
-        {"at": "1970-01-01 00:16:41", "attempt": "r1-a1", "reason": "checks_failed", "detail": "rows: 2"}]
+        {
+            "at": "1970-01-01 00:16:41",
+            "attempt": "r1-a1",
+            "reason": "checks_failed",
+            "detail": "rows: 2",
+        },
+    ]

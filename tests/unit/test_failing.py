@@ -32,47 +32,105 @@ def found(value: dict[str, Any], before: Node = EVENTS) -> list[str]:
 
 X, F, N = number(), number("FLOAT"), number("BIGINT", 1)
 SMALL = call("<", call("ABS", X, to="DOUBLE"), literal("1E+15", "DOUBLE NOT NULL"), to="BOOLEAN")
-BETWEEN = call("SEARCH", X, {"kind": "LITERAL", "type": "DOUBLE NOT NULL", "sarg": {"ranges": [
-    {"lower": {"value": "-1"}, "upper": {"value": "1"}}]}}, to="BOOLEAN")
-ABOVE = call("SEARCH", X, {"kind": "LITERAL", "type": "DOUBLE NOT NULL", "sarg": {"ranges": [
-    {"lower": {"value": "-1"}, "upper": {"value": "1"}}, {"lower": {"value": "5"}}]}}, to="BOOLEAN")
+BETWEEN = call(
+    "SEARCH",
+    X,
+    {
+        "kind": "LITERAL",
+        "type": "DOUBLE NOT NULL",
+        "sarg": {"ranges": [{"lower": {"value": "-1"}, "upper": {"value": "1"}}]},
+    },
+    to="BOOLEAN",
+)
+ABOVE = call(
+    "SEARCH",
+    X,
+    {
+        "kind": "LITERAL",
+        "type": "DOUBLE NOT NULL",
+        "sarg": {
+            "ranges": [
+                {"lower": {"value": "-1"}, "upper": {"value": "1"}},
+                {"lower": {"value": "5"}},
+            ]
+        },
+    },
+    to="BOOLEAN",
+)
 DECIMAL = cast(X, "DECIMAL(18, 3)")
 TO_DECIMAL = "CAST of DOUBLE or FLOAT to DECIMAL"
 
 
-@pytest.mark.parametrize(("value", "constructs"), [
-    (DECIMAL, [TO_DECIMAL]),
-    (call("TRY_CAST", X, to="DECIMAL(18, 3)"), ["TRY_CAST of DOUBLE or FLOAT to DECIMAL"]),
-    (cast(F, "DECIMAL(18, 3)"), [TO_DECIMAL]),
-    (cast(number("ROW<`a` DOUBLE, `b` INT>"), "ROW<`a` DECIMAL(9, 2), `b` INT>"), [TO_DECIMAL]),
-    (cast(number("ARRAY<DOUBLE>"), "ARRAY<DECIMAL(9, 2)>"), [TO_DECIMAL]),
-    (cast(number("ROW<`a` DOUBLE, `b` INT>"), "ROW<`a` DECIMAL(9, 2)>"), [TO_DECIMAL]),
-    (call("ROUND", X, literal(2), to="DOUBLE"), ["ROUND of DOUBLE or FLOAT"]),
-    (call("TRUNCATE", F, to="FLOAT"), ["TRUNCATE of DOUBLE or FLOAT"]),
-    (call("+", call("ROUND", X, to="DOUBLE"), literal(1), to="DOUBLE"), ["ROUND of DOUBLE or FLOAT"]),
-    (case(SMALL, DECIMAL, NULL), []),
-    (call("IF", BETWEEN, DECIMAL, NULL), []),
-    (case(call("AND", SMALL, N), DECIMAL, NULL), []),
-    (case(SMALL, NULL, DECIMAL), [TO_DECIMAL]),  # where the condition does not hold
-    (case(call(">=", call("ABS", X, to="DOUBLE"), literal("1E+15"), to="BOOLEAN"), NULL, DECIMAL), [TO_DECIMAL]),
-    (case(call("<", X, literal("1E+15"), to="BOOLEAN"), DECIMAL, NULL), [TO_DECIMAL]),  # -Infinity
-    (case(call("OR", SMALL, N), DECIMAL, NULL), [TO_DECIMAL]),
-    (case(ABOVE, DECIMAL, NULL), [TO_DECIMAL]),
-    (case(SMALL, cast(number(index=1), "DECIMAL(18, 3)"), NULL), [TO_DECIMAL]),  # another column
-    (case(call(">", literal("1E+15"), call("ABS", X, to="DOUBLE"), to="BOOLEAN"), DECIMAL, NULL), []),
-    (case(call("<", call("ABS", cast(F, "DOUBLE"), to="DOUBLE"), literal("1E+15"), to="BOOLEAN"),
-          cast(F, "DECIMAL(18, 3)"), NULL), []),
-    (cast(case(SMALL, X, NULL, to="DOUBLE"), "DECIMAL(18, 3)"), []),
-    (cast(call("/", cast(N, "DOUBLE"), literal(100), to="DOUBLE"), "DECIMAL(18, 3)"), []),
-    (cast(call("/", cast(N, "DOUBLE"), N, to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),
-    (cast(call("*", cast(N, "DOUBLE"), X, to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),
-    (cast(call("TRY_CAST", number("VARCHAR(9)"), to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),  # 'NaN'
-    (cast(literal("1.5", "DOUBLE NOT NULL"), "DECIMAL(18, 3)"), []),
-    (cast(X, "BIGINT"), []),
-    (cast(N, "DECIMAL(18, 3)"), []),
-    (call("ROUND", number("DECIMAL(9, 4)"), literal(2), to="DECIMAL(9, 2)"), []),
-    (call("FLOOR", X, to="DOUBLE"), []),
-])
+@pytest.mark.parametrize(
+    ("value", "constructs"),
+    [
+        (DECIMAL, [TO_DECIMAL]),
+        (call("TRY_CAST", X, to="DECIMAL(18, 3)"), ["TRY_CAST of DOUBLE or FLOAT to DECIMAL"]),
+        (cast(F, "DECIMAL(18, 3)"), [TO_DECIMAL]),
+        (cast(number("ROW<`a` DOUBLE, `b` INT>"), "ROW<`a` DECIMAL(9, 2), `b` INT>"), [TO_DECIMAL]),
+        (cast(number("ARRAY<DOUBLE>"), "ARRAY<DECIMAL(9, 2)>"), [TO_DECIMAL]),
+        (cast(number("ROW<`a` DOUBLE, `b` INT>"), "ROW<`a` DECIMAL(9, 2)>"), [TO_DECIMAL]),
+        (call("ROUND", X, literal(2), to="DOUBLE"), ["ROUND of DOUBLE or FLOAT"]),
+        (call("TRUNCATE", F, to="FLOAT"), ["TRUNCATE of DOUBLE or FLOAT"]),
+        (
+            call("+", call("ROUND", X, to="DOUBLE"), literal(1), to="DOUBLE"),
+            ["ROUND of DOUBLE or FLOAT"],
+        ),
+        (case(SMALL, DECIMAL, NULL), []),
+        (call("IF", BETWEEN, DECIMAL, NULL), []),
+        (case(call("AND", SMALL, N), DECIMAL, NULL), []),
+        (case(SMALL, NULL, DECIMAL), [TO_DECIMAL]),  # where the condition does not hold
+        (
+            case(
+                call(">=", call("ABS", X, to="DOUBLE"), literal("1E+15"), to="BOOLEAN"),
+                NULL,
+                DECIMAL,
+            ),
+            [TO_DECIMAL],
+        ),
+        (
+            case(call("<", X, literal("1E+15"), to="BOOLEAN"), DECIMAL, NULL),
+            [TO_DECIMAL],
+        ),  # -Infinity
+        (case(call("OR", SMALL, N), DECIMAL, NULL), [TO_DECIMAL]),
+        (case(ABOVE, DECIMAL, NULL), [TO_DECIMAL]),
+        (
+            case(SMALL, cast(number(index=1), "DECIMAL(18, 3)"), NULL),
+            [TO_DECIMAL],
+        ),  # another column
+        (
+            case(
+                call(">", literal("1E+15"), call("ABS", X, to="DOUBLE"), to="BOOLEAN"),
+                DECIMAL,
+                NULL,
+            ),
+            [],
+        ),
+        (
+            case(
+                call(
+                    "<", call("ABS", cast(F, "DOUBLE"), to="DOUBLE"), literal("1E+15"), to="BOOLEAN"
+                ),
+                cast(F, "DECIMAL(18, 3)"),
+                NULL,
+            ),
+            [],
+        ),
+        (cast(case(SMALL, X, NULL, to="DOUBLE"), "DECIMAL(18, 3)"), []),
+        (cast(call("/", cast(N, "DOUBLE"), literal(100), to="DOUBLE"), "DECIMAL(18, 3)"), []),
+        (cast(call("/", cast(N, "DOUBLE"), N, to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),
+        (cast(call("*", cast(N, "DOUBLE"), X, to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),
+        (
+            cast(call("TRY_CAST", number("VARCHAR(9)"), to="DOUBLE"), "DECIMAL(18, 3)"),
+            [TO_DECIMAL],
+        ),  # 'NaN'
+        (cast(literal("1.5", "DOUBLE NOT NULL"), "DECIMAL(18, 3)"), []),
+        (cast(X, "BIGINT"), []),
+        (cast(N, "DECIMAL(18, 3)"), []),
+        (call("ROUND", number("DECIMAL(9, 4)"), literal(2), to="DECIMAL(9, 2)"), []),
+        (call("FLOOR", X, to="DOUBLE"), []),
+    ],
+)
 def test_numbers_that_may_be_no_finite_ones(value: dict[str, Any], constructs: list[str]) -> None:
     assert found(value) == constructs
 
@@ -85,40 +143,63 @@ UP_TO_1000 = call("<=", call("ABS", NEVER_NULL, to="BIGINT NOT NULL"), literal(1
 SUMMED = aggregate(EVENTS, 0, calls=(agg("SUM", 1),))
 
 
-@pytest.mark.parametrize(("value", "of"), [
-    (cast(NEVER_NULL, "DECIMAL(21, 2) NOT NULL"), None),
-    (cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"), "CAST"),
-    (cast(NEVER_NULL, "DECIMAL(20, 2)"), None),  # NULL, and everything behind it looks for that
-    (call("TRY_CAST", NEVER_NULL, to="DECIMAL(3, 0)"), None),
-    (cast(PRICE, "DECIMAL(8, 0) NOT NULL"), "CAST"),  # 99999999.99 is rounded
-    (cast(PRICE, "DECIMAL(9, 0) NOT NULL"), None),
-    (case(UNDER_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), None),
-    (case(UP_TO_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), "CAST"),
-    (cast(literal("999", "INT NOT NULL"), "DECIMAL(3, 0) NOT NULL"), None),
-    (cast(literal("999.5", "DECIMAL(4, 1) NOT NULL"), "DECIMAL(3, 0) NOT NULL"), "CAST"),
-    (cast(literal("9.995", "DECIMAL(4, 3) NOT NULL"), "DECIMAL(3, 2) NOT NULL"), "CAST"),
-    (call("+", PRICE, PRICE, to="DECIMAL(11, 2) NOT NULL"), None),
-    (call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"), "+"),
-    (call("*", PRICE, PRICE, to="DECIMAL(20, 4) NOT NULL"), None),
-    (call("*", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 4) NOT NULL"), "*"),
-    (call("/", PRICE, literal(3), to="DECIMAL(21, 13) NOT NULL"), None),
-    (call("/", number("DECIMAL(38, 2) NOT NULL"), literal("3.00", "DECIMAL(3, 2) NOT NULL"),
-          to="DECIMAL(38, 6) NOT NULL"), "/"),
-])
+@pytest.mark.parametrize(
+    ("value", "of"),
+    [
+        (cast(NEVER_NULL, "DECIMAL(21, 2) NOT NULL"), None),
+        (cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"), "CAST"),
+        (cast(NEVER_NULL, "DECIMAL(20, 2)"), None),  # NULL, and everything behind it looks for that
+        (call("TRY_CAST", NEVER_NULL, to="DECIMAL(3, 0)"), None),
+        (cast(PRICE, "DECIMAL(8, 0) NOT NULL"), "CAST"),  # 99999999.99 is rounded
+        (cast(PRICE, "DECIMAL(9, 0) NOT NULL"), None),
+        (case(UNDER_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), None),
+        (case(UP_TO_1000, cast(NEVER_NULL, "DECIMAL(3, 0) NOT NULL"), NULL), "CAST"),
+        (cast(literal("999", "INT NOT NULL"), "DECIMAL(3, 0) NOT NULL"), None),
+        (cast(literal("999.5", "DECIMAL(4, 1) NOT NULL"), "DECIMAL(3, 0) NOT NULL"), "CAST"),
+        (cast(literal("9.995", "DECIMAL(4, 3) NOT NULL"), "DECIMAL(3, 2) NOT NULL"), "CAST"),
+        (call("+", PRICE, PRICE, to="DECIMAL(11, 2) NOT NULL"), None),
+        (call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"), "+"),
+        (call("*", PRICE, PRICE, to="DECIMAL(20, 4) NOT NULL"), None),
+        (call("*", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 4) NOT NULL"), "*"),
+        (call("/", PRICE, literal(3), to="DECIMAL(21, 13) NOT NULL"), None),
+        (
+            call(
+                "/",
+                number("DECIMAL(38, 2) NOT NULL"),
+                literal("3.00", "DECIMAL(3, 2) NOT NULL"),
+                to="DECIMAL(38, 6) NOT NULL",
+            ),
+            "/",
+        ),
+    ],
+)
 def test_decimals_that_are_never_null_have_room(value: dict[str, Any], of: str | None) -> None:
     assert [c.split()[0] for c in found(value) if TOO_MANY in c] == ([of] if of else [])
 
 
-@pytest.mark.parametrize(("value", "construct", "instead"), [
-    pytest.param(cast(number("VARCHAR(9)"), "INT"), "CAST of text, which fails the job where the text is no such value",
-                 "TRY_CAST, which gives NULL: no record may stop a job", id="of text"),
-    pytest.param(cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"),
-                 "CAST that may have more digits than DECIMAL(20, 2): it is another value then, or fails the job",
-                 "TRY_CAST(b AS DECIMAL(20, 2)), which gives NULL", id="of a large number"),
-    pytest.param(call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"),
-                 "+ that may have more digits than DECIMAL(38, 2): it is another value then, or fails the job",
-                 "values of fewer digits, by TRY_CAST: what has too many is NULL then", id="of large numbers"),
-])
+@pytest.mark.parametrize(
+    ("value", "construct", "instead"),
+    [
+        pytest.param(
+            cast(number("VARCHAR(9)"), "INT"),
+            "CAST of text, which fails the job where the text is no such value",
+            "TRY_CAST, which gives NULL: no record may stop a job",
+            id="of text",
+        ),
+        pytest.param(
+            cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"),
+            "CAST that may have more digits than DECIMAL(20, 2): it is another value then, or fails the job",
+            "TRY_CAST(b AS DECIMAL(20, 2)), which gives NULL",
+            id="of a large number",
+        ),
+        pytest.param(
+            call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"),
+            "+ that may have more digits than DECIMAL(38, 2): it is another value then, or fails the job",
+            "values of fewer digits, by TRY_CAST: what has too many is NULL then",
+            id="of large numbers",
+        ),
+    ],
+)
 def test_what_to_write_instead(value: dict[str, Any], construct: str, instead: str) -> None:
     [told] = failing(calc(EVENTS, a=value))
     assert (told.construct, told.instead) == (construct, instead)
@@ -126,11 +207,15 @@ def test_what_to_write_instead(value: dict[str, Any], construct: str, instead: s
 
 def test_a_sum_has_twelve_digits_more_than_its_values() -> None:
     def mean(index: int) -> dict[str, Any]:
-        return call("/", number("DECIMAL(38, 2) NOT NULL", index), literal(3), to="DECIMAL(38, 6) NOT NULL")
+        return call(
+            "/", number("DECIMAL(38, 2) NOT NULL", index), literal(3), to="DECIMAL(38, 6) NOT NULL"
+        )
 
     assert not found(mean(1), SUMMED)
     assert found(mean(1), EVENTS)
-    assert found(mean(0), SUMMED) and found(mean(2), SUMMED), "what it groups by, and the window, are no sums"
+    assert found(mean(0), SUMMED) and found(mean(2), SUMMED), (
+        "what it groups by, and the window, are no sums"
+    )
     assert not found(mean(0), calc(SUMMED, total=ref(1), at=ref(2)))
     assert found(mean(1), calc(SUMMED, total=ref(1), at=ref(2)))
     assert not found(mean(1), node("exchange", SUMMED))
@@ -138,33 +223,57 @@ def test_a_sum_has_twelve_digits_more_than_its_values() -> None:
 
 
 def smaller_than(bound: str, value: dict[str, Any] = X) -> dict[str, Any]:
-    return call("<=", call("ABS", value, to=value["type"]), literal(bound, "DOUBLE NOT NULL"), to="BOOLEAN")
+    return call(
+        "<=", call("ABS", value, to=value["type"]), literal(bound, "DOUBLE NOT NULL"), to="BOOLEAN"
+    )
 
 
 SQUARE, CUBE = call("*", X, X, to="DOUBLE"), call("*", F, call("*", F, F, to="FLOAT"), to="FLOAT")
 
 
-@pytest.mark.parametrize(("value", "finite"), [
-    (case(smaller_than("1E+150"), SQUARE, NULL, to="DOUBLE"), True),
-    (case(smaller_than("1E+300"), SQUARE, NULL, to="DOUBLE"), False),
-    (case(smaller_than("1E+300"), cast(X, "FLOAT"), NULL, to="FLOAT"), False),
-    (case(smaller_than("1E+309"), X, NULL, to="DOUBLE"), False),
-    (case(smaller_than("1E+15", F), CUBE, NULL, to="FLOAT"), False),
-    (case(smaller_than("1E+10", F), CUBE, NULL, to="FLOAT"), True),
-    (case(smaller_than("1E+300"), call("/", X, literal("1E-10"), to="DOUBLE"), NULL, to="DOUBLE"), False),
-    (case(smaller_than("1E+300"), call("+", X, X, to="DOUBLE"), NULL, to="DOUBLE"), True),
-    (call("*", cast(N, "DOUBLE"), cast(N, "DOUBLE"), to="DOUBLE"), True),
-    (call("*", cast(N, "FLOAT"), cast(N, "FLOAT"), to="FLOAT"), False),
-    (call("SQRT", cast(N, "DOUBLE"), to="DOUBLE"), False),
-])
+@pytest.mark.parametrize(
+    ("value", "finite"),
+    [
+        (case(smaller_than("1E+150"), SQUARE, NULL, to="DOUBLE"), True),
+        (case(smaller_than("1E+300"), SQUARE, NULL, to="DOUBLE"), False),
+        (case(smaller_than("1E+300"), cast(X, "FLOAT"), NULL, to="FLOAT"), False),
+        (case(smaller_than("1E+309"), X, NULL, to="DOUBLE"), False),
+        (case(smaller_than("1E+15", F), CUBE, NULL, to="FLOAT"), False),
+        (case(smaller_than("1E+10", F), CUBE, NULL, to="FLOAT"), True),
+        (
+            case(
+                smaller_than("1E+300"),
+                call("/", X, literal("1E-10"), to="DOUBLE"),
+                NULL,
+                to="DOUBLE",
+            ),
+            False,
+        ),
+        (case(smaller_than("1E+300"), call("+", X, X, to="DOUBLE"), NULL, to="DOUBLE"), True),
+        (call("*", cast(N, "DOUBLE"), cast(N, "DOUBLE"), to="DOUBLE"), True),
+        (call("*", cast(N, "FLOAT"), cast(N, "FLOAT"), to="FLOAT"), False),
+        (call("SQRT", cast(N, "DOUBLE"), to="DOUBLE"), False),
+    ],
+)
 def test_numbers_of_bounded_ones(value: dict[str, Any], finite: bool) -> None:
     assert is_finite(value) is finite
 
 
 def test_what_a_filter_leaves_out_fails_nothing_behind_it() -> None:
-    filtered = node("calc", EVENTS, columns=("a",), projection=[DECIMAL], condition=call("AND", SMALL, N))
+    filtered = node(
+        "calc", EVENTS, columns=("a",), projection=[DECIMAL], condition=call("AND", SMALL, N)
+    )
     assert list(failing(filtered)) == []
-    assert len(list(failing(where(EVENTS, call("AND", SMALL, call(">", DECIMAL, literal(1), to="BOOLEAN")))))) == 1
+    assert (
+        len(
+            list(
+                failing(
+                    where(EVENTS, call("AND", SMALL, call(">", DECIMAL, literal(1), to="BOOLEAN")))
+                )
+            )
+        )
+        == 1
+    )
 
 
 ZERO = literal(0)
@@ -175,32 +284,68 @@ def by(divisor: dict[str, Any], name: str = "/", to: str = "BIGINT") -> dict[str
     return call(name, HUNDRED, divisor, to=to)
 
 
-@pytest.mark.parametrize(("value", "safe"), [
-    (by(N), False), (by(N, "MOD"), False), (by(N, "%"), False), (by(N, to="DECIMAL(38, 6)"), False),
-    (by(N, to="DOUBLE"), True), (by(ZERO), False), (by(literal(7)), True), (by(literal("0.5", "DECIMAL(2, 1)")), True),
-    (by(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N)), True),  # NULLIF
-    (by(case(call("=", ZERO, N, to="BOOLEAN"), NULL, N), "MOD"), True),
-    (by(case(call("=", cast(N, "DECIMAL(12, 2)"), literal("0", "DECIMAL(12, 2)"), to="BOOLEAN"), NULL, N)), True),
-    (by(case(call("=", cast(number("VARCHAR(9)", 1), "BIGINT"), ZERO, to="BOOLEAN"), NULL, N)), False),
-    (case(call("<>", cast(X, "BIGINT"), ZERO, to="BOOLEAN"), by(cast(X, "BIGINT")), NULL), True),
-    (case(call("<>", X, ZERO, to="BOOLEAN"), by(cast(X, "BIGINT")), NULL), False),  # 0.4 is 0
-    (by(case(call("=", N, literal(1), to="BOOLEAN"), NULL, N)), False),
-    (by(cast(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N), "DECIMAL(19, 0)"), to="DECIMAL(38, 6)"), True),
-    (by(cast(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N), "TINYINT")), False),  # 256 is 0
-    (by(cast(case(call("=", X, ZERO, to="BOOLEAN"), NULL, X), "BIGINT")), False),  # 0.4 is 0
-    (case(call("<>", N, ZERO, to="BOOLEAN"), by(N), NULL), True),
-    (case(call(">", N, ZERO, to="BOOLEAN"), by(N), NULL), True),
-    (case(call("<", ZERO, N, to="BOOLEAN"), by(N), NULL), True),
-    (case(call("<", N, ZERO, to="BOOLEAN"), by(N), NULL), True),
-    (case(call("<=", N, ZERO, to="BOOLEAN"), by(N), NULL), False),
-    (case(call(">", N, literal(-1), to="BOOLEAN"), by(N), NULL), False),
-    (case(call(">=", N, ZERO, to="BOOLEAN"), by(N), NULL), False),
-    (case(call("=", N, ZERO, to="BOOLEAN"), NULL, by(N)), True),
-    (case(call("=", N, ZERO, to="BOOLEAN"), by(N), NULL), False),
-    (case(call("<>", N, ZERO, to="BOOLEAN"), NULL, by(N)), False),
-    (by(call("COALESCE", N, literal(1))), False),
-    (by(call("+", call("*", N, N), literal(1))), False),
-])
+@pytest.mark.parametrize(
+    ("value", "safe"),
+    [
+        (by(N), False),
+        (by(N, "MOD"), False),
+        (by(N, "%"), False),
+        (by(N, to="DECIMAL(38, 6)"), False),
+        (by(N, to="DOUBLE"), True),
+        (by(ZERO), False),
+        (by(literal(7)), True),
+        (by(literal("0.5", "DECIMAL(2, 1)")), True),
+        (by(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N)), True),  # NULLIF
+        (by(case(call("=", ZERO, N, to="BOOLEAN"), NULL, N), "MOD"), True),
+        (
+            by(
+                case(
+                    call(
+                        "=", cast(N, "DECIMAL(12, 2)"), literal("0", "DECIMAL(12, 2)"), to="BOOLEAN"
+                    ),
+                    NULL,
+                    N,
+                )
+            ),
+            True,
+        ),
+        (
+            by(
+                case(
+                    call("=", cast(number("VARCHAR(9)", 1), "BIGINT"), ZERO, to="BOOLEAN"), NULL, N
+                )
+            ),
+            False,
+        ),
+        (
+            case(call("<>", cast(X, "BIGINT"), ZERO, to="BOOLEAN"), by(cast(X, "BIGINT")), NULL),
+            True,
+        ),
+        (case(call("<>", X, ZERO, to="BOOLEAN"), by(cast(X, "BIGINT")), NULL), False),  # 0.4 is 0
+        (by(case(call("=", N, literal(1), to="BOOLEAN"), NULL, N)), False),
+        (
+            by(
+                cast(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N), "DECIMAL(19, 0)"),
+                to="DECIMAL(38, 6)",
+            ),
+            True,
+        ),
+        (by(cast(case(call("=", N, ZERO, to="BOOLEAN"), NULL, N), "TINYINT")), False),  # 256 is 0
+        (by(cast(case(call("=", X, ZERO, to="BOOLEAN"), NULL, X), "BIGINT")), False),  # 0.4 is 0
+        (case(call("<>", N, ZERO, to="BOOLEAN"), by(N), NULL), True),
+        (case(call(">", N, ZERO, to="BOOLEAN"), by(N), NULL), True),
+        (case(call("<", ZERO, N, to="BOOLEAN"), by(N), NULL), True),
+        (case(call("<", N, ZERO, to="BOOLEAN"), by(N), NULL), True),
+        (case(call("<=", N, ZERO, to="BOOLEAN"), by(N), NULL), False),
+        (case(call(">", N, literal(-1), to="BOOLEAN"), by(N), NULL), False),
+        (case(call(">=", N, ZERO, to="BOOLEAN"), by(N), NULL), False),
+        (case(call("=", N, ZERO, to="BOOLEAN"), NULL, by(N)), True),
+        (case(call("=", N, ZERO, to="BOOLEAN"), by(N), NULL), False),
+        (case(call("<>", N, ZERO, to="BOOLEAN"), NULL, by(N)), False),
+        (by(call("COALESCE", N, literal(1))), False),
+        (by(call("+", call("*", N, N), literal(1))), False),
+    ],
+)
 def test_divisors(value: dict[str, Any], safe: bool) -> None:
     assert [c.partition(" ")[2] for c in found(value)] == [] if safe else ["by what may be zero"]
 
@@ -223,12 +368,16 @@ def test_null_divided_by_a_count_of_nothing_is_null() -> None:
     less = call("-", count, literal(1))
     assert found(call("/", total, case(is_one, NULL, less))) == []
     assert found(call("/", total, less)) == ["/ by what may be zero"]
-    assert found(call("/", total, case(is_one, NULL, call("-", count, literal(2))))) == ["/ by what may be zero"]
+    assert found(call("/", total, case(is_one, NULL, call("-", count, literal(2))))) == [
+        "/ by what may be zero"
+    ]
 
 
 def test_a_window_counts_at_least_one_row() -> None:
     count = {**agg("COUNT", 0), "argList": []}
-    counts = aggregate(EVENTS, 0, calls=[{**count, "filterArg": -1}, agg("COUNT", 1), {**count, "filterArg": 1}])
+    counts = aggregate(
+        EVENTS, 0, calls=[{**count, "filterArg": -1}, agg("COUNT", 1), {**count, "filterArg": 1}]
+    )
     assert found(by(ref(1)), counts) == []
     assert found(by(ref(2)), counts) == ["/ by what may be zero"]  # of values that are not NULL
     assert found(by(ref(3)), counts) == ["/ by what may be zero"]  # of those that a FILTER leaves
@@ -237,7 +386,9 @@ def test_a_window_counts_at_least_one_row() -> None:
 
 def test_columns_that_are_finite() -> None:
     bounded = calc(EVENTS, x=case(SMALL, X, NULL, to="DOUBLE"), y=X, n=N)
-    behind = node("window-table-function", node("exchange", bounded), columns=("x", "y", "n", "window_start"))
+    behind = node(
+        "window-table-function", node("exchange", bounded), columns=("x", "y", "n", "window_start")
+    )
     assert [is_finite_column(behind, i) for i in range(4)] == [True, False, True, False]
     assert is_finite_column(node("union", bounded, bounded), 0)
     assert not is_finite_column(node("union", bounded, calc(EVENTS, x=X)), 0)
@@ -258,14 +409,17 @@ def test_the_column_is_named_in_what_to_write() -> None:
 ONE, TWO, NOTHING = literal(1), literal(2), literal(None, "INT")
 
 
-@pytest.mark.parametrize(("value", "flag"), [
-    pytest.param(case(SMALL, ONE, literal(0), to="INT"), True, id="one or zero"),
-    pytest.param(case(SMALL, literal(-1), NOTHING, to="INT"), True, id="minus one or NULL"),
-    pytest.param(case(SMALL, ONE, TWO, to="INT"), False, id="two"),
-    pytest.param(case(SMALL, ONE, N, to="INT"), False, id="a column"),
-    pytest.param(ONE, True, id="a constant"),
-    pytest.param(N, False, id="a column alone"),
-])
+@pytest.mark.parametrize(
+    ("value", "flag"),
+    [
+        pytest.param(case(SMALL, ONE, literal(0), to="INT"), True, id="one or zero"),
+        pytest.param(case(SMALL, literal(-1), NOTHING, to="INT"), True, id="minus one or NULL"),
+        pytest.param(case(SMALL, ONE, TWO, to="INT"), False, id="two"),
+        pytest.param(case(SMALL, ONE, N, to="INT"), False, id="a column"),
+        pytest.param(ONE, True, id="a constant"),
+        pytest.param(N, False, id="a column alone"),
+    ],
+)
 def test_flags(value: dict[str, Any], flag: bool) -> None:
     made = calc(EVENTS, c=N, a=value)
     assert is_flag(made, 1) is flag

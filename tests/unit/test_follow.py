@@ -44,7 +44,9 @@ class Deploy:
         target = {**self.platform.ends_now, **self.platform.reference}
         attempt = begin(self.loop, self.platform, **terms)
         begun = self.clock.time
-        display = PlainDisplay(lambda text: self.lines.append((self.clock.time - begun, text.strip())), self.clock)
+        display = PlainDisplay(
+            lambda text: self.lines.append((self.clock.time - begun, text.strip())), self.clock
+        )
 
         def sleep(_: float) -> None:
             self.clock.time += 1
@@ -79,26 +81,41 @@ def test_submitting_and_checking_are_shown(deploy: Deploy, monkeypatch: pytest.M
     assert deploy.follow(own_cluster=True).state is State.active
     doing = [line for _, line in deploy.lines if line.startswith("r1-a1 ")]
     assert doing == [
-        "r1-a1 starting a Flink cluster of its own", "r1-a1 preparing tables and branch, then flink run",
-        "r1-a1 flink run is at work", "r1-a1 checking", "r1-a1 checking: check 2 of 4, checks/2.sql",
-        "r1-a1 checking: check 4 of 4, checks/4.sql"]
+        "r1-a1 starting a Flink cluster of its own",
+        "r1-a1 preparing tables and branch, then flink run",
+        "r1-a1 flink run is at work",
+        "r1-a1 checking",
+        "r1-a1 checking: check 2 of 4, checks/2.sql",
+        "r1-a1 checking: check 4 of 4, checks/4.sql",
+    ]
     assert deploy.said("r1-a1 submitting") == 0
 
 
-def test_a_quiet_dimension_is_told_of_within_ten_seconds_with_its_clock_and_what_to_do(deploy: Deploy) -> None:
+def test_a_quiet_dimension_is_told_of_within_ten_seconds_with_its_clock_and_what_to_do(
+    deploy: Deploy,
+) -> None:
     deploy.platform.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
     deploy.follow()
-    assert deploy.said("results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, 7 h behind "
-                       "flights; append a record to it") <= 10
+    assert (
+        deploy.said(
+            "results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, 7 h behind "
+            "flights; append a record to it"
+        )
+        <= 10
+    )
 
 
-def test_what_a_job_fails_of_is_told_while_it_is_restarted(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_job_fails_of_is_told_while_it_is_restarted(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look = deploy.platform.job
 
     def failing(attempt: Attempt) -> Any:
         found = look(attempt)
         if found and 5 <= deploy.clock.time - 1_000 <= 9:
-            return type(found)(found.id, "RESTARTING", restarts=1, error="java.io.IOException: disk full")
+            return type(found)(
+                found.id, "RESTARTING", restarts=1, error="java.io.IOException: disk full"
+            )
         return found
 
     monkeypatch.setattr(deploy.platform, "job", failing)
@@ -107,12 +124,15 @@ def test_what_a_job_fails_of_is_told_while_it_is_restarted(deploy: Deploy, monke
 
 
 def test_a_store_that_goes_away_for_a_while_is_told_of_and_waited_for(
-        deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load = deploy.store.load
 
     def away(product: str) -> ProductState:
         if 5 <= deploy.clock.time - 1_000 <= 9:
-            raise RetryableError("the controller's store does not answer", expected="an answer", found="none")
+            raise RetryableError(
+                "the controller's store does not answer", expected="an answer", found="none"
+            )
         return load(product)
 
     monkeypatch.setattr(deploy.store, "load", away)

@@ -45,7 +45,9 @@ done
         (self.source / "java" / "kappa" / f"{name}.java").write_text(text)
 
     def build(self, out: str = "kappa-format.jar", ecj: str = "ecj-1.jar") -> Path:
-        return build_format_jar(self.java, Path(ecj), [Path("flink.jar")], self.root / "out" / out, source=self.source)
+        return build_format_jar(
+            self.java, Path(ecj), [Path("flink.jar")], self.root / "out" / out, source=self.source
+        )
 
     @property
     def compiled(self) -> int:
@@ -59,7 +61,12 @@ def workshop(tmp_path: Path) -> Workshop:
 
 def test_the_jar_holds_classes_and_resources_in_order(workshop: Workshop) -> None:
     with zipfile.ZipFile(workshop.build()) as jar:
-        assert jar.namelist() == ["META-INF/MANIFEST.MF", "META-INF/note", "kappa/A.class", "kappa/B.class"]
+        assert jar.namelist() == [
+            "META-INF/MANIFEST.MF",
+            "META-INF/note",
+            "kappa/A.class",
+            "kappa/B.class",
+        ]
         assert jar.read("META-INF/MANIFEST.MF") == b"Manifest-Version: 1.0\r\n\r\n"
         assert {entry.date_time for entry in jar.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
@@ -85,7 +92,9 @@ def test_it_compiles_only_when_something_changed(workshop: Workshop) -> None:
 def test_a_damaged_jar_is_built_again(workshop: Workshop, damage: str) -> None:
     jar = workshop.build()
     whole = jar.read_bytes()
-    inside = whole.index(b"MANIFEST.MF") + len(b"MANIFEST.MF") + 3  # in the first entry's compressed bytes
+    inside = (
+        whole.index(b"MANIFEST.MF") + len(b"MANIFEST.MF") + 3
+    )  # in the first entry's compressed bytes
     flipped = whole[:inside] + bytes([whole[inside] ^ 1]) + whole[inside + 1 :]
     jar.write_bytes({"empty": b"", "text": b"not a zip", "one bit flipped": flipped}[damage])
     assert workshop.build().read_bytes() == whole
@@ -122,6 +131,10 @@ def test_write_jar_sorts_what_it_is_given(tmp_path: Path) -> None:
 def test_the_service_file_names_factories_that_exist() -> None:
     names = (MAIN / "resources" / SERVICES).read_text().splitlines()
     sources = [MAIN / "java" / Path(*name.split(".")).with_suffix(".java") for name in names]
-    factories = ("DeserializationFormatFactory", "DynamicTableSourceFactory", "DynamicTableSinkFactory")
+    factories = (
+        "DeserializationFormatFactory",
+        "DynamicTableSourceFactory",
+        "DynamicTableSinkFactory",
+    )
     for source, factory in zip(sources, factories, strict=True):
         assert f"class {source.stem} implements {factory}" in source.read_text()

@@ -38,7 +38,13 @@ def read(log: Log, *pieces: tuple[int, int]) -> list[list[int]]:
 
 def test_what_follows_needs_no_other_reader() -> None:
     log = Log(*range(30))
-    assert read(log, (0, 3), (3, 5), (8, 10), (10, 10), (15, 16)) == [[0, 1, 2], [3, 4], [8, 9], [], [15]]
+    assert read(log, (0, 3), (3, 5), (8, 10), (10, 10), (15, 16)) == [
+        [0, 1, 2],
+        [3, 4],
+        [8, 9],
+        [],
+        [15],
+    ]
     assert (log.opened, log.closed) == ([0], 1)
 
 
@@ -50,7 +56,14 @@ def test_what_is_far_is_sought() -> None:
 
 def test_offsets_without_records() -> None:
     log = Log(2, 9, 40)
-    assert read(log, (0, 1), (1, 3), (3, 9), (9, 10), (11, 12), (12, 30)) == [[], [2], [], [9], [], []]
+    assert read(log, (0, 1), (1, 3), (3, 9), (9, 10), (11, 12), (12, 30)) == [
+        [],
+        [2],
+        [],
+        [9],
+        [],
+        [],
+    ]
     assert log.opened == [0]
 
 

@@ -16,11 +16,13 @@ from replay.core.model import Move, Publication
 
 HISTORIES = int(os.environ.get("KAPPA_HISTORIES", "160"))
 PARTS = 8
-FOUND = {5112: "a submission arrived when its attempt was over, and wrote to the branch that was being cleaned",
-         7177: "a job arrived after its attempt was cleaned, and ran for ever",
-         8311: "a cluster was started by a controller that was overtaken, and ran for ever",
-         16968: "what showed that a branch had been dropped was expired while Flink did not answer",
-         1168: "what an aborted attempt had submitted was waited for until the clock, set back, came to its time again"}
+FOUND = {
+    5112: "a submission arrived when its attempt was over, and wrote to the branch that was being cleaned",
+    7177: "a job arrived after its attempt was cleaned, and ran for ever",
+    8311: "a cluster was started by a controller that was overtaken, and ran for ever",
+    16968: "what showed that a branch had been dropped was expired while Flink did not answer",
+    1168: "what an aborted attempt had submitted was waited for until the clock, set back, came to its time again",
+}
 """Histories that found a fault, which was mended."""
 
 pytestmark = pytest.mark.timeout(60 + HISTORIES)
@@ -31,7 +33,14 @@ def test_readers_see_nothing_that_must_not_be(part: int) -> None:
     seen: Counter[str] = Counter()
     for seed in range(part, HISTORIES, PARTS):
         seen += histories.run(seed)
-    for what in ("killed", "frozen", "no answer after", "disk full before", "moves of kind switch", "clock jumps"):
+    for what in (
+        "killed",
+        "frozen",
+        "no answer after",
+        "disk full before",
+        "moves of kind switch",
+        "clock jumps",
+    ):
         assert seen[what], f"no history had: {what}"
     if HISTORIES >= 1000:
         print(dict(seen.most_common()))  # noqa: T201  with pytest -s: what the histories were made of
@@ -58,7 +67,9 @@ class Shown:
         self.kind = kind
         self.before = self.platform.main_now
 
-    def commit(self, checkpoint: int, upto: int, *, attempt: str = "r1-a1", passed: bool = True) -> dict[str, int]:
+    def commit(
+        self, checkpoint: int, upto: int, *, attempt: str = "r1-a1", passed: bool = True
+    ) -> dict[str, int]:
         for table in TABLES:
             if (table, attempt) not in self.lake.refs:
                 self.lake.create_branch(table, attempt, resume=False)
@@ -71,8 +82,17 @@ class Shown:
     def intend(self, after: dict[str, int], *, kind: Move | None = None) -> None:
         self.store.journal.clear()
         self.store.journal[1] = Publication(
-            id=1, product="flights", release=1, attempt=1, checkpoint=1, before=self.before, after=after, covered={},
-            started=0.0, kind=kind or self.kind)
+            id=1,
+            product="flights",
+            release=1,
+            attempt=1,
+            checkpoint=1,
+            before=self.before,
+            after=after,
+            covered={},
+            started=0.0,
+            kind=kind or self.kind,
+        )
 
     def move(self, after: dict[str, int]) -> None:
         self.checker.moved(self.before, after)

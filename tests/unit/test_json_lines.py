@@ -10,11 +10,18 @@ import pytest
 from replay.avro.json_lines import Form, LineError, Lines, Message
 from replay.avro.json_values import JsonValueError
 
-SCHEMA = json.dumps({"type": "record", "name": "Order", "fields": [
-    {"name": "order_id", "type": "string"},
-    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-    {"name": "ms", "type": ["null", "long"], "default": None},
-    {"name": "price", "type": "double", "default": 0}]})
+SCHEMA = json.dumps(
+    {
+        "type": "record",
+        "name": "Order",
+        "fields": [
+            {"name": "order_id", "type": "string"},
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+            {"name": "ms", "type": ["null", "long"], "default": None},
+            {"name": "price", "type": "double", "default": 0},
+        ],
+    }
+)
 NOON = 1_717_416_000_000  # 2024-06-03T12:00:00Z
 
 
@@ -43,11 +50,18 @@ def test_a_value_has_confluents_header() -> None:
     found = message(line())
     assert found.value is not None
     assert found.value[:5] == b"\0\0\0\0\7"
-    assert (found.key, found.timestamp, found.partition, found.heartbeat) == (None, None, None, False)
+    assert (found.key, found.timestamp, found.partition, found.heartbeat) == (
+        None,
+        None,
+        None,
+        False,
+    )
 
 
-@pytest.mark.parametrize(("field", "more", "key"), [
-    ("order_id", {}, b"o1"), ("ms", {"ms": 5}, b"5"), ("price", {"price": 1.50}, b"1.5")])
+@pytest.mark.parametrize(
+    ("field", "more", "key"),
+    [("order_id", {}, b"o1"), ("ms", {"ms": 5}, b"5"), ("price", {"price": 1.50}, b"1.5")],
+)
 def test_a_fields_text_is_the_key(field: str, more: dict[str, Any], key: bytes) -> None:
     assert message(line(**more), key=field).key == key
 
@@ -56,16 +70,23 @@ def test_a_key_that_is_null_is_an_error() -> None:
     assert problem(line(), key="ms") == ("ms", "a text or a number for the key", "null")
 
 
-@pytest.mark.parametrize(("field", "more", "timestamp"), [
-    ("at", {}, NOON), ("at", {"at": 1_717_416_000_123_456}, NOON + 123), ("ms", {"ms": 5}, 5)])
-def test_a_field_dates_the_record_in_milliseconds(field: str, more: dict[str, Any], timestamp: int) -> None:
+@pytest.mark.parametrize(
+    ("field", "more", "timestamp"),
+    [("at", {}, NOON), ("at", {"at": 1_717_416_000_123_456}, NOON + 123), ("ms", {"ms": 5}, 5)],
+)
+def test_a_field_dates_the_record_in_milliseconds(
+    field: str, more: dict[str, Any], timestamp: int
+) -> None:
     text = json.dumps({"order_id": "o1", "at": "2024-06-03T12:00:00Z", **more})
     assert message(text, timestamp=field).timestamp == timestamp
 
 
 def test_a_record_is_not_dated_before_1970() -> None:
     assert problem(line(at="1969-12-31T23:59:59Z"), timestamp="at") == (
-        "at", "a time from 1970 on: Kafka dates no record earlier", "-1000 ms")
+        "at",
+        "a time from 1970 on: Kafka dates no record earlier",
+        "-1000 ms",
+    )
 
 
 @pytest.mark.parametrize("text", ["", "  ", "null"])
@@ -80,9 +101,14 @@ def test_a_heartbeat_is_dated_like_the_newest_record_before_it() -> None:
     assert [m.timestamp for m in found if isinstance(m, Message)] == [NOON, NOON - 3_600_000, NOON]
 
 
-@pytest.mark.parametrize(("form", "path", "found"), [
-    ({"key": "ordr_id"}, "ordr_id", "'ordr_id'; did you mean order_id?"),
-    ({"timestamp": "price"}, "price", "double"), ({"timestamp": "order_id"}, "order_id", "string")])
+@pytest.mark.parametrize(
+    ("form", "path", "found"),
+    [
+        ({"key": "ordr_id"}, "ordr_id", "'ordr_id'; did you mean order_id?"),
+        ({"timestamp": "price"}, "price", "double"),
+        ({"timestamp": "order_id"}, "order_id", "string"),
+    ],
+)
 def test_options_name_fields_of_the_schema(form: dict[str, str], path: str, found: str) -> None:
     with pytest.raises(JsonValueError) as e:
         read(line(), **form)
@@ -90,8 +116,15 @@ def test_options_name_fields_of_the_schema(form: dict[str, str], path: str, foun
 
 
 def test_an_envelope_has_everything() -> None:
-    text = json.dumps({"key": "k", "value": json.loads(line()), "timestamp": "2024-06-03T12:00:00Z", "partition": 1,
-                       "headers": {"source": "shop", "raw": "hex:00ff", "none": None}})
+    text = json.dumps(
+        {
+            "key": "k",
+            "value": json.loads(line()),
+            "timestamp": "2024-06-03T12:00:00Z",
+            "partition": 1,
+            "headers": {"source": "shop", "raw": "hex:00ff", "none": None},
+        }
+    )
     found = message(text, envelope=True)
     assert (found.key, found.timestamp, found.partition) == (b"k", NOON, 1)
     assert found.headers == (("source", b"shop"), ("raw", b"\0\xff"), ("none", None))
@@ -99,17 +132,27 @@ def test_an_envelope_has_everything() -> None:
 
 
 def test_an_envelope_writes_tombstones_heartbeats_and_bytes_as_they_are() -> None:
-    tombstone, heartbeat, garbage = (message(json.dumps(e), envelope=True) for e in (
-        {"key": "hex:00", "value": None}, {"timestamp": NOON}, {"payload": "base64:AAE="}))
+    tombstone, heartbeat, garbage = (
+        message(json.dumps(e), envelope=True)
+        for e in ({"key": "hex:00", "value": None}, {"timestamp": NOON}, {"payload": "base64:AAE="})
+    )
     assert (tombstone.key, tombstone.value, tombstone.heartbeat) == (b"\0", None, False)
     assert (heartbeat.heartbeat, heartbeat.timestamp) == (True, NOON)
     assert garbage.value == b"\0\1"
 
 
-@pytest.mark.parametrize(("envelope", "path"), [
-    ({"value": {"order_id": 5, "at": 0}}, "value.order_id"), ({"key": 5}, "key"), ({"partition": -1}, "partition"),
-    ({"headers": {"a": 1}}, "headers"), ({"payload": "00"}, "payload"), ({"valeu": {}}, "valeu"),
-    ({"timestamp": "2024"}, "timestamp")])
+@pytest.mark.parametrize(
+    ("envelope", "path"),
+    [
+        ({"value": {"order_id": 5, "at": 0}}, "value.order_id"),
+        ({"key": 5}, "key"),
+        ({"partition": -1}, "partition"),
+        ({"headers": {"a": 1}}, "headers"),
+        ({"payload": "00"}, "payload"),
+        ({"valeu": {}}, "valeu"),
+        ({"timestamp": "2024"}, "timestamp"),
+    ],
+)
 def test_a_wrong_envelope_names_its_part(envelope: dict[str, Any], path: str) -> None:
     assert problem(json.dumps(envelope), envelope=True)[0] == path
 
@@ -117,9 +160,10 @@ def test_a_wrong_envelope_names_its_part(envelope: dict[str, Any], path: str) ->
 def test_every_bad_line_is_told_by_number_and_field() -> None:
     found = read(line(), '{"order_id": 1', line(order="o2", pric=5), b"\xff\n", line())
     assert [str(f) for f in found if isinstance(f, LineError)] == [
-        "line 2: the value: expected JSON, found Expecting ',' delimiter at column 15: \"{\\\"order_id\\\": 1\"",
+        'line 2: the value: expected JSON, found Expecting \',\' delimiter at column 15: "{\\"order_id\\": 1"',
         "line 3: pric: expected a field of Order (order_id, at, ms, price), found 'pric'; did you mean price?",
-        "line 4: the value: expected text in UTF-8, found invalid start byte at byte 0"]
+        "line 4: the value: expected text in UTF-8, found invalid start byte at byte 0",
+    ]
     assert [f.line for f in found] == [1, 2, 3, 4, 5]
 
 

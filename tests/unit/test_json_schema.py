@@ -19,7 +19,9 @@ PRODUCTS = sorted([*ROOT.glob("sql/*/product.yaml"), *ROOT.glob("tests/products/
 
 
 def test_the_file_is_up_to_date() -> None:
-    assert FILE.read_text() == json_schema.text(), "python -m jobs.json_schema > sql/product.schema.json"
+    assert FILE.read_text() == json_schema.text(), (
+        "python -m jobs.json_schema > sql/product.schema.json"
+    )
 
 
 @pytest.mark.parametrize("file", PRODUCTS, ids=lambda f: f.parent.name)
@@ -32,11 +34,15 @@ def test_every_folder_names_the_schema(file: Path) -> None:
 
 def test_docstrings_are_descriptions() -> None:
     schema = json_schema.schema()
-    assert schema["properties"]["time_zone"]["description"].startswith("What a TIMESTAMP without zone means")
+    assert schema["properties"]["time_zone"]["description"].startswith(
+        "What a TIMESTAMP without zone means"
+    )
     assert set(schema["properties"]) == set(ProductSettings.model_fields)
 
 
-def problems(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str = "") -> Iterator[str]:
+def problems(
+    schema: dict[str, Any], value: Any, root: dict[str, Any], path: str = ""
+) -> Iterator[str]:
     """The part of JSON Schema that the file uses."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
@@ -44,8 +50,15 @@ def problems(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str
         if not any(not list(problems(s, value, root, path)) for s in schema["anyOf"]):
             yield f"{path}: {value!r} is none of {schema['anyOf']}"
         return
-    types = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
-             "null": type(None)}
+    types = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "integer": int,
+        "number": (int, float),
+        "null": type(None),
+    }
     if "type" in schema and not isinstance(value, types[schema["type"]]):
         yield f"{path}: {value!r} is no {schema['type']}"
         return
@@ -60,7 +73,9 @@ def problems(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str
                 yield from problems(known.get(name, others), inner, root, f"{path}.{name}")
             elif others is False:
                 yield f"{path}: no {name}"
-        yield from (f"{path}: {name} is missing" for name in schema.get("required", ()) if name not in value)
+        yield from (
+            f"{path}: {name} is missing" for name in schema.get("required", ()) if name not in value
+        )
 
 
 @pytest.mark.parametrize("file", PRODUCTS, ids=lambda f: f.parent.name)
@@ -69,9 +84,15 @@ def test_what_the_model_takes_the_schema_takes(file: Path) -> None:
     assert list(problems(schema, yaml.safe_load(file.read_text()), schema)) == []
 
 
-@pytest.mark.parametrize("yaml_text", [
-    "{name: x, topics: {t: {rol: events}}, outputs: [a]}", "{name: x, topics: {t: {}}, outputs: {a: {kind: row}}}",
-    "{name: x, topics: {t: {}}, outputs: a}", "{topics: {t: {}}, outputs: [a]}"])
+@pytest.mark.parametrize(
+    "yaml_text",
+    [
+        "{name: x, topics: {t: {rol: events}}, outputs: [a]}",
+        "{name: x, topics: {t: {}}, outputs: {a: {kind: row}}}",
+        "{name: x, topics: {t: {}}, outputs: a}",
+        "{topics: {t: {}}, outputs: [a]}",
+    ],
+)
 def test_what_the_model_refuses_the_schema_points_out(yaml_text: str) -> None:
     schema = json_schema.schema()
     assert list(problems(schema, yaml.safe_load(yaml_text), schema)) != []

@@ -21,10 +21,23 @@ from replay.settings import Settings
 from tests.unit import folders
 from tests.unit.test_launch import record
 
-LIB = {"00-flink-patches.jar": "patches", "flink-dist-2.1.3.jar": "flink", "kappa-format.jar": "connector A",
-       "log4j-core-2.24.jar": "logger"}
-ATTEMPT = Attempt(product="tiny", release=1, number=1, created=0.0, parallelism=1, job_ids=("a" * 32,),
-                  cluster="tiny-r1-a1", rest="http://there:1", own_jars=True)
+LIB = {
+    "00-flink-patches.jar": "patches",
+    "flink-dist-2.1.3.jar": "flink",
+    "kappa-format.jar": "connector A",
+    "log4j-core-2.24.jar": "logger",
+}
+ATTEMPT = Attempt(
+    product="tiny",
+    release=1,
+    number=1,
+    created=0.0,
+    parallelism=1,
+    job_ids=("a" * 32,),
+    cluster="tiny-r1-a1",
+    rest="http://there:1",
+    own_jars=True,
+)
 
 
 def write_lib(settings: Settings, jars: dict[str, str]) -> Path:
@@ -52,8 +65,16 @@ def built(settings: Settings, tmp_path: Path) -> Build:
 
 @pytest.fixture
 def upgraded(settings: Settings, built: Build) -> None:
-    write_lib(settings, {**LIB, "kappa-format.jar": "connector B", "new.jar": "new", "log4j-core-2.24.jar": "",
-                         "log4j-core-2.25.jar": "newer logger"})
+    write_lib(
+        settings,
+        {
+            **LIB,
+            "kappa-format.jar": "connector B",
+            "new.jar": "new",
+            "log4j-core-2.24.jar": "",
+            "log4j-core-2.25.jar": "newer logger",
+        },
+    )
     (settings.flink.home / "lib" / "log4j-core-2.24.jar").unlink()
 
 
@@ -74,10 +95,14 @@ def release(built: Build) -> Release:
 
 
 def test_what_decides_rows_is_of_the_release_and_what_carries_them_of_now(
-        settings: Settings, built: Build, upgraded: None) -> None:
+    settings: Settings, built: Build, upgraded: None
+) -> None:
     assert provide(settings, built) == {
-        "00-flink-patches.jar": "patches", "flink-dist-2.1.3.jar": "flink", "kappa-format.jar": "connector A",
-        "log4j-core-2.25.jar": "newer logger"}
+        "00-flink-patches.jar": "patches",
+        "flink-dist-2.1.3.jar": "flink",
+        "kappa-format.jar": "connector A",
+        "log4j-core-2.25.jar": "newer logger",
+    }
 
 
 def test_it_takes_no_further_space_and_stays_as_it_is(settings: Settings, built: Build) -> None:
@@ -100,7 +125,8 @@ def test_one_that_somebody_changed_is_made_again(settings: Settings, built: Buil
 
 
 def test_what_is_no_longer_kept_is_still_there_for_who_has_it(
-        settings: Settings, built: Build, upgraded: None) -> None:
+    settings: Settings, built: Build, upgraded: None
+) -> None:
     before = provide(settings, built)
     jar_of(settings, "connector A").unlink()
     assert provide(settings, built) == before
@@ -116,7 +142,8 @@ def test_jars_that_are_gone_are_named(settings: Settings, built: Build, upgraded
         f"  expected: kappa-format.jar as {kept}\n"
         "  found:    no such files\n"
         "  next:     restore them from a backup; the controller tries again by itself. Or kappa deploy tiny, which "
-        "builds a release with the jars of now")
+        "builds a release with the jars of now"
+    )
     assert kept_jars.others(settings, built.folder), "it goes nowhere else instead"
 
 
@@ -140,7 +167,8 @@ def test_the_jars_of_another_flink_wait_for_its_python(settings: Settings, built
 
 
 def test_a_release_of_before_jars_were_kept_runs_with_what_there_is(
-        settings: Settings, built: Build, upgraded: None) -> None:
+    settings: Settings, built: Build, upgraded: None
+) -> None:
     record(built, lambda m: m["job"].pop("jars"))
     jar_of(settings, "connector A").unlink()
     assert kept_jars.provide(settings, built.folder, lib_folder(settings, "tiny", "r1-a1")) is None
@@ -148,14 +176,23 @@ def test_a_release_of_before_jars_were_kept_runs_with_what_there_is(
 
 
 def test_other_jars_are_told_where_an_attempt_could_have_its_own(
-        settings: Settings, built: Build, upgraded: None) -> None:
-    a, b = (runtime.short(runtime.digest(jar)) for jar in (
-        jar_of(settings, "connector A"), settings.flink.home / "lib" / "kappa-format.jar"))
+    settings: Settings, built: Build, upgraded: None
+) -> None:
+    a, b = (
+        runtime.short(runtime.digest(jar))
+        for jar in (
+            jar_of(settings, "connector A"),
+            settings.flink.home / "lib" / "kappa-format.jar",
+        )
+    )
     new = runtime.short(runtime.digest(settings.flink.home / "lib" / "new.jar"))
-    alone = settings.model_copy(update={"flink": settings.flink.model_copy(update={"clusters": ("/bin/program",)})})
+    alone = settings.model_copy(
+        update={"flink": settings.flink.model_copy(update={"clusters": ("/bin/program",)})}
+    )
     on_session = replace(ATTEMPT, cluster="", rest="", own_jars=False)
     assert Platform(alone).other_jars(on_session, release(built)) == (
-        f"kappa-format.jar {a} → {b}, new.jar none → {new}")
+        f"kappa-format.jar {a} → {b}, new.jar none → {new}"
+    )
     assert Platform(settings).other_jars(on_session, release(built)) == "", "all share one cluster"
 
 
@@ -164,14 +201,19 @@ def test_the_same_jars_are_no_others(settings: Settings, built: Build) -> None:
     assert kept_jars.others(settings, built.folder) == ""
 
 
-def test_an_attempt_with_its_own_jars_has_no_other_runtime(settings: Settings, built: Build, upgraded: None) -> None:
+def test_an_attempt_with_its_own_jars_has_no_other_runtime(
+    settings: Settings, built: Build, upgraded: None
+) -> None:
     product, platform = folders.write(settings.home / "again"), Platform(settings)
     assert platform.other_runtime(product, ATTEMPT, release(built)) == ""
-    assert "kappa-format.jar" in platform.other_runtime(product, replace(ATTEMPT, own_jars=False), release(built))
+    assert "kappa-format.jar" in platform.other_runtime(
+        product, replace(ATTEMPT, own_jars=False), release(built)
+    )
 
 
-def test_cluster_and_client_get_the_same(settings: Settings, built: Build, upgraded: None,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_and_client_get_the_same(
+    settings: Settings, built: Build, upgraded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Program:
         def start(self, name: str, lib: Path | None = None) -> Started:
             self.told = name, lib
@@ -186,7 +228,9 @@ def test_cluster_and_client_get_the_same(settings: Settings, built: Build, upgra
     assert platform._submission(replace(ATTEMPT, own_jars=False), release(built)).lib is None
 
 
-def test_what_ends_leaves_none(settings: Settings, built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ends_leaves_none(
+    settings: Settings, built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(log, "delete_group", lambda settings, group: None)
     monkeypatch.setattr(cleaning, "remove_checkpoints", lambda settings, uri: None)
     provide(settings, built)
@@ -197,10 +241,20 @@ def test_what_ends_leaves_none(settings: Settings, built: Build, monkeypatch: py
     assert jar_of(settings, "connector A").exists()
 
 
-def test_jars_that_no_release_needs_go_after_a_day(settings: Settings, built: Build, upgraded: None) -> None:
+def test_jars_that_no_release_needs_go_after_a_day(
+    settings: Settings, built: Build, upgraded: None
+) -> None:
     kept_jars.keep(settings)
     contents = lambda: {jar.read_text() for jar in kept_jars.folder(settings).iterdir()}  # noqa: E731
-    assert contents() == {"patches", "flink", "connector A", "connector B", "logger", "newer logger", "new"}
+    assert contents() == {
+        "patches",
+        "flink",
+        "connector A",
+        "connector B",
+        "logger",
+        "newer logger",
+        "new",
+    }
     write_lib(settings, LIB)
     state = ProductState("tiny", (release(built),))
     at = jar_of(settings, "new").stat().st_mtime
@@ -210,17 +264,23 @@ def test_jars_that_no_release_needs_go_after_a_day(settings: Settings, built: Bu
     assert contents() == {"patches", "flink", "connector A", "logger"}
     write_lib(settings, {**LIB, "log4j-core-2.24.jar": "yet another"})
     retention.sweep(settings, ProductState("other"), at + retention.UNNAMED_SECONDS + 1)
-    assert contents() == {"patches", "flink", "connector A"}, "those of other products' releases stay"
+    assert contents() == {"patches", "flink", "connector A"}, (
+        "those of other products' releases stay"
+    )
 
 
-def test_nothing_goes_while_a_release_cannot_be_read(settings: Settings, built: Build, upgraded: None) -> None:
+def test_nothing_goes_while_a_release_cannot_be_read(
+    settings: Settings, built: Build, upgraded: None
+) -> None:
     kept_jars.keep(settings)
     write_lib(settings, LIB)
     file = built.folder / runtime.NAMED
     file.chmod(0o644)
     file.write_text("{")
     at = jar_of(settings, "new").stat().st_mtime
-    retention.sweep(settings, ProductState("tiny", (release(built),)), at + retention.UNNAMED_SECONDS + 1)
+    retention.sweep(
+        settings, ProductState("tiny", (release(built),)), at + retention.UNNAMED_SECONDS + 1
+    )
     assert jar_of(settings, "new").exists()
 
 

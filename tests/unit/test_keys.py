@@ -33,9 +33,15 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
-    functions = {"pseudonym": {"python": "udfs.privacy:pseudonym", "returns": "STRING", "vectorised": True}}
-    return folders.write(tmp_path / "sql" / "tiny", settings={**SETTINGS, "functions": functions}, sql=SQL,
-                         columns=COLUMNS)
+    functions = {
+        "pseudonym": {"python": "udfs.privacy:pseudonym", "returns": "STRING", "vectorised": True}
+    }
+    return folders.write(
+        tmp_path / "sql" / "tiny",
+        settings={**SETTINGS, "functions": functions},
+        sql=SQL,
+        columns=COLUMNS,
+    )
 
 
 def rotate(settings: Settings, key: str) -> None:
@@ -46,11 +52,15 @@ def test_functions_that_read_a_key_say_so(product: Product) -> None:
     assert keys.names(product) == keys.names(products.flights()) == {"pseudonym.key"}
     assert keys.names(products.orders()) == frozenset()
     clocks = {"f": Function(python="udfs.wall_clock:next_wall_clock", returns="INT")}
-    other = product.model_copy(update={"settings": product.settings.model_copy(update={"functions": clocks})})
+    other = product.model_copy(
+        update={"settings": product.settings.model_copy(update={"functions": clocks})}
+    )
     assert keys.names(other) == frozenset()
 
 
-def test_another_key_is_another_release_and_the_old_one_keeps_its_own(settings: Settings, product: Product) -> None:
+def test_another_key_is_another_release_and_the_old_one_keeps_its_own(
+    settings: Settings, product: Product
+) -> None:
     first = releases.build(settings, product)
     assert releases.build(settings, product) == first and releases.is_built(settings, product)
     rotate(settings, TWO)
@@ -68,12 +78,17 @@ def test_another_key_is_another_release_and_the_old_one_keeps_its_own(settings: 
     assert releases.build(settings, product) == first
 
 
-def test_a_release_of_functions_without_keys_is_named_as_before(settings: Settings, tmp_path: Path) -> None:
+def test_a_release_of_functions_without_keys_is_named_as_before(
+    settings: Settings, tmp_path: Path
+) -> None:
     plain = folders.write(tmp_path / "sql" / "plain", settings=SETTINGS, sql=SQL, columns=COLUMNS)
     before = releases.build(settings, plain)
     rotate(settings, TWO)
     assert releases.build(settings, plain) == before
-    assert before.fingerprint == releases.fingerprint_of(settings, plain) and not (before.folder / "keys.json").exists()
+    assert (
+        before.fingerprint == releases.fingerprint_of(settings, plain)
+        and not (before.folder / "keys.json").exists()
+    )
 
 
 def test_the_plan_names_the_key(settings: Settings, product: Product) -> None:
@@ -83,8 +98,9 @@ def test_the_plan_names_the_key(settings: Settings, product: Product) -> None:
     new = plan.Version(product, {}, releases.computation_parts(settings, product))
     (reason,) = plan.compare(old, new).reasons
     assert (reason.kind, reason.where) == (plan.Kind.replay, "secrets/pseudonym.key")
-    assert reason.what == (f"another key: {key_id(ONE)} → {key_id(TWO)}; "
-                           "the release that readers see keeps its own")
+    assert reason.what == (
+        f"another key: {key_id(ONE)} → {key_id(TWO)}; the release that readers see keeps its own"
+    )
 
 
 def test_an_id_tells_keys_apart_and_nothing_else() -> None:
@@ -92,13 +108,17 @@ def test_an_id_tells_keys_apart_and_nothing_else() -> None:
     assert len(key_id(ONE)) == 16 and key_id(ONE) not in ONE
 
 
-def test_a_worker_reads_the_key_of_its_release(settings: Settings, product: Product, tmp_path: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_reads_the_key_of_its_release(
+    settings: Settings, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The functions are imported from the archived release, whatever the key is by now."""
     built = releases.build(settings, product)
     rotate(settings, TWO)
     monkeypatch.setenv("KAPPA_SECRETS", str(settings.secrets))
-    for file, key in ((built.folder / "udfs" / "privacy.py", ONE), (tmp_path / "udfs" / "privacy.py", TWO)):
+    for file, key in (
+        (built.folder / "udfs" / "privacy.py", ONE),
+        (tmp_path / "udfs" / "privacy.py", TWO),
+    ):
         monkeypatch.setattr(privacy, "__file__", str(file))
         privacy._key.cache_clear()
         privacy._pseudonym.cache_clear()

@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[2]
 ITEMS = manifests.load()
 WORKLOADS = [item for item in ITEMS if pod_of(item)]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES = {"controller": "controller", "client": "kappa", "jobmanager": "jobmanager", "taskmanager": "taskmanager"}
+SERVICES = {
+    "controller": "controller",
+    "client": "kappa",
+    "jobmanager": "jobmanager",
+    "taskmanager": "taskmanager",
+}
 """Workload → what docker-compose.yml calls it."""
 
 
@@ -52,23 +57,38 @@ def test_an_object_has_the_form_that_kubernetes_publishes(item: dict[str, Any]) 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
 def test_kustomize_puts_together_the_same() -> None:
-    built = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, check=True).stdout
-    assert {_id(item): item for item in yaml.safe_load_all(built)} == {_id(item): item for item in ITEMS}
+    built = subprocess.run(
+        ["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, check=True
+    ).stdout
+    assert {_id(item): item for item in yaml.safe_load_all(built)} == {
+        _id(item): item for item in ITEMS
+    }
 
 
 @pytest.mark.parametrize("item", WORKLOADS, ids=_id)
 def test_a_pod_has_no_privileges_and_a_limit_of_memory(item: dict[str, Any]) -> None:
     pod, container = pod_of(item), _container(item)
-    assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
-                                      "seccompProfile": {"type": "RuntimeDefault"}}
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-                                            "capabilities": {"drop": ["ALL"]}}
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "fsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     service = COMPOSE["services"][SERVICES[item["metadata"]["name"]]]
     limit = service["deploy"]["resources"]["limits"]["memory"]
     mebibytes = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", limit).upper() + "i"
     assert container["resources"]["limits"]["memory"] == mebibytes
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-    assert container.get("args") == service.get("command", [None])[:1] or container["command"] == ["sleep", "infinity"]
+    assert container.get("args") == service.get("command", [None])[:1] or container["command"] == [
+        "sleep",
+        "infinity",
+    ]
 
 
 @pytest.mark.parametrize("item", WORKLOADS, ids=_id)
@@ -76,9 +96,14 @@ def test_what_a_pod_refers_to_is_there(item: dict[str, Any]) -> None:
     pod, container = pod_of(item), _container(item)
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes.keys()
-    assert {v["configMap"]["name"] for v in volumes.values() if "configMap" in v} <= _names("ConfigMap")
-    assert {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v} \
-        <= _names("PersistentVolumeClaim")
+    assert {v["configMap"]["name"] for v in volumes.values() if "configMap" in v} <= _names(
+        "ConfigMap"
+    )
+    assert {
+        v["persistentVolumeClaim"]["claimName"]
+        for v in volumes.values()
+        if "persistentVolumeClaim" in v
+    } <= _names("PersistentVolumeClaim")
     assert {v["secret"]["secretName"] for v in volumes.values() if "secret" in v} == {"kappa"}
     assert {pod[key] for key in ("serviceAccountName",) if key in pod} <= _names("ServiceAccount")
     assert {pod[key] for key in ("priorityClassName",) if key in pod} <= _names("PriorityClass")
@@ -87,28 +112,50 @@ def test_what_a_pod_refers_to_is_there(item: dict[str, Any]) -> None:
     assert {(probe.get("httpGet") or probe["tcpSocket"])["port"] for probe in probes} <= ports
     assert item["spec"].get("serviceName", "jobmanager") in _names("Service")
     assert item["spec"]["selector"]["matchLabels"].items() <= _labels(item).items()
-    written = {mount["mountPath"] for mount in container["volumeMounts"] if "emptyDir" in volumes[mount["name"]]}
+    written = {
+        mount["mountPath"]
+        for mount in container["volumeMounts"]
+        if "emptyDir" in volumes[mount["name"]]
+    }
     assert {"/tmp", str(image.SCRATCH)} <= written
 
 
 def test_selectors_find_what_they_are_for() -> None:
     (service,) = [item for item in ITEMS if item["kind"] == "Service"]
-    (found,) = [item for item in WORKLOADS if service["spec"]["selector"].items() <= _labels(item).items()]
+    (found,) = [
+        item for item in WORKLOADS if service["spec"]["selector"].items() <= _labels(item).items()
+    ]
     container = _container(found)
     assert container["name"] == "jobmanager"
-    assert {port["port"] for port in service["spec"]["ports"]} < {p["containerPort"] for p in container["ports"]}
+    assert {port["port"] for port in service["spec"]["ports"]} < {
+        p["containerPort"] for p in container["ports"]
+    }
     budget = next(item for item in ITEMS if item["kind"] == "PodDisruptionBudget")
-    (found,) = [w for w in WORKLOADS if budget["spec"]["selector"]["matchLabels"].items() <= _labels(w).items()]
+    (found,) = [
+        w
+        for w in WORKLOADS
+        if budget["spec"]["selector"]["matchLabels"].items() <= _labels(w).items()
+    ]
     assert found["metadata"]["name"] == "controller"
     assert found["spec"]["replicas"] > budget["spec"]["minAvailable"]
 
 
 def test_the_role_is_of_the_account_and_has_no_wildcard() -> None:
     binding, role = manifests.named("RoleBinding", "kappa"), manifests.named("Role", "kappa")
-    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "kappa"}
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "kappa", "namespace": NAMESPACE}]
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role",
+        "name": "kappa",
+    }
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "kappa", "namespace": NAMESPACE}
+    ]
     assert "*" not in {word for rule in role["rules"] for words in rule.values() for word in words}
-    told = {item["metadata"]["name"] for item in WORKLOADS if pod_of(item)["automountServiceAccountToken"]}
+    told = {
+        item["metadata"]["name"]
+        for item in WORKLOADS
+        if pod_of(item)["automountServiceAccountToken"]
+    }
     assert told == {"controller", "client"}
 
 
@@ -133,8 +180,9 @@ def _allowed(direction: str, item: dict[str, Any]) -> set[int]:
     for policy in (item for item in ITEMS if item["kind"] == "NetworkPolicy"):
         selector = policy["spec"]["podSelector"]
         labels = _labels(item)
-        if (selector.get("matchLabels", {}).items() <= labels.items()
-                and all(labels[e["key"]] in e["values"] for e in selector.get("matchExpressions", ()))):
+        if selector.get("matchLabels", {}).items() <= labels.items() and all(
+            labels[e["key"]] in e["values"] for e in selector.get("matchExpressions", ())
+        ):
             for rule in policy["spec"].get(direction, ()):
                 for port in rule["ports"]:
                     found |= set(range(port["port"], port.get("endPort", port["port"]) + 1))
@@ -145,10 +193,18 @@ OUTSIDE = {9092, 8080, 5432, 8333, 53}
 FLINK = {6121, 6122, 6123, 6124, 6125}
 
 
-@pytest.mark.parametrize(("name", "reached", "reaches"), [
-    ("controller", {19094}, {443, 6443, 8081, *OUTSIDE}), ("client", set(), {443, 6443, 8081, *OUTSIDE}),
-    ("jobmanager", {8081, *FLINK}, FLINK | OUTSIDE), ("taskmanager", FLINK, FLINK | OUTSIDE)])
-def test_policies_open_what_is_needed_and_no_more(name: str, reached: set[int], reaches: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("name", "reached", "reaches"),
+    [
+        ("controller", {19094}, {443, 6443, 8081, *OUTSIDE}),
+        ("client", set(), {443, 6443, 8081, *OUTSIDE}),
+        ("jobmanager", {8081, *FLINK}, FLINK | OUTSIDE),
+        ("taskmanager", FLINK, FLINK | OUTSIDE),
+    ],
+)
+def test_policies_open_what_is_needed_and_no_more(
+    name: str, reached: set[int], reaches: set[int]
+) -> None:
     (item,) = [item for item in WORKLOADS if item["metadata"]["name"] == name]
     assert (_allowed("ingress", item), _allowed("egress", item)) == (reached, reaches)
     assert {port["containerPort"] for port in _container(item).get("ports", ())} <= reached
@@ -164,7 +220,10 @@ def test_flink_listens_where_the_policies_and_the_service_say() -> None:
     ports = {value for key, value in found.items() if key.endswith("port") and "bind" not in key}
     assert ports == FLINK | {8081}
     assert found["jobmanager.rpc.address"] == found["rest.address"] == "jobmanager"
-    mounts = {mount["mountPath"] for mount in _container(manifests.named("StatefulSet", "taskmanager"))["volumeMounts"]}
+    mounts = {
+        mount["mountPath"]
+        for mount in _container(manifests.named("StatefulSet", "taskmanager"))["volumeMounts"]
+    }
     assert str(image.OPTIONS.parent) in mounts
     (variable,) = _container(manifests.named("StatefulSet", "taskmanager"))["env"]
     assert variable["name"] == image.HOST

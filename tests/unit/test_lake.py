@@ -45,7 +45,9 @@ def test_dropping_a_branch_twice(catalog: Catalog, product: Product) -> None:
         lake.drop_branch(catalog, product, "main")
 
 
-def test_only_checkpoints_in_all_tables_are_publishable_newest_first(catalog: Catalog, product: Product) -> None:
+def test_only_checkpoints_in_all_tables_are_publishable_newest_first(
+    catalog: Catalog, product: Product
+) -> None:
     lake.create_branch(catalog, product, "r1-a1")
     one = sink_all(catalog, product, "r1-a1", 1)
     two = sink_all(catalog, product, "r1-a1", 2)
@@ -68,7 +70,9 @@ def test_checkpoints_of_other_branches_do_not_count(catalog: Catalog, product: P
     assert lake.publishable(catalog, product, "r1-a1", [JOB]) == []
 
 
-def test_a_branch_that_iceberg_made_anew_from_main_is_noticed(catalog: Catalog, product: Product) -> None:
+def test_a_branch_that_iceberg_made_anew_from_main_is_noticed(
+    catalog: Catalog, product: Product
+) -> None:
     for branch, job in (("r1-a1", JOB), ("r1-a2", "b" * 32)):
         lake.create_branch(catalog, product, branch)
         first = sink_all(catalog, product, branch, 1, job_id=job)
@@ -78,8 +82,10 @@ def test_a_branch_that_iceberg_made_anew_from_main_is_noticed(catalog: Catalog, 
         changes.create_branch(first["totals"], "r1-a1")
     with pytest.raises(ConflictError) as e:
         lake.publishable(catalog, product, "r1-a1", [JOB])
-    assert (e.value.message, e.value.found) == ("in table totals it has commits of other jobs",
-                                                f"snapshot {first['totals']}")
+    assert (e.value.message, e.value.found) == (
+        "in table totals it has commits of other jobs",
+        f"snapshot {first['totals']}",
+    )
 
 
 def test_a_branch_that_lost_a_commit_is_noticed(catalog: Catalog, product: Product) -> None:
@@ -92,8 +98,10 @@ def test_a_branch_that_lost_a_commit_is_noticed(catalog: Catalog, product: Produ
     sink_all(catalog, product, "r1-a1", 3)
     with pytest.raises(ConflictError) as e:
         lake.publishable(catalog, product, "r1-a1", [JOB])
-    assert (e.value.message, e.value.found) == ("in table orders it lost commits of its own job",
-                                                f"snapshot {second['orders']}")
+    assert (e.value.message, e.value.found) == (
+        "in table orders it lost commits of its own job",
+        f"snapshot {second['orders']}",
+    )
 
 
 def test_a_resumed_attempt_goes_on_with_another_job_id(catalog: Catalog, product: Product) -> None:
@@ -106,9 +114,13 @@ def test_a_resumed_attempt_goes_on_with_another_job_id(catalog: Catalog, product
 def test_a_product_without_tables(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as e:
         lake.published(catalog, make_product(tmp_path))
-    assert e.value.as_dict() == {"error": "ConfigError", "message": "product shop has no tables yet",
-                                 "expected": "the tables of a deployed product",
-                                 "found": "no table orders, totals, rejects", "next": "kappa deploy shop"}
+    assert e.value.as_dict() == {
+        "error": "ConfigError",
+        "message": "product shop has no tables yet",
+        "expected": "the tables of a deployed product",
+        "found": "no table orders, totals, rejects",
+        "next": "kappa deploy shop",
+    }
 
 
 def test_the_rows_of_a_snapshot_are_those_of_its_branch(catalog: Catalog, product: Product) -> None:

@@ -34,8 +34,15 @@ class Lake(Protocol):
 
     def begin(self, branch: str, *, resume: bool = False) -> None: ...
 
-    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = (), *,
-               rows: Collection[str] = ()) -> dict[str, int]:
+    def commit(
+        self,
+        branch: str,
+        job: str,
+        checkpoint: int,
+        tables: Iterable[str] = (),
+        *,
+        rows: Collection[str] = (),
+    ) -> dict[str, int]:
         """What a job does at a checkpoint: a commit to all tables, or to some; a new row in those of `rows`."""
 
     def set(self, table: str, ref: str, snapshot: int) -> None:
@@ -46,12 +53,15 @@ class Lake(Protocol):
 
     def heads(self, ref: str = MAIN) -> dict[str, int]: ...
 
-    def publishable(self, branch: str, jobs: Sequence[str],
-                    resumed_from: int | None = None) -> dict[int, Snapshots]: ...
+    def publishable(
+        self, branch: str, jobs: Sequence[str], resumed_from: int | None = None
+    ) -> dict[int, Snapshots]: ...
 
     def same_files(self, before: Snapshots, after: Snapshots) -> bool: ...
 
-    def publish(self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence) -> None: ...
+    def publish(
+        self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence
+    ) -> None: ...
 
     def garbage(self, branch: str) -> tuple[str, ...]: ...
 
@@ -72,8 +82,15 @@ class Fake:
         for table in self.tables:
             self.lake.create_branch(table, branch, resume=resume)
 
-    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = (), *,
-               rows: Collection[str] = ()) -> dict[str, int]:
+    def commit(
+        self,
+        branch: str,
+        job: str,
+        checkpoint: int,
+        tables: Iterable[str] = (),
+        *,
+        rows: Collection[str] = (),
+    ) -> dict[str, int]:
         for table in tables or self.tables:
             since = next(self.lake.line(table, branch)).content
             upto = {0: since.get(0, 0) + (table in rows)}
@@ -90,13 +107,17 @@ class Fake:
     def heads(self, ref: str = MAIN) -> dict[str, int]:
         return {t: self.lake.refs[t, ref] for t in self.tables if (t, ref) in self.lake.refs}
 
-    def publishable(self, branch: str, jobs: Sequence[str], resumed_from: int | None = None) -> dict[int, Snapshots]:
+    def publishable(
+        self, branch: str, jobs: Sequence[str], resumed_from: int | None = None
+    ) -> dict[int, Snapshots]:
         return {c.id: c.snapshots for c in self.lake.publishable(branch, jobs, resumed_from)}
 
     def same_files(self, before: Snapshots, after: Snapshots) -> bool:
         return self.lake.hold_same_files(before, after)
 
-    def publish(self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence) -> None:
+    def publish(
+        self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence
+    ) -> None:
         self.lake.publish(after, before, fence)
 
     def garbage(self, branch: str) -> tuple[str, ...]:
@@ -131,10 +152,24 @@ class Real:
     def begin(self, branch: str, *, resume: bool = False) -> None:
         lake.create_branch(self.catalog, self.product, branch, resume=resume)
 
-    def commit(self, branch: str, job: str, checkpoint: int, tables: Iterable[str] = (), *,
-               rows: Collection[str] = ()) -> dict[str, int]:
+    def commit(
+        self,
+        branch: str,
+        job: str,
+        checkpoint: int,
+        tables: Iterable[str] = (),
+        *,
+        rows: Collection[str] = (),
+    ) -> dict[str, int]:
         for table in tables or self.tables:
-            sink(self._sql, table, branch, checkpoint, [{"amount": 1.0}] if table in rows else (), job_id=job)
+            sink(
+                self._sql,
+                table,
+                branch,
+                checkpoint,
+                [{"amount": 1.0}] if table in rows else (),
+                job_id=job,
+            )
         return self.heads(branch)
 
     def set(self, table: str, ref: str, snapshot: int) -> None:
@@ -153,14 +188,23 @@ class Real:
         loaded = {t: self._sql.load_table(("shop", t)).metadata for t in self.tables}
         return {t: m.refs[ref].snapshot_id for t, m in loaded.items() if ref in m.refs}
 
-    def publishable(self, branch: str, jobs: Sequence[str], resumed_from: int | None = None) -> dict[int, Snapshots]:
-        return {c.id: c.snapshots for c in lake.publishable(self.catalog, self.product, branch, jobs, resumed_from)}
+    def publishable(
+        self, branch: str, jobs: Sequence[str], resumed_from: int | None = None
+    ) -> dict[int, Snapshots]:
+        return {
+            c.id: c.snapshots
+            for c in lake.publishable(self.catalog, self.product, branch, jobs, resumed_from)
+        }
 
     def same_files(self, before: Snapshots, after: Snapshots) -> bool:
         return lake.hold_same_files(lake.tables_now(self.catalog, self.product), before, after)
 
-    def publish(self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence) -> None:
-        publish.publish(self.catalog, self.product, after, before, fence=fence, sleep=lambda _: None)
+    def publish(
+        self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence
+    ) -> None:
+        publish.publish(
+            self.catalog, self.product, after, before, fence=fence, sleep=lambda _: None
+        )
 
     def garbage(self, branch: str) -> tuple[str, ...]:
         return cleaning.garbage(self.catalog, "shop", self.tables, branch)
@@ -169,15 +213,27 @@ class Real:
         cleaning.remove(self.catalog, "shop", self.tables, branch, files)
 
 
-@pytest.fixture(params=["fake", "fake, table by table", "real", "real, table by table", "on objects", "postgresql"])
+@pytest.fixture(
+    params=[
+        "fake",
+        "fake, table by table",
+        "real",
+        "real, table by table",
+        "on objects",
+        "postgresql",
+    ]
+)
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
     atomic, settings = "table by table" not in request.param, None
     if request.param == "on objects":
         settings = request.getfixturevalue("on_objects")
     if request.param == "postgresql":
         (tmp_path / "database").write_text(request.getfixturevalue("postgresql").database())
-    made: Lake = (Fake(atomic=atomic) if request.param.startswith("fake")
-                  else Real(tmp_path, atomic=atomic, settings=settings))
+    made: Lake = (
+        Fake(atomic=atomic)
+        if request.param.startswith("fake")
+        else Real(tmp_path, atomic=atomic, settings=settings)
+    )
     made.begin("r1-a1")
     yield made
     if isinstance(made, Real):
@@ -193,6 +249,7 @@ def others(tables: Lake) -> Sequence[str]:
 
 
 # Branches
+
 
 def test_a_branch_begins_at_genesis_and_is_taken_again_until_it_has_commits(tables: Lake) -> None:
     tables.begin("r1-a1")
@@ -234,6 +291,7 @@ def commits(*of: tuple[str, int]) -> Callable[[Lake], None]:
     def make(tables: Lake) -> None:
         for job, checkpoint in of:
             tables.commit("r1-a1", job, checkpoint)
+
     return make
 
 
@@ -254,24 +312,43 @@ def _made_anew(tables: Lake) -> None:
     tables.commit("r1-a1", OLD, 2)
 
 
-@pytest.mark.parametrize(("happened", "jobs", "resumed_from"), [
-    pytest.param(commits((OLD, 1), (NEW, 2)), [OLD], None, id="another job's commit"),
-    pytest.param(_moved_back, [OLD], None, id="moved back by a commit"),
-    pytest.param(_made_anew, [OLD], None, id="dropped, and made anew from main"),
-    pytest.param(commits((OLD, 1), (NEW, 2), (OLD, 3)), [OLD, NEW], None, id="the job before, behind its successor"),
-    pytest.param(commits((OLD, 1), (NEW, 2), (OLD, 2)), [OLD, NEW], 1, id="two commits of one checkpoint"),
-    pytest.param(commits((OLD, 1), (OLD, 2), (NEW, 2)), [OLD, NEW], 1, id="the job before was first"),
-    pytest.param(commits((OLD, 1), (OLD, 2)), [OLD, NEW], 1, id="the job before, and its successor is still to come"),
-    pytest.param(commits((OLD, 2), (OLD, 1)), [OLD], None, id="checkpoints that go back"),
-])
+@pytest.mark.parametrize(
+    ("happened", "jobs", "resumed_from"),
+    [
+        pytest.param(commits((OLD, 1), (NEW, 2)), [OLD], None, id="another job's commit"),
+        pytest.param(_moved_back, [OLD], None, id="moved back by a commit"),
+        pytest.param(_made_anew, [OLD], None, id="dropped, and made anew from main"),
+        pytest.param(
+            commits((OLD, 1), (NEW, 2), (OLD, 3)),
+            [OLD, NEW],
+            None,
+            id="the job before, behind its successor",
+        ),
+        pytest.param(
+            commits((OLD, 1), (NEW, 2), (OLD, 2)), [OLD, NEW], 1, id="two commits of one checkpoint"
+        ),
+        pytest.param(
+            commits((OLD, 1), (OLD, 2), (NEW, 2)), [OLD, NEW], 1, id="the job before was first"
+        ),
+        pytest.param(
+            commits((OLD, 1), (OLD, 2)),
+            [OLD, NEW],
+            1,
+            id="the job before, and its successor is still to come",
+        ),
+        pytest.param(commits((OLD, 2), (OLD, 1)), [OLD], None, id="checkpoints that go back"),
+    ],
+)
 def test_a_branch_with_anything_else_is_refused(
-        tables: Lake, happened: Callable[[Lake], None], jobs: list[str], resumed_from: int | None) -> None:
+    tables: Lake, happened: Callable[[Lake], None], jobs: list[str], resumed_from: int | None
+) -> None:
     happened(tables)
     with pytest.raises(ConflictError):
         tables.publishable("r1-a1", jobs, resumed_from)
 
 
 # Publishing
+
 
 def test_all_tables_are_moved_and_moving_them_again_does_nothing(tables: Lake) -> None:
     genesis, one = tables.heads(), tables.commit("r1-a1", OLD, 1)
@@ -380,6 +457,7 @@ def test_what_was_moved_in_part_and_cannot_go_on_says_so(tables: Lake) -> None:
 
 
 # Removing
+
 
 def test_what_a_branch_alone_needs_goes_with_it(tables: Lake) -> None:
     one, two = two_shown(tables)

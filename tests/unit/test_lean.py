@@ -22,9 +22,16 @@ import pandas
 """
 
 
-@pytest.mark.parametrize("imports", ["from replay.cli import running", "from replay.cli import diff"],
-                         ids=["audit", "diff"])
+@pytest.mark.parametrize(
+    "imports",
+    ["from replay.cli import running", "from replay.cli import diff"],
+    ids=["audit", "diff"],
+)
 def test_an_audit_and_a_diff_do_without_pandas(imports: str) -> None:
-    answer = subprocess.run([sys.executable, "-c", ASKED.format(imports=imports)], capture_output=True, text=True,
-                            check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKED.format(imports=imports)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert answer.stdout == "[]\n"

@@ -23,7 +23,9 @@ from replay.errors import ConfigError, KappaError
 from replay.settings import load_settings
 
 CONTENT = b"a jar"
-JAR = Jar(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "org.example:thing:1.0", frozenset({"flink"}))
+JAR = Jar(
+    hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "org.example:thing:1.0", frozenset({"flink"})
+)
 HOME = Path("/srv/kappa")
 
 
@@ -36,32 +38,52 @@ def _cached(cache: Path, content: bytes) -> Path:
 
 def test_the_lock_pins_every_part_by_sha256() -> None:
     pinned = jars.read_lock()
-    assert {part for jar in pinned for part in jar.parts} == {"kafka", "registry", "flink", "build", "s3", "test"}
-    assert all(len(jar.sha256) == 64 and int(jar.sha256, 16) >= 0 and jar.size > 0 for jar in pinned)
+    assert {part for jar in pinned for part in jar.parts} == {
+        "kafka",
+        "registry",
+        "flink",
+        "build",
+        "s3",
+        "test",
+    }
+    assert all(
+        len(jar.sha256) == 64 and int(jar.sha256, 16) >= 0 and jar.size > 0 for jar in pinned
+    )
     assert len({jar.coordinate for jar in pinned}) == len(pinned)
 
 
 def test_kafkas_jars_agree_on_one_version() -> None:
-    versions = {jar.fields[2] for jar in jars.read_lock("kafka") if jar.fields[0] == "org.apache.kafka"}
+    versions = {
+        jar.fields[2] for jar in jars.read_lock("kafka") if jar.fields[0] == "org.apache.kafka"
+    }
     assert versions == {"4.1.1"}
 
 
-@pytest.mark.parametrize(("coordinate", "file"), [
-    ("org.example:thing:1.0", "org/example/thing/1.0/thing-1.0.jar"),
-    ("org.example:thing:1.0:all:tar.gz", "org/example/thing/1.0/thing-1.0-all.tar.gz"),
-])
+@pytest.mark.parametrize(
+    ("coordinate", "file"),
+    [
+        ("org.example:thing:1.0", "org/example/thing/1.0/thing-1.0.jar"),
+        ("org.example:thing:1.0:all:tar.gz", "org/example/thing/1.0/thing-1.0-all.tar.gz"),
+    ],
+)
 def test_a_jar_lies_where_a_repository_has_it(coordinate: str, file: str) -> None:
     assert Jar("", 0, coordinate, frozenset()).file == Path(file)
 
 
-@pytest.mark.parametrize(("content", "problem"), [
-    (CONTENT, None),
-    (None, "missing"),
-    (b"a j", "half-downloaded: 3 of 5 bytes"),
-    (b"A jar", "altered: its SHA-256 is not the pinned one"),
-    (b"a jar and more", "altered: its SHA-256 is not the pinned one"),
-], ids=["whole", "missing", "half", "altered", "longer"])
-def test_damage_to_a_jar_is_named(tmp_path: Path, content: bytes | None, problem: str | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (CONTENT, None),
+        (None, "missing"),
+        (b"a j", "half-downloaded: 3 of 5 bytes"),
+        (b"A jar", "altered: its SHA-256 is not the pinned one"),
+        (b"a jar and more", "altered: its SHA-256 is not the pinned one"),
+    ],
+    ids=["whole", "missing", "half", "altered", "longer"],
+)
+def test_damage_to_a_jar_is_named(
+    tmp_path: Path, content: bytes | None, problem: str | None
+) -> None:
     if content is not None:
         _cached(tmp_path, content)
     assert jars.damage(JAR, tmp_path) == problem
@@ -74,7 +96,9 @@ def test_whole_jars_are_not_fetched_again(tmp_path: Path) -> None:
     assert said == []
 
 
-def test_a_half_downloaded_jar_is_fetched_again_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_downloaded_jar_is_fetched_again_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = _cached(tmp_path, b"a j")
     monkeypatch.setattr(jars, "_download", lambda jar, scratch: _downloaded(scratch, CONTENT))
     said: list[str] = []
@@ -84,8 +108,9 @@ def test_a_half_downloaded_jar_is_fetched_again_whole(tmp_path: Path, monkeypatc
     assert [p.name for p in tmp_path.iterdir()] == ["jars"]
 
 
-def test_a_jar_that_is_not_the_pinned_one_never_reaches_the_cache(tmp_path: Path,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jar_that_is_not_the_pinned_one_never_reaches_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(jars, "_download", lambda jar, scratch: _downloaded(scratch, b"evil!"))
     with pytest.raises(KappaError, match=r"org\.example:thing:1\.0 is not the pinned file"):
         jars.ensure([JAR], tmp_path, lambda _: None)
@@ -126,7 +151,9 @@ def test_a_port_base_out_of_range_is_refused(base: int) -> None:
 
 
 def test_nothing_in_kafkas_log_expires_and_no_topic_appears_by_itself() -> None:
-    settings = dict(line.split("=", 1) for line in kafka.server_properties(Layout(HOME)).splitlines())
+    settings = dict(
+        line.split("=", 1) for line in kafka.server_properties(Layout(HOME)).splitlines()
+    )
     assert settings["log.retention.ms"] == "-1"
     assert settings["log.retention.bytes"] == "-1"
     assert settings["auto.create.topics.enable"] == "false"
@@ -137,14 +164,22 @@ def test_flink_listens_on_loopback_and_keeps_checkpoints() -> None:
     settings = flink.settings(Layout(HOME), flink.session(Layout(HOME)), "")
     hosts = {key: value for key, value in settings.items() if key.endswith(("host", "address"))}
     assert set(hosts.values()) == {"127.0.0.1"}
-    assert settings["execution.checkpointing.externalized-checkpoint-retention"] == "RETAIN_ON_CANCELLATION"
+    assert (
+        settings["execution.checkpointing.externalized-checkpoint-retention"]
+        == "RETAIN_ON_CANCELLATION"
+    )
     assert "-XX:+ExitOnOutOfMemoryError" in str(settings["env.java.opts.taskmanager"])
 
 
 def test_the_registry_keeps_schemas_on_disk_and_listens_on_loopback() -> None:
     environment = registry.environment(Layout(HOME))
-    assert environment["APICURIO_DATASOURCE_URL"] == "jdbc:h2:file:/srv/kappa/registry/registry;WRITE_DELAY=0"
-    assert {environment["QUARKUS_HTTP_HOST"], environment["QUARKUS_MANAGEMENT_HOST"]} == {"127.0.0.1"}
+    assert (
+        environment["APICURIO_DATASOURCE_URL"]
+        == "jdbc:h2:file:/srv/kappa/registry/registry;WRITE_DELAY=0"
+    )
+    assert {environment["QUARKUS_HTTP_HOST"], environment["QUARKUS_MANAGEMENT_HOST"]} == {
+        "127.0.0.1"
+    }
 
 
 def test_supervisord_restarts_programs_and_keeps_their_words() -> None:
@@ -153,7 +188,11 @@ def test_supervisord_restarts_programs_and_keeps_their_words() -> None:
     parsed.read_string(configuration(Layout(HOME), [program]))
     section = parsed["program:thing"]
     assert section["autorestart"] == "true"
-    assert shlex.split(section["command"].replace("%%", "%")) == ["/bin/thing", "an argument", "100%"]
+    assert shlex.split(section["command"].replace("%%", "%")) == [
+        "/bin/thing",
+        "an argument",
+        "100%",
+    ]
     assert section["environment"] == 'A="b;c%%d",KAPPA_HOME="/srv/kappa",KAPPA_PROGRAM="thing"'
     assert parsed["unix_http_server"]["chmod"] == "0600"
 
@@ -194,13 +233,16 @@ def _messages(found: object) -> list[str]:
 def test_each_problem_before_a_start_is_clear() -> None:
     assert _messages(preflight.python_problems((3, 12))) == [
         "this is the wrong Python\n  expected: Python 3.11\n  found:    Python 3.12\n"
-        "  next:     uv sync --python 3.11"]
+        "  next:     uv sync --python 3.11"
+    ]
     assert _messages(preflight.disk_problems(HOME, 100)) == [
         "too little disk\n  expected: 2,000 MB free for /srv/kappa\n  found:    100 MB\n"
-        "  next:     free some space, or put the home elsewhere: KAPPA_HOME=/a/bigger/disk kappa up"]
+        "  next:     free some space, or put the home elsewhere: KAPPA_HOME=/a/bigger/disk kappa up"
+    ]
     assert _messages(preflight.memory_problems(512)) == [
         "too little memory\n  expected: 5,000 MB available\n  found:    512 MB\n"
-        "  next:     stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up"]
+        "  next:     stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up"
+    ]
 
 
 def test_nothing_is_in_the_way_of_a_good_machine() -> None:
@@ -211,11 +253,14 @@ def test_nothing_is_in_the_way_of_a_good_machine() -> None:
     assert _messages(preflight.memory_problems(None)) == []
 
 
-@pytest.mark.parametrize(("home", "message"), [
-    ("/" + "x" * 80, "too long for the supervisor's Unix socket"),
-    ("/srv/my data", "characters that Flink's scripts or Java's class path split at"),
-    ("/srv/a:b", "characters that Flink's scripts or Java's class path split at"),
-])
+@pytest.mark.parametrize(
+    ("home", "message"),
+    [
+        ("/" + "x" * 80, "too long for the supervisor's Unix socket"),
+        ("/srv/my data", "characters that Flink's scripts or Java's class path split at"),
+        ("/srv/a:b", "characters that Flink's scripts or Java's class path split at"),
+    ],
+)
 def test_a_home_whose_path_cannot_work_is_refused(home: str, message: str) -> None:
     (found,) = _messages(preflight.path_problems(Layout(Path(home))))
     assert message in found
@@ -269,7 +314,12 @@ def test_the_controllers_log_reads_well_on_80_columns() -> None:
 
 
 def test_what_the_service_writes_is_what_its_log_is_read_as() -> None:
-    event = {"event": "publish", "level": "info", "timestamp": "2026-11-27T04:51:50.1Z", "product": "orders"}
+    event = {
+        "event": "publish",
+        "level": "info",
+        "timestamp": "2026-11-27T04:51:50.1Z",
+        "product": "orders",
+    }
     assert tail._LINE.match(service_log.line(None, "", event))
 
 
@@ -280,12 +330,22 @@ def test_only_logs_of_the_stack_are_printed(tmp_path: Path, name: str) -> None:
         tail.tail(tmp_path, name, 2, follow=False)
 
 
-def test_doctor_names_products_of_which_publishing_waits_for_a_person(tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_products_of_which_publishing_waits_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor, "_stack", lambda _: iter(()))
     monkeypatch.setattr(doctor.Supervisor, "running", lambda _: True)
-    stopped = {"message": "somebody moved main", "expected": "r1-a1", "found": "t=7", "next": "kappa rollback"}
-    checks = doctor.examine(tmp_path, lambda: [{"product": "fine", "blocked": None},
-                                               {"product": "flights", "blocked": stopped}])
+    stopped = {
+        "message": "somebody moved main",
+        "expected": "r1-a1",
+        "found": "t=7",
+        "next": "kappa rollback",
+    }
+    checks = doctor.examine(
+        tmp_path,
+        lambda: [{"product": "fine", "blocked": None}, {"product": "flights", "blocked": stopped}],
+    )
     (problem,) = next(check.problems for check in checks if check.name == "products")
-    assert problem == Problem("flights: publishing has stopped: somebody moved main", "r1-a1", "t=7", "kappa rollback")
+    assert problem == Problem(
+        "flights: publishing has stopped: somebody moved main", "r1-a1", "t=7", "kappa rollback"
+    )

@@ -17,8 +17,12 @@ from replay.releases import runtime
 from replay.secret import referenced
 from replay.settings import load_settings
 
-STORAGE = {"s3.endpoint": "http://127.0.0.1:9000", "s3.access-key-id": "key", "s3.secret-access-key": "h1dden",
-           "s3.region": "eu-west-1"}
+STORAGE = {
+    "s3.endpoint": "http://127.0.0.1:9000",
+    "s3.access-key-id": "key",
+    "s3.secret-access-key": "h1dden",
+    "s3.region": "eu-west-1",
+}
 
 
 def home(tmp_path: Path, **changes: Any) -> Layout:
@@ -36,16 +40,27 @@ def test_flink_gets_its_jars_and_its_keys(tmp_path: Path) -> None:
     layout = home(tmp_path)
     flink.write(layout, [])
     lib = {f.name for f in (layout.flink / "lib").iterdir()}
-    assert "iceberg-aws-bundle-1.11.0.jar" in lib and not any(name.startswith(objects.PLUGIN) for name in lib)
-    assert [f.name for f in (layout.flink / "plugins" / "s3").iterdir()] == ["flink-s3-fs-hadoop-2.1.0.jar"]
+    assert "iceberg-aws-bundle-1.11.0.jar" in lib and not any(
+        name.startswith(objects.PLUGIN) for name in lib
+    )
+    assert [f.name for f in (layout.flink / "plugins" / "s3").iterdir()] == [
+        "flink-s3-fs-hadoop-2.1.0.jar"
+    ]
     file = layout.flink / "conf" / "config.yaml"
     found = yaml.safe_load(file.read_text())
     assert {name: found[name] for name in found if name.startswith("s3.")} == {
-        "s3.endpoint": "http://127.0.0.1:9000", "s3.access-key": "key", "s3.secret-key": "h1dden",
-        "s3.endpoint.region": "eu-west-1", "s3.path.style.access": "true"}
+        "s3.endpoint": "http://127.0.0.1:9000",
+        "s3.access-key": "key",
+        "s3.secret-key": "h1dden",
+        "s3.endpoint.region": "eu-west-1",
+        "s3.path.style.access": "true",
+    }
     assert found["execution.checkpointing.dir"] == "s3://lake/checkpoints"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert {jar.fields[1] for jar in stack.jars_needed(layout)} >= {objects.PLUGIN, "iceberg-aws-bundle"}
+    assert {jar.fields[1] for jar in stack.jars_needed(layout)} >= {
+        objects.PLUGIN,
+        "iceberg-aws-bundle",
+    }
 
 
 @pytest.mark.parametrize("written", ["nobody", "kappa up", "a person, on this machine"])
@@ -59,16 +74,31 @@ def test_elsewhere_there_is_nothing_of_it(tmp_path: Path, written: str) -> None:
     assert not {objects.PART} & {part for jar in stack.jars_needed(layout) for part in jar.parts}
     flink.write(layout, [])
     assert list((layout.flink / "plugins").iterdir()) == []
-    assert not any(name.startswith("s3.") for name in yaml.safe_load((layout.flink / "conf/config.yaml").read_text()))
+    assert not any(
+        name.startswith("s3.")
+        for name in yaml.safe_load((layout.flink / "conf/config.yaml").read_text())
+    )
 
 
-def test_the_job_reaches_the_store_as_the_controller_does_and_gets_no_secret(tmp_path: Path) -> None:
+def test_the_job_reaches_the_store_as_the_controller_does_and_gets_no_secret(
+    tmp_path: Path,
+) -> None:
     settings = load_settings(home(tmp_path).home)
-    options = durable.of_flink(referenced(clients.catalog_of_job(settings), settings.secrets, "catalog"))
+    options = durable.of_flink(
+        referenced(clients.catalog_of_job(settings), settings.secrets, "catalog")
+    )
     assert options["io-impl"] == "org.apache.iceberg.aws.s3.S3FileIO"
-    assert {name: options[name] for name in ("s3.endpoint", "client.region", "s3.path-style-access")} == {
-        "s3.endpoint": "http://127.0.0.1:9000", "client.region": "eu-west-1", "s3.path-style-access": "true"}
-    assert options["s3.secret-access-key"] == f"${{directory:{settings.secrets}:catalog.s3.secret-access-key}}"
+    assert {
+        name: options[name] for name in ("s3.endpoint", "client.region", "s3.path-style-access")
+    } == {
+        "s3.endpoint": "http://127.0.0.1:9000",
+        "client.region": "eu-west-1",
+        "s3.path-style-access": "true",
+    }
+    assert (
+        options["s3.secret-access-key"]
+        == f"${{directory:{settings.secrets}:catalog.s3.secret-access-key}}"
+    )
     assert (settings.secrets / "catalog.s3.secret-access-key").read_text() == "h1dden"
     assert "h1dden" not in str(options)
 
@@ -83,5 +113,9 @@ def test_a_catalogs_own_options_come_first(tmp_path: Path) -> None:
 
 
 def test_where_files_lie_decides_no_row() -> None:
-    carrying = [jar for jar in jars.read_lock(objects.PART) if not jar.fields[1].startswith(objects.PLUGIN)]
-    assert [jar.file.name for jar in carrying if not jar.file.name.startswith(runtime._CARRIES)] == []
+    carrying = [
+        jar for jar in jars.read_lock(objects.PART) if not jar.fields[1].startswith(objects.PLUGIN)
+    ]
+    assert [
+        jar.file.name for jar in carrying if not jar.file.name.startswith(runtime._CARRIES)
+    ] == []

@@ -25,7 +25,10 @@ def start() -> Iterator[Start]:
         started.append(subprocess.Popen(["/bin/sleep", "60"], env=environment))
         # Popen returns while the kernel is still about to replace the process: for an instant it has no environment.
         deadline = time.monotonic() + 10
-        while not Path(f"/proc/{started[-1].pid}/environ").read_bytes() and time.monotonic() < deadline:
+        while (
+            not Path(f"/proc/{started[-1].pid}/environ").read_bytes()
+            and time.monotonic() < deadline
+        ):
             os.sched_yield()
         return started[-1]
 
@@ -40,8 +43,12 @@ def test_only_processes_of_this_home_are_left_over(tmp_path: Path, start: Start)
     assert orphans(Layout(tmp_path / "a")) == {ours.pid: "kafka"}
 
 
-def test_workers_of_the_last_taskmanager_are_ended_and_nothing_else(tmp_path: Path, start: Start) -> None:
+def test_workers_of_the_last_taskmanager_are_ended_and_nothing_else(
+    tmp_path: Path, start: Start
+) -> None:
     worker, broker = start(tmp_path, "taskmanager"), start(tmp_path, "kafka")
-    assert end_orphans(Layout(tmp_path), seconds=2, program="taskmanager") == {worker.pid: "taskmanager"}
+    assert end_orphans(Layout(tmp_path), seconds=2, program="taskmanager") == {
+        worker.pid: "taskmanager"
+    }
     assert worker.wait(timeout=5) != 0
     assert broker.poll() is None

@@ -15,29 +15,54 @@ SETTINGS: Any = SimpleNamespace(registry="http://registry")
 
 
 def test_questions_share_a_connection() -> None:
-    here, there = (cast(Any, SimpleNamespace(kafka={"bootstrap.servers": f"127.0.0.1:{port}"})) for port in (1, 2))
+    here, there = (
+        cast(Any, SimpleNamespace(kafka={"bootstrap.servers": f"127.0.0.1:{port}"}))
+        for port in (1, 2)
+    )
     assert log.admin(here) is log.admin(here)
     assert log.admin(here) is not log.admin(there)
 
 
-@pytest.mark.parametrize(("change", "complaint"), [
-    ({}, None),
-    ({"retention.ms": "604800000"}, "retention.ms=-1"),
-    ({"retention.bytes": "1073741824"}, "retention.bytes=-1"),
-    ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
-    ({"cleanup.policy": "compact,delete"}, "cleanup.policy=delete"),
-    ({"unclean.leader.election.enable": "true"}, "unclean.leader.election.enable=false"),
-], ids=["whole", "kept for a week", "kept to a size", "compacted", "compacted and deleted", "led by who lost records"])
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({}, None),
+        ({"retention.ms": "604800000"}, "retention.ms=-1"),
+        ({"retention.bytes": "1073741824"}, "retention.bytes=-1"),
+        ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
+        ({"cleanup.policy": "compact,delete"}, "cleanup.policy=delete"),
+        ({"unclean.leader.election.enable": "true"}, "unclean.leader.election.enable=false"),
+    ],
+    ids=[
+        "whole",
+        "kept for a week",
+        "kept to a size",
+        "compacted",
+        "compacted and deleted",
+        "led by who lost records",
+    ],
+)
 def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | None) -> None:
     problems = log.config_problems("flights", {**log.TOPIC_CONFIG, **change})
     assert [p.expected for p in problems] == ([complaint] if complaint else [])
     assert all("--add-config" in p.next and "topic flights" in str(p) for p in problems)
 
 
-def test_the_end_is_the_last_stable_offset_and_what_lies_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = {IsolationLevel.READ_COMMITTED: {0: 5, 1: 9}, IsolationLevel.READ_UNCOMMITTED: {0: 17, 1: 9}}
-    monkeypatch.setattr(log, "_ask_offsets_now", lambda settings, topics, spec, isolation: {
-        topic: {p: SimpleNamespace(offset=offset) for p, offset in ends[isolation].items()} for topic in topics})
+def test_the_end_is_the_last_stable_offset_and_what_lies_behind_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = {
+        IsolationLevel.READ_COMMITTED: {0: 5, 1: 9},
+        IsolationLevel.READ_UNCOMMITTED: {0: 17, 1: 9},
+    }
+    monkeypatch.setattr(
+        log,
+        "_ask_offsets_now",
+        lambda settings, topics, spec, isolation: {
+            topic: {p: SimpleNamespace(offset=offset) for p, offset in ends[isolation].items()}
+            for topic in topics
+        },
+    )
     assert log.end_offsets(SETTINGS, ["flights"]) == {"flights": {0: 5, 1: 9}}
     assert log.open_transactions(SETTINGS, ["flights"]) == {"flights": {0: 12}}
     ends[IsolationLevel.READ_UNCOMMITTED] = ends[IsolationLevel.READ_COMMITTED]
@@ -47,9 +72,13 @@ def test_the_end_is_the_last_stable_offset_and_what_lies_behind_is_named(monkeyp
 def test_partitions_without_a_record_so_late_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def answer(settings: Any, topics: list[str], spec: Any, isolation: Any) -> dict[str, dict[int, Any]]:
+    def answer(
+        settings: Any, topics: list[str], spec: Any, isolation: Any
+    ) -> dict[str, dict[int, Any]]:
         asked.append(spec)
-        return {topic: {0: SimpleNamespace(offset=5), 1: SimpleNamespace(offset=-1)} for topic in topics}
+        return {
+            topic: {0: SimpleNamespace(offset=5), 1: SimpleNamespace(offset=-1)} for topic in topics
+        }
 
     monkeypatch.setattr(log, "_ask_offsets_now", answer)
     assert log.offsets_at(SETTINGS, ["flights"], 1_373_000_000_000) == {"flights": {0: 5}}
@@ -68,11 +97,17 @@ class Coordinator:
         return partitions
 
 
-def test_a_group_whose_coordinator_is_not_there_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_whose_coordinator_is_not_there_yet_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     slept: list[float] = []
     monkeypatch.setattr(log.time, "sleep", slept.append)
     asked = [TopicPartition("orders", 0, 7)]
-    codes = KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS
+    codes = (
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    )
     assert log._committed(cast(Consumer, Coordinator(*codes)), asked) == asked
     assert slept == [0.2] * 3
     with pytest.raises(KafkaException):
@@ -94,7 +129,9 @@ def told(settings: Any, code: int) -> str:
 def test_what_a_broker_does_not_allow_is_not_told_as_a_broker_that_is_down() -> None:
     for code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
         said = told(SECURED, code)
-        assert "Kafka does not allow what was asked" in said and "next:     kappa acls PRODUCT" in said
+        assert (
+            "Kafka does not allow what was asked" in said and "next:     kappa acls PRODUCT" in said
+        )
     assert "Kafka does not let this client in" in told(SECURED, KafkaError._AUTHENTICATION)
 
 
@@ -108,14 +145,22 @@ class Connections:
         raise KafkaException(KafkaError(KafkaError._TRANSPORT, "no broker"))
 
     def poll(self, timeout: float) -> None:
-        log._logins.extend([self._why, KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")])
+        log._logins.extend(
+            [self._why, KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")]
+        )
 
 
-@pytest.mark.parametrize(("code", "expected"), [
-    (KafkaError._AUTHENTICATION, "Kafka does not let this client in"), (KafkaError._SSL, "found:    why"),
-    (KafkaError._TRANSPORT, "Kafka does not answer")])
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (KafkaError._AUTHENTICATION, "Kafka does not let this client in"),
+        (KafkaError._SSL, "found:    why"),
+        (KafkaError._TRANSPORT, "Kafka does not answer"),
+    ],
+)
 def test_a_question_that_times_out_tells_of_the_login(
-        monkeypatch: pytest.MonkeyPatch, code: int, expected: str) -> None:
+    monkeypatch: pytest.MonkeyPatch, code: int, expected: str
+) -> None:
     monkeypatch.setattr(log, "admin", lambda settings: Connections(KafkaError(code, "why")))
     assert expected in told(SECURED, KafkaError._TIMED_OUT)
     plain: Any = SimpleNamespace(kafka={"bootstrap.servers": "b:1"})

@@ -11,21 +11,28 @@ from replay.kafka import log
 from replay.kafka.log_durability import Copies, advice, copies, wanted
 
 REASSIGN = "kafka-reassign-partitions with 3 replicas of each partition of orders"
-ALTER = ("kafka-configs --alter --entity-type topics --entity-name orders --add-config "
-         "min.insync.replicas=2")
+ALTER = (
+    "kafka-configs --alter --entity-type topics --entity-name orders --add-config "
+    "min.insync.replicas=2"
+)
 
 
 def settings(*, replicated: bool = False) -> Any:
     return SimpleNamespace(kafka_storage_replicated=replicated)
 
 
-@pytest.mark.parametrize(("kept", "mend"), [
-    pytest.param(Copies(3, 1, 1), f"{REASSIGN}; then {ALTER}", id="one disk has it"),
-    pytest.param(Copies(3, 1, 2), REASSIGN, id="one disk has it, whatever is asked"),
-    pytest.param(Copies(3, 3, 1), ALTER, id="acknowledged by one of three"),
-    pytest.param(Copies(5, 2, 1), f"{REASSIGN}; then {ALTER}", id="acknowledged by one of two"),
-    pytest.param(Copies(3, 1, None), REASSIGN, id="one disk has it, of a broker that asks a majority"),
-])
+@pytest.mark.parametrize(
+    ("kept", "mend"),
+    [
+        pytest.param(Copies(3, 1, 1), f"{REASSIGN}; then {ALTER}", id="one disk has it"),
+        pytest.param(Copies(3, 1, 2), REASSIGN, id="one disk has it, whatever is asked"),
+        pytest.param(Copies(3, 3, 1), ALTER, id="acknowledged by one of three"),
+        pytest.param(Copies(5, 2, 1), f"{REASSIGN}; then {ALTER}", id="acknowledged by one of two"),
+        pytest.param(
+            Copies(3, 1, None), REASSIGN, id="one disk has it, of a broker that asks a majority"
+        ),
+    ],
+)
 def test_what_a_cluster_could_keep_better_is_refused(kept: Copies, mend: str) -> None:
     (problem,) = log.durability_problems(settings(), "orders", kept)
     assert (problem.found, problem.next) == (str(kept), mend)
@@ -34,7 +41,9 @@ def test_what_a_cluster_could_keep_better_is_refused(kept: Copies, mend: str) ->
     assert log.durability_problems(settings(replicated=True), "orders", kept) == []
 
 
-@pytest.mark.parametrize("kept", [Copies(3, 3, 2), Copies(3, 2, 2), Copies(5, 3, 3), Copies(3, 3, None)])
+@pytest.mark.parametrize(
+    "kept", [Copies(3, 3, 2), Copies(3, 2, 2), Copies(5, 3, 3), Copies(3, 3, None)]
+)
 def test_what_two_disks_have_is_as_it_should_be(kept: Copies) -> None:
     assert not kept.refused
     assert not kept.told
@@ -50,10 +59,13 @@ def test_topics_that_are_alike_are_told_in_a_line() -> None:
     one = Copies(1, 1, 1)
     assert advice({"orders": one, "rates": one, "safe": Copies(3, 3, 2)}) == [
         "orders, rates: replication factor 1 and min.insync.replicas=1 on 1 broker; what one disk loses is gone for "
-        "good, from the log and from every replay of it: keep a backup of the broker"]
+        "good, from the log and from every replay of it: keep a backup of the broker"
+    ]
 
 
-@pytest.mark.parametrize(("replicas", "brokers", "expected"), [(1, 1, "1"), (2, 2, "1"), (3, 3, "2"), (1, 3, "1")])
+@pytest.mark.parametrize(
+    ("replicas", "brokers", "expected"), [(1, 1, "1"), (2, 2, "1"), (3, 3, "2"), (1, 3, "1")]
+)
 def test_a_new_topic_is_one_that_is_not_refused(replicas: int, brokers: int, expected: str) -> None:
     config = wanted(replicas, brokers)
     assert config == {"min.insync.replicas": expected}

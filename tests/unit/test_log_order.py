@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from jobs.log_order import in_log_order, is_placed, order_of, with_log_order, without_equals, without_ties
+from jobs.log_order import (
+    in_log_order,
+    is_placed,
+    order_of,
+    with_log_order,
+    without_equals,
+    without_ties,
+)
 from jobs.plan import Node, parse_plan
 from jobs.product import Product, ProductSettings, Topic
 from tests.unit.plans import aggregate, calc, call, cast, compiled, node, ref, scan, sink
@@ -20,40 +27,78 @@ CHANGED = call("UPPER", ref(1))
 
 def product(*keyed_by: str) -> Product:
     topics = {"orders": Topic(time="at", allowed_lateness="1h", keyed_by=keyed_by)}
-    return Product(folder=Path("/nowhere"), settings=ProductSettings(name="shop", topics=topics, outputs={}))
+    return Product(
+        folder=Path("/nowhere"), settings=ProductSettings(name="shop", topics=topics, outputs={})
+    )
 
 
-def over(before: Node, by: tuple[int, ...] = (1,), order: tuple[int, ...] = (0,), calls: tuple[str, ...] = ("LAG",),
-         **group: Any) -> Node:
+def over(
+    before: Node,
+    by: tuple[int, ...] = (1,),
+    order: tuple[int, ...] = (0,),
+    calls: tuple[str, ...] = ("LAG",),
+    **group: Any,
+) -> Node:
     fields = [{"index": i, "isAscending": True} for i in order]
     aggregates = [{"internalName": f"${name}$1", "argList": [2]} for name in calls]
-    return node("over-aggregate", before, columns=(*before.columns, *(f"w{i}" for i, _ in enumerate(calls))), overSpec={
-        "partition": {"fields": list(by)},
-        "groups": [{"orderBy": {"fields": fields}, "isRows": False, "aggCalls": aggregates, **group}]})
+    return node(
+        "over-aggregate",
+        before,
+        columns=(*before.columns, *(f"w{i}" for i, _ in enumerate(calls))),
+        overSpec={
+            "partition": {"fields": list(by)},
+            "groups": [
+                {"orderBy": {"fields": fields}, "isRows": False, "aggCalls": aggregates, **group}
+            ],
+        },
+    )
 
 
 def match(before: Node, by: tuple[int, ...] = (1,), order: tuple[int, ...] = (0,)) -> Node:
-    return node("match", before, matchSpec={"partition": {"fields": list(by)}, "orderBy": {
-        "fields": [{"index": i} for i in order]}})
+    return node(
+        "match",
+        before,
+        matchSpec={
+            "partition": {"fields": list(by)},
+            "orderBy": {"fields": [{"index": i} for i in order]},
+        },
+    )
 
 
-@pytest.mark.parametrize(("last", "ordered"), [
-    pytest.param(over(EVENTS), True, id="of the topic itself"),
-    pytest.param(over(node("exchange", calc(EVENTS, at=ref(0), shop=ref(1), item=ref(2)))), True, id="projected"),
-    pytest.param(over(node("correlate", EVENTS, columns=(*COLUMNS, "name"))), True, id="with a look-up"),
-    pytest.param(over(over(EVENTS)), True, id="behind another of the same key"),
-    pytest.param(over(EVENTS, by=(1, 2)), True, id="by more than the key"),
-    pytest.param(match(EVENTS), True, id="a pattern"),
-    pytest.param(over(EVENTS, by=(2,)), False, id="by another column"),
-    pytest.param(over(EVENTS, by=()), False, id="by nothing"),
-    pytest.param(over(calc(EVENTS, at=ref(0), shop=CHANGED, item=ref(2))), False, id="by a computed key"),
-    pytest.param(over(calc(EVENTS, at=ref(0), shop=cast(ref(1), "CHAR(1)"), item=ref(2))), False, id="by a cast key"),
-    pytest.param(over(over(EVENTS, by=(2,))), False, id="dealt out by another key before"),
-    pytest.param(over(node("union", EVENTS, EVENTS)), False, id="of two inputs"),
-    pytest.param(over(node("window-deduplicate", EVENTS)), False, id="behind a window"),
-    pytest.param(over(node("temporal-join", EVENTS, scan("shops", "shop"))), False, id="behind a join"),
-    pytest.param(over(scan("shops", *COLUMNS)), False, id="of a topic that nobody knows"),
-])
+@pytest.mark.parametrize(
+    ("last", "ordered"),
+    [
+        pytest.param(over(EVENTS), True, id="of the topic itself"),
+        pytest.param(
+            over(node("exchange", calc(EVENTS, at=ref(0), shop=ref(1), item=ref(2)))),
+            True,
+            id="projected",
+        ),
+        pytest.param(
+            over(node("correlate", EVENTS, columns=(*COLUMNS, "name"))), True, id="with a look-up"
+        ),
+        pytest.param(over(over(EVENTS)), True, id="behind another of the same key"),
+        pytest.param(over(EVENTS, by=(1, 2)), True, id="by more than the key"),
+        pytest.param(match(EVENTS), True, id="a pattern"),
+        pytest.param(over(EVENTS, by=(2,)), False, id="by another column"),
+        pytest.param(over(EVENTS, by=()), False, id="by nothing"),
+        pytest.param(
+            over(calc(EVENTS, at=ref(0), shop=CHANGED, item=ref(2))), False, id="by a computed key"
+        ),
+        pytest.param(
+            over(calc(EVENTS, at=ref(0), shop=cast(ref(1), "CHAR(1)"), item=ref(2))),
+            False,
+            id="by a cast key",
+        ),
+        pytest.param(over(over(EVENTS, by=(2,))), False, id="dealt out by another key before"),
+        pytest.param(over(node("union", EVENTS, EVENTS)), False, id="of two inputs"),
+        pytest.param(over(node("window-deduplicate", EVENTS)), False, id="behind a window"),
+        pytest.param(
+            over(node("temporal-join", EVENTS, scan("shops", "shop"))), False, id="behind a join"
+        ),
+        pytest.param(over(scan("shops", *COLUMNS)), False, id="of a topic that nobody knows"),
+    ],
+)
 def test_rows_of_a_key_are_in_order_where_nothing_deals_them_out(last: Node, ordered: bool) -> None:
     assert in_log_order(product("shop"), last) is ordered
 
@@ -67,28 +112,48 @@ def test_only_a_topic_that_says_so_is_in_order() -> None:
 def windowed(*groups: int) -> Node:
     before = aggregate(EVENTS, *groups)
     named = [{"name": "window_time", "property": {"kind": "Rowtime"}}]
-    return Node(before.type, {**before.body, "namedWindowProperties": named, "outputType": before.body["outputType"]
-                              .replace("`window_start` BIGINT, `window_end`", "`window_time`")}, before.inputs)
+    return Node(
+        before.type,
+        {
+            **before.body,
+            "namedWindowProperties": named,
+            "outputType": before.body["outputType"].replace(
+                "`window_start` BIGINT, `window_end`", "`window_time`"
+            ),
+        },
+        before.inputs,
+    )
 
 
-@pytest.mark.parametrize(("last", "tied"), [
-    pytest.param(over(windowed(1), by=(0,), order=(1,)), False, id="by the window's group"),
-    pytest.param(over(windowed(1, 2), by=(0, 1), order=(2,)), False, id="by both groups"),
-    pytest.param(over(windowed(1, 2), by=(0,), order=(2,)), True, id="by one of two groups"),
-    pytest.param(over(windowed(1), by=(), order=(1,)), True, id="by nothing"),
-    pytest.param(over(windowed(), by=(), order=(0,)), False, id="a window without groups"),
-    pytest.param(over(windowed(1), by=(0,), order=(0,)), True, id="in another order"),
-    pytest.param(over(EVENTS), True, id="events"),
-    pytest.param(over(node("union", windowed(1), windowed(1)), by=(0,), order=(1,)), True, id="two windows"),
-])
+@pytest.mark.parametrize(
+    ("last", "tied"),
+    [
+        pytest.param(over(windowed(1), by=(0,), order=(1,)), False, id="by the window's group"),
+        pytest.param(over(windowed(1, 2), by=(0, 1), order=(2,)), False, id="by both groups"),
+        pytest.param(over(windowed(1, 2), by=(0,), order=(2,)), True, id="by one of two groups"),
+        pytest.param(over(windowed(1), by=(), order=(1,)), True, id="by nothing"),
+        pytest.param(over(windowed(), by=(), order=(0,)), False, id="a window without groups"),
+        pytest.param(over(windowed(1), by=(0,), order=(0,)), True, id="in another order"),
+        pytest.param(over(EVENTS), True, id="events"),
+        pytest.param(
+            over(node("union", windowed(1), windowed(1)), by=(0,), order=(1,)),
+            True,
+            id="two windows",
+        ),
+    ],
+)
 def test_a_window_has_one_row_of_each_group(last: Node, tied: bool) -> None:
     assert without_ties(last) is not tied
 
 
 def of_day(before: Node) -> Node:
     """Hours, each with the day that it is in."""
-    return node("window-table-function", before, columns=(*before.columns, "day_start", "day_end", "day_time"),
-                windowing={"window": {"type": "TumblingWindow", "size": "PT24H"}, "isRowtime": True})
+    return node(
+        "window-table-function",
+        before,
+        columns=(*before.columns, "day_start", "day_end", "day_time"),
+        windowing={"window": {"type": "TumblingWindow", "size": "PT24H"}, "isRowtime": True},
+    )
 
 
 def test_the_time_of_a_later_window_is_that_of_many_rows() -> None:
@@ -97,14 +162,19 @@ def test_the_time_of_a_later_window_is_that_of_many_rows() -> None:
     assert not without_ties(over(hours, by=(0,), order=(4,)))
 
 
-@pytest.mark.parametrize(("before", "columns", "equal"), [
-    pytest.param(windowed(1), (0,), False, id="of the window that grouped them"),
-    pytest.param(windowed(1, 2), (0,), True, id="by one of two groups"),
-    pytest.param(of_day(windowed(1)), (0,), True, id="of a day, whose hours are not named"),
-    pytest.param(of_day(windowed(1)), (0, 1), False, id="of a day, with the hour"),
-    pytest.param(of_day(windowed(1)), (0, 2), True, id="of a day, with the day"),
-])
-def test_rows_of_a_top_n_are_told_apart(before: Node, columns: tuple[int, ...], equal: bool) -> None:
+@pytest.mark.parametrize(
+    ("before", "columns", "equal"),
+    [
+        pytest.param(windowed(1), (0,), False, id="of the window that grouped them"),
+        pytest.param(windowed(1, 2), (0,), True, id="by one of two groups"),
+        pytest.param(of_day(windowed(1)), (0,), True, id="of a day, whose hours are not named"),
+        pytest.param(of_day(windowed(1)), (0, 1), False, id="of a day, with the hour"),
+        pytest.param(of_day(windowed(1)), (0, 2), True, id="of a day, with the day"),
+    ],
+)
+def test_rows_of_a_top_n_are_told_apart(
+    before: Node, columns: tuple[int, ...], equal: bool
+) -> None:
     assert without_equals(node("window-rank", before), columns) is not equal
 
 
@@ -134,8 +204,12 @@ def test_a_range_stays_a_range(calls: tuple[str, ...]) -> None:
 
 
 def test_another_order_stays_for_the_check_to_refuse() -> None:
-    assert [f["index"] for f in rewritten(over(EVENTS, order=(0, 2)), "shop")["orderBy"]["fields"]] == [0, 2]
-    assert [f["index"] for f in rewritten(over(EVENTS, order=(0, 4, 3)), "shop")["orderBy"]["fields"]] == [0, 4, 3]
+    assert [
+        f["index"] for f in rewritten(over(EVENTS, order=(0, 2)), "shop")["orderBy"]["fields"]
+    ] == [0, 2]
+    assert [
+        f["index"] for f in rewritten(over(EVENTS, order=(0, 4, 3)), "shop")["orderBy"]["fields"]
+    ] == [0, 4, 3]
 
 
 def test_without_keyed_by_the_plan_is_as_flink_made_it() -> None:

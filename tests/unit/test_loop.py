@@ -10,7 +10,16 @@ from threading import Event
 from typing import NoReturn, cast
 
 import pytest
-from control_platform import NO_ANSWER, Clock, DiedError, FakeJob, FakePlatform, MortalStore, OneProcess, leftovers
+from control_platform import (
+    NO_ANSWER,
+    Clock,
+    DiedError,
+    FakeJob,
+    FakePlatform,
+    MortalStore,
+    OneProcess,
+    leftovers,
+)
 from control_steps import begin, change, published_to_the_end, turn, want
 from fake_lake import TABLES
 
@@ -44,7 +53,8 @@ def loop(platform: FakePlatform, store: Store, clock: Clock) -> Loop:
 
 
 def test_deploy_publishes_once_caught_up_and_then_every_checkpoint(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.arriving = 3
     begin(loop, platform)
     state = turn(loop, platform, clock, 40)
@@ -52,7 +62,9 @@ def test_deploy_publishes_once_caught_up_and_then_every_checkpoint(
     assert platform.submitted == ["job-1-0"]
     assert published_to_the_end(platform, state)
     assert len(platform.published) > 5
-    assert platform.published == sorted(platform.published, key=lambda p: p[TABLES[0]]), "readers never go back"
+    assert platform.published == sorted(platform.published, key=lambda p: p[TABLES[0]]), (
+        "readers never go back"
+    )
 
 
 def test_nothing_is_shown_while_replaying(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
@@ -63,7 +75,9 @@ def test_nothing_is_shown_while_replaying(loop: Loop, platform: FakePlatform, cl
     assert platform.genesis
 
 
-def test_a_lost_answer_is_resolved_by_asking_flink(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_lost_answer_is_resolved_by_asking_flink(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.late_submissions = [(1.0, 2.0)]
     begin(loop, platform)
     state = turn(loop, platform, clock, 30)
@@ -73,7 +87,8 @@ def test_a_lost_answer_is_resolved_by_asking_flink(loop: Loop, platform: FakePla
 
 
 def test_a_submission_that_never_arrived_is_repeated_with_the_same_id(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.submit_fails = [NO_ANSWER]
     begin(loop, platform)
     turn(loop, platform, clock, 30)
@@ -84,23 +99,35 @@ def test_a_submission_that_never_arrived_is_repeated_with_the_same_id(
     assert state.attempts[0].state is State.active
 
 
-def test_a_refused_submission_fails_the_attempt_with_its_cause(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_refused_submission_fails_the_attempt_with_its_cause(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.submit_fails = [Answer(refused="ValidationException: no column x")]
     begin(loop, platform)
     state = turn(loop, platform, clock, 9)
-    assert (state.attempts[0].state, state.attempts[0].error) == (State.failed, "ValidationException: no column x")
+    assert (state.attempts[0].state, state.attempts[0].error) == (
+        State.failed,
+        "ValidationException: no column x",
+    )
 
 
 REFUSALS: dict[str, Callable[[FakePlatform], object]] = {
     "by its archive": lambda w: w.changed_archives.add("r1-a1"),
-    "by the client": lambda w: w.submit_fails.extend([Answer(refused="ValidationException: no column x")] * 3),
+    "by the client": lambda w: w.submit_fails.extend(
+        [Answer(refused="ValidationException: no column x")] * 3
+    ),
 }
 
 
 @pytest.mark.parametrize("state", [State.active, State.standby])
 @pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
 def test_a_refused_resumption_of_what_readers_depend_on_is_tried_again_until_it_is_taken(
-        loop: Loop, platform: FakePlatform, clock: Clock, refuse: Callable[[FakePlatform], object], state: State) -> None:
+    loop: Loop,
+    platform: FakePlatform,
+    clock: Clock,
+    refuse: Callable[[FakePlatform], object],
+    state: State,
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     if state is State.standby:
@@ -111,10 +138,14 @@ def test_a_refused_resumption_of_what_readers_depend_on_is_tried_again_until_it_
     refuse(platform)
     del platform.jobs["job-1-0"]
     assert turn(loop, platform, clock, 300).attempt("r1-a1").state is state
-    assert (platform.main_now == shown) == (state is State.active), "whatever else readers see goes on"
+    assert (platform.main_now == shown) == (state is State.active), (
+        "whatever else readers see goes on"
+    )
     assert len(platform.submitted) == taken
     assert loop.store.load("flights").attempt("r1-a1").refused
-    assert [e.attempt for e in loop.store.events("flights") if e.reason == "refused"] == ["r1-a1"], "noted once"
+    assert [e.attempt for e in loop.store.events("flights") if e.reason == "refused"] == [
+        "r1-a1"
+    ], "noted once"
     platform.changed_archives.clear()
     platform.ends_now = {"flights": {0: 200, 1: 190}}
     found = turn(loop, platform, clock, 300)
@@ -126,15 +157,20 @@ def test_a_refused_resumption_of_what_readers_depend_on_is_tried_again_until_it_
 
 
 def test_a_cluster_that_there_is_no_room_for_is_started_once_there_is(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform, own_cluster=True)
     turn(loop, platform, clock, 30)
     platform.lose_cluster("flights-r1-a1")
     platform.no_room = True
     attempt = turn(loop, platform, clock, 60).attempt("r1-a1")
     assert (attempt.state, attempt.refused) == (
-        State.active, "no room for another Flink cluster: expected 4 GB, found 1 GB")
-    assert [e.detail for e in loop.store.events("flights") if e.reason == "refused"] == [attempt.refused]
+        State.active,
+        "no room for another Flink cluster: expected 4 GB, found 1 GB",
+    )
+    assert [e.detail for e in loop.store.events("flights") if e.reason == "refused"] == [
+        attempt.refused
+    ]
     platform.no_room = False
     platform.ends_now = {"flights": {0: 200, 1: 190}}
     state = turn(loop, platform, clock, 60)
@@ -143,7 +179,8 @@ def test_a_cluster_that_there_is_no_room_for_is_started_once_there_is(
 
 
 def test_a_refused_resumption_does_not_keep_a_successor_from_readers(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.changed_archives.add("r1-a1")
@@ -151,11 +188,15 @@ def test_a_refused_resumption_does_not_keep_a_successor_from_readers(
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2)
     state = turn(loop, platform, clock, 60)
-    assert [(a.name, a.state) for a in state.attempts] == [("r1-a1", State.standby), ("r2-a1", State.active)]
+    assert [(a.name, a.state) for a in state.attempts] == [
+        ("r1-a1", State.standby),
+        ("r2-a1", State.active),
+    ]
 
 
 def test_a_candidate_whose_job_failed_is_over_and_readers_keep_what_they_see(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2)
@@ -163,14 +204,18 @@ def test_a_candidate_whose_job_failed_is_over_and_readers_keep_what_they_see(
     shown = dict(platform.main_now)
     platform.jobs["job-2-1"].status = "FAILED"
     state = turn(loop, platform, clock, 2)
-    assert [(a.name, a.state) for a in state.attempts] == [("r1-a1", State.active), ("r2-a1", State.failed)]
+    assert [(a.name, a.state) for a in state.attempts] == [
+        ("r1-a1", State.active),
+        ("r2-a1", State.failed),
+    ]
     assert state.attempts[1].error == "its job became FAILED, and not by this controller: boom"
     assert platform.main_now == shown
     assert platform.cleaned == ["r2-a1"]
 
 
 def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.jobs["job-1-0"].status = "CANCELED"
@@ -179,11 +224,15 @@ def test_the_live_job_that_somebody_cancelled_goes_on_from_its_last_checkpoint(
     assert [len(a.job_ids) for a in state.attempts] == [2]
     assert published_to_the_end(platform, state)
     lost = next(e for e in loop.store.events("flights") if e.reason == "lost")
-    assert (lost.attempt, lost.detail) == ("r1-a1", "its job became CANCELED, and not by this controller")
+    assert (lost.attempt, lost.detail) == (
+        "r1-a1",
+        "its job became CANCELED, and not by this controller",
+    )
 
 
 def test_offsets_that_somebody_sets_to_the_end_change_nothing_and_are_told_of_once(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     """The group of a source that assigns partitions has no members: anybody may set its offsets at any time."""
     platform.speed = 1
     attempt = begin(loop, platform)
@@ -198,14 +247,17 @@ def test_offsets_that_somebody_sets_to_the_end_change_nothing_and_are_told_of_on
     assert state.published is None
     assert state.attempts[0].state is State.replaying
     told = [e.detail for e in loop.store.events("flights") if e.reason == "disturbed"]
-    assert told == [f"somebody changed the committed offsets of group {group}: set flights-0 to 100, flights-1 to 90. "
-                    "Nothing depends on them, and the job commits its own at its next checkpoint"]
+    assert told == [
+        f"somebody changed the committed offsets of group {group}: set flights-0 to 100, flights-1 to 90. "
+        "Nothing depends on them, and the job commits its own at its next checkpoint"
+    ]
     state = turn(loop, platform, clock, 3)  # its own offsets are there again
     assert state.attempts[0].foreign_offsets == ""
 
 
 def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.down = True
@@ -223,18 +275,23 @@ def test_a_lost_job_is_resumed_from_its_newest_checkpoint_under_a_new_id(
 
 
 def test_a_job_of_another_runtime_than_its_release_is_told_of(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.runtime_differs = "kappa-format.jar 1 → 2"
     platform.lose_jobs()
     turn(loop, platform, clock, 30)
-    assert [(e.attempt, e.detail) for e in loop.store.events("flights") if e.reason is Reason.other_runtime] == [
-        ("r1-a1", "kappa-format.jar 1 → 2")]
+    assert [
+        (e.attempt, e.detail)
+        for e in loop.store.events("flights")
+        if e.reason is Reason.other_runtime
+    ] == [("r1-a1", "kappa-format.jar 1 → 2")]
 
 
 def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.runtime_differs = platform.jars_differ = "kappa-format.jar 1 → 2"
@@ -244,7 +301,11 @@ def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
     platform.ends_now = {"flights": {0: 200, 1: 190}}
     state = turn(loop, platform, clock, 60)
     [attempt] = state.attempts
-    assert (attempt.cluster, attempt.rest, attempt.own_jars) == ("flights-r1-a1", "http://flights-r1-a1", True)
+    assert (attempt.cluster, attempt.rest, attempt.own_jars) == (
+        "flights-r1-a1",
+        "http://flights-r1-a1",
+        True,
+    )
     assert attempt.on_session == attempt.job_ids[:-1]
     assert attempt.restore is not None
     assert published_to_the_end(platform, state)
@@ -254,7 +315,8 @@ def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
 
 
 def test_a_job_on_the_session_cluster_that_was_taken_for_lost_ends_though_its_successor_is_elsewhere(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     lost = lost_and_resumed(loop, platform, clock)
     platform.jars_differ = "kappa-format.jar 1 → 2"
     while not loop.store.load("flights").attempts[0].cluster:
@@ -267,7 +329,9 @@ def test_a_job_on_the_session_cluster_that_was_taken_for_lost_ends_though_its_su
     assert published_to_the_end(platform, state)
 
 
-def test_no_room_for_a_cluster_of_its_own_is_waited_for(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_no_room_for_a_cluster_of_its_own_is_waited_for(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.jars_differ, platform.no_room = "kappa-format.jar 1 → 2", True
@@ -293,7 +357,8 @@ def lost_and_resumed(loop: Loop, platform: FakePlatform, clock: Clock) -> FakeJo
 
 
 def test_a_job_that_was_taken_for_lost_ends_before_its_successor_begins(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     lost = lost_and_resumed(loop, platform, clock)
     platform.jobs["job-1-0"] = lost
     state = turn(loop, platform, clock, 60)
@@ -302,7 +367,9 @@ def test_a_job_that_was_taken_for_lost_ends_before_its_successor_begins(
     assert published_to_the_end(platform, state)
 
 
-def test_a_job_that_comes_back_beside_its_successor_is_ended(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_job_that_comes_back_beside_its_successor_is_ended(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     lost = lost_and_resumed(loop, platform, clock)
     turn(loop, platform, clock, 8)
     platform.jobs["job-1-0"] = lost
@@ -313,7 +380,9 @@ def test_a_job_that_comes_back_beside_its_successor_is_ended(loop: Loop, platfor
     assert published_to_the_end(platform, state)
 
 
-def test_rows_of_a_job_beside_its_successor_are_never_shown(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_rows_of_a_job_beside_its_successor_are_never_shown(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     lost = lost_and_resumed(loop, platform, clock)
     turn(loop, platform, clock, 4)
     platform.jobs["job-1-0"] = lost
@@ -329,13 +398,20 @@ def test_rows_of_a_job_beside_its_successor_are_never_shown(loop: Loop, platform
     assert all(platform.lake.snapshots[s].whole for s in platform.main_now.values())
 
 
-@pytest.mark.parametrize("happens", [
-    pytest.param(lambda w: w.topic_ids.update(flights="2"), id="a topic made again"),
-    pytest.param(lambda w: w.topic_ids.pop("flights"), id="a topic that is gone"),
-    pytest.param(lambda w: w.other_records.append("partition 0 lost records"), id="records lost to others"),
-])
+@pytest.mark.parametrize(
+    "happens",
+    [
+        pytest.param(lambda w: w.topic_ids.update(flights="2"), id="a topic made again"),
+        pytest.param(lambda w: w.topic_ids.pop("flights"), id="a topic that is gone"),
+        pytest.param(
+            lambda w: w.other_records.append("partition 0 lost records"),
+            id="records lost to others",
+        ),
+    ],
+)
 def test_nothing_is_published_of_another_log_than_readers_rows_are_of(
-        loop: Loop, platform: FakePlatform, clock: Clock, happens: Callable[[FakePlatform], object]) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock, happens: Callable[[FakePlatform], object]
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     shown = dict(platform.main_now)
@@ -346,24 +422,31 @@ def test_nothing_is_published_of_another_log_than_readers_rows_are_of(
     assert state.active is not None and not state.active.stop
     step = loop.run_once("flights").step
     assert isinstance(step, Blocked)
-    assert step.message == ("the log is another one than flights-r1-a1 has read, and none of its further checkpoints "
-                            "is published")
+    assert step.message == (
+        "the log is another one than flights-r1-a1 has read, and none of its further checkpoints "
+        "is published"
+    )
 
 
-def test_a_candidate_that_has_read_another_log_is_over(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_candidate_that_has_read_another_log_is_over(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     platform.speed = 1
     turn(loop, platform, clock, 12)
     platform.topic_ids["airlines"] = "2"
     state = turn(loop, platform, clock, 6)
     assert state.attempts[0].state is State.failed
-    assert state.attempts[0].error == ("the log is another one than it has read: topic airlines was deleted and made "
-                                       "again: its id was 1 and is 2")
+    assert state.attempts[0].error == (
+        "the log is another one than it has read: topic airlines was deleted and made "
+        "again: its id was 1 and is 2"
+    )
     assert not platform.published
 
 
 def test_without_a_checkpoint_a_new_attempt_starts_over_while_readers_keep_what_they_see(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     shown = dict(platform.main_now)
@@ -380,7 +463,9 @@ def test_without_a_checkpoint_a_new_attempt_starts_over_while_readers_keep_what_
     assert published_to_the_end(platform, state)
 
 
-def test_a_second_attempt_takes_over_and_the_first_stands_by(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_second_attempt_takes_over_and_the_first_stands_by(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     begin(loop, platform)
@@ -390,7 +475,9 @@ def test_a_second_attempt_takes_over_and_the_first_stands_by(loop: Loop, platfor
     assert published_to_the_end(platform, state)
 
 
-def test_failed_checks_keep_the_candidate_from_readers(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_failed_checks_keep_the_candidate_from_readers(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.complaints = [Check("checks/no_negative_delay.sql", True, 3)]
     begin(loop, platform)
     state = turn(loop, platform, clock, 30)
@@ -400,7 +487,9 @@ def test_failed_checks_keep_the_candidate_from_readers(loop: Loop, platform: Fak
     assert platform.genesis
 
 
-def test_somebody_else_moving_main_stops_publishing_and_says_so(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_somebody_else_moving_main_stops_publishing_and_says_so(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     ours = dict(platform.main_now)
@@ -417,7 +506,8 @@ def test_somebody_else_moving_main_stops_publishing_and_says_so(loop: Loop, plat
 
 
 def test_another_controllers_publication_is_not_taken_for_a_strangers(
-        loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     platform.arriving = 3
     begin(loop, platform)
     turn(loop, platform, clock, 30)
@@ -439,7 +529,9 @@ def test_another_controllers_publication_is_not_taken_for_a_strangers(
     assert loop.run_once("flights").step == Wait("another controller was faster")
 
 
-def test_main_moved_between_look_and_publish_drops_the_intent(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_main_moved_between_look_and_publish_drops_the_intent(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
 
     def thief(where: str) -> bool:
@@ -454,7 +546,10 @@ def test_main_moved_between_look_and_publish_drops_the_intent(loop: Loop, platfo
 
 
 def test_two_controllers_submit_once(platform: FakePlatform, store: Store, clock: Clock) -> None:
-    one, two = Loop(platform, store, clock, holder="one"), Loop(platform, store, clock, holder="two")
+    one, two = (
+        Loop(platform, store, clock, holder="one"),
+        Loop(platform, store, clock, holder="two"),
+    )
     begin(one, platform)
     with two.leased("flights"):
         done = one.run_once("flights")
@@ -469,8 +564,12 @@ def test_two_controllers_submit_once(platform: FakePlatform, store: Store, clock
 
 
 def test_a_controller_that_slept_through_its_lease_changes_nothing(
-        platform: FakePlatform, store: Store, clock: Clock) -> None:
-    one, two = Loop(platform, store, clock, holder="one"), Loop(platform, store, clock, holder="two")
+    platform: FakePlatform, store: Store, clock: Clock
+) -> None:
+    one, two = (
+        Loop(platform, store, clock, holder="one"),
+        Loop(platform, store, clock, holder="two"),
+    )
     begin(one, platform)
 
     def sleep(where: str) -> bool:
@@ -489,7 +588,8 @@ def test_a_controller_that_slept_through_its_lease_changes_nothing(
 
 
 def test_nothing_is_published_while_results_wait_for_the_logs_clock(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     shown = dict(platform.main_now)
@@ -506,7 +606,8 @@ def test_nothing_is_published_while_results_wait_for_the_logs_clock(
 
 
 def test_what_operators_dropped_stays_in_the_way_of_readers_after_a_restart(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     shown = dict(platform.main_now)
@@ -522,7 +623,8 @@ def test_what_operators_dropped_stays_in_the_way_of_readers_after_a_restart(
 
 
 def test_partitions_that_a_topic_gains_are_told_of_once_and_read_on(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.ends_now = {"flights": {0: 100, 1: 90, 2: 10}}
@@ -531,22 +633,28 @@ def test_partitions_that_a_topic_gains_are_told_of_once_and_read_on(
     assert (known.partitions, known.told) == (2, 3)
     assert [e.detail for e in loop.store.events("flights") if e.reason == "repartitioned"] == [
         "topic flights has 3 partitions and had 2 when the job began to read it: new ones are read from their offset "
-        "zero"]
+        "zero"
+    ]
 
 
-def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_lag_that_comes_and_goes_does_not_count_as_caught_up(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.lag = LagLimit(records=0, checkpoints=3)
     begin(loop, platform)
     for _ in range(30):
         clock.time += 1
         platform.complete_checkpoint()
         loop.run_once("flights")
-        platform.ends_now = {"flights": {0: platform.ends_now["flights"][0] + (60 if _ % 2 else 0), 1: 90}}
+        platform.ends_now = {
+            "flights": {0: platform.ends_now["flights"][0] + (60 if _ % 2 else 0), 1: 90}
+        }
     assert loop.store.load("flights").attempts[0].state is State.replaying
 
 
 def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
-        loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     platform.arriving = 3
     begin(loop, platform)
     turn(loop, platform, clock, 30)
@@ -563,19 +671,25 @@ def test_a_new_checkpoint_is_recorded_and_shown_from_one_look(
     done = loop.run_once("flights")
     assert done.idle
     newest = platform.jobs["job-1-0"].checkpoint
-    assert performed == [f"flights: record r1-a1 checkpoint {newest}", f"flights: publish r1-a1 checkpoint {newest}"]
+    assert performed == [
+        f"flights: record r1-a1 checkpoint {newest}",
+        f"flights: publish r1-a1 checkpoint {newest}",
+    ]
     assert done.state.published
     assert done.state.published.checkpoint == newest, "what a pass tells of is what it came to"
     assert next(looks) == 2
 
 
 HOUR = 3_600_000
-RESULTS_WAIT = ("results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, "
-                "7 h behind flights; append a record to it")
+RESULTS_WAIT = (
+    "results wait for flights: the clock of its partition 1 is at 2001-09-08 18:46:40Z, "
+    "7 h behind flights; append a record to it"
+)
 
 
 def test_a_replay_that_is_to_wait_for_a_quiet_topic_says_so_before_flink_has_its_job(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     """A look-up waits for the topic's clock, and no checkpoint completes: nothing else tells."""
     platform.clocks_now = {"flights": {0: 10**12, 1: 10**12 - 7 * HOUR}}
     begin(loop, platform)
@@ -590,7 +704,8 @@ def test_a_replay_that_is_to_wait_for_a_quiet_topic_says_so_before_flink_has_its
 
 
 def test_a_topic_that_goes_quiet_while_readers_are_served_is_told_of_within_ten_seconds(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     """Checkpoints go on, and rows are published: but those of windows wait."""
     platform.arriving = 3
     begin(loop, platform)
@@ -607,7 +722,9 @@ def test_a_topic_that_goes_quiet_while_readers_are_served_is_told_of_within_ten_
     assert loop.run_once("flights").notable == ""
 
 
-def test_what_a_person_would_want_to_know_comes_first(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_what_a_person_would_want_to_know_comes_first(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2)
@@ -615,7 +732,8 @@ def test_what_a_person_would_want_to_know_comes_first(loop: Loop, platform: Fake
     platform.jobs["job-2-1"].status = "RESTARTING"
     assert loop.run_once("flights").notable == (
         "r2-a1: replaying; its job is RESTARTING: Flink does not say why; "
-        "r1-a1: readers see all rows of its newest checkpoint")
+        "r1-a1: readers see all rows of its newest checkpoint"
+    )
 
 
 # Checks that come later
@@ -634,7 +752,8 @@ def adopt(loop: Loop) -> None:
 
 @pytest.mark.parametrize("complaint", [None, Check("checks/x.sql", True, 2, "2 offending rows")])
 def test_checks_of_a_release_that_changes_no_row_run_on_what_readers_see(
-        loop: Loop, platform: FakePlatform, clock: Clock, complaint: Check | None) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock, complaint: Check | None
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     adopt(loop)
@@ -649,14 +768,17 @@ def test_checks_of_a_release_that_changes_no_row_run_on_what_readers_see(
     event = loop.store.events("flights")[-1]
     about = f"the checks of r2 on checkpoint {attempt.audited_checkpoint}, as published"
     found = ("checks_failed", f"{about}: checks/x.sql: 2 offending rows")
-    assert (event.reason, event.detail) == (found if complaint else ("checked", f"{about}: 0 passed"))
+    assert (event.reason, event.detail) == (
+        found if complaint else ("checked", f"{about}: 0 passed")
+    )
     state = turn(loop, platform, clock, 9)
     assert published_to_the_end(platform, state), "readers go on"
     assert state.attempts[0].checks == tuple(platform.complaints), "and what was found is kept"
 
 
 def test_checks_that_cannot_run_now_do_not_keep_readers_from_newer_rows(
-        loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     adopt(loop)
@@ -680,7 +802,9 @@ def steady(loop: Loop, platform: FakePlatform, clock: Clock, looks: int) -> list
     for _ in range(looks):
         clock.time += 2
         platform.complete_checkpoint()
-        platform.ends_now = {"flights": {p: end + 80 for p, end in platform.ends_now["flights"].items()}}
+        platform.ends_now = {
+            "flights": {p: end + 80 for p, end in platform.ends_now["flights"].items()}
+        }
         loop.run_once("flights")
         seen.append(loop.store.load("flights").attempts[-1].state)
     return seen
@@ -697,14 +821,17 @@ def busy(loop: Loop, platform: FakePlatform, clock: Clock) -> Loop:
 
 
 def test_a_candidate_is_switched_to_within_two_checkpoints_of_being_caught_up_whatever_arrives(
-        busy: Loop, platform: FakePlatform, clock: Clock) -> None:
+    busy: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(busy, platform, release=2)
     seen = steady(busy, platform, clock, 12)
     assert states(busy) == {"r1-a1": State.standby, "r2-a1": State.active}
     assert sum(s in (State.caught_up, State.audited) for s in seen) <= 2
 
 
-def test_a_standby_is_switched_to_whatever_arrives(busy: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_standby_is_switched_to_whatever_arrives(
+    busy: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(busy, platform, release=2)
     steady(busy, platform, clock, 12)
     want(busy, lambda s: intents.switch(s, "r1"))
@@ -713,7 +840,8 @@ def test_a_standby_is_switched_to_whatever_arrives(busy: Loop, platform: FakePla
 
 
 def test_readers_get_newer_rows_in_the_meantime_when_a_candidate_cannot_be_shown(
-        busy: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its tables have no whole checkpoint: what waits for it must not wait for long."""
     begin(busy, platform, release=2)
     look = platform.publishable
@@ -732,7 +860,8 @@ def test_readers_get_newer_rows_in_the_meantime_when_a_candidate_cannot_be_shown
 
 
 def test_a_candidate_that_waits_for_a_person_is_checked_and_holds_nothing_up(
-        busy: Loop, platform: FakePlatform, clock: Clock) -> None:
+    busy: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(busy, platform, release=2, auto_switch=False)
     steady(busy, platform, clock, 12)
     assert states(busy) == {"r1-a1": State.active, "r2-a1": State.audited}
@@ -742,9 +871,12 @@ def test_a_candidate_that_waits_for_a_person_is_checked_and_holds_nothing_up(
 
 
 def test_a_candidate_that_must_not_be_shown_holds_nothing_up(
-        busy: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its windows dropped rows: readers of the active release are not to wait for it."""
-    monkeypatch.setattr(platform, "late_dropped", lambda attempt: {"Window[7]": 2} if attempt.release == 2 else {})
+    monkeypatch.setattr(
+        platform, "late_dropped", lambda attempt: {"Window[7]": 2} if attempt.release == 2 else {}
+    )
     begin(busy, platform, release=2)
     steady(busy, platform, clock, 6)
     assert states(busy)["r2-a1"] is State.caught_up
@@ -753,7 +885,9 @@ def test_a_candidate_that_must_not_be_shown_holds_nothing_up(
     assert len(platform.published) == before + 10
 
 
-def test_cleaning_is_not_put_off_while_checkpoints_keep_coming(busy: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_cleaning_is_not_put_off_while_checkpoints_keep_coming(
+    busy: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(busy, platform, release=2)
     steady(busy, platform, clock, 3)
     want(busy, lambda s: intents.abort(s, "me"))
@@ -783,7 +917,9 @@ def states(loop: Loop) -> dict[str, State]:
     return {a.name: a.state for a in loop.store.load("flights").attempts}
 
 
-def test_a_rollback_and_a_switch_forward_may_be_repeated(switched: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_rollback_and_a_switch_forward_may_be_repeated(
+    switched: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     for _ in range(2):
         want(switched, lambda s: intents.rollback(s, None))
         turn(switched, platform, clock, 6)
@@ -795,7 +931,8 @@ def test_a_rollback_and_a_switch_forward_may_be_repeated(switched: Loop, platfor
 
 
 def test_what_the_store_knows_of_its_own_writes_is_what_another_process_reads(
-        platform: FakePlatform, clock: Clock, tmp_path: Path) -> None:
+    platform: FakePlatform, clock: Clock, tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     store, other = Store(url), Store(url)
     loop = Loop(platform, store, clock, holder="me")
@@ -815,7 +952,8 @@ def test_what_the_store_knows_of_its_own_writes_is_what_another_process_reads(
 
 
 def test_nothing_goes_back_by_itself_to_a_release_that_was_lost_as_its_successor_came(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2)
@@ -823,16 +961,26 @@ def test_nothing_goes_back_by_itself_to_a_release_that_was_lost_as_its_successor
     platform.kept = [k for k in platform.kept if k.branch != "r1-a1"]
     platform.jobs["job-1-0"].status = "FAILED"
     turn(loop, platform, clock, 3)
-    assert states(loop) == {"r1-a1": State.failed, "r2-a1": State.replaying, "r1-a2": State.replaying}
+    assert states(loop) == {
+        "r1-a1": State.failed,
+        "r2-a1": State.replaying,
+        "r1-a2": State.replaying,
+    }
     assert (candidate := loop.store.load("flights").candidate)
-    assert candidate.name == "r2-a1", "what a person asked for, before what only takes the place of the lost one"
-    platform.jobs[loop.store.load("flights").attempt("r1-a2").job_id].status = "RESTARTING"  # it comes later
+    assert candidate.name == "r2-a1", (
+        "what a person asked for, before what only takes the place of the lost one"
+    )
+    platform.jobs[
+        loop.store.load("flights").attempt("r1-a2").job_id
+    ].status = "RESTARTING"  # it comes later
     turn(loop, platform, clock, 30)
     assert states(loop) == {"r1-a1": State.failed, "r2-a1": State.active, "r1-a2": State.aborted}
     assert loop.store.load("flights").attempt("r1-a2").error == "readers were switched to r2-a1"
 
 
-def test_a_candidate_that_starts_over_still_waits_for_a_person(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_candidate_that_starts_over_still_waits_for_a_person(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2, auto_switch=False, deadline=clock.time + 999)
@@ -845,7 +993,9 @@ def test_a_candidate_that_starts_over_still_waits_for_a_person(loop: Loop, platf
     assert (second.auto_switch, second.deadline) == (False, first.deadline)
 
 
-def test_readers_do_not_wait_for_a_submission(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_readers_do_not_wait_for_a_submission(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     platform.arriving = 3
     begin(loop, platform)
     turn(loop, platform, clock, 30)
@@ -862,8 +1012,12 @@ def test_readers_do_not_wait_for_a_submission(loop: Loop, platform: FakePlatform
 
 
 def test_another_controller_does_not_take_a_slow_client_for_lost(
-        platform: FakePlatform, store: Store, clock: Clock) -> None:
-    one, two = (Loop(cast(ControlledPlatform, OneProcess(platform)), store, clock, holder=name) for name in ("one", "two"))
+    platform: FakePlatform, store: Store, clock: Clock
+) -> None:
+    one, two = (
+        Loop(cast(ControlledPlatform, OneProcess(platform)), store, clock, holder=name)
+        for name in ("one", "two")
+    )
     platform.late_submissions = [(5 * LOST_ANSWER_SECONDS, 0.0)]
     begin(one, platform)
     for _ in range(10):
@@ -875,7 +1029,8 @@ def test_another_controller_does_not_take_a_slow_client_for_lost(
 
 
 def test_a_job_that_arrives_after_its_attempt_was_cleaned_is_ended_and_cleaned_up_after(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     """The clock was set forward meanwhile: no time would have been long enough to wait."""
     platform.late_submissions = [(0.0, 2 * STRAYS_SECONDS)]
     begin(loop, platform)
@@ -893,7 +1048,8 @@ def test_a_job_that_arrives_after_its_attempt_was_cleaned_is_ended_and_cleaned_u
 
 
 def test_a_cluster_that_was_started_by_somebody_who_was_overtaken_is_stopped(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform, own_cluster=True)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2, own_cluster=True)
@@ -908,7 +1064,9 @@ def test_a_cluster_that_was_started_by_somebody_who_was_overtaken_is_stopped(
     assert loop.store.load("flights").attempts[1].cleaned
 
 
-def test_a_step_that_fails_does_not_hold_up_the_other_attempts(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_a_step_that_fails_does_not_hold_up_the_other_attempts(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform, own_cluster=True)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2)
@@ -922,7 +1080,8 @@ def test_a_step_that_fails_does_not_hold_up_the_other_attempts(loop: Loop, platf
 
 
 def test_somebody_moving_main_after_an_unfinished_publication_does_not_make_the_journal_forget_it(
-        loop: Loop, platform: FakePlatform, store: Store, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, store: Store, clock: Clock
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     platform.die_at = lambda where: where == "after publish"
@@ -946,7 +1105,8 @@ def test_the_lease_beats_while_a_step_takes_long() -> None:
 
 
 def test_a_controller_frozen_before_it_publishes_does_not_undo_a_rollback(
-        switched: Loop, platform: FakePlatform, store: Store, clock: Clock) -> None:
+    switched: Loop, platform: FakePlatform, store: Store, clock: Clock
+) -> None:
     """Back and forth between the same two snapshots: comparing main with what was expected would not be enough."""
     other = Loop(platform, store, clock, holder="other")
     turn(switched, platform, clock, 6)

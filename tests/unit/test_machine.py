@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from control_platform import NO_ANSWER, Clock, DiedError, FakePlatform, MortalStore, OneProcess, leftovers
+from control_platform import (
+    NO_ANSWER,
+    Clock,
+    DiedError,
+    FakePlatform,
+    MortalStore,
+    OneProcess,
+    leftovers,
+)
 from control_steps import change, deploy, verify, want
 from fake_lake import GENESIS, MAIN, TABLES
 from hypothesis import HealthCheck, settings
@@ -54,10 +62,25 @@ class Journal(MemoryStore):
 class Controller(RuleBasedStateMachine):
     """Two controllers, people with commands, and people who should not be there."""
 
-    @initialize(atomic=st.booleans(), own=st.booleans(), standbys=st.integers(0, 2), speed=st.sampled_from([40, 200]),
-                releases=st.integers(0, 2), turns=st.sampled_from([0, 12]), period=st.sampled_from(["off", "daily"]))
-    def begin(self, atomic: bool, own: bool, standbys: int, speed: int, releases: int, turns: int,
-              period: str) -> None:
+    @initialize(
+        atomic=st.booleans(),
+        own=st.booleans(),
+        standbys=st.integers(0, 2),
+        speed=st.sampled_from([40, 200]),
+        releases=st.integers(0, 2),
+        turns=st.sampled_from([0, 12]),
+        period=st.sampled_from(["off", "daily"]),
+    )
+    def begin(
+        self,
+        atomic: bool,
+        own: bool,
+        standbys: int,
+        speed: int,
+        releases: int,
+        turns: int,
+        period: str,
+    ) -> None:
         self.clock = Clock()
         self.platform = FakePlatform(self.clock, standbys=standbys, speed=speed, verify=period)
         self.platform.lake.atomic = atomic
@@ -80,7 +103,12 @@ class Controller(RuleBasedStateMachine):
     def process(self, die_at: Callable[[str], bool] = NEVER) -> Loop:
         self.processes += 1
         store = cast(Store, MortalStore(self.store, die_at))
-        return Loop(cast(ControlledPlatform, OneProcess(self.platform)), store, self.clock, holder=f"p{self.processes}")
+        return Loop(
+            cast(ControlledPlatform, OneProcess(self.platform)),
+            store,
+            self.clock,
+            holder=f"p{self.processes}",
+        )
 
     @property
     def state(self) -> ProductState:
@@ -97,7 +125,12 @@ class Controller(RuleBasedStateMachine):
         self.trouble_ends()
         self.go_on(12, more)
 
-    @rule(times=st.integers(1, 9), more=st.integers(0, 30), slow=st.integers(0, 3), away=st.sampled_from([0, 0, 4]))
+    @rule(
+        times=st.integers(1, 9),
+        more=st.integers(0, 30),
+        slow=st.integers(0, 3),
+        away=st.sampled_from([0, 0, 4]),
+    )
     def go_on(self, times: int, more: int = 0, slow: int = -1, away: int = 0) -> None:
         """The normal course of things; one job completes fewer checkpoints, the controllers are away for a while."""
         for i in range(times):
@@ -115,14 +148,25 @@ class Controller(RuleBasedStateMachine):
         self.clock.time += seconds
         self.platform.settle()
 
-    @rule(which=st.integers(0, 5), late=st.sets(st.sampled_from(TABLES)), committed=st.booleans(),
-          written=st.booleans(), more=st.integers(0, 60))
-    def checkpoint(self, which: int, late: set[str], committed: bool, written: bool, more: int) -> None:
+    @rule(
+        which=st.integers(0, 5),
+        late=st.sets(st.sampled_from(TABLES)),
+        committed=st.booleans(),
+        written=st.booleans(),
+        more=st.integers(0, 60),
+    )
+    def checkpoint(
+        self, which: int, late: set[str], committed: bool, written: bool, more: int
+    ) -> None:
         self.platform.settle()
         self.platform.ends_now["flights"][1] += more
         if jobs := self.running():
-            self.platform.checkpoint_of(jobs[which % len(jobs)], late=tuple(late), commit_offsets=committed,
-                                     write_position=written)
+            self.platform.checkpoint_of(
+                jobs[which % len(jobs)],
+                late=tuple(late),
+                commit_offsets=committed,
+                write_position=written,
+            )
 
     # Controllers
 
@@ -136,7 +180,11 @@ class Controller(RuleBasedStateMachine):
     def work(self, who: int, times: int) -> None:
         self.passes(self.controllers[who], times)
 
-    @rule(who=st.integers(0, 1), at=st.integers(1, 40), first=st.sampled_from(["pass", "checkpoint", "order"]))
+    @rule(
+        who=st.integers(0, 1),
+        at=st.integers(1, 40),
+        first=st.sampled_from(["pass", "checkpoint", "order"]),
+    )
     def kill(self, who: int, at: int, first: str) -> None:
         """At a boundary of one of its next passes; a new process takes its place."""
         self.happen(first)
@@ -151,12 +199,20 @@ class Controller(RuleBasedStateMachine):
             self.platform.die_at = NEVER
         self.controllers[who] = self.process()
 
-    @rule(at=st.integers(1, 40), first=st.sampled_from(["pass", "checkpoint", "order"]),
-          during=st.lists(st.sampled_from(["pass", "checkpoint", "wait", "switch", "rollback", "abort", "retire"]),
-                          max_size=6))
+    @rule(
+        at=st.integers(1, 40),
+        first=st.sampled_from(["pass", "checkpoint", "order"]),
+        during=st.lists(
+            st.sampled_from(
+                ["pass", "checkpoint", "wait", "switch", "rollback", "abort", "retire"]
+            ),
+            max_size=6,
+        ),
+    )
     def freeze(self, at: int, first: str, during: list[str]) -> None:
         """At a boundary of one of its next passes, until its lease has expired and others have worked on."""
         self.happen(first)
+
         def thaw(_: str) -> bool:
             self.platform.die_at = NEVER
             self.clock.time += LEASE_SECONDS + 1
@@ -203,22 +259,43 @@ class Controller(RuleBasedStateMachine):
 
     def order(self, what: str) -> None:
         wishes: dict[str, Callable[[ProductState], intents.Intent]] = {
-            "switch": lambda s: intents.switch(s, None), "rollback": lambda s: intents.rollback(s, None),
-            "abort": lambda s: intents.abort(s, "me"), "retire": lambda s: intents.retire(s, None)}
+            "switch": lambda s: intents.switch(s, None),
+            "rollback": lambda s: intents.rollback(s, None),
+            "abort": lambda s: intents.abort(s, "me"),
+            "retire": lambda s: intents.retire(s, None),
+        }
+
         def ask(loop: Loop) -> None:
             wanted = want(loop, wishes[what]).release
             self.wished |= {wanted} if what in ("switch", "rollback") else set()
 
         self.in_peace(ask)
 
-    @rule(release=st.integers(1, 3), auto=st.booleans(), again=st.booleans(),
-          deadline=st.sampled_from([None, None, 60]),
-          submission=st.sampled_from(["", "", "answer lost", "never arrives", "late", "late", "minutes", "refused"]))
-    def deploys(self, release: int, auto: bool, again: bool, deadline: float | None, submission: str) -> None:
+    @rule(
+        release=st.integers(1, 3),
+        auto=st.booleans(),
+        again=st.booleans(),
+        deadline=st.sampled_from([None, None, 60]),
+        submission=st.sampled_from(
+            ["", "", "answer lost", "never arrives", "late", "late", "minutes", "refused"]
+        ),
+    )
+    def deploys(
+        self, release: int, auto: bool, again: bool, deadline: float | None, submission: str
+    ) -> None:
         if auto:
             self.wished.add(release)
-        self.in_peace(lambda loop: deploy(loop, self.platform, release=release, auto_switch=auto, again=again,
-                                          own=self.own, deadline=deadline and self.clock() + deadline))
+        self.in_peace(
+            lambda loop: deploy(
+                loop,
+                self.platform,
+                release=release,
+                auto_switch=auto,
+                again=again,
+                own=self.own,
+                deadline=deadline and self.clock() + deadline,
+            )
+        )
         self.next_submission(submission, 40)
         self.passes(self.controllers[0], 3)
 
@@ -242,9 +319,28 @@ class Controller(RuleBasedStateMachine):
 
     # What fails, and people who should not be there
 
-    @rule(what=st.sampled_from(["down", "jobs", "silent", "cluster", "FAILED", "CANCELED", "RESTARTING", "room",
-                                "checks", "clocks", "retention", "group", "offsets", "archive", "jars"]),
-          which=st.integers(0, 5))
+    @rule(
+        what=st.sampled_from(
+            [
+                "down",
+                "jobs",
+                "silent",
+                "cluster",
+                "FAILED",
+                "CANCELED",
+                "RESTARTING",
+                "room",
+                "checks",
+                "clocks",
+                "retention",
+                "group",
+                "offsets",
+                "archive",
+                "jars",
+            ]
+        ),
+        which=st.integers(0, 5),
+    )
     def trouble(self, what: str, which: int) -> None:
         platform = self.platform
         self.troubled = True
@@ -279,7 +375,9 @@ class Controller(RuleBasedStateMachine):
                 del platform.groups[groups[which % len(groups)]]
             case "offsets" if groups:  # somebody sets them to the end of the log
                 ends = platform.ends_now["flights"]
-                platform.groups[groups[which % len(groups)]] = {"flights": {p: Committed(o, "") for p, o in ends.items()}}
+                platform.groups[groups[which % len(groups)]] = {
+                    "flights": {p: Committed(o, "") for p, o in ends.items()}
+                }
 
     @precondition(lambda self: self.troubled)
     @rule()
@@ -287,13 +385,20 @@ class Controller(RuleBasedStateMachine):
         platform = self.platform
         self.troubled = False
         platform.down = platform.no_room = False
-        platform.silent, platform.complaints, platform.problems, platform.clocks_standing = set(), [], [], ()
+        platform.silent, platform.complaints, platform.problems, platform.clocks_standing = (
+            set(),
+            [],
+            [],
+            (),
+        )
         platform.changed_archives = set()
         for job in platform.jobs.values():
             job.status = "RUNNING" if job.status == "RESTARTING" else job.status
 
-    @rule(how=st.sampled_from(["answer lost", "never arrives", "late", "minutes", "refused"]),
-          seconds=st.floats(1, LOST_ANSWER_SECONDS - 1))
+    @rule(
+        how=st.sampled_from(["answer lost", "never arrives", "late", "minutes", "refused"]),
+        seconds=st.floats(1, LOST_ANSWER_SECONDS - 1),
+    )
     def next_submission(self, how: str, seconds: float) -> None:
         platform = self.platform
         match how:
@@ -344,13 +449,23 @@ class Controller(RuleBasedStateMachine):
         assert not attempt.shadow, why
         for s in after.values():
             assert (s.writer, s.checkpoint, s.content, s.whole) == (
-                attempt.name, publication.checkpoint, content, True), why
-        assert offsets.covers({"flights": content}, offsets.only(publication.covered, ["flights"])), f"claim of {why}"
+                attempt.name,
+                publication.checkpoint,
+                content,
+                True,
+            ), why
+        assert offsets.covers(
+            {"flights": content}, offsets.only(publication.covered, ["flights"])
+        ), f"claim of {why}"
         if publication.kind is not Move.rollback:
             before = [lake.snapshots[s].content for s in publication.before.values()]
-            assert all(offsets.covers({"": content}, {"": b}) for b in before), f"readers go back with {why}"
+            assert all(offsets.covers({"": content}, {"": b}) for b in before), (
+                f"readers go back with {why}"
+            )
         shown = self.state.published
-        assert shown is None or dict(publication.before) == dict(shown.after), f"over somebody else's main: {why}"
+        assert shown is None or dict(publication.before) == dict(shown.after), (
+            f"over somebody else's main: {why}"
+        )
         if publication.kind is not Move.publish:
             again = shown is not None and attempt.release == shown.release
             assert again or attempt.release in self.wished, f"nobody asked for the {why}"
@@ -366,7 +481,10 @@ class Controller(RuleBasedStateMachine):
         if not main or main == self.stolen:
             return
         if state.unfinished:
-            assert all(s in (state.unfinished.before[t], state.unfinished.after[t]) for t, s in main.items())
+            assert all(
+                s in (state.unfinished.before[t], state.unfinished.after[t])
+                for t, s in main.items()
+            )
         elif state.published:
             assert main == dict(state.published.after)
         else:
@@ -384,7 +502,9 @@ class Controller(RuleBasedStateMachine):
     @invariant()
     def no_refusal_ends_what_readers_have_seen(self) -> None:
         for a in self.state.attempts:
-            assert a.shown_at is None or not a.error.startswith(REFUSALS), f"{a.name} ended: {a.error}"
+            assert a.shown_at is None or not a.error.startswith(REFUSALS), (
+                f"{a.name} ended: {a.error}"
+            )
 
     @invariant()
     def what_is_cleaned_leaves_nothing(self) -> None:
@@ -413,7 +533,9 @@ class Controller(RuleBasedStateMachine):
                 return
         state = self.state
         step = self.controllers[0].run_once("flights").step
-        raise AssertionError(f"not at rest: {step}; {[(a.name, a.state, a.stop, a.cleaned) for a in state.attempts]}")
+        raise AssertionError(
+            f"not at rest: {step}; {[(a.name, a.state, a.stop, a.cleaned) for a in state.attempts]}"
+        )
 
     def at_rest(self) -> bool:
         state, platform = self.state, self.platform
@@ -422,18 +544,29 @@ class Controller(RuleBasedStateMachine):
         shown = state.published.attempt_name if state.published else None
         runs = [j.branch for j in platform.jobs.values() if j.runs]
         settled = (State.active, State.standby, State.audited)
-        return (all(a.cleaned or a.name == shown for a in state.attempts if a.ended)
-                and all(a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
-                        for a in state.live)
-                and not any(a.stop or a.promote for a in state.live)
-                and all(not a.auto_switch for a in state.live if a.state is State.audited)
-                and platform.prioritised >= {a.cluster for a in state.live if a.state is State.active and a.cluster}
-                and sorted(runs) == sorted(a.name for a in state.live)
-                and (state.active is None or (state.active.name == shown and self.at_the_end(state.published))))
+        return (
+            all(a.cleaned or a.name == shown for a in state.attempts if a.ended)
+            and all(
+                a.state in settled or (a.shadow and not a.scheduled and a.state is State.caught_up)
+                for a in state.live
+            )
+            and not any(a.stop or a.promote for a in state.live)
+            and all(not a.auto_switch for a in state.live if a.state is State.audited)
+            and platform.prioritised
+            >= {a.cluster for a in state.live if a.state is State.active and a.cluster}
+            and sorted(runs) == sorted(a.name for a in state.live)
+            and (
+                state.active is None
+                or (state.active.name == shown and self.at_the_end(state.published))
+            )
+        )
 
     def at_the_end(self, published: Publication | None) -> bool:
-        return (published is not None and dict(published.after) == self.platform.main_now
-                and published.covered["flights"] == self.platform.ends_now["flights"])
+        return (
+            published is not None
+            and dict(published.after) == self.platform.main_now
+            and published.covered["flights"] == self.platform.ends_now["flights"]
+        )
 
 
 class Nth:
@@ -452,5 +585,11 @@ class Nth:
 
 TestController = Controller.TestCase
 TestController.settings = settings(
-    max_examples=EXAMPLES or 60, stateful_step_count=40, deadline=None, database=None, derandomize=not EXAMPLES,
-    suppress_health_check=list(HealthCheck), print_blob=False)
+    max_examples=EXAMPLES or 60,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    derandomize=not EXAMPLES,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)

@@ -52,12 +52,16 @@ def test_an_attempt_that_replays_has_a_lag_and_nothing_is_published(watched: Wat
     watched.platform.speed = 10
     begin(watched.loop, watched.platform)
     watched.rounds(9)
-    assert watched.labelled("kappa_attempt_info") == [{**R1, "release": "r1", "role": "replaying", "job_id": "job-1-0"}]
+    assert watched.labelled("kappa_attempt_info") == [
+        {**R1, "release": "r1", "role": "replaying", "job_id": "job-1-0"}
+    ]
     assert watched.value("kappa_attempt_job_running", **R1) == 1
     position = watched.loop.store.load("flights").attempts[0].positions[-1]
     left = 190 - sum(position.offsets["flights"].values())
     assert watched.value("kappa_attempt_lag_records", **R1) == left > 0
-    assert watched.value("kappa_attempt_lag_seconds", **R1) == watched.clock.time - 1_003, "at least since the first"
+    assert watched.value("kappa_attempt_lag_seconds", **R1) == watched.clock.time - 1_003, (
+        "at least since the first"
+    )
     assert watched.value("kappa_published_checkpoint_age_seconds", **OF) is None
     assert watched.value("kappa_publications_total", **OF, kind="publish") == 0
 
@@ -71,14 +75,18 @@ def test_publications_are_counted_and_timed_and_what_readers_see_is_told(watched
     assert watched.value("kappa_publications_total", **OF, kind="publish") == moves - 1 > 3
     assert watched.value("kappa_publication_duration_seconds_count", **OF) == moves
     assert watched.value("kappa_publication_delay_seconds_count", **OF) == moves - 1
-    assert watched.value("kappa_publication_delay_seconds_sum", **OF) == 0, "in the round that saw the checkpoint"
+    assert watched.value("kappa_publication_delay_seconds_sum", **OF) == 0, (
+        "in the round that saw the checkpoint"
+    )
     shown = watched.loop.store.load("flights").published
     assert shown
     assert watched.value("kappa_published_checkpoint", **OF) == shown.checkpoint
     assert watched.labelled("kappa_published_info") == [{**R1, "release": "r1"}]
     assert watched.value("kappa_published_lag_records", **OF) == 0
     watched.clock.time += 100
-    assert watched.value("kappa_published_checkpoint_age_seconds", **OF) == 100, "it grows though the loop stands still"
+    assert watched.value("kappa_published_checkpoint_age_seconds", **OF) == 100, (
+        "it grows though the loop stands still"
+    )
     assert watched.value("kappa_product_observed_age_seconds", **OF) == 100
 
 
@@ -92,7 +100,8 @@ def test_rejects_are_told_where_the_tables_metadata_say_how_many(watched: Watche
 
 
 def test_the_platform_knows_of_rejects_once_it_was_asked_what_readers_see(
-        settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+    settings: Settings, catalog: Catalog, tmp_path: Path
+) -> None:
     product = make_product(tmp_path)
     table_changes.ensure(catalog, product)
     with closing(Platform(settings)) as platform:
@@ -101,7 +110,10 @@ def test_the_platform_knows_of_rejects_once_it_was_asked_what_readers_see(
         assert platform.rejects(product) == 0
         lake.create_branch(catalog, product, "r1-a1")
         rejected = [{"reason": "late"}, {"reason": "late"}]
-        snapshots = {t: sink(catalog, t, "r1-a1", 1, rejected if t == "rejects" else ()) for t in product.outputs}
+        snapshots = {
+            t: sink(catalog, t, "r1-a1", 1, rejected if t == "rejects" else ())
+            for t in product.outputs
+        }
         publish(catalog, product, snapshots)
         assert platform.main(product) == (snapshots, False)
         assert platform.rejects(product) == 2
@@ -115,7 +127,10 @@ def test_a_rollback_is_a_publication_of_its_kind(watched: Watched) -> None:
     want(watched.loop, lambda s: intents.rollback(s, None))
     watched.rounds(3)
     assert watched.value("kappa_publications_total", **OF, kind="rollback") == 1
-    assert {labels["role"] for labels in watched.labelled("kappa_attempt_info")} == {"active", "standby"}
+    assert {labels["role"] for labels in watched.labelled("kappa_attempt_info")} == {
+        "active",
+        "standby",
+    }
 
 
 def test_series_of_an_attempt_end_with_it(watched: Watched) -> None:
@@ -123,14 +138,20 @@ def test_series_of_an_attempt_end_with_it(watched: Watched) -> None:
     watched.rounds(30)
     begin(watched.loop, watched.platform, release=2)
     watched.rounds(3)
-    assert {r["attempt"] for r in watched.labelled("kappa_attempt_lag_records")} == {"r1-a1", "r2-a1"}
+    assert {r["attempt"] for r in watched.labelled("kappa_attempt_lag_records")} == {
+        "r1-a1",
+        "r2-a1",
+    }
     want(watched.loop, lambda s: intents.abort(s, "me"))
     watched.rounds(6)
-    assert {labels["attempt"] for _, pairs in watched.samples() if "attempt" in (labels := dict(pairs))} == {"r1-a1"}
+    assert {
+        labels["attempt"] for _, pairs in watched.samples() if "attempt" in (labels := dict(pairs))
+    } == {"r1-a1"}
 
 
-def test_nothing_is_left_of_a_product_that_is_gone(watched: Watched, store: Store,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_of_a_product_that_is_gone(
+    watched: Watched, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = watched.samples().keys()
     begin(watched.loop, watched.platform)
     watched.rounds(9)
@@ -151,7 +172,9 @@ def test_restarts_are_those_of_the_current_job(watched: Watched) -> None:
     assert watched.value("kappa_attempt_restarts_total", **R1) == 3
 
 
-def test_what_goes_wrong_is_counted_by_class_and_dated(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_wrong_is_counted_by_class_and_dated(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(watched.loop, watched.platform)
     watched.rounds(9)
     assert watched.value("kappa_product_failing", **OF) == 0
@@ -159,10 +182,13 @@ def test_what_goes_wrong_is_counted_by_class_and_dated(watched: Watched, monkeyp
     def raising(error: Exception) -> Callable[..., NoReturn]:
         def fail(*_: object) -> NoReturn:
             raise error
+
         return fail
 
     with monkeypatch.context() as broken:
-        broken.setattr(watched.platform, "main", raising(RetryableError("the catalog does not answer")))
+        broken.setattr(
+            watched.platform, "main", raising(RetryableError("the catalog does not answer"))
+        )
         watched.rounds(2)
         broken.setattr(watched.platform, "main", raising(ZeroDivisionError()))
         watched.rounds(1)
@@ -173,7 +199,9 @@ def test_what_goes_wrong_is_counted_by_class_and_dated(watched: Watched, monkeyp
     assert watched.value("kappa_pass_errors_total", **OF, error="RetryableError") == 2
     assert watched.value("kappa_pass_errors_total", **OF, error="unexpected") == 1
     assert watched.value("kappa_pass_errors_total", **OF, error="ConflictError") == 0
-    assert watched.value("kappa_last_error_timestamp_seconds", **OF, error="unexpected") == failed_at
+    assert (
+        watched.value("kappa_last_error_timestamp_seconds", **OF, error="unexpected") == failed_at
+    )
     assert len(watched.labelled("kappa_last_error_timestamp_seconds")) == 1
 
 
@@ -194,8 +222,11 @@ def test_a_cluster_that_does_not_answer_is_no_attempt_without_lag(watched: Watch
 
 
 def refused(watched: Watched) -> dict[str, float]:
-    return {dict(labels)["why"]: value for (name, labels), value in watched.samples().items()
-            if name == "kappa_refusals_total" and value}
+    return {
+        dict(labels)["why"]: value
+        for (name, labels), value in watched.samples().items()
+        if name == "kappa_refusals_total" and value
+    }
 
 
 def test_a_switch_that_checks_forbid_is_one_refusal(watched: Watched) -> None:
@@ -242,7 +273,9 @@ def test_publishing_that_stops_is_one_refusal_however_long_it_stands(watched: Wa
         assert refused(watched) == {"blocked": times}
 
 
-def test_a_step_that_is_refused_is_counted_each_time(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_is_refused_is_counted_each_time(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watched.platform.arriving = 3
     begin(watched.loop, watched.platform)
     watched.rounds(30)
@@ -260,7 +293,8 @@ def test_a_step_that_is_refused_is_counted_each_time(watched: Watched, monkeypat
 
 
 def test_the_lease_is_held_while_the_controller_acts_and_missed_while_another_does(
-        watched: Watched, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: Watched, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(watched.loop, watched.platform)
     held: list[float | None] = []
     submit = watched.platform.submit
@@ -278,8 +312,9 @@ def test_the_lease_is_held_while_the_controller_acts_and_missed_while_another_do
     assert watched.value("kappa_lease_misses_total", **OF) >= 1  # type: ignore[operator]
 
 
-def test_rounds_passes_and_the_store_are_told(watched: Watched, store: Store,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_passes_and_the_store_are_told(
+    watched: Watched, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(watched.loop, watched.platform)
     watched.rounds(2)
     assert watched.value("kappa_store_up") == 1
@@ -293,13 +328,17 @@ def test_rounds_passes_and_the_store_are_told(watched: Watched, store: Store,
     monkeypatch.setattr(store, "products", fail)
     watched.rounds(1)
     assert watched.value("kappa_store_up") == 0
-    assert watched.value("kappa_pass_duration_seconds_count", **OF) == count, "its products are not forgotten"
+    assert watched.value("kappa_pass_duration_seconds_count", **OF) == count, (
+        "its products are not forgotten"
+    )
 
 
 def test_names_and_units_are_as_prometheus_has_them(watched: Watched) -> None:
     begin(watched.loop, watched.platform)
     watched.rounds(9)
-    families = list(text_string_to_metric_families(generate_latest(watched.metrics.registry).decode()))
+    families = list(
+        text_string_to_metric_families(generate_latest(watched.metrics.registry).decode())
+    )
     ours = [f for f in families if f.name.startswith("kappa_")]
     assert len(ours) > 20
     for family in ours:

@@ -75,18 +75,42 @@ def named(kind: str, name: str) -> dict[str, Any]:
         "function": lambda s: s["functions"].update({name: FUNCTION}),
         "module": lambda s: s["functions"].update(g={**FUNCTION, "python": f"{name}:f"}),
         "attribute": lambda s: s["functions"].update(g={**FUNCTION, "python": f"udfs.x:{name}"}),
-        "look-up": lambda s: (s["topics"].update(shops=REFERENCE), s.update(lookups={name: {"shop": "shops"}})),
-        "what is looked up": lambda s: (s["topics"].update(shops=REFERENCE), s.update(lookups={"a": {name: "shops"}})),
+        "look-up": lambda s: (
+            s["topics"].update(shops=REFERENCE),
+            s.update(lookups={name: {"shop": "shops"}}),
+        ),
+        "what is looked up": lambda s: (
+            s["topics"].update(shops=REFERENCE),
+            s.update(lookups={"a": {name: "shops"}}),
+        ),
     }
     return changed(SETTINGS, changes[kind])
 
 
-KINDS = ("product", "topic", "topic of Kafka", "output", "function", "module", "attribute", "look-up",
-         "what is looked up")
-FINE = {"topic of Kafka": {"a dash", "a dash at the front", "a dot", "a hidden file", "a digit at the front",
-                           "a comment", "very long"},
-        "module": {"a dot", "very long", "longer than a file's name"},
-        "attribute": {"very long", "longer than a file's name"}}
+KINDS = (
+    "product",
+    "topic",
+    "topic of Kafka",
+    "output",
+    "function",
+    "module",
+    "attribute",
+    "look-up",
+    "what is looked up",
+)
+FINE = {
+    "topic of Kafka": {
+        "a dash",
+        "a dash at the front",
+        "a dot",
+        "a hidden file",
+        "a digit at the front",
+        "a comment",
+        "very long",
+    },
+    "module": {"a dot", "very long", "longer than a file's name"},
+    "attribute": {"very long", "longer than a file's name"},
+}
 """What is a name there."""
 
 
@@ -101,7 +125,9 @@ def test_a_hostile_name_is_refused_in_product_yaml(tmp_path: Path, kind: str, ca
     with pytest.raises(ProductError) as e:
         load_product(tmp_path)
     assert e.value.file == tmp_path / "product.yaml"
-    assert all(line.isprintable() for line in str(e.value).split("\n")), "a name goes to a terminal as text"
+    assert all(line.isprintable() for line in str(e.value).split("\n")), (
+        "a name goes to a terminal as text"
+    )
     assert len(str(e.value)) < 1_000
 
 
@@ -118,14 +144,18 @@ def load(folder: Path) -> None:
     """Read it with a file for whatever it names."""
     settings = yaml.safe_load((folder / "product.yaml").read_text())
     for topic in settings["topics"]:
-        (folder / "schemas" / f"{topic}.avsc").write_text((folder / "schemas" / "orders.avsc").read_text())
+        (folder / "schemas" / f"{topic}.avsc").write_text(
+            (folder / "schemas" / "orders.avsc").read_text()
+        )
     for output in settings["outputs"]:
         (folder / f"{output}.sql").touch()
     load_product(folder)
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_kappa_new_refuses_a_hostile_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+def test_kappa_new_refuses_a_hostile_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     from replay.output import Output
 
@@ -135,7 +165,11 @@ def test_kappa_new_refuses_a_hostile_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert [*tmp_path.iterdir()] == []
 
 
-CHECKS = {name: text for name, text in HOSTILE.items() if "/" not in text and "\0" not in text and len(text) < 250}
+CHECKS = {
+    name: text
+    for name, text in HOSTILE.items()
+    if "/" not in text and "\0" not in text and len(text) < 250
+}
 
 
 @pytest.mark.parametrize("case", CHECKS)

@@ -56,7 +56,9 @@ def test_a_file_comes_into_being_whole_or_not_at_all(io: DurableFileIO, folder: 
         assert stream.read() == b"all of it"
 
 
-def test_files_are_listed_with_the_stores_own_dates_and_deleted(io: DurableFileIO, folder: str) -> None:
+def test_files_are_listed_with_the_stores_own_dates_and_deleted(
+    io: DurableFileIO, folder: str
+) -> None:
     assert files.listed(io, f"{folder}/nothing") == []
     for name in ("a", "b/c", "b/d"):
         put(io, f"{folder}/{name}", b"x")
@@ -83,9 +85,12 @@ def test_checkpoints_and_their_positions(on_objects: Settings, io: DurableFileIO
         put(io, f"{attempt}/{JOB}/{file}", b"x")
     put(io, f"{attempt}/{JOB}/positions/orders/source", b"{}\n")
     put(io, f"{attempt}/{JOB}/positions/orders/3", json.dumps({"orders": {"0": [5, 7]}}).encode())
-    assert flink.retained_checkpoints(on_objects, attempt, (JOB, "other")) == {3: f"{attempt}/{JOB}/chk-3"}
+    assert flink.retained_checkpoints(on_objects, attempt, (JOB, "other")) == {
+        3: f"{attempt}/{JOB}/chk-3"
+    }
     assert positions.newest(on_objects, attempt, JOB, ["orders"], 2) == Reached(
-        3, {"orders": {0: 5}}, {"orders": {0: 7}})
+        3, {"orders": {0: 5}}, {"orders": {0: 7}}
+    )
     assert positions.newest(on_objects, attempt, "other", ["orders"], 2) is None
     cleaning.remove_checkpoints(on_objects, attempt)
     cleaning.remove_checkpoints(on_objects, attempt)
@@ -93,6 +98,7 @@ def test_checkpoints_and_their_positions(on_objects: Settings, io: DurableFileIO
 
 
 # Tables, and a store that fails
+
 
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
@@ -108,7 +114,8 @@ def catalog(on_objects: Settings, product: Product) -> Catalog:
 
 
 def test_a_missing_and_a_torn_file_of_a_table_are_named(
-        on_objects: Settings, catalog: Catalog, product: Product, io: DurableFileIO) -> None:
+    on_objects: Settings, catalog: Catalog, product: Product, io: DurableFileIO
+) -> None:
     sink_all(catalog, product, "r1-a1", 1)
     table = catalog.load_table(("shop", "orders"))
     listed, pointed = table.metadata.snapshots[-1].manifest_list, table.metadata_location
@@ -117,25 +124,38 @@ def test_a_missing_and_a_torn_file_of_a_table_are_named(
     with pytest.raises(DamagedFileError) as torn:
         cleaning.garbage(catalog, "shop", ["orders"], "r1-a1")
     assert str(torn.value).splitlines() == [
-        "a file of a table is damaged", f"  expected: a manifest of Iceberg in Avro at {listed}",
-        "  found:    16 bytes that are none", "  next:     restore the file from a backup"]
+        "a file of a table is damaged",
+        f"  expected: a manifest of Iceberg in Avro at {listed}",
+        "  found:    16 bytes that are none",
+        "  next:     restore the file from a backup",
+    ]
     io.delete(listed)
     with pytest.raises(MissingFileError) as missing:
         cleaning.garbage(catalog, "shop", ["orders"], "r1-a1")
     assert (missing.value.message, missing.value.expected) == ("a file is missing", listed)
 
     put(io, pointed, b'{"format-version":')
-    with pytest.raises(DamagedFileError, match=r"(?s)damaged.*metadata of Iceberg in JSON at .*found: +18 bytes"):
+    with pytest.raises(
+        DamagedFileError, match=r"(?s)damaged.*metadata of Iceberg in JSON at .*found: +18 bytes"
+    ):
         lake.published(lake.open_catalog(on_objects), product)
     io.delete(pointed)
     with pytest.raises(MissingFileError, match=pointed):
         lake.published(lake.open_catalog(on_objects), product)
 
 
-def test_a_store_that_refuses(on_objects: Settings, object_store: ObjectStore, catalog: Catalog, product: Product,
-                              tmp_path: Path) -> None:
-    wrong = make_settings(tmp_path, on_objects.flink.checkpoints.rpartition("/")[0],
-                          {**object_store.properties, "s3.secret-access-key": "not it"})
+def test_a_store_that_refuses(
+    on_objects: Settings,
+    object_store: ObjectStore,
+    catalog: Catalog,
+    product: Product,
+    tmp_path: Path,
+) -> None:
+    wrong = make_settings(
+        tmp_path,
+        on_objects.flink.checkpoints.rpartition("/")[0],
+        {**object_store.properties, "s3.secret-access-key": "not it"},
+    )
     with pytest.raises(StorageError) as e:
         lake.published(lake.open_catalog(wrong), product)
     assert e.value.message == "the storage refuses access"
@@ -155,12 +175,16 @@ def failing(tmp_path: Path) -> Iterator[ObjectStore]:
 
 
 def test_a_store_that_is_down_or_hangs_is_waited_for_and_nothing_is_lost(
-        failing: ObjectStore, tmp_path: Path, product: Product) -> None:
+    failing: ObjectStore, tmp_path: Path, product: Product
+) -> None:
     settings = make_settings(tmp_path, f"s3://{BUCKET}/own", {**failing.properties, **QUICK})
     catalog = lake.open_catalog(settings)
     table_changes.ensure(catalog, product)
     lake.create_branch(catalog, product, "r1-a1")
-    target, before = sink_all(catalog, product, "r1-a1", 7), lake.published(catalog, product).snapshots
+    target, before = (
+        sink_all(catalog, product, "r1-a1", 7),
+        lake.published(catalog, product).snapshots,
+    )
 
     def publishing() -> None:
         publish.publish(catalog, product, target, before, fence=no_fence, sleep=lambda _: None)
@@ -172,7 +196,10 @@ def test_a_store_that_is_down_or_hangs_is_waited_for_and_nothing_is_lost(
     failing.stop(signal.SIGKILL)
     with pytest.raises(RetryableError) as down:
         publishing()
-    assert down.value.message == "main of product shop could not be moved: the object store does not answer"
+    assert (
+        down.value.message
+        == "main of product shop could not be moved: the object store does not answer"
+    )
     with pytest.raises(StorageError, match="the object store does not answer"):
         flink.retained_checkpoints(settings, settings.flink.checkpoints, (JOB,))
     failing.start()
@@ -182,7 +209,8 @@ def test_a_store_that_is_down_or_hangs_is_waited_for_and_nothing_is_lost(
 
 
 def test_a_store_that_is_killed_at_any_moment_of_a_publication(
-        failing: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Readers see all tables at one checkpoint, whichever: metadata is there before the catalog's transaction."""
     settings = make_settings(tmp_path, f"s3://{BUCKET}/own", {**failing.properties, **QUICK})
     product = make_product(tmp_path, columns={t: COLUMNS[t] for t in ("orders", "totals")})
@@ -200,15 +228,23 @@ def test_a_store_that_is_killed_at_any_moment_of_a_publication(
         staged.append("a table")
         return stage(*arguments)
 
-    for checkpoint, moment, moved in ((1, "after one table", False), (2, "before the transaction", True)):
-        target, before = sink_all(catalog, product, "r1-a1", checkpoint), lake.published(catalog, product).snapshots
+    for checkpoint, moment, moved in (
+        (1, "after one table", False),
+        (2, "before the transaction", True),
+    ):
+        target, before = (
+            sink_all(catalog, product, "r1-a1", checkpoint),
+            lake.published(catalog, product).snapshots,
+        )
         with monkeypatch.context() as patched:
             if moved:
                 publish.publish(catalog, product, target, before, fence=kill, sleep=lambda _: None)
             else:
                 patched.setattr(commits, "_stage", killed_after_one_table)
                 with pytest.raises(StorageError, match="main of product shop could not be moved"):
-                    publish.publish(catalog, product, target, before, fence=no_fence, sleep=lambda _: None)
+                    publish.publish(
+                        catalog, product, target, before, fence=no_fence, sleep=lambda _: None
+                    )
         failing.start()
         found = lake.published(lake.open_catalog(settings), product)
         assert found.snapshots == (target if moved else before), moment

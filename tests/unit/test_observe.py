@@ -9,11 +9,22 @@ import pytest
 from control_platform import Clock, FakeJob, FakePlatform
 
 from replay.controller.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, LookCache, observe
-from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Reached, Release, State
+from replay.core.model import (
+    Attempt,
+    Checkpoint,
+    Position,
+    ProductState,
+    Publication,
+    Reached,
+    Release,
+    State,
+)
 from replay.core.observed import FlinkDownError
 from replay.errors import KappaError, RefusedError, RetryableError
 
-ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True)
+ATTEMPT = Attempt(
+    "flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True
+)
 RELEASE = Release("flights", 1, "f", 0.0, {"airlines": {0: 16}})
 
 
@@ -30,20 +41,42 @@ def state(attempt: Attempt, *publications: Publication) -> ProductState:
     return ProductState("flights", (RELEASE,), (attempt,), publications)
 
 
-@pytest.mark.parametrize(("attempt", "job", "asked"), [
-    pytest.param(replace(ATTEMPT, positions=(Position(3, {}),)), FakeJob("r1-a1", checkpoint=3),
-                 ["job", "committed", "ends"], id="replaying"),
-    pytest.param(ATTEMPT, FakeJob("r1-a1", checkpoint=3), ["job", "position", "committed", "ends", "publishable"],
-                 id="a new checkpoint"),
-    pytest.param(replace(ATTEMPT, state=State.active), FakeJob("r1-a1", checkpoint=3),
-                 ["job", "position", "committed", "ends", "publishable"], id="may be published"),
-    pytest.param(ATTEMPT, None, ["job", "publishable", "retained"], id="lost"),
-    pytest.param(ATTEMPT, FakeJob("r1-a1", status="FAILED", checkpoint=3), ["job", "publishable", "retained"],
-                 id="ended"),
-    pytest.param(replace(ATTEMPT, confirmed=False), FakeJob("r1-a1"), ["job", "ends"], id="not confirmed"),
-])
+@pytest.mark.parametrize(
+    ("attempt", "job", "asked"),
+    [
+        pytest.param(
+            replace(ATTEMPT, positions=(Position(3, {}),)),
+            FakeJob("r1-a1", checkpoint=3),
+            ["job", "committed", "ends"],
+            id="replaying",
+        ),
+        pytest.param(
+            ATTEMPT,
+            FakeJob("r1-a1", checkpoint=3),
+            ["job", "position", "committed", "ends", "publishable"],
+            id="a new checkpoint",
+        ),
+        pytest.param(
+            replace(ATTEMPT, state=State.active),
+            FakeJob("r1-a1", checkpoint=3),
+            ["job", "position", "committed", "ends", "publishable"],
+            id="may be published",
+        ),
+        pytest.param(ATTEMPT, None, ["job", "publishable", "retained"], id="lost"),
+        pytest.param(
+            ATTEMPT,
+            FakeJob("r1-a1", status="FAILED", checkpoint=3),
+            ["job", "publishable", "retained"],
+            id="ended",
+        ),
+        pytest.param(
+            replace(ATTEMPT, confirmed=False), FakeJob("r1-a1"), ["job", "ends"], id="not confirmed"
+        ),
+    ],
+)
 def test_no_more_is_asked_than_what_flink_says_makes_worth_it(
-        attempt: Attempt, job: FakeJob | None, asked: list[str]) -> None:
+    attempt: Attempt, job: FakeJob | None, asked: list[str]
+) -> None:
     platform = RecordingPlatform(Clock(), jobs={"j": job} if job else {})
     observe(platform, state(attempt), 0.0)
     assert platform.__dict__["asked"] == asked
@@ -51,35 +84,63 @@ def test_no_more_is_asked_than_what_flink_says_makes_worth_it(
 
 def test_the_position_is_that_of_the_job_that_runs_now() -> None:
     reached = Reached(4, {"flights": {0: 5}}, {"flights": {0: 6}})
-    jobs = {"i": FakeJob("r1-a1", checkpoint=9, position=replace(reached, checkpoint=9)),
-            "j": FakeJob("r1-a1", checkpoint=4, position=reached)}
-    seen = observe(FakePlatform(Clock(), jobs=jobs), state(replace(ATTEMPT, job_ids=("i", "j"))), 0.0)
+    jobs = {
+        "i": FakeJob("r1-a1", checkpoint=9, position=replace(reached, checkpoint=9)),
+        "j": FakeJob("r1-a1", checkpoint=4, position=reached),
+    }
+    seen = observe(
+        FakePlatform(Clock(), jobs=jobs), state(replace(ATTEMPT, job_ids=("i", "j"))), 0.0
+    )
     assert seen.attempts["r1-a1"].position == reached
 
 
 def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> None:
     platform = RecordingPlatform(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3)})
     shown = Publication(1, "flights", 1, 1, 3, {}, {}, {}, 0.0, 1.0)
-    observe(platform, state(replace(ATTEMPT, state=State.active, positions=(Position(3, {}),)), shown), 0.0)
+    observe(
+        platform,
+        state(replace(ATTEMPT, state=State.active, positions=(Position(3, {}),)), shown),
+        0.0,
+    )
     assert "publishable" not in platform.__dict__["asked"]
 
 
-@pytest.mark.parametrize(("known", "expected"), [((), {"WindowJoin[9]": 1}), ((Position(3, {}),), {})],
-                         ids=["a new checkpoint", "no new checkpoint"])
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [((), {"WindowJoin[9]": 1}), ((Position(3, {}),), {})],
+    ids=["a new checkpoint", "no new checkpoint"],
+)
 def test_operators_that_drop_records_are_looked_for_at_each_checkpoint(
-        known: tuple[Position, ...], expected: dict[str, int]) -> None:
+    known: tuple[Position, ...], expected: dict[str, int]
+) -> None:
     job = FakeJob("r1-a1", checkpoint=3, position=Reached(3, {}, {}))
     platform = FakePlatform(Clock(), jobs={"j": job}, dropped={"WindowJoin[9]": 1})
-    assert observe(platform, state(replace(ATTEMPT, positions=known)), 0.0).attempts["r1-a1"].late_dropped == expected
+    assert (
+        observe(platform, state(replace(ATTEMPT, positions=known)), 0.0)
+        .attempts["r1-a1"]
+        .late_dropped
+        == expected
+    )
 
 
 def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None:
     """A checkpoint holds no more than its ends say: of an attempt that is to overtake another, this is the proof."""
-    platform = RecordingPlatform(Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)})
+    platform = RecordingPlatform(
+        Clock(), jobs={"j": FakeJob("r1-a1", checkpoint=3), "k": FakeJob("r1-a2", checkpoint=4)}
+    )
     second = replace(ATTEMPT, number=2, job_ids=("k",))
     seen = observe(platform, ProductState("flights", (RELEASE,), (ATTEMPT, second)), 0.0).attempts
     assert platform.__dict__["asked"] == [
-        "job", "position", "committed", "job", "position", "committed", "ends", "publishable", "publishable"]
+        "job",
+        "position",
+        "committed",
+        "job",
+        "position",
+        "committed",
+        "ends",
+        "publishable",
+        "publishable",
+    ]
     assert seen["r1-a1"].ends == seen["r1-a2"].ends == platform.ends_now
 
 
@@ -90,28 +151,40 @@ RUNS, ENDED = FakeJob("r1-a1", checkpoint=3), FakeJob("r1-a1", status="FAILED", 
 NOT_SENT = replace(ATTEMPT, state=State.built, submitted_at=None, confirmed=False)
 
 
-@pytest.mark.parametrize(("attempt", "job", "told"), [
-    pytest.param(ATTEMPT, RUNS, True, id="a replay"),
-    pytest.param(NOT_SENT, None, True, id="a replay that is to be submitted"),
-    pytest.param(replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),)), RUNS, True,
-                 id="the live job, whose checkpoints go on"),
-    pytest.param(replace(ATTEMPT, state=State.active), None, False, id="the live job is lost"),
-    pytest.param(ATTEMPT, ENDED, False, id="a replay that failed"),
-    pytest.param(replace(ATTEMPT, stop=State.aborted), RUNS, False, id="one that ends"),
-])
+@pytest.mark.parametrize(
+    ("attempt", "job", "told"),
+    [
+        pytest.param(ATTEMPT, RUNS, True, id="a replay"),
+        pytest.param(NOT_SENT, None, True, id="a replay that is to be submitted"),
+        pytest.param(
+            replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),)),
+            RUNS,
+            True,
+            id="the live job, whose checkpoints go on",
+        ),
+        pytest.param(replace(ATTEMPT, state=State.active), None, False, id="the live job is lost"),
+        pytest.param(ATTEMPT, ENDED, False, id="a replay that failed"),
+        pytest.param(replace(ATTEMPT, stop=State.aborted), RUNS, False, id="one that ends"),
+    ],
+)
 def test_what_results_wait_for_is_told_where_results_are_to_come(
-        attempt: Attempt, job: FakeJob | None, told: bool) -> None:
+    attempt: Attempt, job: FakeJob | None, told: bool
+) -> None:
     platform = FakePlatform(Clock(), jobs={"j": job} if job else {}, clocks_now=QUIET)
     assert bool(observe(platform, state(attempt), 101.0).attempts["r1-a1"].held_back) is told
 
 
-def test_the_logs_clocks_are_asked_for_every_few_seconds_whoever_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logs_clocks_are_asked_for_every_few_seconds_whoever_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A change is told within 10 s, and a round over many products asks the log for little."""
     platform = FakePlatform(Clock(), jobs={"j": RUNS, "k": RUNS}, clocks_now=QUIET)
     asked: list[float] = []
     waits, now = LookCache(platform), 0.0
     monkeypatch.setattr(platform, "clocks", lambda product: (asked.append(now), QUIET)[1])
-    both = ProductState("flights", (RELEASE,), (ATTEMPT, replace(ATTEMPT, number=2, job_ids=("k",))))
+    both = ProductState(
+        "flights", (RELEASE,), (ATTEMPT, replace(ATTEMPT, number=2, job_ids=("k",)))
+    )
     for now in map(float, range(0, 21, 2)):
         seen = observe(platform, both, now, waits).attempts
         assert all(s.held_back for s in seen.values())
@@ -151,16 +224,23 @@ SHOWN = Publication(1, "flights", 1, 1, 1, {}, {"flights_rows": 10}, {}, 0.0, 1.
 EACH = [0, 2, 4, 6, 8, 10, 12]
 
 
-@pytest.mark.parametrize(("says", "committed", "advances", "asked"), [
-    pytest.param({}, 3, None, [0, 8], id="nothing new"),
-    pytest.param({}, 3, 6, [0, 6, 8, 10, 12], id="a checkpoint that is not in the tables yet"),
-    pytest.param({}, 4, 6, [0, 6], id="another checkpoint"),
-    pytest.param({"same_files": False}, 3, None, EACH, id="new rows"),
-    pytest.param({"log_changes": ("another topic",)}, 3, None, EACH, id="another log"),
-])
+@pytest.mark.parametrize(
+    ("says", "committed", "advances", "asked"),
+    [
+        pytest.param({}, 3, None, [0, 8], id="nothing new"),
+        pytest.param({}, 3, 6, [0, 6, 8, 10, 12], id="a checkpoint that is not in the tables yet"),
+        pytest.param({}, 4, 6, [0, 6], id="another checkpoint"),
+        pytest.param({"same_files": False}, 3, None, EACH, id="new rows"),
+        pytest.param({"log_changes": ("another topic",)}, 3, None, EACH, id="another log"),
+    ],
+)
 def test_tables_with_nothing_new_are_asked_every_few_seconds(
-        monkeypatch: pytest.MonkeyPatch, says: dict[str, Any], committed: int, advances: int | None,
-        asked: list[int]) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+    says: dict[str, Any],
+    committed: int,
+    advances: int | None,
+    asked: list[int],
+) -> None:
     platform, found = FakePlatform(Clock()), []
     attempt = replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),))
 
@@ -173,24 +253,41 @@ def test_tables_with_nothing_new_are_asked_every_few_seconds(
     monkeypatch.setattr(platform, "log_changes", lambda _: says.get("log_changes", ()))
     waits = LookCache(platform)
     for now in EACH:
-        platform.jobs["j"] = replace(RUNS, checkpoint=3 if advances is None or now < advances else 4)
+        platform.jobs["j"] = replace(
+            RUNS, checkpoint=3 if advances is None or now < advances else 4
+        )
         seen = observe(platform, state(attempt, SHOWN), now, waits).attempts["r1-a1"]
         assert seen.commits[0].id == committed
-        assert (seen.nothing_new, seen.log_changes) == (says.get("same_files", True), says.get("log_changes", ()))
+        assert (seen.nothing_new, seen.log_changes) == (
+            says.get("same_files", True),
+            says.get("log_changes", ()),
+        )
     assert found == asked
 
 
 CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
 
 
-@pytest.mark.parametrize(("error", "again"), [
-    pytest.param(None, STRAYS_SECONDS, id="an answer"),
-    pytest.param(FlinkDownError("no answer"), STRAYS_FAILED_SECONDS, id="the session cluster is silent"),
-    pytest.param(RetryableError("nothing within 90 s"), STRAYS_FAILED_SECONDS, id="the program for clusters hangs"),
-    pytest.param(RefusedError("exit code 1"), STRAYS_FAILED_SECONDS, id="the program for clusters fails"),
-])
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        pytest.param(None, STRAYS_SECONDS, id="an answer"),
+        pytest.param(
+            FlinkDownError("no answer"), STRAYS_FAILED_SECONDS, id="the session cluster is silent"
+        ),
+        pytest.param(
+            RetryableError("nothing within 90 s"),
+            STRAYS_FAILED_SECONDS,
+            id="the program for clusters hangs",
+        ),
+        pytest.param(
+            RefusedError("exit code 1"), STRAYS_FAILED_SECONDS, id="the program for clusters fails"
+        ),
+    ],
+)
 def test_readers_do_not_wait_for_whoever_knows_of_strays(
-        monkeypatch: pytest.MonkeyPatch, error: KappaError | None, again: float) -> None:
+    monkeypatch: pytest.MonkeyPatch, error: KappaError | None, again: float
+) -> None:
     platform, asked = FakePlatform(Clock(), jobs={"j": RUNS}), []
     waits, both = LookCache(platform), ProductState("flights", (RELEASE,), (ATTEMPT, CLEANED))
 

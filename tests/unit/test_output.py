@@ -9,7 +9,9 @@ from replay.output import Output, print_rows
 ODD = ["[red]alarm[/red]", "[/nope]", ":smile:", "[a]", "[link=x]"]
 
 
-def shown(capsys: pytest.CaptureFixture[str], rows: list[dict[str, object]], **how: str) -> list[str]:
+def shown(
+    capsys: pytest.CaptureFixture[str], rows: list[dict[str, object]], **how: str
+) -> list[str]:
     """The cells of a table that was printed, row by row."""
     print_rows(rows, Output.text, **how)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
@@ -24,7 +26,8 @@ def test_a_value_is_no_markup(capsys: pytest.CaptureFixture[str], value: str) ->
 
 
 def test_nothing_is_cut_where_there_is_no_terminal(
-        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     row: dict[str, object] = {f"a_column_with_a_long_name_{i}": "x" * 40 for i in range(9)}
     assert shown(capsys, [row]) == ["x" * 40] * 9

@@ -13,10 +13,17 @@ from local import flink
 from local.patches import JAR_NAME, OURS, PATCHES, Patch, original
 from replay.errors import ConfigError
 
-PATCH = replace(PATCHES[0], type="org/flink/Some", artifact="flink-some", release="2.1.3",
-                sha256="acc92386d30041e9fea27a1b2412398080a7d29fafe78aee1fccef20083e1303")
-NEXT = ("install the pinned apache-flink again; for another release of Flink, see whether it cures FLINK-38075, "
-        "FLINK-36664, then adapt or remove the patch in local/patches.py")
+PATCH = replace(
+    PATCHES[0],
+    type="org/flink/Some",
+    artifact="flink-some",
+    release="2.1.3",
+    sha256="acc92386d30041e9fea27a1b2412398080a7d29fafe78aee1fccef20083e1303",
+)
+NEXT = (
+    "install the pinned apache-flink again; for another release of Flink, see whether it cures FLINK-38075, "
+    "FLINK-36664, then adapt or remove the patch in local/patches.py"
+)
 
 
 def some_jar(folder: Path, name: str = "flink-some-2.1.3.jar", **classes: bytes) -> list[Path]:
@@ -32,12 +39,18 @@ def test_the_class_that_a_patch_was_made_for_is_taken(tmp_path: Path) -> None:
     assert original(PATCH, some_jar(tmp_path, Some=b"bytes!")) == b"bytes!"
 
 
-@pytest.mark.parametrize(("jars", "found"), [
-    ({"name": "flink-some-2.2.0.jar", "Some": b"others"},
-     "SHA-256 01db91d06032cc64162c16f8e35725b0e632beebdde8b2c2459979d04fb1e20c in flink-some-2.2.0.jar"),
-    ({"Other": b"bytes!"}, "no such class in flink-some-2.1.3.jar"),
-    ({"name": "flink-other-2.1.3.jar"}, "no flink-some-*.jar in Flink's lib"),
-], ids=["another class", "no class", "no jar"])
+@pytest.mark.parametrize(
+    ("jars", "found"),
+    [
+        (
+            {"name": "flink-some-2.2.0.jar", "Some": b"others"},
+            "SHA-256 01db91d06032cc64162c16f8e35725b0e632beebdde8b2c2459979d04fb1e20c in flink-some-2.2.0.jar",
+        ),
+        ({"Other": b"bytes!"}, "no such class in flink-some-2.1.3.jar"),
+        ({"name": "flink-other-2.1.3.jar"}, "no flink-some-*.jar in Flink's lib"),
+    ],
+    ids=["another class", "no class", "no jar"],
+)
 def test_any_other_is_refused(tmp_path: Path, jars: dict[str, bytes], found: str) -> None:
     with pytest.raises(ConfigError) as caught:
         original(PATCH, some_jar(tmp_path, **jars))  # type: ignore[arg-type]  # a name is text

@@ -44,7 +44,10 @@ def store(url: str) -> Iterator[Store]:
 
 # Lost connections
 
-def test_a_connection_that_was_lost_meanwhile_is_replaced(store: Store, postgresql: Server, url: str) -> None:
+
+def test_a_connection_that_was_lost_meanwhile_is_replaced(
+    store: Store, postgresql: Server, url: str
+) -> None:
     mine = lease(store)
     store.save(mine, ATTEMPT)
     postgresql.cut(url)
@@ -54,7 +57,8 @@ def test_a_connection_that_was_lost_meanwhile_is_replaced(store: Store, postgres
 
 
 def test_a_connection_that_is_lost_within_a_write_has_changed_nothing(
-        store: Store, postgresql: Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store: Store, postgresql: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = lease(store)
     store.save(mine, ATTEMPT)
     put = store._put
@@ -69,14 +73,18 @@ def test_a_connection_that_is_lost_within_a_write_has_changed_nothing(
         with pytest.raises(RetryableError) as e:
             store.save(mine, replace(ATTEMPT, near=9))
     assert e.value.message == "the controller's store does not answer"
-    assert e.value.expected.startswith("an answer from postgresql") and "terminating connection" in e.value.found
+    assert (
+        e.value.expected.startswith("an answer from postgresql")
+        and "terminating connection" in e.value.found
+    )
     assert store.load("flights").attempts == (ATTEMPT,)
     store.save(mine, replace(ATTEMPT, near=10))
 
 
 @pytest.mark.parametrize("written", [True, False], ids=["behind it", "before it"])
 def test_a_connection_that_is_lost_at_a_commit_leaves_the_outcome_unknown(
-        store: Store, postgresql: Server, url: str, monkeypatch: pytest.MonkeyPatch, written: bool) -> None:
+    store: Store, postgresql: Server, url: str, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
     mine = lease(store)
     store.save(mine, ATTEMPT)
     commit = sa.Connection._commit_impl
@@ -96,7 +104,8 @@ def test_a_connection_that_is_lost_at_a_commit_leaves_the_outcome_unknown(
 
 
 def test_a_lost_answer_about_a_lease_may_be_asked_for_again(
-        store: Store, postgresql: Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store: Store, postgresql: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = sa.Connection._commit_impl
 
     def lost(c: sa.Connection) -> None:
@@ -119,6 +128,7 @@ def test_a_server_that_is_away_is_named_without_the_password(postgresql: Server)
 
 # The catalog
 
+
 def test_many_that_open_a_catalog_at_once_do_not_fail(settings: Settings) -> None:
     many = 8
     together = Barrier(many)
@@ -133,11 +143,15 @@ def test_many_that_open_a_catalog_at_once_do_not_fail(settings: Settings) -> Non
 
 
 def test_who_is_lost_while_others_wait_holds_no_lock_for_ever(
-        settings: Settings, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: Settings, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A frozen process and a lost host look the same: a transaction that was begun and is not gone on with."""
     product = make_product(tmp_path)
     monkeypatch.setattr(database, "ANSWER_SECONDS", 1)
-    with closing(lake.open_catalog(settings)) as frozen, closing(lake.open_catalog(settings)) as other:
+    with (
+        closing(lake.open_catalog(settings)) as frozen,
+        closing(lake.open_catalog(settings)) as other,
+    ):
         assert isinstance(frozen, SqlCatalog)
         with frozen.engine.connect():  # its limits are those of this moment
             pass
@@ -159,7 +173,10 @@ def _publish_beside(settings: Settings, product: Any) -> dict[str, int]:
 
 # Privileges
 
-def test_a_role_without_privileges_is_told_so(catalog: Catalog, url: str, postgresql: Server, tmp_path: Path) -> None:
+
+def test_a_role_without_privileges_is_told_so(
+    catalog: Catalog, url: str, postgresql: Server, tmp_path: Path
+) -> None:
     Store(url).close()
     nobody = f"nobody_{sa.make_url(url).database}"
     with postgresql.engine().connect() as c:
@@ -170,6 +187,8 @@ def test_a_role_without_privileges_is_told_so(catalog: Catalog, url: str, postgr
     assert e.value.message == "the controller's store does not permit this"
     assert e.value.found.startswith("permission denied for table")
     (tmp_path / "database").write_text(theirs)
-    with (closing(lake.open_catalog(make_settings(tmp_path))) as opened,
-          pytest.raises(RefusedError, match="the Iceberg catalog does not permit this")):
+    with (
+        closing(lake.open_catalog(make_settings(tmp_path))) as opened,
+        pytest.raises(RefusedError, match="the Iceberg catalog does not permit this"),
+    ):
         lake.pointers(opened, "shop")

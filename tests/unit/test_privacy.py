@@ -32,14 +32,20 @@ def test_a_home_is_made_for_its_owner(tmp_path: Path, umask: int) -> None:
 
 
 @pytest.mark.parametrize("open_to_others", [0o755, 0o750, 0o701, 0o777, 0o2770])
-def test_one_that_others_can_look_into_is_told_of_and_closed(tmp_path: Path, open_to_others: int) -> None:
+def test_one_that_others_can_look_into_is_told_of_and_closed(
+    tmp_path: Path, open_to_others: int
+) -> None:
     tmp_path.chmod(open_to_others)
     (problem,) = privacy.problems(tmp_path)
     assert (problem.message, problem.expected, problem.found, problem.next) == (
-        "other users of this machine can look into KAPPA_HOME", f"mode 700 of {tmp_path}",
-        f"mode {open_to_others:o}", f"chmod 700 {tmp_path}; kappa up does so too")
+        "other users of this machine can look into KAPPA_HOME",
+        f"mode 700 of {tmp_path}",
+        f"mode {open_to_others:o}",
+        f"chmod 700 {tmp_path}; kappa up does so too",
+    )
     assert closed(tmp_path) == [
-        f"other users could look into {tmp_path} (mode {open_to_others:o}): closed it to them"]
+        f"other users could look into {tmp_path} (mode {open_to_others:o}): closed it to them"
+    ]
     assert mode(tmp_path) == open_to_others & ~0o077
     assert closed(tmp_path) == []
 
@@ -52,7 +58,9 @@ def test_a_folder_that_is_everybodys_is_told_of_and_left_open(tmp_path: Path) ->
     assert mode(tmp_path) == 0o1777
 
 
-def test_one_of_another_user_is_told_of_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_another_user_is_told_of_and_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tmp_path.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert len(closed(tmp_path)) == 1

@@ -32,12 +32,21 @@ class Case:
 
 
 def series(code: str, *types: str, returns: str = "DOUBLE", says: str = "") -> Case:
-    return Case(f"import numpy as np\nimport pandas as pd\n{code}", types or (REAL,), returns, says, vectorised=True)
+    return Case(
+        f"import numpy as np\nimport pandas as pd\n{code}",
+        types or (REAL,),
+        returns,
+        says,
+        vectorised=True,
+    )
 
 
 BAD = {
     # what changes from call to call
-    "a counter": Case("n = 0\ndef f(x):\n    global n\n    n += 1\n    return str(n)", says=" when it is called again"),
+    "a counter": Case(
+        "n = 0\ndef f(x):\n    global n\n    n += 1\n    return str(n)",
+        says=" when it is called again",
+    ),
     "a counter in a default": Case(
         "def f(x, seen=[]):\n    seen.append(x)\n    return str(len(seen))", says=" gives '"
     ),
@@ -49,35 +58,45 @@ BAD = {
         "seen = {}\ndef f(x):\n    return seen.setdefault(len(x or ''), x)", says="f("
     ),
     "the first call decides": Case(
-        "first = []\ndef f(x):\n    first.append(x) if not first else None\n    return first[0]", says="in one process"
+        "first = []\ndef f(x):\n    first.append(x) if not first else None\n    return first[0]",
+        says="in one process",
     ),
     "the previous row": Case(
-        "last = None\ndef f(x):\n    global last\n    last, was = x, last\n    return was", says="f("
+        "last = None\ndef f(x):\n    global last\n    last, was = x, last\n    return was",
+        says="f(",
     ),
     "a de-duplication": Case(
-        "seen = set()\ndef f(x):\n    if x in seen:\n        return None\n    seen.add(x)\n    return x", says="again"
+        "seen = set()\ndef f(x):\n    if x in seen:\n        return None\n    seen.add(x)\n    return x",
+        says="again",
     ),
     "an attribute of the function": Case(
-        "def f(x):\n    f.n = getattr(f, 'n', 0) + 1\n    return str(f.n % 7)", says="when it is called again"
+        "def f(x):\n    f.n = getattr(f, 'n', 0) + 1\n    return str(f.n % 7)",
+        says="when it is called again",
     ),
     "an iterator that runs out": Case(
-        "words = iter(['a', 'b'] * 50)\ndef f(x):\n    return next(words, None)", says="when it is called again"
+        "words = iter(['a', 'b'] * 50)\ndef f(x):\n    return next(words, None)",
+        says="when it is called again",
     ),
     "an lru_cache over what is not equal enough": Case(
-        "import functools\n@functools.lru_cache\ndef f(x):\n    return str(x)", (REAL,), says="0.0) gives"
+        "import functools\n@functools.lru_cache\ndef f(x):\n    return str(x)",
+        (REAL,),
+        says="0.0) gives",
     ),
     "a counter that changes the answer late": Case(
-        "n = 0\ndef f(x):\n    global n\n    n += 1\n    return x if n < 10**6 else None", says="m_f{}.n was "
+        "n = 0\ndef f(x):\n    global n\n    n += 1\n    return x if n < 10**6 else None",
+        says="m_f{}.n was ",
     ),
     "a history that changes the answer late": Case(
-        "old = []\ndef f(x):\n    old.append(x)\n    return x if len(old) < 10**6 else None", says="m_f{}.old was "
+        "old = []\ndef f(x):\n    old.append(x)\n    return x if len(old) < 10**6 else None",
+        says="m_f{}.old was ",
     ),
     "a counter of an object": Case(
         "class C:\n    n = 0\nc = C()\ndef f(x):\n    c.n += 1\n    return x if c.n < 10**6 else None",
         says="m_f{}.c was ",
     ),
     "a counter of a function": Case(
-        "def f(x, n=[0]):\n    n[0] += 1\n    return x if n[0] < 10**6 else None", says="m_f{}.f was "
+        "def f(x, n=[0]):\n    n[0] += 1\n    return x if n[0] < 10**6 else None",
+        says="m_f{}.f was ",
     ),
     "a counter of a decorator": Case(
         "def counted(g):\n    n = 0\n    def f(x):\n        nonlocal n\n        n += 1\n        return g(x)\n"
@@ -85,10 +104,16 @@ BAD = {
         says="m_f{}.f was ",
     ),
     # what differs from process to process
-    "hash of a text": Case("def f(x):\n    return hash(x) % 1000", returns="BIGINT", says="in another"),
-    "the order of a set": Case("def f(x):\n    return ','.join(set((x or '') + 'abcdef'))", says="in another"),
+    "hash of a text": Case(
+        "def f(x):\n    return hash(x) % 1000", returns="BIGINT", says="in another"
+    ),
+    "the order of a set": Case(
+        "def f(x):\n    return ','.join(set((x or '') + 'abcdef'))", says="in another"
+    ),
     "id": Case("def f(x):\n    return id(f)", returns="BIGINT", says="in another"),
-    "repr of an object": Case("class C: pass\nc = C()\ndef f(x):\n    return repr(c)", says="in another"),
+    "repr of an object": Case(
+        "class C: pass\nc = C()\ndef f(x):\n    return repr(c)", says="in another"
+    ),
     "the time zone of the machine": Case(
         "from datetime import datetime as d\ndef f(x):\n    return x if x is None else str(d.fromtimestamp(x % 10**9))",
         (LONG,),
@@ -103,7 +128,8 @@ BAD = {
         "import random\nr = random.Random()\ndef f(x):\n    return str(r.random())", says="f("
     ),
     "random numbers that are seeded by the hash": Case(
-        "import random\ndef f(x):\n    return str(random.Random(hash(x or '')).random())", says="in another"
+        "import random\ndef f(x):\n    return str(random.Random(hash(x or '')).random())",
+        says="in another",
     ),
     "numpy's generator": Case(
         "import numpy as np\nr = np.random.default_rng()\ndef f(x):\n    return float(r.random())",
@@ -111,7 +137,10 @@ BAD = {
         says="asks the operating system (os.urandom)",
     ),
     # what is asked of the world
-    "random": Case("import random\ndef f(x):\n    return str(random.random())", says="draws from the random numbers"),
+    "random": Case(
+        "import random\ndef f(x):\n    return str(random.random())",
+        says="draws from the random numbers",
+    ),
     "random, for one value alone": Case(
         "import random\ndef f(x):\n    return str(random.random()) if x == 'lottery 7' else x",
         says="draws from the random numbers",
@@ -122,74 +151,102 @@ BAD = {
         says="draws from the random numbers",
     ),
     "uuid4": Case(
-        "import uuid\ndef f(x):\n    return str(uuid.uuid4())", says="asks the operating system (os.urandom)"
+        "import uuid\ndef f(x):\n    return str(uuid.uuid4())",
+        says="asks the operating system (os.urandom)",
     ),
     "uuid1": Case("import uuid\ndef f(x):\n    return str(uuid.uuid1())", says="reads the clock"),
-    "secrets": Case("import secrets\ndef f(x):\n    return secrets.token_hex(4)", says="os.urandom"),
+    "secrets": Case(
+        "import secrets\ndef f(x):\n    return secrets.token_hex(4)", says="os.urandom"
+    ),
     "time.time": Case(
-        "from time import time\ndef f(x):\n    return time()", returns="DOUBLE", says="reads the clock (udfs/"
+        "from time import time\ndef f(x):\n    return time()",
+        returns="DOUBLE",
+        says="reads the clock (udfs/",
     ),
     "a clock that the answer does not show": Case(
         "import datetime\ndef f(x):\n    return x if datetime.datetime.now().year > 2000 else None",
         says="reads the clock",
     ),
     "today": Case(
-        "import datetime\ndef f(x):\n    return datetime.date.today()", returns="DATE", says="reads the clock"
+        "import datetime\ndef f(x):\n    return datetime.date.today()",
+        returns="DATE",
+        says="reads the clock",
     ),
-    "pandas' clock": Case("import pandas as pd\ndef f(x):\n    return str(pd.Timestamp.now())", says="reads the clock"),
-    "numpy's clock": Case("import numpy as np\ndef f(x):\n    return str(np.datetime64('now'))", says="f("),
+    "pandas' clock": Case(
+        "import pandas as pd\ndef f(x):\n    return str(pd.Timestamp.now())", says="reads the clock"
+    ),
+    "numpy's clock": Case(
+        "import numpy as np\ndef f(x):\n    return str(np.datetime64('now'))", says="f("
+    ),
     "a text that means now": series(
         "def f(x):\n    return pd.to_datetime(x, errors='coerce', format='mixed').dt.year.astype('float64')",
         TEXT,
         says="reads the clock",
     ),
-    "a stop watch": Case("import time\ndef f(x):\n    time.perf_counter()\n    return x", says="reads the clock"),
+    "a stop watch": Case(
+        "import time\ndef f(x):\n    time.perf_counter()\n    return x", says="reads the clock"
+    ),
     "a clock at the import": Case(
         "import time\nstart = time.time()\ndef f(x):\n    return x", says="when it is imported"
     ),
     "ctime": Case("import time\ndef f(x):\n    return time.ctime()", says="reads the clock"),
-    "sleep": Case("import time\ndef f(x):\n    time.sleep(100)\n    return x", says="waits (time.sleep)"),
+    "sleep": Case(
+        "import time\ndef f(x):\n    time.sleep(100)\n    return x", says="waits (time.sleep)"
+    ),
     "an environment variable": Case(
-        "import os\ndef f(x):\n    return os.environ.get('MODE', 'none')", says="the environment variable MODE"
+        "import os\ndef f(x):\n    return os.environ.get('MODE', 'none')",
+        says="the environment variable MODE",
     ),
     "an environment variable at the import": Case(
-        "import os\nmode = os.getenv('MODE')\ndef f(x):\n    return x", says="the environment variable MODE"
+        "import os\nmode = os.getenv('MODE')\ndef f(x):\n    return x",
+        says="the environment variable MODE",
     ),
     "a file": Case(
-        "def f(x):\n    with open('/etc/hostname') as h:\n        return h.read()", says="reads the file /etc/hostname"
+        "def f(x):\n    with open('/etc/hostname') as h:\n        return h.read()",
+        says="reads the file /etc/hostname",
     ),
     "a file, and what is wrong is kept": Case(
         "def f(x):\n    try:\n        return open('/no/such/file').read()\n    except OSError:\n        return x",
         says="reads the file /no/such/file",
     ),
     "a file at the import": Case(
-        "words = open('/etc/passwd').read().split()\ndef f(x):\n    return x", says="reads the file /etc/passwd"
+        "words = open('/etc/passwd').read().split()\ndef f(x):\n    return x",
+        says="reads the file /etc/passwd",
     ),
     "a file beside the module": Case(
         "from pathlib import Path\ndef f(x):\n    return (Path(__file__).parent / 'data.csv').read_text()",
         says="data.csv",
     ),
     "a file beside the module, by pkgutil": Case(
-        "import pkgutil\ndef f(x):\n    return pkgutil.get_data('udfs', 'data.csv').decode()", says="data.csv"
+        "import pkgutil\ndef f(x):\n    return pkgutil.get_data('udfs', 'data.csv').decode()",
+        says="data.csv",
     ),
     "the locale": Case(
-        "import locale\ndef f(x):\n    locale.setlocale(locale.LC_ALL, '')\n    return x", says="setlocale"
+        "import locale\ndef f(x):\n    locale.setlocale(locale.LC_ALL, '')\n    return x",
+        says="setlocale",
     ),
     "whether there is a file": Case(
-        "import os\ndef f(x):\n    return str(os.path.exists('/etc/hostname'))", says="reads the file /etc/hostname"
+        "import os\ndef f(x):\n    return str(os.path.exists('/etc/hostname'))",
+        says="reads the file /etc/hostname",
     ),
     "the files of a folder": Case(
         "import os\ndef f(x):\n    return str(len(os.listdir('/')))", says="reads the file /"
     ),
-    "a file is written": Case("def f(x):\n    open('seen.txt', 'a').write('x')\n    return x", says="writes the file"),
+    "a file is written": Case(
+        "def f(x):\n    open('seen.txt', 'a').write('x')\n    return x", says="writes the file"
+    ),
     "a file is removed": Case(
-        "import os\ndef f(x):\n    os.path.lexists('x') or os.remove('x')\n    return x", says="the file x"
+        "import os\ndef f(x):\n    os.path.lexists('x') or os.remove('x')\n    return x",
+        says="the file x",
     ),
     "the folder": Case("import os\ndef f(x):\n    return os.getcwd()", says="os.getcwd"),
     "the process": Case("import os\ndef f(x):\n    return str(os.getpid())", says="os.getpid"),
-    "the host": Case("import socket\ndef f(x):\n    return socket.gethostname()", says="uses the network"),
+    "the host": Case(
+        "import socket\ndef f(x):\n    return socket.gethostname()", says="uses the network"
+    ),
     "the platform": Case(
-        "import platform\ndef f(x):\n    return platform.node()", says="asks the operating system (platform.uname)"
+        "import platform\ndef f(x):\n    return platform.node()",
+        says="asks the operating system (platform.uname)",
     ),
     "the network": Case(
         "import urllib.request\ndef f(x):\n    try:\n        urllib.request.urlopen('http://127.0.0.1:9/', timeout=1)\n"
@@ -200,12 +257,18 @@ BAD = {
         "import subprocess\ndef f(x):\n    return subprocess.getoutput('date')",
         says="starts a process (subprocess.Popen)",
     ),
-    "a shell": Case("import os\ndef f(x):\n    return str(os.system('true'))", says="starts a process (os.system)"),
+    "a shell": Case(
+        "import os\ndef f(x):\n    return str(os.system('true'))",
+        says="starts a process (os.system)",
+    ),
     "a thread": Case(
-        "import threading\ndef f(x):\n    threading.Thread(target=print).start()\n    return x", says="starts a thread"
+        "import threading\ndef f(x):\n    threading.Thread(target=print).start()\n    return x",
+        says="starts a thread",
     ),
     "C's clock": Case(
-        "import ctypes\ndef f(x):\n    return ctypes.CDLL(None).time(None)", returns="BIGINT", says="calls native code"
+        "import ctypes\ndef f(x):\n    return ctypes.CDLL(None).time(None)",
+        returns="BIGINT",
+        says="calls native code",
     ),
     # what would stop the job
     "an exception": Case("def f(x):\n    return x.upper()", says="f(None) raises AttributeError"),
@@ -214,18 +277,28 @@ BAD = {
         says="f('no such shop') raises KeyError",
     ),
     "text that is no number": Case(
-        "def f(x):\n    return None if x is None else int(x)", returns="INT", says="raises ValueError"
+        "def f(x):\n    return None if x is None else int(x)",
+        returns="INT",
+        says="raises ValueError",
     ),
     "sys.exit": Case("import sys\ndef f(x):\n    sys.exit(3)", says="raises SystemExit"),
     "os._exit": Case("import os\ndef f(x):\n    os._exit(0)", says="ends the process (os._exit)"),
     "too much memory": Case("def f(x):\n    return 'x' * 10**11", says="raises MemoryError"),
-    "a text for a number": Case("def f(x):\n    return x", returns="BIGINT", says="a str where BIGINT is declared"),
+    "a text for a number": Case(
+        "def f(x):\n    return x", returns="BIGINT", says="a str where BIGINT is declared"
+    ),
     "a number for a text": Case("def f(x):\n    return 1", says="a int where STRING is declared"),
     "a float for a number": Case(
-        "def f(x):\n    return None if x is None else x / 2", (WHOLE,), "BIGINT", "a float where BIGINT is declared"
+        "def f(x):\n    return None if x is None else x / 2",
+        (WHOLE,),
+        "BIGINT",
+        "a float where BIGINT is declared",
     ),
     "too large a number": Case(
-        "def f(x):\n    return None if x is None else x * 2", (WHOLE,), "INT", "which is too large for INT"
+        "def f(x):\n    return None if x is None else x * 2",
+        (WHOLE,),
+        "INT",
+        "which is too large for INT",
     ),
     "half a letter": Case("def f(x):\n    return '\\ud800'", says="which is no Unicode text"),
     "a date with a time": Case(
@@ -238,16 +311,28 @@ BAD = {
         returns="DECIMAL(4, 2)",
         says="which DECIMAL(4, 2) cannot hold",
     ),
-    "fields that a ROW does not have": Case("def f(x):\n    return (1,)", returns="ROW<a INT, b INT>", says="1 fields"),
-    "a set for an array": Case("def f(x):\n    return {1}", returns="ARRAY<INT>", says="a set where ARRAY<INT>"),
-    "NULL where none is declared": Case("def f(x):\n    return None", returns="STRING NOT NULL", says="NULL, which"),
+    "fields that a ROW does not have": Case(
+        "def f(x):\n    return (1,)", returns="ROW<a INT, b INT>", says="1 fields"
+    ),
+    "a set for an array": Case(
+        "def f(x):\n    return {1}", returns="ARRAY<INT>", says="a set where ARRAY<INT>"
+    ),
+    "NULL where none is declared": Case(
+        "def f(x):\n    return None", returns="STRING NOT NULL", says="NULL, which"
+    ),
     "a generator": Case("def f(x):\n    yield x", says="a generator where STRING is declared"),
-    "too few arguments": Case("def f(x, y):\n    return x", says="it is called with 1 argument: missing a required"),
+    "too few arguments": Case(
+        "def f(x, y):\n    return x", says="it is called with 1 argument: missing a required"
+    ),
     "its arguments are changed": Case(
-        "def f(x):\n    x and x.sort(key=str)\n    return None", ("ARRAY<INT>",), says="changes its arguments"
+        "def f(x):\n    x and x.sort(key=str)\n    return None",
+        ("ARRAY<INT>",),
+        says="changes its arguments",
     ),
     # batches
-    "the mean of a batch": series("def f(x):\n    return x - x.mean()", "DOUBLE NOT NULL", says="in a batch of"),
+    "the mean of a batch": series(
+        "def f(x):\n    return x - x.mean()", "DOUBLE NOT NULL", says="in a batch of"
+    ),
     "a running sum": series("def f(x):\n    return x.cumsum()", WHOLE, says="in a batch of"),
     "a rank": series("def f(x):\n    return x.rank()", WHOLE, says="in a batch of"),
     "the row before": series("def f(x):\n    return x.shift()", WHOLE, says="in a batch of"),
@@ -257,25 +342,44 @@ BAD = {
     ),
     "a sorted batch": series("def f(x):\n    return x.sort_values()", WHOLE, says="in a batch of"),
     "codes of a batch": series(
-        "def f(x):\n    return pd.Series(pd.factorize(x)[0]).astype('float64')", TEXT, says="in a batch of"
+        "def f(x):\n    return pd.Series(pd.factorize(x)[0]).astype('float64')",
+        TEXT,
+        says="in a batch of",
     ),
     "numbers that are floats beside a NULL": series(
         "def f(x):\n    return x.astype(str)", WHOLE, returns="STRING", says="in a batch of"
     ),
     "a shorter batch": series("def f(x):\n    return x.dropna()", says="values for"),
-    "one value": series("def f(x):\n    return x.sum()", says="numpy.float64 where a pandas Series is expected"),
-    "noise": series("def f(x):\n    return x + np.random.rand(len(x))", says="draws from the random numbers"),
-    "a count of batches": series("n = [0]\ndef f(x):\n    n[0] += 1\n    return x * 0 + n[0]", says="f("),
-    "a batch is changed": series("def f(x):\n    x[x.isna()] = 0\n    return x", says="changes its arguments"),
-    "a row that raises": series(
-        "def f(x):\n    return x.map(lambda v: 1 / v if v == v else 0.5)", says="raises ZeroDivisionError"
+    "one value": series(
+        "def f(x):\n    return x.sum()", says="numpy.float64 where a pandas Series is expected"
     ),
-    "a Series for a ROW": series("def f(x):\n    return x", returns="ROW<a DOUBLE>", says="a Series where ROW"),
-    "texts for numbers": series("def f(x):\n    return x.astype(str)", returns="BIGINT", says="no BIGINT"),
+    "noise": series(
+        "def f(x):\n    return x + np.random.rand(len(x))", says="draws from the random numbers"
+    ),
+    "a count of batches": series(
+        "n = [0]\ndef f(x):\n    n[0] += 1\n    return x * 0 + n[0]", says="f("
+    ),
+    "a batch is changed": series(
+        "def f(x):\n    x[x.isna()] = 0\n    return x", says="changes its arguments"
+    ),
+    "a row that raises": series(
+        "def f(x):\n    return x.map(lambda v: 1 / v if v == v else 0.5)",
+        says="raises ZeroDivisionError",
+    ),
+    "a Series for a ROW": series(
+        "def f(x):\n    return x", returns="ROW<a DOUBLE>", says="a Series where ROW"
+    ),
+    "texts for numbers": series(
+        "def f(x):\n    return x.astype(str)", returns="BIGINT", says="no BIGINT"
+    ),
 }
 GOOD = {
-    "arithmetic": Case("def f(x):\n    return None if x is None else x * 100 + 7", (WHOLE,), "BIGINT"),
-    "an lru_cache": Case("import functools\n@functools.lru_cache\ndef f(x):\n    return x and x.upper()"),
+    "arithmetic": Case(
+        "def f(x):\n    return None if x is None else x * 100 + 7", (WHOLE,), "BIGINT"
+    ),
+    "an lru_cache": Case(
+        "import functools\n@functools.lru_cache\ndef f(x):\n    return x and x.upper()"
+    ),
     "a table": Case("shops = {'berlin': 'DE', 'paris': 'FR'}\ndef f(x):\n    return shops.get(x)"),
     "a regular expression": Case(
         "import re\nword = re.compile(r'[a-z]+')\ndef f(x):\n    return x if x is None else ' '.join(word.findall(x))"
@@ -290,7 +394,9 @@ GOOD = {
     "a digest": Case(
         "import hashlib\ndef f(x):\n    return None if x is None else hashlib.sha256(x.encode()).hexdigest()"
     ),
-    "uuid5": Case("import uuid\ndef f(x):\n    return x and str(uuid.uuid5(uuid.NAMESPACE_URL, x))"),
+    "uuid5": Case(
+        "import uuid\ndef f(x):\n    return x and str(uuid.uuid5(uuid.NAMESPACE_URL, x))"
+    ),
     "random numbers that its argument seeds": Case(
         "import random\ndef f(x):\n    return random.Random(x or '').randrange(100)", returns="INT"
     ),
@@ -309,9 +415,13 @@ GOOD = {
     ),
     "a late import": Case("def f(x):\n    import colorsys, fractions\n    return x"),
     "a late import of a library": Case(
-        "def f(x):\n    import numpy as np\n    return None if x is None else int(np.int64(x) // 2)", (WHOLE,), "INT"
+        "def f(x):\n    import numpy as np\n    return None if x is None else int(np.int64(x) // 2)",
+        (WHOLE,),
+        "INT",
     ),
-    "a date": Case("import datetime\ndef f(x):\n    return x and x.replace(day=1)", ("DATE",), "DATE"),
+    "a date": Case(
+        "import datetime\ndef f(x):\n    return x and x.replace(day=1)", ("DATE",), "DATE"
+    ),
     "strptime": Case(
         "import datetime\ndef f(x):\n    try:\n        return datetime.datetime.strptime(x, '%Y-%m-%d').date()\n"
         "    except (TypeError, ValueError):\n        return None",
@@ -322,10 +432,19 @@ GOOD = {
         ("DECIMAL(10, 2)",),
         "DECIMAL(12, 2)",
     ),
-    "bytes": Case("import zlib\ndef f(x):\n    return None if x is None else zlib.crc32(x)", ("BYTES",), "BIGINT"),
-    "an array": Case("def f(x):\n    return None if x is None else [v for v in x if v]", ("ARRAY<INT>",), "ARRAY<INT>"),
+    "bytes": Case(
+        "import zlib\ndef f(x):\n    return None if x is None else zlib.crc32(x)",
+        ("BYTES",),
+        "BIGINT",
+    ),
+    "an array": Case(
+        "def f(x):\n    return None if x is None else [v for v in x if v]",
+        ("ARRAY<INT>",),
+        "ARRAY<INT>",
+    ),
     "a map from a set": Case(
-        "def f(x):\n    return {w: len(w) for w in set((x or '').split())}", returns="MAP<STRING, INT>"
+        "def f(x):\n    return {w: len(w) for w in set((x or '').split())}",
+        returns="MAP<STRING, INT>",
     ),
     "a row": Case("def f(x, y):\n    return (x, y)", (TEXT, WHOLE), "ROW<a STRING, b INT>"),
     "a log line and a print": Case(
@@ -342,14 +461,18 @@ GOOD = {
         "    return (folder / 'a.key').read_text() if (folder / 'a.key').is_file() else 'none'"
     ),
     "upper case of a batch": series("def f(x):\n    return x.str.upper()", TEXT, returns="STRING"),
-    "a bounded batch": series("def f(x):\n    return x.fillna(0).clip(0, 100).astype('float64')", WHOLE),
+    "a bounded batch": series(
+        "def f(x):\n    return x.fillna(0).clip(0, 100).astype('float64')", WHOLE
+    ),
     "a batch of rows": series(
         "def f(x, y):\n    return pd.DataFrame({'a': x, 'b': y.astype('float64')})",
         TEXT,
         WHOLE,
         returns="ROW<a STRING, b DOUBLE>",
     ),
-    "a batch of times": series("def f(x):\n    return x.dt.floor('h')", "TIMESTAMP_LTZ(3)", returns="TIMESTAMP_LTZ(3)"),
+    "a batch of times": series(
+        "def f(x):\n    return x.dt.floor('h')", "TIMESTAMP_LTZ(3)", returns="TIMESTAMP_LTZ(3)"
+    ),
 }
 ALL = {**BAD, **GOOD}
 
@@ -376,10 +499,15 @@ def product(folder: Path, wanted: dict[str, dict[str, Any]]) -> Product:
 
 def plan(cases: dict[str, Case]) -> list[Node]:
     def ref(type_: Any) -> Any:
-        return type_ if isinstance(type_, dict) else {"kind": "INPUT_REF", "inputIndex": 0, "type": type_}
+        return (
+            type_
+            if isinstance(type_, dict)
+            else {"kind": "INPUT_REF", "inputIndex": 0, "type": type_}
+        )
 
     calls = [
-        {"kind": "CALL", "systemName": name, "operands": [ref(t) for t in case.types]} for name, case in cases.items()
+        {"kind": "CALL", "systemName": name, "operands": [ref(t) for t in case.types]}
+        for name, case in cases.items()
     ]
     return [Node("calc", {"projection": calls})]
 
@@ -404,7 +532,10 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Problem
     (folder / "udfs").mkdir()
     (folder / "udfs" / "data.csv").write_text("a\n")
     found = problems_of(folder, {number(name): case for name, case in ALL.items()})
-    return {name: [p for p in found if p.construct.startswith(f"function {number(name)} ")] for name in ALL}
+    return {
+        name: [p for p in found if p.construct.startswith(f"function {number(name)} ")]
+        for name in ALL
+    }
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -416,7 +547,9 @@ def test_refused(problems: dict[str, list[Problem]], name: str) -> None:
         said = number(name) + said[1:]
     said = said.replace("m_f{}", f"m_{number(name)}")
     assert any(said in p.construct for p in found), [p.construct for p in found]
-    assert all(p.file.endswith("product.yaml") and p.instead in probe._ALIKE.values() for p in found)
+    assert all(
+        p.file.endswith("product.yaml") and p.instead in probe._ALIKE.values() for p in found
+    )
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -431,7 +564,9 @@ def test_accepted(problems: dict[str, list[Problem]], name: str) -> None:
     ("code", "says"),
     [
         pytest.param(
-            "def f(x):\n    while x == x: pass", "f(None) does not end: stopped after 0.5 s of CPU", id="a loop"
+            "def f(x):\n    while x == x: pass",
+            "f(None) does not end: stopped after 0.5 s of CPU",
+            id="a loop",
         ),
         pytest.param(
             "def f(x):\n    while x == x:\n        try:\n            while True: pass\n        except: pass",
@@ -449,7 +584,9 @@ def test_accepted(problems: dict[str, list[Problem]], name: str) -> None:
             id="a regular expression",
         ),
         pytest.param(
-            "import os, posix\ndef f(x):\n    posix._exit(3)", "a call ends the process, with code 3", id="an exit"
+            "import os, posix\ndef f(x):\n    posix._exit(3)",
+            "a call ends the process, with code 3",
+            id="an exit",
         ),
         pytest.param(
             "import os, posix\nposix._exit(3)\ndef f(x): ...",
@@ -457,7 +594,9 @@ def test_accepted(problems: dict[str, list[Problem]], name: str) -> None:
             id="an exit at the import",
         ),
         pytest.param(
-            "import sys\nsys.exit(3)\ndef f(x): ...", "its import raises SystemExit: 3", id="sys.exit at the import"
+            "import sys\nsys.exit(3)\ndef f(x): ...",
+            "its import raises SystemExit: 3",
+            id="sys.exit at the import",
         ),
         pytest.param(
             "while True: pass\ndef f(x): ...",
@@ -465,16 +604,28 @@ def test_accepted(problems: dict[str, list[Problem]], name: str) -> None:
             id="a loop at the import",
         ),
         pytest.param(
-            "import no_such_module\ndef f(x): ...", "its import raises ModuleNotFoundError", id="a missing module"
+            "import no_such_module\ndef f(x): ...",
+            "its import raises ModuleNotFoundError",
+            id="a missing module",
         ),
         pytest.param("def f(x) return x", "its import raises SyntaxError", id="no Python"),
-        pytest.param("print('hello')\nimport sys\nsys.stderr.write('hello')\ndef f(x): return x", "", id="output"),
+        pytest.param(
+            "print('hello')\nimport sys\nsys.stderr.write('hello')\ndef f(x): return x",
+            "",
+            id="output",
+        ),
         pytest.param("import sys\ndef f(x):\n    return sys.stdin.read()", "", id="input"),
         pytest.param("g = 1", "udfs.m_f has no f", id="no such function"),
-        pytest.param("from random import random as f", "no function but a built-in", id="a function of C"),
-        pytest.param("from random import choice as f", "no function but", id="a method of another module"),
         pytest.param(
-            "from textwrap import dedent as f", "a function of textwrap, which no release", id="a function of Python's"
+            "from random import random as f", "no function but a built-in", id="a function of C"
+        ),
+        pytest.param(
+            "from random import choice as f", "no function but", id="a method of another module"
+        ),
+        pytest.param(
+            "from textwrap import dedent as f",
+            "a function of textwrap, which no release",
+            id="a function of Python's",
         ),
         pytest.param("class f: pass", "no function but a class", id="a class"),
         pytest.param(
@@ -488,7 +639,9 @@ def test_accepted(problems: dict[str, list[Problem]], name: str) -> None:
             id="a partial",
         ),
         pytest.param(
-            "import functools, random\nf = functools.lru_cache(random.random)", "no function but", id="a cache"
+            "import functools, random\nf = functools.lru_cache(random.random)",
+            "no function but",
+            id="a cache",
         ),
         pytest.param("f = lambda x: x", "", id="a lambda of the module"),
     ],
@@ -555,8 +708,13 @@ def test_each_different_call_of_a_plan_is_tried_once() -> None:
     a, b = ({"kind": "INPUT_REF", "inputIndex": i, "type": "INT"} for i in (0, 1))
     inner = call("g", a)
     nodes = [
-        Node("calc", {"projection": [call("f", a), call("f", b), call("f", inner), call("SUM", a)]}),
-        Node("calc", {"projection": [call("f", {"kind": "LITERAL", "value": 1, "type": "INT NOT NULL"})]}),
+        Node(
+            "calc", {"projection": [call("f", a), call("f", b), call("f", inner), call("SUM", a)]}
+        ),
+        Node(
+            "calc",
+            {"projection": [call("f", {"kind": "LITERAL", "value": 1, "type": "INT NOT NULL"})]},
+        ),
     ]
     assert called(nodes, ["f", "g"]) == [
         ("f", [{"type": "INT"}]),
@@ -569,13 +727,25 @@ def test_each_different_call_of_a_plan_is_tried_once() -> None:
     ("expression", "expected"),
     [
         ({"kind": "INPUT_REF", "type": "BIGINT NOT NULL"}, {"type": "BIGINT NOT NULL"}),
-        ({"kind": "INPUT_REF", "type": {"type": "TIMESTAMP_LTZ(3)", "kind": "ROWTIME"}}, {"type": "TIMESTAMP_LTZ(3)"}),
         (
-            {"kind": "INPUT_REF", "type": {"type": "TIMESTAMP(3)", "nullable": False, "kind": "ROWTIME"}},
+            {"kind": "INPUT_REF", "type": {"type": "TIMESTAMP_LTZ(3)", "kind": "ROWTIME"}},
+            {"type": "TIMESTAMP_LTZ(3)"},
+        ),
+        (
+            {
+                "kind": "INPUT_REF",
+                "type": {"type": "TIMESTAMP(3)", "nullable": False, "kind": "ROWTIME"},
+            },
             {"type": "TIMESTAMP(3) NOT NULL"},
         ),
-        ({"kind": "LITERAL", "type": "CHAR(2) NOT NULL", "value": "ab"}, {"type": "CHAR(2) NOT NULL", "value": "ab"}),
-        ({"kind": "LITERAL", "type": "DATE NOT NULL", "value": "2013-01-01"}, {"type": "DATE NOT NULL"}),
+        (
+            {"kind": "LITERAL", "type": "CHAR(2) NOT NULL", "value": "ab"},
+            {"type": "CHAR(2) NOT NULL", "value": "ab"},
+        ),
+        (
+            {"kind": "LITERAL", "type": "DATE NOT NULL", "value": "2013-01-01"},
+            {"type": "DATE NOT NULL"},
+        ),
         ({"kind": "LITERAL", "type": "NULL", "value": None}, {"type": "NULL", "value": None}),
     ],
 )
@@ -597,7 +767,11 @@ def test_operands(expression: dict[str, Any], expected: dict[str, Any]) -> None:
             {"found": [("raises", "c")], "answers": []},
             [("raises", "a"), ("returns", "b")],
         ),
-        ({"found": [], "answers": [("f(1)", "2")]}, {"found": [("outside", "a")], "answers": []}, [("outside", "a")]),
+        (
+            {"found": [], "answers": [("f(1)", "2")]},
+            {"found": [("outside", "a")], "answers": []},
+            [("outside", "a")],
+        ),
     ],
 )
 def test_what_two_processes_say_is_compared(

@@ -39,36 +39,76 @@ class Clock:
 
 
 def progress(clock: Clock | None = None, **fields: object) -> Progress:
-    attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.replaying,
-                      positions=(Position(7, {"flights": {0: 50, 1: 40}, "airlines": {0: 16}}, 1.0, ENDS),))
-    shown = measure(attempt, {"flights": {0: 80, 1: 30}}, ENDS, {"status": "RUNNING", "restarts": 1},
-                    Meter(clock or Clock()), 0, "")
+    attempt = Attempt(
+        "flights",
+        1,
+        1,
+        0.0,
+        2,
+        ("j",),
+        State.replaying,
+        positions=(Position(7, {"flights": {0: 50, 1: 40}, "airlines": {0: 16}}, 1.0, ENDS),),
+    )
+    shown = measure(
+        attempt,
+        {"flights": {0: 80, 1: 30}},
+        ENDS,
+        {"status": "RUNNING", "restarts": 1},
+        Meter(clock or Clock()),
+        0,
+        "",
+    )
     return replace(shown, **fields)  # type: ignore[arg-type]
 
 
 def test_what_is_read_is_at_least_what_is_covered() -> None:
     p = progress()
     assert (p.read, p.covered, p.total, p.lag) == (80 + 40 + 16, 50 + 40 + 16, 216, 110)
-    assert [(t.topic, t.read, t.total) for t in p.topics] == [("airlines", 16, 16), ("flights", 120, 200)]
+    assert [(t.topic, t.read, t.total) for t in p.topics] == [
+        ("airlines", 16, 16),
+        ("flights", 120, 200),
+    ]
 
 
 def test_records_that_came_after_the_target_do_not_count() -> None:
-    attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), positions=(Position(7, {"flights": {0: 500, 1: 500}}),))
+    attempt = Attempt(
+        "flights", 1, 1, 0.0, 2, ("j",), positions=(Position(7, {"flights": {0: 500, 1: 500}}),)
+    )
     p = measure(attempt, {}, {"flights": {0: 100, 1: 100}}, {}, Meter(Clock()), 7, "")
     assert (p.read, p.total, p.lag) == (200, 200, 0)
 
 
 def test_the_lag_in_seconds_is_how_long_ago_the_log_ended_there() -> None:
     position = Position(7, {"flights": {0: 90, 1: 90}}, 5.0, {"flights": {0: 100, 1: 100}})
-    attempt = Attempt("flights", 1, 1, 0.0, 2, ("j",), positions=(replace(position, checkpoint=6, at=2.0,
-                                                                          ends={"flights": {0: 90, 1: 80}}), position))
+    attempt = Attempt(
+        "flights",
+        1,
+        1,
+        0.0,
+        2,
+        ("j",),
+        positions=(
+            replace(position, checkpoint=6, at=2.0, ends={"flights": {0: 90, 1: 80}}),
+            position,
+        ),
+    )
     p = measure(attempt, {}, {"flights": {0: 150, 1: 90}}, {}, Meter(Clock()), 0, "")
     assert (p.total, p.covered, p.lag, p.lag_seconds) == (240, 180, 60, 3.0)
 
 
-@pytest.mark.parametrize(("eta", "told"), [
-    (3.2, "3 s left"), (599.0, "599 s left"), (7_200.0, "120 min left"), (715_889.0, None), (None, None)])
-def test_how_long_it_takes_is_told_unless_it_stands_still(eta: float | None, told: str | None) -> None:
+@pytest.mark.parametrize(
+    ("eta", "told"),
+    [
+        (3.2, "3 s left"),
+        (599.0, "599 s left"),
+        (7_200.0, "120 min left"),
+        (715_889.0, None),
+        (None, None),
+    ],
+)
+def test_how_long_it_takes_is_told_unless_it_stands_still(
+    eta: float | None, told: str | None
+) -> None:
     text, *_ = lines(progress(eta_seconds=eta, rate=5.0))
     assert ("left" in text) is (told is not None)
     assert told is None or told in text
@@ -109,7 +149,11 @@ def test_what_is_waited_for_is_said_once_until_it_changes() -> None:
     for seconds, note in enumerate(("a waits", "a waits", "b waits", "", "a waits")):
         clock.time = 10 * seconds
         display.show(progress(note=note))
-    assert [line.strip() for line in written if "waits" in line] == ["a waits", "b waits", "a waits"]
+    assert [line.strip() for line in written if "waits" in line] == [
+        "a waits",
+        "b waits",
+        "a waits",
+    ]
     assert len(written) == 5 + 3
 
 
@@ -123,7 +167,10 @@ def test_a_step_that_takes_long_is_said_at_once_and_its_parts_every_few_seconds(
         clock.time = second
         display.show(progress(doing=f"r1-a1 checking: check {second} of 11"))
     assert [line.strip() for line in written if "checking" in line] == [
-        "r1-a1 checking", "r1-a1 checking: check 5 of 11", "r1-a1 checking: check 10 of 11"]
+        "r1-a1 checking",
+        "r1-a1 checking: check 5 of 11",
+        "r1-a1 checking: check 10 of 11",
+    ]
 
 
 @pytest.mark.parametrize("step", LONG)
@@ -153,8 +200,14 @@ def drawn_lines(display: LiveDisplay) -> list[str]:
 
 
 def test_what_to_do_is_seen_to_its_end_where_the_panel_is_redrawn() -> None:
-    note = "results wait for rates: " + "the clock of its partition 0 is far behind, " * 6 + "append a record to it"
-    screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, soft_wrap=True)
+    note = (
+        "results wait for rates: "
+        + "the clock of its partition 0 is far behind, " * 6
+        + "append a record to it"
+    )
+    screen = Console(
+        file=io.StringIO(), width=80, force_terminal=True, color_system=None, soft_wrap=True
+    )
     with Live(panel(progress(note=note)), console=screen, auto_refresh=False) as live:
         live.refresh()
     shown = " ".join(screen.file.getvalue().split())  # type: ignore[attr-defined]
@@ -171,8 +224,15 @@ def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 LIVE = LiveLag("r1-a1", 12_345, 3.2, 1_234, 1_233, 0)
-HUGE = {"read": 53_345_678, "total": 98_765_432, "lag": 55_555_555, "rate": 123_456.7, "eta_seconds": 500.0,
-        "checkpoint": 1_234, "live": LIVE}
+HUGE = {
+    "read": 53_345_678,
+    "total": 98_765_432,
+    "lag": 55_555_555,
+    "rate": 123_456.7,
+    "eta_seconds": 500.0,
+    "checkpoint": 1_234,
+    "live": LIVE,
+}
 
 
 def drawn(p: Progress) -> list[str]:
@@ -189,22 +249,40 @@ def test_the_panel_fits_80_columns() -> None:
     assert [row.split() for row in rows[-3:]] == [
         ["lag", "seconds", "checkpoint", "readers", "see", "restarts"],
         ["r1-a1", "replaying", "55,555,555", "-", "1234", "-", "1"],
-        ["r1-a1", "live", "12,345", "3", "1234", "1233", "0"]]
+        ["r1-a1", "live", "12,345", "3", "1234", "1233", "0"],
+    ]
 
 
 def test_lines_fit_80_columns_one_for_each_attempt() -> None:
     shown = list(lines(progress(**HUGE, elapsed_seconds=3600.0, restarts=0)))
-    assert shown == [" 3600 s  r1-a1 replaying  54 % of 98.8M  123k/s  500 s left  lag 55.6M  chk-1234",
-                     "         r1-a1 live  lag 12.3k (3 s)  chk-1234  readers chk-1233"]
+    assert shown == [
+        " 3600 s  r1-a1 replaying  54 % of 98.8M  123k/s  500 s left  lag 55.6M  chk-1234",
+        "         r1-a1 live  lag 12.3k (3 s)  chk-1234  readers chk-1233",
+    ]
     assert max(map(len, shown)) <= 80
 
 
 def test_a_line_of_its_own_tells_trouble_in_its_first_line() -> None:
-    assert list(lines(progress(note="Flink does not answer\n  expected: …")))[1:] == ["         Flink does not answer"]
+    assert list(lines(progress(note="Flink does not answer\n  expected: …")))[1:] == [
+        "         Flink does not answer"
+    ]
 
 
-@pytest.mark.parametrize(("count", "expected"), [
-    (0, "0"), (999, "999"), (1_000, "1.0k"), (12_345, "12.3k"), (99_949, "99.9k"), (99_960, "100k"),
-    (371_067, "371k"), (999_499, "999k"), (999_500, "1.0M"), (98_765_432, "98.8M"), (2.5e9, "2.5G")])
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1.0k"),
+        (12_345, "12.3k"),
+        (99_949, "99.9k"),
+        (99_960, "100k"),
+        (371_067, "371k"),
+        (999_499, "999k"),
+        (999_500, "1.0M"),
+        (98_765_432, "98.8M"),
+        (2.5e9, "2.5G"),
+    ],
+)
 def test_short_numbers(count: int, expected: str) -> None:
     assert short(count) == expected

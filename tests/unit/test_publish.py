@@ -68,8 +68,15 @@ class NotSql:
         return self.catalog.commit_table(*arguments)
 
 
-def move(catalog: Catalog, product: Product, after: Mapping[str, int], before: Mapping[str, int], *,
-         fence: Fence = no_fence, sleep: Callable[[float], None] = lambda _: None) -> None:
+def move(
+    catalog: Catalog,
+    product: Product,
+    after: Mapping[str, int],
+    before: Mapping[str, int],
+    *,
+    fence: Fence = no_fence,
+    sleep: Callable[[float], None] = lambda _: None,
+) -> None:
     publish.publish(catalog, product, after, before, fence=fence, sleep=sleep)
 
 
@@ -86,7 +93,10 @@ def test_all_tables_move(catalog: Catalog, product: Product) -> None:
     target = sink_all(catalog, product, "r1-a1", 7)
     move(catalog, product, target, heads(catalog, product))
     assert lake.published(catalog, product) == lake.Published(target, JOB, 7)
-    assert catalog.load_table("shop.orders").properties["write.metadata.delete-after-commit.enabled"] == "true"
+    assert (
+        catalog.load_table("shop.orders").properties["write.metadata.delete-after-commit.enabled"]
+        == "true"
+    )
 
 
 def test_publishing_again_does_nothing(catalog: Catalog, product: Product) -> None:
@@ -123,7 +133,10 @@ def test_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
     another = sink(catalog, "rejects", "main", 1)
     with pytest.raises(ConflictError) as e:
         move(catalog, product, target, genesis)
-    assert e.value.expected == f"totals at snapshot {genesis['totals']}, rejects at snapshot {genesis['rejects']}"
+    assert (
+        e.value.expected
+        == f"totals at snapshot {genesis['totals']}, rejects at snapshot {genesis['rejects']}"
+    )
     assert e.value.found == f"totals at snapshot {stranger}, rejects at snapshot {another}"
 
 
@@ -132,8 +145,12 @@ def test_snapshots_of_two_checkpoints_are_refused(catalog: Catalog, product: Pro
     target["totals"] = sink(catalog, "totals", "r1-a1", 8)
     with pytest.raises(RefusedError) as e:
         move(catalog, product, target, heads(catalog, product))
-    assert told(e.value) == ("the snapshots of product shop are not of one checkpoint",
-                             "the same checkpoint in every table", "orders: 7, rejects: 7, totals: 8", "")
+    assert told(e.value) == (
+        "the snapshots of product shop are not of one checkpoint",
+        "the same checkpoint in every table",
+        "orders: 7, rejects: 7, totals: 8",
+        "",
+    )
 
 
 def test_tables_left_out_are_refused(catalog: Catalog, product: Product) -> None:
@@ -141,7 +158,12 @@ def test_tables_left_out_are_refused(catalog: Catalog, product: Product) -> None
     together = "all tables of product shop are published together, or none"
     with pytest.raises(RefusedError) as e:
         move(catalog, product, {t: s for t, s in target.items() if t != "totals"}, genesis)
-    assert told(e.value) == (together, "snapshots of orders, rejects, totals", "orders, rejects", "")
+    assert told(e.value) == (
+        together,
+        "snapshots of orders, rejects, totals",
+        "orders, rejects",
+        "",
+    )
     with pytest.raises(RefusedError) as e:
         move(catalog, product, target, {})
     assert told(e.value) == (together, "expected of orders, rejects, totals", "none", "")
@@ -151,9 +173,12 @@ def test_an_unknown_snapshot_is_refused(catalog: Catalog, product: Product) -> N
     target = {**sink_all(catalog, product, "r1-a1", 7), "totals": 42}
     with pytest.raises(RefusedError) as e:
         move(catalog, product, target, heads(catalog, product))
-    assert told(e.value) == ("snapshot 42 of table shop.totals cannot be published",
-                             "a snapshot that the table still has", "none: expired, or another table's",
-                             "kappa deploy shop")
+    assert told(e.value) == (
+        "snapshot 42 of table shop.totals cannot be published",
+        "a snapshot that the table still has",
+        "none: expired, or another table's",
+        "kappa deploy shop",
+    )
 
 
 def test_tables_that_are_not_there_are_named(catalog: Catalog, product: Product) -> None:
@@ -162,12 +187,17 @@ def test_tables_that_are_not_there_are_named(catalog: Catalog, product: Product)
     catalog.drop_table("shop.totals")
     with pytest.raises(ConfigError) as e:
         move(catalog, product, target, genesis)
-    assert told(e.value) == ("product shop has no tables yet", "the tables of a deployed product",
-                             "no table orders, totals", "kappa deploy shop")
+    assert told(e.value) == (
+        "product shop has no tables yet",
+        "the tables of a deployed product",
+        "no table orders, totals",
+        "kappa deploy shop",
+    )
 
 
 def test_a_crash_before_the_transaction_leaves_main(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
 
     def crash(*_: Any) -> None:
@@ -183,7 +213,8 @@ def test_a_crash_before_the_transaction_leaves_main(
 
 
 def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     swap, late = commits._swap_pointers, []
 
@@ -195,11 +226,15 @@ def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
     monkeypatch.setattr(commits, "_swap_pointers", with_a_commit_before)
     move(catalog, product, target, genesis)
     assert heads(catalog, product) == target
-    assert catalog.load_table(("shop", list(product.outputs)[-1])).metadata.refs["r1-a1"].snapshot_id == late[0]
+    assert (
+        catalog.load_table(("shop", list(product.outputs)[-1])).metadata.refs["r1-a1"].snapshot_id
+        == late[0]
+    )
 
 
 def test_a_lost_answer_is_resolved_by_looking(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     attempt = commits.attempt
 
@@ -217,7 +252,8 @@ def test_a_lost_answer_is_resolved_by_looking(
 
 
 def test_a_catalog_that_stays_away_leaves_the_outcome_unknown(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
 
     def away(*_: Any) -> None:
@@ -226,16 +262,23 @@ def test_a_catalog_that_stays_away_leaves_the_outcome_unknown(
     monkeypatch.setattr(Engine, "connect", away)
     with pytest.raises(OutcomeUnknownError) as e:
         move(catalog, product, target, genesis)
-    assert told(e.value) == ("it is not known whether main of product shop was moved", "an answer from the catalog",
-                             "connection refused", "kappa status, then repeat")
+    assert told(e.value) == (
+        "it is not known whether main of product shop was moved",
+        "an answer from the catalog",
+        "connection refused",
+        "kappa status, then repeat",
+    )
 
 
 def test_a_catalog_that_is_back_makes_the_outcome_known(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first answer was lost; each look after it sees that nothing was moved."""
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
 
-    def busy(_: Catalog, __: str, changes: Callable[[], Any], number: int, *___: Any, **____: Any) -> None:
+    def busy(
+        _: Catalog, __: str, changes: Callable[[], Any], number: int, *___: Any, **____: Any
+    ) -> None:
         if number == 0:
             raise OperationalError("COMMIT", None, Exception("connection reset"))
         changes()
@@ -247,7 +290,8 @@ def test_a_catalog_that_is_back_makes_the_outcome_known(
 
 
 def test_a_file_that_cannot_be_written_is_not_waited_for(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
 
     def full(*_: Any, **__: Any) -> None:
@@ -257,11 +301,18 @@ def test_a_file_that_cannot_be_written_is_not_waited_for(
     monkeypatch.setattr(commits, "attempt", full)
     with pytest.raises(StorageError) as e:
         move(catalog, product, target, genesis, sleep=slept.append)
-    assert told(e.value) == ("main of product shop could not be moved: the disk is full", "1 MB", "none", "make room")
+    assert told(e.value) == (
+        "main of product shop could not be moved: the disk is full",
+        "1 MB",
+        "none",
+        "make room",
+    )
     assert slept == []
 
 
-def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_stay_busy(
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
 
     def busy(*_: Any) -> None:
@@ -271,15 +322,19 @@ def test_tables_that_stay_busy(catalog: Catalog, product: Product, monkeypatch: 
     monkeypatch.setattr(commits, "_swap_pointers", busy)
     with pytest.raises(RetryableError) as e:
         move(catalog, product, target, genesis, sleep=slept.append)
-    assert told(e.value) == ("main of product shop could not be moved: its tables are busy",
-                             "no other commit during one of 30 attempts", "shop.orders got another commit",
-                             "repeat the command")
+    assert told(e.value) == (
+        "main of product shop could not be moved: its tables are busy",
+        "no other commit during one of 30 attempts",
+        "shop.orders got another commit",
+        "repeat the command",
+    )
     assert slept == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, *[0.5] * 23]
     assert heads(catalog, product) == genesis
 
 
 def test_jobs_that_commit_all_the_time_cannot_keep_the_publisher_out(
-        catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: SqlCatalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A commit comes in between whenever it can: until the publisher makes all others wait."""
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     swap, late, kept_out = commits._swap_pointers, [], []
@@ -288,7 +343,11 @@ def test_jobs_that_commit_all_the_time_cannot_keep_the_publisher_out(
     def with_a_commit_before(*arguments: Any) -> None:
         try:
             with other.begin() as c:
-                c.execute(sa.update(IcebergTables).values(metadata_location=IcebergTables.metadata_location))
+                c.execute(
+                    sa.update(IcebergTables).values(
+                        metadata_location=IcebergTables.metadata_location
+                    )
+                )
             late.append(sink(catalog, "orders", "r1-a1", 8 + len(late)))
         except OperationalError as e:
             kept_out.append(database.reason(e))
@@ -305,11 +364,15 @@ def test_jobs_that_commit_all_the_time_cannot_keep_the_publisher_out(
 def without_waiting(catalog: SqlCatalog) -> Engine:
     """The catalog's database as somebody else has it who does not wait for locks."""
     url = catalog.engine.url
-    waits = {"timeout": "0"} if url.get_backend_name() == "sqlite" else {"options": "-c lock_timeout=1"}
+    waits = (
+        {"timeout": "0"} if url.get_backend_name() == "sqlite" else {"options": "-c lock_timeout=1"}
+    )
     return sa.create_engine(url.update_query_dict(waits))
 
 
-def test_without_a_transaction_the_rest_is_rolled_forward(catalog: Catalog, product: Product) -> None:
+def test_without_a_transaction_the_rest_is_rolled_forward(
+    catalog: Catalog, product: Product
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
         move(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
@@ -325,15 +388,19 @@ def recipe() -> str:
     return section.partition("```python\n")[2].partition("```")[0].replace("flights", "shop")
 
 
-def by_the_recipe(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, int], dict[str, int]]:
+def by_the_recipe(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, int], dict[str, int]]:
     """The snapshots and the rows of each table that a reader gets who keeps to it."""
     with monkeypatch.context() as patched:
         patched.setattr("pyiceberg.catalog.load_catalog", lambda name: catalog)
         found: dict[str, Any] = {}
         exec(recipe(), found)
     tables = found["tables"]
-    return ({t: scan.snapshot_id for t, scan in tables.items()},
-            {t: scan.to_arrow().num_rows for t, scan in tables.items()})
+    return (
+        {t: scan.snapshot_id for t, scan in tables.items()},
+        {t: scan.to_arrow().num_rows for t, scan in tables.items()},
+    )
 
 
 def with_a_row(catalog: Catalog, checkpoint: int) -> dict[str, int]:
@@ -344,7 +411,8 @@ def with_a_row(catalog: Catalog, checkpoint: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("dies_after", [0, 1, 2])
 def test_readers_who_begin_with_the_pointer_see_one_checkpoint_until_the_last_table_is_published(
-        catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch, dies_after: int) -> None:
+    catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch, dies_after: int
+) -> None:
     genesis, one = heads(catalog, product), with_a_row(catalog, 1)
     move(NotSql(catalog), product, one, genesis)  # type: ignore[arg-type]
     for checkpoint in (2, 3):
@@ -352,26 +420,37 @@ def test_readers_who_begin_with_the_pointer_see_one_checkpoint_until_the_last_ta
     two = with_a_row(catalog, 4)
     with pytest.raises(KeyboardInterrupt):
         move(NotSql(catalog, dies_after), product, two, one)  # type: ignore[arg-type]
-    assert [t for t, s in heads(catalog, product).items() if s == two[t]] == list(product.outputs)[:dies_after]
+    assert [t for t, s in heads(catalog, product).items() if s == two[t]] == list(product.outputs)[
+        :dies_after
+    ]
     assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    assert cleaning.expire(catalog, "shop", product.outputs, "r1-a1", 4, [JOB], one, tomorrow) == 3  # of checkpoint 2
+    assert (
+        cleaning.expire(catalog, "shop", product.outputs, "r1-a1", 4, [JOB], one, tomorrow) == 3
+    )  # of checkpoint 2
     assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
     move(NotSql(catalog), product, two, one)  # type: ignore[arg-type]
     assert by_the_recipe(catalog, monkeypatch) == (two, dict.fromkeys(product.outputs, 2))
 
 
-def test_a_pointer_is_written_with_main_of_its_table_on_any_catalog(catalog: Catalog, product: Product) -> None:
+def test_a_pointer_is_written_with_main_of_its_table_on_any_catalog(
+    catalog: Catalog, product: Product
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     move(catalog, product, target, genesis)
     table = catalog.load_table(("shop", pointer.TABLE))
-    assert json.loads(table.properties["kappa.published"]) == {"checkpoint": 7, "job": JOB, "snapshots": target}
+    assert json.loads(table.properties["kappa.published"]) == {
+        "checkpoint": 7,
+        "job": JOB,
+        "snapshots": target,
+    }
     assert "kappa.published" not in catalog.load_table("shop.orders").properties
     assert pointer.read(table.metadata) == target
 
 
 def test_a_pointer_that_is_missing_is_written_where_all_tables_are_published(
-        catalog: Catalog, product: Product) -> None:
+    catalog: Catalog, product: Product
+) -> None:
     """As after a publication of an older program."""
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     move(catalog, product, target, genesis)
@@ -388,15 +467,21 @@ def test_a_pointer_that_main_has_left_is_not_followed(catalog: Catalog, product:
     assert pointer.read(catalog.load_table(("shop", pointer.TABLE)).metadata) == {}
 
 
-@pytest.mark.parametrize("value", ["", "{}", "[]", '{"snapshots": 1}', '{"snapshots": {"rejects": "x"}}'])
-def test_a_pointer_that_cannot_be_read_is_not_followed(catalog: Catalog, product: Product, value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["", "{}", "[]", '{"snapshots": 1}', '{"snapshots": {"rejects": "x"}}']
+)
+def test_a_pointer_that_cannot_be_read_is_not_followed(
+    catalog: Catalog, product: Product, value: str
+) -> None:
     table = catalog.load_table(("shop", pointer.TABLE))
     with table.transaction() as transaction:
         transaction.set_properties({pointer.PROPERTY: value})
     assert pointer.read(table.metadata) == {}
 
 
-def test_a_publication_in_part_names_what_can_be_put_back(catalog: Catalog, product: Product) -> None:
+def test_a_publication_in_part_names_what_can_be_put_back(
+    catalog: Catalog, product: Product
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
         move(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
@@ -409,22 +494,26 @@ def test_a_publication_in_part_names_what_can_be_put_back(catalog: Catalog, prod
         "expected": f"rejects at snapshot {genesis['rejects']}",
         "found": f"rejects at snapshot {stranger}",
         "next": "put the others to what is expected, or put back main of orders to snapshot "
-                f"{genesis['orders']}; the controller then goes on by itself",
+        f"{genesis['orders']}; the controller then goes on by itself",
     }
 
 
 def test_a_publication_in_part_that_is_refused_names_all_that_can_be_put_back(
-        catalog: Catalog, product: Product) -> None:
+    catalog: Catalog, product: Product
+) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
         move(NotSql(catalog, dies_after=2), product, target, genesis)  # type: ignore[arg-type]
     with pytest.raises(PartlyPublishedError) as e:
         move(NotSql(catalog), product, {**target, "rejects": 42}, genesis)  # type: ignore[arg-type]
-    assert e.value.message == ("product shop is published in part: snapshot 42 of table shop.rejects cannot be "
-                               "published")
-    assert e.value.next == ("put the others to what is expected, or put back main of orders to snapshot "
-                            f"{genesis['orders']}, main of totals to snapshot {genesis['totals']}; the controller then "
-                            "goes on by itself")
+    assert e.value.message == (
+        "product shop is published in part: snapshot 42 of table shop.rejects cannot be published"
+    )
+    assert e.value.next == (
+        "put the others to what is expected, or put back main of orders to snapshot "
+        f"{genesis['orders']}, main of totals to snapshot {genesis['totals']}; the controller then "
+        "goes on by itself"
+    )
 
 
 def test_without_a_transaction_somebody_else_moved_main(catalog: Catalog, product: Product) -> None:
@@ -436,7 +525,8 @@ def test_without_a_transaction_somebody_else_moved_main(catalog: Catalog, produc
 
 
 def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
-        catalog: Catalog, product: Product, settings: Settings) -> None:
+    catalog: Catalog, product: Product, settings: Settings
+) -> None:
     """A job commits checkpoint after checkpoint, the publisher publishes, a reader hammers: three threads."""
     last, seen = 12, []
     done = threading.Event()
@@ -449,6 +539,7 @@ def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
             except Exception as e:  # noqa: BLE001 - whatever it is, the test must fail with it
                 failures.append(e)
                 done.set()
+
         return threading.Thread(target=run)
 
     def job() -> None:
@@ -475,6 +566,8 @@ def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
         t.join(timeout=60)
 
     assert not failures
-    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB])] == list(range(last, 0, -1))
+    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB])] == list(
+        range(last, 0, -1)
+    )
     assert all(len(checkpoints) == 1 for checkpoints in seen)
     assert len({c for checkpoints in seen for c in checkpoints}) > 2

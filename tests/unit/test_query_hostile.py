@@ -319,8 +319,11 @@ class World:
     files: Mapping[str, str]
 
     def sums(self) -> dict[str, str]:
-        return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(self.settings.home.parent.rglob("*"))
-                if p.is_file() and "spill" not in p.parts and not p.name.startswith("catalog.db")}
+        return {
+            str(p): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(self.settings.home.parent.rglob("*"))
+            if p.is_file() and "spill" not in p.parts and not p.name.startswith("catalog.db")
+        }
 
     def sql(self, statement: str) -> str:
         return statement.format(**self.files)
@@ -334,8 +337,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     product = make_product(settings.home)
     table_changes.ensure(catalog, product)
     lake.create_branch(catalog, product, "r1-a1")
-    heads = {**sink_all(catalog, product, "r1-a1", 1), "orders": sink(catalog, "orders", "r1-a1", 1, [
-        {"id": n, "amount": n / 2, "log_offset": n, "log_partition": 0} for n in range(1, 6)])}
+    heads = {
+        **sink_all(catalog, product, "r1-a1", 1),
+        "orders": sink(
+            catalog,
+            "orders",
+            "r1-a1",
+            1,
+            [{"id": n, "amount": n / 2, "log_offset": n, "log_partition": 0} for n in range(1, 6)],
+        ),
+    }
     publish(catalog, product, heads)
     at = lake.pointers(catalog, "shop")["orders"].removeprefix("file://")
     table = Path(at).parent.parent
@@ -344,15 +355,30 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (hidden,) = set(table.rglob("*.parquet")) - before
     canary = top / "canary"
     canary.mkdir()
-    for name, text in {"canary.txt": CANARY, "canary.csv": f"a,b\n{CANARY},1\n", "canary.json": f'{{"a": "{CANARY}"}}',
-                       "canary.avro": CANARY, "x.db": CANARY}.items():
+    for name, text in {
+        "canary.txt": CANARY,
+        "canary.csv": f"a,b\n{CANARY},1\n",
+        "canary.json": f'{{"a": "{CANARY}"}}',
+        "canary.avro": CANARY,
+        "x.db": CANARY,
+    }.items():
         (canary / name).write_text(text)
     other = top / "other" / "metadata"
     other.mkdir(parents=True)
     (other / "v1.metadata.json").write_text(Path(at).read_text())
-    return World(settings, product, heads, {
-        "data": str(next(iter(before))), "hidden": str(hidden), "meta": at, "table": str(table), "canary": str(canary),
-        "other": str(other / "v1.metadata.json")})
+    return World(
+        settings,
+        product,
+        heads,
+        {
+            "data": str(next(iter(before))),
+            "hidden": str(hidden),
+            "meta": at,
+            "table": str(table),
+            "canary": str(canary),
+            "other": str(other / "v1.metadata.json"),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -363,14 +389,18 @@ def open_world(world: World) -> Iterator[Sandbox]:
 
 
 @pytest.mark.parametrize("family", HOSTILE)
-def test_what_does_not_just_read_the_tables_is_refused(world: World, open_world: Sandbox, family: str) -> None:
+def test_what_does_not_just_read_the_tables_is_refused(
+    world: World, open_world: Sandbox, family: str
+) -> None:
     before = world.sums()
     for statement in listed(HOSTILE[family]):
         with pytest.raises(SandboxError) as e:
             raise AssertionError(f"{statement}: {open_world.ask(world.sql(statement)).rows}")
         assert e.value.kind in ("refused", "sql", "name"), (statement, e.value.kind, e.value.found)
         error = query.in_words(e.value, "shop", ["orders", "rejects", "totals"], LIMITS)
-        assert error.expected and error.found and error.next.startswith("kappa query shop"), statement
+        assert error.expected and error.found and error.next.startswith("kappa query shop"), (
+            statement
+        )
         assert CANARY not in str(error) and str(UNPUBLISHED) not in str(error)
     assert world.sums() == before
     assert open_world.ask("SELECT count(*) FROM orders").rows == [[5]]
@@ -382,18 +412,30 @@ def test_hostile_statements_are_many() -> None:
 
 @pytest.mark.skipif(not confine.landlock_version(), reason="this kernel has no Landlock")
 def test_without_the_list_nothing_is_written_and_nothing_else_is_read(
-        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Should the list have a hole, the process itself still cannot."""
-    unchecked = ("import sys; from replay.query import query_process as p; p.readable = lambda c, sql, names: sql; "
-                 "p.main(sys.stdin.buffer, sys.stdout.buffer)")
+    unchecked = (
+        "import sys; from replay.query import query_process as p; p.readable = lambda c, sql, names: sql; "
+        "p.main(sys.stdin.buffer, sys.stdout.buffer)"
+    )
     monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-I", "-c", unchecked))
     before = world.sums()
     answered, said = 0, dict[str, SandboxError]()
     places = query.places(world.settings, "shop")
     with open_sandbox(LIMITS, {"shop": places}, folder=world.settings.spill) as unguarded:
         for statement in (s for family in HOSTILE.values() for s in listed(family)):
-            if statement.startswith(("FROM arrow_scan", "FROM pandas_scan", "FROM python_map", "BEGIN", "USE",
-                                     "DROP VIEW", "CREATE OR REPLACE")):
+            if statement.startswith(
+                (
+                    "FROM arrow_scan",
+                    "FROM pandas_scan",
+                    "FROM python_map",
+                    "BEGIN",
+                    "USE",
+                    "DROP VIEW",
+                    "CREATE OR REPLACE",
+                )
+            ):
                 continue  # which take addresses in memory, or change what the next ones mean
             try:
                 answer = unguarded.ask(world.sql(statement))
@@ -425,18 +467,25 @@ def test_an_answer_is_what_duckdb_gives(open_world: Sandbox) -> None:
         columns, rows = duck.names_of(cursor), [list(row) for row in cursor.fetchall()]
     answer = open_world.ask(sql)
     assert (answer.columns, answer.rows, answer.count) == (columns, rows, 1)
-    assert [[type(v) for v in row] for row in answer.rows] == [[type(v) for v in row] for row in rows]
+    assert [[type(v) for v in row] for row in answer.rows] == [
+        [type(v) for v in row] for row in rows
+    ]
     nan = open_world.ask("SELECT 'nan'::DOUBLE").rows[0][0]
     assert nan != nan
 
 
-@pytest.mark.parametrize(("sql", "kind"), [
-    pytest.param("SELECT count(*) FROM range(100000000000000) t(r) WHERE r % 7 = 3", "time", id="time"),
-    pytest.param("SELECT list(r) FROM range(1000000000) t(r)", "memory", id="memory"),
-    pytest.param("SELECT repeat('x', 3000000000)", "memory", id="one value"),
-    pytest.param("SELECT r FROM range(1000000000) t(r) ORDER BY hash(r)", "memory", id="disk"),
-    pytest.param("SELECT repeat('x', 1000) FROM range(100000)", "answer", id="answer"),
-])
+@pytest.mark.parametrize(
+    ("sql", "kind"),
+    [
+        pytest.param(
+            "SELECT count(*) FROM range(100000000000000) t(r) WHERE r % 7 = 3", "time", id="time"
+        ),
+        pytest.param("SELECT list(r) FROM range(1000000000) t(r)", "memory", id="memory"),
+        pytest.param("SELECT repeat('x', 3000000000)", "memory", id="one value"),
+        pytest.param("SELECT r FROM range(1000000000) t(r) ORDER BY hash(r)", "memory", id="disk"),
+        pytest.param("SELECT repeat('x', 1000) FROM range(100000)", "answer", id="answer"),
+    ],
+)
 def test_limits_are_named(world: World, tmp_path: Path, sql: str, kind: str) -> None:
     limits = QuerySettings(seconds=0.5 if kind == "time" else 300, memory_mb=64, disk_mb=16)
     places = query.places(world.settings, "shop")
@@ -447,7 +496,11 @@ def test_limits_are_named(world: World, tmp_path: Path, sql: str, kind: str) -> 
         process = found._process
     assert process.poll() is not None
     error = query.in_words(e.value, "shop", ["orders"], limits)
-    named = {"time": "queries.seconds", "memory": "queries.memory_mb", "answer": "queries.memory_mb"}
+    named = {
+        "time": "queries.seconds",
+        "memory": "queries.memory_mb",
+        "answer": "queries.memory_mb",
+    }
     assert named[kind] in error.next and "config.yaml" in error.next
     assert not list(tmp_path.iterdir())
 
@@ -492,8 +545,12 @@ finally:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_it_ends_with_whoever_asked(tmp_path: Path, how: signal.Signals) -> None:
-    asking = subprocess.Popen([sys.executable, "-c", _ASKING, str(tmp_path)], stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, text=True)
+    asking = subprocess.Popen(
+        [sys.executable, "-c", _ASKING, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert asking.stdout
     process = os.pidfd_open(int(asking.stdout.readline()))
     asking.send_signal(how)
@@ -513,9 +570,14 @@ def test_the_process_has_no_environment(world: World, monkeypatch: pytest.Monkey
 
 def test_checks_and_rules_keep_to_the_same(world: World, tmp_path: Path) -> None:
     before = world.sums()
-    for number, statement in enumerate((
-            "EXPLAIN ANALYZE COPY (SELECT 1 AS a) TO '{data}'", "FROM read_text('{canary}/canary.txt')",
-            "FROM '{hidden}'", "SELECT getenv('HOME')")):
+    for number, statement in enumerate(
+        (
+            "EXPLAIN ANALYZE COPY (SELECT 1 AS a) TO '{data}'",
+            "FROM read_text('{canary}/canary.txt')",
+            "FROM '{hidden}'",
+            "SELECT getenv('HOME')",
+        )
+    ):
         folder = tmp_path / str(number)
         (folder / "checks").mkdir(parents=True)
         (folder / "checks" / "x.sql").write_text(world.sql(statement))
@@ -530,9 +592,15 @@ def test_checks_and_rules_keep_to_the_same(world: World, tmp_path: Path) -> None
 def test_every_function_of_duckdb_was_looked_at() -> None:
     """With another DuckDB: read what its new functions do, and add them to the list or to REFUSED."""
     with duck.connect() as connection:
-        rows = connection.execute("SELECT lower(function_name), function_type FROM duckdb_functions()").fetchall()
+        rows = connection.execute(
+            "SELECT lower(function_name), function_type FROM duckdb_functions()"
+        ).fetchall()
     kinds = {"scalar", "aggregate", "macro"}
-    names = {n for n, kind in rows if kind in kinds and n[0].isalpha() and not n.startswith(("icu_collate_", "pg_"))}
+    names = {
+        n
+        for n, kind in rows
+        if kind in kinds and n[0].isalpha() and not n.startswith(("icu_collate_", "pg_"))
+    }
     assert names - statements.functions() == REFUSED
     tables = {n for n, kind in rows if kind in ("table", "table_macro")}
     assert tables >= statements.TABLE_FUNCTIONS - {"generate_subscripts", "regexp_split_to_table"}
@@ -557,11 +625,19 @@ def test_rows_of_the_caller_arrive_as_they_are_without_pyarrow(tmp_path: Path) -
     """PyArrow takes more memory than all else that the process has."""
     moment = dt.datetime(2013, 7, 1, 12, 0, 0, 1, tzinfo=dt.UTC)
     rows = {
-        "whole": [1, -2**63, None], "part": [0.5, float("inf"), None], "sure": [True, False, None],
-        "text": ["ü", "", None], "bytes": [b"\x00\xff", b"", None], "day": [moment.date(), dt.date(1, 1, 1), None],
-        "moment": [moment, moment, None], "exact": [Decimal("12345678901234567890.123456789"), Decimal(0), None],
-        "time": [moment.time(), dt.time(), None], "list": [[1, None], [], None],
-        "nested": [{"a": "x", "b": [1]}, {}, None], "nothing": [None, None, None]}
+        "whole": [1, -(2**63), None],
+        "part": [0.5, float("inf"), None],
+        "sure": [True, False, None],
+        "text": ["ü", "", None],
+        "bytes": [b"\x00\xff", b"", None],
+        "day": [moment.date(), dt.date(1, 1, 1), None],
+        "moment": [moment, moment, None],
+        "exact": [Decimal("12345678901234567890.123456789"), Decimal(0), None],
+        "time": [moment.time(), dt.time(), None],
+        "list": [[1, None], [], None],
+        "nested": [{"a": "x", "b": [1]}, {}, None],
+        "nothing": [None, None, None],
+    }
     table = pa.table(rows)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

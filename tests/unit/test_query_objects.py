@@ -41,17 +41,27 @@ def catalog(on_objects: Settings, product: Product) -> Catalog:
     table_changes.ensure(made, product)
     lake.create_branch(made, product, "r1-a1")
     orders = [{"id": 1, "amount": 2.0, "log_offset": 0}, {"id": 2, "amount": -3.0, "log_offset": 1}]
-    publish(made, product, {**sink_all(made, product, "r1-a1", 1), "orders": sink(made, "orders", "r1-a1", 1, orders)})
+    publish(
+        made,
+        product,
+        {**sink_all(made, product, "r1-a1", 1), "orders": sink(made, "orders", "r1-a1", 1, orders)},
+    )
     return made
 
 
 def test_readers_see_what_is_published(reading: Settings, catalog: Catalog) -> None:
-    assert query.query(reading, "shop", "SELECT count(*) AS n, sum(id) AS ids FROM orders").rows == [{"n": 2, "ids": 3}]
+    assert query.query(
+        reading, "shop", "SELECT count(*) AS n, sum(id) AS ids FROM orders"
+    ).rows == [{"n": 2, "ids": 3}]
 
 
-def test_checks_and_our_own_sql_read_it_too(reading: Settings, catalog: Catalog, product: Product) -> None:
+def test_checks_and_our_own_sql_read_it_too(
+    reading: Settings, catalog: Catalog, product: Product
+) -> None:
     (product.folder / "checks").mkdir()
-    (product.folder / "checks" / "negative.sql").write_text("SELECT id FROM orders WHERE amount < 0")
+    (product.folder / "checks" / "negative.sql").write_text(
+        "SELECT id FROM orders WHERE amount < 0"
+    )
     shown = Tables(product, lake.published(catalog, product).snapshots, {})
     offending = {check.name: check.offending for check in gate.run(reading, shown)}
     assert offending["checks/negative.sql"] == 1
@@ -60,11 +70,17 @@ def test_checks_and_our_own_sql_read_it_too(reading: Settings, catalog: Catalog,
 
 
 def test_a_process_of_a_query_reads_these_folders_alone(
-        reading: Settings, catalog: Catalog, object_store: ObjectStore, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    reading: Settings,
+    catalog: Catalog,
+    object_store: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Should the list of what a statement may do have a hole, it still does not read more or write, or see a key."""
-    unchecked = ("import sys; from replay.query import query_process as p; p.readable = lambda c, sql, names: sql; "
-                 "p.main(sys.stdin.buffer, sys.stdout.buffer)")
+    unchecked = (
+        "import sys; from replay.query import query_process as p; p.readable = lambda c, sql, names: sql; "
+        "p.main(sys.stdin.buffer, sys.stdout.buffer)"
+    )
     monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-I", "-c", unchecked))
     files = object_store.filesystem()
     with files.open_output_stream(f"{BUCKET}/canary/a.csv") as stream:
@@ -74,11 +90,15 @@ def test_a_process_of_a_query_reads_these_folders_alone(
     before = object_store.objects("")
     with open_sandbox(LIMITS, {"shop": places}) as asked:
         for statement in (
-                f"FROM read_csv('s3://{BUCKET}/canary/a.csv')", f"FROM glob('s3://{BUCKET}/*')",
-                f"FROM read_csv('{folder}/../../../../../../canary/a.csv')", f"FROM glob('s3://{BUCKET}/canary/*')",
-                f"FROM read_csv('{object_store.endpoint}/{BUCKET}/canary/a.csv')",
-                f"FROM read_text('http://127.0.0.1:{object_store.ports['filer.port']}/buckets/{BUCKET}/canary/a.csv')",
-                f"COPY (SELECT 1) TO '{folder}/new.csv'", f"COPY (SELECT 1) TO '{tmp_path}/new.csv'"):
+            f"FROM read_csv('s3://{BUCKET}/canary/a.csv')",
+            f"FROM glob('s3://{BUCKET}/*')",
+            f"FROM read_csv('{folder}/../../../../../../canary/a.csv')",
+            f"FROM glob('s3://{BUCKET}/canary/*')",
+            f"FROM read_csv('{object_store.endpoint}/{BUCKET}/canary/a.csv')",
+            f"FROM read_text('http://127.0.0.1:{object_store.ports['filer.port']}/buckets/{BUCKET}/canary/a.csv')",
+            f"COPY (SELECT 1) TO '{folder}/new.csv'",
+            f"COPY (SELECT 1) TO '{tmp_path}/new.csv'",
+        ):
             with pytest.raises(SandboxError) as e:
                 asked.ask(statement)
             assert "c4nary" not in str(e.value), statement
@@ -93,20 +113,31 @@ def test_a_process_of_a_query_reads_these_folders_alone(
 
 
 def test_a_store_that_refuses_or_has_lost_a_file(
-        reading: Settings, catalog: Catalog, object_store: ObjectStore) -> None:
-    refused = reading.model_copy(update={"queries": QuerySettings.model_validate(
-        {"storage": {"s3.access-key-id": "nobody", "s3.secret-access-key": "n0thing"}})})
+    reading: Settings, catalog: Catalog, object_store: ObjectStore
+) -> None:
+    refused = reading.model_copy(
+        update={
+            "queries": QuerySettings.model_validate(
+                {"storage": {"s3.access-key-id": "nobody", "s3.secret-access-key": "n0thing"}}
+            )
+        }
+    )
     with pytest.raises(RetryableError, match="a file of the tables cannot be read") as e:
         query.query(refused, "shop", "SELECT * FROM orders")
     assert "403" in e.value.found and "n0thing" not in str(e.value)
-    (data,) = [f for f in object_store.objects("") if "/orders/data/" in f
-               and f.startswith(reading.flink.checkpoints.rpartition("/")[0])]
+    (data,) = [
+        f
+        for f in object_store.objects("")
+        if "/orders/data/" in f and f.startswith(reading.flink.checkpoints.rpartition("/")[0])
+    ]
     object_store.filesystem().delete_file(data.removeprefix("s3://"))
     with pytest.raises(RetryableError, match="a file of the tables cannot be read") as e:
         query.query(reading, "shop", "SELECT * FROM orders")
     assert data.removeprefix("s3://") in e.value.found
-    with (pytest.raises(RetryableError, match="a file of the tables cannot be read"),
-          query.open_tables(reading, "shop") as connection):
+    with (
+        pytest.raises(RetryableError, match="a file of the tables cannot be read"),
+        query.open_tables(reading, "shop") as connection,
+    ):
         connection.execute("SELECT sum(id) FROM orders").fetchall()
 
 
@@ -116,27 +147,60 @@ KEYS = {"s3.access-key-id": "k", "s3.secret-access-key": "s"}
 OPTIONS = {"KEY_ID": "k", "SECRET": "s"}
 
 
-@pytest.mark.parametrize(("properties", "options"), [
-    pytest.param(KEYS, {"REGION": "us-east-1"}, id="AWS"),
-    pytest.param({**KEYS, "s3.region": "eu-west-1"}, {"REGION": "eu-west-1"}, id="a region"),
-    pytest.param({**KEYS, "s3.endpoint": "http://127.0.0.1:9000"},
-                 {"REGION": "us-east-1", "ENDPOINT": "127.0.0.1:9000", "USE_SSL": "false", "URL_STYLE": "path"},
-                 id="an address"),
-    pytest.param({**KEYS, "s3.endpoint": "https://s3.example.org", "s3.force-virtual-addressing": "true"},
-                 {"REGION": "us-east-1", "ENDPOINT": "s3.example.org", "USE_SSL": "true", "URL_STYLE": "vhost"},
-                 id="buckets as hosts"),
-    pytest.param({**KEYS, "s3.session-token": "t"}, {"REGION": "us-east-1", "SESSION_TOKEN": "t"}, id="keys on loan"),
-])
+@pytest.mark.parametrize(
+    ("properties", "options"),
+    [
+        pytest.param(KEYS, {"REGION": "us-east-1"}, id="AWS"),
+        pytest.param({**KEYS, "s3.region": "eu-west-1"}, {"REGION": "eu-west-1"}, id="a region"),
+        pytest.param(
+            {**KEYS, "s3.endpoint": "http://127.0.0.1:9000"},
+            {
+                "REGION": "us-east-1",
+                "ENDPOINT": "127.0.0.1:9000",
+                "USE_SSL": "false",
+                "URL_STYLE": "path",
+            },
+            id="an address",
+        ),
+        pytest.param(
+            {
+                **KEYS,
+                "s3.endpoint": "https://s3.example.org",
+                "s3.force-virtual-addressing": "true",
+            },
+            {
+                "REGION": "us-east-1",
+                "ENDPOINT": "s3.example.org",
+                "USE_SSL": "true",
+                "URL_STYLE": "vhost",
+            },
+            id="buckets as hosts",
+        ),
+        pytest.param(
+            {**KEYS, "s3.session-token": "t"},
+            {"REGION": "us-east-1", "SESSION_TOKEN": "t"},
+            id="keys on loan",
+        ),
+    ],
+)
 def test_what_duckdb_is_told(properties: dict[str, str], options: dict[str, str]) -> None:
     assert object_access.options("s3://lake/a", properties) == {**OPTIONS, **options}
 
 
-def test_without_keys_those_of_the_environment_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {"AWS_ACCESS_KEY_ID": "from", "AWS_SECRET_ACCESS_KEY": "environment"}.items():
+def test_without_keys_those_of_the_environment_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "from",
+        "AWS_SECRET_ACCESS_KEY": "environment",
+    }.items():
         monkeypatch.setenv(name, value)
     object_access._session.cache_clear()
     assert object_access.options("s3://lake/a", {}) == {
-        "REGION": "us-east-1", "KEY_ID": "from", "SECRET": "environment"}
+        "REGION": "us-east-1",
+        "KEY_ID": "from",
+        "SECRET": "environment",
+    }
     object_access._session.cache_clear()
 
 

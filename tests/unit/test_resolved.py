@@ -29,7 +29,9 @@ def product(tmp_path: Path) -> Product:
     return load_product(write(tmp_path / "tiny").folder)
 
 
-def test_the_planner_is_asked_once_per_content(planner: FakePlanner, settings: Settings, product: Product) -> None:
+def test_the_planner_is_asked_once_per_content(
+    planner: FakePlanner, settings: Settings, product: Product
+) -> None:
     assert not resolved.is_resolved(settings, product)
     first = resolved.resolve(settings, product)
     assert list(first.outputs) == ["rows", "sums", "rejects"]
@@ -40,7 +42,8 @@ def test_the_planner_is_asked_once_per_content(planner: FakePlanner, settings: S
 
 
 def test_another_folder_with_the_same_content_is_known(
-        planner: FakePlanner, settings: Settings, product: Product, tmp_path: Path) -> None:
+    planner: FakePlanner, settings: Settings, product: Product, tmp_path: Path
+) -> None:
     resolved.resolve(settings, product)
     copy = load_product(write(tmp_path / "copy").folder)
     assert resolved.resolve(settings, copy).outputs == resolved.resolve(settings, product).outputs
@@ -48,10 +51,15 @@ def test_another_folder_with_the_same_content_is_known(
 
 
 def test_any_other_content_is_asked_about(
-        planner: FakePlanner, settings: Settings, product: Product, tmp_path: Path) -> None:
+    planner: FakePlanner, settings: Settings, product: Product, tmp_path: Path
+) -> None:
     resolved.resolve(settings, product)
     planner.columns = {**COLUMNS, "rows": (("a", "BIGINT"), *COLUMNS["rows"][1:])}
-    other = load_product(write(tmp_path / "other", sql=SQL.replace("SELECT a", "SELECT CAST(a AS BIGINT) AS a")).folder)
+    other = load_product(
+        write(
+            tmp_path / "other", sql=SQL.replace("SELECT a", "SELECT CAST(a AS BIGINT) AS a")
+        ).folder
+    )
     assert resolved.resolve(settings, other).columns["rows"][0].type == "BIGINT"
     assert resolved.resolve(settings, product).columns["rows"][0].type == "INT"
     assert len(planner.asked) == 2
@@ -59,7 +67,8 @@ def test_any_other_content_is_asked_about(
 
 @pytest.mark.parametrize("jar", ["kappa-log.jar", "new.jar"])
 def test_another_connector_may_see_it_otherwise(
-        planner: FakePlanner, settings: Settings, product: Product, jar: str) -> None:
+    planner: FakePlanner, settings: Settings, product: Product, jar: str
+) -> None:
     resolved.resolve(settings, product)
     (settings.flink.home / "lib" / jar).write_bytes(b"another")
     assert not resolved.is_resolved(settings, product)
@@ -69,7 +78,8 @@ def test_another_connector_may_see_it_otherwise(
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"outputs": {"rows": {"kind": "rows"}}}'])
 def test_an_answer_that_cannot_be_read_is_asked_for_again(
-        planner: FakePlanner, settings: Settings, product: Product, text: str) -> None:
+    planner: FakePlanner, settings: Settings, product: Product, text: str
+) -> None:
     resolved.resolve(settings, product)
     (file,) = (settings.home / "checked").iterdir()
     file.write_text(text)
@@ -80,11 +90,21 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(
 
 
 def test_what_the_contract_says_of_columns_is_not_remembered(
-        planner: FakePlanner, settings: Settings, product: Product, tmp_path: Path) -> None:
+    planner: FakePlanner, settings: Settings, product: Product, tmp_path: Path
+) -> None:
     known = resolved.resolve(settings, product)
     assert known.columns["rows"][0].description == ""
-    described = load_product(write(tmp_path / "described", contract=changed(
-        CONTRACT, lambda c: c["schema"][0]["properties"][0].update(description="number", required=True))).folder)
+    described = load_product(
+        write(
+            tmp_path / "described",
+            contract=changed(
+                CONTRACT,
+                lambda c: c["schema"][0]["properties"][0].update(
+                    description="number", required=True
+                ),
+            ),
+        ).folder
+    )
     column = resolved.resolve(settings, described).columns["rows"][0]
     assert (column.description, column.required, column.type) == ("number", True, "INT")
 
@@ -97,7 +117,8 @@ def test_without_a_home_nothing_is_remembered(planner: FakePlanner, product: Pro
 
 
 def test_every_problem_is_listed_and_nothing_remembered(
-        planner: FakePlanner, settings: Settings, product: Product) -> None:
+    planner: FakePlanner, settings: Settings, product: Product
+) -> None:
     planner.refuse("PROCTIME", line=3)
     planner.refuse("topic orders is read 2 times", line=0)
     for _ in range(2):
@@ -107,27 +128,32 @@ def test_every_problem_is_listed_and_nothing_remembered(
         "this product cannot be deployed:\n"
         "    x.sql:3: PROCTIME\n      write instead: y\n"
         "    x.sql: topic orders is read 2 times\n      write instead: y\n"
-        f"  next:     fix these, then: kappa check {product.folder}")
+        f"  next:     fix these, then: kappa check {product.folder}"
+    )
     assert len(planner.asked) == 2
     assert not (settings.home / "checked").exists()
 
 
 def test_a_planner_that_dies_is_not_taken_for_an_answer(
-        planner: FakePlanner, settings: Settings, product: Product) -> None:
+    planner: FakePlanner, settings: Settings, product: Product
+) -> None:
     planner.silent = "java.lang.OutOfMemoryError: Java heap space"
     with pytest.raises(KappaError) as e:
         resolved.resolve(settings, product)
     assert (e.value.message, e.value.found) == ("the check did not finish", planner.silent)
 
 
-def test_a_planner_that_hangs_is_given_up(planner: FakePlanner, settings: Settings, product: Product) -> None:
+def test_a_planner_that_hangs_is_given_up(
+    planner: FakePlanner, settings: Settings, product: Product
+) -> None:
     planner.hangs = True
     with pytest.raises(RetryableError, match="Flink's planner gave no answer"):
         resolved.resolve(settings, product)
 
 
 def test_a_process_that_dies_is_an_error_with_its_words(
-        settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'no Java here' >&2\nexit 3\n")
     python.chmod(0o755)
@@ -137,7 +163,8 @@ def test_a_process_that_dies_is_an_error_with_its_words(
 
 
 def test_the_planner_has_the_stacks_flink_and_nobodys_python_path(
-        planner: FakePlanner, settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    planner: FakePlanner, settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     resolved.resolve(settings, product)
     assert planner.env["FLINK_HOME"] == str(settings.flink.home)

@@ -24,7 +24,13 @@ from requests import PreparedRequest, Response
 
 from jobs.product import Product
 from replay.controller import cleaning
-from replay.errors import ConflictError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
+from replay.errors import (
+    ConflictError,
+    KappaError,
+    OutcomeUnknownError,
+    RefusedError,
+    RetryableError,
+)
 from replay.iceberg import lake, publish, rest_commits, table_changes
 from replay.iceberg.commits import no_fence
 from replay.iceberg.timed_catalog import _TimedAdapter
@@ -45,7 +51,9 @@ def settings(tmp_path: Path, rest_store: ObjectStore) -> Settings:
 def product(tmp_path: Path) -> Product:
     """Of a name of its own: the catalog is shared."""
     made = make_product(tmp_path, columns={t: COLUMNS[t] for t in ("orders", "totals")})
-    return made.model_copy(update={"settings": made.settings.model_copy(update={"name": f"shop_{uuid.uuid4().hex}"})})
+    return made.model_copy(
+        update={"settings": made.settings.model_copy(update={"name": f"shop_{uuid.uuid4().hex}"})}
+    )
 
 
 @pytest.fixture
@@ -63,7 +71,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     send = _TimedAdapter.send
 
-    def noted(self: _TimedAdapter, request: PreparedRequest, *args: Any, **options: Any) -> Response:
+    def noted(
+        self: _TimedAdapter, request: PreparedRequest, *args: Any, **options: Any
+    ) -> Response:
         found.append(f"{request.method} {(request.url or '').rpartition('/v1/')[2]}")
         return send(self, request, *args, **options)
 
@@ -75,14 +85,21 @@ def commit(catalog: RestCatalog, product: Product, checkpoint: int) -> dict[str,
     return sink_all(catalog, product, "r1-a1", checkpoint)
 
 
-def moving(catalog: RestCatalog, product: Product, target: dict[str, int],
-           before: dict[str, int] | None = None) -> Callable[[], None]:
+def moving(
+    catalog: RestCatalog,
+    product: Product,
+    target: dict[str, int],
+    before: dict[str, int] | None = None,
+) -> Callable[[], None]:
     at = before or dict(lake.published(catalog, product).snapshots)
-    return lambda: publish.publish(catalog, product, target, at, fence=no_fence, sleep=lambda _: None)
+    return lambda: publish.publish(
+        catalog, product, target, at, fence=no_fence, sleep=lambda _: None
+    )
 
 
 def test_all_tables_are_published_by_one_request(
-        settings: Settings, catalog: RestCatalog, product: Product, asked: list[str]) -> None:
+    settings: Settings, catalog: RestCatalog, product: Product, asked: list[str]
+) -> None:
     target = commit(catalog, product, 1)
     publishing = moving(catalog, product, target)
     asked.clear()
@@ -96,10 +113,14 @@ def test_all_tables_are_published_by_one_request(
     assert found == ()
 
 
-def test_somebody_elses_move_is_a_conflict_and_no_table_is_moved(catalog: RestCatalog, product: Product) -> None:
+def test_somebody_elses_move_is_a_conflict_and_no_table_is_moved(
+    catalog: RestCatalog, product: Product
+) -> None:
     before = dict(lake.published(catalog, product).snapshots)
     first, second = commit(catalog, product, 1), commit(catalog, product, 2)
-    catalog.load_table((product.name, "totals")).manage_snapshots().set_current_snapshot(first["totals"]).commit()
+    catalog.load_table((product.name, "totals")).manage_snapshots().set_current_snapshot(
+        first["totals"]
+    ).commit()
     with pytest.raises(ConflictError):
         moving(catalog, product, second, before)()
     shown = lake.published(catalog, product).snapshots
@@ -107,19 +128,25 @@ def test_somebody_elses_move_is_a_conflict_and_no_table_is_moved(catalog: RestCa
 
 
 def test_where_the_request_is_not_known_tables_are_published_one_by_one(
-        catalog: RestCatalog, product: Product, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: RestCatalog, product: Product, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rest_commits, "_PATH", "transactions/no-such-request")
     target = commit(catalog, product, 1)
     publishing = moving(catalog, product, target)
     asked.clear()
     publishing()
-    assert [a.rpartition("/")[2] for a in asked if a.startswith("POST")] == ["no-such-request", "orders", "totals"]
+    assert [a.rpartition("/")[2] for a in asked if a.startswith("POST")] == [
+        "no-such-request",
+        "orders",
+        "totals",
+    ]
     assert lake.published(catalog, product).snapshots == target
     assert not rest_commits.may_offer(catalog)
 
 
 def test_a_query_sees_one_checkpoint_while_tables_are_published_one_by_one(
-        settings: Settings, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: Settings, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = make_product(tmp_path).model_copy(update={"settings": product.settings})
     catalog = lake.open_catalog(settings)
     assert isinstance(catalog, RestCatalog) and not lake.reads_at_once(catalog)
@@ -133,8 +160,10 @@ def test_a_query_sees_one_checkpoint_while_tables_are_published_one_by_one(
 
     def with_a_row(checkpoint: int) -> dict[str, int]:
         some = {"orders": {"id": 1}, "totals": {"amount": 1.0}, "rejects": {"reason": "none"}}
-        return {table: sink(catalog, table, "r1-a1", checkpoint, [row], namespace=whole.name)
-                for table, row in some.items()}
+        return {
+            table: sink(catalog, table, "r1-a1", checkpoint, [row], namespace=whole.name)
+            for table, row in some.items()
+        }
 
     moving(catalog, whole, with_a_row(1))()
     publishing = moving(catalog, whole, with_a_row(2))
@@ -155,7 +184,8 @@ def test_a_query_sees_one_checkpoint_while_tables_are_published_one_by_one(
 
 
 def test_a_role_that_may_not_create_namespaces_uses_one_that_is_there(
-        catalog: RestCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: RestCatalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> None:
         raise ForbiddenError("no")
 
@@ -171,11 +201,15 @@ def test_a_catalog_that_lists_what_it_knows_is_believed(catalog: RestCatalog) ->
     assert rest_commits.may_offer(catalog)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, path: str, status: int | None, *, done: bool) -> None:
+def answering(
+    monkeypatch: pytest.MonkeyPatch, path: str, status: int | None, *, done: bool
+) -> None:
     """Requests to this path get another answer, or none; `done`: once the catalog did what it was asked."""
     send = _TimedAdapter.send
 
-    def other(self: _TimedAdapter, request: PreparedRequest, *args: Any, **options: Any) -> Response:
+    def other(
+        self: _TimedAdapter, request: PreparedRequest, *args: Any, **options: Any
+    ) -> Response:
         if path not in (request.url or ""):
             return send(self, request, *args, **options)
         if done:
@@ -184,7 +218,9 @@ def answering(monkeypatch: pytest.MonkeyPatch, path: str, status: int | None, *,
             raise LostConnectionError("Connection aborted.")
         answer = Response()
         answer.status_code, answer.request = status, request
-        answer._content = json.dumps({"error": {"message": "no", "type": "X", "code": status}}).encode()
+        answer._content = json.dumps(
+            {"error": {"message": "no", "type": "X", "code": status}}
+        ).encode()
         return answer
 
     monkeypatch.setattr(_TimedAdapter, "send", other)
@@ -192,8 +228,13 @@ def answering(monkeypatch: pytest.MonkeyPatch, path: str, status: int | None, *,
 
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("status", [None, 500, 503, 504])
-def test_a_lost_answer_is_resolved_by_looking(catalog: RestCatalog, product: Product, monkeypatch: pytest.MonkeyPatch,
-                                              status: int | None, done: bool) -> None:
+def test_a_lost_answer_is_resolved_by_looking(
+    catalog: RestCatalog,
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int | None,
+    done: bool,
+) -> None:
     target = commit(catalog, product, 1)
     publishing = moving(catalog, product, target)
     with monkeypatch.context() as patched:
@@ -208,7 +249,8 @@ def test_a_lost_answer_is_resolved_by_looking(catalog: RestCatalog, product: Pro
 
 
 def test_an_answer_that_refuses_is_told_at_once(
-        catalog: RestCatalog, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog: RestCatalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = commit(catalog, product, 1)
     publishing = moving(catalog, product, target)
     with monkeypatch.context() as patched:
@@ -218,25 +260,39 @@ def test_an_answer_that_refuses_is_told_at_once(
     assert (e.value.message, e.value.found) == ("the Iceberg catalog refuses access", "X: no")
 
 
-@pytest.mark.parametrize(("error", "kind", "message"), [
-    (UnauthorizedError("no"), RetryableError, "the Iceberg catalog refuses access"),
-    (ForbiddenError("no"), RetryableError, "the Iceberg catalog refuses access"),
-    (OAuthError("no"), RetryableError, "the Iceberg catalog refuses access"),
-    (ServerError("oh"), RetryableError, "the Iceberg catalog does not answer"),
-    (ServiceUnavailableError(""), RetryableError, "the Iceberg catalog does not answer"),
-    (BadRequestError("what?"), RetryableError, "the Iceberg catalog does not answer"),
-    (LostConnectionError("Connection aborted."), RetryableError, "the Iceberg catalog does not answer"),
-    (CommitStateUnknownException("504"), OutcomeUnknownError,
-     "it is not known whether the Iceberg catalog did what it was asked"),
-], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")
-def test_what_a_client_says_is_put_into_words(error: Exception, kind: type[KappaError], message: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (UnauthorizedError("no"), RetryableError, "the Iceberg catalog refuses access"),
+        (ForbiddenError("no"), RetryableError, "the Iceberg catalog refuses access"),
+        (OAuthError("no"), RetryableError, "the Iceberg catalog refuses access"),
+        (ServerError("oh"), RetryableError, "the Iceberg catalog does not answer"),
+        (ServiceUnavailableError(""), RetryableError, "the Iceberg catalog does not answer"),
+        (BadRequestError("what?"), RetryableError, "the Iceberg catalog does not answer"),
+        (
+            LostConnectionError("Connection aborted."),
+            RetryableError,
+            "the Iceberg catalog does not answer",
+        ),
+        (
+            CommitStateUnknownException("504"),
+            OutcomeUnknownError,
+            "it is not known whether the Iceberg catalog did what it was asked",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_a_client_says_is_put_into_words(
+    error: Exception, kind: type[KappaError], message: str
+) -> None:
     with pytest.raises(kind) as e, lake.catalog_errors():
         raise error
     assert e.value.message == message
 
 
 def test_a_catalog_that_forgets_tags_is_refused(
-        settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As some do: the tag 'succeeds' and is gone."""
     catalog = lake.open_catalog(settings)
     load = RestCatalog.load_table

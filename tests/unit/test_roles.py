@@ -41,9 +41,18 @@ class Installed:
         """The URL of a login that has the role."""
         name = f"{role}_{sa.make_url(self.url).database}"
         with self.owner() as c:
-            if c.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :name"), {"name": name}) == 0:
-                c.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD '{self.server.password}' IN ROLE {role}")
-                c.exec_driver_sql(f"ALTER ROLE {name} SET search_path = {'readers' if 'reader' in role else 'public'}")
+            if (
+                c.scalar(
+                    sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :name"), {"name": name}
+                )
+                == 0
+            ):
+                c.exec_driver_sql(
+                    f"CREATE ROLE {name} LOGIN PASSWORD '{self.server.password}' IN ROLE {role}"
+                )
+                c.exec_driver_sql(
+                    f"ALTER ROLE {name} SET search_path = {'readers' if 'reader' in role else 'public'}"
+                )
         return self.url.replace("//kappa:", f"//{name}:")
 
     def make_roles(self) -> None:
@@ -58,8 +67,12 @@ class Installed:
     def settings_of(self, role: str) -> Settings:
         catalog = self.settings.catalog
         options = {**catalog.pyiceberg, "uri": self.login(role)}
-        return self.settings.model_copy(update={"catalog": catalog.model_copy(update={"pyiceberg": options}),
-                                                "store": self.login(role)})
+        return self.settings.model_copy(
+            update={
+                "catalog": catalog.model_copy(update={"pyiceberg": options}),
+                "store": self.login(role),
+            }
+        )
 
 
 @pytest.fixture
@@ -102,7 +115,8 @@ def main(catalog: Catalog, product: Product) -> dict[str, int]:
 
 
 def test_a_job_commits_and_readers_see_it_once_it_is_published(
-        controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     assert lake.pointers(reader, "shop") == {}
     one, two = sink_all(job, product, BRANCH, 1), sink_all(job, product, BRANCH, 2)
     publish(controller, product, one)
@@ -117,11 +131,14 @@ def test_a_job_commits_and_readers_see_it_once_it_is_published(
 
 
 def test_a_job_that_moves_main_moves_nothing_that_readers_see(
-        controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     one, two, three = (sink_all(job, product, BRANCH, checkpoint) for checkpoint in (1, 2, 3))
     publish(controller, product, one)
     set_main(job, three)
-    lake.create_branch(controller, product, "r2-a1")  # another commit of the controller does not show it either
+    lake.create_branch(
+        controller, product, "r2-a1"
+    )  # another commit of the controller does not show it either
     assert main(reader, product) == one
     with pytest.raises(ConflictError, match="somebody else moved main of product shop"):
         publish_from(controller, product, two, one)
@@ -132,7 +149,8 @@ def test_a_job_that_moves_main_moves_nothing_that_readers_see(
 
 
 def test_a_job_that_moves_main_of_one_table_to_where_it_comes_next_does_not_part_the_tables(
-        controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     one, two = sink_all(job, product, BRANCH, 1), sink_all(job, product, BRANCH, 2)
     publish(controller, product, one)
     set_main(job, two)
@@ -141,7 +159,8 @@ def test_a_job_that_moves_main_of_one_table_to_where_it_comes_next_does_not_part
 
 
 def test_a_controller_without_its_role_is_told_so(
-        controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     one, two = sink_all(job, product, BRANCH, 1), sink_all(job, product, BRANCH, 2)
     publish(controller, product, one)
     with pytest.raises(RefusedError, match="the Iceberg catalog does not permit this") as e:
@@ -152,10 +171,14 @@ def test_a_controller_without_its_role_is_told_so(
 
 def set_main(catalog: Catalog, snapshots: dict[str, int]) -> None:
     """Of one table."""
-    catalog.load_table("shop.orders").manage_snapshots().set_current_snapshot(snapshots["orders"]).commit()
+    catalog.load_table("shop.orders").manage_snapshots().set_current_snapshot(
+        snapshots["orders"]
+    ).commit()
 
 
-def publish_from(catalog: Catalog, product: Product, after: dict[str, int], before: dict[str, int]) -> None:
+def publish_from(
+    catalog: Catalog, product: Product, after: dict[str, int], before: dict[str, int]
+) -> None:
     from replay.iceberg import publish as publishing
     from replay.iceberg.commits import no_fence
 
@@ -163,7 +186,8 @@ def publish_from(catalog: Catalog, product: Product, after: dict[str, int], befo
 
 
 def test_what_readers_see_stays_however_much_a_job_commits(
-        controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     """Iceberg deletes the metadata files that drop out of a table's log of them."""
     table = controller.load_table("shop.orders")
     with table.transaction() as transaction:
@@ -177,8 +201,13 @@ def test_what_readers_see_stays_however_much_a_job_commits(
 
 
 def test_metadata_files_that_nobody_needs_any_more_are_deleted(
-        installed: Installed, controller: SqlCatalog, job: Catalog, reader: Catalog, product: Product,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: Installed,
+    controller: SqlCatalog,
+    job: Catalog,
+    reader: Catalog,
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     publish(controller, product, sink_all(job, product, BRANCH, 1))
     folder = Path(job.load_table("shop.orders").metadata_location.removeprefix("file://")).parent
     for checkpoint in range(2, 6):
@@ -193,16 +222,22 @@ def test_metadata_files_that_nobody_needs_any_more_are_deleted(
 
 
 def test_a_table_that_is_dropped_is_gone_for_readers(
-        controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     publish(controller, product, sink_all(job, product, BRANCH, 1))
     controller.drop_table("shop.totals")
     assert set(lake.pointers(reader, "shop")) == {"orders", "rejects"}
 
 
-def test_what_readers_saw_before_the_roles_were_made_they_see_after(postgresql: Server, tmp_path: Path) -> None:
+def test_what_readers_saw_before_the_roles_were_made_they_see_after(
+    postgresql: Server, tmp_path: Path
+) -> None:
     url = postgresql.database()
     (tmp_path / "database").write_text(url)
-    installed, product = Installed(postgresql, url, tmp_path, make_settings(tmp_path)), make_product(tmp_path)
+    installed, product = (
+        Installed(postgresql, url, tmp_path, make_settings(tmp_path)),
+        make_product(tmp_path),
+    )
     with closing(lake.open_catalog(installed.settings)) as catalog:
         table_changes.ensure(catalog, product)
         lake.create_branch(catalog, product, BRANCH)
@@ -228,17 +263,26 @@ FORBIDDEN = [
     ("kappa_job", "DELETE FROM iceberg_tables"),
     ("kappa_job", "UPDATE iceberg_tables SET table_name = 'mine'"),
     ("kappa_job", "UPDATE iceberg_tables SET catalog_name = 'mine'"),
-    ("kappa_job", "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name) VALUES ('lake', 'a', 'b')"),
+    (
+        "kappa_job",
+        "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name) VALUES ('lake', 'a', 'b')",
+    ),
     ("kappa_job", "UPDATE iceberg_namespace_properties SET property_value = ''"),
     ("kappa_job", UPDATE.format(new=ELSEWHERE)),
     ("kappa_job", UPDATE.format(new="replace(metadata_location, 'orders', 'totals')")),
-    ("kappa_job", UPDATE.format(new="replace(metadata_location, 'metadata/', 'metadata/../../x/')")),
+    (
+        "kappa_job",
+        UPDATE.format(new="replace(metadata_location, 'metadata/', 'metadata/../../x/')"),
+    ),
     ("kappa_job", "UPDATE iceberg_tables SET previous_metadata_location = NULL"),
     ("kappa_job", "UPDATE iceberg_tables SET metadata_location = NULL"),
     ("kappa_job", "ALTER TABLE iceberg_tables DISABLE TRIGGER ALL"),
     ("kappa_job", "DROP TRIGGER check_commit ON iceberg_tables"),
     ("kappa_job", "SET session_replication_role = replica"),
-    ("kappa_job", "CREATE OR REPLACE FUNCTION readers.check_commit() RETURNS trigger LANGUAGE sql AS 'SELECT 1'"),
+    (
+        "kappa_job",
+        "CREATE OR REPLACE FUNCTION readers.check_commit() RETURNS trigger LANGUAGE sql AS 'SELECT 1'",
+    ),
     ("kappa_job", "CREATE TABLE mine (a int)"),
     ("kappa_job", "SET ROLE kappa_controller"),
     ("kappa_job", "SELECT * FROM attempts"),
@@ -253,13 +297,16 @@ FORBIDDEN = [
 
 
 def test_a_role_may_do_no_more_than_it_must(
-        installed: Installed, controller: Catalog, job: Catalog, reader: Catalog, product: Product) -> None:
+    installed: Installed, controller: Catalog, job: Catalog, reader: Catalog, product: Product
+) -> None:
     one = sink_all(job, product, BRANCH, 1)
     publish(controller, product, one)
     Store(installed.login("kappa_controller")).close()
     before = lake.pointers(controller, "shop")
-    logins = {role: sa.create_engine(with_driver(installed.login(role)), poolclass=sa.NullPool)
-              for role, _ in FORBIDDEN}
+    logins = {
+        role: sa.create_engine(with_driver(installed.login(role)), poolclass=sa.NullPool)
+        for role, _ in FORBIDDEN
+    }
     answers = {statement: answer(logins[role], statement) for role, statement in FORBIDDEN}
     assert {s: code for s, code in answers.items() if code != "42501"} == {}
     assert lake.pointers(controller, "shop") == before
@@ -267,13 +314,20 @@ def test_a_role_may_do_no_more_than_it_must(
 
 
 def test_a_job_commits_with_paths_as_java_writes_them(
-        installed: Installed, controller: Catalog, product: Product) -> None:
+    installed: Installed, controller: Catalog, product: Product
+) -> None:
     login = sa.create_engine(with_driver(installed.login("kappa_job")), poolclass=sa.NullPool)
     file = "regexp_replace(metadata_location, '[^/]+$', '00009-a.metadata.json')"
     assert lake.pointers(controller, "shop")["orders"].startswith("file:///")
-    for as_written in (f"regexp_replace({file}, '^file:///', 'file:/')", f"regexp_replace({file}, '^file:/', 'file:///')"):
+    for as_written in (
+        f"regexp_replace({file}, '^file:///', 'file:/')",
+        f"regexp_replace({file}, '^file:/', 'file:///')",
+    ):
         assert answer(login, UPDATE.format(new=as_written)) is None
-    assert answer(login, UPDATE.format(new=f"regexp_replace({file}, '^file:///', 'file://')")) == "42501"
+    assert (
+        answer(login, UPDATE.format(new=f"regexp_replace({file}, '^file:///', 'file://')"))
+        == "42501"
+    )
 
 
 def answer(login: sa.Engine, statement: str) -> str | None:
@@ -286,25 +340,34 @@ def answer(login: sa.Engine, statement: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("open_as", [
-    pytest.param(lambda i: Store(i.login("kappa_job")), id="a job"),
-    pytest.param(lambda i: Store(i.login("kappa_reader")), id="a reader"),
-])
-def test_only_the_controller_has_the_store(installed: Installed, open_as: Callable[[Installed], object]) -> None:
+@pytest.mark.parametrize(
+    "open_as",
+    [
+        pytest.param(lambda i: Store(i.login("kappa_job")), id="a job"),
+        pytest.param(lambda i: Store(i.login("kappa_reader")), id="a reader"),
+    ],
+)
+def test_only_the_controller_has_the_store(
+    installed: Installed, open_as: Callable[[Installed], object]
+) -> None:
     with closing(Store(installed.login("kappa_controller"))) as store:
         store.save(lease(store), ATTEMPT)
     with pytest.raises(RefusedError, match="the controller's store does not permit this"):
         open_as(installed)
 
 
-def test_the_catalog_is_good_enough_for_the_controller_and_a_job_is_told_what_it_lacks(installed: Installed) -> None:
+def test_the_catalog_is_good_enough_for_the_controller_and_a_job_is_told_what_it_lacks(
+    installed: Installed,
+) -> None:
     def examined(role: str) -> list[Finding]:
         return catalog_checks.examine(partial(lake.open_catalog, installed.settings_of(role)))
 
     assert [f"{f.name}: {f.error}" for f in examined("kappa_controller") if f.error] == []
     [refused] = examined("kappa_job")
     assert refused.error is not None
-    assert refused.error.message == "this role may not create namespaces, so nothing else was examined"
+    assert (
+        refused.error.message == "this role may not create namespaces, so nothing else was examined"
+    )
     assert "permission denied for table iceberg_namespace_properties" in refused.error.found
 
 

@@ -26,8 +26,13 @@ def telling(said: list[str], clock: Clock) -> Telling:
 
 
 def test_a_switch_says_that_it_checks_and_what_it_waits_for(
-        loop: Loop, platform: FakePlatform, clock: Clock, telling: Telling, said: list[str],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    loop: Loop,
+    platform: FakePlatform,
+    clock: Clock,
+    telling: Telling,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
     begin(loop, platform, release=2, auto_switch=False)
@@ -54,24 +59,34 @@ def test_a_switch_says_that_it_checks_and_what_it_waits_for(
     assert said == ["  r2-a1 checking", "  check 4 of 7", "  check 7 of 7"]
 
 
-def test_what_takes_longer_than_a_moment_is_told_once(telling: Telling, said: list[str], clock: Clock) -> None:
+def test_what_takes_longer_than_a_moment_is_told_once(
+    telling: Telling, said: list[str], clock: Clock
+) -> None:
     for second in range(12):
         clock.time += 1
-        telling.waits(f"r2-a1: replaying; its clock is {second} min behind" if second < 8 else "another reason")
+        telling.waits(
+            f"r2-a1: replaying; its clock is {second} min behind"
+            if second < 8
+            else "another reason"
+        )
     assert said == ["  r2-a1: replaying; its clock is 3 min behind", "  another reason"]
     assert WAIT_SECONDS == PART_SECONDS == 3
 
 
 def test_what_is_waited_for_no_longer_than_a_moment_is_not_told(
-        telling: Telling, said: list[str], clock: Clock) -> None:
+    telling: Telling, said: list[str], clock: Clock
+) -> None:
     for second in range(12):
         clock.time += 1
-        telling.waits(("another controller is at work", "waiting for the next checkpoint")[second % 2])
+        telling.waits(
+            ("another controller is at work", "waiting for the next checkpoint")[second % 2]
+        )
     assert said == []
 
 
 def test_a_release_that_ended_is_deployed_again_by_a_command_of_any_shell(
-        loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     """`KAPPA_HOME` need not be set: kappa takes `.kappa` then, and so does the command."""
     begin(loop, platform)
     turn(loop, platform, clock, 30)

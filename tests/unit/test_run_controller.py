@@ -15,10 +15,14 @@ from replay.settings import ControllerSettings, Settings
 
 
 @pytest.fixture
-def started(settings: Settings, log_to: Callable[..., io.StringIO]) -> Iterator[tuple[Controller, io.StringIO]]:
+def started(
+    settings: Settings, log_to: Callable[..., io.StringIO]
+) -> Iterator[tuple[Controller, io.StringIO]]:
     written = log_to()
     ended = threading.Event()
-    running = Controller(settings.model_copy(update={"controller": ControllerSettings(port=0)}), ended)
+    running = Controller(
+        settings.model_copy(update={"controller": ControllerSettings(port=0)}), ended
+    )
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
@@ -30,7 +34,9 @@ def started(settings: Settings, log_to: Callable[..., io.StringIO]) -> Iterator[
     assert "controller stopped" in written.getvalue()
 
 
-def test_a_controller_tells_where_it_answers_and_does(started: tuple[Controller, io.StringIO]) -> None:
+def test_a_controller_tells_where_it_answers_and_does(
+    started: tuple[Controller, io.StringIO],
+) -> None:
     controller, written = started
     url = controller.url
     assert texts(written)[0].startswith("info    controller started  holder=")
@@ -39,11 +45,15 @@ def test_a_controller_tells_where_it_answers_and_does(started: tuple[Controller,
     assert "kappa_store_up 1.0" in httpx.get(f"{url}/metrics", trust_env=False).text
 
 
-def test_without_a_port_it_listens_on_none(settings: Settings, log_to: Callable[..., io.StringIO]) -> None:
+def test_without_a_port_it_listens_on_none(
+    settings: Settings, log_to: Callable[..., io.StringIO]
+) -> None:
     written = log_to()
     ended = threading.Event()
     ended.set()
-    controller = Controller(settings.model_copy(update={"controller": ControllerSettings(port=None)}), ended)
+    controller = Controller(
+        settings.model_copy(update={"controller": ControllerSettings(port=None)}), ended
+    )
     controller.run()
     assert controller.url == ""
     assert "metrics=" not in written.getvalue()

@@ -51,7 +51,9 @@ def test_every_locked_package_is_in_it_with_version_purl_and_hash() -> None:
         assert component["version"] == package["version"]
     for jar in jars.read_lock():
         group, artifact, version, *_ = jar.fields
-        (name,) = (p for p in found if p.partition("?")[0] == f"pkg:maven/{group}/{artifact}@{version}")
+        (name,) = (
+            p for p in found if p.partition("?")[0] == f"pkg:maven/{group}/{artifact}@{version}"
+        )
         component = found.pop(name)
         assert (component["group"], component["version"]) == (group, version)
         assert component["hashes"] == [{"alg": "SHA-256", "content": jar.sha256}]
@@ -64,16 +66,39 @@ def test_a_file_of_another_kind_keeps_its_classifier() -> None:
     assert registry.purl.endswith("@3.3.3?classifier=all&type=tar.gz")
 
 
-@pytest.mark.parametrize(("answer", "code", "said"), [
-    pytest.param(answered, 1, f"{VULNERABLE}: CVE-1, CVE-2\n1 of ", id="vulnerable"),
-    pytest.param(lambda r: httpx.Response(200, json={"results": [{}] * len(json.loads(r.content)["queries"])}), 0,
-                 "no known vulnerabilities\n", id="none"),
-    pytest.param(lambda r: httpx.Response(503), 2, "error: https://api.osv.dev was not reached (", id="down"),
-    pytest.param(lambda r: httpx.Response(200, text="<html>"), 2, "nothing is known of vulnerabilities", id="a proxy"),
-])
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        pytest.param(answered, 1, f"{VULNERABLE}: CVE-1, CVE-2\n1 of ", id="vulnerable"),
+        pytest.param(
+            lambda r: httpx.Response(
+                200, json={"results": [{}] * len(json.loads(r.content)["queries"])}
+            ),
+            0,
+            "no known vulnerabilities\n",
+            id="none",
+        ),
+        pytest.param(
+            lambda r: httpx.Response(503),
+            2,
+            "error: https://api.osv.dev was not reached (",
+            id="down",
+        ),
+        pytest.param(
+            lambda r: httpx.Response(200, text="<html>"),
+            2,
+            "nothing is known of vulnerabilities",
+            id="a proxy",
+        ),
+    ],
+)
 def test_what_is_known_decides_the_exit_code_and_the_bill_is_written(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Callable[[httpx.Request], httpx.Response],
-        code: int, said: str) -> None:
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    answer: Callable[[httpx.Request], httpx.Response],
+    code: int,
+    said: str,
+) -> None:
     file = tmp_path / "new" / "kappa.cdx.json"
     assert sbom.main([str(file)], asking(answer)) == code
     lines = capsys.readouterr().out

@@ -23,7 +23,10 @@ FILE = Path("schemas/orders.avsc")
 ID: dict[str, Any] = {"name": "id", "type": "string"}
 CENTS: dict[str, Any] = {"name": "cents", "type": "int"}
 EUR: dict[str, Any] = {"name": "currency", "type": "string", "default": "EUR"}
-STATE: dict[str, Any] = {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["NEW", "PAID"]}}
+STATE: dict[str, Any] = {
+    "name": "state",
+    "type": {"type": "enum", "name": "State", "symbols": ["NEW", "PAID"]},
+}
 
 
 def schema(*fields: dict[str, Any]) -> str:
@@ -36,14 +39,20 @@ def compared(folder: str, *registered: str) -> Comparison:
 
 
 def test_nothing_is_registered() -> None:
-    assert compared(schema(ID)) == Comparison("pg.orders", Kind.missing, "none",
-                                              "kappa topic create pg.orders --schema schemas/orders.avsc")
+    assert compared(schema(ID)) == Comparison(
+        "pg.orders",
+        Kind.missing,
+        "none",
+        "kappa topic create pg.orders --schema schemas/orders.avsc",
+    )
 
 
 @pytest.mark.parametrize(("code", "known"), [(40401, True), (404, False), (-1, False)])
 def test_only_the_registry_itself_says_that_there_is_no_schema(
-        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, known: bool) -> None:
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, known: bool
+) -> None:
     """Not a 404 of a proxy, of another server at its address, or of one that still starts."""
+
     class Registry:
         def _answer(self, subject: str) -> None:
             raise SchemaRegistryError(404, code, "Not Found")
@@ -53,7 +62,10 @@ def test_only_the_registry_itself_says_that_there_is_no_schema(
     monkeypatch.setattr(log, "registry", lambda settings: nullcontext(Registry()))
     settings = make_settings(tmp_path)
     if known:
-        assert (schemas.versions(settings, "orders"), schemas.latest(settings, "orders")) == ([], None)
+        assert (schemas.versions(settings, "orders"), schemas.latest(settings, "orders")) == (
+            [],
+            None,
+        )
         return
     for asked in (schemas.versions, schemas.latest):
         with pytest.raises(RetryableError, match="registry"):
@@ -65,12 +77,23 @@ def test_documentation_and_spelling_make_no_difference() -> None:
     assert compared(documented, schema(ID)).kind is Kind.equal
 
 
-@pytest.mark.parametrize(("folder", "registered", "what"), [
-    (schema(ID), [schema(ID), schema(ID, EUR)], 'version 2 has + currency string, default "EUR"'),
-    (schema(ID, CENTS), [schema(ID, CENTS), schema(ID, {**CENTS, "default": 0})],
-     "version 2 has ~ cents: int → int, default 0"),
-    (schema(ID), [schema(ID, CENTS)], "version 1 has + cents int"),
-], ids=["a field more", "a default", "a folder that leaves a field out"])
+@pytest.mark.parametrize(
+    ("folder", "registered", "what"),
+    [
+        (
+            schema(ID),
+            [schema(ID), schema(ID, EUR)],
+            'version 2 has + currency string, default "EUR"',
+        ),
+        (
+            schema(ID, CENTS),
+            [schema(ID, CENTS), schema(ID, {**CENTS, "default": 0})],
+            "version 2 has ~ cents: int → int, default 0",
+        ),
+        (schema(ID), [schema(ID, CENTS)], "version 1 has + cents int"),
+    ],
+    ids=["a field more", "a default", "a folder that leaves a field out"],
+)
 def test_the_registry_is_newer(folder: str, registered: list[str], what: str) -> None:
     found = compared(folder, *registered)
     assert (found.kind, found.what, found.next) == (Kind.registry_newer, what, "kappa pull shop")
@@ -80,22 +103,30 @@ def test_the_registry_is_newer(folder: str, registered: list[str], what: str) ->
 def test_the_folder_is_newer() -> None:
     found = compared(schema(ID, EUR), schema(ID))
     assert (found.kind, found.blocking, found.pullable) == (Kind.folder_newer, False, False)
-    assert found.line == ('schema of pg.orders: orders.avsc has + currency string, default "EUR", not registered; '
-                          "next: kappa topic create pg.orders --schema schemas/orders.avsc")
+    assert found.line == (
+        'schema of pg.orders: orders.avsc has + currency string, default "EUR", not registered; '
+        "next: kappa topic create pg.orders --schema schemas/orders.avsc"
+    )
 
 
 def test_a_pull_cures_a_folder_that_does_not_read_the_newest_records() -> None:
     found = compared(schema(ID, CENTS), schema(ID, CENTS), schema(ID))
     assert (found.kind, found.blocking, found.pullable) == (Kind.incompatible, True, True)
-    assert found.what == "orders.avsc does not read records of version 2: field cents: not in the records, and it " \
-                         "has no default"
+    assert (
+        found.what
+        == "orders.avsc does not read records of version 2: field cents: not in the records, and it "
+        "has no default"
+    )
     assert found.next == "kappa pull shop"
 
 
 def test_no_pull_cures_a_version_whose_records_nothing_reads() -> None:
     found = compared(schema(ID, CENTS), schema(ID, CENTS), schema(ID, {**CENTS, "type": "string"}))
     assert (found.kind, found.pullable) == (Kind.incompatible, False)
-    assert found.what == "orders.avsc does not read records of version 2: field cents: string is not readable as int"
+    assert (
+        found.what
+        == "orders.avsc does not read records of version 2: field cents: string is not readable as int"
+    )
     assert found.next == "give the field a default or an alias in orders.avsc, or read a new topic"
 
 
@@ -115,21 +146,52 @@ def logical(base: str, name: str, **more: int) -> dict[str, Any]:
     return {"type": base, "logicalType": name, **more}
 
 
-@pytest.mark.parametrize(("reader", "writer", "readable"), [
-    ("long", "int", True), ("int", "long", False), ("double", "float", True), ("bytes", "string", True),
-    (["null", "string"], "string", True), ("string", ["null", "string"], False), (["int", "string"], "long", False),
-    (logical("long", "timestamp-micros"), logical("long", "timestamp-millis"), True),
-    (logical("long", "timestamp-millis"), logical("long", "timestamp-micros"), False),
-    (logical("bytes", "decimal", precision=10, scale=2), logical("bytes", "decimal", precision=8, scale=2), True),
-    (logical("bytes", "decimal", precision=8, scale=2), logical("bytes", "decimal", precision=10, scale=2), False),
-    (logical("bytes", "decimal", precision=8, scale=2), logical("bytes", "decimal", precision=8, scale=4), False),
-    ({"type": "array", "items": "long"}, {"type": "array", "items": "int"}, True),
-    ({"type": "map", "values": "int"}, {"type": "map", "values": "string"}, False),
-    ({"type": "enum", "name": "E", "symbols": ["A"]}, {"type": "enum", "name": "E", "symbols": ["A", "B"]}, False),
-    ({"type": "enum", "name": "E", "symbols": ["A"], "default": "A"},
-     {"type": "enum", "name": "E", "symbols": ["A", "B"]}, True),
-    ({"type": "fixed", "name": "F", "size": 4}, {"type": "fixed", "name": "F", "size": 8}, False),
-])
+@pytest.mark.parametrize(
+    ("reader", "writer", "readable"),
+    [
+        ("long", "int", True),
+        ("int", "long", False),
+        ("double", "float", True),
+        ("bytes", "string", True),
+        (["null", "string"], "string", True),
+        ("string", ["null", "string"], False),
+        (["int", "string"], "long", False),
+        (logical("long", "timestamp-micros"), logical("long", "timestamp-millis"), True),
+        (logical("long", "timestamp-millis"), logical("long", "timestamp-micros"), False),
+        (
+            logical("bytes", "decimal", precision=10, scale=2),
+            logical("bytes", "decimal", precision=8, scale=2),
+            True,
+        ),
+        (
+            logical("bytes", "decimal", precision=8, scale=2),
+            logical("bytes", "decimal", precision=10, scale=2),
+            False,
+        ),
+        (
+            logical("bytes", "decimal", precision=8, scale=2),
+            logical("bytes", "decimal", precision=8, scale=4),
+            False,
+        ),
+        ({"type": "array", "items": "long"}, {"type": "array", "items": "int"}, True),
+        ({"type": "map", "values": "int"}, {"type": "map", "values": "string"}, False),
+        (
+            {"type": "enum", "name": "E", "symbols": ["A"]},
+            {"type": "enum", "name": "E", "symbols": ["A", "B"]},
+            False,
+        ),
+        (
+            {"type": "enum", "name": "E", "symbols": ["A"], "default": "A"},
+            {"type": "enum", "name": "E", "symbols": ["A", "B"]},
+            True,
+        ),
+        (
+            {"type": "fixed", "name": "F", "size": 4},
+            {"type": "fixed", "name": "F", "size": 8},
+            False,
+        ),
+    ],
+)
 def test_what_can_be_read_as_what(reader: Any, writer: Any, readable: bool) -> None:
     one, other = parse(json.dumps(reader)), parse(json.dumps(writer))
     assert (compatibility.unreadable(one, other) == []) is readable
@@ -137,29 +199,48 @@ def test_what_can_be_read_as_what(reader: Any, writer: Any, readable: bool) -> N
 
 def test_a_recursive_type_is_compared() -> None:
     def tree(value: str) -> Any:
-        return parse(json.dumps({"type": "record", "name": "Tree", "fields": [
-            {"name": "value", "type": value}, {"name": "left", "type": ["null", "Tree"], "default": None}]}))
+        return parse(
+            json.dumps(
+                {
+                    "type": "record",
+                    "name": "Tree",
+                    "fields": [
+                        {"name": "value", "type": value},
+                        {"name": "left", "type": ["null", "Tree"], "default": None},
+                    ],
+                }
+            )
+        )
 
     assert compatibility.unreadable(tree("long"), tree("int")) == []
     assert compatibility.unreadable(tree("int"), tree("long")) == [
-        "field value: long is not readable as int"]
+        "field value: long is not readable as int"
+    ]
     assert compatibility.changes(tree("int"), tree("long")) == ["~ value: int → long"]
 
 
 def test_changes_go_into_records_and_enums() -> None:
     def order(symbols: list[str], *item: dict[str, Any]) -> Any:
         record = {"type": "record", "name": "I", "fields": list(item)}
-        return parse(schema({"name": "state", "type": {**STATE["type"], "symbols": symbols}},
-                            {"name": "items", "type": {"type": "array", "items": record}}))
+        return parse(
+            schema(
+                {"name": "state", "type": {**STATE["type"], "symbols": symbols}},
+                {"name": "items", "type": {"type": "array", "items": record}},
+            )
+        )
 
     assert compatibility.changes(order(["NEW"], ID), order(["NEW", "PAID"], ID, EUR)) == [
-        "~ state: NEW → NEW, PAID", '+ items.currency string, default "EUR"']
+        "~ state: NEW → NEW, PAID",
+        '+ items.currency string, default "EUR"',
+    ]
 
 
 def test_a_pulled_schema_has_a_line_for_each_field() -> None:
     text = pretty(schema(ID, EUR))
-    assert text == ('{\n  "type": "record", "name": "Order",\n  "fields": [\n    {"name": "id", "type": "string"},\n'
-                    '    {"name": "currency", "type": "string", "default": "EUR"}\n  ]\n}\n')
+    assert text == (
+        '{\n  "type": "record", "name": "Order",\n  "fields": [\n    {"name": "id", "type": "string"},\n'
+        '    {"name": "currency", "type": "string", "default": "EUR"}\n  ]\n}\n'
+    )
     assert json.loads(text) == json.loads(schema(ID, EUR))
 
 
@@ -169,26 +250,43 @@ def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     folders = {"pg.orders": schema(ID, CENTS), "visits": schema(ID), "absent": schema(ID)}
     for topic, text in folders.items():
         (tmp_path / f"{topic}.avsc").write_text(text)
-    known = {"pg.orders": [schema(ID, {**CENTS, "type": "string"})], "visits": [schema(ID, EUR)], "absent": []}
-    monkeypatch.setattr(schemas, "versions", lambda _, topic: [
-        Registered(n, n, text) for n, text in enumerate(known[topic], 1)])
-    monkeypatch.setattr(log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")])
-    return SimpleNamespace(name="shop", folder=tmp_path, topics=dict.fromkeys(folders),
-                           schema_file=lambda t: tmp_path / f"{t}.avsc")
+    known = {
+        "pg.orders": [schema(ID, {**CENTS, "type": "string"})],
+        "visits": [schema(ID, EUR)],
+        "absent": [],
+    }
+    monkeypatch.setattr(
+        schemas,
+        "versions",
+        lambda _, topic: [Registered(n, n, text) for n, text in enumerate(known[topic], 1)],
+    )
+    monkeypatch.setattr(
+        log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")]
+    )
+    return SimpleNamespace(
+        name="shop",
+        folder=tmp_path,
+        topics=dict.fromkeys(folders),
+        schema_file=lambda t: tmp_path / f"{t}.avsc",
+    )
 
 
 def test_a_log_is_whole_only_if_its_records_can_be_read(product: Any) -> None:
     settings: Any = None
     assert [(p.topic, p.expected) for p in schemas.log_problems(settings, product)] == [
-        ("absent", "a topic"), ("pg.orders", "a schema that reads the records of every registered version")]
+        ("absent", "a topic"),
+        ("pg.orders", "a schema that reads the records of every registered version"),
+    ]
 
 
-def test_a_newer_schema_is_named_and_blocks_nothing(product: Any, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_schema_is_named_and_blocks_nothing(
+    product: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings: Any = None
     assert [c.line for c in schemas.differences(settings, product)] == [
         'schema of visits: version 1 has + currency string, default "EUR"; next: kappa pull shop '
-        f"--from {tmp_path}"]
+        f"--from {tmp_path}"
+    ]
     monkeypatch.chdir(tmp_path)
     product.folder = Path("sql/shop")
     assert schemas.pull_command(product) == "kappa pull shop"

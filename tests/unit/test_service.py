@@ -63,7 +63,10 @@ class Written(Watcher):
         self._say(product, done.notable)
 
     def failed(self, product: str, error: Exception, seconds: float) -> None:
-        self._say(product, str(error) if isinstance(error, KappaError) else f"{type(error).__name__}: {error}")
+        self._say(
+            product,
+            str(error) if isinstance(error, KappaError) else f"{type(error).__name__}: {error}",
+        )
 
     def _say(self, of: str, wrong: str) -> None:
         with self._telling:
@@ -75,7 +78,9 @@ class Written(Watcher):
 class Passes:
     """In the place of the loop: what a pass over a product is, says the test."""
 
-    def __init__(self, products: Iterable[str], a_pass: Callable[[str], bool], step_seconds: float = 1000.0) -> None:
+    def __init__(
+        self, products: Iterable[str], a_pass: Callable[[str], bool], step_seconds: float = 1000.0
+    ) -> None:
         names = list(products)
         self.store = SimpleNamespace(products=lambda: names)
         self.step_seconds = step_seconds
@@ -103,15 +108,28 @@ def rounds(number: int) -> Callable[[], bool]:
     return lambda: next(passed) >= number
 
 
-def run(passes: Passes, pause: Callable[[], bool], *, workers: int = 4, round_seconds: float | None = LONG,
-        now: Callable[[], float] = lambda: 0.0) -> list[str]:
+def run(
+    passes: Passes,
+    pause: Callable[[], bool],
+    *,
+    workers: int = 4,
+    round_seconds: float | None = LONG,
+    now: Callable[[], float] = lambda: 0.0,
+) -> list[str]:
     """What the service writes."""
-    Service(cast(Loop, passes), workers=workers, round_seconds=round_seconds, ending_seconds=LONG,
-            now=now).serve(pause)
+    Service(
+        cast(Loop, passes),
+        workers=workers,
+        round_seconds=round_seconds,
+        ending_seconds=LONG,
+        now=now,
+    ).serve(pause)
     return passes.watcher.lines
 
 
-def test_steps_and_complaints_are_written_once(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
+def test_steps_and_complaints_are_written_once(
+    loop: Loop, platform: FakePlatform, clock: Clock
+) -> None:
     begin(loop, platform)
     loop.watcher = written = Written()
     passes = count(1)
@@ -208,7 +226,8 @@ def test_a_pass_that_takes_too_long_is_told_of_and_gets_a_worker_in_its_place() 
         "  expected: an end within 10 s\n"
         "  found:    its lease is not renewed any more\n"
         "  next:     nothing where another controller runs: it takes over; else restart this one, or raise "
-        "controller.step_seconds")
+        "controller.step_seconds"
+    )
     assert passes.made.count("a") == 1
 
 
@@ -265,17 +284,21 @@ def test_a_store_that_is_down_comes_back() -> None:
 
 # The lease of a step that takes long
 
+
 def test_a_step_that_takes_too_long_does_not_keep_its_lease() -> None:
     now, beats = count(), []
     with heartbeat(lambda: beats.append(1), 10, period=0.0001, now=lambda: float(next(now))):
-        for beating in [t for t in threading.enumerate() if t.name == "lease"]:  # none: it has ended by now
+        for beating in [
+            t for t in threading.enumerate() if t.name == "lease"
+        ]:  # none: it has ended by now
             beating.join(LONG)
         assert not [t for t in threading.enumerate() if t.name == "lease"]
     assert len(beats) == 9
 
 
 def test_another_controller_takes_over_from_a_check_that_hangs(
-        loop: Loop, platform: FakePlatform, store: Store, clock: Clock) -> None:
+    loop: Loop, platform: FakePlatform, store: Store, clock: Clock
+) -> None:
     """What the first one finds at last changes nothing any more."""
     other = Loop(platform, store, clock, holder="other")
     begin(loop, platform)
@@ -302,7 +325,8 @@ def test_another_controller_takes_over_from_a_check_that_hangs(
 
 
 def test_checks_of_one_product_wait_for_those_of_another_without_its_lease(
-        platform: FakePlatform, store: Store, clock: Clock) -> None:
+    platform: FakePlatform, store: Store, clock: Clock
+) -> None:
     loop = Loop(platform, store, clock, checks=1)
     begin(loop, platform)
     turn(loop, platform, clock, 2)

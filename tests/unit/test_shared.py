@@ -32,18 +32,29 @@ def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Settings, Set
         uri, storage = f"file://{tmp_path}/shared", {}
     else:
         store: ObjectStore = request.getfixturevalue("object_store")
-        uri, storage = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}/shared", store.properties
-    made = [make_settings(tmp_path / name, storage=storage).model_copy(update={"shared": uri})
-            for name in ("one", "other")]
+        uri, storage = (
+            f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}/shared",
+            store.properties,
+        )
+    made = [
+        make_settings(tmp_path / name, storage=storage).model_copy(update={"shared": uri})
+        for name in ("one", "other")
+    ]
     return made[0], made[1]
 
 
 @pytest.fixture
-def built(hosts: tuple[Settings, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
+def built(
+    hosts: tuple[Settings, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Release:
     """A release that the first host has built."""
     monkeypatch.setattr(release.runtimes, "of", lambda *_: {})
-    product = folders.write(tmp_path / "sql" / "shop", columns={"out": (("a", "INT"),)}, sql="SELECT a FROM orders",
-                            settings={**folders.SETTINGS, "name": "shop", "outputs": {"out": {}}})
+    product = folders.write(
+        tmp_path / "sql" / "shop",
+        columns={"out": (("a", "INT"),)},
+        sql="SELECT a FROM orders",
+        settings={**folders.SETTINGS, "name": "shop", "outputs": {"out": {}}},
+    )
     made = release.build(hosts[0], product)
     return Release("shop", 1, made.fingerprint, 10.0, {}, None, made.computation)
 
@@ -63,21 +74,26 @@ def overwrite(settings: Settings, name: str, content: bytes) -> None:
         stream.write(content)
 
 
-def test_another_host_starts_the_release_that_one_has_built(hosts: tuple[Settings, Settings], built: Release) -> None:
+def test_another_host_starts_the_release_that_one_has_built(
+    hosts: tuple[Settings, Settings], built: Release
+) -> None:
     one, other = hosts
     here = release.release_folder(one, "shop", built.fingerprint)
     there = release.release_folder(other, "shop", built.fingerprint)
     assert there == other.releases / "shop" / built.fingerprint
     assert verified(there, built.fingerprint) == there
-    contents = [{str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
-                for folder in (here, there)]
+    contents = [
+        {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+        for folder in (here, there)
+    ]
     assert contents[0] == contents[1]
     assert all(f.stat().st_mode & 0o222 == 0 for f in there.rglob("*") if f.is_file())
     assert launch.of_release(there).entry == "jobs/run.py"
 
 
 def test_what_a_job_is_bound_to_is_what_the_last_controller_wrote(
-        hosts: tuple[Settings, Settings], built: Release) -> None:
+    hosts: tuple[Settings, Settings], built: Release
+) -> None:
     one, other = hosts
     file = release.bindings_file(one, "shop", ATTEMPT.name)
     for group in ("first", "second"):
@@ -90,7 +106,9 @@ def test_what_a_job_is_bound_to_is_what_the_last_controller_wrote(
     assert submission.release == other.releases / "shop" / built.fingerprint
 
 
-def test_a_home_begins_to_share_what_it_has(hosts: tuple[Settings, Settings], built: Release) -> None:
+def test_a_home_begins_to_share_what_it_has(
+    hosts: tuple[Settings, Settings], built: Release
+) -> None:
     one = hosts[0]
     shared.forget(one, "shop")
     file = release.bindings_file(one, "shop", ATTEMPT.name)
@@ -101,18 +119,24 @@ def test_a_home_begins_to_share_what_it_has(hosts: tuple[Settings, Settings], bu
 
 @pytest.mark.parametrize("content", [b"PK\3\4 and no more", b""], ids=["torn", "empty"])
 def test_a_shared_release_that_was_damaged_is_not_started(
-        hosts: tuple[Settings, Settings], built: Release, content: bytes) -> None:
+    hosts: tuple[Settings, Settings], built: Release, content: bytes
+) -> None:
     overwrite(hosts[1], f"releases/shop/{built.fingerprint}.zip", content)
     with pytest.raises(RefusedError) as e:
         Platform(hosts[1])._submission(ATTEMPT, built)
-    assert e.value.message == (f"the archived release {hosts[1].shared}/releases/shop/{built.fingerprint}.zip "
-                               "was changed")
+    assert e.value.message == (
+        f"the archived release {hosts[1].shared}/releases/shop/{built.fingerprint}.zip was changed"
+    )
     assert list((hosts[1].releases / "shop").glob("*")) == []
 
 
-def test_another_release_under_its_name_is_not_started(hosts: tuple[Settings, Settings], built: Release) -> None:
+def test_another_release_under_its_name_is_not_started(
+    hosts: tuple[Settings, Settings], built: Release
+) -> None:
     wrong = "f" * 64
-    shared.keep_release(hosts[0], "shop", wrong, release.release_folder(hosts[0], "shop", built.fingerprint))
+    shared.keep_release(
+        hosts[0], "shop", wrong, release.release_folder(hosts[0], "shop", built.fingerprint)
+    )
     with pytest.raises(RefusedError, match="was changed") as e:
         Platform(hosts[1])._submission(ATTEMPT, replace(built, fingerprint=wrong))
     assert e.value.found.startswith(".: its content is that of release")
@@ -127,7 +151,8 @@ def test_what_is_missing_is_named(hosts: tuple[Settings, Settings], built: Relea
 
 
 def test_releases_that_nothing_names_go_by_the_clock_that_dates_them(
-        hosts: tuple[Settings, Settings], built: Release) -> None:
+    hosts: tuple[Settings, Settings], built: Release
+) -> None:
     one = hosts[0]
     other = f"releases/shop/{'d' * 64}.zip"
     overwrite(one, other, b"older")
@@ -140,7 +165,8 @@ def test_releases_that_nothing_names_go_by_the_clock_that_dates_them(
 
 
 def test_of_a_product_that_was_removed_nothing_is_shared(
-        hosts: tuple[Settings, Settings], built: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts: tuple[Settings, Settings], built: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from replay.iceberg import lake
 
     one, other = hosts
@@ -151,13 +177,16 @@ def test_of_a_product_that_was_removed_nothing_is_shared(
     monkeypatch.setattr(log, "delete_group", lambda *_: None)
     catalog, gone = lake.open_catalog(other), ProductState("shop")
     assert removal.remains(other, catalog, gone).files == (
-        f"{other.shared}/attempts/shop", f"{other.shared}/releases/shop")
+        f"{other.shared}/attempts/shop",
+        f"{other.shared}/releases/shop",
+    )
     removal.erase(other, catalog, None, gone, keep_tables=False, fence=lambda: None)
     assert objects(one) == [f"releases/shopping/{built.fingerprint}.zip"]
     assert removal.remains(other, catalog, gone).nothing
 
 
 # Jars
+
 
 def with_jars(settings: Settings, **contents: str) -> Settings:
     """A home whose Flink has these jars."""
@@ -179,14 +208,18 @@ def shared_jars(settings: Settings) -> set[str]:
     return {name for name in objects(settings) if name.startswith("jars/")}
 
 
-def test_the_jars_of_a_release_are_there_for_the_other_host(hosts: tuple[Settings, Settings], tmp_path: Path) -> None:
+def test_the_jars_of_a_release_are_there_for_the_other_host(
+    hosts: tuple[Settings, Settings], tmp_path: Path
+) -> None:
     one, other = with_jars(hosts[0], connector="A"), with_jars(hosts[1], connector="B")
     built = release.build(one, folders.write(tmp_path / "sql" / "tiny"))
     assert len(shared_jars(one)) == 2
     assert provided(other, built) == {"flink-dist-2.1.3.jar": "flink", "connector.jar": "A"}
 
 
-def test_a_shared_jar_that_was_changed_is_refused(hosts: tuple[Settings, Settings], tmp_path: Path) -> None:
+def test_a_shared_jar_that_was_changed_is_refused(
+    hosts: tuple[Settings, Settings], tmp_path: Path
+) -> None:
     one, other = with_jars(hosts[0], connector="A"), with_jars(hosts[1], connector="B")
     built = release.build(one, folders.write(tmp_path / "sql" / "tiny"))
     for name in shared_jars(one):
@@ -196,7 +229,8 @@ def test_a_shared_jar_that_was_changed_is_refused(hosts: tuple[Settings, Setting
 
 
 def test_jars_of_a_time_when_nothing_was_shared_are_shared_by_who_has_them(
-        hosts: tuple[Settings, Settings], tmp_path: Path) -> None:
+    hosts: tuple[Settings, Settings], tmp_path: Path
+) -> None:
     one, other = with_jars(hosts[0], connector="A"), with_jars(hosts[1], connector="B")
     alone = one.model_copy(update={"shared": ""})
     built = release.build(alone, folders.write(tmp_path / "sql" / "tiny"))
@@ -206,7 +240,9 @@ def test_jars_of_a_time_when_nothing_was_shared_are_shared_by_who_has_them(
     assert provided(one, built) == provided(other, built)
 
 
-def test_shared_jars_that_no_release_of_any_host_needs_go(hosts: tuple[Settings, Settings], tmp_path: Path) -> None:
+def test_shared_jars_that_no_release_of_any_host_needs_go(
+    hosts: tuple[Settings, Settings], tmp_path: Path
+) -> None:
     one, other = with_jars(hosts[0], connector="A"), with_jars(hosts[1], connector="B")
     release.build(one, folders.write(tmp_path / "sql" / "tiny"))
     overwrite(one, f"jars/{'a' * 64}.jar", b"of nobody")

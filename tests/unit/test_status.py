@@ -32,17 +32,45 @@ GROWING = {"flights": {0: 1_000}}
 
 
 def position(checkpoint: int, offset: int, at: float, end: int = 1_000) -> Position:
-    return Position(checkpoint, {"flights": {0: offset}, "airlines": {0: 16}}, at, {"flights": {0: end}})
+    return Position(
+        checkpoint, {"flights": {0: offset}, "airlines": {0: 16}}, at, {"flights": {0: end}}
+    )
 
 
-LIVE = Attempt("flights", 1, 1, 0.0, 2, ("a" * 32,), State.active, confirmed=True, submitted_at=1.0,
-               positions=(position(8, 990, 985.0, 990), position(9, 1_000, 990.0)))
-CANDIDATE = Attempt("flights", 2, 1, 900.0, 2, ("b" * 32,), State.replaying, cluster="flights-r2-a1", confirmed=True,
-                    submitted_at=901.0, positions=(position(1, 200, 980.0), position(2, 500, 990.0)), near=0)
-PUBLISHED = Publication(1, "flights", 1, 1, 9, {}, {}, {"flights": {0: 990}, "airlines": {0: 16}}, 0.0, 1.0)
+LIVE = Attempt(
+    "flights",
+    1,
+    1,
+    0.0,
+    2,
+    ("a" * 32,),
+    State.active,
+    confirmed=True,
+    submitted_at=1.0,
+    positions=(position(8, 990, 985.0, 990), position(9, 1_000, 990.0)),
+)
+CANDIDATE = Attempt(
+    "flights",
+    2,
+    1,
+    900.0,
+    2,
+    ("b" * 32,),
+    State.replaying,
+    cluster="flights-r2-a1",
+    confirmed=True,
+    submitted_at=901.0,
+    positions=(position(1, 200, 980.0), position(2, 500, 990.0)),
+    near=0,
+)
+PUBLISHED = Publication(
+    1, "flights", 1, 1, 9, {}, {}, {"flights": {0: 990}, "airlines": {0: 16}}, 0.0, 1.0
+)
 R1 = Release("flights", 1, "f" * 64, 0.0, {"airlines": {0: 16}}, git_commit="c" * 40)
-EVENTS = (Event("flights", 60.0, "r1-a1", Reason.switch, "checkpoint 3"),
-          Event("flights", 61.0, "r1-a1", Reason.active))
+EVENTS = (
+    Event("flights", 60.0, "r1-a1", Reason.switch, "checkpoint 3"),
+    Event("flights", 61.0, "r1-a1", Reason.active),
+)
 
 
 def seen(checkpoint: int, **fields: Any) -> Seen:
@@ -53,17 +81,31 @@ def product(*attempts: Attempt) -> ProductState:
     return ProductState("flights", (R1, replace(R1, number=2)), attempts, (PUBLISHED,))
 
 
-def told(*attempts: Attempt, step: Wait | Blocked = Wait("r1-a1: waiting for the next checkpoint"),  # noqa: B008
-         **others: Seen) -> ProductStatus:
+def told(
+    *attempts: Attempt,
+    step: Wait | Blocked = Wait("r1-a1: waiting for the next checkpoint"),  # noqa: B008
+    **others: Seen,
+) -> ProductStatus:
     sights = {a.name: seen(a.checkpoint) for a in attempts if not a.ended} | others
-    return status(product(*attempts), EVENTS, Sight(Observation(sights), step, {"r2-a1": {"flights": {0: 700}}}), NOW)
+    return status(
+        product(*attempts),
+        EVENTS,
+        Sight(Observation(sights), step, {"r2-a1": {"flights": {0: 700}}}),
+        NOW,
+    )
 
 
 def test_what_open_transactions_keep_from_being_read_is_named_and_is_no_lag() -> None:
-    found = status(product(LIVE), EVENTS, Sight(
-        Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, {"flights": {0: 1_500, 3: 2}}), NOW)
+    found = status(
+        product(LIVE),
+        EVENTS,
+        Sight(Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, {"flights": {0: 1_500, 3: 2}}),
+        NOW,
+    )
     assert found.open_transactions == {"flights-0": 1_500, "flights-3": 2}
-    assert "  not readable before open transactions end: 1,500 offsets of flights-0, 2" in text(found)
+    assert "  not readable before open transactions end: 1,500 offsets of flights-0, 2" in text(
+        found
+    )
 
 
 def test_who_changed_committed_offsets_is_told() -> None:
@@ -81,18 +123,27 @@ def test_where_a_switch_is_not_atomic_for_readers_it_is_said_with_where_the_reci
     assert told(LIVE).at_once is None and f"  {line}" not in text(told(LIVE))
     page, _, anchor = line.rpartition(" ")[2].partition("#")
     headings = (Path(__file__).parents[2] / page).read_text().splitlines()
-    assert anchor in [h.lstrip("# ").lower().replace(" ", "-") for h in headings if h.startswith("#")]
+    assert anchor in [
+        h.lstrip("# ").lower().replace(" ", "-") for h in headings if h.startswith("#")
+    ]
 
 
 @pytest.mark.parametrize(("fails", "at_once"), [("flink", False), ("catalog", None)])
 def test_what_kind_of_catalog_it_is_is_told_unless_that_is_what_does_not_answer(
-        monkeypatch: pytest.MonkeyPatch, fails: str, at_once: bool | None) -> None:
+    monkeypatch: pytest.MonkeyPatch, fails: str, at_once: bool | None
+) -> None:
     def away(*_: Any) -> None:
-        raise FlinkDownError("Flink is down") if fails == "flink" else RetryableError("the catalog is down")
+        raise (
+            FlinkDownError("Flink is down")
+            if fails == "flink"
+            else RetryableError("the catalog is down")
+        )
 
     monkeypatch.setattr(run_status, "_sight", away)
-    platform, store = SimpleNamespace(catalog=object()), SimpleNamespace(
-        load=lambda _: product(LIVE), events=lambda _: EVENTS, now=lambda: NOW)
+    platform, store = (
+        SimpleNamespace(catalog=object()),
+        SimpleNamespace(load=lambda _: product(LIVE), events=lambda _: EVENTS, now=lambda: NOW),
+    )
     found = run_status.look(platform, store, "flights")  # type: ignore[arg-type]
     assert (found.at_once, bool(found.trouble)) == (at_once, True)
 
@@ -124,80 +175,141 @@ def test_all_of_a_product_on_80_columns() -> None:
     ]
 
 
-
 SHADOW = Attempt("flights", 1, 2, 1_000.0, 2, ("e" * 32,), State.retired, shadow=True)
-VERIFIED = Event("flights", 1_100.0, "r1-a2", Reason.verified, "equal to r1-a1 checkpoint 8: 990 rows of 2 tables")
+VERIFIED = Event(
+    "flights",
+    1_100.0,
+    "r1-a2",
+    Reason.verified,
+    "equal to r1-a1 checkpoint 8: 990 rows of 2 tables",
+)
 DIFFERS = Event("flights", 1_100.0, "r1-a2", Reason.differs, "NOT equal (rows: 3 changed)")
 
 
 def verified(*events: Event, shown: Attempt = LIVE) -> ProductStatus:
-    sights = {shown.name: Seen(Policy(verify=Verify.weekly), job=Job("j", "RUNNING", checkpoint=9), ends=GROWING)}
-    return status(product(shown, SHADOW), (*EVENTS, *events), Sight(Observation(sights), Wait("all is well"), {}), NOW)
+    sights = {
+        shown.name: Seen(
+            Policy(verify=Verify.weekly), job=Job("j", "RUNNING", checkpoint=9), ends=GROWING
+        )
+    }
+    return status(
+        product(shown, SHADOW),
+        (*EVENTS, *events),
+        Sight(Observation(sights), Wait("all is well"), {}),
+        NOW,
+    )
 
 
-@pytest.mark.parametrize(("events", "expected"), [
-    pytest.param((), "  not verified yet; next verification from 1970-01-08 00:16:40Z on", id="not yet"),
-    pytest.param((VERIFIED,), "  verified 1970-01-01 00:18:20Z by r1-a2: equal to r1-a1 checkpoint 8: 990 rows",
-                 id="equal"),
-    pytest.param((VERIFIED, DIFFERS), "  DIFFERS 1970-01-01 00:18:20Z by r1-a2: NOT equal (rows: 3 changed); next",
-                 id="the last one counts"),
-])
-def test_what_the_last_verification_found_and_when_the_next_is_due(events: tuple[Event, ...], expected: str) -> None:
-    assert any(line.startswith(expected) for line in text(verified(*events))), text(verified(*events))
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(
+            (), "  not verified yet; next verification from 1970-01-08 00:16:40Z on", id="not yet"
+        ),
+        pytest.param(
+            (VERIFIED,),
+            "  verified 1970-01-01 00:18:20Z by r1-a2: equal to r1-a1 checkpoint 8: 990 rows",
+            id="equal",
+        ),
+        pytest.param(
+            (VERIFIED, DIFFERS),
+            "  DIFFERS 1970-01-01 00:18:20Z by r1-a2: NOT equal (rows: 3 changed); next",
+            id="the last one counts",
+        ),
+    ],
+)
+def test_what_the_last_verification_found_and_when_the_next_is_due(
+    events: tuple[Event, ...], expected: str
+) -> None:
+    assert any(line.startswith(expected) for line in text(verified(*events))), text(
+        verified(*events)
+    )
 
 
 def test_a_verification_that_failed_is_told_of_in_a_log_while_readers_see_that_release() -> None:
     assert "flights verified" in view([verified(DIFFERS)]).lines
     assert "flights verified" not in view([verified(VERIFIED)]).lines
     later = replace(LIVE, release=2)
-    state = replace(product(later, replace(LIVE, state=State.standby), SHADOW),
-                    publications=(replace(PUBLISHED, release=2),))
+    state = replace(
+        product(later, replace(LIVE, state=State.standby), SHADOW),
+        publications=(replace(PUBLISHED, release=2),),
+    )
     assert "flights verified" not in view([status(state, (*EVENTS, DIFFERS), None, NOW)]).lines
 
 
 def test_what_results_wait_for_is_told_whatever_comes_next() -> None:
     p = told(LIVE, **{"r1-a1": seen(9, held_back="results wait for weather: …")})
-    assert (p.waits, p.odd) == ("r1-a1: waiting for the next checkpoint; results wait for weather: …", True)
+    assert (p.waits, p.odd) == (
+        "r1-a1: waiting for the next checkpoint; results wait for weather: …",
+        True,
+    )
 
 
 def test_checks_that_find_fault_with_what_readers_see_are_an_error() -> None:
-    faulty = replace(LIVE, checks=(Check("checks/x.sql", True, 2, "2 offending rows"), Check("y", False, 1, "a row")))
-    assert told(faulty).attempts[0].error == "checks find fault with what readers see: checks/x.sql: 2 offending rows"
+    faulty = replace(
+        LIVE,
+        checks=(Check("checks/x.sql", True, 2, "2 offending rows"), Check("y", False, 1, "a row")),
+    )
+    assert (
+        told(faulty).attempts[0].error
+        == "checks find fault with what readers see: checks/x.sql: 2 offending rows"
+    )
     assert told(replace(faulty, checks=(Check("y", False, 1, "a row"),))).attempts[0].error == ""
 
 
 def test_checks_that_failed_or_warn_are_named() -> None:
-    checked = replace(CANDIDATE, state=State.audited, audited_checkpoint=2, checks=(
-        Check("rows", True, 0), Check("checks/a.sql", False, 3, "3 offending rows")))
-    assert "         checks on checkpoint 2: 1 passed; checks/a.sql: 3 offending rows (a" in text(told(LIVE, checked))
+    checked = replace(
+        CANDIDATE,
+        state=State.audited,
+        audited_checkpoint=2,
+        checks=(Check("rows", True, 0), Check("checks/a.sql", False, 3, "3 offending rows")),
+    )
+    assert "         checks on checkpoint 2: 1 passed; checks/a.sql: 3 offending rows (a" in text(
+        told(LIVE, checked)
+    )
 
 
 def test_somebody_has_to_look() -> None:
     blocked = Blocked("somebody else moved main of flights", "r1-a1", "t=7", "put main back")
     shown = text(told(LIVE, step=blocked))
-    assert shown[-4:] == ["  stopped: somebody else moved main of flights", "    expected: r1-a1", "    found: t=7",
-                          "    next: put main back"]
+    assert shown[-4:] == [
+        "  stopped: somebody else moved main of flights",
+        "    expected: r1-a1",
+        "    found: t=7",
+        "    next: put main back",
+    ]
     assert told(LIVE, step=blocked).stopped == (
-        "publishing has stopped: somebody else moved main of flights; next: put main back")
+        "publishing has stopped: somebody else moved main of flights; next: put main back"
+    )
     assert not told(LIVE).stopped
 
 
 def test_without_an_answer_what_is_remembered_is_told() -> None:
-    shown = status(product(LIVE), EVENTS, None, NOW, "Flink does not answer: this is what is remembered")
+    shown = status(
+        product(LIVE), EVENTS, None, NOW, "Flink does not answer: this is what is remembered"
+    )
     assert "         job aaaaaaaa not asked, parallelism 2, on the session cluster" in text(shown)
     assert text(shown)[-1] == "  Flink does not answer: this is what is remembered"
 
 
 @pytest.mark.parametrize("status", ["RESTARTING", "RUNNING", "FAILED"])
-def test_the_last_exception_stands_beside_the_restarts_whatever_became_of_the_job(status: str) -> None:
+def test_the_last_exception_stands_beside_the_restarts_whatever_became_of_the_job(
+    status: str,
+) -> None:
     job = Job("j", status, restarts=3, error="java.io.IOException: disk full", failed_at=984.0)
     found = told(LIVE, **{"r1-a1": replace(seen(9), job=job)})
     shown = text(found)
     at = shown.index("  r1-a1  active    checkpoint 9  no lag  restarts 3")
-    assert shown[at + 1] == "         last exception (1970-01-01 00:16:24Z): java.io.IOException: disk full"
+    assert (
+        shown[at + 1]
+        == "         last exception (1970-01-01 00:16:24Z): java.io.IOException: disk full"
+    )
     assert view([found]).lines["flights r1-a1 exception"] == (
-        "flights: r1-a1 last exception (1970-01-01 00:16:24Z): java.io.IOException: disk full")
-    assert view([found]).data[0]["attempts"][0]["last_exception"] == "java.io.IOException: disk full"
+        "flights: r1-a1 last exception (1970-01-01 00:16:24Z): java.io.IOException: disk full"
+    )
+    assert (
+        view([found]).data[0]["attempts"][0]["last_exception"] == "java.io.IOException: disk full"
+    )
 
 
 def test_a_job_that_never_failed_has_no_last_exception() -> None:
@@ -207,19 +319,33 @@ def test_a_job_that_never_failed_has_no_last_exception() -> None:
 def test_before_the_first_deploy_has_caught_up() -> None:
     state = ProductState("flights", (R1,), (replace(CANDIDATE, release=1, positions=()),))
     shown = text(status(state, (), None, NOW))
-    assert shown[2:4] == ["  readers see nothing yet", "  r1-a1  replaying checkpoint -  lag unknown  restarts 0"]
+    assert shown[2:4] == [
+        "  readers see nothing yet",
+        "  r1-a1  replaying checkpoint -  lag unknown  restarts 0",
+    ]
 
 
-@pytest.mark.parametrize(("attempt", "role"), [
-    (replace(LIVE, shadow=True, state=State.caught_up), "shadow"), (replace(LIVE, stop=State.retired), "stopping"),
-    (LIVE, "active")])
+@pytest.mark.parametrize(
+    ("attempt", "role"),
+    [
+        (replace(LIVE, shadow=True, state=State.caught_up), "shadow"),
+        (replace(LIVE, stop=State.retired), "stopping"),
+        (LIVE, "active"),
+    ],
+)
 def test_roles(attempt: Attempt, role: str) -> None:
     assert told(attempt).attempts[0].role == role
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [
-    ((0, 3.0), "no lag"), ((1_234, None), "lag 1,234"), ((1_234, 61.4), "lag 1,234 (61 s)"),
-    ((None, None), "lag unknown")])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0, 3.0), "no lag"),
+        ((1_234, None), "lag 1,234"),
+        ((1_234, 61.4), "lag 1,234 (61 s)"),
+        ((None, None), "lag unknown"),
+    ],
+)
 def test_lag(arguments: tuple[int | None, float | None], expected: str) -> None:
     assert lag(*arguments) == expected
 
@@ -230,18 +356,29 @@ def test_a_log_of_it_is_calm() -> None:
         "flights: readers see r1-a1 (release ffffffffffff)",
         "flights: r1-a1 active checkpoint 9 no lag restarts 0",
         "flights: r2-a1 replaying checkpoint 2 lag 500 restarts 0",
-        "flights: r2-a1 70 % of 1,016 records read, 30/s, 10 s left"]
-    assert "flights: Flink is down" in view([told(LIVE, step=Wait("Flink is down", True))]).lines.values()
+        "flights: r2-a1 70 % of 1,016 records read, 30/s, 10 s left",
+    ]
+    assert (
+        "flights: Flink is down"
+        in view([told(LIVE, step=Wait("Flink is down", True))]).lines.values()
+    )
 
 
 def test_programs_get_everything() -> None:
     data = json.loads(json.dumps(view([told(LIVE, CANDIDATE)]).data, default=str))
     assert data[0]["readers"]["git_commit"] == "c" * 40
-    assert data[0]["attempts"][1]["progress"] == {"read": 716, "total": 1_016, "rate": 30.0, "eta_seconds": 10.0,
-                                                  "near": 0, "near_needed": 2}
+    assert data[0]["attempts"][1]["progress"] == {
+        "read": 716,
+        "total": 1_016,
+        "rate": 30.0,
+        "eta_seconds": 10.0,
+        "near": 0,
+        "near_needed": 2,
+    }
 
 
 # --watch
+
 
 def looks(*views: View | Exception) -> tuple[Callable[[], View], Callable[[float], None]]:
     """What each look finds, and the sleep that ends with Ctrl-C after the last."""
@@ -274,7 +411,14 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_a_pipe_gets_what_changed(printed: io.StringIO) -> None:
     look, sleep = looks(one("x"), one("x"), one("y"), RetryableError("Kafka is down"), one("y"))
     watch(look, Output.text, sleep)
-    assert [line[9:] for line in printed.getvalue().splitlines()] == ["x", "same", "y", "Kafka is down", "y", "same"]
+    assert [line[9:] for line in printed.getvalue().splitlines()] == [
+        "x",
+        "same",
+        "y",
+        "Kafka is down",
+        "y",
+        "same",
+    ]
 
 
 def test_programs_get_a_document_when_something_changed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +429,9 @@ def test_programs_get_a_document_when_something_changed(capsys: pytest.CaptureFi
 
 def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
-    monkeypatch.setattr(output, "out", Console(file=file, width=80, force_terminal=True, color_system=None))
+    monkeypatch.setattr(
+        output, "out", Console(file=file, width=80, force_terminal=True, color_system=None)
+    )
     look, sleep = looks(one("x"), one("y"))
     watch(look, Output.text, sleep)
     assert "x" in file.getvalue()
@@ -294,11 +440,19 @@ def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # history
 
+
 def test_long_details_of_the_history_wrap_beside_the_rest() -> None:
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    rows = [{"at": "2026-11-21 07:31:05", "attempt": "r1-a1", "reason": "built", "detail": ""},
-            {"at": "2026-11-21 07:31:45", "attempt": "r1-a1", "reason": "failed", "detail": "no column " * 8},
-            {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "reason": "built", "detail": ""}]
+    rows = [
+        {"at": "2026-11-21 07:31:05", "attempt": "r1-a1", "reason": "built", "detail": ""},
+        {
+            "at": "2026-11-21 07:31:45",
+            "attempt": "r1-a1",
+            "reason": "failed",
+            "detail": "no column " * 8,
+        },
+        {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "reason": "built", "detail": ""},
+    ]
     console.print(running.history_table(rows), soft_wrap=False)
     shown = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert shown == [

@@ -43,7 +43,9 @@ def test_nobody_can_set_it_by_asking_often() -> None:
     assert clock() == 1_000.0
 
 
-def test_a_store_follows_its_databases_clock_whenever_a_lease_is_taken(databases: Callable[[], str]) -> None:
+def test_a_store_follows_its_databases_clock_whenever_a_lease_is_taken(
+    databases: Callable[[], str],
+) -> None:
     """From a time that was told when the database's clock was set back by an hour."""
     passing = Clock(0.0)
     with closing(Store(databases())) as store:

@@ -17,7 +17,17 @@ from memory_store import MemoryStore
 from sqlalchemy.dialects import postgresql, sqlite
 
 from replay.core.events import Reason
-from replay.core.model import Attempt, Check, Checkpoint, Move, Position, ProductState, Publication, Release, State
+from replay.core.model import (
+    Attempt,
+    Check,
+    Checkpoint,
+    Move,
+    Position,
+    ProductState,
+    Publication,
+    Release,
+    State,
+)
 from replay.errors import RetryableError
 from replay.releases.retention import KEPT_ATTEMPTS, KEPT_EVENTS
 from replay.store import tables as store_tables
@@ -27,13 +37,35 @@ Databases = Callable[[], str]
 
 RELEASE = Release("flights", 1, "f1", 10.0, {"airlines": {0: 16}}, "abc", "rows")
 ATTEMPT = Attempt(
-    product="flights", release=1, number=1, created=11.0, parallelism=2, job_ids=("a", "b"), state=State.active,
-    submitted_at=12.0, confirmed=True, restore="file:///c", missing_since=13.0,
-    positions=(Position(3, {"flights": {0: 5, 1: 6}}, 12.5, {"flights": {0: 7, 1: 7}}),), near=2, audited_checkpoint=3,
-    stop=State.retired, error="why", tip=Checkpoint(3, {"t": 2}), promote=Move.rollback, garbage=("f",),
-    caught_up_at=12.0, checks=(Check("c", True, 1, "1 row", ({"a": 1},)),), cluster="c", rest="http://c",
-    deadline=99.0, metadata=2)
-INTENT = Publication(0, "flights", 1, 1, 3, {"t": 1}, {"t": 2}, {"flights": {0: 5, 1: 6}}, 14.0, kind=Move.switch)
+    product="flights",
+    release=1,
+    number=1,
+    created=11.0,
+    parallelism=2,
+    job_ids=("a", "b"),
+    state=State.active,
+    submitted_at=12.0,
+    confirmed=True,
+    restore="file:///c",
+    missing_since=13.0,
+    positions=(Position(3, {"flights": {0: 5, 1: 6}}, 12.5, {"flights": {0: 7, 1: 7}}),),
+    near=2,
+    audited_checkpoint=3,
+    stop=State.retired,
+    error="why",
+    tip=Checkpoint(3, {"t": 2}),
+    promote=Move.rollback,
+    garbage=("f",),
+    caught_up_at=12.0,
+    checks=(Check("c", True, 1, "1 row", ({"a": 1},)),),
+    cluster="c",
+    rest="http://c",
+    deadline=99.0,
+    metadata=2,
+)
+INTENT = Publication(
+    0, "flights", 1, 1, 3, {"t": 1}, {"t": 2}, {"flights": {0: 5, 1: 6}}, 14.0, kind=Move.switch
+)
 
 
 @pytest.fixture
@@ -42,13 +74,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store | MemoryStore]:
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> Iterator[Store | MemoryStore]:
     """Also the tests' own store, which others rely on, keeps the contract."""
     if request.param == "memory":
         yield MemoryStore(clock)
         return
     sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'store.db'}" if sqlite else request.getfixturevalue("postgresql").database()
+    url = (
+        f"sqlite:///{tmp_path / 'store.db'}"
+        if sqlite
+        else request.getfixturevalue("postgresql").database()
+    )
     opened = Store(url, clock)
     yield opened
     opened.close()
@@ -78,7 +116,9 @@ def test_what_is_saved_is_read_back_equal(databases: Databases) -> None:
 def test_an_attempt_is_replaced_whole(store: Store) -> None:
     mine = lease(store)
     store.save(mine, ATTEMPT)
-    bare = Attempt(product="flights", release=1, number=1, created=11.0, parallelism=2, job_ids=("a",))
+    bare = Attempt(
+        product="flights", release=1, number=1, created=11.0, parallelism=2, job_ids=("a",)
+    )
     store.save(mine, bare)
     assert store.load("flights").attempts == (bare,)
 
@@ -129,7 +169,9 @@ def test_a_lease_given_back_is_free_at_once(store: Store) -> None:
     assert lease(store, "two").token == 2
 
 
-def test_giving_back_a_lost_lease_takes_nothing_from_its_successor(store: Store, clock: Clock) -> None:
+def test_giving_back_a_lost_lease_takes_nothing_from_its_successor(
+    store: Store, clock: Clock
+) -> None:
     old = lease(store, "one")
     clock.time = 20
     lease(store, "two")
@@ -164,7 +206,8 @@ def test_the_time_does_not_go_back_behind_what_the_history_says(store: Store, cl
 
 
 def test_by_default_the_databases_clock_tells_whatever_the_process_believes(
-        databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, url = time.time(), databases()
     monkeypatch.setattr(time, "time", lambda: before - 3600)
     one, two = (Store(url) for _ in range(2))
@@ -176,24 +219,35 @@ def test_by_default_the_databases_clock_tells_whatever_the_process_believes(
     two.close()
 
 
-@pytest.mark.parametrize(("dialect", "told"), [
-    pytest.param(sqlite.dialect(), "julianday(", id="sqlite"),
-    pytest.param(postgresql.dialect(), "clock_timestamp()", id="postgresql"),
-])
-def test_a_lease_is_dated_and_judged_in_the_statement_itself(dialect: sa.Dialect, told: str) -> None:
+@pytest.mark.parametrize(
+    ("dialect", "told"),
+    [
+        pytest.param(sqlite.dialect(), "julianday(", id="sqlite"),
+        pytest.param(postgresql.dialect(), "clock_timestamp()", id="postgresql"),
+    ],
+)
+def test_a_lease_is_dated_and_judged_in_the_statement_itself(
+    dialect: sa.Dialect, told: str
+) -> None:
     leases = Leases.by(clock_of(dialect), dialect)
     for statement in (leases.asked, leases.first, leases.taken, leases.renewed):
         assert told in str(statement.compile(dialect=dialect))
 
 
-@pytest.mark.parametrize("write", [
-    pytest.param(lambda s, old: s.save(old, ATTEMPT), id="save"),
-    pytest.param(lambda s, old: s.add_release(old, RELEASE), id="release"),
-    pytest.param(lambda s, old: s.begin_publication(old, INTENT), id="intent"),
-    pytest.param(lambda s, old: s.finish_publication(old, replace(INTENT, id=1), 1.0, ATTEMPT), id="outcome"),
-    pytest.param(lambda s, old: s.drop_publication(old, replace(INTENT, id=1)), id="drop"),
-    pytest.param(lambda s, old: s.renew(old, 10), id="renew"),
-])
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda s, old: s.save(old, ATTEMPT), id="save"),
+        pytest.param(lambda s, old: s.add_release(old, RELEASE), id="release"),
+        pytest.param(lambda s, old: s.begin_publication(old, INTENT), id="intent"),
+        pytest.param(
+            lambda s, old: s.finish_publication(old, replace(INTENT, id=1), 1.0, ATTEMPT),
+            id="outcome",
+        ),
+        pytest.param(lambda s, old: s.drop_publication(old, replace(INTENT, id=1)), id="drop"),
+        pytest.param(lambda s, old: s.renew(old, 10), id="renew"),
+    ],
+)
 def test_a_stale_lease_writes_nothing(store: Store, clock: Clock, write: object) -> None:
     old = lease(store, "one")
     clock.time = 20
@@ -205,7 +259,8 @@ def test_a_stale_lease_writes_nothing(store: Store, clock: Clock, write: object)
         "another controller took over flights\n"
         "  expected: fencing token 1 of one\n"
         "  found:    token 2\n"
-        "  next:     kappa deploy flights  (shows what the other one does)")
+        "  next:     kappa deploy flights  (shows what the other one does)"
+    )
     assert store.load("flights") == before
 
 
@@ -217,14 +272,22 @@ def test_the_history_tells_what_became_of_an_attempt(store: Store) -> None:
     store.save(mine, replace(ATTEMPT, state=State.audited, error="", near=9))
     begun = store.begin_publication(mine, INTENT)
     store.finish_publication(mine, begun, 20.0, replace(ATTEMPT, error=""))
-    store.note(mine, Event("flights", 21.0, "r1-a1", Reason.lost, "the cluster lost its job"),
-               replace(ATTEMPT, error="", job_ids=("a", "b", "c")))
+    store.note(
+        mine,
+        Event("flights", 21.0, "r1-a1", Reason.lost, "the cluster lost its job"),
+        replace(ATTEMPT, error="", job_ids=("a", "b", "c")),
+    )
     store.save(mine, ATTEMPT, replace(ATTEMPT, number=2, state=State.built))
     assert [(e.attempt, e.reason, e.detail) for e in store.events("flights")] == [
-        ("r1-a1", "built", ""), ("r1-a1", "audited", ""), ("r1-a1", "active", ""),
-        ("r1-a1", "switch", "checkpoint 3"), ("r1-a1", "lost", "the cluster lost its job"),
-        ("r1-a1", "resumed", "job c from file:///c"), ("r1-a1", "resumed", "job b from file:///c"),
-        ("r1-a2", "built", "why")]
+        ("r1-a1", "built", ""),
+        ("r1-a1", "audited", ""),
+        ("r1-a1", "active", ""),
+        ("r1-a1", "switch", "checkpoint 3"),
+        ("r1-a1", "lost", "the cluster lost its job"),
+        ("r1-a1", "resumed", "job c from file:///c"),
+        ("r1-a1", "resumed", "job b from file:///c"),
+        ("r1-a2", "built", "why"),
+    ]
     assert store.products() == ["flights"]
 
 
@@ -232,17 +295,29 @@ def test_an_event_that_is_the_newest_already_is_not_noted_again(store: Store) ->
     mine = lease(store)
     store.save(mine, ATTEMPT)
     for detail in ("no disk", "no disk", "no jar", "no disk"):
-        store.note(mine, Event("flights", 21.0, "r1-a1", Reason.refused, detail), replace(ATTEMPT, refused=detail))
+        store.note(
+            mine,
+            Event("flights", 21.0, "r1-a1", Reason.refused, detail),
+            replace(ATTEMPT, refused=detail),
+        )
         assert store.load("flights").attempts[0].refused == detail
     store.note(mine, Event("flights", 21.0, "r1-a2", Reason.refused, "no disk"))
     assert [(e.attempt, e.detail) for e in store.events("flights") if e.reason == "refused"] == [
-        ("r1-a1", "no disk"), ("r1-a1", "no jar"), ("r1-a1", "no disk"), ("r1-a2", "no disk")]
+        ("r1-a1", "no disk"),
+        ("r1-a1", "no jar"),
+        ("r1-a1", "no disk"),
+        ("r1-a2", "no disk"),
+    ]
 
 
 def test_attempts_without_a_cluster_of_their_own_share_one(store: Store) -> None:
     mine = lease(store)
-    store.save(mine, ATTEMPT, replace(ATTEMPT, number=2, cluster=""),
-               replace(ATTEMPT, number=3, cluster="", state=State.failed))
+    store.save(
+        mine,
+        ATTEMPT,
+        replace(ATTEMPT, number=2, cluster=""),
+        replace(ATTEMPT, number=3, cluster="", state=State.failed),
+    )
     assert store.on_session_cluster() == ["flights-r1-a2"]
     store.save(mine, replace(ATTEMPT, number=2, cluster="", state=State.retired))
     assert store.on_session_cluster() == []
@@ -254,10 +329,16 @@ def test_nothing_is_left_of_a_removed_product(store: Store, clock: Clock) -> Non
     store.save(mine, ATTEMPT)
     store.finish_publication(mine, store.begin_publication(mine, INTENT), 1.0)
     store.remove(mine)
-    assert (store.products(), store.events("flights"), store.load("flights")) == ([], [], ProductState("flights"))
+    assert (store.products(), store.events("flights"), store.load("flights")) == (
+        [],
+        [],
+        ProductState("flights"),
+    )
 
 
-def test_who_held_a_removed_product_cannot_write_to_the_next_of_its_name(store: Store, clock: Clock) -> None:
+def test_who_held_a_removed_product_cannot_write_to_the_next_of_its_name(
+    store: Store, clock: Clock
+) -> None:
     for _ in range(100):  # several a second
         frozen = lease(store, "frozen")
     clock.time = 20
@@ -278,20 +359,40 @@ def test_ended_attempts_and_their_releases_are_forgotten_beyond_a_bound(store: S
     mine = lease(store)
     for number in range(1, KEPT_ATTEMPTS + 6):
         store.add_release(mine, replace(RELEASE, number=number))
-        store.save(mine, replace(ATTEMPT, release=number, metadata=None, state=State.retired, cleaned=True,
-                                 created=float(number)))
+        store.save(
+            mine,
+            replace(
+                ATTEMPT,
+                release=number,
+                metadata=None,
+                state=State.retired,
+                cleaned=True,
+                created=float(number),
+            ),
+        )
     state = store.load("flights")
     assert state == store.held(mine)
     assert len(state.attempts) == KEPT_ATTEMPTS
     assert [r.number for r in state.releases] == list(range(6, KEPT_ATTEMPTS + 6))
 
 
-def test_of_a_release_that_is_tried_again_and_again_the_newest_attempts_are_kept(store: Store) -> None:
+def test_of_a_release_that_is_tried_again_and_again_the_newest_attempts_are_kept(
+    store: Store,
+) -> None:
     mine = lease(store)
     store.add_release(mine, RELEASE)
     for number in range(1, KEPT_ATTEMPTS + 6):
-        store.save(mine, replace(ATTEMPT, number=number, metadata=None, state=State.failed, cleaned=True,
-                                 created=float(number)))
+        store.save(
+            mine,
+            replace(
+                ATTEMPT,
+                number=number,
+                metadata=None,
+                state=State.failed,
+                cleaned=True,
+                created=float(number),
+            ),
+        )
     assert [a.number for a in store.load("flights").attempts] == list(range(6, KEPT_ATTEMPTS + 6))
     assert store.load("flights").releases == (RELEASE,)
 
@@ -301,9 +402,19 @@ def kept_already(store: Store, mine: Lease, count: int) -> None:
     events = [Event("flights", float(n), "r1-a1", Reason.checked, f"{n}") for n in range(count)]
     if isinstance(store, Store):
         with store._engine.begin() as c:
-            c.execute(store_tables.events.insert(), [
-                {"product": e.product, "at": e.at, "attempt": e.attempt, "what": e.reason.value, "detail": e.detail}
-                for e in events])
+            c.execute(
+                store_tables.events.insert(),
+                [
+                    {
+                        "product": e.product,
+                        "at": e.at,
+                        "attempt": e.attempt,
+                        "what": e.reason.value,
+                        "detail": e.detail,
+                    }
+                    for e in events
+                ],
+            )
         return
     for event in events:
         store.note(mine, event)
@@ -380,7 +491,8 @@ def test_what_another_process_writes_is_seen_at_once(two: tuple[Store, Store]) -
 
 
 def test_the_holder_of_an_expired_lease_may_still_write_and_is_seen(
-        two: tuple[Store, Store], clock: Clock) -> None:
+    two: tuple[Store, Store], clock: Clock
+) -> None:
     ours, theirs = two
     their = lease(theirs, "they")
     theirs.save(their, ATTEMPT)

@@ -65,25 +65,35 @@ def test_a_product_that_nobody_has_is_read_once(two: tuple[Store, Store]) -> Non
         assert len(read) == 3
 
 
-@pytest.mark.parametrize("write", [
-    pytest.param(lambda s, mine: s.save(mine, replace(ATTEMPT, near=7)), id="save"),
-    pytest.param(lambda s, mine: s.add_release(mine, RELEASE), id="release"),
-    pytest.param(lambda s, mine: s.begin_publication(mine, INTENT), id="intent"),
-])
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda s, mine: s.save(mine, replace(ATTEMPT, near=7)), id="save"),
+        pytest.param(lambda s, mine: s.add_release(mine, RELEASE), id="release"),
+        pytest.param(lambda s, mine: s.begin_publication(mine, INTENT), id="intent"),
+    ],
+)
 def test_a_write_whose_outcome_is_not_known_is_looked_up(
-        two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, write: Callable[[Store, object], object]) -> None:
+    two: tuple[Store, Store],
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Store, object], object],
+) -> None:
     ours, _ = two
     mine = lease(ours)
     ours.save(mine, ATTEMPT)
     before = ours.load("flights")
     with monkeypatch.context() as m:
         m.setattr(sa.Connection, "_commit_impl", lambda c: c.exec_driver_sql("no SQL"))
-        with pytest.raises(OutcomeUnknownError, match="not known whether the controller's store was written"):
+        with pytest.raises(
+            OutcomeUnknownError, match="not known whether the controller's store was written"
+        ):
             write(ours, mine)
     assert ours.held(mine) == ours.load("flights") == before
 
 
-def test_what_became_of_a_release_or_an_intent_is_known_to_its_writer(two: tuple[Store, Store]) -> None:
+def test_what_became_of_a_release_or_an_intent_is_known_to_its_writer(
+    two: tuple[Store, Store],
+) -> None:
     ours, theirs = two
     mine = lease(ours)
     ours.save(mine, ATTEMPT)
@@ -96,13 +106,24 @@ def test_what_became_of_a_release_or_an_intent_is_known_to_its_writer(two: tuple
     assert ours.held(mine) == theirs.load("flights")
 
 
-def test_another_attempt_is_known_to_its_writer_and_what_it_made_forgotten_is_not(two: tuple[Store, Store]) -> None:
+def test_another_attempt_is_known_to_its_writer_and_what_it_made_forgotten_is_not(
+    two: tuple[Store, Store],
+) -> None:
     ours, theirs = two
     mine = lease(ours)
     ours.load("flights")
     for number in range(1, KEPT_ATTEMPTS + 4):
-        ours.save(mine, replace(ATTEMPT, number=number, metadata=None, state=State.failed, cleaned=True,
-                                created=float(number)))
+        ours.save(
+            mine,
+            replace(
+                ATTEMPT,
+                number=number,
+                metadata=None,
+                state=State.failed,
+                cleaned=True,
+                created=float(number),
+            ),
+        )
         assert ours.held(mine).attempts[-1].number == number
     assert ours.held(mine) == theirs.load("flights")
     assert len(ours.held(mine).attempts) == KEPT_ATTEMPTS
@@ -119,7 +140,8 @@ def test_a_product_that_another_process_removed_is_forgotten(two: tuple[Store, S
 
 
 def test_a_product_of_the_same_name_begins_with_nothing_though_the_clock_stood_still(
-        two: tuple[Store, Store]) -> None:
+    two: tuple[Store, Store],
+) -> None:
     """So its first lease has the token that the removed one had."""
     ours, theirs = two
     mine = lease(ours)
@@ -135,7 +157,8 @@ def test_a_product_of_the_same_name_begins_with_nothing_though_the_clock_stood_s
 
 @pytest.mark.parametrize("seen", [True, False], ids=["looked at meanwhile", "not looked at"])
 def test_who_takes_the_lease_after_another_goes_on_from_what_that_one_wrote(
-        two: tuple[Store, Store], seen: bool) -> None:
+    two: tuple[Store, Store], seen: bool
+) -> None:
     ours, theirs = two
     mine = lease(ours)
     ours.save(mine, ATTEMPT)
@@ -153,7 +176,8 @@ def test_who_takes_the_lease_after_another_goes_on_from_what_that_one_wrote(
 
 
 def test_a_holder_that_lost_its_lease_learns_what_the_next_one_wrote(
-        two: tuple[Store, Store], clock: Clock) -> None:
+    two: tuple[Store, Store], clock: Clock
+) -> None:
     ours, theirs = two
     mine = lease(ours)
     ours.save(mine, ATTEMPT)

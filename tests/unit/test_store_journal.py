@@ -45,8 +45,21 @@ def number_on(store: Store, id: int) -> None:
         if c.dialect.name == "postgresql":
             c.exec_driver_sql(f"SELECT setval('publications_id_seq', {id}, false)")
             return
-        c.execute(T.insert().values(id=id - 1, product="others", release=1, attempt=1, checkpoint=1, kind="publish",
-                                    before={}, after={}, covered={}, started=1.0, finished=None))
+        c.execute(
+            T.insert().values(
+                id=id - 1,
+                product="others",
+                release=1,
+                attempt=1,
+                checkpoint=1,
+                kind="publish",
+                before={},
+                after={},
+                covered={},
+                started=1.0,
+                finished=None,
+            )
+        )
 
 
 def kept(store: Store, product: str = "flights") -> Sequence[int]:
@@ -80,7 +93,9 @@ def test_the_bounds_are_those_that_people_read_of() -> None:
     assert re.findall(r"newest ([\d,]+)", row) == [f"{KEPT_PUBLICATIONS:,}", f"{KEPT_MOVES:,}"]
 
 
-def test_of_what_is_done_only_the_last_is_read_beside_what_is_under_way(store: Store, url: str) -> None:
+def test_of_what_is_done_only_the_last_is_read_beside_what_is_under_way(
+    store: Store, url: str
+) -> None:
     """So no more attempts are kept for the journal's sake."""
     mine = lease(store)
     for _ in range(2):
@@ -102,7 +117,9 @@ def test_the_last_publication_of_a_product_that_stands_still_is_kept(store: Stor
     assert published and published.id == shown
 
 
-def test_the_time_does_not_go_back_behind_the_newest_publication(store: Store, clock: Clock) -> None:
+def test_the_time_does_not_go_back_behind_the_newest_publication(
+    store: Store, clock: Clock
+) -> None:
     """Which is no event of the history, unless readers were switched over."""
     mine = lease(store)
     for started in (3000.0, 3600.0):
@@ -132,7 +149,9 @@ def test_a_finished_publication_changes_no_other(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", Move)
-def test_only_moves_of_readers_to_another_attempt_are_in_the_history(store: Store, kind: Move) -> None:
+def test_only_moves_of_readers_to_another_attempt_are_in_the_history(
+    store: Store, kind: Move
+) -> None:
     done(store, lease(store), kind)
     told = [] if kind is Move.publish else [("r1-a1", kind.value, "checkpoint 3")]
     assert [(e.attempt, e.reason, e.detail) for e in store.events("flights")] == told
@@ -141,9 +160,21 @@ def test_only_moves_of_readers_to_another_attempt_are_in_the_history(store: Stor
 def test_a_publication_is_read_back_as_it_was_written(store: Store) -> None:
     """By a process that did not write it."""
     mine = lease(store)
-    written = Publication(0, "flights", 2, 3, 2**40, {"a": 2**60, "b": 1}, {"a": 2**61, "b": 2},
-                          {"flights": {0: 2**50}}, 14.5, kind=Move.rollback)
+    written = Publication(
+        0,
+        "flights",
+        2,
+        3,
+        2**40,
+        {"a": 2**60, "b": 1},
+        {"a": 2**61, "b": 2},
+        {"flights": {0: 2**50}},
+        14.5,
+        kind=Move.rollback,
+    )
     begun = store.begin_publication(mine, written)
     store.finish_publication(mine, begun, 15.5)
-    store.drop_publication(mine, store.begin_publication(mine, INTENT))  # so that nothing of it is remembered
+    store.drop_publication(
+        mine, store.begin_publication(mine, INTENT)
+    )  # so that nothing of it is remembered
     assert store.load("flights").publications == (replace(written, id=begun.id, finished=15.5),)

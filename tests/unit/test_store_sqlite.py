@@ -30,21 +30,41 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
         yield opened
 
 
-@pytest.mark.parametrize(("write", "synchronous"), [
-    pytest.param(lambda s, mine: s.save(mine, ATTEMPT), FULL, id="an attempt"),
-    pytest.param(lambda s, mine: s.add_release(mine, RELEASE), FULL, id="a release"),
-    pytest.param(lambda s, mine: s.note(mine, Event("flights", 1.0, "r1-a1", Reason.lost)), FULL, id="an event"),
-    pytest.param(lambda s, mine: s.begin_publication(mine, INTENT), FULL, id="an intent"),
-    pytest.param(lambda s, mine: s.drop_publication(mine, replace(INTENT, id=1)), FULL, id="a refused intent"),
-    pytest.param(lambda s, mine: s.remove(mine), FULL, id="a removal"),
-    pytest.param(lambda s, mine: s.save(mine, ATTEMPT, durable=False), NORMAL, id="what is observed again"),
-    pytest.param(lambda s, mine: s.finish_publication(mine, replace(INTENT, id=1), 1.0), NORMAL, id="an outcome"),
-    pytest.param(lambda s, mine: s.acquire("flights", "me", 10), NORMAL, id="a lease"),
-    pytest.param(lambda s, mine: s.renew(mine, 10), NORMAL, id="a renewed lease"),
-    pytest.param(lambda s, mine: s.give_back(mine), NORMAL, id="a lease given back"),
-])
+@pytest.mark.parametrize(
+    ("write", "synchronous"),
+    [
+        pytest.param(lambda s, mine: s.save(mine, ATTEMPT), FULL, id="an attempt"),
+        pytest.param(lambda s, mine: s.add_release(mine, RELEASE), FULL, id="a release"),
+        pytest.param(
+            lambda s, mine: s.note(mine, Event("flights", 1.0, "r1-a1", Reason.lost)),
+            FULL,
+            id="an event",
+        ),
+        pytest.param(lambda s, mine: s.begin_publication(mine, INTENT), FULL, id="an intent"),
+        pytest.param(
+            lambda s, mine: s.drop_publication(mine, replace(INTENT, id=1)),
+            FULL,
+            id="a refused intent",
+        ),
+        pytest.param(lambda s, mine: s.remove(mine), FULL, id="a removal"),
+        pytest.param(
+            lambda s, mine: s.save(mine, ATTEMPT, durable=False),
+            NORMAL,
+            id="what is observed again",
+        ),
+        pytest.param(
+            lambda s, mine: s.finish_publication(mine, replace(INTENT, id=1), 1.0),
+            NORMAL,
+            id="an outcome",
+        ),
+        pytest.param(lambda s, mine: s.acquire("flights", "me", 10), NORMAL, id="a lease"),
+        pytest.param(lambda s, mine: s.renew(mine, 10), NORMAL, id="a renewed lease"),
+        pytest.param(lambda s, mine: s.give_back(mine), NORMAL, id="a lease given back"),
+    ],
+)
 def test_what_may_not_be_lost_is_on_the_disk_before_anything_else_happens(
-        store: Store, write: Callable[[Store, Lease], object], synchronous: int) -> None:
+    store: Store, write: Callable[[Store, Lease], object], synchronous: int
+) -> None:
     mine = lease(store)
     found: list[int] = []
 
@@ -56,11 +76,20 @@ def test_what_may_not_be_lost_is_on_the_disk_before_anything_else_happens(
     assert found == [synchronous]
 
 
-@pytest.mark.parametrize(("chosen", "milliseconds"), [
-    pytest.param("", 30_000, id="by default"), pytest.param("?timeout=7", 7_000, id="chosen in the address"),
-])
-def test_how_long_a_lock_of_another_process_is_waited_for(tmp_path: Path, chosen: str, milliseconds: int) -> None:
-    with closing(Store(f"sqlite:///{tmp_path / 'store.db'}{chosen}")) as store, store._engine.connect() as c:
+@pytest.mark.parametrize(
+    ("chosen", "milliseconds"),
+    [
+        pytest.param("", 30_000, id="by default"),
+        pytest.param("?timeout=7", 7_000, id="chosen in the address"),
+    ],
+)
+def test_how_long_a_lock_of_another_process_is_waited_for(
+    tmp_path: Path, chosen: str, milliseconds: int
+) -> None:
+    with (
+        closing(Store(f"sqlite:///{tmp_path / 'store.db'}{chosen}")) as store,
+        store._engine.connect() as c,
+    ):
         assert c.exec_driver_sql("PRAGMA busy_timeout").scalar() == milliseconds
 
 

@@ -50,13 +50,35 @@ def unversioned(of: Path | str) -> None:
             c.exec_driver_sql("PRAGMA journal_mode=WAL")
         t._meta.create_all(c)
         c.execute(t._leases.insert().values(product="flights", holder="me", token=7, expires=1e12))
-        c.execute(t._releases.insert().values(
-            product="flights", number=1, fingerprint="f1", git_commit="abc", computation="rows", created=10.0,
-            reference_offsets={"airlines": {"0": 16}}))
-        c.execute(t._attempts.insert().values(product="flights", release=1, number=1, state="active", body=body))
-        c.execute(t._publications.insert().values(
-            product="flights", release=1, attempt=1, checkpoint=3, kind="switch", before={"t": 1}, after={"t": 2},
-            covered={"flights": {"0": 5, "1": 6}}, started=14.0))
+        c.execute(
+            t._releases.insert().values(
+                product="flights",
+                number=1,
+                fingerprint="f1",
+                git_commit="abc",
+                computation="rows",
+                created=10.0,
+                reference_offsets={"airlines": {"0": 16}},
+            )
+        )
+        c.execute(
+            t._attempts.insert().values(
+                product="flights", release=1, number=1, state="active", body=body
+            )
+        )
+        c.execute(
+            t._publications.insert().values(
+                product="flights",
+                release=1,
+                attempt=1,
+                checkpoint=3,
+                kind="switch",
+                before={"t": 1},
+                after={"t": 2},
+                covered={"flights": {"0": 5, "1": 6}},
+                started=14.0,
+            )
+        )
     engine.dispose()
 
 
@@ -73,24 +95,45 @@ def rows(file: Path) -> list[str]:
 def form(file: Path) -> dict[str, list[tuple[object, ...]]]:
     """Table → its columns and indices, as SQLite tells them."""
     with closing(sqlite3.connect(file)) as c:
-        names = [name for (name,) in c.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-        return {name: [*c.execute(f"PRAGMA table_info({name})"), *c.execute(f"PRAGMA index_list({name})")]
-                for name in names}
+        names = [
+            name
+            for (name,) in c.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+            )
+        ]
+        return {
+            name: [
+                *c.execute(f"PRAGMA table_info({name})"),
+                *c.execute(f"PRAGMA index_list({name})"),
+            ]
+            for name in names
+        }
 
 
 def test_a_store_without_a_version_is_upgraded_and_keeps_what_it_has(
-        file: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    file: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     unversioned(file)
     was = rows(file)
     with closing(Store(f"sqlite:///{file}")) as store:
         state = store.load("flights")
-    assert (state.releases, state.attempts, state.unfinished) == ((RELEASE,), (ATTEMPT,), replace(INTENT, id=1))
+    assert (state.releases, state.attempts, state.unfinished) == (
+        (RELEASE,),
+        (ATTEMPT,),
+        replace(INTENT, id=1),
+    )
     copy = file.with_name("store.db.unversioned.bak")
     assert rows(copy) == was
-    assert {f.name for f in file.parent.iterdir()} <= {file.name, copy.name, "store.db-wal", "store.db-shm"}
+    assert {f.name for f in file.parent.iterdir()} <= {
+        file.name,
+        copy.name,
+        "store.db-wal",
+        "store.db-shm",
+    }
     assert [r.getMessage() for r in caplog.records] == [
         f"upgrading the controller's store sqlite:///{file} from no version to version 2; a copy of it as it was is "
-        f"{copy}"]
+        f"{copy}"
+    ]
     assert capfd.readouterr() == ("", "")
 
 
@@ -126,10 +169,14 @@ def test_the_newest_migration_is_the_version_of_the_tables() -> None:
     assert numbers == [f"{n:04}" for n in range(1, len(numbers) + 1)], "one line, numbered"
 
 
-def test_opening_a_store_of_this_version_asks_for_the_version_and_the_time(opened: Store, file: Path) -> None:
+def test_opening_a_store_of_this_version_asks_for_the_version_and_the_time(
+    opened: Store, file: Path
+) -> None:
     asked: list[str] = []
     with closing(sqlite3.connect(file)) as spy:
-        assert spy.execute("SELECT version_num FROM store_version").fetchall() == [(store_tables.VERSION,)]
+        assert spy.execute("SELECT version_num FROM store_version").fetchall() == [
+            (store_tables.VERSION,)
+        ]
 
     def listen(*event: object) -> None:
         asked.append(str(event[2]))
@@ -145,17 +192,27 @@ def test_opening_a_store_of_this_version_asks_for_the_version_and_the_time(opene
 
 
 def test_only_an_upgrade_imports_alembic(file: Path) -> None:
-    program = ("import sys; from replay.store.store import Store;"
-               "Store(sys.argv[1]).close(); Store(sys.argv[1]).close();"
-               "sys.exit('alembic' in sys.modules)")
-    assert subprocess.run([sys.executable, "-c", program, f"sqlite:///{file}"], check=False).returncode == 0
+    program = (
+        "import sys; from replay.store.store import Store;"
+        "Store(sys.argv[1]).close(); Store(sys.argv[1]).close();"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program, f"sqlite:///{file}"], check=False).returncode
+        == 0
+    )
 
 
-@pytest.mark.parametrize(("version", "message", "found"), [
-    pytest.param("0003", "is of a newer version of kappa", "version 3", id="newer"),
-    pytest.param("e5f1", "has no known version", "version e5f1", id="of somebody else"),
-])
-def test_a_store_of_another_program_is_refused(file: Path, version: str, message: str, found: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "message", "found"),
+    [
+        pytest.param("0003", "is of a newer version of kappa", "version 3", id="newer"),
+        pytest.param("e5f1", "has no known version", "version e5f1", id="of somebody else"),
+    ],
+)
+def test_a_store_of_another_program_is_refused(
+    file: Path, version: str, message: str, found: str
+) -> None:
     Store(f"sqlite:///{file}").close()
     of_version(file, version)
     with pytest.raises(RefusedError) as e:
@@ -165,11 +222,16 @@ def test_a_store_of_another_program_is_refused(file: Path, version: str, message
         "  expected: version 1 to 2\n"
         f"  found:    {found}\n"
         "  next:     use the kappa that wrote it, or a newer one, or put back the copy that was made before the store "
-        "was upgraded")
-    assert [f.name for f in file.parent.iterdir()] == [file.name], "nothing is open, and all is in one file"
+        "was upgraded"
+    )
+    assert [f.name for f in file.parent.iterdir()] == [file.name], (
+        "nothing is open, and all is in one file"
+    )
 
 
-def test_a_program_of_before_neither_reads_nor_writes_after_an_upgrade(opened: Store, file: Path) -> None:
+def test_a_program_of_before_neither_reads_nor_writes_after_an_upgrade(
+    opened: Store, file: Path
+) -> None:
     mine = lease(opened)
     opened.save(mine, ATTEMPT)
     of_version(file, "0003")
@@ -191,14 +253,18 @@ def test_a_lease_of_before_an_upgrade_writes_nothing(file: Path) -> None:
         assert store.acquire("flights", "another", 10) == Lease("flights", "another", 9)
 
 
-def test_a_store_that_was_put_back_while_it_was_in_use_is_refused(opened: Store, file: Path) -> None:
+def test_a_store_that_was_put_back_while_it_was_in_use_is_refused(
+    opened: Store, file: Path
+) -> None:
     opened.give_back(lease(opened))
     of_version(file, "0001")
     with pytest.raises(RefusedError, match="was put back while it was in use"):
         opened.load("flights")
 
 
-def test_a_store_that_lost_its_version_while_it_was_in_use_is_refused(opened: Store, file: Path) -> None:
+def test_a_store_that_lost_its_version_while_it_was_in_use_is_refused(
+    opened: Store, file: Path
+) -> None:
     opened.give_back(lease(opened))
     with closing(sqlite3.connect(file)) as c, c:
         c.execute("DELETE FROM store_version")
@@ -222,7 +288,8 @@ def test_a_journal_of_a_newer_version_is_refused(opened: Store, file: Path) -> N
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "older"])
 def test_many_that_open_a_store_at_once_do_not_fail(
-        databases: Callable[[], str], fresh: bool, caplog: pytest.LogCaptureFixture) -> None:
+    databases: Callable[[], str], fresh: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     url = databases()
     if not fresh:
         unversioned(url)
@@ -236,7 +303,9 @@ def test_many_that_open_a_store_at_once_do_not_fail(
 
     with ThreadPoolExecutor(many) as pool:
         assert list(pool.map(one, range(many))) == [0 if fresh else 1] * many
-    assert len([r for r in caplog.records if r.name == store_upgrade.__name__]) == (0 if fresh else 1)
+    assert len([r for r in caplog.records if r.name == store_upgrade.__name__]) == (
+        0 if fresh else 1
+    )
 
 
 def test_an_upgrade_that_fails_changes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +319,8 @@ def test_an_upgrade_that_fails_changes_nothing(file: Path, monkeypatch: pytest.M
         f"the controller's store sqlite:///{file} could not be upgraded: it is as it was\n"
         "  expected: no version to become version 2\n"
         "  found:    no\n"
-        "  next:     use the kappa that wrote it, and report what was found")
+        "  next:     use the kappa that wrote it, and report what was found"
+    )
     assert rows(file) == was
 
 

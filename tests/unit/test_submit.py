@@ -25,24 +25,56 @@ Caused by: java.io.IOException: the disk is full
 
 def settings(home: Path) -> Settings:
     return Settings(
-        home=home, kafka={}, registry="http://registry", store="sqlite://", secrets=home / "secrets",
-        flink=FlinkSettings(rest="http://127.0.0.1:23082", home=home / "flink", checkpoints="file:///ck"),
-        catalog=CatalogSettings(flink={}, pyiceberg={}))
+        home=home,
+        kafka={},
+        registry="http://registry",
+        store="sqlite://",
+        secrets=home / "secrets",
+        flink=FlinkSettings(
+            rest="http://127.0.0.1:23082", home=home / "flink", checkpoints="file:///ck"
+        ),
+        catalog=CatalogSettings(flink={}, pyiceberg={}),
+    )
 
 
 def test_the_command_names_job_release_and_checkpoint() -> None:
-    resumed = Submission("ab" * 16, "flights-r1-a1", Path("/rel"), Path("/b.json"), restore="file:///ck/chk-7")
+    resumed = Submission(
+        "ab" * 16, "flights-r1-a1", Path("/rel"), Path("/b.json"), restore="file:///ck/chk-7"
+    )
     assert submit_command(settings(Path("/home")), resumed) == [
-        "/home/flink/bin/flink", "run", "-m", "127.0.0.1:23082", "-d", f"-D$internal.pipeline.job-id={'ab' * 16}",
-        "-Dpipeline.name=flights-r1-a1", "-s", "file:///ck/chk-7", "-pyclientexec", sys.executable,
-        "-pyexec", sys.executable, "-pyfs", "/rel", "-py", "/rel/jobs/run.py", "--product", "/rel/product",
-        "--bindings", "/b.json"]
+        "/home/flink/bin/flink",
+        "run",
+        "-m",
+        "127.0.0.1:23082",
+        "-d",
+        f"-D$internal.pipeline.job-id={'ab' * 16}",
+        "-Dpipeline.name=flights-r1-a1",
+        "-s",
+        "file:///ck/chk-7",
+        "-pyclientexec",
+        sys.executable,
+        "-pyexec",
+        sys.executable,
+        "-pyfs",
+        "/rel",
+        "-py",
+        "/rel/jobs/run.py",
+        "--product",
+        "/rel/product",
+        "--bindings",
+        "/b.json",
+    ]
 
 
-@pytest.mark.parametrize(("rest", "expected"), [
-    ("http://flink", "flink:80"), ("http://flink:8081", "flink:8081"),
-    ("https://flink", "https://flink:443"), ("https://flink:8081", "https://flink:8081"),
-])
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("http://flink", "flink:80"),
+        ("http://flink:8081", "flink:8081"),
+        ("https://flink", "https://flink:443"),
+        ("https://flink:8081", "https://flink:8081"),
+    ],
+)
 def test_the_client_is_told_of_tls_by_the_address(rest: str, expected: str) -> None:
     assert flink_run(settings(Path("/home")), rest)[1:] == ["run", "-m", expected]
 
@@ -52,20 +84,49 @@ def test_the_client_has_the_jars_of_its_cluster(tmp_path: Path) -> None:
     assert "FLINK_LIB_DIR" not in submit_env(settings(tmp_path))
 
 
-@pytest.mark.parametrize(("code", "text", "expected"), [
-    pytest.param(0, "Job has been submitted", Answer(), id="submitted"),
-    pytest.param(1, "…DuplicateJobSubmissionException: Job has already been submitted", Answer(), id="already there"),
-    pytest.param(1, "Caused by: java.net.ConnectException: Connection refused", Answer(
-        trouble="flink run did not reach the cluster, or lost its answer: java.net.ConnectException: "
-                "Connection refused"), id="not reached"),
-    pytest.param(1, "java.util.concurrent.TimeoutException: no answer", Answer(
-        trouble="flink run did not reach the cluster, or lost its answer: "
-                "java.util.concurrent.TimeoutException: no answer"), id="answer lost"),
-    pytest.param(-9, "", Answer(trouble="flink run was killed: exit code -9"), id="killed"),
-    pytest.param(137, "Killed", Answer(trouble="flink run was killed: exit code 137"), id="killed below its shell"),
-    pytest.param(1, REFUSAL, Answer(refused="java.io.IOException: the disk is full"), id="refused"),
-    pytest.param(3, "", Answer(refused="flink run ended with exit code 3 and said nothing"), id="silent"),
-])
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        pytest.param(0, "Job has been submitted", Answer(), id="submitted"),
+        pytest.param(
+            1,
+            "…DuplicateJobSubmissionException: Job has already been submitted",
+            Answer(),
+            id="already there",
+        ),
+        pytest.param(
+            1,
+            "Caused by: java.net.ConnectException: Connection refused",
+            Answer(
+                trouble="flink run did not reach the cluster, or lost its answer: java.net.ConnectException: "
+                "Connection refused"
+            ),
+            id="not reached",
+        ),
+        pytest.param(
+            1,
+            "java.util.concurrent.TimeoutException: no answer",
+            Answer(
+                trouble="flink run did not reach the cluster, or lost its answer: "
+                "java.util.concurrent.TimeoutException: no answer"
+            ),
+            id="answer lost",
+        ),
+        pytest.param(-9, "", Answer(trouble="flink run was killed: exit code -9"), id="killed"),
+        pytest.param(
+            137,
+            "Killed",
+            Answer(trouble="flink run was killed: exit code 137"),
+            id="killed below its shell",
+        ),
+        pytest.param(
+            1, REFUSAL, Answer(refused="java.io.IOException: the disk is full"), id="refused"
+        ),
+        pytest.param(
+            3, "", Answer(refused="flink run ended with exit code 3 and said nothing"), id="silent"
+        ),
+    ],
+)
 def test_what_the_end_of_the_client_means(code: int, text: str, expected: Answer) -> None:
     assert judge(code, text) == expected
 
@@ -91,7 +152,11 @@ def test_nobody_waits_for_a_client_and_it_keeps_its_last_word(tmp_path: Path) ->
     client = Client(settings(tmp_path), SUBMISSION)
     assert client.answer() == Answer(under_way=True)
     (tmp_path / "go").write_text("now\n")
-    assert last_word(client) == client.answer() == Answer(refused="java.io.IOException: the disk is full")
+    assert (
+        last_word(client)
+        == client.answer()
+        == Answer(refused="java.io.IOException: the disk is full")
+    )
 
 
 def test_a_client_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
@@ -120,7 +185,9 @@ def _gone(pid: int, deadline: float) -> bool:
     return False
 
 
-def test_the_client_gets_java_and_the_secrets_folder_and_not_the_working_copy(tmp_path: Path) -> None:
+def test_the_client_gets_java_and_the_secrets_folder_and_not_the_working_copy(
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "env.json"
     python = f'import json,os; json.dump(dict(os.environ), open("{out}", "w"))'
     fake_client(tmp_path, f"exec {sys.executable} -c '{python}'")

@@ -54,7 +54,9 @@ def test_every_kind_of_change_is_seen(table: Table) -> None:
     assert after(table, found) == alone(table)
 
 
-def test_a_table_that_was_made_again_has_no_snapshots_of_the_one_before(catalog: Catalog, table: Table) -> None:
+def test_a_table_that_was_made_again_has_no_snapshots_of_the_one_before(
+    catalog: Catalog, table: Table
+) -> None:
     before = alone(table)
     catalog.drop_table("shop.orders")
     again = catalog.create_table("shop.orders", pa.schema([("n", pa.int64())]))
@@ -65,8 +67,20 @@ def test_a_table_that_was_made_again_has_no_snapshots_of_the_one_before(catalog:
     assert before.snapshots[0] not in found.snapshots
 
 
-@pytest.mark.parametrize("text", ["", "{", "7", "[]", "{}", '{"snapshots": 7}', '{"snapshots": [7]}',
-                                  '{"snapshots": [{"snapshot-id": [1]}]}', '{"snapshots": [{"snapshot-id": 1}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "7",
+        "[]",
+        "{}",
+        '{"snapshots": 7}',
+        '{"snapshots": [7]}',
+        '{"snapshots": [{"snapshot-id": [1]}]}',
+        '{"snapshots": [{"snapshot-id": 1}]}',
+    ],
+)
 def test_what_is_no_metadata_is_an_error_as_without(text: str, table: Table) -> None:
     with pytest.raises((ValueError, ValidationError)):
         TableMetadataUtil.parse_raw(text)
@@ -75,9 +89,16 @@ def test_what_is_no_metadata_is_an_error_as_without(text: str, table: Table) -> 
 
 
 def test_what_was_committed_here_is_not_read_again(
-        catalog: Catalog, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    updates = table.manage_snapshots().create_branch(table.metadata.snapshots[0].snapshot_id, "r1-a1")._updates
-    commits.commit(catalog, "shop", lambda: [Change(catalog.load_table("shop.orders"), (), updates)])
+    catalog: Catalog, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates = (
+        table.manage_snapshots()
+        .create_branch(table.metadata.snapshots[0].snapshot_id, "r1-a1")
+        ._updates
+    )
+    commits.commit(
+        catalog, "shop", lambda: [Change(catalog.load_table("shop.orders"), (), updates)]
+    )
     location = catalog.load_table("shop.orders").metadata_location
     assert Path(location.removeprefix("file://")).exists()
     monkeypatch.setattr(lake, "_read_metadata", lambda *_: pytest.fail("it is known"))
@@ -89,10 +110,14 @@ def test_what_was_committed_here_is_not_read_again(
 def test_what_is_left_out_of_a_change_is_in_what_it_makes(catalog: Catalog, table: Table) -> None:
     one = table.metadata.snapshots[0].snapshot_id
     table.append(pa.table({"n": [2]}))
-    update = SetSnapshotRefUpdate.model_validate({"ref-name": "main", "snapshot-id": one, "type": "branch"})
+    update = SetSnapshotRefUpdate.model_validate(
+        {"ref-name": "main", "snapshot-id": one, "type": "branch"}
+    )
     before = catalog.load_table("shop.orders")
     for needs in (None, frozenset({one})):
-        staged = commits._stage(cast(SqlCatalog, catalog), Change(before, (), (update,), needs)).metadata
+        staged = commits._stage(
+            cast(SqlCatalog, catalog), Change(before, (), (update,), needs)
+        ).metadata
         assert staged.snapshots == before.metadata.snapshots
         assert staged.current_snapshot_id == one
         was = [e.snapshot_id for e in before.metadata.snapshot_log]

@@ -28,27 +28,54 @@ from replay.iceberg.table_types import column_type, from_iceberg, iceberg_type, 
 from replay.iceberg.type_changes import described, differences
 
 
-@pytest.mark.parametrize(("flink", "iceberg"), [
-    ("DECIMAL(12, 2)", DecimalType(12, 2)), ("TIMESTAMP_LTZ(3)", TimestamptzType()), ("BIGINT NOT NULL", LongType()),
-    ("TIME(3)", TimeType()), ("BINARY(4)", BinaryType()),
-    ("ROW<`a` BIGINT, `b` ROW<`c` STRING>>", StructType(
-        NestedField(1, "a", LongType(), required=False),
-        NestedField(2, "b", StructType(NestedField(3, "c", StringType(), required=False)), required=False))),
-    ("ARRAY<BIGINT NOT NULL>", ListType(1, LongType(), element_required=False)),
-    ("MAP<STRING, BIGINT>", MapType(1, StringType(), 2, LongType(), value_required=False))])
+@pytest.mark.parametrize(
+    ("flink", "iceberg"),
+    [
+        ("DECIMAL(12, 2)", DecimalType(12, 2)),
+        ("TIMESTAMP_LTZ(3)", TimestamptzType()),
+        ("BIGINT NOT NULL", LongType()),
+        ("TIME(3)", TimeType()),
+        ("BINARY(4)", BinaryType()),
+        (
+            "ROW<`a` BIGINT, `b` ROW<`c` STRING>>",
+            StructType(
+                NestedField(1, "a", LongType(), required=False),
+                NestedField(
+                    2,
+                    "b",
+                    StructType(NestedField(3, "c", StringType(), required=False)),
+                    required=False,
+                ),
+            ),
+        ),
+        ("ARRAY<BIGINT NOT NULL>", ListType(1, LongType(), element_required=False)),
+        ("MAP<STRING, BIGINT>", MapType(1, StringType(), 2, LongType(), value_required=False)),
+    ],
+)
 def test_types(flink: str, iceberg: IcebergType) -> None:
     assert iceberg_type(flink) == iceberg
     assert from_iceberg(iceberg) == column_type(flink)
 
 
-@pytest.mark.parametrize(("flink", "found", "follow"), [
-    ("TIMESTAMP(9)", "TIMESTAMP(9)", "write instead: CAST(x AS TIMESTAMP(6))"),
-    ("MONEY", "MONEY", "write instead: CAST(x AS ROW<…>) with names and types of its fields, or a STRING")])
+@pytest.mark.parametrize(
+    ("flink", "found", "follow"),
+    [
+        ("TIMESTAMP(9)", "TIMESTAMP(9)", "write instead: CAST(x AS TIMESTAMP(6))"),
+        (
+            "MONEY",
+            "MONEY",
+            "write instead: CAST(x AS ROW<…>) with names and types of its fields, or a STRING",
+        ),
+    ],
+)
 def test_types_that_no_table_can_hold(flink: str, found: str, follow: str) -> None:
     with pytest.raises(ConfigError) as e:
         iceberg_type(flink, "orders.x")
     assert (e.value.message, e.value.found, e.value.next) == (
-        "orders.x has a type that the tables cannot hold", found, follow)
+        "orders.x has a type that the tables cannot hold",
+        found,
+        follow,
+    )
 
 
 def test_columns_that_others_added_to_a_table() -> None:
@@ -58,7 +85,9 @@ def test_columns_that_others_added_to_a_table() -> None:
 
 
 def test_ids_of_fields_are_given_once() -> None:
-    found = to_iceberg(column_type("ROW<`a` ARRAY<ROW<`b` MAP<STRING, INT>>>, `c` INT>"), ids := count(1))
+    found = to_iceberg(
+        column_type("ROW<`a` ARRAY<ROW<`b` MAP<STRING, INT>>>, `c` INT>"), ids := count(1)
+    )
     assert next(ids) == 7
     assert isinstance(found, StructType)
     assert [f.field_id for f in found.fields] == [1, 2]
@@ -68,7 +97,12 @@ CHANGES = [
     ("INT", "BIGINT", ["INT → BIGINT"], False),
     ("ROW<`a` INT, `b` FLOAT>", "ROW<`b` FLOAT, `a` INT>", [], False),
     ("ROW<`a` INT>", "ROW<`b` INT>", ["a INT: removed", "b INT: new"], False),
-    ("ARRAY<ROW<`a` MAP<INT, FLOAT>>>", "ARRAY<ROW<`a` MAP<INT, DOUBLE>>>", ["[].a.value FLOAT → DOUBLE"], False),
+    (
+        "ARRAY<ROW<`a` MAP<INT, FLOAT>>>",
+        "ARRAY<ROW<`a` MAP<INT, DOUBLE>>>",
+        ["[].a.value FLOAT → DOUBLE"],
+        False,
+    ),
     ("DECIMAL(9, 2)", "DECIMAL(7, 2)", ["DECIMAL(9, 2) → DECIMAL(7, 2)"], False),
     ("DECIMAL(9, 2)", "DECIMAL(9, 3)", ["DECIMAL(9, 2) → DECIMAL(9, 3)"], True),
     ("MAP<INT, INT>", "MAP<BIGINT, INT>", ["MAP<INT, INT> → MAP<BIGINT, INT>"], True),
@@ -78,7 +112,9 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "words", "breaks"), CHANGES, ids=[f"{c[0]} to {c[1]}" for c in CHANGES])
+@pytest.mark.parametrize(
+    ("old", "new", "words", "breaks"), CHANGES, ids=[f"{c[0]} to {c[1]}" for c in CHANGES]
+)
 def test_what_differs(old: str, new: str, words: list[str], breaks: bool) -> None:
     found = list(differences(stored(parse(old)), stored(parse(new))))
     assert [described(d) for d in found] == words

@@ -36,7 +36,8 @@ def silent() -> Iterator[str]:
 
 @pytest.mark.parametrize("kind", [{"type": "rest"}, {}], ids=["by type", "by address"])
 def test_a_rest_catalog_that_hangs_is_given_up(
-        kind: dict[str, str], silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: dict[str, str], silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Even the question for its configuration, which pyiceberg asks first."""
     monkeypatch.setattr(timed_catalog, "ANSWER_SECONDS", 0.05)
     properties = timed({**kind, "uri": silent})
@@ -50,14 +51,23 @@ def test_a_rest_catalog_that_hangs_is_given_up(
 
 def test_a_time_out_that_somebody_chose_is_kept() -> None:
     assert "timeout=5" in timed({"type": "sql", "uri": "sqlite:////c.db?timeout=5"})["uri"]
-    assert timed({"py-catalog-impl": "mine.Catalog", "uri": "http://c"})["py-catalog-impl"] == "mine.Catalog"
+    assert (
+        timed({"py-catalog-impl": "mine.Catalog", "uri": "http://c"})["py-catalog-impl"]
+        == "mine.Catalog"
+    )
 
 
-@pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
+@pytest.mark.parametrize(
+    "driver", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"]
+)
 def test_postgresql_gives_up_a_statement_a_lock_and_who_is_gone(driver: str) -> None:
-    uri = sa.make_url(timed({"type": "sql", "uri": f"{driver}://me:secret@db/lake?connect_timeout=3"})["uri"])
+    uri = sa.make_url(
+        timed({"type": "sql", "uri": f"{driver}://me:secret@db/lake?connect_timeout=3"})["uri"]
+    )
     assert uri.password == "secret"
-    assert uri.drivername == ("postgresql+psycopg2" if driver.endswith("2") else "postgresql+psycopg")
+    assert uri.drivername == (
+        "postgresql+psycopg2" if driver.endswith("2") else "postgresql+psycopg"
+    )
     assert uri.query["connect_timeout"] == "3"
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         assert f"-c {limit}=30000" in str(uri.query["options"])
@@ -68,22 +78,33 @@ def test_another_driver_gets_no_parameters_that_it_may_not_know() -> None:
 
 
 def test_a_query_in_this_process_is_interrupted_when_it_takes_too_long() -> None:
-    with duck.connect() as connection, pytest.raises(RetryableError, match="counting takes too long"), \
-            duck.interrupted(connection, 0.05, "counting"):
-        connection.execute("SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b").fetchall()
+    with (
+        duck.connect() as connection,
+        pytest.raises(RetryableError, match="counting takes too long"),
+        duck.interrupted(connection, 0.05, "counting"),
+    ):
+        connection.execute(
+            "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+        ).fetchall()
 
 
 def test_what_interrupts_a_query_is_gone_with_it() -> None:
     with duck.connect() as connection, duck.interrupted(connection, 1000, "counting"):
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
-    with duck.connect() as connection, pytest.raises(duckdb.CatalogException), \
-            duck.interrupted(connection, 1000, "counting"):
+    with (
+        duck.connect() as connection,
+        pytest.raises(duckdb.CatalogException),
+        duck.interrupted(connection, 1000, "counting"),
+    ):
         connection.execute("SELECT * FROM missing")
 
 
 # Many threads
 
-def test_threads_share_one_catalog_and_one_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_threads_share_one_catalog_and_one_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[object] = []
 
     def open_catalog(_: Settings) -> object:
@@ -117,9 +138,13 @@ def test_many_threads_make_branches_and_look_while_a_job_commits(tmp_path: Path)
     with ThreadPoolExecutor(BRANCHES) as pool:
         list(pool.map(lambda n: lake.create_branch(catalog, product, f"r1-a{n}"), range(BRANCHES)))
         seen = pool.map(look, range(BRANCHES))
-        written = {checkpoint: sink_all(catalog, product, "r1-a0", checkpoint) for checkpoint in (1, 2, 3)}
+        written = {
+            checkpoint: sink_all(catalog, product, "r1-a0", checkpoint) for checkpoint in (1, 2, 3)
+        }
         assert all(ids == sorted(ids) for ids in seen), "nobody looks back"
-    assert {c.id: dict(c.snapshots) for c in lake.publishable(catalog, product, "r1-a0", [JOB])} == written
+    assert {
+        c.id: dict(c.snapshots) for c in lake.publishable(catalog, product, "r1-a0", [JOB])
+    } == written
     refs = lake.current_metadata(catalog, product)["orders"].refs
     assert {f"r1-a{n}" for n in range(BRANCHES)} <= set(refs)
 

@@ -54,10 +54,14 @@ class World:
 
     def settings(self, files: TlsSettings, **registry: object) -> Settings:
         return Settings(
-            home=self.authority.folder, kafka={}, store="sqlite://", secrets=self.authority.folder,
+            home=self.authority.folder,
+            kafka={},
+            store="sqlite://",
+            secrets=self.authority.folder,
             registry=RegistrySettings.model_validate({"url": self.url, "tls": files, **registry}),
             flink=FlinkSettings(rest=self.url, home=Path("/f"), checkpoints="file:///c", tls=files),
-            catalog=CatalogSettings(flink={}, pyiceberg={}))
+            catalog=CatalogSettings(flink={}, pyiceberg={}),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     context.load_cert_chain(authority.pem("server"))
     context.load_verify_locations(authority.ca)
     context.verify_mode = ssl.CERT_REQUIRED
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield World(authority, f"https://127.0.0.1:{server.server_port}")
@@ -81,8 +87,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(params=["", "k3y"], ids=["a plain key", "a key with a password"])
 def files(world: World, request: pytest.FixtureRequest) -> TlsSettings:
     pem = world.authority.pem("client", request.param)
-    return TlsSettings(ca=world.authority.ca, certificate=pem,
-                       key_password=SecretStr(request.param) if request.param else None)
+    return TlsSettings(
+        ca=world.authority.ca,
+        certificate=pem,
+        key_password=SecretStr(request.param) if request.param else None,
+    )
 
 
 def test_flink_is_asked_over_mutual_tls(world: World, files: TlsSettings) -> None:
@@ -98,28 +107,39 @@ def test_flink_is_not_asked_without(world: World, lacking: str) -> None:
 
 
 @pytest.mark.parametrize("login", [{"user": "u:p"}, {"token": "t"}])
-def test_the_registry_is_asked_over_mutual_tls(world: World, files: TlsSettings, login: dict[str, str]) -> None:
+def test_the_registry_is_asked_over_mutual_tls(
+    world: World, files: TlsSettings, login: dict[str, str]
+) -> None:
     with log.asking_registry(world.settings(files, **login)) as registry:
         assert registry.get_subjects() == ["orders-value"]
 
 
 def test_a_login_that_the_registry_refuses_is_told(world: World) -> None:
     files = TlsSettings(ca=world.authority.ca, certificate=world.authority.pem("client"))
-    with (pytest.raises(RetryableError) as e, log.asking_registry(world.settings(files, user="u:wr0ng")) as registry):
+    with (
+        pytest.raises(RetryableError) as e,
+        log.asking_registry(world.settings(files, user="u:wr0ng")) as registry,
+    ):
         registry.get_subjects()
     assert str(e.value) == (
         "the schema registry does not allow what was asked\n"
         f"  expected: a login at {world.url} that may do it\n"
         "  found:    HTTP 401\n"
-        "  next:     see kappa config; fix `registry` in config.yaml, or the user at the registry")
+        "  next:     see kappa config; fix `registry` in config.yaml, or the user at the registry"
+    )
 
 
-@pytest.mark.parametrize(("change", "found"), [
-    ({"ca": Path("/none.pem")}, "/none.pem: No such file or directory"),
-    ({"key_password": SecretStr("wr0ng")}, "client.pem"),
-    ({"key_password": None}, "client.pem"),
-])
-def test_files_that_cannot_be_used_are_named(world: World, change: dict[str, object], found: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"ca": Path("/none.pem")}, "/none.pem: No such file or directory"),
+        ({"key_password": SecretStr("wr0ng")}, "client.pem"),
+        ({"key_password": None}, "client.pem"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(
+    world: World, change: dict[str, object], found: str
+) -> None:
     pem = world.authority.pem("client", "k3y")
     given = TlsSettings(ca=world.authority.ca, certificate=pem, key_password=SecretStr("k3y"))
     with pytest.raises(ConfigError, match=r"in config\.yaml cannot be used") as e:
@@ -130,4 +150,6 @@ def test_files_that_cannot_be_used_are_named(world: World, change: dict[str, obj
 def test_both_clients_of_the_registry_read_the_same_files(world: World, files: TlsSettings) -> None:
     settings = world.settings(files, user="u:p").registry
     assert clients.registry(settings)["ssl.certificate.location"] == str(files.certificate)
-    assert clients.registry_of_job(settings)["schema.registry.ssl.keystore.location"] == str(files.certificate)
+    assert clients.registry_of_job(settings)["schema.registry.ssl.keystore.location"] == str(
+        files.certificate
+    )

@@ -24,19 +24,37 @@ def test_a_topic_that_is_as_wanted_is_left_alone(wanted: Wanted) -> None:
     topics.refuse_other(wanted, topic())
 
 
-@pytest.mark.parametrize(("wanted", "config", "said"), [
-    (Wanted("orders", 3), {}, "topic orders exists with other partitions\n  expected: 3\n  found:    2\n"
-                              "  next:     kappa topic create orders  (as it is)"),
-    (Wanted("orders", replication=3), {}, "topic orders exists with another replication factor\n  expected: 3\n"
-                                          "  found:    1\n  next:     kappa topic create orders  (as it is)"),
-    (Wanted("orders"), {"message.timestamp.type": "LogAppendTime"},
-     "topic orders exists with other settings\n  expected: message.timestamp.type=CreateTime\n"
-     "  found:    message.timestamp.type=LogAppendTime\n"
-     "  next:     kappa topic create orders --log-append-time  (as it is), or another topic"),
-    (Wanted("orders"), {"retention.ms": "604800000"},
-     "topic orders exists with other settings\n  expected: retention.ms=-1\n  found:    retention.ms=604800000\n"
-     "  next:     kafka-configs --alter --entity-type topics --entity-name orders --add-config retention.ms=-1"),
-], ids=["partitions", "replication", "dated by the broker", "forgets"])
+@pytest.mark.parametrize(
+    ("wanted", "config", "said"),
+    [
+        (
+            Wanted("orders", 3),
+            {},
+            "topic orders exists with other partitions\n  expected: 3\n  found:    2\n"
+            "  next:     kappa topic create orders  (as it is)",
+        ),
+        (
+            Wanted("orders", replication=3),
+            {},
+            "topic orders exists with another replication factor\n  expected: 3\n"
+            "  found:    1\n  next:     kappa topic create orders  (as it is)",
+        ),
+        (
+            Wanted("orders"),
+            {"message.timestamp.type": "LogAppendTime"},
+            "topic orders exists with other settings\n  expected: message.timestamp.type=CreateTime\n"
+            "  found:    message.timestamp.type=LogAppendTime\n"
+            "  next:     kappa topic create orders --log-append-time  (as it is), or another topic",
+        ),
+        (
+            Wanted("orders"),
+            {"retention.ms": "604800000"},
+            "topic orders exists with other settings\n  expected: retention.ms=-1\n  found:    retention.ms=604800000\n"
+            "  next:     kafka-configs --alter --entity-type topics --entity-name orders --add-config retention.ms=-1",
+        ),
+    ],
+    ids=["partitions", "replication", "dated by the broker", "forgets"],
+)
 def test_a_topic_that_differs_is_refused(wanted: Wanted, config: dict[str, str], said: str) -> None:
     with pytest.raises(RefusedError) as e:
         topics.refuse_other(wanted, topic(**config))
@@ -45,7 +63,9 @@ def test_a_topic_that_differs_is_refused(wanted: Wanted, config: dict[str, str],
 
 def test_a_new_topic_keeps_everything() -> None:
     assert log.config_problems("orders", Wanted("orders", log_append_time=True).config) == []
-    assert Wanted("orders", log_append_time=True).config["message.timestamp.type"] == "LogAppendTime"
+    assert (
+        Wanted("orders", log_append_time=True).config["message.timestamp.type"] == "LogAppendTime"
+    )
 
 
 def test_a_topic_that_was_cut_is_not_whole() -> None:
@@ -67,16 +87,26 @@ def shown(key: bytes | None, value: bytes | None, **more: Any) -> records.Shown:
     return records.show(Decoder(), Seen(1, 42, NOON + 5, key, value, **more))
 
 
-@pytest.mark.parametrize(("key", "value", "kind"), [
-    (b"k", b"x", "record"), (b"k", b"\1x", "undecodable"), (b"k", None, "tombstone"), (None, None, "heartbeat")])
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [
+        (b"k", b"x", "record"),
+        (b"k", b"\1x", "undecodable"),
+        (b"k", None, "tombstone"),
+        (None, None, "heartbeat"),
+    ],
+)
 def test_every_record_has_a_kind(key: bytes | None, value: bytes | None, kind: str) -> None:
     assert shown(key, value).kind == kind
 
 
 def test_a_record_for_people_obeys_the_width_and_no_escape_sequence() -> None:
     lines = shown(b"k", b"x" * 30).lines(45)
-    assert lines == ["1:42  2024-06-03T12:00:00.005Z  key k", f"    id: {'x' * 30}",
-                     '    note: null  text: "a\\nb\\u001b[31m"']
+    assert lines == [
+        "1:42  2024-06-03T12:00:00.005Z  key k",
+        f"    id: {'x' * 30}",
+        '    note: null  text: "a\\nb\\u001b[31m"',
+    ]
 
 
 def test_a_long_value_is_cut_for_people_and_whole_for_programs() -> None:
@@ -87,8 +117,15 @@ def test_a_long_value_is_cut_for_people_and_whole_for_programs() -> None:
 
 def test_what_cannot_be_decoded_is_shown_with_its_reason() -> None:
     assert shown(b"\0\xff", b"\1\2", headers=(("source", b"shop"),)).as_dict() == {
-        "partition": 1, "offset": 42, "appended": "2024-06-03T12:00:00.005Z", "kind": "undecodable", "key": "hex:00ff",
-        "reason": "magic byte is 0x01, not 0x00", "payload": "hex:0102", "headers": [["source", "shop"]]}
+        "partition": 1,
+        "offset": 42,
+        "appended": "2024-06-03T12:00:00.005Z",
+        "kind": "undecodable",
+        "key": "hex:00ff",
+        "reason": "magic byte is 0x01, not 0x00",
+        "payload": "hex:0102",
+        "headers": [["source", "shop"]],
+    }
 
 
 def test_partitions_are_merged_by_their_clocks() -> None:

@@ -14,7 +14,9 @@ from replay.iceberg.table_types import iceberg_type
 
 
 def column(avro: Any) -> str:
-    found = fields(json.dumps({"type": "record", "name": "R", "fields": [{"name": "f", "type": avro}]}))
+    found = fields(
+        json.dumps({"type": "record", "name": "R", "fields": [{"name": "f", "type": avro}]})
+    )
     return found[0].type
 
 
@@ -33,8 +35,11 @@ def test_a_row_of_the_table(row: Any) -> None:
 
 def test_the_table_has_every_type() -> None:
     shown = [row.avro for row in rows()]
-    names = {avro.get("logicalType", avro["type"]) if isinstance(avro, dict) else avro
-             for avro in shown if not isinstance(avro, list)}
+    names = {
+        avro.get("logicalType", avro["type"]) if isinstance(avro, dict) else avro
+        for avro in shown
+        if not isinstance(avro, list)
+    }
     assert names == {*TYPES, "decimal", "array", "map", "record"}
 
 

@@ -70,7 +70,9 @@ class Scene:
         return turn(self.loop, self.platform, self.platform.clock, times)
 
     def grow(self) -> None:
-        self.platform.ends_now = {t: {p: end + 50 for p, end in of.items()} for t, of in self.platform.ends_now.items()}
+        self.platform.ends_now = {
+            t: {p: end + 50 for p, end in of.items()} for t, of in self.platform.ends_now.items()
+        }
 
 
 @pytest.fixture
@@ -89,15 +91,22 @@ def states(state: ProductState) -> dict[str, State]:
 def test_all_that_was_known_is_known(scene: Scene) -> None:
     state = scene.loop.store.load("flights")
     assert [r.name for r in state.releases] == ["r1", "r2", "r3", "r4"]
-    assert states(state) == {"r1-a1": State.standby, "r2-a1": State.failed, "r3-a1": State.active,
-                             "r3-a2": State.retired, "r4-a1": state.attempt("r4-a1").state}
+    assert states(state) == {
+        "r1-a1": State.standby,
+        "r2-a1": State.failed,
+        "r3-a1": State.active,
+        "r3-a2": State.retired,
+        "r4-a1": state.attempt("r4-a1").state,
+    }
     shown, replaying = state.attempt("r3-a1"), state.attempt("r4-a1")
     assert (len(shown.job_ids), shown.confirmed, bool(shown.restore)) == (2, True, True)
     assert [c.sample for c in shown.checks] == [({"origin": "JFK"},)]
     assert (replaying.cluster, replaying.auto_switch) == ("flights-r4-a1", False)
     assert state.unfinished and state.unfinished.attempt_name == "r3-a1"
     assert state.published and state.published.covered["flights"]
-    assert {"switch", "lost", "resumed", "verified"} <= {e.reason for e in scene.loop.store.events("flights")}
+    assert {"switch", "lost", "resumed", "verified"} <= {
+        e.reason for e in scene.loop.store.events("flights")
+    }
 
 
 def test_jobs_go_on_under_the_new_controller(scene: Scene) -> None:
@@ -149,8 +158,14 @@ def test_what_is_wanted_no_more_goes_and_a_new_release_comes(scene: Scene) -> No
     scene.turn()
     deploy(scene.loop, scene.platform, release=5)
     state = scene.turn(120)
-    assert {n: s for n, s in states(state).items() if n in ("r1-a1", "r3-a1", "r4-a1", "r5-a1")} == {
-        "r1-a1": State.retired, "r3-a1": State.standby, "r4-a1": State.aborted, "r5-a1": State.active}
+    assert {
+        n: s for n, s in states(state).items() if n in ("r1-a1", "r3-a1", "r4-a1", "r5-a1")
+    } == {
+        "r1-a1": State.retired,
+        "r3-a1": State.standby,
+        "r4-a1": State.aborted,
+        "r5-a1": State.active,
+    }
     assert {"r1-a1", "r4-a1"} <= set(scene.platform.cleaned)
     assert published_to_the_end(scene.platform, state)
 
@@ -179,8 +194,15 @@ def entry(fixture: Path) -> str:
 
 def test_an_archived_job_starts_again(fixture: Path, settings: Settings) -> None:
     folder, fingerprint = unpacked(fixture, settings.releases)
-    attempt = Attempt(product="orders", release=1, number=1, created=0.0, parallelism=2, job_ids=JOBS,
-                      restore="file:///ck/chk-2")
+    attempt = Attempt(
+        product="orders",
+        release=1,
+        number=1,
+        created=0.0,
+        parallelism=2,
+        job_ids=JOBS,
+        restore="file:///ck/chk-2",
+    )
     release = Release("orders", 1, fingerprint, 0.0, {})
     platform = Platform(settings)
     product = platform.product(attempt, ProductState("orders", (release,), (attempt,)))
@@ -191,26 +213,40 @@ def test_an_archived_job_starts_again(fixture: Path, settings: Settings) -> None
     command = submit_command(settings, submission)
     assert command[command.index("-py") + 1] == str(folder / entry(fixture))
     assert command[command.index("-s") + 1] == "file:///ck/chk-2"
-    read = subprocess.run([sys.executable, "-c", READS, str(folder), str(submission.bindings)], check=False,
-                          capture_output=True, text=True,
-                          env={**os.environ, **RELEASE_ENVIRONMENT, "PYTHONPATH": str(folder)})
+    read = subprocess.run(
+        [sys.executable, "-c", READS, str(folder), str(submission.bindings)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **RELEASE_ENVIRONMENT, "PYTHONPATH": str(folder)},
+    )
     assert read.returncode == 0, read.stderr
     assert json.loads(read.stdout) == {
-        "code": str(folder / "jobs" / "bindings.py"), "branch": "r1-a1", "tables": sorted(product.outputs),
-        "sources": {"orders": "orders"}, "sinks": dict.fromkeys(product.outputs, "r1-a1")}
+        "code": str(folder / "jobs" / "bindings.py"),
+        "branch": "r1-a1",
+        "tables": sorted(product.outputs),
+        "sources": {"orders": "orders"},
+        "sinks": dict.fromkeys(product.outputs, "r1-a1"),
+    }
 
 
 def test_a_job_of_now_reads_bindings_of_then(fixture: Path) -> None:
     found = read_bindings(fixture / BINDINGS)
-    assert (found.branch, found.checkpoint_dir) == (BOUND, f"file://{HOME}/checkpoints/orders/{BOUND}")
+    assert (found.branch, found.checkpoint_dir) == (
+        BOUND,
+        f"file://{HOME}/checkpoints/orders/{BOUND}",
+    )
     assert found.model_copy(update={"version": 0, "reader": 0}) == Bindings.model_validate_json(
-        (newest() / BINDINGS).read_text()).model_copy(update={"version": 0, "reader": 0})
+        (newest() / BINDINGS).read_text()
+    ).model_copy(update={"version": 0, "reader": 0})
 
 
 # Tables and their branches
 
 
-def test_branches_of_then_are_read_and_written_on(fixture: Path, settings: Settings, catalog: Catalog) -> None:
+def test_branches_of_then_are_read_and_written_on(
+    fixture: Path, settings: Settings, catalog: Catalog
+) -> None:
     product = make_product(settings.home)
     for name, metadata in json.loads((fixture / TABLES).read_text()).items():
         file = settings.home / "lake" / f"{name}.metadata.json"
@@ -242,9 +278,11 @@ def test_what_this_program_writes_is_of_the_newest_fixture(tmp_path: Path) -> No
     assert not found, (
         f"the state has departed from {newest().name}: {'; '.join(found)}. If an older program must not read it, raise "
         "the version of that part (store: with a migration), and the part must read the form before; then keep the new "
-        "form: .venv/bin/python tests/unit/state_fixture.py")
+        "form: .venv/bin/python tests/unit/state_fixture.py"
+    )
     assert versions() == json.loads((newest() / VERSIONS).read_text()), (
-        "a version was raised: keep its form with .venv/bin/python tests/unit/state_fixture.py")
+        "a version was raised: keep its form with .venv/bin/python tests/unit/state_fixture.py"
+    )
 
 
 def test_a_departure_is_seen(tmp_path: Path) -> None:
@@ -254,11 +292,19 @@ def test_a_departure_is_seen(tmp_path: Path) -> None:
     del bound["group"]
     (tmp_path / "state" / BINDINGS).write_text(json.dumps({**bound, "parallelism": "2", "more": 1}))
     store = tmp_path / "state" / "store.sql"
-    store.write_text(store.read_text().replace("COMMIT;", "ALTER TABLE leases ADD COLUMN since FLOAT; COMMIT;")
-                     .replace('"near": ', '"nearly": '))
+    store.write_text(
+        store.read_text()
+        .replace("COMMIT;", "ALTER TABLE leases ADD COLUMN since FLOAT; COMMIT;")
+        .replace('"near": ', '"nearly": ')
+    )
     assert departures(tmp_path / "state", newest()) == [
-        "bindings.group is gone", "bindings.more is new", "bindings.parallelism is str, was int",
-        "store attempts.body.near is gone", "store attempts.body.nearly is new", "store leases.since is new"]
+        "bindings.group is gone",
+        "bindings.more is new",
+        "bindings.parallelism is str, was int",
+        "store attempts.body.near is gone",
+        "store attempts.body.nearly is new",
+        "store leases.since is new",
+    ]
 
 
 def test_every_fixture_says_how_its_job_is_started(fixture: Path, settings: Settings) -> None:

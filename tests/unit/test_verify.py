@@ -23,7 +23,15 @@ from replay.controller.act import new_attempt
 from replay.controller.loop import Loop
 from replay.controller.platform import Platform
 from replay.controller.verify import Plan, Terms, comparable, plan
-from replay.core.model import Attempt, Checkpoint, Position, ProductState, Publication, Release, State
+from replay.core.model import (
+    Attempt,
+    Checkpoint,
+    Position,
+    ProductState,
+    Publication,
+    Release,
+    State,
+)
 from replay.errors import ConflictError, KappaError, RefusedError, RetryableError
 from replay.flink.rest import Slots
 from replay.settings import Settings
@@ -35,7 +43,10 @@ PUBLISHED = Publication(1, "flights", 1, 1, 9, {}, {"t": 2}, COVERED, 0.0, 1.0)
 
 
 def attempt(number: int = 1, state: State = State.active, **fields: Any) -> Attempt:
-    return replace(Attempt("flights", 1, number, float(number), 2, (f"j{number}",), state, confirmed=True), **fields)
+    return replace(
+        Attempt("flights", 1, number, float(number), 2, (f"j{number}",), state, confirmed=True),
+        **fields,
+    )
 
 
 def state(*attempts: Attempt, published: Publication | None = PUBLISHED) -> ProductState:
@@ -47,12 +58,16 @@ SHADOW = attempt(2, State.replaying, shadow=True)
 
 # Which shadow
 
+
 def test_a_shadow_is_of_the_release_that_readers_see_and_as_parallel() -> None:
     todo = plan(state(attempt(parallelism=3, metadata=4)), Terms(deadline=7.0), 99.0, "new")
     assert todo.new
-    assert todo.shadow == Attempt("flights", 1, 2, 99.0, 3, ("new",), shadow=True, deadline=7.0, metadata=4)
-    assert todo.sentence == ("flights r1-a2: replaying r1 from offset zero as a shadow, parallelism 3; "
-                             "readers see r1-a1")
+    assert todo.shadow == Attempt(
+        "flights", 1, 2, 99.0, 3, ("new",), shadow=True, deadline=7.0, metadata=4
+    )
+    assert todo.sentence == (
+        "flights r1-a2: replaying r1 from offset zero as a shadow, parallelism 3; readers see r1-a1"
+    )
 
 
 def test_it_may_have_another_parallelism_and_a_cluster_of_its_own() -> None:
@@ -62,7 +77,9 @@ def test_it_may_have_another_parallelism_and_a_cluster_of_its_own() -> None:
 
 @pytest.mark.parametrize("asked", [None, 2])
 def test_a_shadow_that_runs_is_followed(asked: int | None) -> None:
-    assert plan(state(attempt(), SHADOW), Terms(asked), 99.0, "new") == Plan(SHADOW, attempt(), new=False)
+    assert plan(state(attempt(), SHADOW), Terms(asked), 99.0, "new") == Plan(
+        SHADOW, attempt(), new=False
+    )
 
 
 def test_what_readers_see_can_be_verified_when_its_job_is_lost() -> None:
@@ -70,17 +87,42 @@ def test_what_readers_see_can_be_verified_when_its_job_is_lost() -> None:
     assert plan(state(lost), Terms(), 99.0, "new").shown == lost
 
 
-@pytest.mark.parametrize(("before", "asked", "message", "next_command"), [
-    pytest.param(state(attempt(), published=None), None, "nothing of 'flights' is published", "kappa deploy flights",
-                 id="nothing to verify"),
-    pytest.param(state(attempt(), attempt(2, State.replaying)), None, "a candidate of flights is under way",
-                 "kappa deploy flights  (follows it; or end it: kappa abort flights)", id="a candidate"),
-    pytest.param(state(attempt(), SHADOW), 1, "another verification of flights is under way", "kappa abort flights",
-                 id="another parallelism"),
-    pytest.param(state(attempt(), replace(SHADOW, release=2)), None, "another verification of flights is under way",
-                 "kappa abort flights", id="readers were switched over since"),
-])
-def test_what_is_refused(before: ProductState, asked: int | None, message: str, next_command: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "asked", "message", "next_command"),
+    [
+        pytest.param(
+            state(attempt(), published=None),
+            None,
+            "nothing of 'flights' is published",
+            "kappa deploy flights",
+            id="nothing to verify",
+        ),
+        pytest.param(
+            state(attempt(), attempt(2, State.replaying)),
+            None,
+            "a candidate of flights is under way",
+            "kappa deploy flights  (follows it; or end it: kappa abort flights)",
+            id="a candidate",
+        ),
+        pytest.param(
+            state(attempt(), SHADOW),
+            1,
+            "another verification of flights is under way",
+            "kappa abort flights",
+            id="another parallelism",
+        ),
+        pytest.param(
+            state(attempt(), replace(SHADOW, release=2)),
+            None,
+            "another verification of flights is under way",
+            "kappa abort flights",
+            id="readers were switched over since",
+        ),
+    ],
+)
+def test_what_is_refused(
+    before: ProductState, asked: int | None, message: str, next_command: str
+) -> None:
     with pytest.raises(KappaError) as e:
         plan(before, Terms(asked), 99.0, "new")
     assert (e.value.message, e.value.next) == (message, next_command)
@@ -88,34 +130,62 @@ def test_what_is_refused(before: ProductState, asked: int | None, message: str, 
 
 # When
 
+
 def at(*positions: tuple[int, int], tip: int) -> Attempt:
     """Checkpoint and offset of partition 0 of each position, and the checkpoint that is in every table."""
-    return replace(SHADOW, tip=Checkpoint(tip, {"t": 3}), positions=tuple(
-        Position(c, read := {"flights": {0: offset, 1: 90}, "airlines": {0: 16}}, read=read)
-        for c, offset in positions))
+    return replace(
+        SHADOW,
+        tip=Checkpoint(tip, {"t": 3}),
+        positions=tuple(
+            Position(c, read := {"flights": {0: offset, 1: 90}, "airlines": {0: 16}}, read=read)
+            for c, offset in positions
+        ),
+    )
 
 
-@pytest.mark.parametrize(("shadow", "expected"), [
-    pytest.param(SHADOW, False, id="nothing read"),
-    pytest.param(at((1, 50), (2, 100), tip=2), True, id="it covers what readers saw"),
-    pytest.param(at((1, 50), (2, 100), tip=1), False, id="not yet in every table"),
-    pytest.param(at((1, 50), (2, 99), tip=2), False, id="a record is missing"),
-])
+@pytest.mark.parametrize(
+    ("shadow", "expected"),
+    [
+        pytest.param(SHADOW, False, id="nothing read"),
+        pytest.param(at((1, 50), (2, 100), tip=2), True, id="it covers what readers saw"),
+        pytest.param(at((1, 50), (2, 100), tip=1), False, id="not yet in every table"),
+        pytest.param(at((1, 50), (2, 99), tip=2), False, id="a record is missing"),
+    ],
+)
 def test_it_is_compared_once_it_has_all_that_readers_saw(shadow: Attempt, expected: bool) -> None:
     assert comparable(COVERED)(shadow, state(attempt(), shadow)) is expected
 
 
-@pytest.mark.parametrize(("shadow", "published", "message"), [
-    (replace(SHADOW, stop=State.failed, error="boom"), PUBLISHED, "flights r1-a2 failed, and nothing was compared"),
-    (replace(SHADOW, stop=State.aborted), PUBLISHED, "flights r1-a2 was given up, and nothing was compared"),
-    (SHADOW, replace(PUBLISHED, release=2), "readers of flights were switched over while r1 was being verified"),
-], ids=["failed", "aborted", "switched"])
-def test_a_verification_that_comes_to_nothing(shadow: Attempt, published: Publication, message: str) -> None:
+@pytest.mark.parametrize(
+    ("shadow", "published", "message"),
+    [
+        (
+            replace(SHADOW, stop=State.failed, error="boom"),
+            PUBLISHED,
+            "flights r1-a2 failed, and nothing was compared",
+        ),
+        (
+            replace(SHADOW, stop=State.aborted),
+            PUBLISHED,
+            "flights r1-a2 was given up, and nothing was compared",
+        ),
+        (
+            SHADOW,
+            replace(PUBLISHED, release=2),
+            "readers of flights were switched over while r1 was being verified",
+        ),
+    ],
+    ids=["failed", "aborted", "switched"],
+)
+def test_a_verification_that_comes_to_nothing(
+    shadow: Attempt, published: Publication, message: str
+) -> None:
     with pytest.raises(KappaError, match=message):
         comparable(COVERED)(shadow, state(attempt(), shadow, published=published))
 
 
 # The whole of it, over the fake platform
+
 
 class Cluster(FakePlatform):
     """The controller's fake platform, with what else `kappa verify` asks."""
@@ -146,7 +216,9 @@ class Laboratory:
         self.platform = Cluster(self.clock)
         self.store = Store(f"sqlite:///{folder / 'store.db'}", self.clock)
         self.loop = Loop(self.platform, self.store, self.clock, holder="me")
-        self.work = Verification(cast(Settings, None), cast(Platform, self.platform), self.loop, self.sleep)
+        self.work = Verification(
+            cast(Settings, None), cast(Platform, self.platform), self.loop, self.sleep
+        )
         self.heard = Heard()
         self.sides: list[tuple[Side, Side]] = []
         self.found = TableDiff("rows", "rows", compared_old=190, compared_new=190, same=190)
@@ -154,7 +226,9 @@ class Laboratory:
         with self.loop.leased("flights") as lease:
             assert lease
             self.store.add_release(lease, R1)
-            self.store.save(lease, new_attempt(ProductState("flights"), 1, 2, 0.0, "live", own_cluster=False))
+            self.store.save(
+                lease, new_attempt(ProductState("flights"), 1, 2, 0.0, "live", own_cluster=False)
+            )
         while not ((shown := self.state.published) and shown.covered == COVERED):
             self.sleep(1)
             self.loop.run_once("flights")
@@ -174,7 +248,9 @@ class Laboratory:
 
     def diff(self, _: Settings, old: Side, new: Side) -> DiffReport:
         self.sides.append((old, new))
-        return DiffReport("flights", old.name, new.name, {"flights": {0: 100, 1: 90}}, None, (self.found,))
+        return DiffReport(
+            "flights", old.name, new.name, {"flights": {0: 100, 1: 90}}, None, (self.found,)
+        )
 
     def verify(self, parallelism: int | None = None) -> verifying.Verdict:
         verdict = self.work.verdict("flights", parallelism, self.heard)
@@ -200,15 +276,21 @@ def history(lab: Laboratory) -> list[tuple[str, str]]:
 def test_equal_rows_are_told_and_remembered_and_nothing_is_left(lab: Laboratory) -> None:
     verdict = lab.verify(1)
     assert verdict.error() is None
-    (old, new), = lab.sides
+    ((old, new),) = lab.sides
     assert (old.name, new.name) == ("r1-a1", "r1-a2")
     assert old.snapshots == verdict.published.after
     assert new.covered == COVERED
-    assert history(lab) == [("r1-a2", "built"), ("r1-a2", "replaying"), ("r1-a2", "verified"),
-                            ("r1-a2", "retired")]
+    assert history(lab) == [
+        ("r1-a2", "built"),
+        ("r1-a2", "replaying"),
+        ("r1-a2", "verified"),
+        ("r1-a2", "retired"),
+    ]
     event = next(e for e in lab.store.events("flights") if e.reason == "verified")
-    assert event.detail == (f"equal to r1-a1 checkpoint {verdict.published.checkpoint}: 190 rows of 1 tables, "
-                            "parallelism 1 against 2, below flights 0:100 1:90")
+    assert event.detail == (
+        f"equal to r1-a1 checkpoint {verdict.published.checkpoint}: 190 rows of 1 tables, "
+        "parallelism 1 against 2, below flights 0:100 1:90"
+    )
     assert lab.platform.cleaned == ["r1-a2"]
     assert lab.platform.clusters == set()
     active = lab.state.active
@@ -218,13 +300,16 @@ def test_equal_rows_are_told_and_remembered_and_nothing_is_left(lab: Laboratory)
 
 
 def test_other_rows_fail_it_and_are_remembered_and_nothing_is_left(lab: Laboratory) -> None:
-    lab.found = TableDiff("rows", "rows", compared_old=190, compared_new=189, same=180, only_old=1, changed=9)
+    lab.found = TableDiff(
+        "rows", "rows", compared_old=190, compared_new=189, same=180, only_old=1, changed=9
+    )
     verdict = lab.verify()
     assert str(verdict.error()) == (
         "a replay of flights r1 gives other rows than readers see\n"
         "  expected: every row of r1-a2 equal to r1-a1\n"
         "  found:    rows: 1 only in r1-a1, 9 changed\n"
-        "  next:     kappa deploy flights --again  (fresh rows for readers; keep this output)")
+        "  next:     kappa deploy flights --again  (fresh rows for readers; keep this output)"
+    )
     assert ("r1-a2", "differs") in history(lab)
     shadow = lab.state.attempt("r1-a2")
     assert (shadow.state, shadow.cleaned) == (State.retired, True)
@@ -265,7 +350,9 @@ def test_a_shadow_whose_job_fails_is_cleaned_away(lab: Laboratory) -> None:
     assert lab.platform.cleaned == ["r1-a2"]
 
 
-def test_tables_that_cannot_be_compared_end_the_shadow(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_cannot_be_compared_end_the_shadow(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> DiffReport:
         raise RefusedError("no key")
 
@@ -276,9 +363,13 @@ def test_tables_that_cannot_be_compared_end_the_shadow(lab: Laboratory, monkeypa
     assert (shadow.stop, shadow.error) == (State.aborted, "no key")
 
 
-def test_a_passing_trouble_leaves_the_shadow_to_the_next_try(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_passing_trouble_leaves_the_shadow_to_the_next_try(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as m:
-        m.setattr(differing, "diff", lambda *_: (_ for _ in ()).throw(RetryableError("Kafka is down")))
+        m.setattr(
+            differing, "diff", lambda *_: (_ for _ in ()).throw(RetryableError("Kafka is down"))
+        )
         with pytest.raises(RetryableError):
             lab.verify()
     assert lab.verify().shadow.name == "r1-a2"
@@ -312,5 +403,6 @@ def test_too_few_slots_are_refused_before_anything_is_recorded(lab: Laboratory) 
 
 def test_what_is_said_to_programs(lab: Laboratory) -> None:
     said = run_verify.as_dict(lab.verify(1))
-    assert SimpleNamespace(**{k: said[k] for k in ("equal", "rows", "shown_parallelism", "shadow_parallelism")}) == \
-        SimpleNamespace(equal=True, rows=190, shown_parallelism=2, shadow_parallelism=1)
+    assert SimpleNamespace(
+        **{k: said[k] for k in ("equal", "rows", "shown_parallelism", "shadow_parallelism")}
+    ) == SimpleNamespace(equal=True, rows=190, shown_parallelism=2, shadow_parallelism=1)

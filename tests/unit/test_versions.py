@@ -24,23 +24,38 @@ def test_what_an_older_program_did_not_write_takes_its_default(field: str) -> No
     assert Attempt.from_json(body) == BARE
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    pytest.param("more", 1, id="of the attempt"),
-    pytest.param("checks", [{**ATTEMPT.to_json()["checks"][0], "more": 1}], id="of a check"),
-    pytest.param("tip", {**ATTEMPT.to_json()["tip"], "more": 1}, id="of a checkpoint"),
-    pytest.param("positions", [[*ATTEMPT.to_json()["positions"][0], "more"]], id="of a position"),
-])
-def test_what_a_newer_program_added_without_a_new_version_is_ignored(field: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("more", 1, id="of the attempt"),
+        pytest.param("checks", [{**ATTEMPT.to_json()["checks"][0], "more": 1}], id="of a check"),
+        pytest.param("tip", {**ATTEMPT.to_json()["tip"], "more": 1}, id="of a checkpoint"),
+        pytest.param(
+            "positions", [[*ATTEMPT.to_json()["positions"][0], "more"]], id="of a position"
+        ),
+    ],
+)
+def test_what_a_newer_program_added_without_a_new_version_is_ignored(
+    field: str, value: object
+) -> None:
     found = Attempt.from_json({**ATTEMPT.to_json(), field: value})
     assert found == ATTEMPT
 
 
 def test_a_check_and_a_position_of_an_older_program_are_read() -> None:
     check = {"name": "c", "blocking": True, "offending": 1}
-    body = {**BARE.to_json(), "checks": [check], "positions": [[3, {}, 12.5, {}]], "tip": {"id": 3, "snapshots": {}}}
+    body = {
+        **BARE.to_json(),
+        "checks": [check],
+        "positions": [[3, {}, 12.5, {}]],
+        "tip": {"id": 3, "snapshots": {}},
+    }
     found = Attempt.from_json(body)
     assert (found.checks, found.positions, found.tip) == (
-        (Check("c", True, 1),), (Position(3, {}, 12.5, {}),), Checkpoint(3, {}))
+        (Check("c", True, 1),),
+        (Position(3, {}, 12.5, {}),),
+        Checkpoint(3, {}),
+    )
 
 
 def test_a_body_of_a_newer_version_is_refused_with_what_to_do() -> None:
@@ -50,7 +65,8 @@ def test_a_body_of_a_newer_version_is_refused_with_what_to_do() -> None:
         "attempt r1-a1 of flights is of a newer version of kappa\n"
         "  expected: version 1\n"
         "  found:    version 2\n"
-        "  next:     use the kappa that wrote it, or a newer one")
+        "  next:     use the kappa that wrote it, or a newer one"
+    )
 
 
 @pytest.mark.parametrize("found", [0, -1, None, "1", True, 1.0])

@@ -9,11 +9,17 @@ import pytest
 from jobs import zones
 
 
-@pytest.mark.parametrize(("zone", "setback"), [
-    ("UTC", timedelta()), ("Asia/Tokyo", timedelta()), ("Etc/GMT-9", timedelta()),
-    ("America/New_York", timedelta(hours=1)), ("Australia/Lord_Howe", timedelta(minutes=30)),
-    ("Asia/Magadan", timedelta(hours=2)),
-])
+@pytest.mark.parametrize(
+    ("zone", "setback"),
+    [
+        ("UTC", timedelta()),
+        ("Asia/Tokyo", timedelta()),
+        ("Etc/GMT-9", timedelta()),
+        ("America/New_York", timedelta(hours=1)),
+        ("Australia/Lord_Howe", timedelta(minutes=30)),
+        ("Asia/Magadan", timedelta(hours=2)),
+    ],
+)
 def test_how_far_clocks_were_set_back_at_once(zone: str, setback: timedelta) -> None:
     assert zones.largest_setback(zone) >= setback
     assert zones.is_fixed(zone) is (setback == timedelta())

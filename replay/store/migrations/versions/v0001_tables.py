@@ -12,14 +12,16 @@ down_revision = None
 
 _meta = sa.MetaData()
 _leases = sa.Table(
-    "leases", _meta,
+    "leases",
+    _meta,
     sa.Column("product", sa.String, primary_key=True),
     sa.Column("holder", sa.String, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
 )
 _releases = sa.Table(
-    "releases", _meta,
+    "releases",
+    _meta,
     sa.Column("product", sa.String, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("fingerprint", sa.String, nullable=False),
@@ -29,7 +31,8 @@ _releases = sa.Table(
     sa.Column("reference_offsets", sa.JSON, nullable=False),
 )
 _attempts = sa.Table(
-    "attempts", _meta,
+    "attempts",
+    _meta,
     sa.Column("product", sa.String, primary_key=True),
     sa.Column("release", sa.Integer, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
@@ -37,7 +40,8 @@ _attempts = sa.Table(
     sa.Column("body", sa.JSON, nullable=False),
 )
 _publications = sa.Table(
-    "publications", _meta,
+    "publications",
+    _meta,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("product", sa.String, nullable=False, index=True),
     sa.Column("release", sa.Integer, nullable=False),
@@ -51,7 +55,8 @@ _publications = sa.Table(
     sa.Column("finished", sa.Float),
 )
 _events = sa.Table(
-    "events", _meta,
+    "events",
+    _meta,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("product", sa.String, nullable=False, index=True),
     sa.Column("at", sa.Float, nullable=False),
@@ -70,9 +75,14 @@ def upgrade() -> None:
         if table.name not in there:
             table.create(connection)
             continue
-        expected, found = {c.name for c in table.columns}, {c["name"] for c in inspector.get_columns(table.name)}
+        expected, found = (
+            {c.name for c in table.columns},
+            {c["name"] for c in inspector.get_columns(table.name)},
+        )
         if expected != found:
-            raise RefusedError(f"the store's table {table.name} is of no known form",
-                               expected=f"columns {', '.join(sorted(expected))}",
-                               found=", ".join(sorted(found)),
-                               next="use the kappa that wrote it, or give this one another `store` in config.yaml")
+            raise RefusedError(
+                f"the store's table {table.name} is of no known form",
+                expected=f"columns {', '.join(sorted(expected))}",
+                found=", ".join(sorted(found)),
+                next="use the kappa that wrote it, or give this one another `store` in config.yaml",
+            )

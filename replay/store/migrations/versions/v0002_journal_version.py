@@ -11,4 +11,6 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """What is there was written before there were versions: it is of version 1."""
-    op.add_column("publications", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
+    op.add_column(
+        "publications", sa.Column("version", sa.Integer, nullable=False, server_default="1")
+    )
