@@ -67,7 +67,7 @@ def load(
     progress: Callable[[Loaded], None],
     until: int | None = None,
 ) -> Loaded:
-    """Bring the log to `scale` repeats; records that are there already are left alone.
+    """Bring the log to `scale` repeats; records that are there already are not written again.
 
     With `until` (ms since 1970) it stops before the first record that arrived then or later.
 

@@ -171,7 +171,7 @@ class LocalClusters:
         return frozenset(names(self._layout))
 
     def start(self, name: str, lib: str = "") -> Cluster:
-        """Have a cluster supervised, with the jars of a folder if one is named. What runs already is left alone."""
+        """Have a cluster supervised, with the jars of a folder if one is named. What runs already is not restarted."""
         refuse_other_names(name)
         with self._locked():
             states = self._states()

@@ -162,7 +162,7 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "env.java.opts.all": f"{java_options} -Duser.language=en -Duser.country=US",
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError {scratch}",
-        # Tier4…: a job's classes are made for it and compiled anew. Only what is truly hot is worth the optimising
+        # Tier4…: a job's classes are made for it and compiled again. Only what is truly hot is worth the optimising
         # compiler: four times the JVM's own thresholds take a quarter of its time away.
         # A TaskManager out of heap collects garbage for minutes instead of dying. With these limits it fails an
         # allocation once 90 % of the time goes to collections that free less than 5 %, and that ends the process.
@@ -182,7 +182,7 @@ def wheel_jars() -> list[Path]:
 
 def lib_jars() -> list[Path]:
     """All jars of Flink's `lib` that are not our own."""
-    # Flink's side of Python too: loaded with each job anew, its buffers outside of the heap would outlive the job.
+    # Flink's side of Python too: loaded again with each job, its buffers outside of the heap would outlive the job.
     python = sorted((_wheel() / "opt").glob("flink-python-*.jar"))
     return [*wheel_jars(), *python, *jars.paths("flink")]
 

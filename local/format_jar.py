@@ -87,7 +87,7 @@ def run_format_tests(
         )
     if run.returncode != 0:
         raise KappaError(
-            "the Java code fails its tests", found=run.stdout + run.stderr, next="mend jobs/java"
+            "the Java code fails its tests", found=run.stdout + run.stderr, next="fix jobs/java"
         )
     return run.stdout
 
@@ -113,7 +113,7 @@ def compile_java(
             f"{sources[0]} does not compile",
             expected="Java 17 that fits the pinned Flink jars",
             found=(run.stderr or run.stdout).strip(),
-            next="mend it, then: kappa up",
+            next="fix it, then: kappa up",
         )
 
 

@@ -1,4 +1,4 @@
-"""`python -m local.lock`: resolve the stack's roots with their dependencies and write `jars.lock` anew."""
+"""`python -m local.lock`: resolve the stack's roots with their dependencies and rewrite `jars.lock`."""
 
 from __future__ import annotations
 

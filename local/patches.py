@@ -190,6 +190,6 @@ def _patched(
             f"{patch.type} cannot be patched",
             expected="the methods that local/patches.py names",
             found=run.stderr.strip(),
-            next="mend local/patches.py, then: kappa up",
+            next="fix local/patches.py, then: kappa up",
         )
     return after.read_bytes()

@@ -22,7 +22,7 @@ JVM = (
 
 
 def application(cache: Path) -> Path:
-    """The unpacked application, next to the jars; its folder's name is the archive's, so a new pin unpacks anew."""
+    """The unpacked application, next to the jars; its folder has the archive's name, so a new pin is unpacked."""
     return (
         cache
         / "apps"

@@ -232,7 +232,7 @@ def load_settings(home: Path | None = None) -> Settings:
             "there are no settings yet", expected=str(path), found="no such file", next="kappa up"
         ) from None
     except yaml.YAMLError as e:
-        raise ConfigError(f"{path} is not YAML", found=_place(e), next=f"mend {path}") from None
+        raise ConfigError(f"{path} is not YAML", found=_place(e), next=f"fix {path}") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigError(

@@ -29,8 +29,8 @@ def advice(product: Product, report: AuditReport) -> str:
     """A line for each kind of finding and topic."""
     lines = [_advice(product, kind, p) for p in report.partitions for kind, _ in _findings(p)]
     lines += [
-        f"rows of {table} were not written by its job, or its topic was made anew: kappa deploy {product.name} "
-        "--again"
+        f"rows of {table} were not written by its job, or its topic was deleted and created again: "
+        f"kappa deploy {product.name} --again"
         for table, count in report.stray_rows.items()
         if count
     ]
@@ -63,7 +63,7 @@ def _advice(product: Product, kind: str, p: PartitionAudit) -> str:
             return _twice(topic, name, again)
         case "wrong_rejects":
             return (
-                f"of {name} a replay judges them anew, as when their schema was registered after the job had read "
+                f"of {name} a replay judges them again, as when their schema was registered after the job had read "
                 f"them: {again}"
             )
         case "keys_astray":
@@ -74,13 +74,13 @@ def _advice(product: Product, kind: str, p: PartitionAudit) -> str:
                 "it out of the SQL"
             )
         case _:  # a record in two rows or two classes, a version that is in no class
-            return f"of {name} a replay writes them anew: {again}"
+            return f"of {name} a replay writes them again: {again}"
 
 
 def _twice(topic: Topic, name: str, again: str) -> str:
     """A replay does the same again unless the topic's rule is another."""
     if not topic.identity or topic.once is Once.in_topic:
-        return f"of {name} a replay writes them anew: {again}"
+        return f"of {name} a replay writes them again: {again}"
     return (
         f"an event of {name} was sent to two partitions, or at two times, and each is looked for by itself: set "
         f"once: topic for {name} in product.yaml, or have the producer choose the partition by "

@@ -79,7 +79,7 @@ def checks(product: Product) -> tuple[Wanted, ...]:
             f"{settings} is wrong at 'warnings'",
             expected=f"names of checks: {', '.join(names)}",
             found=", ".join(unknown),
-            next=f"mend {settings}",
+            next=f"fix {settings}",
         )
     return tuple(found)
 
@@ -281,7 +281,7 @@ def _wrong(product: Product, check: Select | Rule, expected: str, found: str) ->
         f"the check '{check.name}' cannot run",
         expected=expected,
         found=found,
-        next=f"mend {file}, then: kappa check {product.folder}",
+        next=f"fix {file}, then: kappa check {product.folder}",
     )
 
 

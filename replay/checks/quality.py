@@ -393,5 +393,5 @@ def _wrong(product: Product, where: str, expected: str, found: str) -> ConfigErr
         f"{file}: a quality rule of {where} cannot be run",
         expected=expected,
         found=found,
-        next=f"mend {file}",
+        next=f"fix {file}",
     )

@@ -24,7 +24,7 @@ _WHAT_TO_DO = {
     "no key": "have the producer set the key's columns of {name}",
     "no time": "have the producer set the time of each event, or name another column as its time",
     "late": "raise allowed_lateness of {name}, or have the producer send sooner",
-    "ahead": "mend the producer's clock, or raise max_ahead of {name}",
+    "ahead": "fix the producer's clock, or raise max_ahead of {name}",
     "out of order": "set message.timestamp.type=LogAppendTime for {topic}, or have the producer date records in order",
 }
 """By the beginning of a reason, which says the class."""

@@ -247,7 +247,7 @@ def found_fault(shown: Attempt) -> KappaError | None:
         f"checks find fault with what readers of {shown.product} see; they go on seeing it",
         expected="0 offending rows",
         found=shown.found_fault,
-        next=f"mend the SQL or the check, then: kappa deploy {shown.product}  "
+        next=f"fix the SQL or the check, then: kappa deploy {shown.product}  "
         f"(or kappa rollback {shown.product}; a check named in 'warnings' blocks nothing)",
     )
 

@@ -125,7 +125,7 @@ class Verification:
         try:
             carry_on(self.loop, shadow.product, intents.is_gone(shadow), self.sleep)
         except KeyboardInterrupt:
-            err.print("left alone: the controller removes it", markup=False)
+            err.print("detached: the controller removes it", markup=False)
         except KappaError as e:  # what was found stands
             err.print(f"the controller removes it later: {e.message}", markup=False)
 

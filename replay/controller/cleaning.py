@@ -255,7 +255,7 @@ def expirable(
         if s.snapshot_id not in reached and lake.written_by(s)[0]
     }
     young = {s.snapshot_id for s in metadata.snapshots if s.timestamp_ms >= older_than}
-    # Another attempt's branch that stands on this one's commits was made anew by Iceberg, and is to be seen for it.
+    # Another attempt's branch that stands on this one's commits was recreated by Iceberg: it stays, to be seen.
     others = _reached(
         metadata, [name for name in metadata.refs if name != branch and _ATTEMPT.fullmatch(name)]
     )

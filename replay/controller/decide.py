@@ -509,7 +509,7 @@ def _start_over(attempt: Attempt, error: str) -> Step:
 
 
 def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
-    """A checkpoint that was in every table must stay there: Iceberg makes a dropped branch anew, from other rows."""
+    """A checkpoint that was in every table must stay there: Iceberg recreates a dropped branch, from other rows."""
     if seen.tampered:
         error = f"branch {attempt.name} is not what its job wrote: {seen.tampered}"
     elif seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
@@ -680,7 +680,7 @@ def _another_log(attempt: Attempt, seen: Seen) -> Blocked:
         f"the log is another one than {attempt.full_name} has read, and none of its further checkpoints is published",
         expected="the topics, and the records in them, that its rows are of",
         found="; ".join(seen.log_changes),
-        next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew with the log as it "
+        next="bring the topic back, its id with it, from a backup of the broker; or, to start over with the log as it "
         f"is: kappa remove {attempt.product}, which drops its tables, then kappa deploy {attempt.product}",
     )
 

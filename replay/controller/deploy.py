@@ -220,7 +220,7 @@ def finished(attempt: Attempt, state: ProductState, target: Offsets) -> bool:
         raise KappaError(
             f"{attempt.product} {attempt.name} failed; readers see what they saw before",
             found=attempt.error,
-            next=f"mend the cause, then: kappa deploy {attempt.product}",
+            next=f"fix the cause, then: kappa deploy {attempt.product}",
         )
     if attempt.stop or attempt.ended:
         raise ConflictError(

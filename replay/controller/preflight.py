@@ -59,7 +59,7 @@ def refuse_another_log(platform: ReviewedPlatform, state: ProductState) -> None:
             f"the log is another one than {now.attempt.full_name} has read, which readers see",
             expected="the topics, and the records in them, that its rows are of",
             found="; ".join(changes),
-            next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew "
+            next="bring the topic back, its id with it, from a backup of the broker; or, to start over "
             f"with the log as it is: kappa remove {state.product}, which drops its tables, then "
             f"kappa deploy {state.product}",
         )

@@ -90,7 +90,7 @@ def comparable(target: Offsets) -> Callable[[Attempt, ProductState], bool]:
             raise KappaError(
                 f"{name} {shadow.name} failed, and nothing was compared; readers are not concerned",
                 found=shadow.error,
-                next=f"mend the cause, then: kappa verify {name}",
+                next=f"fix the cause, then: kappa verify {name}",
             )
         if shadow.stop or shadow.ended:
             raise ConflictError(

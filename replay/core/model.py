@@ -273,7 +273,7 @@ class Attempt:
     log: Identity = field(default_factory=dict)
     """The topics that it reads, and records that it has read: whether the log is still the same. Empty: not known."""
     late_dropped: Mapping[str, int] = field(default_factory=dict)
-    """Operator → records that it dropped as late, the most that was seen: its count begins anew with a restart."""
+    """Operator → records that it dropped as late, the most that was seen: a restart resets its count."""
     near: int = 0
     """Positions in a row that were within the lag limit."""
     caught_up_at: float | None = None

@@ -89,7 +89,7 @@ class KubernetesClusters:
         return frozenset(annotations[ATTEMPT] for annotations in found if ATTEMPT in annotations)
 
     def start(self, name: str) -> str:
-        """Have a cluster run, and return its REST address. What is there already is left alone."""
+        """Have a cluster run, and return its REST address. What exists already is not changed."""
         refuse_other_names(name)
         session = {kind: self._session(kind) for kind in SESSION}
         owner = self._ensure(OWNER, copy(OWNER, session.pop(OWNER), name))

@@ -358,7 +358,7 @@ def publishable(
     `tables_now` has just said, else it is asked.
 
     ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
-    made it anew from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
+    recreated it from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
     Compactions may come between.
     """
     tables = tables_now(catalog, product) if tables is None else tables

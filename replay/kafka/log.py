@@ -470,7 +470,7 @@ def durability_problems(settings: Settings, topic: str, kept: Copies) -> list[Lo
             topic,
             "two disks that have a record before it is acknowledged",
             str(kept),
-            kept.mend(topic),
+            kept.fix(topic),
         )
     ]
 

@@ -47,7 +47,7 @@ class Copies:
         in_sync = "" if self.in_sync is None else f" and {IN_SYNC}={self.in_sync}"
         return f"replication factor {self.replicas}{in_sync} on {_count(self.brokers, 'broker')}"
 
-    def mend(self, topic: str) -> str:
+    def fix(self, topic: str) -> str:
         """The command after which two disks have a record, and one broker may be away."""
         follow = []
         if self.replicas < BROKERS:

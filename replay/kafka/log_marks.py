@@ -41,7 +41,7 @@ def _marks(
 class Watch:
     """Looks whether the log is still the one that was read, cheaply: records only where a leader is another one.
 
-    No record is lost to another one unless its partition gets a leader anew.
+    No record is lost to another one unless its partition elects a new leader.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -4,7 +4,7 @@ config.yaml.
     SHARED/releases/PRODUCT/FINGERPRINT.zip     SHARED/jars/DIGEST.jar     SHARED/attempts/PRODUCT/BRANCH.json
 
 `flink run` wants files, so the home has copies. Of a release the copy is as good as what is shared: its name is a
-digest of its content. Bindings are read anew whenever a job is started.
+digest of its content. Bindings are read again whenever a job is started.
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ def test_killed_under_load(product: Product) -> None:
 
     assert product.active.name == attempt.name, "resumed from a checkpoint, not begun again"
     assert len(product.active.job_ids) > len(attempt.job_ids), (
-        "the new JobManager was given the job anew"
+        "the new JobManager was given the job again"
     )
     everything_is_right(product, scale=3)
     no_late_record_was_dropped(product)

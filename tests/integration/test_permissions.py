@@ -187,7 +187,7 @@ def committed(consumer: Consumer) -> bool:
 
 
 def test_what_is_refused_is_told(secured: Secured) -> None:
-    """And how to mend it: a login that is wrong, a permission that is missing, an authority that is not known."""
+    """And how to fix it: a login that is wrong, a permission that is missing, an authority that is not known."""
     producer = secured.producer()
     wrong = secured.person("wrong", kafka=secured.kafka(CONTROLLER, "wr0ng"))
     said = wrong("topic", "list", check=False).stderr

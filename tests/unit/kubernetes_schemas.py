@@ -1,6 +1,6 @@
 """Whether an object has the form that Kubernetes' API asks for, by the schemas that Kubernetes publishes.
 
-`python tests/unit/kubernetes_schemas.py VERSION FOLDER` writes what is kept of them anew, of api/openapi-spec/v3 in a
+`python tests/unit/kubernetes_schemas.py VERSION FOLDER` rewrites what is kept of them, of api/openapi-spec/v3 in a
 copy of Kubernetes' repository.
 """
 

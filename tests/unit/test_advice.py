@@ -46,7 +46,7 @@ def report(
         pytest.param(
             report("shops", unaccounted=2),
             product(),
-            "of shops a replay writes them anew: kappa deploy shop --again",
+            "of shops a replay writes them again: kappa deploy shop --again",
             id="a version",
         ),
         pytest.param(
@@ -59,13 +59,13 @@ def report(
         pytest.param(
             report(events_twice=2),
             product(identity=("id",), once="topic"),
-            "of placed a replay writes them anew: kappa deploy shop --again",
+            "of placed a replay writes them again: kappa deploy shop --again",
             id="twice all the same",
         ),
         pytest.param(
             report(wrong_rejects=2),
             product(),
-            "of placed a replay judges them anew, as when their schema was registered after the job had read "
+            "of placed a replay judges them again, as when their schema was registered after the job had read "
             "them: kappa deploy shop --again",
             id="wrongly rejected",
         ),
@@ -80,14 +80,14 @@ def report(
         pytest.param(
             report(offsets_twice=2),
             product(),
-            "of placed a replay writes them anew: kappa deploy shop --again",
+            "of placed a replay writes them again: kappa deploy shop --again",
             id="a record twice",
         ),
         pytest.param(
             report(stray=2),
             product(),
             "rows of order_rows were not written by its job, or its topic was made "
-            "anew: kappa deploy shop --again",
+            "again: kappa deploy shop --again",
             id="stray rows",
         ),
     ],

@@ -415,7 +415,7 @@ def test_old_snapshots_go_and_the_writer_goes_on(
 def test_what_a_branch_that_was_made_anew_stands_on_is_kept_so_that_it_is_seen(
     catalog: Catalog, product: Product
 ) -> None:
-    """Somebody drops a branch, and its job's next commit makes it anew from main, of another attempt's rows."""
+    """Somebody drops a branch, and its job's next commit recreates it from main, of another attempt's rows."""
     for checkpoint in range(1, 4):
         publish(catalog, product, write(catalog, product, "r1-a1", checkpoint))
     catalog.load_table("shop.orders").manage_snapshots().remove_branch("r2-a1").commit()

@@ -732,7 +732,7 @@ def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
 
 
 def test_records_that_operators_dropped_are_remembered_before_the_position() -> None:
-    """A restart begins their count anew: what was seen once is never forgotten."""
+    """A restart starts their count again: what was seen once is never forgotten."""
     dropped = {"WindowJoin[9]": 1, "GlobalWindowAggregate[8]": 3}
     assert step(ONCE_NEAR, seen(2, reached=WHOLE, late_dropped=dropped)) == NoteLateDropped(
         ONCE_NEAR, dropped
@@ -982,7 +982,9 @@ def test_the_active_attempt_waits_for_one_that_is_to_be_shown(successor: Attempt
             SUCCESSOR, seen(5, log_problems=("retention.ms=1000",)), id="the log is not whole"
         ),
         pytest.param(
-            SUCCESSOR, seen(5, log_changes=("flights was made anew",)), id="the log is another one"
+            SUCCESSOR,
+            seen(5, log_changes=("flights was deleted and created again",)),
+            id="the log is another one",
         ),
         pytest.param(
             SUCCESSOR, seen(5, publishable=(), tampered="snapshot 9"), id="its branch was changed"
@@ -1080,15 +1082,15 @@ def test_a_person_may_take_readers_back_to_an_attempt_that_dropped_records() -> 
     assert isinstance(step(standby, seen(5, publishable=(snapshot(5),))), Publish)
 
 
-OTHER_LOG = ("flights was made anew", "airlines is gone")
+OTHER_LOG = ("flights was deleted and created again", "airlines is gone")
 
 
 def test_nothing_of_another_log_is_published_beside_what_readers_see() -> None:
     assert step(ACTIVE, seen(5, publishable=(snapshot(5),), log_changes=OTHER_LOG)) == Blocked(
         "the log is another one than flights-r1-a1 has read, and none of its further checkpoints is published",
         expected="the topics, and the records in them, that its rows are of",
-        found="flights was made anew; airlines is gone",
-        next="bring the topic back, its id with it, from a backup of the broker; or, to begin anew with the log as it "
+        found="flights was deleted and created again; airlines is gone",
+        next="bring the topic back, its id with it, from a backup of the broker; or, to start over with the log as it "
         "is: kappa remove flights, which drops its tables, then kappa deploy flights",
     )
 
@@ -1098,7 +1100,7 @@ def test_nothing_of_another_log_is_published_beside_what_readers_see() -> None:
     [
         pytest.param(
             seen(5, log_changes=OTHER_LOG),
-            "the log is another one than it has read: flights was made anew; airlines is gone",
+            "the log is another one than it has read: flights was deleted and created again; airlines is gone",
             id="another log",
         ),
         pytest.param(

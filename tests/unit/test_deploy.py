@@ -196,7 +196,7 @@ def test_a_release_that_changes_no_row_is_followed_until_its_checks_have_run() -
         "checks find fault with what readers of flights see; they go on seeing it\n"
         "  expected: 0 offending rows\n"
         "  found:    checks/x.sql: 2 offending rows\n"
-        "  next:     mend the SQL or the check, then: kappa deploy flights  (or kappa rollback flights; a check named "
+        "  next:     fix the SQL or the check, then: kappa deploy flights  (or kappa rollback flights; a check named "
         "in 'warnings' blocks nothing)"
     )
     assert run_deploy.found_fault(replace(done, checks=(Check("checks/x.sql", False, 2),))) is None
@@ -209,7 +209,7 @@ def test_a_failed_attempt_says_why_and_what_next() -> None:
     assert str(e.value) == (
         "flights r1-a1 failed; readers see what they saw before\n"
         "  found:    java.io.IOException: the disk is full\n"
-        "  next:     mend the cause, then: kappa deploy flights"
+        "  next:     fix the cause, then: kappa deploy flights"
     )
 
 

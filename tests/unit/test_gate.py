@@ -369,7 +369,7 @@ def test_a_check_that_cannot_run_is_known_before_there_are_tables(
         "the check 'checks/wrong.sql' cannot run",
         expected,
     )
-    assert e.value.next == f"mend {file}, then: kappa check {tmp_path}"
+    assert e.value.next == f"fix {file}, then: kappa check {tmp_path}"
 
 
 @pytest.mark.parametrize("sql", ["SELECT colour FROM orders", "DELETE FROM orders"])
@@ -485,7 +485,7 @@ def defaults(
         ),
         pytest.param(
             rejects("colours", 1, "ahead: day is 2099-01-01"),
-            "colours: 1 of 3 records rejected (33.3 %): 1 ahead, such as 'ahead: day is 2099-01-01'; mend the "
+            "colours: 1 of 3 records rejected (33.3 %): 1 ahead, such as 'ahead: day is 2099-01-01'; fix the "
             "producer's clock, or raise max_ahead of colours",
             id="one",
         ),

@@ -23,7 +23,7 @@ FOUND = {
     16968: "what showed that a branch had been dropped was expired while Flink did not answer",
     1168: "what an aborted attempt had submitted was waited for until the clock, set back, came to its time again",
 }
-"""Histories that found a fault, which was mended."""
+"""Histories that found a fault, which was fixed."""
 
 pytestmark = pytest.mark.timeout(60 + HISTORIES)
 

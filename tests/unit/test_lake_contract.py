@@ -317,7 +317,7 @@ def _made_anew(tables: Lake) -> None:
     [
         pytest.param(commits((OLD, 1), (NEW, 2)), [OLD], None, id="another job's commit"),
         pytest.param(_moved_back, [OLD], None, id="moved back by a commit"),
-        pytest.param(_made_anew, [OLD], None, id="dropped, and made anew from main"),
+        pytest.param(_made_anew, [OLD], None, id="dropped, and recreated from main"),
         pytest.param(
             commits((OLD, 1), (NEW, 2), (OLD, 3)),
             [OLD, NEW],

@@ -22,7 +22,7 @@ def settings(*, replicated: bool = False) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kept", "mend"),
+    ("kept", "fix"),
     [
         pytest.param(Copies(3, 1, 1), f"{REASSIGN}; then {ALTER}", id="one disk has it"),
         pytest.param(Copies(3, 1, 2), REASSIGN, id="one disk has it, whatever is asked"),
@@ -33,9 +33,9 @@ def settings(*, replicated: bool = False) -> Any:
         ),
     ],
 )
-def test_what_a_cluster_could_keep_better_is_refused(kept: Copies, mend: str) -> None:
+def test_what_a_cluster_could_keep_better_is_refused(kept: Copies, fix: str) -> None:
     (problem,) = log.durability_problems(settings(), "orders", kept)
-    assert (problem.found, problem.next) == (str(kept), mend)
+    assert (problem.found, problem.next) == (str(kept), fix)
     assert not problem.lost
     assert not kept.told
     assert log.durability_problems(settings(replicated=True), "orders", kept) == []

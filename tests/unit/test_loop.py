@@ -296,7 +296,7 @@ def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
     turn(loop, platform, clock, 30)
     platform.runtime_differs = platform.jars_differ = "kappa-format.jar 1 → 2"
     turn(loop, platform, clock, 5)
-    assert loop.store.load("flights").attempts[0].cluster == "", "a job that runs is left alone"
+    assert loop.store.load("flights").attempts[0].cluster == "", "a running job is not touched"
     platform.lose_jobs()
     platform.ends_now = {"flights": {0: 200, 1: 190}}
     state = turn(loop, platform, clock, 60)

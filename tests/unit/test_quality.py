@@ -266,7 +266,7 @@ def test_what_cannot_be_run_is_refused(
     with pytest.raises(ConfigError) as e:
         rules(product(tmp_path, **given))
     assert (e.value.expected, e.value.found) == (expected, found)
-    assert e.value.next == f"mend {tmp_path / 'contract.yaml'}"
+    assert e.value.next == f"fix {tmp_path / 'contract.yaml'}"
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ class VersionReader implements Runnable {
     private String waited(long time) {
         if (log.bounded) {
             return String.format(
-                    "%s was not read to %s in %s. Has it been made anew, shorter than when the release was built?",
+                    "%s was not read to %s in %s. Has it been recreated with fewer records than when the release was built?",
                     log.topic, log.ends.isEmpty() ? "its end" : log.ends, patience);
         }
         return String.format(
