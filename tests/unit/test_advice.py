@@ -86,7 +86,7 @@ def report(
         pytest.param(
             report(stray=2),
             product(),
-            "rows of order_rows were not written by its job, or its topic was made "
+            "rows of order_rows were not written by its job, or its topic was deleted and created "
             "again: kappa deploy shop --again",
             id="stray rows",
         ),

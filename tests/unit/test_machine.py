@@ -517,7 +517,7 @@ class Controller(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When nothing disturbs it any more it comes to rest: readers at the log's end, nothing left behind."""
-        if not hasattr(self, "world"):
+        if not hasattr(self, "platform"):
             return
         platform = self.platform
         self.trouble_ends()

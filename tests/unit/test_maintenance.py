@@ -261,7 +261,7 @@ def maintained(capsys: pytest.CaptureFixture[str], *, dry_run: bool = False) -> 
     return answer
 
 
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("platform")
 def test_few_small_files_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,7 +272,7 @@ def test_few_small_files_are_left_alone(
     ]
 
 
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("platform")
 def test_what_was_done_is_read_from_the_tables(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
