@@ -297,8 +297,8 @@ EXAMPLES: tuple[Example, ...] = (
             {
                 "views.sql": "CREATE VIEW h AS SELECT shop, window_time AS wt FROM TABLE(TUMBLE(TABLE orders, "
                 "DESCRIPTOR(ordered_at), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, window_time, shop;",
-                "hourly_orders.sql": "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
-                f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
+                "hourly_orders.sql": "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE h "
+                f"PARTITION BY shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
             }
         ),
         "a session of rows that global-window-aggregate holds until the log's clock has passed them",

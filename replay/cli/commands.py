@@ -104,8 +104,8 @@ def new(
     topic: Annotated[
         list[str] | None,
         typer.Option(
-            help="a topic that it reads: first the topic of the events, then those that are looked up as references; by "
-            "default the topic of the product's name"
+            help="a topic that it reads: first the topic of the events, then those that are looked up as references; "
+            "by default the topic of the product's name"
         ),
     ] = None,
     from_schema: Annotated[

@@ -581,8 +581,8 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         Changed(
             {
                 "views.sql": HOURS_VIEW,
-                "hourly_orders.sql": "SELECT shop, window_end AS e, SUM(n) AS n FROM TABLE(SESSION(TABLE h PARTITION BY "
-                f"shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
+                "hourly_orders.sql": "SELECT shop, window_end AS e, SUM(n) AS n FROM TABLE(SESSION(TABLE h "
+                f"PARTITION BY shop, DESCRIPTOR(wt), INTERVAL '10' MINUTE)) {BY_SHOP}",
             }
         ),
         "hourly_orders.sql",
