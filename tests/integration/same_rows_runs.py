@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from local.format_jar import TEST, compile_java, files_below, write_jar
 from local.layout import java
 from replay import offsets
 from replay.controller.platform import Platform
+from replay.core.observed import FlinkDownError, Job
 from replay.flink import positions
 from replay.flink.rest import Flink, retained_checkpoints
 from replay.kafka import log as kafka
@@ -47,6 +49,8 @@ _OF_A_KILL = (
     "heartbeat of TaskManager",
 )
 """Why a job restarts, again and again, until there is another TaskManager."""
+SILENCES = 12
+"""So often a busy JobManager may not answer within 10 s."""
 
 Rows = dict[str, Counter[str]]
 """Table → row as text → how often."""
@@ -366,7 +370,7 @@ class Run:
         self._jobs.append(job)
 
     def _alive(self) -> None:
-        job = self._flink.job(self._jobs[-1])
+        job = self._job()
         if job and (
             job.ended or (job.restarts > 3 and not any(sign in job.error for sign in _OF_A_KILL))
         ):
@@ -378,7 +382,7 @@ class Run:
             wait_until(self._has_ended, 60, "the job has ended")
 
     def _has_ended(self) -> bool:
-        job = self._flink.job(self._jobs[-1])
+        job = self._job()
         return job is None or job.ended
 
     # What befalls it
@@ -390,8 +394,15 @@ class Run:
             time.sleep(0.5)
         self._alive()
 
+    def _job(self) -> Job | None:
+        """The current job; a JobManager that is too busy to answer within 10 s is asked again."""
+        for _ in range(SILENCES):
+            with suppress(FlinkDownError):
+                return self._flink.job(self._jobs[-1])
+        return self._flink.job(self._jobs[-1])
+
     def _checkpoint(self) -> int:
-        job = self._flink.job(self._jobs[-1])
+        job = self._job()
         return job.checkpoint if job else 0
 
     def _disturb(self) -> None:
@@ -434,9 +445,7 @@ class Run:
             return before > 0
 
         try:
-            wait_until(
-                covered, 300, lambda: f"the log is covered: {self._flink.job(self._jobs[-1])}"
-            )
+            wait_until(covered, 300, lambda: f"the log is covered: {self._job()}")
         except JobError:
             raise
         except AssertionError as e:
