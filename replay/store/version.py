@@ -45,7 +45,7 @@ def refuse_changed(found: str | None) -> None:
     raise RefusedError(
         "the controller's store was put back while it was in use",
         expected=f"version {int(VERSION)}",
-        found=f"version {found}",
+        found=f"version {_number(found)}",
         next="start this program again, which upgrades it",
     )
 

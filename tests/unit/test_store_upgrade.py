@@ -258,8 +258,14 @@ def test_a_store_that_was_put_back_while_it_was_in_use_is_refused(
 ) -> None:
     opened.give_back(lease(opened))
     of_version(file, "0001")
-    with pytest.raises(RefusedError, match="was put back while it was in use"):
+    with pytest.raises(RefusedError) as e:
         opened.load("flights")
+    assert str(e.value) == (
+        "the controller's store was put back while it was in use\n"
+        "  expected: version 2\n"
+        "  found:    version 1\n"
+        "  next:     start this program again, which upgrades it"
+    )
 
 
 def test_a_store_that_lost_its_version_while_it_was_in_use_is_refused(
