@@ -397,6 +397,37 @@ def test_of_a_release_that_is_tried_again_and_again_the_newest_attempts_are_kept
     assert store.load("flights").releases == (RELEASE,)
 
 
+def test_what_is_written_of_a_product_changes_no_other(databases: Databases, clock: Clock) -> None:
+    """Whose releases, attempts and publications have the same numbers."""
+    url = databases()
+    store, another = Store(url, clock), Store(url, clock)
+
+    def weather() -> tuple[ProductState, list[Event]]:
+        return another.load("weather"), another.events("weather")
+
+    other = store.acquire("weather", "me", 10)
+    assert other
+    for number in range(1, 4):
+        store.add_release(other, replace(RELEASE, product="weather", number=number))
+        store.save(other, replace(ATTEMPT, product="weather", release=number))
+    begun = store.begin_publication(other, replace(INTENT, product="weather"))
+    store.finish_publication(other, begun, 20.0)
+    before = weather()
+    mine = lease(store)
+    for number in range(1, KEPT_ATTEMPTS + 6):
+        store.add_release(mine, replace(RELEASE, number=number))
+        ended = replace(ATTEMPT, release=number, metadata=None, cleaned=True, created=float(number))
+        store.save(mine, replace(ended, state=State.built))
+        store.save(mine, replace(ended, state=State.retired))
+    store.finish_publication(mine, store.begin_publication(mine, INTENT), 20.0)
+    store.drop_publication(mine, store.begin_publication(mine, INTENT))
+    assert weather() == before
+    store.remove(mine)
+    assert weather() == before
+    store.close()
+    another.close()
+
+
 def kept_already(store: Store, mine: Lease, count: int) -> None:
     """So many entries in the history; in a database at once, as a transaction for each takes long."""
     events = [Event("flights", float(n), "r1-a1", Reason.checked, f"{n}") for n in range(count)]

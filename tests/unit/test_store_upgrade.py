@@ -235,8 +235,12 @@ def test_a_program_of_before_neither_reads_nor_writes_after_an_upgrade(
     mine = lease(opened)
     opened.save(mine, ATTEMPT)
     of_version(file, "0003")
-    with pytest.raises(RefusedError, match="newer version"):
+    with pytest.raises(RefusedError, match="newer version") as e:
         opened.load("flights")
+    assert e.value.next == (
+        "use the kappa that wrote it, or a newer one, or put back the copy that was made before the "
+        "store was upgraded"
+    )
     with pytest.raises(RefusedError, match="newer version"):
         opened.save(mine, replace(ATTEMPT, near=9))
     for product in ("flights", "weather"):
