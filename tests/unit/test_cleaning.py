@@ -295,8 +295,13 @@ def test_main_and_genesis_are_never_removed(
         lambda: cleaning.garbage(catalog, "shop", product.outputs, branch),
         lambda: cleaning.remove(catalog, "shop", product.outputs, branch, ()),
     ):
-        with pytest.raises(RefusedError, match=f"{branch} is not a branch of an attempt"):
+        with pytest.raises(RefusedError) as e:
             call()
+        assert str(e.value) == (
+            f"{branch} is not a branch of an attempt\n"
+            "  expected: a branch such as r1-a1\n"
+            f"  found:    {branch}"
+        )
 
 
 def data_file(catalog: Catalog, branch: str) -> Path:

@@ -169,6 +169,18 @@ def test_a_lease_given_back_is_free_at_once(store: Store) -> None:
     assert lease(store, "two").token == 2
 
 
+def test_leases_of_products_with_the_same_token_are_apart(store: Store, clock: Clock) -> None:
+    mine, other = lease(store, "one"), store.acquire("weather", "one", 10)
+    assert other and other.token == mine.token
+    store.give_back(mine)
+    assert store.acquire("weather", "two", 10) is None
+    clock.time = 9
+    store.renew(lease(store, "two"), 10)
+    clock.time = 10
+    assert store.acquire("weather", "two", 10)
+    assert store.acquire("flights", "three", 10) is None
+
+
 def test_giving_back_a_lost_lease_takes_nothing_from_its_successor(
     store: Store, clock: Clock
 ) -> None:
