@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from replay.controller.decide import decide, moved_by_somebody
+from replay.controller.decide import decide
 from replay.controller.observe import observe
 from replay.controller.platform import Platform
+from replay.controller.publish_rules import moved_by_somebody
 from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
 from replay.core.model import CANDIDATE, Attempt, ProductState
 from replay.core.observed import FlinkDownError

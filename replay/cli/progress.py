@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from replay import offsets
-from replay.controller.decide import lag_seconds
+from replay.core.lag import lag_seconds
 from replay.core.model import Attempt, Position, State
 from replay.core.observed import Seen
 from replay.core.steps import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
@@ -149,92 +149,36 @@ def perform(c: Context, what: step.Step) -> None:
         case step.NoteRefused(attempt, error):
             _note_refused(c, attempt, error)
         case step.Confirm(attempt):
-            c.save(
-                replace(
-                    attempt,
-                    confirmed=True,
-                    missing_since=None,
-                    refused="",
-                    state=State.replaying if attempt.state is State.built else attempt.state,
-                )
-            )
+            _confirm(c, attempt)
         case step.NoteSubmitting(attempt):
             c.save(replace(attempt, submitted_at=c.now()))
         case step.NoteMissing(attempt, missing):
             c.save(replace(attempt, missing_since=c.now() if missing else None))
-        case step.Resume(attempt, _, path, error):
-            # Always a new id: with its old one the sink would take its own commits of before for its present work.
-            c.note(
-                Reason.lost,
-                error,
-                replace(
-                    attempt,
-                    job_ids=(*attempt.job_ids, c.new_job_id()),
-                    restore=path,
-                    confirmed=False,
-                    submitted_at=None,
-                    missing_since=None,
-                    restarts=0,
-                    resumes=attempt.resumes + 1,
-                    refused="",
-                ),
-            )
+        case step.Resume():
+            _resume(c, what)
         case step.StartOver(attempt, error):
-            c.save(
-                replace(attempt, stop=State.failed, error=error, promote=None),
-                new_attempt(
-                    c.state,
-                    attempt.release,
-                    attempt.parallelism,
-                    c.now(),
-                    c.new_job_id(),
-                    own_cluster=bool(attempt.cluster),
-                    metadata=attempt.metadata,
-                    auto_switch=attempt.auto_switch or attempt.state is State.active,
-                    deadline=attempt.deadline if attempt.state in CANDIDATE else None,
-                ),
-            )
+            _start_over(c, attempt, error)
         case step.GiveUp(attempt, state, error):
             c.save(replace(attempt, stop=state, error=error, promote=None))
         case step.Cancel(attempt, job_ids):
-            for job_id in job_ids:
-                c.platform.cancel(attempt, job_id)
+            _cancel(c, attempt, job_ids)
         case step.End(attempt):
-            assert attempt.stop is not None
-            for job_id in (
-                attempt.on_session
-            ):  # does not go with its cluster, and may have been taken for lost
-                c.platform.cancel(attempt, job_id)
-            if attempt.cluster:
-                c.platform.stop_cluster(attempt)
-            c.save(replace(attempt, state=attempt.stop))
+            _end(c, attempt)
         case step.Clean(attempt):
             _clean(c, attempt)
         case step.Reclean(attempt):
             c.save(replace(attempt, cleaned=False))
         case step.Expire(attempt):
-            product = c.platform.product(attempt, c.state)
-            c.platform.expire(product, attempt, c.state)
-            log = c.platform.log_identity(
-                product, attempt, attempt.positions[-1].offsets if attempt.positions else {}
-            )
-            c.save(replace(attempt, expired_at=c.now(), log=log))
+            _expire(c, attempt)
         case step.Prioritize(attempt):
             c.platform.give_priority(attempt)
             c.save(replace(attempt, favoured=True))
         case step.Record():
             c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
         case step.NoteForeignOffsets(attempt, note):
-            if note:
-                c.note(Reason.disturbed, note, replace(attempt, foreign_offsets=note))
-            else:
-                c.save(replace(attempt, foreign_offsets=""), durable=False)
-        case step.NoteLateDropped(attempt, late_dropped):
-            noted = replace(attempt, late_dropped=late_dropped)
-            if attempt.late_dropped:
-                c.save(noted)
-            else:
-                c.note(Reason.disturbed, what.note, noted)
+            _note_foreign_offsets(c, attempt, note)
+        case step.NoteLateDropped():
+            _note_late_dropped(c, what)
         case step.NotePartitions(attempt, counts, note):
             c.note(Reason.repartitioned, note, replace(attempt, log=with_told(attempt.log, counts)))
         case step.Examine(attempt, checkpoint):
@@ -244,32 +188,123 @@ def perform(c: Context, what: step.Step) -> None:
         case step.Verify(shown):
             _verify(c, shown)
         case step.Compare(attempt):
-            attempt = replace(attempt, comparing_at=c.now())
-            c.save(attempt)
-            c.platform.compare(attempt)
+            _compare(c, attempt)
         case step.NoteComparing(attempt):
             c.save(replace(attempt, comparing_at=c.now()))
         case step.Conclude(attempt, finding):
             done = replace(attempt, stop=State.retired, error=finding.differences)
             c.note(_verdict(finding), finding.detail, done)
-        case step.Publish(attempt, checkpoint, covered, before, kind):
-            intent = Publication(
-                id=0,
-                product=attempt.product,
-                release=attempt.release,
-                attempt=attempt.number,
-                checkpoint=checkpoint.id,
-                before=before,
-                after=checkpoint.snapshots,
-                covered=covered,
-                started=c.now(),
-                kind=kind,
-            )
-            _finish_publish(c, c.store.begin_publication(c.lease, intent))
+        case step.Publish():
+            _finish_publish(c, c.store.begin_publication(c.lease, _intent(what, c.now())))
         case step.FinishPublish(publication):
             _finish_publish(c, publication)
         case _:
             assert_never(what)
+
+
+def _confirm(c: Context, attempt: Attempt) -> None:
+    """Its job has arrived at Flink."""
+    state = State.replaying if attempt.state is State.built else attempt.state
+    c.save(replace(attempt, confirmed=True, missing_since=None, refused="", state=state))
+
+
+def _resume(c: Context, what: step.Resume) -> None:
+    """Go on from a checkpoint, as a new job.
+
+    Always with a new id: with its old one the sink would take its own earlier commits for its present work.
+    """
+    attempt = what.attempt
+    resumed = replace(
+        attempt,
+        job_ids=(*attempt.job_ids, c.new_job_id()),
+        restore=what.path,
+        confirmed=False,
+        submitted_at=None,
+        missing_since=None,
+        restarts=0,
+        resumes=attempt.resumes + 1,
+        refused="",
+    )
+    c.note(Reason.lost, what.error, resumed)
+
+
+def _start_over(c: Context, attempt: Attempt, error: str) -> None:
+    """End an attempt, and begin the next one of its release from offset zero."""
+    following = new_attempt(
+        c.state,
+        attempt.release,
+        attempt.parallelism,
+        c.now(),
+        c.new_job_id(),
+        own_cluster=bool(attempt.cluster),
+        metadata=attempt.metadata,
+        auto_switch=attempt.auto_switch or attempt.state is State.active,
+        deadline=attempt.deadline if attempt.state in CANDIDATE else None,
+    )
+    c.save(replace(attempt, stop=State.failed, error=error, promote=None), following)
+
+
+def _cancel(c: Context, attempt: Attempt, job_ids: Iterable[str]) -> None:
+    for job_id in job_ids:
+        c.platform.cancel(attempt, job_id)
+
+
+def _end(c: Context, attempt: Attempt) -> None:
+    """Its job is over; its cluster goes, and with it whatever still runs there."""
+    assert attempt.stop is not None
+    # A job on the session cluster does not go with its cluster, and may have been taken for lost.
+    _cancel(c, attempt, attempt.on_session)
+    if attempt.cluster:
+        c.platform.stop_cluster(attempt)
+    c.save(replace(attempt, state=attempt.stop))
+
+
+def _expire(c: Context, attempt: Attempt) -> None:
+    """Remove old snapshots of its branch, and remember which log it has read."""
+    product = c.platform.product(attempt, c.state)
+    c.platform.expire(product, attempt, c.state)
+    positions = attempt.positions[-1].offsets if attempt.positions else {}
+    log = c.platform.log_identity(product, attempt, positions)
+    c.save(replace(attempt, expired_at=c.now(), log=log))
+
+
+def _note_foreign_offsets(c: Context, attempt: Attempt, note: str) -> None:
+    noted = replace(attempt, foreign_offsets=note)
+    if note:
+        c.note(Reason.disturbed, note, noted)
+    else:
+        c.save(noted, durable=False)
+
+
+def _note_late_dropped(c: Context, what: step.NoteLateDropped) -> None:
+    """The history has the first time; later ones only raise the count."""
+    noted = replace(what.attempt, late_dropped=what.late_dropped)
+    if what.attempt.late_dropped:
+        c.save(noted)
+    else:
+        c.note(Reason.disturbed, what.note, noted)
+
+
+def _compare(c: Context, attempt: Attempt) -> None:
+    begun = replace(attempt, comparing_at=c.now())
+    c.save(begun)
+    c.platform.compare(begun)
+
+
+def _intent(what: step.Publish, now: float) -> Publication:
+    """The journal's row of a publication that begins."""
+    return Publication(
+        id=0,
+        product=what.attempt.product,
+        release=what.attempt.release,
+        attempt=what.attempt.number,
+        checkpoint=what.checkpoint.id,
+        before=what.before,
+        after=what.checkpoint.snapshots,
+        covered=what.covered,
+        started=now,
+        kind=what.kind,
+    )
 
 
 def new_attempt(

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from replay import offsets
 from replay.controller import schedule
-from replay.controller.quiet import duration
+from replay.controller.news import told
+from replay.controller.publish_rules import moved_by_somebody, moved_meanwhile, publish, snapshots
 from replay.core import partitions
 from replay.core.committed import foreign_offsets
+from replay.core.lag import is_near
 from replay.core.model import (
     CANDIDATE,
-    KEPT_POSITIONS,
     Attempt,
-    Checkpoint,
     Move,
     Position,
     ProductState,
-    Publication,
     Reached,
     State,
 )
-from replay.core.observed import Observation, Seen
+from replay.core.observed import Case, Observation, Seen
 from replay.core.steps import (
     Blocked,
     Cancel,
     Clean,
     Confirm,
     End,
-    Examine,
     Expire,
     FinishPublish,
     GiveUp,
@@ -50,21 +48,12 @@ from replay.core.steps import (
     Submit,
     Verify,
     Wait,
-    by_operator,
 )
 
 CANCELLING = "CANCELLING"
 """What Flink calls a job that was cancelled and has tasks left."""
-RESTARTING = frozenset({"RESTARTING", "FAILING"})
-"""What Flink calls a job that has just failed, and is to run again."""
-STILL_CHECKPOINTS = 3
-STILL_SECONDS = 10.0
-"""A job without a checkpoint for the time of so many, and so many seconds, stands still."""
 EXPIRY_SECONDS = 600.0
 """How often old snapshots of a live branch are removed: each checkpoint makes one in every table."""
-STILL_PUBLISHED_SECONDS = 60.0
-"""How often a checkpoint is published that has nothing new: each publication writes the metadata of every table, and a
-product at which nothing arrives would have one every few seconds."""
 HELD_CHECKPOINTS = 3
 """For so many checkpoints of an attempt that is about to be shown the active one publishes nothing: the first may have
 been under way before the last publication, the second covers it, and its tables may commit with the third."""
@@ -90,48 +79,57 @@ def decide(state: ProductState, seen: Observation, now: float, last: Sequence[st
     Attempts named in `last` come after the others, in this order: what they needed failed just now.
     """
     if state.unfinished:
-        return _moved_meanwhile(state.unfinished, seen) or FinishPublish(state.unfinished)
-    waits, blocked = [], None
+        return moved_meanwhile(state.unfinished, seen) or FinishPublish(state.unfinished)
+    waits: list[Wait] = []
+    blocked = None
+    for step in _of_attempts(state, seen, now, last):
+        if isinstance(step, Wait):
+            waits.append(step)
+        elif isinstance(step, Blocked):  # only publishing stops: what runs goes on
+            blocked = blocked or step
+        else:
+            return step
+    return blocked or _chore(state, seen, now, last) or _joined(waits)
+
+
+def _of_attempts(
+    state: ProductState, seen: Observation, now: float, last: Sequence[str]
+) -> Iterator[Step]:
+    """What is to be done for each live attempt, the most urgent first."""
     successor = _about_to_be_shown(state, seen, now, last)
     for attempt in sorted(state.live, key=lambda a: (_place(a, last), _urgency(a))):
         step = _attempt(state, attempt, seen, now)
         if successor and isinstance(step, Publish) and step.kind is Move.publish:
             step = Wait(f"publishes nothing until {successor.name} is checked")
         if isinstance(step, Wait):
-            step = _told(step, attempt, seen.attempts.get(attempt.name), now)
-            waits.append(
-                Wait(
-                    f"{attempt.name}: {step.reason}",
-                    step.notable,
-                    attempt,
-                    f"{attempt.name}: {step.news or step.reason}",
-                )
-            )
-        elif isinstance(step, Blocked):  # only publishing stops: what runs goes on
-            blocked = blocked or step
-        else:
-            return step
-    if blocked:
-        return blocked
+            step = told(step, attempt, seen.attempts.get(attempt.name), now)
+            reason = f"{attempt.name}: {step.reason}"
+            news = f"{attempt.name}: {step.news or step.reason}"
+            step = Wait(reason, step.notable, attempt, news)
+        yield step
+
+
+def _chore(state: ProductState, seen: Observation, now: float, last: Sequence[str]) -> Step | None:
+    """The first thing that could wait until no attempt needed anything."""
     chores = _chores(state, seen, now)
     moved = moved_by_somebody(state, seen)
-    if moved and any(isinstance(c, Clean) for c in chores):
-        # What readers are to see again once main is put back may be on no other ref than a branch that is to go.
-        chores = [c for c in chores if not isinstance(c, Clean)]
-        blocked = moved
-    if chores:
+    # What readers are to see again once main is put back may be on no other ref than a branch that is to go.
+    kept = [c for c in chores if not (moved and isinstance(c, Clean))]
+    if kept:
         return min(
-            chores, key=lambda c: _place(c.shown if isinstance(c, Verify) else c.attempt, last)
+            kept, key=lambda c: _place(c.shown if isinstance(c, Verify) else c.attempt, last)
         )
-    if blocked:
-        return blocked
+    return moved if chores else None
+
+
+def _joined(waits: Sequence[Wait]) -> Wait:
+    """What all attempts wait for, as one answer; what a person should notice comes first."""
     if not waits:
         return Wait("no attempt is running")
     notable = [w for w in waits if w.notable]
     about = notable or waits
-    others = [w for w in waits if w not in notable]
     return Wait(
-        "; ".join(w.reason for w in (*notable, *others)),
+        "; ".join(w.reason for w in (*notable, *(w for w in waits if w not in notable))),
         bool(notable),
         about[0].attempt if len(about) == 1 else None,
         "; ".join(w.news for w in notable),
@@ -227,106 +225,123 @@ def _chores(
 
 
 def _attempt(state: ProductState, attempt: Attempt, observation: Observation, now: float) -> Step:
+    """What the first of `RULES` says that has something to say."""
     seen = observation.attempts.get(attempt.name)
     if seen is None:
         return Wait("not observed yet")
-    if attempt.stop:
-        return _stop(attempt, seen, now)
-    if attempt.promote is Move.rollback:
-        return _roll_back(state, attempt, observation, seen)
-    if reason := _given_up(state, attempt, seen, now):
-        return reason
-    if attempt.cluster and (not attempt.rest or seen.cluster_gone):
-        if leaving := _leaving(state, attempt):
-            return Wait(f"the Flink cluster of {leaving.name} ends first")
-        return StartCluster(attempt)
+    case = Case(state, attempt, observation, seen, now)
+    return next(step for rule in RULES if (step := rule(case)))
+
+
+def _stops(case: Case) -> Step | None:
+    """A person, or this controller, has put an end to it."""
+    return _stop(case.attempt, case.seen, case.now) if case.attempt.stop else None
+
+
+def _rolls_back(case: Case) -> Step | None:
+    """Its tables are enough: its job need not even run."""
+    return _roll_back(case) if case.attempt.promote is Move.rollback else None
+
+
+def _needs_cluster(case: Case) -> Step | None:
+    """Of its own, where it has none yet, or where that is gone."""
+    attempt = case.attempt
+    if not attempt.cluster or (attempt.rest and not case.seen.cluster_gone):
+        return None
+    if leaving := _leaving(case.state, attempt):
+        return Wait(f"the Flink cluster of {leaving.name} ends first")
+    return StartCluster(attempt)
+
+
+def _is_being_submitted(case: Case) -> Step | None:
+    """Its client is at work, and Flink does not know the job yet."""
+    attempt, seen = case.attempt, case.seen
     if seen.client.under_way and seen.job is None and not attempt.confirmed:
-        return _submitting(attempt, now)
-    if seen.unreachable:
-        return Wait(seen.unreachable, notable=attempt.confirmed)
-    if tampered := _tampered(attempt, seen):
-        return tampered
-    if seen.superseded:
-        return Cancel(attempt, seen.superseded)
-    if seen.job is None:
-        return _lost(attempt, seen, now) if attempt.confirmed else _unconfirmed(attempt, seen, now)
-    if not attempt.confirmed:
-        return Confirm(attempt)
-    if seen.job.ended:
-        return _ended(attempt, seen, now)
-    if attempt.missing_since is not None:
-        return NoteMissing(attempt, missing=False)
-    if (late_dropped := _most_dropped(attempt, seen)) != attempt.late_dropped:
-        return NoteLateDropped(attempt, late_dropped)
-    if grown := partitions.grown(attempt.log, seen.ends):
-        return NotePartitions(
-            attempt, grown, partitions.news(attempt.log, seen.ends, seen.policy.together)
-        )
-    if seen.position and seen.position.checkpoint > attempt.checkpoint:
-        return (
-            _clock_stands(seen)
-            if seen.standing_clocks
-            else _record(attempt, seen, seen.position, now)
-        )
-    if (note := foreign_offsets(attempt, seen.committed, seen.ends)) != attempt.foreign_offsets:
-        return NoteForeignOffsets(attempt, note)
+        return _submitting(attempt, case.now)
+    return None
+
+
+def _is_out_of_reach(case: Case) -> Step | None:
+    """Nothing is known of a job whose cluster does not answer."""
+    unreachable = case.seen.unreachable
+    return Wait(unreachable, notable=case.attempt.confirmed) if unreachable else None
+
+
+def _has_rivals(case: Case) -> Step | None:
+    """Earlier jobs of its own still run: two writers on one branch."""
+    return Cancel(case.attempt, case.seen.superseded) if case.seen.superseded else None
+
+
+def _has_no_job(case: Case) -> Step | None:
+    """Flink answers, and does not know its job."""
+    if case.seen.job is not None:
+        return None
+    find = _lost if case.attempt.confirmed else _unconfirmed
+    return find(case.attempt, case.seen, case.now)
+
+
+def _has_arrived(case: Case) -> Step | None:
+    """Its job is there for the first time since it was submitted."""
+    return None if case.attempt.confirmed else Confirm(case.attempt)
+
+
+def _has_ended(case: Case) -> Step | None:
+    job = case.seen.job
+    return _ended(case.attempt, case.seen, case.now) if job and job.ended else None
+
+
+def _is_there_again(case: Case) -> Step | None:
+    """After a while in which Flink did not know it."""
+    missing = case.attempt.missing_since is not None
+    return NoteMissing(case.attempt, missing=False) if missing else None
+
+
+def _dropped_records(case: Case) -> Step | None:
+    """As late, in an operator: its tables lack rows."""
+    dropped = _most_dropped(case.attempt, case.seen)
+    if dropped == case.attempt.late_dropped:
+        return None
+    return NoteLateDropped(case.attempt, dropped)
+
+
+def _gained_partitions(case: Case) -> Step | None:
+    """One of its topics has more partitions than were told."""
+    log, seen = case.attempt.log, case.seen
+    if not (grown := partitions.grown(log, seen.ends)):
+        return None
+    return NotePartitions(
+        case.attempt, grown, partitions.news(log, seen.ends, seen.policy.together)
+    )
+
+
+def _has_a_position(case: Case) -> Step | None:
+    """Of a checkpoint that is not recorded yet."""
+    position = case.seen.position
+    if position is None or position.checkpoint <= case.attempt.checkpoint:
+        return None
+    if case.seen.standing_clocks:
+        return _clock_stands(case.seen)
+    return _record(case.attempt, case.seen, position, case.now)
+
+
+def _has_foreign_offsets(case: Case) -> Step | None:
+    """Somebody else committed offsets for its consumer group, or took them back."""
+    attempt, seen = case.attempt, case.seen
+    note = foreign_offsets(attempt, seen.committed, seen.ends)
+    return None if note == attempt.foreign_offsets else NoteForeignOffsets(attempt, note)
+
+
+def _goes_on(case: Case) -> Step:
+    """Its job runs, and all that was seen is recorded: publish, or follow the verification."""
+    attempt, seen = case.attempt, case.seen
     if attempt.shadow and attempt.scheduled:
-        step = schedule.follow(state, attempt, seen, now)
+        step = schedule.follow(case.state, attempt, seen, case.now)
     else:
-        step = _publish(state, attempt, observation, seen, now)
-    if isinstance(step, Wait) and seen.job.checkpoint - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
-        return _position_unknown(attempt, seen.job.checkpoint)
+        step = publish(case)
+    newest = seen.job.checkpoint if seen.job else 0
+    if isinstance(step, Wait) and newest - attempt.checkpoint >= UNKNOWN_CHECKPOINTS:
+        return _position_unknown(attempt, newest)
     return step
-
-
-def _told(step: Wait, attempt: Attempt, seen: Seen | None, now: float) -> Wait:
-    """With what a person would want to know of an attempt besides why nothing is done for it."""
-    if seen is None or seen.unreachable or attempt.stop:
-        return step
-    told = (
-        _restarting(attempt, seen),
-        _standing_still(attempt, seen, now),
-        seen.held_back,
-        *partitions.in_doubt(attempt.log, seen.ends, seen.policy.together),
-    )
-    news = [text for text in told if text and text not in step.reason]
-    return Wait(
-        "; ".join([step.reason, *news]),
-        step.notable or bool(news),
-        news="; ".join([step.reason] * step.notable + news),
-    )
-
-
-def _restarting(attempt: Attempt, seen: Seen) -> str:
-    job = seen.job
-    if job is None or job.ended or not attempt.confirmed:
-        return ""
-    restarts = job.restarts - attempt.restarts
-    if restarts <= 0 and job.status not in RESTARTING:
-        return ""
-    count = "once" if restarts == 1 else f"{restarts} times"
-    times = (
-        f"was restarted {count} since its newest checkpoint" if restarts > 0 else f"is {job.status}"
-    )
-    return f"its job {times}: {job.error or 'Flink does not say why'}"
-
-
-def _standing_still(attempt: Attempt, seen: Seen, now: float) -> str:
-    """No checkpoint for so long is odd: nothing is published without one."""
-    if seen.job is None or seen.job.ended or not attempt.confirmed or attempt.submitted_at is None:
-        return ""
-    behind = attempt.state in (State.built, State.replaying)
-    every = seen.policy.backlog_checkpoint_seconds if behind else seen.policy.checkpoint_seconds
-    since = max([attempt.submitted_at, *(p.at for p in attempt.positions[-1:])])
-    if (
-        seen.job.checkpoint > attempt.checkpoint
-        or now - since <= STILL_CHECKPOINTS * every + STILL_SECONDS
-    ):
-        return ""
-    return (
-        f"its job has completed no checkpoint for {duration(now - since)}, and should every {duration(every)}: "
-        "kappa logs jobmanager says why"
-    )
 
 
 def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
@@ -361,8 +376,9 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
     return Cancel(attempt, left) if left else End(attempt)
 
 
-def _given_up(state: ProductState, attempt: Attempt, seen: Seen, now: float) -> Step | None:
+def _given_up(case: Case) -> Step | None:
     """Reasons to end an attempt that readers do not see."""
+    state, attempt, seen, now = case.state, case.attempt, case.seen, case.now
     if attempt.state is State.standby:
         surplus = state.standbys[: max(0, len(state.standbys) - seen.policy.standbys)]
         return (
@@ -508,8 +524,9 @@ def _start_over(attempt: Attempt, error: str) -> Step:
     return StartOver(attempt, error)
 
 
-def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
+def _tampered(case: Case) -> Step | None:
     """A checkpoint that was in every table must stay there: Iceberg recreates a dropped branch, from other rows."""
+    attempt, seen = case.attempt, case.seen
     if seen.tampered:
         error = f"branch {attempt.name} is not what its job wrote: {seen.tampered}"
     elif seen.publishable is None or attempt.tip is None or attempt.tip in seen.publishable:
@@ -517,7 +534,7 @@ def _tampered(attempt: Attempt, seen: Seen) -> Step | None:
     else:
         error = (
             f"somebody else dropped or moved branch {attempt.name}: checkpoint {attempt.tip.id} was in every "
-            f"table ({_snapshots(attempt.tip.snapshots)}) and no longer is"
+            f"table ({snapshots(attempt.tip.snapshots)}) and no longer is"
         )
     if attempt.state is State.active:
         return StartOver(attempt, error)
@@ -567,105 +584,17 @@ def _record(attempt: Attempt, seen: Seen, reached: Reached, now: float) -> Recor
     )
 
 
-def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
-    """Within both lag limits in every partition of every topic, and whole on reference data.
-
-    What arrived since the checkpoint before was seen is no lag of one that has caught up: steady traffic between two
-    checkpoints may be more than the limit, and none of it is in either.
-    """
-    limit = seen.policy.lag_limit
-    seconds = lag_seconds((*attempt.positions, position)[-KEPT_POSITIONS:])
-    ends = (
-        attempt.positions[-1].ends
-        if attempt.caught_up_at is not None and attempt.positions
-        else position.ends
-    )
-    return (
-        offsets.covers(position.offsets, ends, slack=limit.records)
-        and seconds is not None
-        and seconds <= limit.seconds
-        and offsets.covers(position.offsets, seen.reference)
-    )
-
-
-def lag_seconds(positions: Sequence[Position]) -> float | None:
-    """For how long the newest position has not been the log's end; None: longer than the positions go back.
-
-    On the wall's clock, whatever the records' own: how long ago the log ended where the job is now.
-    """
-    newest = positions[-1]
-    reached = [p.at for p in positions if offsets.covers(newest.offsets, p.ends)]
-    return newest.at - max(reached) if reached else None
-
-
-def _roll_back(state: ProductState, attempt: Attempt, observation: Observation, seen: Seen) -> Step:
+def _roll_back(case: Case) -> Step:
     """The newest checkpoint it has, older than what readers see or not; its job need not even run."""
-    if moved := moved_by_somebody(state, observation):
+    attempt, observation = case.attempt, case.observation
+    if moved := moved_by_somebody(case.state, observation):
         return moved
-    if tampered := _tampered(attempt, seen):
+    if tampered := _tampered(case):
         return tampered
-    for checkpoint in seen.commits:
+    for checkpoint in case.seen.commits:
         if position := attempt.position_of(checkpoint.id):
             return Publish(attempt, checkpoint, position.offsets, observation.main, Move.rollback)
     return GiveUp(attempt, State.failed, "it has no checkpoint in every table to roll back to")
-
-
-def _publish(
-    state: ProductState, attempt: Attempt, observation: Observation, seen: Seen, now: float
-) -> Step:
-    active, standby = attempt.state is State.active, attempt.state is State.standby
-    if standby and not attempt.promote:
-        return Wait("on standby")
-    if attempt.late_dropped and not attempt.shadow:
-        return _rows_missing(attempt)
-    if seen.log_changes:
-        return _another_log(attempt, seen)
-    if attempt.shadow or attempt.state in (State.built, State.replaying):
-        return Wait("replaying")
-    if seen.log_problems:
-        return Wait(
-            f"the log must be whole before readers see a replay of it: {'; '.join(seen.log_problems)}",
-            True,
-        )
-    if attempt.state is State.audited and not (attempt.auto_switch or attempt.promote):
-        return Wait(f"its checks passed; readers see it after: kappa switch {attempt.product}")
-    if not (active or standby) and attempt.near < seen.policy.lag_limit.checkpoints:
-        return Wait("it fell behind again")
-    published = state.published
-    shown = published.checkpoint if published and published.attempt_name == attempt.name else 0
-    floor = published.covered if published else {}
-    fit = [
-        c
-        for c in seen.commits  # newest first
-        if c.id > shown
-        and _covers(attempt, c.id, floor)
-        and (active or _surpasses(state, attempt, c.id))
-    ]
-    if not fit:
-        return Wait("waiting for the next checkpoint in every table")
-    if moved := moved_by_somebody(state, observation):
-        return moved
-    chosen: Checkpoint | None = fit[0]
-    if not active:
-        chosen = next((c for c in fit if c.id == attempt.audited_checkpoint), None)
-    if chosen is None:
-        return Examine(attempt, fit[0])
-    position = attempt.position_of(chosen.id)
-    assert position is not None
-    if active and published and seen.nothing_new and _just_published(published, position, now):
-        return Wait("readers see all rows of its newest checkpoint")
-    return Publish(
-        attempt, chosen, position.offsets, observation.main, Move.publish if active else Move.switch
-    )
-
-
-def _just_published(published: Publication, position: Position, now: float) -> bool:
-    """Whether what readers see covers all that the position does, and is not to be renewed yet."""
-    return (
-        published.finished is not None
-        and 0 <= now - published.finished < STILL_PUBLISHED_SECONDS
-        and offsets.covers(published.covered, position.offsets)
-    )
 
 
 def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:
@@ -674,89 +603,24 @@ def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:
     return {**known, **{o: max(count, known.get(o, 0)) for o, count in seen.late_dropped.items()}}
 
 
-def _another_log(attempt: Attempt, seen: Seen) -> Blocked:
-    """Rows of two logs would stand side by side, and no replay could give them again."""
-    return Blocked(
-        f"the log is another one than {attempt.full_name} has read, and none of its further checkpoints is published",
-        expected="the topics, and the records in them, that its rows are of",
-        found="; ".join(seen.log_changes),
-        next="bring the topic back, its id with it, from a backup of the broker; or, to start over with the log as it "
-        f"is: kappa remove {attempt.product}, which drops its tables, then kappa deploy {attempt.product}",
-    )
-
-
-def _rows_missing(attempt: Attempt) -> Blocked:
-    """Which records are behind the watermark depends on the run: a replay would show other rows."""
-    undo = f"kappa abort {attempt.product}; " if attempt.state in CANDIDATE else ""
-    return Blocked(
-        f"operators of {attempt.full_name} dropped records as late: rows are missing from its tables, and none of its "
-        "further checkpoints is published",
-        expected="numLateRecordsDropped 0 in every operator: the late ones are rejects before any operator sees them",
-        found=by_operator(attempt.late_dropped),
-        next=f"{undo}let the SQL in front of these operators keep only records within the allowed lateness, then: "
-        f"kappa deploy {attempt.product}",
-    )
-
-
-def _covers(attempt: Attempt, checkpoint: int, floor: offsets.Offsets) -> bool:
-    """Whether a checkpoint surely covers what readers already see."""
-    position = attempt.position_of(checkpoint)
-    return position is not None and offsets.covers(position.offsets, floor)
-
-
-def _surpasses(state: ProductState, attempt: Attempt, checkpoint: int) -> bool:
-    """Whether a checkpoint surely holds every record that readers see of another attempt.
-
-    What a publication covers is what it holds at least. At most it holds what the sources had read at its checkpoint;
-    if nobody saw that, as the job was lost before, what the log held when somebody looked next.
-    """
-    published = state.published
-    if published is None or published.attempt_name == attempt.name:
-        return True
-    position = attempt.position_of(checkpoint)
-    later = [p.ends for p in attempt.positions if p.at >= (published.finished or 0.0)]
-    shown = state.attempt(published.attempt_name).held_at_most(published.checkpoint) or next(
-        iter(later), None
-    )
-    return position is not None and shown is not None and offsets.covers(position.offsets, shown)
-
-
-def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked | None:
-    """Whether `main` is not where the journal's last publication, which is not half done, has put it."""
-    published = state.published
-    if published is None:
-        if observation.main_is_genesis:
-            return None
-        expected = "the empty first snapshots, as the journal has no publication"
-    elif dict(published.after) == dict(observation.main):
-        return None
-    else:
-        expected = f"{published.attempt_name}, checkpoint {published.checkpoint}: {_snapshots(published.after)}"
-    return Blocked(
-        f"somebody else moved main of {state.product}: publishing stops here",
-        expected=expected,
-        found=_snapshots(observation.main),
-        next="put main back to the expected snapshots, and it goes on by itself",
-    )
-
-
-def _moved_meanwhile(intent: Publication, observation: Observation) -> Blocked | None:
-    """Whether `main` of a table is neither where the intent found it nor where it is to be."""
-    main = observation.main
-    if all(
-        main[table] in (intent.before.get(table), snapshot)
-        for table, snapshot in intent.after.items()
-        if table in main
-    ):
-        return None
-    return Blocked(
-        f"somebody else moved main of {intent.product} while {intent.attempt_name} was being published",
-        expected=f"checkpoint {intent.checkpoint}: {_snapshots(intent.after)}; or as before: "
-        f"{_snapshots(intent.before)}",
-        found=_snapshots(main),
-        next="put main back to either, and it goes on by itself",
-    )
-
-
-def _snapshots(of: Mapping[str, int]) -> str:
-    return ", ".join(f"{table}={snapshot}" for table, snapshot in sorted(of.items()))
+RULES: tuple[Callable[[Case], Step | None], ...] = (
+    _stops,
+    _rolls_back,
+    _given_up,
+    _needs_cluster,
+    _is_being_submitted,
+    _is_out_of_reach,
+    _tampered,
+    _has_rivals,
+    _has_no_job,
+    _has_arrived,
+    _has_ended,
+    _is_there_again,
+    _dropped_records,
+    _gained_partitions,
+    _has_a_position,
+    _has_foreign_offsets,
+    _goes_on,
+)
+"""What is asked of one attempt, in this order: each rule may rely on all before it having had nothing to say, and the
+last one always answers. What people decided comes first, then whether there is a job, then what it has done."""

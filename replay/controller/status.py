@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from replay import offsets
 from replay.controller import schedule
-from replay.controller.decide import lag_seconds
 from replay.core.events import Event, Reason
+from replay.core.lag import lag_seconds
 from replay.core.model import CANDIDATE, Attempt, Check, Position, ProductState, State
 from replay.core.observed import Observation, Seen
 from replay.core.steps import Blocked, Step, Wait, describe

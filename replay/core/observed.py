@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.product import LagLimit, Verify
-from replay.core.model import Checkpoint, Committed, Comparing, Reached
+from replay.core.model import Attempt, Checkpoint, Committed, Comparing, ProductState, Reached
 from replay.errors import RetryableError
 from replay.offsets import Offsets
 
@@ -132,3 +132,16 @@ class Observation:
     """Rows of the table `rejects` that readers see; None: not known."""
     strays: tuple[str, ...] = ()
     """Cleaned attempts of which a job or a cluster runs; looked for now and then."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One attempt at one look: all that is known when it is decided what to do for it."""
+
+    state: ProductState
+    attempt: Attempt
+    observation: Observation
+    seen: Seen
+    """What the observation says of this attempt."""
+    now: float
+    """Seconds since the epoch, by the controller's clock."""

@@ -14,12 +14,11 @@ from replay.controller.decide import (
     LOST_ANSWER_SECONDS,
     MISSING_SECONDS,
     ORPHANED_SECONDS,
-    STILL_PUBLISHED_SECONDS,
     decide,
-    is_near,
-    lag_seconds,
 )
+from replay.controller.publish_rules import STILL_PUBLISHED_SECONDS
 from replay.core import partitions
+from replay.core.lag import is_near, lag_seconds
 from replay.core.log_identity import Topic
 from replay.core.model import (
     Attempt,

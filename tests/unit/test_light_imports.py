@@ -23,6 +23,7 @@ REACHES_OUT = (
 )
 DECIDES = (
     "replay.controller.decide",
+    "replay.controller.publish_rules",
     "replay.controller.intents",
     "replay.controller.schedule",
     *(m.name for m in pkgutil.iter_modules(core.__path__, "replay.core.")),
