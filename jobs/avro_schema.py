@@ -238,7 +238,7 @@ class _Parser:
         enum.symbols, enum.default_symbol = symbols, default
 
 
-def fits(schema: Schema, default: Any) -> bool:
+def fits(schema: Schema, default: Any) -> bool:  # noqa: C901 - one case for each type
     """Whether a default, as JSON has it, is a value of the type. A union's is of any of its branches."""
     match schema.type:
         case "null":

@@ -53,7 +53,7 @@ class Known:
         return tuple(dict.fromkeys(mentioned)) or self.columns
 
 
-def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
+def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:  # noqa: C901 - one case for each message of the planner
     if match := _COLUMN.search(reason):
         columns = known.columns_for(statement)
         if match[1] in columns:  # of a topic, though not of what this SELECT reads

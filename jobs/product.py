@@ -401,6 +401,14 @@ class ProductSettings(_Model):
 
 
 def _name_problems(settings: ProductSettings) -> Iterable[str]:
+    yield from _topic_name_problems(settings)
+    yield from _output_name_problems(settings)
+    every = [*settings.topics, *settings.outputs, REJECTS]
+    if alike := sorted(n for n in every if [o.lower() for o in every].count(n.lower()) > 1):
+        yield f"{' and '.join(alike)} differ only by case"
+
+
+def _topic_name_problems(settings: ProductSettings) -> Iterable[str]:
     if not settings.topics:
         yield "topics is empty, and a product reads at least one"
     for name in settings.topics:
@@ -415,6 +423,12 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
             )
         if name.lower() == REJECTS:
             yield f"topic {name} has the name of the table that every product has: give it another, with topic: {name}"
+    kafka = [settings.kafka_name(n) for n in settings.topics]
+    if twice := sorted({n for n in kafka if kafka.count(n) > 1}):
+        yield f"topic {twice[0]} of Kafka is read under several names, and each topic is read once"
+
+
+def _output_name_problems(settings: ProductSettings) -> Iterable[str]:
     for name in settings.outputs:
         if not names.is_name(name) or "__" in name:
             yield f"output {_shown(name)} needs a name of small letters, digits and _, and no __"
@@ -424,12 +438,6 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
             yield f"output {name} would have the file of the views, {name}.sql: give it another name"
         if name in settings.topics:
             yield f"{name} is a topic and an output, and in SQL a name has one meaning"
-    kafka = [settings.kafka_name(n) for n in settings.topics]
-    if twice := sorted({n for n in kafka if kafka.count(n) > 1}):
-        yield f"topic {twice[0]} of Kafka is read under several names, and each topic is read once"
-    every = [*settings.topics, *settings.outputs, REJECTS]
-    if alike := sorted(n for n in every if [o.lower() for o in every].count(n.lower()) > 1):
-        yield f"{' and '.join(alike)} differ only by case"
 
 
 def _shown(name: str) -> str:
@@ -444,22 +452,31 @@ def _shown(name: str) -> str:
 
 def _topic_problems(settings: ProductSettings) -> Iterable[str]:
     for name, topic in settings.topics.items():
-        said = f"topic {name} ({topic.role.value})"
-        if topic.role is not Role.reference:
-            if topic.time is None:
-                yield f"{said} needs time: the column that says when it happened"
-            if topic.allowed_lateness is None:
-                yield f"{said} needs allowed_lateness"
-        if topic.is_event and topic.key:
-            yield f"{said} has a key, and only references and dimensions do"
-        if not topic.is_event and topic.identity:
-            yield f"{said} has an identity, and only events do; versions have a key"
-        if not topic.is_event and topic.keyed_by:
-            yield f"{said} has keyed_by, and only events do; versions have a key"
-        if "once" in topic.model_fields_set and not topic.identity:
-            yield f"{said} has once: {topic.once.value}, which takes an identity"
-        if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *_INTERNAL_COLUMNS)]:
-            yield f"{said} computes {wrong[0]}, which every topic has by itself"
+        yield from (f"topic {name} ({topic.role.value}) {problem}" for problem in _odd(topic))
+    yield from _waiting_problems(settings)
+
+
+def _odd(topic: Topic) -> Iterable[str]:
+    """What is wrong with a topic, whatever the others are."""
+    if topic.role is not Role.reference:
+        if topic.time is None:
+            yield "needs time: the column that says when it happened"
+        if topic.allowed_lateness is None:
+            yield "needs allowed_lateness"
+    if topic.is_event and topic.key:
+        yield "has a key, and only references and dimensions do"
+    if not topic.is_event and topic.identity:
+        yield "has an identity, and only events do; versions have a key"
+    if not topic.is_event and topic.keyed_by:
+        yield "has keyed_by, and only events do; versions have a key"
+    if "once" in topic.model_fields_set and not topic.identity:
+        yield f"has once: {topic.once.value}, which takes an identity"
+    if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *_INTERNAL_COLUMNS)]:
+        yield f"computes {wrong[0]}, which every topic has by itself"
+
+
+def _waiting_problems(settings: ProductSettings) -> Iterable[str]:
+    """Topics that would wait for each other for ever."""
     widest = max(map(settings.lateness, settings.topics), default=0)
     if settings.max_drift and seconds(settings.max_drift) <= widest:
         yield "max_drift is longer than every allowed_lateness, or topics wait for each other for ever"

@@ -181,7 +181,7 @@ class _Audit:
                     self._read(tally, records, lost, rejected, accepted)
         return tallies
 
-    def _read(
+    def _read(  # noqa: C901 - three sorted streams are merged
         self, tally: Tally, records: Forward, lost: Offsets, rejected: Rejected, accepted: _Accepted
     ) -> None:
         """Of a window, count each record that is missing, and judge each that was rejected."""

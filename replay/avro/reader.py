@@ -127,7 +127,7 @@ def _same_name(writer: Schema, reader: Schema) -> bool:
     return writer.short_name == reader.short_name or writer.name in reader.aliases
 
 
-def _record(writer: Schema, reader: Schema, place: Place) -> Reader:
+def _record(writer: Schema, reader: Schema, place: Place) -> Reader:  # noqa: C901 - the rules of schema resolution
     written = {f.name for f in writer.fields}
     steps: list[tuple[str | None, Reader]] = []
     found: set[str] = set()

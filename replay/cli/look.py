@@ -249,6 +249,18 @@ def lag(records: int | None, seconds: float | None) -> str:
     return f"lag {records:,}" + (f" ({seconds:,.0f} s)" if seconds is not None else "")
 
 
+def _of_attempt(a: AttemptStatus) -> Iterator[tuple[str, str]]:
+    lag_now = lag(a.lag_records, None)
+    yield "", f"{a.role} checkpoint {a.checkpoint or '-'} {lag_now} restarts {a.restarts}"
+    told = (
+        ("progress", a.progress and _progress(a)),
+        ("exception", a.last_exception and last_exception(a)),
+        ("error", a.error),
+        ("offsets", a.foreign_offsets),
+    )
+    yield from ((about, said) for about, said in told if said)
+
+
 def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
     """What a log of the status says, by what it is about: nothing that changes with every look."""
     r = p.readers
@@ -262,16 +274,8 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
         ),
     )
     for a in p.attempts:
-        checkpoint = (
-            f"checkpoint {a.checkpoint or '-'} {lag(a.lag_records, None)} restarts {a.restarts}"
-        )
-        yield a.attempt, f"{p.product}: {a.attempt} {a.role} {checkpoint}"
-        if a.progress:
-            yield f"{a.attempt} progress", f"{p.product}: {a.attempt} {_progress(a)}"
-        if a.last_exception:
-            yield f"{a.attempt} exception", f"{p.product}: {a.attempt} {last_exception(a)}"
-        if a.error:
-            yield f"{a.attempt} error", f"{p.product}: {a.attempt} {a.error}"
+        for about, said in _of_attempt(a):
+            yield f"{a.attempt} {about}".strip(), f"{p.product}: {a.attempt} {said}"
     for e in p.ended:
         yield e.attempt, f"{p.product}: {e.attempt} {e.state}: {e.error}"
     if _differs(p):
@@ -280,9 +284,6 @@ def _lines(p: ProductStatus) -> Iterator[tuple[str, str]]:
         yield "blocked", f"{p.product}: stopped: {p.blocked['message']}; next: {p.blocked['next']}"
     if p.open_transactions:
         yield "transactions", f"{p.product}: {_open(p)}"
-    for a in p.attempts:
-        if a.foreign_offsets:
-            yield f"{a.attempt} offsets", f"{p.product}: {a.attempt} {a.foreign_offsets}"
     if p.at_once is False:
         yield "catalog", f"{p.product}: {NOT_AT_ONCE}"
     if p.odd:

@@ -96,32 +96,49 @@ def attempt(
 
     `show`: readers have pointers of their own, which follow in the same transaction.
     """
-    if not isinstance(catalog, SqlCatalog):
-        changes = make()
-        if len(changes) > 1 and rest_commits.may_offer(catalog):
-            fence()
-            if rest_commits.commit(cast(RestCatalog, catalog), changes):
-                return
-        for change in changes:
-            fence()
-            catalog.commit_table(change.table, change.requirements, change.updates)
-        return
+    if isinstance(catalog, SqlCatalog):
+        _in_one_transaction(catalog, product_name, make, number, fence, show=show)
+    else:
+        _by_requests(catalog, make(), fence)
+
+
+def _by_requests(catalog: Catalog, changes: Sequence[Change], fence: Fence) -> None:
+    if len(changes) > 1 and rest_commits.may_offer(catalog):
+        fence()
+        if rest_commits.commit(cast(RestCatalog, catalog), changes):
+            return
+    for change in changes:
+        fence()
+        catalog.commit_table(change.table, change.requirements, change.updates)
+
+
+def _in_one_transaction(
+    catalog: SqlCatalog,
+    product_name: str,
+    make: Callable[[], Sequence[Change]],
+    number: int,
+    fence: Fence,
+    *,
+    show: bool,
+) -> None:
     staged: list[tuple[Table, StagedTable]] = []
+
+    def swap(connection: sa.Connection) -> None:
+        _swap_pointers(catalog, connection, staged)
+        if show:
+            readers.show(catalog, connection, [new for _, new in staged])
+
     try:
         if number < _PATIENCE:
             _stage_all(catalog, make(), staged)
             fence()
             with catalog.engine.begin() as connection:
-                _swap_pointers(catalog, connection, staged)
-                if show:
-                    readers.show(catalog, connection, [new for _, new in staged])
+                swap(connection)
         else:
             with _alone(catalog, product_name) as connection:
                 _stage_all(catalog, make(), staged)
                 fence()
-                _swap_pointers(catalog, connection, staged)
-                if show:
-                    readers.show(catalog, connection, [new for _, new in staged])
+                swap(connection)
     except (MovedError, KappaError):
         # Known to have changed nothing. After any other error a pointer may lead to a staged file: keep it.
         for _, new in staged:

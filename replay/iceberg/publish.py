@@ -144,27 +144,36 @@ def publish(
             with lake.catalog_errors():
                 raise e from None
         sleep(min(0.005 * 2**attempt, 0.5))
+    raise _not_moved(product, unknown, last)
+
+
+def _not_moved(product: Product, unknown: Exception | None, last: Exception | None) -> KappaError:
+    """What is known after the last attempt: `unknown` is the lost answer, if one was lost and `main` not read since."""
     where = f"main of product {product.name}"
+    error: KappaError
     if unknown is not None:
-        raise OutcomeUnknownError(
+        error = OutcomeUnknownError(
             f"it is not known whether {where} was moved",
             expected="an answer from the catalog",
             found=database.reason(unknown),
             next="kappa status, then repeat",
-        ) from unknown
-    if isinstance(last, StorageError):
-        raise StorageError(
+        )
+    elif isinstance(last, StorageError):
+        error = StorageError(
             f"{where} could not be moved: {last.message}",
             expected=last.expected,
             found=last.found,
             next=last.next,
-        ) from last
-    raise RetryableError(
-        f"{where} could not be moved: its tables are busy",
-        expected=f"no other commit during one of {_ATTEMPTS} attempts",
-        found=str(last),
-        next="repeat the command",
-    ) from last
+        )
+    else:
+        error = RetryableError(
+            f"{where} could not be moved: its tables are busy",
+            expected=f"no other commit during one of {_ATTEMPTS} attempts",
+            found=str(last),
+            next="repeat the command",
+        )
+    error.__cause__ = unknown or last
+    return error
 
 
 def _moves(
