@@ -21,17 +21,17 @@ class EndError(Exception):
     """The message ends within a value."""
 
 
-class Place:
+class FieldPath:
     """Where a value stands in a record, for reasons: `items[].price`, of the records of a schema id."""
 
     def __init__(self, schema_id: int, path: str = "") -> None:
         self._id, self._path = schema_id, path
 
-    def field(self, name: str) -> Place:
-        return Place(self._id, f"{self._path}.{name}" if self._path else name)
+    def field(self, name: str) -> FieldPath:
+        return FieldPath(self._id, f"{self._path}.{name}" if self._path else name)
 
-    def within(self, step: str) -> Place:
-        return Place(self._id, self._path + step)
+    def within(self, step: str) -> FieldPath:
+        return FieldPath(self._id, self._path + step)
 
     def reject(self, why: str) -> UndecodableError:
         where = f"field {self._path}" if self._path else "the record"
@@ -53,13 +53,13 @@ class Body:
             raise EndError
         return self.data[start:end]
 
-    def length(self, place: Place) -> int:
+    def length(self, place: FieldPath) -> int:
         length = self.int64(place)
         if not 0 <= length <= len(self.data):
             raise place.reject(f"a length of {length} in {len(self.data)} bytes")
         return length
 
-    def int64(self, place: Place) -> int:
+    def int64(self, place: FieldPath) -> int:
         data, position, encoded, shift = self.data, self.position, 0, 0
         try:
             while True:
@@ -76,25 +76,25 @@ class Body:
         self.position = position
         return (encoded >> 1) ^ -(encoded & 1)
 
-    def int32(self, place: Place) -> int:
+    def int32(self, place: FieldPath) -> int:
         value = self.int64(place)
         if not -(2**31) <= value < 2**31:
             raise place.reject(f"{value} is no int")
         return value
 
-    def boolean(self, place: Place) -> bool:
+    def boolean(self, place: FieldPath) -> bool:
         byte = self.take(1)[0]
         if byte > 1:
             raise place.reject(f"byte 0x{byte:02x} is no boolean")
         return byte == 1
 
-    def string(self, place: Place) -> str:
+    def string(self, place: FieldPath) -> str:
         try:
             return self.take(self.length(place)).decode()
         except UnicodeDecodeError:
             raise place.reject("bytes that are no UTF-8") from None
 
-    def count(self, empty: bool, place: Place) -> int:
+    def count(self, empty: bool, place: FieldPath) -> int:
         """The number of items in the next block of an array or a map, 0 at its end."""
         count = self.int64(place)
         if count < 0:
@@ -109,7 +109,7 @@ class Body:
             raise place.reject(f"a count of {shown} items in {len(self.data)} bytes")
         return count
 
-    def branch(self, branches: int, place: Place) -> int:
+    def branch(self, branches: int, place: FieldPath) -> int:
         index = self.int64(place)
         if not 0 <= index < branches:
             raise place.reject(f"no branch {index} of the union")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.avro_schema import MISSING, Schema, SchemaField
-from replay.avro.body import Place
+from replay.avro.body import FieldPath
 from replay.avro.leaves import leaf
 
 
@@ -76,7 +76,7 @@ def _other_type(reader: Schema, writer: Schema) -> bool:
     fewer = reader.logical == writer.logical == "decimal" and _whole_digits(reader) < _whole_digits(
         writer
     )
-    return fewer or leaf(writer, reader, Place(0)) is None
+    return fewer or leaf(writer, reader, FieldPath(0)) is None
 
 
 def _whole_digits(decimal: Schema) -> int:

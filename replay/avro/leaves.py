@@ -8,7 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from jobs.avro_schema import Schema
-from replay.avro.body import Body, Place, Reader
+from replay.avro.body import Body, FieldPath, Reader
 
 PROMOTIONS = {
     "int": ("long", "float", "double"),
@@ -26,7 +26,7 @@ _PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 
 
-def leaf(writer: Schema, reader: Schema, place: Place) -> Reader | None:
+def leaf(writer: Schema, reader: Schema, place: FieldPath) -> Reader | None:
     """None when the writer's is not the reader's."""
     if writer.type != reader.type and reader.type not in PROMOTIONS.get(writer.type, ()):
         return None
@@ -50,7 +50,7 @@ def leaf(writer: Schema, reader: Schema, place: Place) -> Reader | None:
             return None
 
 
-def _whole(writer: Schema, reader: Schema, place: Place) -> Reader | None:
+def _whole(writer: Schema, reader: Schema, place: FieldPath) -> Reader | None:
     number: Callable[[Body], int] = (
         (lambda body: body.int32(place))
         if writer.type == "int"
@@ -96,7 +96,7 @@ def _unit(logical: str) -> tuple[str, int]:
     return family, _PER_SECOND.get(unit, 0)
 
 
-def _within(value: int, first: int, last: int, what: str, unit: str, place: Place) -> int:
+def _within(value: int, first: int, last: int, what: str, unit: str, place: FieldPath) -> int:
     if not first <= value <= last:
         raise place.reject(f"{unit} {value} is not within {what}")
     return value
@@ -107,7 +107,7 @@ def _time(millis: int) -> dt.time:
     return dt.time(seconds // 3600, seconds // 60 % 60, seconds % 60, rest * 1000)
 
 
-def _exact(writer: Schema, real: str, place: Place) -> Reader:
+def _exact(writer: Schema, real: str, place: FieldPath) -> Reader:
     """A whole number as a float or a double, if that has all of its digits."""
     form = _FLOAT if real == "float" else _DOUBLE
 
@@ -121,7 +121,7 @@ def _exact(writer: Schema, real: str, place: Place) -> Reader:
     return read
 
 
-def _bytes(writer: Schema, reader: Schema, place: Place) -> Reader | None:
+def _bytes(writer: Schema, reader: Schema, place: FieldPath) -> Reader | None:
     wanted, written, size = reader.logical, writer.logical, reader.size
     if (
         (reader.type == "fixed" and writer.size != size)
@@ -142,7 +142,7 @@ def _bytes(writer: Schema, reader: Schema, place: Place) -> Reader | None:
 
 
 def _decimal(
-    raw: Callable[[Body], bytes], writer: Schema, reader: Schema, place: Place
+    raw: Callable[[Body], bytes], writer: Schema, reader: Schema, place: FieldPath
 ) -> Reader | None:
     """None where the writer's decimals have digits behind the point that the reader's have not."""
     written = writer.scale if writer.logical == "decimal" else reader.scale
@@ -180,7 +180,7 @@ def _uuid(raw: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def enum(writer: Schema, reader: Schema, place: Place) -> Reader:
+def enum(writer: Schema, reader: Schema, place: FieldPath) -> Reader:
     def read(body: Body) -> str:
         index = body.int64(place)
         if not 0 <= index < len(writer.symbols):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobs.avro_schema import MISSING, Schema, SchemaField
-from replay.avro.body import Body, EndError, Place, Reader, UndecodableError
+from replay.avro.body import Body, EndError, FieldPath, Reader, UndecodableError
 from replay.avro.default import encode
 from replay.avro.leaves import PROMOTIONS, describe, enum, leaf, nothing
 from replay.avro.skip import is_empty, skipping
@@ -27,7 +27,7 @@ def record_reader(
     """What reads a record of a message from a position on; UndecodableError when it is none."""
     if writer.type != "record":
         raise UndecodableError(f"schema id {schema_id} is of type {describe(writer)}, not a record")
-    read = _record(writer, reader, Place(schema_id))
+    read = _record(writer, reader, FieldPath(schema_id))
 
     def whole(message: bytes, start: int) -> dict[str, Any]:
         body = Body(message, start)
@@ -46,7 +46,7 @@ def record_reader(
     return whole
 
 
-def _resolve(writer: Schema, reader: Schema, place: Place, alone: bool = True) -> Reader:
+def _resolve(writer: Schema, reader: Schema, place: FieldPath, alone: bool = True) -> Reader:
     """`alone`: no union of the writer has another record here, which only names would tell apart."""
     if writer.type == "union":
         return _writer_union(writer, reader, place)
@@ -75,7 +75,7 @@ def _resolve(writer: Schema, reader: Schema, place: Place, alone: bool = True) -
     return leaf(writer, reader, place) or _mismatch(writer, reader, place)
 
 
-def _mismatch(writer: Schema, reader: Schema, place: Place) -> Reader:
+def _mismatch(writer: Schema, reader: Schema, place: FieldPath) -> Reader:
     return _rejecting(place.reject(f"written as {describe(writer)}, read as {describe(reader)}"))
 
 
@@ -86,13 +86,13 @@ def _rejecting(reject: UndecodableError) -> Reader:
     return read
 
 
-def _writer_union(writer: Schema, reader: Schema, place: Place) -> Reader:
+def _writer_union(writer: Schema, reader: Schema, place: FieldPath) -> Reader:
     alone = _records(writer) <= 1
     branches = [_resolve(b, reader, place, alone) for b in writer.branches]
     return lambda body: branches[body.branch(len(branches), place)](body)
 
 
-def _reader_union(writer: Schema, reader: Schema, place: Place, alone: bool) -> Reader:
+def _reader_union(writer: Schema, reader: Schema, place: FieldPath, alone: bool) -> Reader:
     branches = [b for b in reader.branches if b.type != "null"]
     if writer.type == "null":
         return nothing if len(branches) < len(reader.branches) else _mismatch(writer, reader, place)
@@ -127,7 +127,7 @@ def _same_name(writer: Schema, reader: Schema) -> bool:
     return writer.short_name == reader.short_name or writer.name in reader.aliases
 
 
-def _record(writer: Schema, reader: Schema, place: Place) -> Reader:  # noqa: C901 - the rules of schema resolution
+def _record(writer: Schema, reader: Schema, place: FieldPath) -> Reader:  # noqa: C901 - the rules of schema resolution
     written = {f.name for f in writer.fields}
     steps: list[tuple[str | None, Reader]] = []
     found: set[str] = set()
@@ -172,7 +172,7 @@ def _reader_field(field: SchemaField, written: set[str], reader: Schema) -> Sche
     return next(by_name, None) or next(by_alias, None)
 
 
-def _default(field: SchemaField, place: Place) -> Any:
+def _default(field: SchemaField, place: FieldPath) -> Any:
     """Encoded as a producer would write it, and read as that is."""
     if field.default is MISSING:
         raise place.reject("not in the writer's schema, and without a default")
@@ -182,7 +182,7 @@ def _default(field: SchemaField, place: Place) -> Any:
     return _resolve(field.schema, field.schema, place)(Body(encoded))
 
 
-def _array(item: Reader, empty: bool, place: Place) -> Reader:
+def _array(item: Reader, empty: bool, place: FieldPath) -> Reader:
     def read(body: Body) -> list[Any]:
         items: list[Any] = []
         while count := body.count(empty, place):
@@ -192,7 +192,7 @@ def _array(item: Reader, empty: bool, place: Place) -> Reader:
     return read
 
 
-def _map(value: Reader, place: Place) -> Reader:
+def _map(value: Reader, place: FieldPath) -> Reader:
     def read(body: Body) -> dict[str, Any]:
         entries: dict[str, Any] = {}
         while count := body.count(False, place):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from jobs.avro_schema import Schema
-from replay.avro.body import Body, Place, Reader
+from replay.avro.body import Body, FieldPath, Reader
 
 MAX_DEPTH = 200
 """Types may be recursive, and a message may nest them as deep as it is long."""
@@ -13,13 +13,13 @@ MAX_DEPTH = 200
 Skipper = Callable[[Body, int], None]
 
 
-def skipping(schema: Schema, place: Place) -> Reader:
+def skipping(schema: Schema, place: FieldPath) -> Reader:
     """Passes over what the reader does not want: types may be recursive, so their depth is bounded."""
     skip = _skipper(schema, place, {})
     return lambda body: skip(body, 0)
 
 
-def _skipper(schema: Schema, place: Place, known: dict[Schema, Skipper]) -> Skipper:
+def _skipper(schema: Schema, place: FieldPath, known: dict[Schema, Skipper]) -> Skipper:
     if is_empty(schema):
         return (
             lambda body, depth: None
@@ -46,7 +46,7 @@ def _skipper(schema: Schema, place: Place, known: dict[Schema, Skipper]) -> Skip
             return _items_skipper(schema, place, known)
 
 
-def _record_skipper(schema: Schema, place: Place, known: dict[Schema, Skipper]) -> Skipper:
+def _record_skipper(schema: Schema, place: FieldPath, known: dict[Schema, Skipper]) -> Skipper:
     fields: list[Skipper] = []
 
     def skip(body: Body, depth: int) -> None:
@@ -59,7 +59,7 @@ def _record_skipper(schema: Schema, place: Place, known: dict[Schema, Skipper]) 
     return skip
 
 
-def _items_skipper(schema: Schema, place: Place, known: dict[Schema, Skipper]) -> Skipper:
+def _items_skipper(schema: Schema, place: FieldPath, known: dict[Schema, Skipper]) -> Skipper:
     assert schema.inner is not None
     item, keys = _skipper(schema.inner, place, known), schema.type == "map"
     empty = not keys and is_empty(schema.inner)
@@ -79,7 +79,7 @@ def _drop(value: object) -> None:
     return None
 
 
-def _check_depth(depth: int, place: Place) -> None:
+def _check_depth(depth: int, place: FieldPath) -> None:
     if depth > MAX_DEPTH:
         raise place.reject(f"nested deeper than {MAX_DEPTH} levels")
 

@@ -399,7 +399,7 @@ def _given_up(case: Case) -> Step | None:
             attempt,
             State.failed,
             f"its job restarted {seen.job.restarts - attempt.restarts} times without "
-            f"a checkpoint in between: {_with(seen.job.error, seen.death)}",
+            f"a checkpoint in between: {_with(seen.job.error, seen.exit_reason)}",
         )
     if seen.log_changes:
         return GiveUp(
@@ -414,8 +414,8 @@ def _given_up(case: Case) -> Step | None:
     return None
 
 
-def _with(error: str, death: str) -> str:
-    return f"{error} ({death})" if death else error
+def _with(error: str, exit_reason: str) -> str:
+    return f"{error} ({exit_reason})" if exit_reason else error
 
 
 def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:

@@ -58,7 +58,7 @@ class PlatformReader(Protocol):
         """Those of which a job or a cluster runs, by name; KappaError when the session cluster, or whoever knows of the
         others, does not answer."""
 
-    def death(self, attempt: Attempt) -> str:
+    def exit_reason(self, attempt: Attempt) -> str:
         """Why a process of its own cluster last came to an end by itself; empty: not known."""
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
@@ -326,7 +326,7 @@ def _look(
     problems, lost = platform.log_problems(product) if asked else ((), False)
     return replace(
         seen,
-        death=platform.death(attempt) if failing else "",
+        exit_reason=platform.exit_reason(attempt) if failing else "",
         ends=ends,
         reference=state.release(attempt.release).reference_offsets,
         standing_clocks=platform.standing_clocks(attempt) if running and seen.position else (),

@@ -150,7 +150,7 @@ class Platform:
             self._left = time.monotonic(), known
         return known
 
-    def death(self, attempt: Attempt) -> str:
+    def exit_reason(self, attempt: Attempt) -> str:
         try:
             return self.clusters.why(attempt.cluster) if attempt.cluster and self.clusters else ""
         except KappaError:  # a program that does not know the question

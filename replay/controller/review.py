@@ -79,7 +79,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Place:
+class Disk:
     """A disk, and what a replay would write to it."""
 
     path: Path
@@ -95,7 +95,7 @@ class Needs:
     records: int
     """In the log now."""
     measured: Measured | None
-    disks: tuple[Place, ...]
+    disks: tuple[Disk, ...]
     """Empty when nothing was measured yet, or when the tables are not on this machine."""
 
     @property
@@ -170,7 +170,7 @@ def last_replay(state: ProductState) -> Measured | None:
 
 def disks(
     settings: Settings, tables: Mapping[str, TableMetadata], state: ProductState
-) -> tuple[Place, ...]:
+) -> tuple[Disk, ...]:
     """What a replay would write, and the room for it; only where tables or checkpoints are local files."""
     now = shown(state)
     if now is None or state.published is None:
@@ -187,11 +187,11 @@ def disks(
         wanted.append(
             (checkpoints, _folder_size(checkpoints / now.attempt.product / now.attempt.name))
         )
-    found: dict[int, Place] = {}
+    found: dict[int, Disk] = {}
     for path, needed in wanted:
         device = os.stat(there := _existing(path)).st_dev
         before = found.get(device)
-        found[device] = Place(
+        found[device] = Disk(
             before.path if before else path,
             needed + (before.needed if before else 0),
             shutil.disk_usage(there).free,

@@ -73,7 +73,7 @@ class Seen:
     """Why its Flink cluster could not be asked; then nothing is known of its job."""
     cluster_gone: bool = False
     """Its own cluster was not only silent: nobody knows it."""
-    death: str = ""
+    exit_reason: str = ""
     """Why a process of its own cluster ended, if that is known; looked for once its job restarts too often."""
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""

@@ -80,7 +80,7 @@ _wrote: WeakKeyDictionary[Catalog, dict[str, Writers]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Place:
+class ReadableTable:
     """Where a table's metadata is, and what reads the table's files: properties by PyIceberg's names."""
 
     location: str
@@ -460,7 +460,7 @@ def reads_at_once(catalog: Catalog) -> bool:
     return isinstance(catalog, SqlCatalog)
 
 
-def places(catalog: Catalog, product: str) -> dict[str, Place]:
+def places(catalog: Catalog, product: str) -> dict[str, ReadableTable]:
     """Table name → where it is, of all tables of the product at one instant.
 
     One SELECT on a SQL catalog. Elsewhere the tables are asked one by one, and during a publication they may disagree:
@@ -474,7 +474,7 @@ def places(catalog: Catalog, product: str) -> dict[str, Place]:
             )
             with catalog.engine.connect() as connection:
                 return {
-                    name: Place(location, catalog.properties)
+                    name: ReadableTable(location, catalog.properties)
                     for name, location in connection.execute(rows)
                     if location
                 }
@@ -488,7 +488,7 @@ def places(catalog: Catalog, product: str) -> dict[str, Place]:
         remember(catalog, table.metadata_location, table.metadata)
     together = _together({name: table.metadata for name, table in tables.items()})
     return {
-        name: Place(table.metadata_location, table.io.properties, together.get(name))
+        name: ReadableTable(table.metadata_location, table.io.properties, together.get(name))
         for name, table in tables.items()
     }
 

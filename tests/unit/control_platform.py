@@ -403,7 +403,7 @@ class FakePlatform:
     def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
         return tuple(a.name for a in attempts if a.cluster in self.clusters or self.not_ended(a))
 
-    def death(self, attempt: Attempt) -> str:
+    def exit_reason(self, attempt: Attempt) -> str:
         return ""
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:

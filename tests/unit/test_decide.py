@@ -491,7 +491,7 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
         ),
         pytest.param(
             running(),
-            seen(job=Job("a", "RUNNING", restarts=4, error="gone"), death="out of memory"),
+            seen(job=Job("a", "RUNNING", restarts=4, error="gone"), exit_reason="out of memory"),
             GiveUp(
                 running(),
                 State.failed,

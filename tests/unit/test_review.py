@@ -18,7 +18,7 @@ from jobs.product import Product
 from replay.cli import plan as run_plan
 from replay.controller import preflight
 from replay.controller import review as reviewing
-from replay.controller.review import Measured, Needs, Place, last_replay, review
+from replay.controller.review import Disk, Measured, Needs, last_replay, review
 from replay.core.log_identity import Topic
 from replay.core.model import Attempt, Move, Position, ProductState, Publication, Release, State
 from replay.core.observed import FlinkDownError
@@ -359,7 +359,7 @@ def test_preflight_refuses_a_small_disk_unless_nothing_new_is_replayed(
 
 
 def test_a_small_disk_says_what_it_lacks() -> None:
-    needs = Needs(65, None, (Place(Path("/lake"), 2_500 * MB, 900 * MB),))
+    needs = Needs(65, None, (Disk(Path("/lake"), 2_500 * MB, 900 * MB),))
     with pytest.raises(RefusedError) as e:
         preflight.refuse_small_disk("tiny", needs)
     assert str(e.value) == (
