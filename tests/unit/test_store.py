@@ -409,6 +409,24 @@ def test_of_a_release_that_is_tried_again_and_again_the_newest_attempts_are_kept
     assert store.load("flights").releases == (RELEASE,)
 
 
+def test_first_attempts_of_two_releases_are_apart(store: Store) -> None:
+    mine = lease(store)
+    first, second = ATTEMPT, replace(ATTEMPT, release=2)
+    store.save(mine, first, second)
+    store.save(mine, replace(second, near=9))
+    assert store.load("flights").attempts == (first, replace(second, near=9))
+
+
+def test_what_is_noted_of_another_product_is_not_this_ones_newest(databases: Databases) -> None:
+    store = Store(databases())
+    for product in ("weather", "flights"):
+        mine = store.acquire(product, "me", 10)
+        assert mine
+        store.note(mine, Event(product, 21.0, "r1-a1", Reason.lost, "no cluster"))
+        assert [e.detail for e in store.events(product)] == ["no cluster"]
+    store.close()
+
+
 def test_what_is_written_of_a_product_changes_no_other(databases: Databases, clock: Clock) -> None:
     """Whose releases, attempts and publications have the same numbers."""
     url = databases()
