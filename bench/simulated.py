@@ -6,7 +6,6 @@ Each product has the platform of the controller's unit tests, which behaves as t
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -38,12 +37,8 @@ from replay.core.model import (
 )
 from replay.iceberg.commits import no_fence
 from replay.store.store import Store
-
-sys.path.append(
-    str(Path(__file__).parents[1] / "tests" / "unit")
-)  # where the fakes of unit tests find each other
-from control_platform import Clock, FakePlatform
-from fake_lake import FakeLake
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.fake_lake import FakeLake
 
 GROWING = {"flights": 4, "weather": 1}
 """Topic → partitions."""

@@ -473,7 +473,7 @@ class Messages:
         most = 10 ** max(1, schema["precision"]) - 1
         if size is not None:
             most = min(most, 2 ** (8 * size - 1) - 1)
-        number = r.choice([0, 1, -1, most, -most, r.randint(-most, most)])
+        number: int = r.choice([0, 1, -1, most, -most, r.randint(-most, most)])
         return number.to_bytes(size or (abs(number).bit_length()) // 8 + 1, "big", signed=True)
 
     def _blocks(self, items: list[bytes]) -> bytes:

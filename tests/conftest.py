@@ -7,11 +7,11 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import postgres_server
 import pytest
-from postgres_server import Server
 
+from tests import postgres_server
 from tests.object_store import ObjectStore
+from tests.postgres_server import Server
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployment import Deployment, Orders
 from pytest_docker.plugin import Services
+
+from tests.docker.deployment import Deployment, Orders
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PRODUCT = ROOT / "tests" / "products" / "orders"

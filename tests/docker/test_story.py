@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployment import Deployment, Orders, run, wait_until
+from tests.docker.deployment import Deployment, Orders, run, wait_until
 
 ROWS = "SELECT count(*) AS orders, sum(cents)::BIGINT AS cents FROM order_rows"
 

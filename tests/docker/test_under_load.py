@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from deployment import Orders, run, wait_until
+
+from tests.docker.deployment import Orders, run, wait_until
 
 SECONDS = 10
 """So long a fault lasts that is not over at once."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Kappa, RunningStack, free_port_base
+
+from tests.integration.running import Kappa, RunningStack, free_port_base
 
 HERE = Path(__file__).parent
 

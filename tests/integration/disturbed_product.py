@@ -19,8 +19,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented 
     ResourceType,
 )
 from pyiceberg.table import Table
-from running import RunningStack, wait_until
-from test_orders import BEGIN, MINUTE, Order, Writer, another_product, write_orders
 
 from jobs.product import Product, load_product
 from local import supervise
@@ -35,6 +33,15 @@ from replay.iceberg import lake
 from replay.kafka import log
 from replay.query import query as querying
 from replay.store.store import Store
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import (
+    BEGIN,
+    MINUTE,
+    Order,
+    Writer,
+    another_product,
+    write_orders,
+)
 
 FOUR_HOURS = 240
 """Minutes"""

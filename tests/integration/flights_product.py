@@ -11,17 +11,17 @@ from functools import partial
 from typing import Any
 
 import httpx
-import oracle
 import pyarrow as pa
 import pyarrow.compute as pc
-from oracle import RIGHT, Rule
-from running import RunningStack, wait_until
 
 from replay.core.model import Attempt, ProductState, Publication
 from replay.errors import KappaError
 from replay.iceberg import lake
 from replay.kafka import log
 from replay.store.store import Store
+from tests import oracle
+from tests.integration.running import RunningStack, wait_until
+from tests.oracle import RIGHT, Rule
 
 NAME = "flights"
 KEYS = {**oracle.KEYS, "rejects": ["log_topic", "log_partition", "log_offset"]}

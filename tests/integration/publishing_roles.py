@@ -29,7 +29,7 @@ from sqlalchemy.exc import OperationalError
 
 from jobs.product import Product
 from replay.controller import cleaning
-from replay.core.model import Attempt, Move, Publication, Release, State
+from replay.core.model import Attempt, Checkpoint, Move, Publication, Release, State
 from replay.database import timed
 from replay.iceberg import lake
 from replay.iceberg.publish import publish
@@ -88,7 +88,7 @@ def tell(home: Path, role: str, what: object) -> None:
 def job(home: Path, branch: str) -> None:
     """Checkpoint after checkpoint, in every table: an append with the summary that Flink's sink leaves."""
     # pyiceberg copies the table's metadata eighteen times per append, deeply: the load would be mostly that.
-    TableMetadataV2.__deepcopy__ = TableMetadataV2.__copy__  # type: ignore[method-assign]
+    TableMetadataV2.__deepcopy__ = lambda self, memo=None: self.__copy__()  # type: ignore[method-assign]
     catalog, product = lake.open_catalog(make_settings(home)), product_of(home)
     rows: list[dict[str, Any]] = []
     while not ended(home):
@@ -226,7 +226,7 @@ class Publisher:
             ),
         )
 
-    def _target(self, kind: Move, branch: str) -> tuple[lake.Checkpoint, int]:
+    def _target(self, kind: Move, branch: str) -> tuple[Checkpoint, int]:
         """The newest checkpoint that is as new as what readers see, or for a rollback one that is older."""
         while not ended(self.home):
             found = lake.publishable(self.catalog, self.product, branch, [JOBS[branch]])
@@ -292,7 +292,11 @@ def _sql(source: Callable[[str], str]) -> str:
 
 
 def _as_read(rows: list[Any]) -> Read:
-    return {table: values for table, *values in rows if values[2]}  # type: ignore[misc]
+    return {
+        table: (releases, checkpoint, count, position)
+        for table, releases, checkpoint, count, position in rows
+        if count
+    }
 
 
 @contextmanager

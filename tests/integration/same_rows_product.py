@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from same_rows_log import AHEAD, LATENESS, MINUTE, SCHEMAS
-from same_rows_words import VIEWS, Statement
 
 from jobs.product import Product, load_product
+from tests.integration.same_rows_log import AHEAD, LATENESS, MINUTE, SCHEMAS
+from tests.integration.same_rows_words import VIEWS, Statement
 
 NAME = "same"
 

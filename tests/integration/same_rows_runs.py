@@ -17,13 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import same_rows_functions
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema
-from running import RunningStack, wait_until
-from same_rows_log import PARTITIONS, SCHEMAS, Log, Record, encoded
-from same_rows_product import NAME, kafka_name, write_product
-from same_rows_words import Statement
 
 from jobs import generate
 from jobs.bindings import Bindings
@@ -38,7 +33,13 @@ from replay.core.observed import FlinkDownError, Job
 from replay.flink import positions
 from replay.flink.rest import Flink, retained_checkpoints
 from replay.kafka import log as kafka
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.same_rows_log import PARTITIONS, SCHEMAS, Log, Record, encoded
+from tests.integration.same_rows_product import NAME, kafka_name, write_product
+from tests.integration.same_rows_words import Statement
 
+_FUNCTIONS = Path(__file__).with_name("same_rows_functions.py")
+"""Flink's workers import it by its bare name."""
 _PREFIX = re.compile(r"\bl[0-9a-f]{8}_(c\d+_)?")
 """In front of the topics of one copy of a log."""
 _OF_A_KILL = (
@@ -351,7 +352,7 @@ class Run:
             "execution.attached": "false",
             "pipeline.name": f"{NAME} {self._conditions.name}",
             "pipeline.jars": self._sink.as_uri(),
-            "python.files": str(same_rows_functions.__file__),
+            "python.files": str(_FUNCTIONS),
             "$internal.pipeline.job-id": job,
             **({"execution.state-recovery.path": restore} if restore else {}),
         }.items():

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from same_rows_words import (
+from tests.integration.same_rows_words import (
     AGGREGATES,
     EXACT_OVER,
     KEYED,

@@ -24,13 +24,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     ResourcePatternType,
     ResourceType,
 )
-from running import Kappa, wait_until
 
 from local import flink, jars, kafka, registry, stack
 from local.layout import Layout, Ports, java
 from local.supervise import Supervisor, configuration, end_orphans
 from replay import tls
 from replay.settings import TlsSettings
+from tests.integration.running import Kappa, wait_until
 from tests.unit.certificates import Authority
 
 NAME, SOLD, SHOPS = "sales", "pg.shop.sold", "shops"
@@ -52,7 +52,7 @@ FROM sold AS s
 LEFT JOIN LATERAL TABLE(shops_at(s.happened, s.shop)) AS p ON TRUE
 """
 AT = {"name": "happened", "type": {"type": "long", "logicalType": "timestamp-millis"}}
-SCHEMAS = {
+SCHEMAS: dict[str, list[dict[str, Any]]] = {
     SOLD: [
         {"name": "id", "type": "long"},
         AT,

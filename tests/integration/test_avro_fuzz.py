@@ -19,8 +19,6 @@ from typing import Any
 
 import fastavro
 import pytest
-from avro_schemas import Evolution, Message, Messages, Names, record, without_logical_types
-from avro_vectors import HEADER, SCHEMA_ID, decode, without_nanoseconds
 from fastavro.read import SchemaResolutionError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,6 +30,8 @@ from local.format_jar import MAIN, TEST, compile_java, joined
 from local.layout import java
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
+from tests.avro_schemas import Evolution, Message, Messages, Names, record, without_logical_types
+from tests.avro_vectors import HEADER, SCHEMA_ID, decode, without_nanoseconds
 
 SCHEMAS = int(os.environ.get("KAPPA_FUZZ_SCHEMAS", "600"))
 LONGER = "KAPPA_FUZZ_SCHEMAS" in os.environ

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Kappa, RunningStack, free_port_base, wait_until
-from test_topics import TOPIC, avsc, lines, order, produce
 
 from local.supervise import orphans
 from replay.store.store import Store
+from tests.integration.running import Kappa, RunningStack, free_port_base, wait_until
+from tests.integration.test_topics import TOPIC, avsc, lines, order, produce
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 COUNT = "SELECT count(*) AS n, sum(amount) AS amount FROM shop_rows"

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import listeners
 import pytest
-from running import RunningStack
 
 from local import flink, preflight, supervise
 from local import stack as local_stack
 from replay.errors import RefusedError
 from replay.flink.clusters import Clusters, clusters
+from tests.integration import listeners
+from tests.integration.running import RunningStack
 
 NAME = "orders-r7-a1"
 JOBMANAGER, TASKMANAGER = f"jobmanager-{NAME}", f"taskmanager-{NAME}"

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from disturbed_product import Shop, Watch, holder, is_locked, publishes, token
-from running import RunningStack, wait_until
-from test_orders import stop_jobs, supervisorctl
 
 from replay import offsets
 from replay.core.model import Attempt, Publication, State
 from replay.iceberg import lake
 from replay.kafka import log
+from tests.integration.disturbed_product import Shop, Watch, holder, is_locked, publishes, token
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import stop_jobs, supervisorctl
 
 pytestmark = pytest.mark.timeout(600)
 

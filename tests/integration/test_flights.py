@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from flights_product import (
+
+from replay import offsets
+from replay.core.model import State
+from replay.iceberg import lake
+from replay.kafka import log
+from tests.integration.flights_product import (
     AFTER_MIDNIGHT,
     KEYS,
     NAME,
@@ -28,13 +33,8 @@ from flights_product import (
     readers_were_never_deceived,
     reference_is_there,
 )
-from oracle import WRONG
-from running import RunningStack, wait_until
-
-from replay import offsets
-from replay.core.model import State
-from replay.iceberg import lake
-from replay.kafka import log
+from tests.integration.running import RunningStack, wait_until
+from tests.oracle import WRONG
 
 pytestmark = pytest.mark.timeout(900)
 

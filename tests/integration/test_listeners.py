@@ -5,12 +5,12 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from listeners import Listener, Watch
-from running import RunningStack
-from test_orders import Order, Writer, another_product, stop_jobs
 
 from jobs.processes import PYTHON_ENVIRONMENT
 from jobs.product import load_product
+from tests.integration.listeners import Listener, Watch
+from tests.integration.running import RunningStack
+from tests.integration.test_orders import Order, Writer, another_product, stop_jobs
 
 FUNCTION = """\
 functions:

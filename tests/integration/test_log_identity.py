@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import (
-    NewPartitions,  # type: ignore[attr-defined]  # documented all the same
-)
-from running import RunningStack, wait_until
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from replay.core import partitions
 from replay.core.log_identity import Mark, Topic
 from replay.kafka import log, log_marks, topics
 from replay.kafka.log_durability import Copies
 from replay.settings import Settings
+from tests.integration.running import RunningStack, wait_until
 
 COUNT = 50
 

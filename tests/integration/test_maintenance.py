@@ -11,7 +11,13 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
-from flights_product import (
+from pyiceberg.table.metadata import TableMetadata
+
+from replay import offsets
+from replay.iceberg import lake, maintenance
+from replay.kafka import log
+from replay.query import query
+from tests.integration.flights_product import (
     FLIGHTS_A_YEAR,
     KEYS,
     NAME,
@@ -20,13 +26,7 @@ from flights_product import (
     loading,
     readers_were_never_deceived,
 )
-from pyiceberg.table.metadata import TableMetadata
-from running import RunningStack, wait_until
-
-from replay import offsets
-from replay.iceberg import lake, maintenance
-from replay.kafka import log
-from replay.query import query
+from tests.integration.running import RunningStack, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -83,7 +83,9 @@ def test_small_files_are_put_together_beside_the_live_job(product: Product) -> N
         assert not set(compacted) & {entry.snapshot_id for entry in metadata.snapshot_log}, (
             "main never was there"
         )
-        parent = metadata.snapshot_by_id(compacted[0]).parent_snapshot_id  # type: ignore[union-attr]
+        compaction = metadata.snapshot_by_id(compacted[0])
+        assert compaction
+        parent = compaction.parent_snapshot_id
         assert parent and rows(product, name, parent).equals(rows(product, name, compacted[0]))
         assert checksum(product, name, parent) == checksum(product, name, compacted[0])
 

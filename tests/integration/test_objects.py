@@ -9,18 +9,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
-from running import Kappa, RunningStack, free_port_base, wait_until
-from test_orders import another_product
-from test_restart import BEGIN, HOUR, MINUTE, Log
 
 from jobs.product import load_product
 from local import stack as local_stack
+from tests.integration.running import Kappa, RunningStack, free_port_base, wait_until
+from tests.integration.test_orders import another_product
+from tests.integration.test_restart import BEGIN, HOUR, MINUTE, Log
 from tests.object_store import BUCKET, ObjectStore
 
 # PyFlink warns of much when it is imported.
@@ -150,6 +151,9 @@ def test_a_store_that_goes_away_while_it_is_published_to(
             write(log, f"busy{number}-", 2, 20 + 5 * number)
             number += 1
 
+    def published_since(checkpoint: int) -> bool:
+        return log.attempt().positions[-1].checkpoint > checkpoint
+
     writer = threading.Thread(target=go_on)
     writer.start()
     try:
@@ -159,7 +163,7 @@ def test_a_store_that_goes_away_while_it_is_published_to(
             store.start()
             before = log.attempt().positions[-1].checkpoint
             wait_until(
-                lambda last=before: log.attempt().positions[-1].checkpoint > last,
+                partial(published_since, before),
                 PATIENCE,
                 lambda: f"published again: {log.attempts()}",
             )

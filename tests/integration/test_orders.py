@@ -21,11 +21,9 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented all the same
-    AdminClient,
     NewTopic,
 )
 from prometheus_client.parser import text_string_to_metric_families
-from running import Kappa, RunningStack, wait_until
 
 from jobs.product import Product, load_product
 from replay.controller.loop import Loop, WaitForLease
@@ -33,6 +31,7 @@ from replay.controller.platform import Platform
 from replay.core.model import State
 from replay.kafka import log
 from replay.store.store import Store
+from tests.integration.running import Kappa, RunningStack, wait_until
 
 ORDERS = Path(__file__).parents[1] / "products" / "orders"
 BEGIN = 1_704_067_200_000  # 2024-01-01T00:00:00Z
@@ -291,8 +290,7 @@ def test_a_missing_topic_is_refused(stack: RunningStack, tmp_path: Path) -> None
 def test_a_topic_that_forgets_is_refused(stack: RunningStack, tmp_path: Path) -> None:
     source = another_product(tmp_path, "forgotten")
     topic = NewTopic("forgotten", 1, 1, config={**log.TOPIC_CONFIG, "retention.ms": "86400000"})
-    admin = AdminClient({**stack.settings.kafka, "log_level": 0})
-    admin.create_topics([topic])["forgotten"].result(30)
+    log.admin(stack.settings).create_topics([topic])["forgotten"].result(30)
     log.register_schemas(stack.settings, load_product(source))
     said = refused(stack, "forgotten", source)
     assert (

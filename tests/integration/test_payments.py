@@ -19,13 +19,13 @@ import fastavro
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema
-from running import RunningStack, wait_until
-from test_orders import stop_jobs
 
 from jobs.product import load_product
 from replay import offsets
 from replay.kafka import log
 from replay.store.store import Store
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import stop_jobs
 
 FOLDER = Path(__file__).parents[1] / "products" / "payments"
 TOPIC, NAME, ZONE = "srv.inv.payments", "payments", ZoneInfo("Asia/Tokyo")

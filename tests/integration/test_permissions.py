@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-from running import free_port_base, wait_until
-from secured import (
+
+from replay.kafka import log, log_marks, schemas
+from replay.releases.folders import read_product
+from replay.settings import load_settings
+from tests.integration.running import free_port_base, wait_until
+from tests.integration.secured import (
     CONTROLLER,
     FILES,
     JOB,
@@ -26,10 +30,6 @@ from secured import (
     sales,
     write_product,
 )
-
-from replay.kafka import log, log_marks, schemas
-from replay.releases.folders import read_product
-from replay.settings import load_settings
 
 pytestmark = pytest.mark.timeout(900)
 

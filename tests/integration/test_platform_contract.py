@@ -5,34 +5,29 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import fastavro
 import pytest
 import yaml
 from confluent_kafka import Producer
-from running import RunningStack, wait_until
 
 from bench.simulated import REFERENCE, SimulatedPlatform
 from jobs.product import Product
-from replay.controller.observe import PlatformReader
+from replay.controller.loop import ControlledPlatform
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, Position, ProductState, Release, State
 from replay.flink import resolved
 from replay.kafka import log
 from replay.releases.folders import read_product
 from replay.releases.release import build
+from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import ORDERS
-
-sys.path.append(
-    str(Path(__file__).parents[1] / "unit")
-)  # where the fakes of unit tests find each other
-from control_platform import KEPT_CHECKPOINTS, Clock, FakePlatform
+from tests.unit.control_platform import KEPT_CHECKPOINTS, Clock, FakePlatform
 
 T = TypeVar("T")
 BEGIN = 1_704_067_200_000
@@ -41,10 +36,12 @@ BEGIN = 1_704_067_200_000
 class Side(Protocol):
     """A platform, one attempt of one release in it, and time."""
 
-    platform: Any
     product: Product
     release: Release
     attempt: Attempt
+
+    @property
+    def platform(self) -> ControlledPlatform: ...
 
     def until(self, condition: Callable[[], T], what: str) -> T:
         """Let time pass until something is so."""
@@ -173,9 +170,7 @@ def newest(side: Side, attempt: Attempt, beyond: int) -> int:
 
 @pytest.mark.timeout(600)
 def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
-    platform: Any = side.platform
-    platform: PlatformReader = platform
-    attempt, product = side.attempt, side.product
+    platform, attempt, product = side.platform, side.attempt, side.product
 
     assert platform.job(attempt) is None
     platform.cancel(attempt, attempt.job_id)  # of what nobody knows: nothing happens
@@ -201,7 +196,8 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     reached = side.until(
         lambda: platform.position(attempt, product), "its sources have written where they stood"
     )
-    assert reached.checkpoint >= 1 and reached.covered.keys() == set(product.topics)
+    assert reached and reached.checkpoint >= 1
+    assert reached.covered.keys() == set(product.topics)
     behind = replace(attempt, positions=(Position(10**6, reached.covered, 0.0),))
     assert platform.position(behind, product) is None, "only what is beyond the attempt's own"
     found = platform.publishable(product, attempt)
@@ -219,7 +215,8 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     side.until(
         lambda: (job := platform.job(attempt)) is not None and job.ended, "the job has ended"
     )
-    assert platform.job(attempt).status == "CANCELED"  # type: ignore[union-attr]
+    job = platform.job(attempt)
+    assert job and job.status == "CANCELED"
     retained = platform.retained(attempt)
     number, path = max(retained.items())
     resumed = replace(attempt, job_ids=(*attempt.job_ids, uuid.uuid4().hex), restore=path)
@@ -247,7 +244,9 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
     assert platform.garbage(product, ended) == ()
 
 
-def _cleaned(platform: Any, product: Product, attempt: Attempt, state: ProductState) -> bool:
+def _cleaned(
+    platform: ControlledPlatform, product: Product, attempt: Attempt, state: ProductState
+) -> bool:
     """As the controller does: again when something is still in use, with what is garbage by then."""
     from replay.errors import RetryableError
 

@@ -9,19 +9,27 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import postgres_server
 import pytest
 import yaml
-from postgres_server import Server
 from pyiceberg.catalog import Catalog
-from running import RunningStack, free_port_base, wait_until
-from test_orders import COUNT, HOUR, ORDERS, Order, Writer, stop_jobs, write_orders
 
 from jobs.product import load_product
 from local import stack as local_stack
 from local.layout import Layout, Ports
 from replay.iceberg import lake
 from replay.settings import CatalogSettings, Settings
+from tests import postgres_server
+from tests.integration.running import RunningStack, free_port_base, wait_until
+from tests.integration.test_orders import (
+    COUNT,
+    HOUR,
+    ORDERS,
+    Order,
+    Writer,
+    stop_jobs,
+    write_orders,
+)
+from tests.postgres_server import Server
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.soak]
 ROLES = Path(__file__).parents[2] / "deploy" / "postgresql" / "roles.sql"

@@ -18,14 +18,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import postgres_server
 import pytest
-from running import wait_until
 
+from replay.core.events import Reason
 from replay.core.model import Move
 from replay.iceberg import lake, table_changes
 from replay.store.store import Store
+from tests import postgres_server
 from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product_of
+from tests.integration.running import wait_until
 from tests.unit.lake_tables import make_settings
 
 ROOT = Path(__file__).parents[2]
@@ -223,7 +224,10 @@ def test_publishes_and_switches(
     )
     with closing(Store(settings.store)) as store:
         events = Counter(e.reason for e in store.events("shop"))
-    assert (events["switch"], events["rollback"]) == (kinds[Move.switch], kinds[Move.rollback])
+    assert (events[Reason.switch], events[Reason.rollback]) == (
+        kinds[Move.switch],
+        kinds[Move.rollback],
+    )
 
     reads = {reader: lines(tmp_path, reader) for reader in READERS}
     assert {

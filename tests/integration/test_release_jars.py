@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disturbed_product import Shop
-from running import RunningStack, free_port_base, wait_until
-from test_orders import stop_jobs
 
 from local.format_jar import built_from, write_jar
 from replay.core.model import State
+from tests.integration.disturbed_product import Shop
+from tests.integration.running import RunningStack, free_port_base, wait_until
+from tests.integration.test_orders import stop_jobs
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 

@@ -16,18 +16,17 @@ import fastavro
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented
-    AdminClient,
     NewPartitions,
     NewTopic,
 )
-from running import RunningStack, wait_until
-from test_orders import another_product, stop_jobs
 
 from jobs.product import Product, load_product
 from replay.controller.platform import Platform
 from replay.core.model import Attempt
 from replay.kafka import log
 from replay.store.store import Store
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import another_product, stop_jobs
 
 # PyFlink warns of much when it is imported.
 pytestmark = [pytest.mark.timeout(420), pytest.mark.filterwarnings("ignore")]
@@ -52,7 +51,7 @@ class Log:
     def __post_init__(self) -> None:
         (self.topic,) = self.product.settings.topics
         config = {**log.TOPIC_CONFIG, "message.timestamp.type": self.timestamp_type}
-        self._admin = AdminClient({**self.stack.settings.kafka, "log_level": 0})
+        self._admin = log.admin(self.stack.settings)
         self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(
             120
         )

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningStack
-from safety_examples import (
+
+from jobs.check import check
+from replay.flink.submit import planner_env
+from tests.integration.running import RunningStack
+from tests.safety_examples import (
     BY_SHOP,
     EXAMPLES,
     HOURS,
@@ -25,9 +28,6 @@ from safety_examples import (
     rows,
     topic,
 )
-
-from jobs.check import check
-from replay.flink.submit import planner_env
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore"

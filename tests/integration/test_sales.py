@@ -17,13 +17,13 @@ import httpx
 import pytest
 import yaml
 from confluent_kafka import Producer
-from running import RunningStack, wait_until
-from test_orders import stop_jobs
 
 from jobs.product import Product, load_product
 from replay.iceberg import lake
 from replay.kafka import log
 from replay.store.store import Store
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import stop_jobs
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from running import RunningStack, wait_until
-from same_rows_log import ZONES, make_log
-from same_rows_runs import Conditions, JobError, Laboratory, Rows, build_sink
-from same_rows_sql import statements
-from same_rows_words import Statement
 
 from jobs import zones
 from local import flink
 from replay.flink.submit import submit_env
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.same_rows_log import ZONES, make_log
+from tests.integration.same_rows_runs import Conditions, JobError, Laboratory, Rows, build_sink
+from tests.integration.same_rows_sql import statements
+from tests.integration.same_rows_words import Statement
 
 # PyFlink and Beam warn of much when they are imported.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(0)]

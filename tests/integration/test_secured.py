@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import free_port_base, wait_until
-from secured import (
+
+from tests.integration.running import free_port_base, wait_until
+from tests.integration.secured import (
     FILES,
     JOB,
     NAME,

@@ -11,19 +11,19 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import listeners
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
-from running import Kappa, RunningStack, free_port_base, wait_until
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from local import flink, supervise
 from local.layout import Ports
+from replay.kafka import log
+from tests.integration import listeners
+from tests.integration.running import Kappa, RunningStack, free_port_base, wait_until
 
 
 def _create_topic(stack: RunningStack, topic: str) -> None:
-    admin = AdminClient({**stack.settings.kafka, "log_level": 0})
-    for future in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+    for future in log.admin(stack.settings).create_topics([NewTopic(topic, 1, 1)]).values():
         future.result(30)
 
 

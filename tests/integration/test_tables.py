@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningStack, wait_until
-from test_orders import Writer, stop_jobs
 
 from jobs.product import load_product
 from replay.core.model import Attempt
 from replay.iceberg import lake
 from replay.query import query
 from replay.store.store import Store
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import Writer, stop_jobs
 
 # PyFlink warns of much when it is imported.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]

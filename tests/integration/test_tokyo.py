@@ -16,13 +16,13 @@ from pathlib import Path
 import fastavro
 import pytest
 from confluent_kafka import Producer
-from running import RunningStack, wait_until
-from test_orders import stop_jobs
 
 from jobs.product import load_product
 from replay.flink.rest import Flink
 from replay.flink.submit import flink_run, submit_env
 from replay.kafka import log
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import stop_jobs
 
 TOKYO = Path(__file__).parents[1] / "products" / "tokyo"
 LATE_ROWS = Path(__file__).with_name("late_rows.py")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaReference
-from running import RunningStack, wait_until
-from test_orders import stop_jobs
 
 from replay.kafka import log, topics
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import stop_jobs
 
 TOPIC = "srv.public.orders"
 FIELDS: list[dict[str, Any]] = [

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from running import RunningStack, wait_until
-from test_orders import BEGIN, MINUTE, Order, Writer, another_product, stop_jobs
 
 from jobs.product import load_product
 from replay.core.model import Attempt, Publication
 from replay.kafka import log
 from replay.store.store import Store
+from tests.integration.running import RunningStack, wait_until
+from tests.integration.test_orders import BEGIN, MINUTE, Order, Writer, another_product, stop_jobs
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -8,16 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from avro_schemas import Messages, Names
-from avro_vectors import rendered
 from confluent_kafka import Producer
-from confluent_kafka.admin import (
-    NewTopic,  # type: ignore[attr-defined]  # not in its __all__, but documented
-)
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 from confluent_kafka.schema_registry import Schema
-from running import RunningStack
-from test_orders import stop_jobs
-from types_doc import rows as documented
 
 from jobs.avro_schema import parse
 from jobs.avro_types import fields
@@ -26,6 +19,11 @@ from replay.avro.reader import record_reader
 from replay.kafka import log
 from replay.query import query
 from replay.store.store import Store
+from tests.avro_schemas import Messages, Names
+from tests.avro_vectors import rendered
+from tests.integration.running import RunningStack
+from tests.integration.test_orders import stop_jobs
+from tests.types_doc import rows as documented
 
 NAME, TABLE, BEGIN = "types", "everything", 1_704_067_200_000
 HEADER = 5

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import window_runs
-from window_runs import Rows, Run
 
 from local import flink, jars
 from local.format_jar import TEST, compile_java
 from local.layout import java
 from local.patches import JAR_NAME, build_patches_jar
+from tests.integration import window_runs
+from tests.integration.window_runs import Rows, Run
 
 ZONES = (
     "UTC",

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from control_platform import Clock, FakePlatform
 from pyiceberg.catalog import Catalog
 
 from replay.controller import service_log
@@ -18,6 +17,7 @@ from replay.iceberg import lake
 from replay.settings import Settings
 from replay.store.store import Store
 from tests.object_store import BUCKET, ObjectStore
+from tests.unit.control_platform import Clock, FakePlatform
 from tests.unit.lake_tables import make_settings
 
 # How long an example takes says nothing on a busy machine.

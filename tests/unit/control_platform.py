@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fake_lake import TABLES, FakeLake
-
 from jobs.product import (
     Column,
     LagLimit,
@@ -40,6 +38,7 @@ from replay.core.observed import Answer, FlinkDownError, Job
 from replay.errors import RefusedError, RetryableError
 from replay.flink.clusters import Started
 from replay.offsets import Offsets
+from tests.unit.fake_lake import TABLES, FakeLake
 
 KEPT_CHECKPOINTS = 3
 """Flink keeps so many of a job."""

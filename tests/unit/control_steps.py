@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from control_platform import Clock, FakePlatform
-
 from replay.cli.control import intend
 from replay.controller import verify as verifying
 from replay.controller.act import new_attempt
@@ -17,6 +15,7 @@ from replay.controller.loop import Loop, WaitForLease
 from replay.core.model import Attempt, ProductState, Release
 from replay.core.steps import Wait
 from replay.errors import RefusedError, RetryableError
+from tests.unit.control_platform import Clock, FakePlatform
 
 
 def begin(loop: Loop, platform: FakePlatform, *, release: int = 1, **terms: Any) -> Attempt:

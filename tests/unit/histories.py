@@ -15,11 +15,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
-from control_platform import Clock, DiedError, FakeJob, FakePlatform, OneProcess, Wall, leftovers
-from control_steps import deploy, verify, want
-from fake_lake import GENESIS, MAIN, TABLES, FakeLake, Snapshot
-from memory_store import MemoryStore
-
 from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
@@ -29,6 +24,18 @@ from replay.core.steps import Blocked
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.store.steady_clock import SteadyClock
 from replay.store.store import Store
+from tests.unit.control_platform import (
+    Clock,
+    DiedError,
+    FakeJob,
+    FakePlatform,
+    OneProcess,
+    Wall,
+    leftovers,
+)
+from tests.unit.control_steps import deploy, verify, want
+from tests.unit.fake_lake import GENESIS, MAIN, TABLES, FakeLake, Snapshot
+from tests.unit.memory_store import MemoryStore
 
 FAULTS = ("killed", "frozen", "no answer")
 """At any boundary; before and in the middle of an effect the disk may be full, too."""
@@ -153,7 +160,8 @@ class Platform(FakePlatform):
         self.seen["submissions that arrived"] += 1
         if any(j.branch == attempt.name and j.runs for j in self.jobs.values()):
             self.seen["two writers for a moment"] += 1
-        if any(t.job == attempt.job_id for t in [*self.lake.snapshots.values(), *self.kept]):
+        ran = {s.job for s in self.lake.snapshots.values()} | {k.job for k in self.kept}
+        if attempt.job_id in ran:
             self.seen["lost jobs that ran again"] += 1
         job = self.jobs[attempt.job_id] = FakeJob(attempt.name, attempt.cluster)
         self.submitted.append(attempt.job_id)
@@ -329,21 +337,19 @@ class History:
     # What happens
 
     def action(self) -> Callable[[], object]:
-        return self.chance.choices(
-            [
-                self.goes_on,
-                self.deploys,
-                self.commands,
-                self.trouble,
-                self.trouble_ends,
-                self.submission,
-                self.clock_jumps,
-                self.meddles,
-                self.verifies,
-                self.late_checkpoint,
-            ],
-            [30, 12, 14, 14, 10, 10, 6, 5, 3, 8],
-        )[0]
+        actions: list[Callable[[], object]] = [
+            self.goes_on,
+            self.deploys,
+            self.commands,
+            self.trouble,
+            self.trouble_ends,
+            self.submission,
+            self.clock_jumps,
+            self.meddles,
+            self.verifies,
+            self.late_checkpoint,
+        ]
+        return self.chance.choices(actions, [30, 12, 14, 14, 10, 10, 6, 5, 3, 8])[0]
 
     def goes_on(self, times: int = 3) -> None:
         """Time, records, checkpoints, passes of both."""

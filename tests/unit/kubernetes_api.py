@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import manifests
 import pytest
 import yaml
 from kubernetes.config import kube_config
-from kubernetes_schemas import problems
+
+from tests.unit import manifests
+from tests.unit.kubernetes_schemas import problems
 
 Object = dict[str, Any]
 

@@ -22,14 +22,8 @@ from shutil import copytree
 from typing import Any
 from unittest.mock import patch
 
-from control_platform import Clock, DiedError, FakeJob, FakePlatform, Retained
-from control_steps import deploy, turn
-from fake_lake import Snapshot
-from lake_tables import make_product, make_settings, publish, sink_all
-
 from jobs import bindings
 from replay import settings
-from replay.controller import act
 from replay.controller.loop import Loop
 from replay.controller.platform import Platform
 from replay.core import model
@@ -41,6 +35,10 @@ from replay.releases import release as releases
 from replay.store import tables as store_tables
 from replay.store.store import Store
 from tests.unit import products
+from tests.unit.control_platform import Clock, DiedError, FakeJob, FakePlatform, Retained
+from tests.unit.control_steps import deploy, turn
+from tests.unit.fake_lake import Snapshot
+from tests.unit.lake_tables import make_product, make_settings, publish, sink_all
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 STORE, WORLD, RELEASE, BINDINGS, TABLES, VERSIONS = (
@@ -105,7 +103,7 @@ def _controller(folder: Path) -> None:
     ids = iter(f"resumed-{n}" for n in range(9))
     with (
         tempfile.TemporaryDirectory() as home,
-        patch.object(act.uuid, "uuid4", lambda: _Named(next(ids))),
+        patch("replay.controller.act.uuid.uuid4", lambda: _Named(next(ids))),
         closing(Store(f"sqlite:///{home}/store.db", clock)) as store,
     ):
         loop = Loop(platform, store, clock, holder="controller")

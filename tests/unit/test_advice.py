@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,9 @@ from replay.audit.accounting import AuditReport, PartitionAudit
 from replay.audit.advice import advice, faults
 
 
-def product(**fields: object) -> Product:
+def product(**fields: Any) -> Product:
     topics = {
-        "placed": Topic(topic="orders", time="at", allowed_lateness="1h", **fields),  # type: ignore[arg-type]
+        "placed": Topic(topic="orders", time="at", allowed_lateness="1h", **fields),
         "shops": Topic(role="dimension", time="at", allowed_lateness="1h", key=("id",)),
     }
     return Product(

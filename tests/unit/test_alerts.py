@@ -12,13 +12,13 @@ from typing import NoReturn
 
 import pytest
 import yaml
-from control_platform import Clock, FakePlatform
-from control_steps import begin
-from promql import Named, expressions, named
-from watched import Watched
 
 from replay.controller.loop import Loop
 from replay.store.store import Store
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.control_steps import begin
+from tests.unit.promql import Named, expressions, named
+from tests.unit.watched import Watched
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"

@@ -65,6 +65,16 @@ def linked(file: Path) -> None:
     file.symlink_to(elsewhere)
 
 
+def in_a_new_folder(file: Path) -> None:
+    file.parent.mkdir()
+    file.touch()
+
+
+def piped(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
 def swap_answer(folder: Path) -> None:
     """Another answer of the planner, and its digest in the manifest."""
     rewrite(folder / "resolved.json", lambda c: c.replace(b"INT", b"BIGINT"))
@@ -115,7 +125,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "pyflink.py: added",
     ),
     "a package in a module's place": (
-        lambda f: ((f / "jobs/plan").mkdir(), (f / "jobs/plan/__init__.py").touch()),
+        lambda f: in_a_new_folder(f / "jobs/plan/__init__.py"),
         "jobs/plan/__init__.py: added",
     ),
     "byte code as a module": (
@@ -127,7 +137,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "udfs/privacy.so: added",
     ),
     "a source among byte code": (
-        lambda f: ((f / "jobs/__pycache__").mkdir(), (f / "jobs/__pycache__/x.py").touch()),
+        lambda f: in_a_new_folder(f / "jobs/__pycache__/x.py"),
         "jobs/__pycache__/x.py: added",
     ),
     "the same file behind a link": (
@@ -143,7 +153,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "jobs/__pycache__: a symbolic link to /usr",
     ),
     "a pipe": (
-        lambda f: ((f / "product/out.sql").unlink(), os.mkfifo(f / "product/out.sql")),
+        lambda f: piped(f / "product/out.sql"),
         "product/out.sql: a named pipe",
     ),
 }
@@ -370,7 +380,8 @@ def test_a_link_among_the_functions_is_refused(
     (tmp_path / "udfs").mkdir()
     (tmp_path / "udfs" / "__init__.py").write_text("from udfs import shared")
     (tmp_path / "udfs" / "shared.py").symlink_to("/etc/hostname")
-    monkeypatch.setattr(releases.udfs, "__file__", str(tmp_path / "udfs" / "__init__.py"))
+    shared = str(tmp_path / "udfs" / "__init__.py")
+    monkeypatch.setattr("replay.releases.release.udfs.__file__", shared)
     with pytest.raises(ConfigError, match=r"shared\.py cannot be part of a release"):
         releases.build(settings, product)
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from avro_vectors import decode, vectors, without_nanoseconds
 
 from jobs.avro_schema import parse
+from tests.avro_vectors import decode, vectors, without_nanoseconds
 
 
 @pytest.mark.parametrize("vector", vectors(), ids=lambda v: v["name"])

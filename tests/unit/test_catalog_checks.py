@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,7 +89,8 @@ def _forgets_summaries(patch: Patch) -> None:
     def bare(update: Any) -> Any:
         if not isinstance(update, AddSnapshotUpdate):
             return update
-        summary = update.snapshot.summary.model_copy()  # type: ignore[union-attr]
+        assert update.snapshot.summary
+        summary = update.snapshot.summary.model_copy()
         said = summary.additional_properties
         summary._additional_properties = {
             k: v for k, v in said.items() if not k.startswith("flink.")
@@ -263,8 +263,14 @@ def _forbidden() -> Exception:
     return ForbiddenError("ForbiddenException: not yours")
 
 
+class _InsufficientPrivilegeError(Exception):
+    """As psycopg has it."""
+
+    sqlstate = "42501"
+
+
 def _no_privilege() -> Exception:
-    return ProgrammingError("INSERT", None, SimpleNamespace(sqlstate="42501", __str__=lambda: "no"))  # type: ignore[arg-type]
+    return ProgrammingError("INSERT", None, _InsufficientPrivilegeError("no"))
 
 
 @pytest.mark.parametrize("refusal", [_forbidden, _no_privilege])

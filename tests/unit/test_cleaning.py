@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from pyiceberg.catalog import Catalog
@@ -32,6 +32,7 @@ from tests.unit.lake_tables import (
     sink,
 )
 
+T = TypeVar("T")
 OTHER = "b" * 32
 MOMENTS = timedelta(seconds=1)
 
@@ -159,16 +160,14 @@ def test_a_tag_set_after_the_files_were_listed_keeps_them(
     assert on_disk(tmp_path) == needed(catalog, product)
 
 
-def before_a_swap(
-    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], times: int = 1
-) -> list[object]:
+def before_a_swap(monkeypatch: pytest.MonkeyPatch, act: Callable[[], T], times: int = 1) -> list[T]:
     """Have something happen between reading a table and swapping its pointer, so many times."""
-    swap, done = commits._swap_pointers, []
+    swap = commits._swap_pointers
+    done: list[T] = []
 
     def patched(*arguments: Any) -> None:
         if len(done) < times:
-            done.append(None)
-            done[-1] = act()
+            done.append(act())
         swap(*arguments)
 
     monkeypatch.setattr(commits, "_swap_pointers", patched)
@@ -513,7 +512,7 @@ def test_files_that_a_compaction_replaced_are_freed(
         write(catalog, product, "r1-a1", checkpoint)
     old = data_file(catalog, "r1-a1")
     table = catalog.load_table("shop.orders")
-    table.delete(EqualTo("id", 2), branch="r1-a1")
+    table.delete(EqualTo(term="id", value=2), branch="r1-a1")
     for checkpoint in range(4, 7):
         write(catalog, product, "r1-a1", checkpoint)
     two = [f for f in on_disk(tmp_path) if f.endswith(".parquet")]

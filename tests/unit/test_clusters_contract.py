@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import kubernetes_api
-import manifests
 import pytest
-from test_local_clusters import FakeSupervisor
 
 from local import clusters as embedded
 from local import preflight
@@ -19,6 +16,8 @@ from local.layout import Layout
 from replay.errors import RefusedError
 from replay.flink import kubernetes_clusters
 from replay.flink.clusters import Clusters, CommandClusters
+from tests.unit import kubernetes_api, manifests
+from tests.unit.test_local_clusters import FakeSupervisor
 
 NAME, OTHER, LONG = "flights-r2-a1", "flights-r10-a1", f"{'very_' * 20}long-r1-a1"
 

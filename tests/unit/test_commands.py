@@ -152,7 +152,7 @@ def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.
         )
 
     monkeypatch.setattr(auditing, "audit", audit)
-    monkeypatch.setattr(running.Platform, "product", lambda *_: products.flights())
+    monkeypatch.setattr("replay.cli.running.Platform.product", lambda *_: products.flights())
     return asked
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
+from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import StagedTable
@@ -185,8 +186,8 @@ def test_pointers_of_readers_own_follow_in_the_same_transaction(
         tidied.append(name)
         raise OSError("not now")
 
-    monkeypatch.setattr(commits.readers, "show", show)
-    monkeypatch.setattr(commits.readers, "tidy", tidy)
+    monkeypatch.setattr("replay.iceberg.commits.readers.show", show)
+    monkeypatch.setattr("replay.iceberg.commits.readers.tidy", tidy)
     commits.attempt(catalog, "shop", setting(catalog, "orders", "totals", a="1"), number, show=True)
     assert shown == [(("shop", "orders"), "1"), (("shop", "totals"), "1")]
     assert tidied == ["shop"]
@@ -198,7 +199,7 @@ def test_pointers_of_readers_own_follow_in_the_same_transaction(
 def test_old_metadata_goes_where_the_table_says_so(
     catalog: SqlCatalog, product: Product, deletes: str
 ) -> None:
-    keep = {
+    keep: dict[str, Any] = {
         "write.metadata.delete-after-commit.enabled": deletes,
         "write.metadata.previous-versions-max": "1",
     }
@@ -249,9 +250,9 @@ def test_elsewhere_tables_follow_one_another_each_behind_the_fence(
 ) -> None:
     plain = OneByOne(catalog, refuses=1)
     commits.commit(
-        plain,
+        cast(Catalog, plain),
         "shop",
-        setting(catalog, "orders", "totals", a="1"),  # type: ignore[arg-type]
+        setting(catalog, "orders", "totals", a="1"),
         fence=lambda: plain.log.append("fence"),
         sleep=lambda _: None,
     )

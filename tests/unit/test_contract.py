@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from jobs.contract import Mismatch, Table, compare, new, update
@@ -520,7 +522,7 @@ def run(product: str, capsys: pytest.CaptureFixture[str], **given: Any) -> tuple
     code = 0
     try:
         run_contract.contract(product, None, output=Output.json, **options)
-    except run_contract.typer.Exit as e:
+    except typer.Exit as e:
         code = e.exit_code
     return code, yaml.safe_load(capsys.readouterr().out)
 
@@ -563,7 +565,7 @@ def test_the_contract_of_git_head_is_compared_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def git(*args: str) -> None:
-        contracts.subprocess.run(
+        subprocess.run(
             ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *args],
             check=True,
             capture_output=True,

@@ -17,10 +17,6 @@ from functools import cache
 from typing import Any, cast
 
 import pytest
-from control_platform import CLIENT_SECONDS, Clock, FakePlatform, MortalStore, OneProcess, Wall
-from control_steps import deploy, verify, want
-from fake_lake import TABLES, FakeLake
-from memory_store import MemoryStore
 
 from replay.cli.remove import carry_out
 from replay.controller import intents
@@ -34,6 +30,17 @@ from replay.core.steps import Submit
 from replay.errors import ConflictError, KappaError, RefusedError
 from replay.store.steady_clock import SteadyClock
 from replay.store.store import StaleLeaseError, Store
+from tests.unit.control_platform import (
+    CLIENT_SECONDS,
+    Clock,
+    FakePlatform,
+    MortalStore,
+    OneProcess,
+    Wall,
+)
+from tests.unit.control_steps import deploy, verify, want
+from tests.unit.fake_lake import TABLES, FakeLake
+from tests.unit.memory_store import MemoryStore
 
 END = {0: 100, 1: 90}
 HOUR = 3600.0
@@ -516,7 +523,7 @@ class Tidied(dict[str, Any]):
             and {**other, "files": self["files"]} == dict(self)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def jumps(position: int) -> float:

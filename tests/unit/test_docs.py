@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,8 +25,8 @@ def named(page: Path) -> str:
 
 
 @pytest.mark.parametrize("doc", [cli_doc, product_yaml_doc], ids=lambda doc: doc.DOC.name)
-def test_a_generated_page_is_that_of_the_code(doc: object) -> None:
-    assert doc.DOC.read_text() == doc.text(), f"python -m {doc.__name__} > {named(doc.DOC)}"  # type: ignore[attr-defined]
+def test_a_generated_page_is_that_of_the_code(doc: ModuleType) -> None:
+    assert doc.DOC.read_text() == doc.text(), f"python -m {doc.__name__} > {named(doc.DOC)}"
 
 
 def test_every_command_is_in_one_group_of_the_reference() -> None:

@@ -124,6 +124,6 @@ def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
         file.create()
     with file.create(overwrite=True) as stream:
         stream.write(b"two")
-    with file.to_input_file().open() as stream:
-        assert stream.read() == b"two"
+    with file.to_input_file().open() as written:
+        assert written.read() == b"two"
     assert len(file) == 3

@@ -8,7 +8,6 @@ from contextlib import closing
 
 import httpx
 import pytest
-from control_platform import Clock
 from prometheus_client.parser import text_string_to_metric_families
 
 from replay.controller.endpoint import Endpoint
@@ -17,6 +16,7 @@ from replay.controller.metrics import Metrics
 from replay.core.model import Attempt
 from replay.core.steps import Submit
 from replay.errors import RetryableError
+from tests.unit.control_platform import Clock
 
 
 @pytest.fixture

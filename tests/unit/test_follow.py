@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from control_platform import Clock, FakePlatform
-from control_steps import begin
 
 from replay.cli.deploy import Follow
 from replay.cli.progress import PlainDisplay
@@ -18,6 +16,8 @@ from replay.core.model import Attempt, Check, ProductState, State, Tables
 from replay.errors import RetryableError
 from replay.offsets import Offsets
 from replay.store.store import Store
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.control_steps import begin
 
 HOUR = 3_600_000
 

@@ -23,7 +23,7 @@ from tests.unit import products
 from tests.unit.lake_tables import make_product, make_settings, sink, sink_all
 
 DAY = date(2013, 1, 1)
-ORDERS = [
+ORDERS: list[dict[str, Any]] = [
     {"id": 1, "day": DAY, "amount": 2.0, "log_partition": 0, "log_offset": 0},
     {"id": 2, "day": DAY, "amount": -3.0, "log_partition": 0, "log_offset": 1},
     {"id": 2, "day": DAY, "amount": None, "log_partition": 1, "log_offset": 0},

@@ -156,7 +156,7 @@ def test_the_key_and_the_headers_are_read_where_they_are_named(tmp_path: Path, w
     plain = write(tmp_path)
     for text in (generate.source_table(plain, "orders", {}), generate.topic_view(plain, "orders")):
         assert "log_key" not in text and "log_headers" not in text
-    named = {
+    named: dict[str, dict[str, Any]] = {
         "output": {"sql": "SELECT a, log_key AS b FROM orders"},
         "computed column": {"settings": topics(columns={"k": "CAST(log_key AS STRING)"})},
         "where": {

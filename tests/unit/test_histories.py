@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-import histories
 import pytest
-from control_platform import FakePlatform
-from fake_lake import TABLES
-from histories import BrokenError, Checker, History
-from memory_store import MemoryStore
 
 from replay.core.model import Move, Publication
+from tests.unit import histories
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.fake_lake import TABLES
+from tests.unit.histories import BrokenError, Checker, History
+from tests.unit.memory_store import MemoryStore
 
 HISTORIES = int(os.environ.get("KAPPA_HISTORIES", "160"))
 PARTS = 8
@@ -59,7 +59,7 @@ class Shown:
     """A lake with one publication under way, and the checker of what readers see of it."""
 
     def __init__(self, *, atomic: bool = True, kind: Move = Move.switch) -> None:
-        self.platform, self.store = FakePlatform(clock=histories.Clock()), MemoryStore()
+        self.platform, self.store = FakePlatform(clock=Clock()), MemoryStore()
         self.platform.lake.atomic = atomic
         self.lake = self.platform.lake
         self.lake.ensure_tables()

@@ -50,7 +50,7 @@ def problems(
         if not any(not list(problems(s, value, root, path)) for s in schema["anyOf"]):
             yield f"{path}: {value!r} is none of {schema['anyOf']}"
         return
-    types = {
+    types: dict[str, type | tuple[type, ...]] = {
         "object": dict,
         "array": list,
         "string": str,

@@ -245,7 +245,10 @@ def test_jars_that_no_release_needs_go_after_a_day(
     settings: Settings, built: Build, upgraded: None
 ) -> None:
     kept_jars.keep(settings)
-    contents = lambda: {jar.read_text() for jar in kept_jars.folder(settings).iterdir()}  # noqa: E731
+
+    def contents() -> set[str]:
+        return {jar.read_text() for jar in kept_jars.folder(settings).iterdir()}
+
     assert contents() == {
         "patches",
         "flink",

@@ -8,15 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import manifests
 import pytest
 import yaml
-from kubernetes_schemas import problems
-from manifests import FOLDER, NAMESPACE, pod_of
 
 from local import image
 from replay.flink import kubernetes_clusters
 from replay.settings import load_settings
+from tests.unit import manifests
+from tests.unit.kubernetes_schemas import problems
+from tests.unit.manifests import FOLDER, NAMESPACE, pod_of
 
 ROOT = Path(__file__).parents[2]
 ITEMS = manifests.load()

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_api
-import manifests
 import pytest
 import yaml
-from kubernetes_api import FakeKubernetes
 
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError, RetryableError
 from replay.flink import kubernetes_clusters
 from replay.flink.clusters import CommandClusters, Started
 from replay.flink.kubernetes_clusters import ATTEMPT, STOP_SECONDS, KubernetesClusters, object_name
+from tests.unit import kubernetes_api, manifests
+from tests.unit.kubernetes_api import FakeKubernetes
 
 NAME = "flights-r2-a1"
 OF_A_CLUSTER = {

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
-from fake_lake import MAIN, TABLES, FakeLake
 from pyiceberg.catalog import Catalog
 
 from replay.controller import cleaning
@@ -20,6 +19,7 @@ from replay.iceberg import lake, publish, table_changes
 from replay.iceberg.commits import no_fence
 from replay.settings import Settings
 from replay.store.store import StaleLeaseError
+from tests.unit.fake_lake import MAIN, TABLES, FakeLake
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 
 OLD, NEW = "a" * 32, "b" * 32
@@ -29,8 +29,10 @@ Snapshots = Mapping[str, int]
 class Lake(Protocol):
     """Tables of one product, in which several attempts write."""
 
-    tables: Sequence[str]
     atomic: bool
+
+    @property
+    def tables(self) -> Sequence[str]: ...
 
     def begin(self, branch: str, *, resume: bool = False) -> None: ...
 
@@ -145,7 +147,7 @@ class Real:
     def __init__(self, folder: Path, *, atomic: bool, settings: Settings | None = None) -> None:
         self.atomic = atomic
         self._sql = lake.open_catalog(settings or make_settings(folder))
-        self.catalog: Any = self._sql if atomic else NoTransactions(self._sql)
+        self.catalog = self._sql if atomic else cast(Catalog, NoTransactions(self._sql))
         self.product = make_product(folder, columns={t: COLUMNS[t] for t in self.tables})
         table_changes.ensure(self.catalog, self.product)
 
@@ -229,11 +231,11 @@ def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
         settings = request.getfixturevalue("on_objects")
     if request.param == "postgresql":
         (tmp_path / "database").write_text(request.getfixturevalue("postgresql").database())
-    made: Lake = (
-        Fake(atomic=atomic)
-        if request.param.startswith("fake")
-        else Real(tmp_path, atomic=atomic, settings=settings)
-    )
+    made: Lake
+    if request.param.startswith("fake"):
+        made = Fake(atomic=atomic)
+    else:
+        made = Real(tmp_path, atomic=atomic, settings=settings)
     made.begin("r1-a1")
     yield made
     if isinstance(made, Real):

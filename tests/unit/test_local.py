@@ -7,6 +7,7 @@ import hashlib
 import io
 import shlex
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -226,8 +227,8 @@ def test_a_secret_is_made_once_for_its_owner(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def _messages(found: object) -> list[str]:
-    return [str(problem.error()) for problem in found]  # type: ignore[attr-defined]
+def _messages(found: Iterable[Problem]) -> list[str]:
+    return [str(problem.error()) for problem in found]
 
 
 def test_each_problem_before_a_start_is_clear() -> None:
@@ -293,11 +294,12 @@ of its partition 0 is at 2013-01-01 03:00:00Z, 6 h behind flights  job=1a2b3c4d
 
 
 def test_the_controllers_log_reads_well_on_80_columns() -> None:
-    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     write = tail.TerminalLines(console)
     for line in LOG.splitlines(keepends=True):
         write(line)
-    shown = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    shown = [line.rstrip() for line in screen.getvalue().splitlines()]
     assert max(map(len, shown)) <= 80
     assert shown == [
         "2026-11-26",
@@ -334,7 +336,7 @@ def test_doctor_names_products_of_which_publishing_waits_for_a_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "_stack", lambda _: iter(()))
-    monkeypatch.setattr(doctor.Supervisor, "running", lambda _: True)
+    monkeypatch.setattr("local.doctor.Supervisor.running", lambda _: True)
     stopped = {
         "message": "somebody moved main",
         "expected": "r1-a1",

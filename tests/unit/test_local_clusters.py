@@ -6,7 +6,6 @@ import configparser
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,7 @@ class FakeSupervisor(Supervisor):
 
 
 @pytest.fixture
-def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.setattr(preflight, "port_free", lambda port: True)
     made = Layout(tmp_path)
     made.logs.mkdir()

@@ -101,7 +101,7 @@ def test_a_group_whose_coordinator_is_not_there_yet_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(log.time, "sleep", slept.append)
+    monkeypatch.setattr("replay.kafka.log.time.sleep", slept.append)
     asked = [TopicPartition("orders", 0, 7)]
     codes = (
         KafkaError.NOT_COORDINATOR,

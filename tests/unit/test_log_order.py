@@ -187,6 +187,7 @@ def test_an_order_ends_with_the_place() -> None:
 def rewritten(last: Node, *keyed_by: str) -> dict[str, Any]:
     plan = json.loads(with_log_order(product(*keyed_by), compiled(sink(last))))
     [body] = [n for n in plan["nodes"] if "over" in n["type"]]
+    group: dict[str, Any]
     [group] = body["overSpec"]["groups"]
     return group
 

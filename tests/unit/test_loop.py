@@ -10,18 +10,6 @@ from threading import Event
 from typing import NoReturn, cast
 
 import pytest
-from control_platform import (
-    NO_ANSWER,
-    Clock,
-    DiedError,
-    FakeJob,
-    FakePlatform,
-    MortalStore,
-    OneProcess,
-    leftovers,
-)
-from control_steps import begin, change, published_to_the_end, turn, want
-from fake_lake import TABLES
 
 from jobs.product import LagLimit, Product
 from replay.controller import intents
@@ -36,6 +24,18 @@ from replay.core.observed import Answer, Observation
 from replay.core.steps import Blocked, Step, Submit, Wait, describe
 from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.store.store import Store
+from tests.unit.control_platform import (
+    NO_ANSWER,
+    Clock,
+    DiedError,
+    FakeJob,
+    FakePlatform,
+    MortalStore,
+    OneProcess,
+    leftovers,
+)
+from tests.unit.control_steps import begin, change, published_to_the_end, turn, want
+from tests.unit.fake_lake import TABLES
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))
 

@@ -12,21 +12,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from control_platform import (
-    NO_ANSWER,
-    Clock,
-    DiedError,
-    FakePlatform,
-    MortalStore,
-    OneProcess,
-    leftovers,
-)
-from control_steps import change, deploy, verify, want
-from fake_lake import GENESIS, MAIN, TABLES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from memory_store import MemoryStore
 
 from replay import offsets
 from replay.controller import intents
@@ -37,6 +25,18 @@ from replay.core.observed import Answer
 from replay.core.steps import Blocked
 from replay.errors import KappaError
 from replay.store.store import Lease, Store
+from tests.unit.control_platform import (
+    NO_ANSWER,
+    Clock,
+    DiedError,
+    FakePlatform,
+    MortalStore,
+    OneProcess,
+    leftovers,
+)
+from tests.unit.control_steps import change, deploy, verify, want
+from tests.unit.fake_lake import GENESIS, MAIN, TABLES
+from tests.unit.memory_store import MemoryStore
 
 EXAMPLES = int(os.environ.get("KAPPA_EXAMPLES", "0"))
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
-from control_platform import NO_ANSWER, Clock, FakePlatform
-from control_steps import begin, want
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.catalog import Catalog
-from watched import Watched
 
 from replay.controller import intents
 from replay.controller.loop import LEASE_SECONDS, Loop
@@ -24,7 +21,10 @@ from replay.errors import RefusedError, RetryableError
 from replay.iceberg import lake, table_changes
 from replay.settings import Settings
 from replay.store.store import Store
+from tests.unit.control_platform import NO_ANSWER, Clock, FakePlatform
+from tests.unit.control_steps import begin, want
 from tests.unit.lake_tables import make_product, publish, sink
+from tests.unit.watched import Watched
 
 
 @pytest.fixture
@@ -299,9 +299,9 @@ def test_the_lease_is_held_while_the_controller_acts_and_missed_while_another_do
     held: list[float | None] = []
     submit = watched.platform.submit
 
-    def look(*args: object) -> None:
+    def look(*args: Any) -> None:
         held.append(watched.value("kappa_lease_held", **OF))
-        submit(*args)  # type: ignore[arg-type]
+        submit(*args)
 
     monkeypatch.setattr(watched.platform, "submit", look)
     watched.rounds(1)
@@ -309,7 +309,7 @@ def test_the_lease_is_held_while_the_controller_acts_and_missed_while_another_do
     assert watched.value("kappa_lease_held", **OF) == 0
     assert store.acquire("flights", "another", LEASE_SECONDS)
     watched.rounds(3)
-    assert watched.value("kappa_lease_misses_total", **OF) >= 1  # type: ignore[operator]
+    assert (watched.value("kappa_lease_misses_total", **OF) or 0) >= 1
 
 
 def test_rounds_passes_and_the_store_are_told(

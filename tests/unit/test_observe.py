@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from control_platform import Clock, FakeJob, FakePlatform
 
+from jobs.product import Product
 from replay.controller.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, LookCache, observe
+from replay.controller.quiet import Clocks
 from replay.core.model import (
     Attempt,
     Checkpoint,
@@ -21,6 +22,7 @@ from replay.core.model import (
 )
 from replay.core.observed import FlinkDownError
 from replay.errors import KappaError, RefusedError, RetryableError
+from tests.unit.control_platform import Clock, FakeJob, FakePlatform
 
 ATTEMPT = Attempt(
     "flights", 1, 1, 0.0, 2, ("j",), State.replaying, submitted_at=1.0, confirmed=True
@@ -144,7 +146,7 @@ def test_the_logs_ends_are_asked_for_once_behind_every_jobs_checkpoint() -> None
     assert seen["r1-a1"].ends == seen["r1-a2"].ends == platform.ends_now
 
 
-QUIET = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
+QUIET: dict[str, dict[int, int | None]] = {"flights": {0: 10**12, 1: 10**12 - 7 * 3_600_000}}
 
 
 RUNS, ENDED = FakeJob("r1-a1", checkpoint=3), FakeJob("r1-a1", status="FAILED", checkpoint=3)
@@ -181,7 +183,12 @@ def test_the_logs_clocks_are_asked_for_every_few_seconds_whoever_looks(
     platform = FakePlatform(Clock(), jobs={"j": RUNS, "k": RUNS}, clocks_now=QUIET)
     asked: list[float] = []
     waits, now = LookCache(platform), 0.0
-    monkeypatch.setattr(platform, "clocks", lambda product: (asked.append(now), QUIET)[1])
+
+    def clocks(product: Product) -> Clocks:
+        asked.append(now)
+        return QUIET
+
+    monkeypatch.setattr(platform, "clocks", clocks)
     both = ProductState(
         "flights", (RELEASE,), (ATTEMPT, replace(ATTEMPT, number=2, job_ids=("k",)))
     )

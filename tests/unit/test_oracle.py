@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import oracle
+from tests import oracle
 
 KEY = b"k" * 32
 

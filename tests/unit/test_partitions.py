@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from control_platform import product
 
 from jobs.product import Topic as Rules
 from replay.core.log_identity import Topic, continued
 from replay.core.partitions import grown, in_doubt, news, together, with_told
+from tests.unit.control_platform import product
 
 ENDS = {"orders": {0: 5, 1: 0, 2: 0}, "rates": {0: 1}}
 RESTS = {"orders": "keyed_by: [shop]"}

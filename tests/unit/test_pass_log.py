@@ -11,9 +11,6 @@ from typing import Any, NoReturn
 
 import pytest
 import structlog
-from control_platform import Clock, FakePlatform
-from control_steps import begin, published_to_the_end, turn
-from log_lines import documents, texts
 
 from replay.controller import service_log
 from replay.controller.loop import Loop, heartbeat
@@ -24,6 +21,9 @@ from replay.core.model import Attempt, Check, ProductState
 from replay.core.observed import Observation
 from replay.core.steps import Blocked, Step, Wait
 from replay.errors import ConfigError, RetryableError
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.control_steps import begin, published_to_the_end, turn
+from tests.unit.log_lines import documents, texts
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("1a2b3c4d" * 4,))
 

@@ -6,6 +6,7 @@ import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,9 +52,9 @@ def test_the_class_that_a_patch_was_made_for_is_taken(tmp_path: Path) -> None:
     ],
     ids=["another class", "no class", "no jar"],
 )
-def test_any_other_is_refused(tmp_path: Path, jars: dict[str, bytes], found: str) -> None:
+def test_any_other_is_refused(tmp_path: Path, jars: dict[str, Any], found: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        original(PATCH, some_jar(tmp_path, **jars))  # type: ignore[arg-type]  # a name is text
+        original(PATCH, some_jar(tmp_path, **jars))
     assert caught.value.as_dict() == {
         "error": "ConfigError",
         "message": "Flink's class org/flink/Some is not the one that its patch was made for",

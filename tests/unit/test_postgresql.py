@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from postgres_server import Server
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -21,6 +20,7 @@ from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
 from replay.iceberg import commits, lake, table_changes
 from replay.settings import Settings
 from replay.store.store import Store
+from tests.postgres_server import Server
 from tests.unit.lake_tables import make_product, make_settings, publish, sink_all
 from tests.unit.test_store import ATTEMPT, RELEASE, lease
 

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -38,7 +39,7 @@ class Clock:
         return self.time
 
 
-def progress(clock: Clock | None = None, **fields: object) -> Progress:
+def progress(clock: Clock | None = None, **fields: Any) -> Progress:
     attempt = Attempt(
         "flights",
         1,
@@ -58,7 +59,7 @@ def progress(clock: Clock | None = None, **fields: object) -> Progress:
         0,
         "",
     )
-    return replace(shown, **fields)  # type: ignore[arg-type]
+    return replace(shown, **fields)
 
 
 def test_what_is_read_is_at_least_what_is_covered() -> None:
@@ -194,9 +195,9 @@ def test_seconds_go_on_while_nothing_else_does() -> None:
 
 
 def drawn_lines(display: LiveDisplay) -> list[str]:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(display.drawn())
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    screen = io.StringIO()
+    Console(file=screen, width=80, color_system=None).print(display.drawn())
+    return [line.rstrip() for line in screen.getvalue().splitlines()]
 
 
 def test_what_to_do_is_seen_to_its_end_where_the_panel_is_redrawn() -> None:
@@ -205,12 +206,11 @@ def test_what_to_do_is_seen_to_its_end_where_the_panel_is_redrawn() -> None:
         + "the clock of its partition 0 is far behind, " * 6
         + "append a record to it"
     )
-    screen = Console(
-        file=io.StringIO(), width=80, force_terminal=True, color_system=None, soft_wrap=True
-    )
-    with Live(panel(progress(note=note)), console=screen, auto_refresh=False) as live:
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None, soft_wrap=True)
+    with Live(panel(progress(note=note)), console=console, auto_refresh=False) as live:
         live.refresh()
-    shown = " ".join(screen.file.getvalue().split())  # type: ignore[attr-defined]
+    shown = " ".join(screen.getvalue().split())
     assert note in shown
 
 
@@ -224,7 +224,7 @@ def test_ndjson_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 LIVE = LiveLag("r1-a1", 12_345, 3.2, 1_234, 1_233, 0)
-HUGE = {
+HUGE: dict[str, Any] = {
     "read": 53_345_678,
     "total": 98_765_432,
     "lag": 55_555_555,
@@ -236,9 +236,9 @@ HUGE = {
 
 
 def drawn(p: Progress) -> list[str]:
-    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    console.print(panel(p))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+    screen = io.StringIO()
+    Console(file=screen, width=80, force_terminal=True, color_system=None).print(panel(p))
+    return screen.getvalue().splitlines()
 
 
 def test_the_panel_fits_80_columns() -> None:

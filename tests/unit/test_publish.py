@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -69,7 +69,7 @@ class NotSql:
 
 
 def move(
-    catalog: Catalog,
+    catalog: Catalog | NotSql,
     product: Product,
     after: Mapping[str, int],
     before: Mapping[str, int],
@@ -77,7 +77,7 @@ def move(
     fence: Fence = no_fence,
     sleep: Callable[[float], None] = lambda _: None,
 ) -> None:
-    publish.publish(catalog, product, after, before, fence=fence, sleep=sleep)
+    publish.publish(cast(Catalog, catalog), product, after, before, fence=fence, sleep=sleep)
 
 
 def told(error: KappaError) -> tuple[str, str, str, str]:
@@ -216,7 +216,8 @@ def test_a_commit_between_staging_and_the_transaction_rolls_back_and_is_kept(
     catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
-    swap, late = commits._swap_pointers, []
+    swap = commits._swap_pointers
+    late: list[int] = []
 
     def with_a_commit_before(*arguments: Any) -> None:
         if not late:  # the last table: pointers of the others are swapped first and must go back
@@ -337,7 +338,9 @@ def test_jobs_that_commit_all_the_time_cannot_keep_the_publisher_out(
 ) -> None:
     """A commit comes in between whenever it can: until the publisher makes all others wait."""
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
-    swap, late, kept_out = commits._swap_pointers, [], []
+    swap = commits._swap_pointers
+    late: list[int] = []
+    kept_out: list[str] = []
     other = without_waiting(catalog)
 
     def with_a_commit_before(*arguments: Any) -> None:
@@ -375,9 +378,9 @@ def test_without_a_transaction_the_rest_is_rolled_forward(
 ) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
-        move(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog, dies_after=1), product, target, genesis)
     assert heads(catalog, product) == {**genesis, "orders": target["orders"]}
-    move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+    move(NotSql(catalog), product, target, genesis)
     assert heads(catalog, product) == target
 
 
@@ -405,7 +408,11 @@ def by_the_recipe(
 
 def with_a_row(catalog: Catalog, checkpoint: int) -> dict[str, int]:
     """A checkpoint with one more row in every table."""
-    rows = {"orders": {"id": checkpoint}, "totals": {"amount": 1.0}, "rejects": {"reason": "none"}}
+    rows: dict[str, dict[str, Any]] = {
+        "orders": {"id": checkpoint},
+        "totals": {"amount": 1.0},
+        "rejects": {"reason": "none"},
+    }
     return {table: sink(catalog, table, "r1-a1", checkpoint, [row]) for table, row in rows.items()}
 
 
@@ -414,12 +421,12 @@ def test_readers_who_begin_with_the_pointer_see_one_checkpoint_until_the_last_ta
     catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch, dies_after: int
 ) -> None:
     genesis, one = heads(catalog, product), with_a_row(catalog, 1)
-    move(NotSql(catalog), product, one, genesis)  # type: ignore[arg-type]
+    move(NotSql(catalog), product, one, genesis)
     for checkpoint in (2, 3):
         sink_all(catalog, product, "r1-a1", checkpoint)
     two = with_a_row(catalog, 4)
     with pytest.raises(KeyboardInterrupt):
-        move(NotSql(catalog, dies_after), product, two, one)  # type: ignore[arg-type]
+        move(NotSql(catalog, dies_after), product, two, one)
     assert [t for t, s in heads(catalog, product).items() if s == two[t]] == list(product.outputs)[
         :dies_after
     ]
@@ -429,7 +436,7 @@ def test_readers_who_begin_with_the_pointer_see_one_checkpoint_until_the_last_ta
         cleaning.expire(catalog, "shop", product.outputs, "r1-a1", 4, [JOB], one, tomorrow) == 3
     )  # of checkpoint 2
     assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
-    move(NotSql(catalog), product, two, one)  # type: ignore[arg-type]
+    move(NotSql(catalog), product, two, one)
     assert by_the_recipe(catalog, monkeypatch) == (two, dict.fromkeys(product.outputs, 2))
 
 
@@ -484,10 +491,10 @@ def test_a_publication_in_part_names_what_can_be_put_back(
 ) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
-        move(NotSql(catalog, dies_after=1), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog, dies_after=1), product, target, genesis)
     stranger = sink(catalog, "rejects", "main", 1)
     with pytest.raises(PartlyPublishedError) as e:
-        move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog), product, target, genesis)
     assert e.value.as_dict() == {
         "error": "PartlyPublishedError",
         "message": "product shop is published in part: somebody else moved main of product shop",
@@ -503,9 +510,9 @@ def test_a_publication_in_part_that_is_refused_names_all_that_can_be_put_back(
 ) -> None:
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     with pytest.raises(KeyboardInterrupt):
-        move(NotSql(catalog, dies_after=2), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog, dies_after=2), product, target, genesis)
     with pytest.raises(PartlyPublishedError) as e:
-        move(NotSql(catalog), product, {**target, "rejects": 42}, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog), product, {**target, "rejects": 42}, genesis)
     assert e.value.message == (
         "product shop is published in part: snapshot 42 of table shop.rejects cannot be published"
     )
@@ -520,7 +527,7 @@ def test_without_a_transaction_somebody_else_moved_main(catalog: Catalog, produc
     genesis, target = heads(catalog, product), sink_all(catalog, product, "r1-a1", 7)
     sink(catalog, "rejects", "main", 1)
     with pytest.raises(ConflictError):
-        move(NotSql(catalog), product, target, genesis)  # type: ignore[arg-type]
+        move(NotSql(catalog), product, target, genesis)
     assert catalog.load_table("shop.orders").metadata.refs["main"].snapshot_id == genesis["orders"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from jobs.product import Product, ProductError, load_release
 from replay.core.model import Release
 from replay.errors import ConfigError
-from replay.releases import archive
 from replay.releases import release as releases
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 from tests.unit import folders
@@ -78,10 +78,10 @@ def test_the_same_content_is_the_same_release(settings: Settings, product: Produ
     ],
 )
 def test_any_change_is_another_release(
-    settings: Settings, product: Product, change: object
+    settings: Settings, product: Product, change: Callable[[Path], object]
 ) -> None:
     before = releases.fingerprint_of(settings, product)
-    change(product.folder)  # type: ignore[operator]
+    change(product.folder)
     assert releases.fingerprint_of(settings, product) != before
 
 
@@ -122,7 +122,7 @@ def test_a_build_that_fails_leaves_nothing(
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive.shutil, "copyfile", full_disk)
+    monkeypatch.setattr("replay.releases.archive.shutil.copyfile", full_disk)
     with pytest.raises(OSError, match="No space left"):
         releases.build(settings, product)
     assert list((settings.releases / "tiny").iterdir()) == []

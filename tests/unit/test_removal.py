@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from lake_tables import JOB, compact, make_product, make_settings, publish, sink, sink_all
 from pyiceberg.catalog import Catalog
 from typer.testing import CliRunner
 
@@ -15,15 +16,27 @@ from jobs.product import Product
 from replay.cli import remove as run_remove
 from replay.cli.main import app
 from replay.controller import cleaning, removal
+from replay.controller.loop import Loop
 from replay.controller.platform import Platform
 from replay.controller.removal import Remains, erase, own_tables, remains
 from replay.core.model import Attempt, ProductState, Publication, Release, State
 from replay.errors import ConfigError, RetryableError
+from replay.flink.clusters import Clusters
+from replay.flink.submit import Client
 from replay.iceberg import lake, table_changes
 from replay.kafka import log
 from replay.releases.release import bindings_file
 from replay.settings import Settings
 from replay.store.store import Store
+from tests.unit.lake_tables import (
+    JOB,
+    compact,
+    make_product,
+    make_settings,
+    publish,
+    sink,
+    sink_all,
+)
 
 ACTIVE = Attempt("shop", 1, 1, 10.0, 2, (JOB,), state=State.retired)
 STATE = ProductState("shop", (Release("shop", 1, "f1", 10.0, {}),), (ACTIVE,))
@@ -169,10 +182,7 @@ def test_clusters_of_attempts_that_were_not_cleaned_end(
 ) -> None:
     stopped: list[str] = []
 
-    class Clusters:
-        def stop(self, name: str) -> None:
-            stopped.append(name)
-
+    clusters = cast(Clusters, SimpleNamespace(stop=stopped.append))
     attempts = (
         replace(ACTIVE, cluster="shop-r1-a1"),
         replace(ACTIVE, number=2, cluster="shop-r1-a2", cleaned=True),
@@ -180,8 +190,8 @@ def test_clusters_of_attempts_that_were_not_cleaned_end(
     erase(
         settings,
         catalog,
-        Clusters(),
-        replace(STATE, attempts=attempts),  # type: ignore[arg-type]
+        clusters,
+        replace(STATE, attempts=attempts),
         keep_tables=False,
         fence=lambda: None,
     )
@@ -296,7 +306,7 @@ def test_a_group_with_members_is_waited_for(
     )
     store.give_back(lease)
     naps: list[float] = []
-    loop = run_remove.Loop(Platform(home), store)
+    loop = Loop(Platform(home), store)
     run_remove.carry_out(loop, "shop", keep_tables=False, by="me", sleep=naps.append)
     assert (store.products(), len(naps)) == ([], 2)
     assert store.load("shop") == ProductState("shop")
@@ -344,7 +354,7 @@ def test_an_ended_attempt_leaves_nothing(
         file.write_text("{}")
     platform = Platform(settings)
     monkeypatch.setattr(platform, "product", lambda *_: product)
-    platform._clients[job] = object()  # type: ignore[assignment]
+    platform._clients[job] = cast(Client, object())
     shown = Publication(1, "shop", 1, 1, 1, {}, {}, {}, 1.0, finished=2.0)
     known = replace(
         STATE, attempts=(replace(ACTIVE, state=State.active), ended), publications=(shown,)

@@ -157,7 +157,7 @@ def test_a_process_that_dies_is_an_error_with_its_words(
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'no Java here' >&2\nexit 3\n")
     python.chmod(0o755)
-    monkeypatch.setattr(resolved.sys, "executable", str(python))
+    monkeypatch.setattr("replay.flink.resolved.sys.executable", str(python))
     with pytest.raises(KappaError, match="no Java here"):
         resolved.ask(settings, product.folder)
 

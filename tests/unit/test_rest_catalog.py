@@ -159,7 +159,11 @@ def test_a_query_sees_one_checkpoint_while_tables_are_published_one_by_one(
         return query(settings, whole.name, f"SELECT {counts}").rows[0]
 
     def with_a_row(checkpoint: int) -> dict[str, int]:
-        some = {"orders": {"id": 1}, "totals": {"amount": 1.0}, "rejects": {"reason": "none"}}
+        some: dict[str, dict[str, Any]] = {
+            "orders": {"id": 1},
+            "totals": {"amount": 1.0},
+            "rejects": {"reason": "none"},
+        }
         return {
             table: sink(catalog, table, "r1-a1", checkpoint, [row], namespace=whole.name)
             for table, row in some.items()

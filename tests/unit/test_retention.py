@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lake_tables import make_settings
 
 from replay.core.model import Attempt, ProductState, Publication, Release, State
 from replay.releases.retention import (
@@ -17,6 +16,7 @@ from replay.releases.retention import (
     remembered,
     sweep,
 )
+from tests.unit.lake_tables import make_settings
 
 MANY = 3 * KEPT_ATTEMPTS
 

@@ -274,7 +274,7 @@ WHOLE: Callable[..., list[LogProblem]] = lambda *_: []  # noqa: E731
 
 @pytest.fixture
 def whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.schemas, "log_problems", WHOLE)
+    monkeypatch.setattr("replay.controller.preflight.schemas.log_problems", WHOLE)
 
 
 BREAKING: Types = {**COLUMNS, "rows": (("a", "STRING"), *COLUMNS["rows"][1:])}
@@ -306,7 +306,7 @@ def test_preflight_names_what_is_wrong_with_the_log(
         LogProblem("orders", "a topic", "none", "create topic orders"),
         LogProblem("b", "x", "y", "z"),
     ]
-    monkeypatch.setattr(preflight.schemas, "log_problems", lambda *_: problems)
+    monkeypatch.setattr("replay.controller.preflight.schemas.log_problems", lambda *_: problems)
     with pytest.raises(RefusedError) as e:
         preflight.preflight_log(settings, product)
     assert str(e.value) == (
@@ -316,7 +316,7 @@ def test_preflight_names_what_is_wrong_with_the_log(
         "    topic b: expected x, found y; next: z\n"
         "  next:     create topic orders"
     )
-    monkeypatch.setattr(preflight.schemas, "log_problems", lambda *_: [])
+    monkeypatch.setattr("replay.controller.preflight.schemas.log_problems", lambda *_: [])
     preflight.preflight_log(settings, product)
 
 
@@ -350,7 +350,9 @@ def test_preflight_refuses_a_small_disk_unless_nothing_new_is_replayed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reviewing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    monkeypatch.setattr(
+        "replay.controller.review.shutil.disk_usage", lambda _: SimpleNamespace(free=100)
+    )
     other = write(tmp_path / "new", sql=OTHER_ROWS)
     with pytest.raises(RefusedError, match="the disk is too small to replay tiny"):
         preflight_of(other, settings, platform, state)
@@ -405,8 +407,8 @@ def kappa_plan(
 ) -> Callable[..., None]:
     monkeypatch.setattr(run_plan, "load_settings", lambda: settings)
     monkeypatch.setattr(run_plan, "Platform", lambda _: platform)
-    monkeypatch.setattr(run_plan.out, "width", 200)
-    monkeypatch.setattr(run_plan.schemas, "compare", lambda *_: [])
+    monkeypatch.setattr("replay.cli.plan.out.width", 200)
+    monkeypatch.setattr("replay.cli.plan.schemas.compare", lambda *_: [])
     monkeypatch.setattr(run_plan, "look_at", lambda *_: SimpleNamespace(stopped=""))
 
     def run(
@@ -439,7 +441,7 @@ def test_plan_names_a_schema_that_the_registry_has_and_the_folder_has_not(
     newer = Comparison(
         "orders", SchemaKind.registry_newer, "version 2 has + b int", "kappa pull tiny"
     )
-    monkeypatch.setattr(run_plan.schemas, "compare", lambda *_: [newer])
+    monkeypatch.setattr("replay.cli.plan.schemas.compare", lambda *_: [newer])
     kappa_plan(state, product)
     assert (
         "schema of orders: version 2 has + b int; next: kappa pull tiny\n"

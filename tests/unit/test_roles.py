@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from postgres_server import Server
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -21,6 +20,7 @@ from replay.finding import Finding
 from replay.iceberg import catalog_checks, lake, readers, table_changes
 from replay.settings import Settings
 from replay.store.store import Store
+from tests.postgres_server import Server
 from tests.unit.lake_tables import make_product, make_settings, publish, sink_all
 from tests.unit.test_store import ATTEMPT, lease
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from control_platform import Clock, FakePlatform
-from control_steps import begin, turn, want
 
 from replay.cli.control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
 from replay.controller import intents
 from replay.controller.loop import Loop
 from replay.core.model import Check, State, Tables
 from replay.errors import RefusedError
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.control_steps import begin, turn, want
 
 
 @pytest.fixture

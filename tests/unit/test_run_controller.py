@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from log_lines import texts
 
 from replay.cli.controller import Controller
 from replay.settings import ControllerSettings, Settings
+from tests.unit.log_lines import texts
 
 
 @pytest.fixture

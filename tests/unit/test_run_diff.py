@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobs.product import Product
-from replay.cli import diff as run_diff
 from replay.cli.diff import Chosen, choose, show
 from replay.compare.changes import Change, DiffReport, TableDiff
 from replay.compare.diff import Side
@@ -160,7 +159,7 @@ def report(*tables: TableDiff) -> DiffReport:
 def text_of(
     found: DiffReport, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    monkeypatch.setattr(run_diff.out, "_width", 80)
+    monkeypatch.setattr("replay.cli.diff.out._width", 80)
     show(found)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -116,12 +117,12 @@ def test_no_zone(name: str) -> None:
     ],
 )
 def test_another_runtime_is_another_release_that_needs_a_replay(
-    settings: Settings, tmp_path: Path, change: object, where: str, what: str
+    settings: Settings, tmp_path: Path, change: Callable[[Path], object], where: str, what: str
 ) -> None:
     made = product(tmp_path / "tiny")
     built = release.build(settings, made)
     old = plan.Version(made, {}, release.archived_parts(built.folder, made))
-    change(settings.flink.home / "lib")  # type: ignore[operator]
+    change(settings.flink.home / "lib")
     assert release.fingerprint_of(settings, made) != built.fingerprint
     found = plan.compare(old, plan.Version(made, {}, release.computation_parts(settings, made)))
     assert found.kind is plan.Kind.replay

@@ -891,7 +891,8 @@ def test_interval_joins_are_of_event_time(product: Product) -> None:
 
 def rank(*names: str, spec: str = "orderBy") -> Node:
     fields = [{"index": EVENTS.columns.index(n)} for n in names]
-    return node("window-rank", EVENTS, windowing={"isRowtime": True}, **{spec: {"fields": fields}})
+    ranked: dict[str, Any] = {spec: {"fields": fields}}
+    return node("window-rank", EVENTS, windowing={"isRowtime": True}, **ranked)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from control_platform import Clock, FakePlatform, OneProcess
-from control_steps import begin, change, deploy, turn, want
 
 from jobs.product import ProductSettings
 from jobs.product import Verify as Period
@@ -21,6 +19,8 @@ from replay.controller.loop import ControlledPlatform, Loop
 from replay.controller.schedule import DAY, FIRST_SECONDS, LOST_SECONDS, due_at
 from replay.core.model import Attempt, Comparing, Finding, ProductState, Release, State
 from replay.store.store import Store
+from tests.unit.control_platform import Clock, FakePlatform, OneProcess
+from tests.unit.control_steps import begin, change, deploy, turn, want
 
 RELEASE = Release("flights", 1, "f1", 0.0, {})
 ACTIVE = Attempt("flights", 1, 1, 0.0, 2, ("j",), State.active, shown_at=100.0)
@@ -255,7 +255,7 @@ def caught_up(loop: Loop, platform: FakePlatform, clock: Clock) -> None:
 def test_readers_get_newer_rows_while_it_is_compared(
     loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 1_000.0)
+    monkeypatch.setattr("tests.unit.control_platform.COMPARE_SECONDS", 1_000.0)
     caught_up(loop, platform, clock)
     platform.arriving = 1
     before = len(platform.published)
@@ -269,7 +269,7 @@ def test_readers_get_newer_rows_while_it_is_compared(
 def test_another_controller_compares_it_when_the_first_is_gone_and_not_before(
     loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 300.0)
+    monkeypatch.setattr("tests.unit.control_platform.COMPARE_SECONDS", 300.0)
     one, two = (
         Loop(cast(ControlledPlatform, OneProcess(platform)), loop.store, clock, holder=n)
         for n in ("one", "two")
@@ -279,7 +279,7 @@ def test_another_controller_compares_it_when_the_first_is_gone_and_not_before(
         turn(one, platform, clock, 3)
         turn(two, platform, clock, 3)
     assert platform.compared == ["r1-a2"]
-    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 5.0)
+    monkeypatch.setattr("tests.unit.control_platform.COMPARE_SECONDS", 5.0)
     turn(two, platform, clock, int(LOST_SECONDS) + 30)
     assert platform.compared == ["r1-a2", "r1-a2"]
     assert told(loop) == [("r1-a2", "verified", "equal")]
@@ -288,7 +288,7 @@ def test_another_controller_compares_it_when_the_first_is_gone_and_not_before(
 def test_another_controller_compares_it_though_the_clock_was_set_back(
     loop: Loop, platform: FakePlatform, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_platform.COMPARE_SECONDS", 300.0)
+    monkeypatch.setattr("tests.unit.control_platform.COMPARE_SECONDS", 300.0)
     one, two = (
         Loop(cast(ControlledPlatform, OneProcess(platform)), loop.store, clock, holder=n)
         for n in ("one", "two")

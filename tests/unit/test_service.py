@@ -12,18 +12,18 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from control_platform import Clock, FakePlatform
-from control_steps import begin, turn
 from sqlalchemy.exc import OperationalError
 
 from replay.controller.loop import LEASE_SECONDS, Loop, heartbeat
 from replay.controller.service import MOST_PASSES, Service, serve
 from replay.controller.watching import Pass, Watcher
-from replay.core.model import Attempt, Check, ProductState, Tables
+from replay.core.model import Attempt, Check, Checkpoint, ProductState, Tables
 from replay.core.observed import Observation
 from replay.core.steps import Examine, Step, Submit, Wait, describe
 from replay.errors import KappaError
 from replay.store.store import StaleLeaseError, Store
+from tests.unit.control_platform import Clock, FakePlatform
+from tests.unit.control_steps import begin, turn
 
 ATTEMPT = Attempt("flights", 1, 1, 0.0, 2, ("job",))
 LONG = 60.0
@@ -297,7 +297,11 @@ def test_a_step_that_takes_too_long_does_not_keep_its_lease() -> None:
 
 
 def test_another_controller_takes_over_from_a_check_that_hangs(
-    loop: Loop, platform: FakePlatform, store: Store, clock: Clock
+    loop: Loop,
+    platform: FakePlatform,
+    store: Store,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the first one finds at last changes nothing any more."""
     other = Loop(platform, store, clock, holder="other")
@@ -306,12 +310,12 @@ def test_another_controller_takes_over_from_a_check_that_hangs(
     look = platform.checks
 
     def hangs(tables: Tables, shown: Tables | None) -> tuple[Check, ...]:
-        platform.checks = look  # type: ignore[method-assign]
+        monkeypatch.setattr(platform, "checks", look)
         clock.time += LEASE_SECONDS + 1
         turn(other, platform, clock, 12)
         return (Check("late", True, 1, "1 offending row"),)
 
-    platform.checks = hangs  # type: ignore[method-assign]
+    monkeypatch.setattr(platform, "checks", hangs)
     for _ in range(40):
         platform.complete_checkpoint()
         clock.time += 1
@@ -330,7 +334,7 @@ def test_checks_of_one_product_wait_for_those_of_another_without_its_lease(
     loop = Loop(platform, store, clock, checks=1)
     begin(loop, platform)
     turn(loop, platform, clock, 2)
-    with loop._turn(cast(Examine, Examine(ATTEMPT, None))) as free:  # type: ignore[arg-type]
+    with loop._turn(Examine(ATTEMPT, Checkpoint(1, {}))) as free:
         assert free
         turn(loop, platform, clock, 40)
         assert platform.passed == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from decimal import Decimal
@@ -155,10 +156,10 @@ def compare(catalog: Catalog, home: Path, old: dict[str, Any], new: dict[str, An
         make_settings(home), "shop", {"old": snapshots[0], "new": snapshots[1]}
     ) as connection:
         matching.set_bounds(connection, {}, {})
-        return matching.TableMatch(connection, how, matching.dt.datetime(2100, 1, 1), 5).result()
+        return matching.TableMatch(connection, how, dt.datetime(2100, 1, 1), 5).result()
 
 
-DAY = matching.dt.date(2024, 1, 1)
+DAY = dt.date(2024, 1, 1)
 OLD_ROW = {
     "day": DAY,
     "item": {"sku": "a", "share": NAN, "gone": 1},

@@ -48,7 +48,7 @@ def built(
     hosts: tuple[Settings, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Release:
     """A release that the first host has built."""
-    monkeypatch.setattr(release.runtimes, "of", lambda *_: {})
+    monkeypatch.setattr("replay.releases.release.runtimes.of", lambda *_: {})
     product = folders.write(
         tmp_path / "sql" / "shop",
         columns={"out": (("a", "INT"),)},

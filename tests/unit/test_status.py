@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -18,6 +18,7 @@ from replay import output
 from replay.cli import look as run_status
 from replay.cli import running
 from replay.cli.look import lag, view
+from replay.controller.platform import Platform
 from replay.controller.status import ProductStatus, Sight, status
 from replay.core.events import Event, Reason
 from replay.core.model import Attempt, Check, Position, ProductState, Publication, Release, State
@@ -25,6 +26,7 @@ from replay.core.observed import FlinkDownError, Job, Observation, Policy, Seen
 from replay.core.steps import Blocked, Wait
 from replay.errors import RetryableError
 from replay.output import Output, View, watch
+from replay.store.store import Store
 
 NOW = 1_000.0
 ENDS = {"flights": {0: 1_000}, "airlines": {0: 16}}
@@ -84,13 +86,13 @@ def product(*attempts: Attempt) -> ProductState:
 def told(
     *attempts: Attempt,
     step: Wait | Blocked = Wait("r1-a1: waiting for the next checkpoint"),  # noqa: B008
-    **others: Seen,
+    others: Mapping[str, Seen] | None = None,
 ) -> ProductStatus:
-    sights = {a.name: seen(a.checkpoint) for a in attempts if not a.ended} | others
+    sights = {a.name: seen(a.checkpoint) for a in attempts if not a.ended}
     return status(
         product(*attempts),
         EVENTS,
-        Sight(Observation(sights), step, {"r2-a1": {"flights": {0: 700}}}),
+        Sight(Observation({**sights, **(others or {})}), step, {"r2-a1": {"flights": {0: 700}}}),
         NOW,
     )
 
@@ -144,14 +146,14 @@ def test_what_kind_of_catalog_it_is_is_told_unless_that_is_what_does_not_answer(
         SimpleNamespace(catalog=object()),
         SimpleNamespace(load=lambda _: product(LIVE), events=lambda _: EVENTS, now=lambda: NOW),
     )
-    found = run_status.look(platform, store, "flights")  # type: ignore[arg-type]
+    found = run_status.look(cast(Platform, platform), cast(Store, store), "flights")
     assert (found.at_once, bool(found.trouble)) == (at_once, True)
 
 
 def text(*products: ProductStatus) -> list[str]:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(view(list(products)).text)
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    screen = io.StringIO()
+    Console(file=screen, width=80, color_system=None).print(view(list(products)).text)
+    return [line.rstrip() for line in screen.getvalue().splitlines()]
 
 
 def test_all_of_a_product_on_80_columns() -> None:
@@ -238,7 +240,7 @@ def test_a_verification_that_failed_is_told_of_in_a_log_while_readers_see_that_r
 
 
 def test_what_results_wait_for_is_told_whatever_comes_next() -> None:
-    p = told(LIVE, **{"r1-a1": seen(9, held_back="results wait for weather: …")})
+    p = told(LIVE, others={"r1-a1": seen(9, held_back="results wait for weather: …")})
     assert (p.waits, p.odd) == (
         "r1-a1: waiting for the next checkpoint; results wait for weather: …",
         True,
@@ -297,7 +299,7 @@ def test_the_last_exception_stands_beside_the_restarts_whatever_became_of_the_jo
     status: str,
 ) -> None:
     job = Job("j", status, restarts=3, error="java.io.IOException: disk full", failed_at=984.0)
-    found = told(LIVE, **{"r1-a1": replace(seen(9), job=job)})
+    found = told(LIVE, others={"r1-a1": replace(seen(9), job=job)})
     shown = text(found)
     at = shown.index("  r1-a1  active    checkpoint 9  no lag  restarts 3")
     assert (
@@ -442,7 +444,8 @@ def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_details_of_the_history_wrap_beside_the_rest() -> None:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, color_system=None)
     rows = [
         {"at": "2026-11-21 07:31:05", "attempt": "r1-a1", "reason": "built", "detail": ""},
         {
@@ -454,7 +457,7 @@ def test_long_details_of_the_history_wrap_beside_the_rest() -> None:
         {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "reason": "built", "detail": ""},
     ]
     console.print(running.history_table(rows), soft_wrap=False)
-    shown = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    shown = [line.rstrip() for line in screen.getvalue().splitlines()]
     assert shown == [
         "2026-11-21",
         "07:31:05    r1-a1  built",

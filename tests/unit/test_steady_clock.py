@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from control_platform import Clock
 
 from replay.store.steady_clock import SLEWED, SteadyClock
 from replay.store.store import Store
+from tests.unit.control_platform import Clock
 
 HOUR = 3600.0
 

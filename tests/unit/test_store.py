@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from control_platform import Clock
-from memory_store import MemoryStore
-from sqlalchemy.dialects import postgresql, sqlite
 
-from replay.core.events import Reason
+from replay.core.events import Event, Reason
 from replay.core.model import (
     Attempt,
     Check,
@@ -31,7 +28,9 @@ from replay.core.model import (
 from replay.errors import RetryableError
 from replay.releases.retention import KEPT_ATTEMPTS, KEPT_EVENTS
 from replay.store import tables as store_tables
-from replay.store.store import Event, Lease, Leases, StaleLeaseError, Store, clock_of
+from replay.store.store import Lease, Leases, StaleLeaseError, Store, clock_of
+from tests.unit.control_platform import Clock
+from tests.unit.memory_store import MemoryStore
 
 Databases = Callable[[], str]
 
@@ -232,15 +231,14 @@ def test_by_default_the_databases_clock_tells_whatever_the_process_believes(
 
 
 @pytest.mark.parametrize(
-    ("dialect", "told"),
+    ("database", "told"),
     [
-        pytest.param(sqlite.dialect(), "julianday(", id="sqlite"),
-        pytest.param(postgresql.dialect(), "clock_timestamp()", id="postgresql"),
+        pytest.param("sqlite", "julianday(", id="sqlite"),
+        pytest.param("postgresql+psycopg", "clock_timestamp()", id="postgresql"),
     ],
 )
-def test_a_lease_is_dated_and_judged_in_the_statement_itself(
-    dialect: sa.Dialect, told: str
-) -> None:
+def test_a_lease_is_dated_and_judged_in_the_statement_itself(database: str, told: str) -> None:
+    dialect = sa.make_url(f"{database}://").get_dialect()()
     leases = Leases.by(clock_of(dialect), dialect)
     for statement in (leases.asked, leases.first, leases.taken, leases.renewed):
         assert told in str(statement.compile(dialect=dialect))
@@ -260,13 +258,15 @@ def test_a_lease_is_dated_and_judged_in_the_statement_itself(
         pytest.param(lambda s, old: s.renew(old, 10), id="renew"),
     ],
 )
-def test_a_stale_lease_writes_nothing(store: Store, clock: Clock, write: object) -> None:
+def test_a_stale_lease_writes_nothing(
+    store: Store, clock: Clock, write: Callable[[Store, Lease], object]
+) -> None:
     old = lease(store, "one")
     clock.time = 20
     lease(store, "two")
     before = store.load("flights")
     with pytest.raises(StaleLeaseError) as e:
-        write(store, old)  # type: ignore[operator]
+        write(store, old)
     assert str(e.value) == (
         "another controller took over flights\n"
         "  expected: fencing token 1 of one\n"

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
-from control_platform import Clock
 
 from replay.core.model import ProductState, State
 from replay.errors import OutcomeUnknownError
 from replay.releases.retention import KEPT_ATTEMPTS
 from replay.store.store import StaleLeaseError, Store
+from tests.unit.control_platform import Clock
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease, two
 
 __all__ = ["clock", "two"]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from control_platform import Clock
 
 from replay.core.model import Move, Publication
 from replay.store import tables as store_tables
 from replay.store.store import KEPT_MOVES, KEPT_PUBLICATIONS, Lease, Store
+from tests.unit.control_platform import Clock
 from tests.unit.test_store import ATTEMPT, INTENT, clock, lease
 
 __all__ = ["clock"]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from control_platform import Clock
 
 from replay.core.events import Event, Reason
 from replay.errors import RetryableError
 from replay.store.store import Lease, Store
+from tests.unit.control_platform import Clock
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease
 
 __all__ = ["clock"]

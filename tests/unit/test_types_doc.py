@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from types_doc import DOC, rows
 
 from jobs.avro_types import ENVELOPE, TYPES, fields
 from replay.errors import ConfigError
 from replay.iceberg.table_types import iceberg_type
+from tests.types_doc import DOC, rows
 
 
 def column(avro: Any) -> str:

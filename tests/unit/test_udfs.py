@@ -42,8 +42,8 @@ def next_wall_clocks(*rows: Arguments) -> list[tuple[int, int] | None]:
     )
     assert list(found.columns) == ["instant", "shown"] and len(found) == len(rows)
     return [
-        None if pd.isna(row.instant) else (int(row.instant), int(row.shown))
-        for row in found.itertuples()
+        None if pd.isna(instant) else (int(instant), int(shown))
+        for instant, shown in zip(found["instant"], found["shown"], strict=True)
     ]
 
 
@@ -263,6 +263,7 @@ def _forget() -> None:
 
 
 def pseudonym(value: str | None) -> str | None:
+    found: str | None
     (found,) = privacy.pseudonym(pd.Series([value], dtype=object))
     return found
 

@@ -13,11 +13,25 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from control_platform import FakePlatform
-from control_steps import deploy, published_to_the_end, turn, want
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
-from state_fixture import (
+
+from jobs.bindings import Bindings, read_bindings
+from jobs.processes import RELEASE_ENVIRONMENT
+from jobs.product import load_release
+from replay.controller import intents
+from replay.controller.loop import LEASE_SECONDS, Loop
+from replay.controller.platform import Platform
+from replay.core.model import Attempt, ProductState, Release, State
+from replay.flink.submit import submit_command
+from replay.iceberg import lake, table_changes
+from replay.releases import launch
+from replay.settings import Settings
+from replay.store.store import Store
+from tests.unit.control_platform import FakePlatform
+from tests.unit.control_steps import deploy, published_to_the_end, turn, want
+from tests.unit.lake_tables import make_product
+from tests.unit.state_fixture import (
     BINDINGS,
     BOUND,
     FIXTURES,
@@ -35,20 +49,6 @@ from state_fixture import (
     without_broker,
     write,
 )
-
-from jobs.bindings import Bindings, read_bindings
-from jobs.processes import RELEASE_ENVIRONMENT
-from jobs.product import load_release
-from replay.controller import intents
-from replay.controller.loop import LEASE_SECONDS, Loop
-from replay.controller.platform import Platform
-from replay.core.model import Attempt, ProductState, Release, State
-from replay.flink.submit import submit_command
-from replay.iceberg import lake, table_changes
-from replay.releases import launch
-from replay.settings import Settings
-from replay.store.store import Store
-from tests.unit.lake_tables import make_product
 
 ALL = sorted(FIXTURES.glob("state-*"), key=number)
 

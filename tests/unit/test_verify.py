@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from control_platform import Clock, FakePlatform
 
 from replay.cli import verify as run_verify
 from replay.cli.progress import Display
@@ -36,6 +35,7 @@ from replay.errors import ConflictError, KappaError, RefusedError, RetryableErro
 from replay.flink.rest import Slots
 from replay.settings import Settings
 from replay.store.store import Store
+from tests.unit.control_platform import Clock, FakePlatform
 
 R1 = Release("flights", 1, "f1", 0.0, {"airlines": {0: 16}})
 COVERED = {"flights": {0: 100, 1: 90}, "airlines": {0: 16}}
@@ -263,7 +263,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]
     here = Laboratory(tmp_path)
     monkeypatch.setattr(differing, "diff", here.diff)
     monkeypatch.setattr(preflight, "preflight_log", lambda *_: None)
-    monkeypatch.setattr(preflight.lake, "current_metadata", lambda *_: {})
+    monkeypatch.setattr("replay.controller.preflight.lake.current_metadata", lambda *_: {})
     monkeypatch.setattr(preflight, "disks", lambda *_: ())
     yield here
     here.store.close()
@@ -386,7 +386,7 @@ def test_a_switch_in_between_ends_it(lab: Laboratory, monkeypatch: pytest.Monkey
     def switched(*_: Any) -> Any:
         raise ConflictError("readers were switched over")
 
-    monkeypatch.setattr(run_verify.verify, "comparable", lambda _: switched)
+    monkeypatch.setattr("replay.cli.verify.verify.comparable", lambda _: switched)
     with pytest.raises(ConflictError):
         lab.verify()
     assert lab.state.attempt("r1-a2").stop is State.aborted

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from control_platform import Clock, FakePlatform
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from replay.controller.loop import Loop
 from replay.controller.metrics import Metrics
 from replay.controller.service import serve
+from tests.unit.control_platform import Clock, FakePlatform
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """Name and labels → value."""
