@@ -78,12 +78,12 @@ def _mentions(sql: str, name: str) -> bool:
 
 _FUNCTIONS = {
     "spelled": {
-        "python": "same_rows_functions:spelled",
+        "python": "udfs.same_rows:spelled",
         "returns": "STRING",
         "deterministic": True,
     },
     "doubled": {
-        "python": "same_rows_functions:doubled",
+        "python": "udfs.same_rows:doubled",
         "returns": "BIGINT",
         "deterministic": True,
         "vectorised": True,

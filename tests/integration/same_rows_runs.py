@@ -6,20 +6,23 @@ import json
 import random
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema
 
+import udfs
 from jobs import generate
 from jobs.bindings import Bindings
 from jobs.problem import Problem
@@ -39,7 +42,6 @@ from tests.integration.same_rows_product import NAME, kafka_name, write_product
 from tests.integration.same_rows_words import Statement
 
 _FUNCTIONS = Path(__file__).with_name("same_rows_functions.py")
-"""Flink's workers import it by its bare name."""
 _PREFIX = re.compile(r"\bl[0-9a-f]{8}_(c\d+_)?")
 """In front of the topics of one copy of a log."""
 _OF_A_KILL = (
@@ -188,6 +190,23 @@ def _register(stack: RunningStack) -> dict[str, int]:
         name: registry.register_schema(f"same_rows.{name}-value", Schema(json.dumps(text), "AVRO"))
         for name, text in SCHEMAS.items()
     }
+
+
+@contextmanager
+def own_functions(folder: Path) -> Iterator[None]:
+    """While it lasts, `udfs` is a copy below this folder, with the functions of the tests as `udfs.same_rows`.
+
+    A product's functions come from there: so do these, for the check, the processes that try them, and Flink.
+    """
+    copy = folder / "udfs"
+    shutil.copytree(Path(udfs.__path__[0]), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(_FUNCTIONS, copy / "same_rows.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(udfs, "__path__", [str(copy)])
+        patch.setattr(udfs, "__file__", str(copy / "__init__.py"))
+        patch.setattr(sys, "path", [str(folder), *sys.path])
+        yield
+    sys.modules.pop("udfs.same_rows", None)
 
 
 # --- a run -------------------------------------------------------------------------------------------------------
@@ -352,7 +371,7 @@ class Run:
             "execution.attached": "false",
             "pipeline.name": f"{NAME} {self._conditions.name}",
             "pipeline.jars": self._sink.as_uri(),
-            "python.files": str(_FUNCTIONS),
+            "python.files": udfs.__path__[0].removesuffix("/udfs"),
             "$internal.pipeline.job-id": job,
             **({"execution.state-recovery.path": restore} if restore else {}),
         }.items():
