@@ -31,13 +31,20 @@ def stack(tmp_path: Path) -> Iterator[RunningStack]:
         kappa("down", check=False)
 
 
-def append(stack: RunningStack, first: int, count: int) -> None:
-    records = lines(*map(order, range(first, first + count)), None)
-    done = produce(stack, records, "--key", "order_id", "--timestamp", "ordered_at")
+def append(stack: RunningStack, first: int, count: int, day: int) -> None:
+    """Orders of a day, and a heartbeat that carries the log's clock on to the next."""
+    orders = [
+        {**order(n), "ordered_at": f"2024-06-{day:02}T10:{n % 60:02}:00Z"}
+        for n in range(first, first + count)
+    ]
+    done = produce(stack, lines(*orders), "--key", "order_id", "--timestamp", "ordered_at")
+    assert done.returncode == 0, done.stderr
+    heartbeat = {"value": None, "appended": f"2024-06-{day + 1:02}T00:00:00.000Z"}
+    done = produce(stack, lines(heartbeat), "--envelope")
     assert done.returncode == 0, done.stderr
 
 
-def wait_rows(stack: RunningStack, count: int, after: int = 0) -> None:
+def wait_rows(stack: RunningStack, count: int) -> None:
     """Until readers see so many orders, each once."""
     expected = [{"n": count, "amount": f"{sum(range(count)) + count / 2:.2f}"}]
 
@@ -62,7 +69,7 @@ def shown(stack: RunningStack) -> str:
 def test_what_was_copied_together_goes_on_together(stack: RunningStack, tmp_path: Path) -> None:
     kappa, folder, copy = stack.kappa, tmp_path / "sql" / "shop", tmp_path / "copy.tar"
     kappa("topic", "create", TOPIC, "--partitions", "1", "--schema", avsc(tmp_path))
-    append(stack, 0, 60)
+    append(stack, 0, 60, day=3)
     kappa("new", "shop", "--topic", TOPIC, "--to", str(folder))
     kappa("deploy", "shop", "--from", str(folder), "--timeout", "300")
     wait_rows(stack, 60)
@@ -72,7 +79,7 @@ def test_what_was_copied_together_goes_on_together(stack: RunningStack, tmp_path
     with tarfile.open(copy, "w") as archive:
         archive.add(stack.home, "home")
     kappa("up")
-    append(stack, 60, 40)
+    append(stack, 60, 40, day=4)
     wait_rows(stack, 100)
 
     kappa("down")
@@ -83,7 +90,7 @@ def test_what_was_copied_together_goes_on_together(stack: RunningStack, tmp_path
     kappa("up")
     assert shown(stack) == before
     wait_rows(stack, 60)
-    append(stack, 60, 20)
+    append(stack, 60, 20, day=4)
     wait_rows(stack, 80)
     kappa("audit", "shop")
     kappa("verify", "shop", timeout=600)
