@@ -136,13 +136,13 @@ class _Ends:
     """Ends of topics, asked for once: attempts of a product read the same ones."""
 
     def __init__(self, platform: PlatformReader) -> None:
-        self._eyes = platform
+        self._platform = platform
         self._known: dict[frozenset[tuple[str, Role]], Offsets] = {}
 
     def __call__(self, product: Product) -> Offsets:
         topics = frozenset((name, topic.role) for name, topic in product.topics.items())
         if topics not in self._known:
-            self._known[topics] = self._eyes.ends(product)
+            self._known[topics] = self._platform.ends(product)
         return self._known[topics]
 
 
@@ -162,7 +162,7 @@ class LookCache:
     has come back; and tables that have had nothing new."""
 
     def __init__(self, platform: PlatformReader) -> None:
-        self._eyes = platform
+        self._platform = platform
         self._known: dict[frozenset[tuple[str, Role]], tuple[float, Clocks]] = {}
         """Topics → when it was asked where their clocks are, and the answer."""
         self._swept: dict[str, tuple[float, float]] = {}
@@ -177,9 +177,9 @@ class LookCache:
         """
         of = (job.id, job.checkpoint, state.published) if job and not job.ended else ()
         at, known, rows = self._rows.get(attempt.full_name, (float("-inf"), (), None))
-        if rows and known == of and 0 <= now - at < SAME_ROWS_SECONDS:
+        if rows and known == of and _is_recent(at, now, SAME_ROWS_SECONDS):
             return rows
-        rows = _rows(self._eyes, attempt, state, job)
+        rows = _rows(self._platform, attempt, state, job)
         if (
             job
             and of
@@ -188,9 +188,9 @@ class LookCache:
             and not rows.log_changes
         ):
             recent = {
-                a: known
-                for a, known in list(self._rows.items())
-                if 0 <= now - known[0] < SAME_ROWS_SECONDS
+                name: known
+                for name, known in list(self._rows.items())
+                if _is_recent(known[0], now, SAME_ROWS_SECONDS)
             }
             self._rows = {**recent, attempt.full_name: (now, of, rows)}
         return rows
@@ -201,13 +201,12 @@ class LookCache:
         """
         cleaned = [a for a in state.attempts if a.cleaned]
         at, pause = self._swept.get(state.product, (float("-inf"), STRAYS_SECONDS))
-        if not cleaned or 0 <= now - at < pause:
+        if not cleaned or _is_recent(at, now, pause):
             return ()
         try:
-            found, pause = self._eyes.strays(cleaned), STRAYS_SECONDS
-        except (
-            KappaError
-        ):  # a program for clusters that fails, too: what readers see does not hang on it
+            found, pause = self._platform.strays(cleaned), STRAYS_SECONDS
+        except KappaError:
+            # A program for clusters that fails, too: what readers see does not depend on it.
             found, pause = (), STRAYS_FAILED_SECONDS
         self._swept[state.product] = now, pause
         return found
@@ -221,7 +220,7 @@ class LookCache:
             or not _awaited(attempt, seen.job)
         ):
             return seen
-        product = self._eyes.product(attempt, state)
+        product = self._platform.product(attempt, state)
         quiet = quietest(product, self._clocks(product, now))
         return replace(seen, held_back=str(quiet)) if quiet else seen
 
@@ -230,15 +229,20 @@ class LookCache:
             (product.name + "/" + name, topic.role) for name, topic in product.topics.items()
         )
         at, clocks = self._known.get(topics, (float("-inf"), {}))
-        if not 0 <= now - at < CLOCKS_SECONDS:
+        if not _is_recent(at, now, CLOCKS_SECONDS):
             self._known = {
                 of: known
                 for of, known in list(self._known.items())
-                if 0 <= now - known[0] < CLOCKS_SECONDS
+                if _is_recent(known[0], now, CLOCKS_SECONDS)
             }
-            clocks = self._eyes.clocks(product)
+            clocks = self._platform.clocks(product)
             self._known[topics] = now, clocks
         return clocks
+
+
+def _is_recent(at: float, now: float, seconds: float) -> bool:
+    """Whether an answer of so long ago still holds; not one from before the clock was set back."""
+    return 0 <= now - at < seconds
 
 
 def _awaited(attempt: Attempt, job: Job | None) -> bool:
@@ -261,9 +265,8 @@ def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> See
     )
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
         return Seen(policy)
-    client = platform.submission(
-        attempt
-    )  # before the job: of a client that has come to its end, the job is there
+    # Before the job: of a client that has come to its end, the job is there.
+    client = platform.submission(attempt)
     try:
         job = platform.job(attempt)
         waits = job is None or _advanced(attempt, job) or attempt.stop
