@@ -73,9 +73,8 @@ def build(
     }
     for key, value in settings.items():
         env.get_config().set(key, value)
-    wiring.declare_inputs(
-        env, product, bindings
-    )  # the look-ups of a dimension as in a replay, without an end
+    # the look-ups of a dimension as in a replay, without an end
+    wiring.declare_inputs(env, product, bindings)
     wiring.declare_views(env, product)
     for name, rule in product.settings.topics.items():
         if rule.role is not Role.reference:

@@ -119,9 +119,8 @@ def happened(flights: pd.DataFrame, shift_days: int = 0) -> np.ndarray[Any, np.d
 def left_after_midnight(flights: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Flights whose departure falls on a later date than they were scheduled for."""
     minutes = flights["sched_dep_time"] // 100 * 60 + flights["sched_dep_time"] % 100
-    return np.asarray(
-        minutes + flights["dep_delay"].fillna(0) > 24 * 60
-    )  # 24:00 itself still belongs to the day
+    # 24:00 itself still belongs to the day
+    return np.asarray(minutes + flights["dep_delay"].fillna(0) > 24 * 60)
 
 
 def keys(flights: pd.DataFrame, shift_days: int) -> list[str]:

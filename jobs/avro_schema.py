@@ -15,9 +15,8 @@ MAX_DEPTH = 64
 """Types may be nested so deep. What reads them calls itself for each level, and must not exhaust its stack."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LAX_NAME = re.compile(
-    r"[^\W\d]\w*"
-)  # as Avro's Java takes it, and so producers may have registered
+# as Avro's Java takes it, and so producers may have registered
+_LAX_NAME = re.compile(r"[^\W\d]\w*")
 _INT, _LONG = 2**31, 2**63
 
 # Logical type → the Avro types that it annotates. On any other it means nothing, as the specification has it.

@@ -364,9 +364,8 @@ def _type(reader: _Reader) -> Type:
 
 
 def _nullability(reader: _Reader, found: Type) -> Type:
-    reader.take(
-        "attribute"
-    )  # what asSummaryString adds to an event-time column, in one place or the other: *ROWTIME*
+    # what asSummaryString adds to an event-time column, in one place or the other: *ROWTIME*
+    reader.take("attribute")
     is_required = reader.words("NOT", "NULL")
     reader.take("attribute")
     if is_required:

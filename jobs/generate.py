@@ -203,9 +203,8 @@ def source_table(product: Product, name: str, options: Mapping[str, str]) -> str
 
 def _watermark(topic: Topic) -> str:
     time = quoted(topic.time or "log_appended")
-    if (
-        topic.role is Role.reference or topic.held_by_source
-    ):  # of what it holds, the source tells its clock itself
+    if topic.role is Role.reference or topic.held_by_source:
+        # of what it holds, the source tells its clock itself
         return f"WATERMARK FOR {time} AS {time}"
     return f"WATERMARK FOR {time} AS `log_appended` - {interval(topic.allowed_lateness or '0s')}"
 

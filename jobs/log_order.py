@@ -191,9 +191,8 @@ def groups_of(node: Node) -> list[dict[str, Any]]:
 def order_of(node: Node) -> list[int]:
     """The numbers of the columns by which an OVER, a pattern or a Top-N orders its rows."""
     if node.type == "over-aggregate":
-        of: dict[str, Any] = next(
-            iter(groups_of(node)), {}
-        )  # Flink has all of one node ordered in one way
+        # Flink has all of one node ordered in one way
+        of: dict[str, Any] = next(iter(groups_of(node)), {})
     else:
         of = node.body.get("matchSpec") or node.body
     order = of.get("orderBy") or node.body.get("sortSpec") or {}

@@ -37,9 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--target-file-size", type=int, required=True, help="bytes")
     args = parser.parse_args(arguments)
-    bindings = json.loads(
-        args.bindings.read_text()
-    )  # of a release older or newer than this file: only what is needed
+    # of a release older or newer than this file: only what is needed
+    bindings = json.loads(args.bindings.read_text())
 
     env = environment()
     for table in args.table:

@@ -136,9 +136,8 @@ class Watch:
         if self.secrets and (path + os.sep).startswith(self.secrets + os.sep):
             self._provide(path)
             return True
-        if path == os.path.join(
-            os.path.dirname(self.udfs.rstrip(os.sep)), NAMED
-        ):  # the release's names of its keys
+        if path == os.path.join(os.path.dirname(self.udfs.rstrip(os.sep)), NAMED):
+            # the release's names of its keys
             return True
         if path.startswith(self.udfs):
             return looks or path.endswith((".py", ".pyc", os.sep)) or os.path.isdir(path)

@@ -168,9 +168,8 @@ def parse_plan(compiled: str) -> tuple[Node, ...]:
     for edge in plan["edges"]:
         inputs.setdefault(edge["target"], []).append(edge["source"])
     nodes: dict[int, Node] = {}
-    for body in sorted(
-        plan["nodes"], key=lambda n: int(n["id"])
-    ):  # inputs come before what reads them
+    for body in sorted(plan["nodes"], key=lambda n: int(n["id"])):
+        # inputs come before what reads them
         match = _TYPE.match(body["type"])
         before = tuple(nodes[i] for i in inputs.get(body["id"], ()))
         nodes[body["id"]] = Node(match[1] if match else body["type"], body, before)

@@ -307,9 +307,8 @@ class _Run:
             and "numpy" in sys.modules
             and {"now", "today"} & {*map(str, self._trial.mentioned)}
         ):
-            select.select(
-                [], [], [], 1.01
-            )  # numpy's 'now' is of whole seconds, and of a clock that cannot be set
+            # numpy's 'now' is of whole seconds, and of a clock that cannot be set
+            select.select([], [], [], 1.01)
         seed = self._number * 2 + self._trial.backwards
         random.seed(seed)
         if numpy := sys.modules.get("numpy"):
@@ -474,9 +473,8 @@ def main(argument: str) -> None:
     signal.signal(signal.SIGPROF, _limits.over)
     signal.signal(signal.SIGALRM, _limits.over)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-    resource.setrlimit(
-        resource.RLIMIT_CPU, (_CPU_IN_ALL, _CPU_IN_ALL)
-    )  # should the check be killed while this loops
+    # should the check be killed while this loops
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_IN_ALL, _CPU_IN_ALL))
     watch = _watch(told)
     imported = {name: _imported(f, watch) for name, f in told["functions"].items()}
     _write(answers, {name: found for name, (_, found) in imported.items()})
@@ -485,9 +483,8 @@ def main(argument: str) -> None:
         call, _ = imported[asked["name"]]
         assert call is not None
         _write(answers, _asked(told, asked, call, watch))
-    shutil.rmtree(
-        told["folder"], ignore_errors=True
-    )  # the check, which ends this one and does so, was killed
+    # the check, which ends this one and does so, was killed
+    shutil.rmtree(told["folder"], ignore_errors=True)
 
 
 def _watch(told: dict[str, Any]) -> outside.Watch:

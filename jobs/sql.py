@@ -94,9 +94,8 @@ class Statement:
 
 def read_statements(file: Path) -> tuple[Statement, ...]:
     """The statements of a file in order; comments do not count as one."""
-    return split_statements(
-        file, file.read_text(encoding="utf-8-sig")
-    )  # some editors begin a file with a mark
+    # some editors begin a file with a mark
+    return split_statements(file, file.read_text(encoding="utf-8-sig"))
 
 
 def split_statements(file: Path, text: str) -> tuple[Statement, ...]:

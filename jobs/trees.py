@@ -32,9 +32,8 @@ def entries(folder: Path) -> Iterator[Entry]:
     unreadable: list[Entry] = []
 
     def refuse(error: OSError) -> None:
-        if not isinstance(
-            error, FileNotFoundError | NotADirectoryError
-        ):  # gone meanwhile, or never there
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            # gone meanwhile, or never there
             unreadable.append(Entry(Path(error.filename), "a folder that cannot be read"))
 
     for parent, folders, files in os.walk(folder, onerror=refuse):

@@ -181,9 +181,8 @@ class LocalClusters:
             if memory is None or not any(state.group == name and state.pid for state in states):
                 self._refuse_too_little_memory(name, states)
                 if memory and memory.lib != lib:
-                    self._supervisor.remove_group(
-                        name
-                    )  # it would start the processes with the jars of before
+                    # it would start the processes with the jars of before
+                    self._supervisor.remove_group(name)
                 memory = replace(memory or Memory(self._free_block().first), lib=lib)
                 cluster = cluster_of(self._layout, name, memory)
                 for problem in preflight.port_problems(cluster.port_map):
@@ -211,9 +210,8 @@ class LocalClusters:
         """Leave no process, port or file of a cluster but its logs."""
         refuse_other_names(name)
         with self._locked():
-            _file(self._layout, name).unlink(
-                missing_ok=True
-            )  # first: half stopped, it must not come back with `up`
+            # first: half stopped, it must not come back with `up`
+            _file(self._layout, name).unlink(missing_ok=True)
             if self._supervisor.running():
                 self._supervisor.remove_group(name)
             for program in cluster_of(self._layout, name, _NOWHERE).port_map:

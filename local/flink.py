@@ -291,9 +291,8 @@ def _overview(cluster: Cluster) -> dict[str, int] | None:
 
 
 def _wheel() -> Path:
-    spec = find_spec(
-        "pyflink"
-    )  # found, not imported: importing it takes long and sets environment variables
+    # found, not imported: importing it takes long and sets environment variables
+    spec = find_spec("pyflink")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent
 

@@ -78,9 +78,8 @@ def build() -> None:
     flink.write_conf(LAYOUT, cluster())
     file = cluster().conf / "config.yaml"
     file.write_text(_dump(on_a_network(yaml.safe_load(file.read_text()))))
-    file.chmod(
-        0o644
-    )  # it has no secrets yet, and is read by another user than the one who makes the image
+    # it has no secrets yet, and is read by another user than the one who makes the image
+    file.chmod(0o644)
 
 
 def _dump(settings: Mapping[str, object]) -> str:

@@ -150,9 +150,10 @@ def _fetch(jar: Jar, cache: Path, scratch: Path) -> None:
 
 
 def _download(jar: Jar, folder: Path) -> Path:
+    # here: it takes long to import, and a warm start needs nothing of it
     from jgo.maven import (
         MavenContext,
-    )  # here: it takes long to import, and a warm start needs nothing of it
+    )
 
     group, artifact, version, classifier, packaging = jar.fields
     component = (

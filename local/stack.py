@@ -224,9 +224,8 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
         try:
             stream.truncate(0)
             os.write(stream.fileno(), str(os.getpid()).encode())
-        except (
-            OSError
-        ):  # a full disk, refused with an error of its own; lost is only what others are told
+        except OSError:
+            # a full disk, refused with an error of its own; lost is only what others are told
             pass
         yield
 
@@ -252,9 +251,8 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
 def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     """Everything the programs read; again at each start, so that an upgrade takes effect."""
     for scratch in (layout.tmp, *(cluster.tmp for cluster in clusters.known(layout))):
-        shutil.rmtree(
-            scratch, ignore_errors=True
-        )  # native libraries and spill files of JVMs that were killed
+        # native libraries and spill files of JVMs that were killed
+        shutil.rmtree(scratch, ignore_errors=True)
     for folder in (layout.logs, layout.lake / "warehouse", layout.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
     write_secret(layout.secrets / "pseudonym.key")

@@ -77,9 +77,10 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
 
 def filesystem(settings: Settings, uri: str) -> tuple[FileSystem, str]:
     """The file system that a URI is on, and its path there; connections are kept."""
+    # here and below: a process that asks for one query does without
     from pyarrow.fs import (
         FileSystem,
-    )  # here and below: a process that asks for one query does without
+    )
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
     if is_local(uri):

@@ -14,14 +14,12 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
     """ConfigError when a file of it cannot be used. Server's names are checked."""
     found = ssl.create_default_context()
     if settings.ca:
-        found = ssl.SSLContext(
-            ssl.PROTOCOL_TLS_CLIENT
-        )  # those that the system trusts are not asked for
+        # those that the system trusts are not asked for
+        found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _load(lambda: found.load_verify_locations(settings.ca), "ca", str(settings.ca))
     if certificate := settings.certificate:
-        password = (
-            reveal(settings.key_password) if settings.key_password else ""
-        )  # else it would ask the terminal
+        # else it would ask the terminal
+        password = reveal(settings.key_password) if settings.key_password else ""
         _load(
             lambda: found.load_cert_chain(certificate, password=password),
             "certificate",

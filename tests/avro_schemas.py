@@ -161,9 +161,8 @@ def _union(branches: list[Schema], draw: Draw) -> Schema:
             found.setdefault(_branch(b), b)
     if len(found) == 1:
         return next(iter(found.values()))
-    types = [
-        b for name, b in found.items() if name != "null"
-    ]  # which stay in order: one may use another
+    # which stay in order: one may use another
+    types = [b for name, b in found.items() if name != "null"]
     nullable = ["null"] if "null" in found else []
     return draw(st.sampled_from([[*nullable, *types], [*types, *nullable]]))
 

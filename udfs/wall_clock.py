@@ -38,9 +38,8 @@ def next_wall_clock(
     a later one; a time that occurs twice is its first occurrence after `after`.
     """
     codes, zones = pd.factorize(zone)
-    known = np.array(
-        [*(_zone(name) is not None for name in zones), False]
-    )  # the last: of code -1, NULL
+    # the last: of code -1, NULL
+    known = np.array([*(_zone(name) is not None for name in zones), False])
     time_of_day = hhmm.between(0, 2400) & (hhmm % 100 < 60)
     given = known[codes] & (after.between(_FIRST, _LAST) & time_of_day).to_numpy()
     start, minutes = (

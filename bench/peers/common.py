@@ -74,9 +74,8 @@ def schemas(work: Work) -> dict[int, str]:
 
 
 def _json(url: str) -> Any:
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # the registry is never behind a proxy
+    # the registry is never behind a proxy
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=10) as answer:
         return json.load(answer)
 

@@ -128,9 +128,8 @@ class Tally:
         """
         classes = np.zeros(end - start, dtype=np.uint8)
         twice = np.zeros(end - start, dtype=np.bool_)
-        for number, name in reversed(
-            list(enumerate(CLASSES, start=1))
-        ):  # rows last: they win over other classes
+        for number, name in reversed(list(enumerate(CLASSES, start=1))):
+            # rows last: they win over other classes
             for offsets in found.get(name, ()):
                 times = np.bincount(offsets - start, minlength=end - start)
                 present = times > 0

@@ -78,9 +78,8 @@ def _whole(writer: Schema, reader: Schema, place: FieldPath) -> Reader | None:
 
     def timestamp(body: Body) -> dt.datetime:
         value = _within(number(body), first, last, "the years 0001 to 9999", unit, place)
-        return epoch + dt.timedelta(
-            microseconds=value * 1_000_000 // units
-        )  # Python's times have no nanoseconds
+        # Python's times have no nanoseconds
+        return epoch + dt.timedelta(microseconds=value * 1_000_000 // units)
 
     return timestamp
 

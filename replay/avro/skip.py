@@ -21,9 +21,8 @@ def skipping(schema: Schema, place: FieldPath) -> Reader:
 
 def _skipper(schema: Schema, place: FieldPath, known: dict[Schema, Skipper]) -> Skipper:
     if is_empty(schema):
-        return (
-            lambda body, depth: None
-        )  # records of empty records may be many: each twice in the next, and so on
+        # records of empty records may be many: each twice in the next, and so on
+        return lambda body, depth: None
     sizes: Mapping[str, int] = {"boolean": 1, "float": 4, "double": 8, "fixed": schema.size}
     if (size := sizes.get(schema.type)) is not None:
         return lambda body, depth: _drop(body.take(size))

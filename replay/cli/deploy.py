@@ -144,7 +144,8 @@ class Follow(Watcher):
         except (
             RetryableError,
             OutcomeUnknownError,
-        ) as e:  # what is down comes back, and the next look tells
+        ) as e:
+            # what is down comes back, and the next look tells
             return None, _in_a_line(e)
         deploying.refuse_blocked(done)
         return done, ""

@@ -182,7 +182,8 @@ def _remarks(table: TableDiff, report: DiffReport) -> Iterator[str]:
         if reason not in (
             BEYOND,
             OPEN,
-        ):  # only one side is further than the other; their number is in the JSON
+        ):
+            # only one side is further than the other; their number is in the JSON
             yield f"not compared, {reason}: {_rows(old)} of {report.old}, {_rows(new)} of {report.new}"
 
 

@@ -64,15 +64,13 @@ def look(platform: Platform, store: Store, product: str) -> ProductStatus:
     events, now = tuple(store.events(product)), store.now()
     try:
         sight = _sight(platform, state, now)
-        if (
-            isinstance(sight.step, Blocked) and store.load(product) != state
-        ):  # the controller moved main meanwhile
+        if isinstance(sight.step, Blocked) and store.load(product) != state:
+            # the controller moved main meanwhile
             return look(platform, store, product)
         return status(state, events, sight, now, at_once=_at_once(platform))
     except KappaError as e:
-        at_once = (
-            _at_once(platform) if isinstance(e, FlinkDownError) else None
-        )  # else it may be what does not answer
+        # else it may be what does not answer
+        at_once = _at_once(platform) if isinstance(e, FlinkDownError) else None
         return status(state, events, None, now, f"{e.message}: this is what is remembered", at_once)
 
 

@@ -44,9 +44,8 @@ def create(
     is_new = topics.missing(settings, wanted)
     before = schemas.versions(settings, name) if text else []
     if text:
-        schemas.refuse_incompatible(
-            name, text, before
-        )  # first: a topic without its schema helps nobody
+        # first: a topic without its schema helps nobody
+        schemas.refuse_incompatible(name, text, before)
     if is_new and not dry_run:
         topics.create(settings, wanted)
     registered = schemas.register(settings, name, text) if text and not dry_run else None

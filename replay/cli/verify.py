@@ -139,9 +139,8 @@ class Verification:
             todo = self.plan(name, parallelism)
             published = self.store.load(name).published
             assert published is not None
-            if (
-                todo.new or todo.shadow.scheduled
-            ):  # one that the schedule began is this command's from now on
+            if todo.new or todo.shadow.scheduled:
+                # one that the schedule began is this command's from now on
                 self.store.save(lease, replace(todo.shadow, scheduled=False))
         shown.say(todo.sentence)
         return todo.shadow, published.covered

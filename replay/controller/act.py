@@ -352,9 +352,8 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
         c.keepalive()
     except StaleLeaseError:
         if c.store.load(attempt.product).attempt(attempt.name).ended:
-            c.platform.stop_cluster(
-                attempt
-            )  # nobody else will: it was over before the cluster had started
+            # nobody else will: it was over before the cluster had started
+            c.platform.stop_cluster(attempt)
         raise
     now = replace(attempt, rest=started.rest, own_jars=started.own_jars, favoured=False, refused="")
     if now != attempt:
@@ -409,9 +408,8 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
         c.save(replace(checked, state=state, audited_checkpoint=checkpoint.id, log=log))
         return
     error = f"checks failed: {checked.found_fault}"
-    stop = (
-        attempt.stop if attempt.state is State.standby else State.failed
-    )  # one on standby stays where it is
+    # one on standby stays where it is
+    stop = attempt.stop if attempt.state is State.standby else State.failed
     c.save(replace(checked, promote=None, stop=stop, error=error))
 
 
@@ -482,9 +480,8 @@ def _clean(c: Context, attempt: Attempt) -> None:
             next="kappa status",
         )
     if attempt.cluster:
-        c.platform.stop_cluster(
-            attempt
-        )  # which may have been started by somebody who was overtaken
+        # which may have been started by somebody who was overtaken
+        c.platform.stop_cluster(attempt)
     product = c.platform.product(attempt, c.state)
     listed = tuple(sorted({*(attempt.garbage or ()), *c.platform.garbage(product, attempt)}))
     if listed != attempt.garbage:

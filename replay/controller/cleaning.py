@@ -47,12 +47,10 @@ _COMMITTING = timedelta(hours=1) + CLOCK_JUMP
 """Longer than any commit is retried; a commit writes its files before it succeeds."""
 
 _ATTEMPT = re.compile(r"r\d+-a\d+")  # its branch
-_WRITER = re.compile(
-    r"^\d+-\d+-([0-9a-f-]{36})\b"
-)  # of a data file: partition, task, writer, number
-_OF_JOB = re.compile(
-    r"^([0-9a-f]{32})-.*\.avro$"
-)  # what the sink hands from a checkpoint to its commit
+# of a data file: partition, task, writer, number
+_WRITER = re.compile(r"^\d+-\d+-([0-9a-f-]{36})\b")
+# what the sink hands from a checkpoint to its commit
+_OF_JOB = re.compile(r"^([0-9a-f]{32})-.*\.avro$")
 _OF_COMMIT = re.compile(
     r"^(snap-\d+-.*\.avro|[0-9a-f-]{36}-m\d+\.avro|\d+-[0-9a-f-]{36}\.metadata\.json)$"
 )

@@ -156,9 +156,8 @@ def _about_to_be_shown(
     for one that fails, or whose checkpoints do not come.
     """
     shown = state.published.finished if state.published else None
-    if (
-        shown is None or shown > now
-    ):  # by a clock that was set back since: what has come after it cannot be told
+    if shown is None or shown > now:
+        # by a clock that was set back since: what has come after it cannot be told
         return None
     for attempt in state.live:
         seen = observation.attempts.get(attempt.name)

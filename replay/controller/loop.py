@@ -208,9 +208,8 @@ def about(step: Step) -> dict[str, str]:
 def still_known(seen: Observation, step: Step) -> Observation | None:
     """What a look says once a step is done that changed no more of the platform than is known; None: look again."""
     match step:
-        case (
-            Record() | NoteForeignOffsets() | NoteLateDropped() | NotePartitions()
-        ):  # that was our own memory
+        case Record() | NoteForeignOffsets() | NoteLateDropped() | NotePartitions():
+            # that was our own memory
             return seen
         case Publish(checkpoint=shown, kind=Move.publish):
             return replace(seen, main=shown.snapshots, main_is_genesis=False)

@@ -319,9 +319,8 @@ class Platform:
     def _submission(self, attempt: Attempt, release: Release) -> Submission:
         """What `flink run` gets; RefusedError when the archived release was changed."""
         folder = verified(self._folder(release), release.fingerprint)
-        if not shared.has_release(
-            self.settings, release.product, release.fingerprint
-        ):  # built before it was shared
+        if not shared.has_release(self.settings, release.product, release.fingerprint):
+            # built before it was shared
             shared.keep_release(self.settings, release.product, release.fingerprint, folder)
         return Submission(
             job_id=attempt.job_id,
@@ -402,9 +401,8 @@ class Platform:
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         assert attempt.tip is not None
-        self.publishable(
-            product, attempt
-        )  # or what shows that somebody else moved the branch might go
+        # or what shows that somebody else moved the branch might go
+        self.publishable(product, attempt)
         published = state.published
         cleaning.expire(
             self.catalog,

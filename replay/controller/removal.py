@@ -162,7 +162,8 @@ def _drop_tables(catalog: Catalog, product: str, fence: Fence) -> None:
     except (
         NoSuchNamespaceError,
         NamespaceNotEmptyError,
-    ):  # other people's tables stay, and their namespace with them
+    ):
+        # other people's tables stay, and their namespace with them
         return
     finally:
         lake.forget(catalog, product)

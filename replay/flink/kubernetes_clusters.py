@@ -296,9 +296,8 @@ def copy(kind: str, session: Object, name: str) -> Object:
             volume["configMap"]["name"] = base
     if kind == "stateful_set":
         spec["serviceName"] = _copied("service", name)
-        spec["updateStrategy"] = {
-            "type": "OnDelete"
-        }  # `live` changes the pattern of a pod that goes on
+        # `live` changes the pattern of a pod that goes on
+        spec["updateStrategy"] = {"type": "OnDelete"}
         template["spec"]["priorityClassName"] = REPLAY_PRIORITY
         resources = template["spec"]["containers"][0].setdefault("resources", {})
         resources["requests"] = {**resources.get("requests", {}), "cpu": REPLAY_CPU}

@@ -147,9 +147,8 @@ def maintain_command(
 def flink_run(settings: Settings, rest: str = "") -> list[str]:
     """The beginning of a command for a cluster; by default the session cluster."""
     to = urlsplit(rest or settings.flink.rest)
-    is_secure = (
-        to.scheme == "https"
-    )  # without this word before it, Flink speaks plain HTTP, whatever its settings say
+    # without this word before it, Flink speaks plain HTTP, whatever its settings say
+    is_secure = to.scheme == "https"
     address = f"{to.hostname}:{to.port or (443 if is_secure else 80)}"
     return [
         str(settings.flink.home / "bin" / "flink"),

@@ -105,9 +105,8 @@ def open_catalog(settings: Settings) -> Catalog:
         catalog = load_catalog(settings.catalog.name, **timed(durable.of_pyiceberg(chosen)))
         if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
             with catalog.engine.connect() as connection:
-                connection.execute(
-                    sa.text("PRAGMA journal_mode=WAL")
-                )  # readers never wait for writers
+                # readers never wait for writers
+                connection.execute(sa.text("PRAGMA journal_mode=WAL"))
     return catalog
 
 
@@ -234,9 +233,8 @@ def _checkpoints(
     for snapshot in ancestors(metadata, branch):
         job, checkpoint = writers[snapshot.snapshot_id]
         if job in job_ids and checkpoint is not None:
-            found.setdefault(
-                checkpoint, snapshot.snapshot_id
-            )  # walking back: the last commit of a checkpoint wins
+            # walking back: the last commit of a checkpoint wins
+            found.setdefault(checkpoint, snapshot.snapshot_id)
     return found
 
 

@@ -59,9 +59,8 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
         _make_namespace(catalog, product.name)
         existing = lake.pointers(catalog, product.name)
         for name, (schema, laid_out) in wanted.items():
-            if (
-                name not in existing
-            ):  # asked first: a refused creation leaves its metadata file behind
+            if name not in existing:
+                # asked first: a refused creation leaves its metadata file behind
                 with suppress(TableAlreadyExistsError):
                     # Its sort order comes later: pyiceberg could not take it from a table that was made with one.
                     catalog.create_table(

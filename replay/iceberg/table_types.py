@@ -51,9 +51,8 @@ _ATOMIC = {
     **{iceberg: Atomic(name) for name, iceberg in _TYPES.items()},
     TimestampType(): Atomic("TIMESTAMP", (column_types.MAX_FRACTION,)),
     TimestamptzType(): Atomic("TIMESTAMP_LTZ", (column_types.MAX_FRACTION,)),
-    UUIDType(): Atomic(
-        "BINARY", (16,)
-    ),  # no table of ours has one, but somebody may have added a column
+    # no table of ours has one, but somebody may have added a column
+    UUIDType(): Atomic("BINARY", (16,)),
 }
 
 

@@ -50,9 +50,8 @@ def differences(old: Type, new: Type, path: Path = ()) -> Iterator[Difference]:
             yield from _of_fields(old, new, path)
         case Array(one), Array(other):
             yield from differences(one, other, (*path, "element"))
-        case Map(key, one), Map(other_key, other) if (
-            key == other_key
-        ):  # Iceberg never changes a key
+        case Map(key, one), Map(other_key, other) if key == other_key:
+            # Iceberg never changes a key
             yield from differences(one, other, (*path, "value"))
         case _ if old == new:
             return
@@ -75,9 +74,8 @@ def _of_fields(old: Row, new: Row, path: Path) -> Iterator[Difference]:
     for name, type_ in after.items():
         if name in before:
             continue
-        if (
-            other := folded.get(name.lower())
-        ) is not None:  # a reader that folds case could not tell them apart
+        if (other := folded.get(name.lower())) is not None:
+            # a reader that folds case could not tell them apart
             yield Difference(Change.other, (*path, name), before[other], type_)
         else:
             yield Difference(Change.added, (*path, name), None, type_)

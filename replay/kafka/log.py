@@ -639,9 +639,8 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
                         next="add fields with a default, or write to a new topic",
                     ) from e
                 raise registry_down(settings, e) from e
-            except (
-                Exception
-            ) as e:  # httpx and its kin: the client passes on whatever its transport raises
+            except Exception as e:
+                # httpx and its kin: the client passes on whatever its transport raises
                 raise registry_down(settings, e) from e
     return ids
 
@@ -675,9 +674,8 @@ def read_range(
             for m in consumer.consume(min(10_000, end - position), timeout=1.0):
                 heard = time.monotonic()
                 if (error := m.error()) is not None:
-                    if (
-                        error.code() == KafkaError._PARTITION_EOF
-                    ):  # offsets at the end may hold no record
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        # offsets at the end may hold no record
                         return
                     raise KafkaException(error)
                 offset = m.offset() or 0

@@ -92,9 +92,8 @@ def versions(settings: Settings, topic: str) -> list[Registered]:
         return [_version(settings.registry.url, client, topic, n) for n in sorted(numbers)]
 
 
-_known: dict[
-    tuple[str, str, int], Registered
-] = {}  # a version never changes; another one has another number
+# a version never changes; another one has another number
+_known: dict[tuple[str, str, int], Registered] = {}
 
 
 def _version(registry: str, client: SchemaRegistryClient, topic: str, number: int) -> Registered:

@@ -68,9 +68,10 @@ def places(
     settings: Settings, product: str, snapshots: Mapping[str, int] | None = None
 ) -> dict[str, At]:
     """Where the product's tables are, all of one instant, or at exactly these snapshots."""
+    # here: its libraries take longer to import than a query's process to start
     from replay.iceberg import (
         lake,
-    )  # here: its libraries take longer to import than a query's process to start
+    )
 
     found = lake.places(lake.open_catalog(settings), product)
     reading = revealed(settings.queries.storage)
@@ -129,10 +130,11 @@ def open_schemas(
 
     `times`: as much memory, where the settings do not say how much.
     """
+    # here: whoever only asks a sandbox needs no DuckDB
     from replay.query.duck import (
         connect,
         reach,
-    )  # here: whoever only asks a sandbox needs no DuckDB
+    )
 
     at = {schema: places(settings, product, snapshots) for schema, snapshots in schemas.items()}
     with connect() as connection:
@@ -143,9 +145,8 @@ def open_schemas(
         wanted = memory_mb or comparing_mb(_columns(connection, schemas))
         memory = settings.queries.audit_memory_mb or wanted * times
         connection.execute(f"SET memory_limit = '{memory}MiB'")
-        connection.execute(
-            "SET threads = 1"
-        )  # each would take as much memory as the other to read the same columns
+        # each would take as much memory as the other to read the same columns
+        connection.execute("SET threads = 1")
         connection.execute("SET preserve_insertion_order = false")
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
         connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})

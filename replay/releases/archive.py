@@ -119,9 +119,8 @@ def _parsed(text: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         return {}
-    if (
-        not {"files", "digest"} & found.keys()
-    ):  # an earlier version's, without digests of files and of itself
+    if not {"files", "digest"} & found.keys():
+        # an earlier version's, without digests of files and of itself
         return found if "resolved" in found else {}
     said = {key: value for key, value in found.items() if key != "digest"}
     whole = {**said, "digest": _digest(_text(said).encode())}

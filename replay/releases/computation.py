@@ -82,9 +82,8 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for path in sorted(content):
         for part in (path.encode(), content[path]):
-            digest.update(
-                len(part).to_bytes(8, "big")
-            )  # so that no two lists of files read the same
+            # so that no two lists of files read the same
+            digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
     return digest.hexdigest()
 

@@ -143,9 +143,8 @@ def _link(settings: Settings, built: Jars, target: Path) -> None:
         making.mkdir(parents=True)
         for name, digest in {**carrying, **built}.items():
             kept = _kept(settings, digest)
-            if (
-                name in carrying and not kept.exists()
-            ):  # it has come since the last release was built
+            if name in carrying and not kept.exists():
+                # it has come since the last release was built
                 shutil.copyfile(settings.flink.home / "lib" / name, making / name)
                 continue
             _refuse_changed(kept, digest)

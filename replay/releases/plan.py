@@ -93,9 +93,8 @@ def compare(old: Version | None, new: Version, tables: Tables | None = None) -> 
         *_files(old, new),
         *_reference(old, new),
     ]
-    if any(
-        r.kind is Kind.replay for r in reasons
-    ):  # only a replay writes to the tables as they are now
+    if any(r.kind is Kind.replay for r in reasons):
+        # only a replay writes to the tables as they are now
         reasons += _left_behind(new.product, old.product, tables or {})
     reasons += _layout(old, new, {file for r in reasons for file in _told_of(r)})
     return Change(tuple(sorted(reasons, key=lambda r: -_ORDER.index(r.kind))), diff(old, new))
@@ -258,10 +257,11 @@ def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
     }
     decides |= {key for key in {*before, *after} if re.fullmatch(r"outputs\.\w+\.where", key)}
     for key in sorted({*before, *after}):
+        # an empty list of a new output says nothing
         was, is_ = (
             before.get(key) or None,
             after.get(key) or None,
-        )  # an empty list of a new output says nothing
+        )
         if was == is_ or re.fullmatch(
             r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort))?", key
         ):

@@ -198,9 +198,8 @@ def _packages(names: frozenset[str]) -> tuple[str, ...]:
             continue
         try:
             required = metadata.requires(name) or []
-        except (
-            metadata.PackageNotFoundError
-        ):  # of a marker's other side, or left out by an override
+        except metadata.PackageNotFoundError:
+            # of a marker's other side, or left out by an override
             continue
         found[name] = None
         parsed = map(Requirement, required)

@@ -61,5 +61,6 @@ def _at_a_glance(engine: sa.Engine) -> str | None:
     except (
         OperationalError,
         ProgrammingError,
-    ):  # most likely there is no such table; else this is met again
+    ):
+        # most likely there is no such table; else this is met again
         return None

@@ -119,9 +119,8 @@ def deployment(
 ) -> Iterator[Deployment]:
     """All services are healthy; the command line waits in a container of its own."""
     found = Deployment(docker_compose_project_name, tuple(docker_compose_file))
-    subprocess.run(
-        ["docker", "rm", "--force", found.client], check=False, capture_output=True
-    )  # of a run that was cut
+    # of a run that was cut
+    subprocess.run(["docker", "rm", "--force", found.client], check=False, capture_output=True)
     found.compose(
         "run", "--detach", "--name", found.client, "--entrypoint", "sleep", "kappa", "infinity"
     )

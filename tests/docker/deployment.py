@@ -253,8 +253,9 @@ class Orders:
             "sum(cents)::BIGINT AS cents FROM order_rows",
         )
         n = rows["n"]
+        # of an hour, which is how late an order may be
         assert n >= self.written - 61, (
             n,
             self.written,
-        )  # of an hour, which is how late an order may be
+        )
         assert rows == {"n": n, "ids": n, "cents": n * (n - 1) // 2}

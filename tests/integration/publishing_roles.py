@@ -119,9 +119,8 @@ def commit(catalog: Catalog, name: str, branch: str, rows: list[dict[str, Any]])
             break
         except (CommitFailedException, OperationalError):
             continue
-        except (
-            ValueError
-        ) as e:  # pyiceberg: the other job was given the sequence number that this one had taken
+        except ValueError as e:
+            # pyiceberg: the other job was given the sequence number that this one had taken
             if "sequence number" not in str(e):
                 raise
     while len(rows) % COMPACTED == 0:

@@ -290,9 +290,8 @@ class Secured:
             if p.name in only
         ]
         layout.supervisor_conf.write_text(configuration(layout, programs))
-        os.environ["SECURED_KAFKA"] = password(
-            CONTROLLER
-        )  # of the supervisor, and so of the controller
+        # of the supervisor, and so of the controller
+        os.environ["SECURED_KAFKA"] = password(CONTROLLER)
         Supervisor(layout).start()
         wait_until(self._answers_kafka, 240, lambda: self._log("kafka"))
         wait_until(self._answers_registry, 240, lambda: self._log("registry"))
@@ -303,9 +302,8 @@ class Secured:
         )
 
     def write_config(self, said: Mapping[str, Any]) -> None:
-        self.layout.settings.write_text(
-            yaml.safe_dump(dict(said))
-        )  # no header: kappa up would leave it alone
+        # no header: kappa up would leave it alone
+        self.layout.settings.write_text(yaml.safe_dump(dict(said)))
 
     def down(self) -> None:
         os.environ.pop("SECURED_KAFKA", None)

@@ -124,9 +124,8 @@ def check(decoder: Java, writer: Any, reader: Any, messages: list[Message]) -> N
     figures, texts = decoder.figures, (json.dumps(writer), json.dumps(reader))
     figures["schemas"] += 1
     try:
-        parse(
-            texts[0], strict=False
-        )  # a branch that a union lost may have defined what is used elsewhere
+        # a branch that a union lost may have defined what is used elsewhere
+        parse(texts[0], strict=False)
         expected = ", ".join(f"`{f.name}` {f.type}" for f in fields(texts[1]))
     except SchemaError:
         figures["schemas refused"] += 1

@@ -169,9 +169,8 @@ def test_a_cluster_lost_with_its_checkpoints_is_replayed_while_readers_keep_what
     lost = coffee.attempt("r1-a1")
     with Watch(coffee) as readers:
         coffee.stack.kill(f"jobmanager-{lost.cluster}")
-        shutil.rmtree(
-            coffee.checkpoints("r1-a1"), ignore_errors=True
-        )  # a task may be writing there still
+        # a task may be writing there still
+        shutil.rmtree(coffee.checkpoints("r1-a1"), ignore_errors=True)
         assert not list(coffee.checkpoints("r1-a1").glob("*/*/_metadata"))
         coffee.more()
         shown = coffee.published
@@ -201,9 +200,8 @@ def test_deleted_offsets_of_a_consumer_group_are_named_and_take_nothing_back(tea
         attempt = tea.attempt(name)
 
         def named(attempt: Attempt = attempt) -> bool:
-            log.delete_group(
-                tea.stack.settings, attempt.group
-            )  # the job commits them again at its next checkpoint
+            # the job commits them again at its next checkpoint
+            log.delete_group(tea.stack.settings, attempt.group)
             return "disturbed" in tea.history(attempt.name)
 
         wait_until(named, 60, f"the history of {name} tells of it")

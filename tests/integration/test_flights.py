@@ -68,9 +68,8 @@ def test_a_release_goes_live_while_the_log_is_loaded(product: Product, with_the_
         wait_until(lambda: reference_is_there(stack), 60, "the reference data is in the log")
         product.deploy("--from", str(with_the_bug))
     stack.kappa("load", NAME, "--until", "2013-12-01", "--rate", "12000")
-    product.deploy(
-        "--from", str(with_the_bug)
-    )  # the same release: followed until the rest is published too
+    # the same release: followed until the rest is published too
+    product.deploy("--from", str(with_the_bug))
 
     assert [a.name for a in product.state.attempts] == ["r1-a1"]
     assert len(product.reader.seen) > 2, "too few publications to show anything"

@@ -113,9 +113,8 @@ def test_a_product_lives_through_kills_of_its_job_and_of_the_store(
     bindings = (home / "attempts" / NAME / f"{attempt.name}.json").read_text()
     assert secrets not in bindings and "catalog.s3.secret-access-key" in bindings
 
-    of_its_cluster = (
-        f"-{attempt.cluster}" if attempt.cluster else ""
-    )  # the first product is on the session cluster
+    # the first product is on the session cluster
+    of_its_cluster = f"-{attempt.cluster}" if attempt.cluster else ""
     taskmanager = f"taskmanager{of_its_cluster}"
     stack.wait_restarted(taskmanager, stack.kill(taskmanager), PATIENCE)
     wait_until(

@@ -166,9 +166,8 @@ class Log:
         return dict(found)
 
     def _over(self, hours: int) -> list[dict[str, Any]]:
-        today = (
-            (BEGIN + (hours + 3) * HOUR).astimezone(ZONE).date()
-        )  # the clock less the allowed lateness
+        # the clock less the allowed lateness
+        today = (BEGIN + (hours + 3) * HOUR).astimezone(ZONE).date()
         return [e for e in self.events if e["paid_at"].astimezone(ZONE).date() < today]
 
 
@@ -261,9 +260,8 @@ def test_what_was_in_the_log(payments: Log) -> None:
 
 def test_what_comes_while_it_is_live(payments: Log) -> None:
     stack = payments.stack
-    for first in range(
-        34, 98, 16
-    ):  # each begins where the heartbeat behind the one before put the clock
+    for first in range(34, 98, 16):
+        # each begins where the heartbeat behind the one before put the clock
         payments.hours(first, 12)
         wait_until(
             lambda: offsets.covers(published(stack), {TOPIC: {0: payments.offset}}),
@@ -274,9 +272,8 @@ def test_what_comes_while_it_is_live(payments: Log) -> None:
 
 
 def test_the_same_when_it_is_replayed(payments: Log) -> None:
-    told = payments.stack.kappa(
-        "verify", NAME, "--output", "json"
-    ).stdout  # a line for each step, the verdict last
+    # a line for each step, the verdict last
+    told = payments.stack.kappa("verify", NAME, "--output", "json").stdout
     verified = json.loads(told.splitlines()[-1])
     assert verified["equal"] and verified["not_compared"] == {} and verified["rows"] > 100
     payments.stack.kappa(

@@ -215,9 +215,8 @@ def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partiti
 def test_a_record_that_is_late_by_exactly_the_allowed_lateness_is_in_its_window(
     logs: tuple[Log, Log],
 ) -> None:
-    quiet = logs[
-        0
-    ]  # its clock stands at that millisecond, and the window that ends there less an hour is full
+    # its clock stands at that millisecond, and the window that ends there less an hour is full
+    quiet = logs[0]
     quiet.order("just in time", LAST_MILLISECOND - HOUR, appended=LAST_MILLISECOND)
     quiet.heartbeat(LAST_MILLISECOND + 2 * HOUR)
     quiet.flush()

@@ -29,9 +29,8 @@ from tests.safety_examples import (
     topic,
 )
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore"
-)  # PyFlink and Beam warn of much when they are imported
+# PyFlink and Beam warn of much when they are imported
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 ROOT = Path(__file__).parents[2]
 FLIGHTS = ROOT / "sql" / "flights"

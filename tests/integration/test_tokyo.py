@@ -108,9 +108,8 @@ def test_no_operator_dropped_a_record(tokyo: RunningStack) -> None:
 
 
 def test_a_replay_is_equal(tokyo: RunningStack) -> None:
-    told = tokyo.kappa(
-        "verify", "tokyo", "--output", "json"
-    ).stdout  # a line for each step, the verdict last
+    # a line for each step, the verdict last
+    told = tokyo.kappa("verify", "tokyo", "--output", "json").stdout
     assert json.loads(told.splitlines()[-1])["rows"] == SALES + len(DAYS) + 4
     tokyo.kappa("audit", "tokyo")
 

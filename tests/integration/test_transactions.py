@@ -199,9 +199,8 @@ def test_what_was_aborted_is_in_no_table_and_no_lag(ledger: Opened) -> None:
     fenced.begin_transaction()
     with aborted.lost():
         aborted.write(fenced, *aborted.orders(2))
-    other = aborted.producer(
-        "one"
-    )  # the same producer, started again elsewhere: what it had begun is aborted
+    # the same producer, started again elsewhere: what it had begun is aborted
+    other = aborted.producer("one")
     aborted.offset += 1
     with pytest.raises(KafkaException):
         fenced.commit_transaction(30)

@@ -136,9 +136,8 @@ def expected(zone: str) -> Rows:
     frame = pd.DataFrame(rows, columns=["window", "start", "end", "key", "n"])
     sums = frame.groupby(["window", "start", "end", "key"])["n"].agg(["count", "sum"]).reset_index()
     hours = frame[frame.window == "TUMBLE:60:60:0"].groupby(["start", "key"]).size().reset_index()
-    days = hours.groupby(
-        [hours.start.dt.floor("D"), "key"]
-    ).size()  # DAYS counts hours, and sums what they hold
+    # DAYS counts hours, and sums what they hold
+    days = hours.groupby([hours.start.dt.floor("D"), "key"]).size()
     return {
         (
             w,

@@ -243,9 +243,8 @@ def use(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have programs ask the API of a kubeconfig."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setattr(
-        kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig)
-    )  # read when it is imported
+    # read when it is imported
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
 
 
 @contextmanager

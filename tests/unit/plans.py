@@ -111,9 +111,8 @@ def sink(before: Node, table: str = "rows", changes: Sequence[str] = ("INSERT",)
 def compiled(*sinks: Node) -> str:
     """As Flink prints it."""
     every = {id(n): n for s in sinks for n in s.walk()}
-    inner = sorted(
-        every.values(), key=lambda n: len(list(n.walk()))
-    )  # inputs before what reads them
+    # inputs before what reads them
+    inner = sorted(every.values(), key=lambda n: len(list(n.walk())))
     ids = {id(n): i for i, n in enumerate(inner, start=1)}
     return json.dumps(
         {

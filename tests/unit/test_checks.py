@@ -115,9 +115,8 @@ def day(
 SEVEN = (departure("05-01 07:10", 4), departure("05-01 07:50", 7), cancelled("05-01 07:55"))
 EIGHT = departure("05-01 08:00", 1)
 BEHIND = departure("05-01 07:00", log_partition=1)
-AT_EIGHT = hour(
-    "05-01 08", 9, 5.5, 7
-)  # whatever it says: of eight o'clock there may be departures to come
+# whatever it says: of eight o'clock there may be departures to come
+AT_EIGHT = hour("05-01 08", 9, 5.5, 7)
 
 
 @pytest.mark.parametrize(

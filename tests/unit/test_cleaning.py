@@ -181,9 +181,8 @@ def test_a_tag_set_during_the_commit_keeps_its_snapshot(
     before_a_swap(monkeypatch, lambda: tag(catalog, "orders", head))
     remove(catalog, product, "r1-a1")
     assert rows(catalog, product)["orders", head] == 1
-    assert on_disk(tmp_path) == needed(
-        catalog, product
-    ) | {  # what pyiceberg's own refused commits leave
+    # what pyiceberg's own refused commits leave
+    assert on_disk(tmp_path) == needed(catalog, product) | {
         f for f in on_disk(tmp_path) if f.endswith(".metadata.json")
     }
 
@@ -402,9 +401,8 @@ def test_old_snapshots_go_and_the_writer_goes_on(
 
     assert expire(catalog, product, keep_from=5) == 2 * 3
 
-    assert (
-        checkpoints(catalog) == checkpoints(catalog, "totals") == [4, 5, 6, 7]
-    )  # and the one before the oldest
+    # and the one before the oldest
+    assert checkpoints(catalog) == checkpoints(catalog, "totals") == [4, 5, 6, 7]
     freed = before - on_disk(tmp_path)
     assert len(freed) == 2 * 3  # manifest lists; the head has all manifests and data files
     assert all("/snap-" in f for f in freed)
@@ -557,9 +555,8 @@ def test_a_crash_before_the_deletions_is_made_good_later(
     assert on_disk(tmp_path) - needed(catalog, product) == left  # as young as a commit under way
     for file in on_disk(tmp_path):
         os.utime(file, (0, 0))
-    for (
-        table
-    ) in product.outputs:  # that the newest is no older than the rest shows how old these are
+    for table in product.outputs:
+        # that the newest is no older than the rest shows how old these are
         os.utime(files.path(catalog.load_table(("shop", table)).metadata_location))
     expire(catalog, product, keep_from=5)
     assert on_disk(tmp_path) == needed(catalog, product)

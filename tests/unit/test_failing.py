@@ -88,16 +88,18 @@ TO_DECIMAL = "CAST of DOUBLE or FLOAT to DECIMAL"
             ),
             [TO_DECIMAL],
         ),
+        # -Infinity
         (
             case(call("<", X, literal("1E+15"), to="BOOLEAN"), DECIMAL, NULL),
             [TO_DECIMAL],
-        ),  # -Infinity
+        ),
         (case(call("OR", SMALL, N), DECIMAL, NULL), [TO_DECIMAL]),
         (case(ABOVE, DECIMAL, NULL), [TO_DECIMAL]),
+        # another column
         (
             case(SMALL, cast(number(index=1), "DECIMAL(18, 3)"), NULL),
             [TO_DECIMAL],
-        ),  # another column
+        ),
         (
             case(
                 call(">", literal("1E+15"), call("ABS", X, to="DOUBLE"), to="BOOLEAN"),
@@ -120,10 +122,11 @@ TO_DECIMAL = "CAST of DOUBLE or FLOAT to DECIMAL"
         (cast(call("/", cast(N, "DOUBLE"), literal(100), to="DOUBLE"), "DECIMAL(18, 3)"), []),
         (cast(call("/", cast(N, "DOUBLE"), N, to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),
         (cast(call("*", cast(N, "DOUBLE"), X, to="DOUBLE"), "DECIMAL(18, 3)"), [TO_DECIMAL]),
+        # 'NaN'
         (
             cast(call("TRY_CAST", number("VARCHAR(9)"), to="DOUBLE"), "DECIMAL(18, 3)"),
             [TO_DECIMAL],
-        ),  # 'NaN'
+        ),
         (cast(literal("1.5", "DOUBLE NOT NULL"), "DECIMAL(18, 3)"), []),
         (cast(X, "BIGINT"), []),
         (cast(N, "DECIMAL(18, 3)"), []),

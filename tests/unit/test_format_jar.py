@@ -92,9 +92,8 @@ def test_it_compiles_only_when_something_changed(workshop: Workshop) -> None:
 def test_a_damaged_jar_is_built_again(workshop: Workshop, damage: str) -> None:
     jar = workshop.build()
     whole = jar.read_bytes()
-    inside = (
-        whole.index(b"MANIFEST.MF") + len(b"MANIFEST.MF") + 3
-    )  # in the first entry's compressed bytes
+    # in the first entry's compressed bytes
+    inside = whole.index(b"MANIFEST.MF") + len(b"MANIFEST.MF") + 3
     flipped = whole[:inside] + bytes([whole[inside] ^ 1]) + whole[inside + 1 :]
     jar.write_bytes({"empty": b"", "text": b"not a zip", "one bit flipped": flipped}[damage])
     assert workshop.build().read_bytes() == whole

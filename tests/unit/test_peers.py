@@ -147,9 +147,8 @@ FLIGHT = {
 
 
 def test_a_flight_left_at_its_scheduled_time_plus_its_delay() -> None:
-    assert (
-        happened_ms(FLIGHT) == 1372738140000
-    )  # 2013-07-02 04:09 UTC, nine minutes past midnight in New York
+    # 2013-07-02 04:09 UTC, nine minutes past midnight in New York
+    assert happened_ms(FLIGHT) == 1372738140000
     assert happened_ms({**FLIGHT, "sched_dep_time": 2400, "dep_delay": None}) == 1372737600000
     assert local_hour(1372738140000 // HOUR_MS) == datetime(2013, 7, 2, 0)
 

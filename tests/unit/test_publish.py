@@ -432,9 +432,8 @@ def test_readers_who_begin_with_the_pointer_see_one_checkpoint_until_the_last_ta
     ]
     assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    assert (
-        cleaning.expire(catalog, "shop", product.outputs, "r1-a1", 4, [JOB], one, tomorrow) == 3
-    )  # of checkpoint 2
+    # of checkpoint 2
+    assert cleaning.expire(catalog, "shop", product.outputs, "r1-a1", 4, [JOB], one, tomorrow) == 3
     assert by_the_recipe(catalog, monkeypatch) == (one, dict.fromkeys(product.outputs, 1))
     move(NotSql(catalog), product, two, one)
     assert by_the_recipe(catalog, monkeypatch) == (two, dict.fromkeys(product.outputs, 2))

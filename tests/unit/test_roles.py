@@ -136,9 +136,8 @@ def test_a_job_that_moves_main_moves_nothing_that_readers_see(
     one, two, three = (sink_all(job, product, BRANCH, checkpoint) for checkpoint in (1, 2, 3))
     publish(controller, product, one)
     set_main(job, three)
-    lake.create_branch(
-        controller, product, "r2-a1"
-    )  # another commit of the controller does not show it either
+    # another commit of the controller does not show it either
+    lake.create_branch(controller, product, "r2-a1")
     assert main(reader, product) == one
     with pytest.raises(ConflictError, match="somebody else moved main of product shop"):
         publish_from(controller, product, two, one)

@@ -1207,9 +1207,8 @@ def test_de_duplication_without_a_window(tmp_path: Path) -> None:
         )
     ]
     assert refused(product, node("temporal-join", EVENTS, windowed)) == []
-    reference = versions(
-        tmp_path, role="reference"
-    )  # which of two partitions is read first depends on the run, too
+    # which of two partitions is read first depends on the run, too
+    reference = versions(tmp_path, role="reference")
     assert [c for c, _ in refused(reference, node("temporal-join", EVENTS, latest))] == [
         "the latest version of records that are not in order of time"
     ]

@@ -288,9 +288,8 @@ def test_a_store_that_is_down_comes_back() -> None:
 def test_a_step_that_takes_too_long_does_not_keep_its_lease() -> None:
     now, beats = count(), []
     with heartbeat(lambda: beats.append(1), 10, period=0.0001, now=lambda: float(next(now))):
-        for beating in [
-            t for t in threading.enumerate() if t.name == "lease"
-        ]:  # none: it has ended by now
+        for beating in [t for t in threading.enumerate() if t.name == "lease"]:
+            # none: it has ended by now
             beating.join(LONG)
         assert not [t for t in threading.enumerate() if t.name == "lease"]
     assert len(beats) == 9

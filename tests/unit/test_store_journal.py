@@ -174,7 +174,6 @@ def test_a_publication_is_read_back_as_it_was_written(store: Store) -> None:
     )
     begun = store.begin_publication(mine, written)
     store.finish_publication(mine, begun, 15.5)
-    store.drop_publication(
-        mine, store.begin_publication(mine, INTENT)
-    )  # so that nothing of it is remembered
+    # so that nothing of it is remembered
+    store.drop_publication(mine, store.begin_publication(mine, INTENT))
     assert store.load("flights").publications == (replace(written, id=begun.id, finished=15.5),)

@@ -235,9 +235,8 @@ def test_columns_are_not_dropped_once_somebody_else_may_write_them(
     def overtaken() -> None:
         if asked:
             raise StaleLeaseError("another controller took over")
-        asked.append(
-            1
-        )  # it passes, and freezes: the other one prepares an attempt that writes all columns
+        # it passes, and freezes: the other one prepares an attempt that writes all columns
+        asked.append(1)
         lake.create_branch(catalog, product, "r3-a1")
 
     with pytest.raises(StaleLeaseError):
