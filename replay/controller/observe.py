@@ -105,16 +105,16 @@ class PlatformReader(Protocol):
 
 
 def observe(
-    platform: PlatformReader, state: ProductState, now: float, waits: LookCache | None = None
+    platform: PlatformReader, state: ProductState, now: float, cache: LookCache | None = None
 ) -> Observation:
     """Look at every live attempt of a product, and at what its readers see.
 
-    `waits`: what is remembered from one look to the next of what results wait for. Who looks but once does not look for
+    `cache`: what is remembered from one look to the next of what results wait for. Who looks but once does not look for
     strays, which takes a program and Flink to answer.
     """
     shown = state.published.attempt_name if state.published else None
-    strays = waits.strays(state, now) if waits else ()
-    waits = waits or LookCache(platform)
+    strays = cache.strays(state, now) if cache else ()
+    cache = cache or LookCache(platform)
     if not state.live and all(a.cleaned or a.name == shown for a in state.attempts):
         return Observation(strays=strays)
     newest = platform.product((state.live or state.attempts)[-1], state)
@@ -126,7 +126,7 @@ def observe(
     asked = [(a, _ask(platform, a, state)) for a in urgent or state.live]
     ends = _Ends(platform)
     looked = {
-        a.name: _look(platform, a, state, waits.added(a, state, seen, now), ends, waits, now)
+        a.name: _look(platform, a, state, cache.added(a, state, seen, now), ends, cache, now)
         for a, seen in asked
     }
     return Observation(looked, main, genesis, platform.rejects(newest), strays)
@@ -301,7 +301,7 @@ def _look(
     state: ProductState,
     seen: Seen,
     log_ends: _Ends,
-    waits: LookCache,
+    cache: LookCache,
     now: float,
 ) -> Seen:
     """The rest, as far as it matters by what Flink says."""
@@ -322,7 +322,7 @@ def _look(
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
     rows = (
-        waits.rows(attempt, state, job, now)
+        cache.rows(attempt, state, job, now)
         if _may_publish(attempt, state, job) or advanced
         else None
     )
