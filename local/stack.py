@@ -40,6 +40,8 @@ READY_SECONDS = 240
 """Of the stack: on two busy cores all of its JVMs together took two minutes."""
 CLUSTER_READY_SECONDS = 60
 """The same, further, for each Flink cluster beside the session cluster."""
+PORTS_SECONDS = 15
+"""After a start that did not end by itself."""
 ORDER = ("kafka", "registry", "jobmanager", "taskmanager", "controller")
 """As they are shown; further Flink clusters come behind."""
 
@@ -233,6 +235,8 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
 def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     for pid, program in end_orphans(layout).items():
         progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
+    if layout.supervisor_pid.exists():  # it did not end by itself
+        _wait_for_ports(layout)
     for problem in preflight.problems(layout, port_map(layout)):
         raise problem.error()
     cache = jars.cache_folder()
@@ -246,6 +250,13 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
         f"{layout.ports.controller}"
     )
     supervisor.start()
+
+
+def _wait_for_ports(layout: Layout) -> None:
+    """A process that was killed keeps its ports until the kernel has taken its memory back: seconds, for a JVM."""
+    deadline = time.monotonic() + PORTS_SECONDS
+    while time.monotonic() < deadline and any(preflight.port_problems(port_map(layout))):
+        time.sleep(0.1)
 
 
 def _write(layout: Layout, cache: Path, progress: Progress) -> None:

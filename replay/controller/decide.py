@@ -262,8 +262,10 @@ def _is_being_submitted(case: Case) -> Step | None:
 
 def _is_out_of_reach(case: Case) -> Step | None:
     """Nothing is known of a job whose cluster does not answer."""
-    unreachable = case.seen.unreachable
-    return Wait(unreachable, notable=case.attempt.confirmed) if unreachable else None
+    seen = case.seen
+    if not seen.unreachable:
+        return None
+    return Wait(_with(seen.unreachable, seen.exit_reason), notable=case.attempt.confirmed)
 
 
 def _has_rivals(case: Case) -> Step | None:
@@ -367,7 +369,7 @@ def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
     if attempt.cluster and (not attempt.rest or seen.unreachable):
         return End(attempt)  # its job goes with its cluster
     if seen.unreachable:
-        return Wait(seen.unreachable, notable=True)
+        return Wait(_with(seen.unreachable, seen.exit_reason), notable=True)
     job = None if seen.job is None or seen.job.ended else seen.job
     if job and job.status == CANCELLING and not seen.superseded:
         return Wait("its job is being cancelled")

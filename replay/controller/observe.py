@@ -26,9 +26,11 @@ from replay.offsets import Offsets
 
 STRAYS_SECONDS = 60.0
 """How often it is looked whether anything of an attempt that was cleaned has come back."""
-STRAYS_FAILED_SECONDS = 600.0
+ASKED_IN_VAIN_SECONDS = 600.0
 """How soon it is looked again after whoever was asked did not answer: that may have taken longer than the time between
 two looks, and readers wait meanwhile."""
+SILENT_SECONDS = 60.0
+"""How often it is asked why a cluster does not answer: whoever is asked may have to be waited for."""
 CLOCKS_SECONDS = 8.0
 """How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
 told within 10 s."""
@@ -59,7 +61,8 @@ class PlatformReader(Protocol):
         others, does not answer."""
 
     def exit_reason(self, attempt: Attempt) -> str:
-        """Why a process of its own cluster last came to an end by itself; empty: not known."""
+        """Why a process of its own cluster last came to an end by itself, or does not start; empty: not known.
+        KappaError when whoever runs the cluster does not answer, or does not know the question."""
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
 
@@ -169,6 +172,8 @@ class LookCache:
         """Product → when it was looked for strays, and for how long that will do."""
         self._rows: dict[str, tuple[float, tuple[object, ...], Rows]] = {}
         """Attempt whose newest checkpoint has nothing new → when it was asked, of which checkpoints, and the answer."""
+        self._silent: dict[str, tuple[float, float, str]] = {}
+        """Attempt whose own cluster does not answer → when it was asked why, for how long that will do, the answer."""
 
     def rows(self, attempt: Attempt, state: ProductState, job: Job | None, now: float) -> Rows:
         """What its tables say, or said a moment ago if its newest checkpoint has nothing that readers do not see.
@@ -207,9 +212,26 @@ class LookCache:
             found, pause = self._platform.strays(cleaned), STRAYS_SECONDS
         except KappaError:
             # A program for clusters that fails, too: what readers see does not depend on it.
-            found, pause = (), STRAYS_FAILED_SECONDS
+            found, pause = (), ASKED_IN_VAIN_SECONDS
         self._swept[state.product] = now, pause
         return found
+
+    def silence(self, attempt: Attempt, now: float) -> str:
+        """Why the attempt's own cluster does not answer, as far as whoever runs it knows."""
+        at, pause, reason = self._silent.get(attempt.full_name, (float("-inf"), SILENT_SECONDS, ""))
+        if _is_recent(at, now, pause):
+            return reason
+        try:
+            reason, pause = self._platform.exit_reason(attempt), SILENT_SECONDS
+        except KappaError:
+            reason, pause = "", ASKED_IN_VAIN_SECONDS
+        self._silent = {
+            name: known
+            for name, known in list(self._silent.items())
+            if _is_recent(known[0], now, known[1])
+        }
+        self._silent[attempt.full_name] = now, pause, reason
+        return reason
 
     def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:
         """What was seen of an attempt, with the partition that its results wait for."""
@@ -310,7 +332,7 @@ def _look(
         commits, tampered = _commits(platform, product, attempt)
         return replace(seen, publishable=commits, tampered=tampered)
     if seen.unreachable:
-        return seen
+        return replace(seen, exit_reason=cache.silence(attempt, now))
     job = seen.job
     failing = (
         job is not None
@@ -329,7 +351,7 @@ def _look(
     problems, lost = platform.log_problems(product) if asked else ((), False)
     return replace(
         seen,
-        exit_reason=platform.exit_reason(attempt) if failing else "",
+        exit_reason=_exit_reason(platform, attempt) if failing else "",
         ends=ends,
         reference=state.release(attempt.release).reference_offsets,
         standing_clocks=platform.standing_clocks(attempt) if running and seen.position else (),
@@ -344,6 +366,15 @@ def _look(
         # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.
         late_dropped=platform.late_dropped(attempt) if running and seen.position else {},
     )
+
+
+def _exit_reason(platform: PlatformReader, attempt: Attempt) -> str:
+    try:
+        return platform.exit_reason(attempt)
+    except (
+        KappaError
+    ):  # whoever runs the cluster fails, or does not know the question: the job's own error will do
+        return ""
 
 
 def _rows(platform: PlatformReader, attempt: Attempt, state: ProductState, job: Job | None) -> Rows:

@@ -33,7 +33,7 @@ from replay.core.model import (
     Tables,
 )
 from replay.core.observed import Answer, Job
-from replay.errors import ConfigError, KappaError
+from replay.errors import ConfigError
 from replay.flink import positions
 from replay.flink.clusters import Clusters, Started, clusters
 from replay.flink.rest import Flink, Slots, retained_checkpoints
@@ -151,10 +151,7 @@ class Platform:
         return known
 
     def exit_reason(self, attempt: Attempt) -> str:
-        try:
-            return self.clusters.why(attempt.cluster) if attempt.cluster and self.clusters else ""
-        except KappaError:  # a program that does not know the question
-            return ""
+        return self.clusters.why(attempt.cluster) if attempt.cluster and self.clusters else ""
 
     def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.flink(attempt).standing_clocks(attempt.job_id)

@@ -74,7 +74,8 @@ class Seen:
     cluster_gone: bool = False
     """Its own cluster was not only silent: nobody knows it."""
     exit_reason: str = ""
-    """Why a process of its own cluster ended, if that is known; looked for once its job restarts too often."""
+    """Why a process of its own cluster ended or does not start, if that is known; looked for while the cluster does not
+    answer, and once its job restarts too often."""
     job: Job | None = None
     """None: Flink answered, and does not know the current job id."""
     superseded: tuple[str, ...] = ()

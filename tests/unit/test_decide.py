@@ -1148,6 +1148,12 @@ def test_flink_out_of_reach_is_waited_for() -> None:
     assert decide(state, look, NOW) == Wait("r1-a1: no answer", notable=True)
 
 
+def test_why_flink_is_out_of_reach_is_said_if_it_is_known() -> None:
+    state = ProductState("flights", (), (running(),))
+    look = Observation({"r1-a1": Seen(unreachable="no answer", exit_reason="pod a: Unschedulable")})
+    assert decide(state, look, NOW) == Wait("r1-a1: no answer (pod a: Unschedulable)", notable=True)
+
+
 def test_what_was_not_looked_at_waits() -> None:
     assert decide(ProductState("flights", (), (running(),)), Observation(), NOW) == Wait(
         "r1-a1: not observed yet"

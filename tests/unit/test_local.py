@@ -7,7 +7,8 @@ import hashlib
 import io
 import shlex
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from local import doctor, flink, jars, kafka, preflight, registry, stack, tail
 from local.jars import Jar
 from local.layout import Layout, Ports
 from local.preflight import Problem
-from local.supervise import Program, configuration
+from local.supervise import Program, Supervisor, configuration
 from replay.controller import service_log
 from replay.errors import ConfigError, KappaError
 from replay.settings import load_settings
@@ -351,3 +352,41 @@ def test_doctor_names_products_of_which_publishing_waits_for_a_person(
     assert problem == Problem(
         "flights: publishing has stopped: somebody moved main", "r1-a1", "t=7", "kappa rollback"
     )
+
+
+HELD = Problem("port 1 is in use", "127.0.0.1:1 free for kafka", "something listens there", "")
+
+
+@pytest.mark.parametrize(
+    ("killed", "looks"),
+    [
+        pytest.param(True, ["held", "held", "free", "free"], id="killed: until its ports are free"),
+        pytest.param(False, ["held"], id="somebody else's port"),
+    ],
+)
+def test_a_start_waits_for_the_ports_of_what_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool, looks: list[str]
+) -> None:
+    layout = Layout(tmp_path)
+    found: list[str] = []
+
+    def port_problems(_: object) -> Iterator[Problem]:
+        found.append("held" if len(found) < 2 else "free")
+        if found[-1] == "held":
+            yield HELD
+
+    monkeypatch.setattr(preflight, "port_problems", port_problems)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    for other in ("path", "disk", "memory"):
+        monkeypatch.setattr(preflight, f"{other}_problems", lambda *_: ())
+    layout.run.mkdir(parents=True)
+    if killed:
+        layout.supervisor_pid.write_text("1")
+
+    def started(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(jars, "ensure", started)
+    with pytest.raises(InterruptedError if killed else KappaError):
+        stack._start(layout, Supervisor(layout), print)
+    assert found == looks

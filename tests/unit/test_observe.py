@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.product import Product
-from replay.controller.observe import STRAYS_FAILED_SECONDS, STRAYS_SECONDS, LookCache, observe
+from replay.controller.observe import ASKED_IN_VAIN_SECONDS, STRAYS_SECONDS, LookCache, observe
 from replay.controller.quiet import Clocks
 from replay.core.model import (
     Attempt,
@@ -212,6 +212,40 @@ def test_a_cluster_out_of_reach_is_not_a_cluster_without_jobs() -> None:
     assert seen.attempts["r1-a1"].unreachable == "Flink's JobManager does not answer"
 
 
+@pytest.mark.parametrize(
+    ("answer", "said", "asked"),
+    [
+        pytest.param(
+            "taskmanager-a: ImagePullBackOff",
+            "taskmanager-a: ImagePullBackOff",
+            [0, 60, 120],
+            id="known",
+        ),
+        pytest.param("", "", [0, 60, 120], id="not known"),
+        pytest.param(
+            RetryableError("no answer", expected="", found="", next=""), "", [0], id="in vain"
+        ),
+    ],
+)
+def test_why_a_cluster_does_not_answer_is_asked_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, answer: str | KappaError, said: str, asked: list[int]
+) -> None:
+    platform, found = FakePlatform(Clock(), down=True), []
+
+    def exit_reason(_: Attempt) -> str:
+        found.append(now)
+        if isinstance(answer, KappaError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(platform, "exit_reason", exit_reason)
+    cache = LookCache(platform)
+    for now in range(0, 122, 2):
+        seen = observe(platform, state(ATTEMPT), float(now), cache).attempts["r1-a1"]
+        assert seen.exit_reason == said
+    assert found == asked
+
+
 def test_a_product_without_attempts_needs_no_look() -> None:
     assert observe(FakePlatform(Clock(), down=True), ProductState("flights"), 0.0).attempts == {}
 
@@ -280,15 +314,15 @@ CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
     [
         pytest.param(None, STRAYS_SECONDS, id="an answer"),
         pytest.param(
-            FlinkDownError("no answer"), STRAYS_FAILED_SECONDS, id="the session cluster is silent"
+            FlinkDownError("no answer"), ASKED_IN_VAIN_SECONDS, id="the session cluster is silent"
         ),
         pytest.param(
             RetryableError("nothing within 90 s"),
-            STRAYS_FAILED_SECONDS,
+            ASKED_IN_VAIN_SECONDS,
             id="the program for clusters hangs",
         ),
         pytest.param(
-            RefusedError("exit code 1"), STRAYS_FAILED_SECONDS, id="the program for clusters fails"
+            RefusedError("exit code 1"), ASKED_IN_VAIN_SECONDS, id="the program for clusters fails"
         ),
     ],
 )
