@@ -34,7 +34,7 @@ unit: install ## unit tests, and what is relied on of catalogs (seconds)
 # Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
 STACKLESS := windows format_java avro_fuzz permissions
 FLIGHTS := flights maintenance
-ON_A_STACK := stack platform_contract log_identity listeners clusters safety topics publishing orders transactions tokyo tables types reserved_words sales payments same_rows
+ON_A_STACK := stack platform_contract log_identity listeners clusters safety topics publishing orders transactions tokyo tables types reserved_words sales payments wheel same_rows
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration
@@ -78,6 +78,12 @@ bench-peers: install ## other engines at the same work on the stack that is up, 
 audit-deps: install ## what is locked as a CycloneDX bill of materials, and its known vulnerabilities (asks osv.dev)
 	$(VENV)/bin/python -m local.sbom "$${KAPPA_SBOM:-.sbom/kappa.cdx.json}"
 
+.PHONY: wheel
+wheel: | $(UV) ## a wheel in dist/, and the locked packages that it runs with
+	rm -rf dist
+	$(UV) build --quiet --wheel --python $(PYTHON) --out-dir dist
+	$(UV) export --quiet --frozen --no-emit-project --no-dev --all-extras --no-header --output-file dist/requirements.txt
+
 .PHONY: docs
 docs: | $(UV) ## the manual as a site in site/, with every link checked
 	NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --isolated --only-group docs --python $(PYTHON) mkdocs build --strict
@@ -92,7 +98,7 @@ down: ## stop the embedded stack; its data stays
 
 .PHONY: clean
 clean: down ## stop the stack and remove its data, the virtual environment and caches
-	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .sbom site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf "$${KAPPA_HOME:-.kappa}" $(VENV) .uv .sbom dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .PHONY: install
 install: $(VENV)/.installed

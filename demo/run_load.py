@@ -15,13 +15,24 @@ from demo import flights
 from demo.commands import Fault
 from demo.load import Loaded, load, repeats
 from jobs.product import load_product
+from replay.errors import ConfigError
 from replay.output import Output, err, out, print_json, print_rows
 from replay.settings import load_settings
+
+PRODUCT = Path(__file__).parent.parent / "sql" / "flights"
+"""The demo's product, which knows the topics: in a checkout, not in a wheel."""
 
 
 def load_flights(scale: int, rate: float | None, until: datetime | None, output: Output) -> None:
     """Append what is missing, with progress."""
-    product = load_product(Path(__file__).parent.parent / "sql" / "flights")
+    if not PRODUCT.is_dir():
+        raise ConfigError(
+            "the demo's product is not part of an installed kappa",
+            expected=f"a checkout, with {PRODUCT}",
+            found="none",
+            next="make demo, in a checkout",
+        )
+    product = load_product(PRODUCT)
     settings, began = load_settings(), time.monotonic()
     end = int(until.replace(tzinfo=UTC).timestamp() * 1000) if until else None
     if sys.stderr.isatty():
