@@ -34,8 +34,9 @@ SILENT_SECONDS = 60.0
 CLOCKS_SECONDS = 8.0
 """How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
 told within 10 s."""
-SAME_ROWS_SECONDS = 8.0
-"""For how long the tables are not asked again while the newest checkpoint has nothing that readers do not see."""
+SAME_ROWS_SECONDS = 20.0
+"""For how long the tables are not asked again while the newest checkpoint has nothing that readers do not see, and no
+record was read since. Rows of windows that only the broker's clock closes are seen so much later."""
 
 
 class PlatformReader(Protocol):
@@ -171,27 +172,25 @@ class LookCache:
         self._swept: dict[str, tuple[float, float]] = {}
         """Product → when it was looked for strays, and for how long that will do."""
         self._rows: dict[str, tuple[float, tuple[object, ...], Rows]] = {}
-        """Attempt whose newest checkpoint has nothing new → when it was asked, of which checkpoints, and the answer."""
+        """Attempt whose newest checkpoint has nothing new → when it was asked, what had been read, and the answer."""
         self._silent: dict[str, tuple[float, float, str]] = {}
         """Attempt whose own cluster does not answer → when it was asked why, for how long that will do, the answer."""
 
-    def rows(self, attempt: Attempt, state: ProductState, job: Job | None, now: float) -> Rows:
-        """What its tables say, or said a moment ago if its newest checkpoint has nothing that readers do not see.
+    def rows(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Rows:
+        """What its tables say, or said a moment ago if that was nothing that readers do not see, and nothing was read
+        since.
 
         The caller must want them: each question reads the metadata of every table that has changed.
         """
-        of = (job.id, job.checkpoint, state.published) if job and not job.ended else ()
+        job = seen.job
+        if job is None or job.ended:
+            return _rows(self._platform, attempt, state, job)
+        of = (job.id, _read_so_far(attempt, seen) or job.checkpoint, state.published)
         at, known, rows = self._rows.get(attempt.full_name, (float("-inf"), (), None))
         if rows and known == of and _is_recent(at, now, SAME_ROWS_SECONDS):
             return rows
         rows = _rows(self._platform, attempt, state, job)
-        if (
-            job
-            and of
-            and rows.nothing_new
-            and rows.commits[0].id >= job.checkpoint
-            and not rows.log_changes
-        ):
+        if rows.nothing_new and rows.commits[0].id >= job.checkpoint and not rows.log_changes:
             recent = {
                 name: known
                 for name, known in list(self._rows.items())
@@ -260,6 +259,15 @@ class LookCache:
             clocks = self._platform.clocks(product)
             self._known[topics] = now, clocks
         return clocks
+
+
+def _read_so_far(attempt: Attempt, seen: Seen) -> Offsets:
+    """Offsets from which on the job's newest checkpoint holds no record; empty if its position is not known."""
+    if seen.position:
+        return seen.position.read
+    newest = attempt.positions[-1] if attempt.positions else None
+    same = newest is not None and seen.job is not None and newest.checkpoint == seen.job.checkpoint
+    return newest.read if newest and same else {}
 
 
 def _is_recent(at: float, now: float, seconds: float) -> bool:
@@ -344,7 +352,7 @@ def _look(
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
     rows = (
-        cache.rows(attempt, state, job, now)
+        cache.rows(attempt, state, seen, now)
         if _may_publish(attempt, state, job) or advanced
         else None
     )

@@ -22,6 +22,7 @@ from replay.core.model import (
 )
 from replay.core.observed import FlinkDownError
 from replay.errors import KappaError, RefusedError, RetryableError
+from replay.offsets import Offsets
 from tests.unit.control_platform import Clock, FakeJob, FakePlatform
 
 ATTEMPT = Attempt(
@@ -262,28 +263,32 @@ def test_main_is_looked_at_while_there_is_something_to_clean_up() -> None:
 
 
 SHOWN = Publication(1, "flights", 1, 1, 1, {}, {"flights_rows": 10}, {}, 0.0, 1.0)
-EACH = [0, 2, 4, 6, 8, 10, 12]
+EACH = list(range(0, 26, 2))
+READ = {"flights": {0: 5}}
+MORE = {"flights": {0: 6}}
 
 
 @pytest.mark.parametrize(
-    ("says", "committed", "advances", "asked"),
+    ("says", "committed", "reads", "asked"),
     [
-        pytest.param({}, 3, None, [0, 8], id="nothing new"),
-        pytest.param({}, 3, 6, [0, 6, 8, 10, 12], id="a checkpoint that is not in the tables yet"),
-        pytest.param({}, 4, 6, [0, 6], id="another checkpoint"),
-        pytest.param({"same_files": False}, 3, None, EACH, id="new rows"),
-        pytest.param({"log_changes": ("another topic",)}, 3, None, EACH, id="another log"),
+        pytest.param({}, 4, READ, [0, 20], id="nothing read"),
+        pytest.param({}, 3, MORE, [0, *EACH[3:]], id="a checkpoint that is not in the tables yet"),
+        pytest.param({}, 4, MORE, [0, 6], id="a checkpoint with more records"),
+        pytest.param({}, 4, None, [0, 6], id="a checkpoint without a position"),
+        pytest.param({"same_files": False}, 4, READ, EACH, id="new rows"),
+        pytest.param({"log_changes": ("another topic",)}, 4, READ, EACH, id="another log"),
     ],
 )
 def test_tables_with_nothing_new_are_asked_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch,
     says: dict[str, Any],
     committed: int,
-    advances: int | None,
+    reads: Offsets | None,
     asked: list[int],
 ) -> None:
     platform, found = FakePlatform(Clock()), []
-    attempt = replace(ATTEMPT, state=State.active, positions=(Position(3, {}, 100.0),))
+    before = Position(3, READ, 100.0, read=READ)
+    attempt = replace(ATTEMPT, state=State.active, positions=(before,))
 
     def publishable(*_: object) -> tuple[Checkpoint, ...]:
         found.append(now)
@@ -294,9 +299,9 @@ def test_tables_with_nothing_new_are_asked_every_few_seconds(
     monkeypatch.setattr(platform, "log_changes", lambda _: says.get("log_changes", ()))
     waits = LookCache(platform)
     for now in EACH:
-        platform.jobs["j"] = replace(
-            RUNS, checkpoint=3 if advances is None or now < advances else 4
-        )
+        platform.jobs["j"] = replace(RUNS, checkpoint=3 if now < 6 else 4)
+        if now >= 6 and reads is not None:
+            platform.jobs["j"].position = Reached(4, reads, reads)
         seen = observe(platform, state(attempt, SHOWN), now, waits).attempts["r1-a1"]
         assert seen.commits[0].id == committed
         assert (seen.nothing_new, seen.log_changes) == (
