@@ -74,12 +74,19 @@ def up(
             show_default=False,
         ),
     ] = None,
+    tiered: Annotated[
+        bool,
+        typer.Option(
+            "--tiered",
+            help="give the log a remote tier, for topics with remote.storage.enable; remembered in the home",
+        ),
+    ] = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Start the embedded stack, or those of its programs that do not run, and wait until it answers."""
     from local import stack
 
-    layout = stack.up(kappa_home(), port_base, _say)
+    layout = stack.up(kappa_home(), port_base, _say, tiered=tiered)
     addresses = {"home": str(layout.home), **stack.addresses(layout)}
     if output is Output.json:
         print_json(addresses)

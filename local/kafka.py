@@ -20,6 +20,12 @@ JVM = (
     "-Djava.awt.headless=true",
 )
 
+PART = "tiered"
+"""Of jars.lock: Kafka's own remote tier for its tests, a folder."""
+SEGMENT_BYTES = 64 << 20
+LOCAL_BYTES = 256 << 20
+"""Of each partition of a topic that is offloaded: older segments are in the remote tier alone."""
+
 LOG4J = """\
 status = ERROR
 appender.console.type = Console
@@ -58,8 +64,27 @@ def server_properties(layout: Layout) -> str:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "num.recovery.threads.per.data.dir": 2,
+        **(_remote_tier(layout) if layout.tiered else {}),
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _remote_tier(layout: Layout) -> dict[str, object]:
+    """Topics with remote.storage.enable=true keep their last segments here, and all of them in a folder."""
+    storage, index = "rsm.config.", "rlmm.config.remote.log.metadata.topic."
+    return {
+        "remote.log.storage.system.enable": "true",
+        "remote.log.storage.manager.class.name": "org.apache.kafka.server.log.remote.storage.LocalTieredStorage",
+        "remote.log.storage.manager.impl.prefix": storage,
+        f"{storage}dir": layout.kafka_remote,
+        "remote.log.metadata.manager.listener.name": "PLAINTEXT",
+        f"{index}replication.factor": 1,
+        f"{index}num.partitions": 4,
+        # An active segment is never offloaded, and with Kafka's own size it stays active up to a gigabyte.
+        "log.segment.bytes": SEGMENT_BYTES,
+        "log.local.retention.bytes": LOCAL_BYTES,
+        "log.retention.check.interval.ms": 30_000,
+    }
 
 
 def write(layout: Layout) -> None:
@@ -84,7 +109,7 @@ def format_storage(layout: Layout) -> bool:
     done = subprocess.run(
         [
             java(),
-            *_classpath(),
+            *_classpath(layout),
             "-XX:TieredStopAtLevel=1",
             f"-Dlog4j2.configurationFile={_log4j(layout)}",
             "kafka.tools.StorageTool",
@@ -114,7 +139,7 @@ def command(layout: Layout) -> list[str]:
         str(java()),
         *JVM,
         f"-Dlog4j2.configurationFile={_log4j(layout)}",
-        *_classpath(),
+        *_classpath(layout),
         "kafka.Kafka",
         str(layout.kafka / "server.properties"),
     ]
@@ -134,8 +159,9 @@ def ready(layout: Layout) -> bool:
         return False
 
 
-def _classpath() -> list[str]:
-    return ["-cp", ":".join(str(path) for path in jars.paths("kafka"))]
+def _classpath(layout: Layout) -> list[str]:
+    found = [*jars.paths("kafka"), *(jars.paths(PART) if layout.tiered else [])]
+    return ["-cp", ":".join(map(str, found))]
 
 
 def _log4j(layout: Layout) -> Path:

@@ -105,6 +105,8 @@ class Layout:
 
     home: Path
     ports: Ports = Ports()
+    tiered: bool = False
+    """Whether the log has a remote tier."""
 
     @property
     def run(self) -> Path:
@@ -156,6 +158,11 @@ class Layout:
     @property
     def kafka_data(self) -> Path:
         return self.kafka / "data"
+
+    @property
+    def kafka_remote(self) -> Path:
+        """The remote tier of the log."""
+        return self.kafka / "remote"
 
     @property
     def registry(self) -> Path:

@@ -28,6 +28,11 @@ FILES = {
         "org.apache.flink:flink-s3-fs-hadoop:2.1.0",
         "org.apache.iceberg:iceberg-aws-bundle:1.11.0",
     ],
+    # Only with `kappa up --tiered`: LocalTieredStorage, by which Kafka tests its remote tier.
+    "tiered": [
+        "org.apache.kafka:kafka-storage:4.1.1:test:jar",
+        "org.apache.kafka:kafka-server-common:4.1.1:test:jar",
+    ],
     # ASM changes compiled classes of Flink's: see local/patches.py.
     "build": ["org.eclipse.jdt:ecj:3.40.0", "org.ow2.asm:asm:9.8"],
     "test": ["org.junit.platform:junit-platform-console-standalone:1.13.4"],

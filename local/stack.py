@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -60,8 +61,11 @@ class ProgramStatus:
     up_seconds: int
 
 
-def layout_of(home: Path, port_base: int | None = None) -> Layout:
-    """The home's layout: ports as asked for, else as remembered, else the default."""
+def layout_of(home: Path, port_base: int | None = None, *, tiered: bool = False) -> Layout:
+    """The home's layout: ports as asked for, else as remembered, else the default.
+
+    A remote tier, once asked for, is remembered for good: Kafka refuses to start without it where a topic uses it.
+    """
     remembered = remembered_port_base(home)
     base = port_base or remembered or DEFAULT_PORT_BASE
     if not 1024 <= base <= 65_000:
@@ -71,13 +75,25 @@ def layout_of(home: Path, port_base: int | None = None) -> Layout:
             found=str(base),
             next=f"kappa up --port-base {DEFAULT_PORT_BASE}",
         )
-    return Layout(home, Ports(base))
+    return Layout(home, Ports(base), tiered or is_tiered(home))
 
 
 def remembered_port_base(home: Path) -> int | None:
     """The port base of the last start."""
+    found = _remembered(home)
+    return int(found["port_base"]) if found else None
+
+
+def is_tiered(home: Path) -> bool:
+    """Whether the log of the last start had a remote tier."""
+    return bool((_remembered(home) or {}).get("tiered"))
+
+
+def _remembered(home: Path) -> dict[str, Any] | None:
+    """What `kappa up` wrote; None of a home in which nothing was started yet."""
     try:
-        return int(yaml.safe_load((home / "stack.yaml").read_text())["port_base"])
+        found = yaml.safe_load((home / "stack.yaml").read_text())
+        return {**found, "port_base": int(found["port_base"])}
     except FileNotFoundError:
         return None
     except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
@@ -92,8 +108,9 @@ def remembered_port_base(home: Path) -> int | None:
 def jars_needed(layout: Layout) -> list[jars.Jar]:
     """The jars of the running stack; those of the tests are fetched by the tests."""
     return [
-        *(jar for jar in jars.read_lock() if not jar.parts <= {"test", objects.PART}),
+        *(jar for jar in jars.read_lock() if not jar.parts <= {"test", objects.PART, kafka.PART}),
         *objects.needed(layout),
+        *(jars.read_lock(kafka.PART) if layout.tiered else ()),
     ]
 
 
@@ -146,15 +163,16 @@ def port_map(layout: Layout) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def up(home: Path, port_base: int | None, progress: Progress) -> Layout:
+def up(home: Path, port_base: int | None, progress: Progress, *, tiered: bool = False) -> Layout:
     """Start whatever of the stack does not run, and wait until all of it answers."""
-    layout = layout_of(home, port_base)
+    layout = layout_of(home, port_base, tiered=tiered)
     for problem in preflight.path_problems(layout):  # before anything is written there
         raise problem.error()
     with locked(layout, progress):
         supervisor = Supervisor(layout)
         if supervisor.running():
             _refuse_other_ports(layout)
+            _refuse_no_tier(layout)
             _revive(layout, supervisor, progress)
         else:
             _start(layout, supervisor, progress)
@@ -272,7 +290,8 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     flink.write(layout, own_jars(layout, cache))
     clusters.write_all(layout)
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
-    layout.stack_file.write_text(yaml.safe_dump({"port_base": layout.ports.base}))
+    remembered = {"port_base": layout.ports.base, **({"tiered": True} if layout.tiered else {})}
+    layout.stack_file.write_text(yaml.safe_dump(remembered))
     if not write_settings(layout):
         progress(f"kept {layout.settings}: it is not one that kappa up wrote")
 
@@ -372,6 +391,16 @@ def _refuse_other_ports(layout: Layout) -> None:
             expected=f"port base {layout.ports.base}",
             found=f"port base {running}",
             next=f"kappa down, then: kappa up --port-base {layout.ports.base}",
+        )
+
+
+def _refuse_no_tier(layout: Layout) -> None:
+    if layout.tiered and not is_tiered(layout.home):
+        raise ConflictError(
+            "the stack of this home runs without a remote tier",
+            expected="a broker that was started with one",
+            found="remote.log.storage.system.enable=false",
+            next="kappa down, then: kappa up --tiered",
         )
 
 

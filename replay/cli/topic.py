@@ -16,7 +16,7 @@ from replay.avro.compatibility import text as type_text
 from replay.avro.json_lines import Form, LineError, Lines
 from replay.avro.json_values import JsonValueError
 from replay.errors import ConfigError, RefusedError
-from replay.kafka import log, reading, records, schemas, topics
+from replay.kafka import log, reading, records, schemas, tiering, topics
 from replay.kafka.decoding import Decoder
 from replay.kafka.log import LogProblem
 from replay.kafka.producing import Appended, Appender, check
@@ -29,17 +29,9 @@ from replay.settings import Settings, load_settings
 __all__ = ["Form", "create", "describe", "list_topics", "peek", "produce", "tail"]
 
 
-def create(
-    name: str,
-    partitions: int | None,
-    schema: Path | None,
-    log_append_time: bool,
-    replication: int | None,
-    dry_run: bool,
-    output: Output,
-) -> None:
+def create(wanted: Wanted, schema: Path | None, dry_run: bool, output: Output) -> None:
     """Create a topic and register its schema, each where it is not so already; say what was done."""
-    settings, wanted = load_settings(), Wanted(name, partitions, replication, log_append_time)
+    settings, name = load_settings(), wanted.name
     text = schemas.read_schema(schema) if schema else None
     is_new = topics.missing(settings, wanted)
     before = schemas.versions(settings, name) if text else []
@@ -65,10 +57,10 @@ def create(
     if output is Output.json:
         print_json(done)
         return
-    would = "would be " if dry_run else ""
+    would, partitions = "would be " if dry_run else "", wanted.partitions or 1
     out.print(
         f"topic {name}: {would + 'created' if is_new else 'exists already'}"
-        + (f", with {partitions or 1} {_plural(partitions or 1, 'partition')}" if is_new else ""),
+        + (f", with {partitions} {_plural(partitions, 'partition')}" if is_new else ""),
         markup=False,
     )
     if text:
@@ -129,6 +121,8 @@ def describe(name: str, output: Output) -> None:
         f"replication {topic.replication}, records are dated by {dated} ({topic.dated_by})",
         markup=False,
     )
+    if tiering.is_tiered(topic.config):
+        out.print("  its older segments are in the broker's remote tier", markup=False)
     for partition, end in sorted(topic.ends.items()):
         out.print(
             f"  partition {partition}: offsets {topic.first[partition]:,} to {end:,}", markup=False

@@ -38,6 +38,13 @@ def create(
     replication: Annotated[
         int | None, typer.Option(min=1, help="by default 3, or one per broker")
     ] = None,
+    tiered: Annotated[
+        bool,
+        typer.Option(
+            "--tiered",
+            help="move older segments to the broker's remote tier (remote.storage.enable)",
+        ),
+    ] = False,
     dry_run: DryRun = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -47,8 +54,10 @@ def create(
     old records (BACKWARD) becomes the next version.
     """
     from replay.cli import topic as run_topic
+    from replay.kafka.topics import Wanted
 
-    run_topic.create(name, partitions, schema, log_append_time, replication, dry_run, output)
+    wanted = Wanted(name, partitions, replication, log_append_time, tiered)
+    run_topic.create(wanted, schema, dry_run, output)
 
 
 @app.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +35,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from jobs.product import Product
 from replay.core.model import Committed
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.kafka import clients, log_durability
+from replay.kafka import clients, log_durability, tiering
 from replay.kafka.acls import READER_GROUP
 from replay.kafka.log_durability import Copies
 from replay.secret import revealed, shown, without_user
@@ -413,12 +413,10 @@ def delete_group(settings: Settings, group: str) -> None:
 
 def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     """Why a replay from offset zero would miss something, now or one day: topics or records that are not there,
-    retention, records that one disk may lose."""
+    retention, records that one disk may lose, a remote tier that may be deleted or not be found any more."""
     topics = list(product.topics)
-    try:
-        client = admin(settings)
-        cluster = client.list_topics(timeout=TIMEOUT)
-        existing = cluster.topics
+    with asking_broker(settings):
+        cluster = admin(settings).list_topics(timeout=TIMEOUT)
         problems = [
             LogProblem(
                 t,
@@ -427,33 +425,63 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
                 f"kappa topic create {t} --schema {product.schema_file(t)}{_DEMO}",
             )
             for t in topics
-            if t not in existing
+            if t not in cluster.topics
         ]
-        present = [t for t in topics if t in existing]
-        resources = [ConfigResource(ResourceType.TOPIC, t) for t in present]
-        futures = client.describe_configs(resources, request_timeout=TIMEOUT) if resources else {}
-        for resource, future in futures.items():
-            config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
-            problems += config_problems(resource.name, config)
-            kept = log_durability.copies(
-                len(cluster.brokers), replicas(existing[resource.name]), config
-            )
-            problems += durability_problems(settings, resource.name, kept)
-    except (KafkaException, TimeoutError) as e:
-        raise _broker(settings, e) from e
+        present = [t for t in topics if t in cluster.topics]
+        configs = _configs_with_index(settings, present, cluster.topics)
+    for topic, config in configs.items():
+        kept = log_durability.copies(len(cluster.brokers), replicas(cluster.topics[topic]), config)
+        problems += config_problems(topic, config) + durability_problems(settings, topic, kept)
     for topic, partitions in first_offsets(settings, present).items():
-        problems += [
-            LogProblem(
-                topic,
-                f"offset 0 of partition {p} in the log",
-                f"it begins at offset {o}",
-                "restore the deleted records from a backup: a replay would miss them",
-                lost=True,
-            )
-            for p, o in sorted(partitions.items())
-            if o != 0
-        ]
+        problems += cut_problems(topic, partitions, configs[topic])
     return problems
+
+
+def cut_problems(
+    topic: str, first: Mapping[int, int], config: Mapping[str, str | None]
+) -> list[LogProblem]:
+    """Partitions, by their first offsets, that have lost their beginning."""
+    return [
+        LogProblem(
+            topic,
+            f"offset 0 of partition {partition} in the log",
+            tiering.beginning(offset, config),
+            "restore the deleted records from a backup: a replay would miss them",
+            lost=True,
+        )
+        for partition, offset in sorted(first.items())
+        if offset
+    ]
+
+
+Config = Mapping[str, str | None]
+
+
+def topic_configs(settings: Settings, topics: Iterable[str]) -> dict[str, Config]:
+    """The settings of topics that exist; RetryableError when the broker does not answer or allow it."""
+    resources = [ConfigResource(ResourceType.TOPIC, t) for t in topics]
+    if not resources:
+        return {}
+    with asking_broker(settings):
+        futures = admin(settings).describe_configs(resources, request_timeout=TIMEOUT)
+        return {
+            resource.name: {name: entry.value for name, entry in future.result(TIMEOUT).items()}
+            for resource, future in futures.items()
+        }
+
+
+def _configs_with_index(
+    settings: Settings, topics: Iterable[str], visible: Collection[str]
+) -> dict[str, Config]:
+    """The same; where one of them has a remote tier, with the topic that says where its segments are.
+
+    A broker may have another index, or not show it to this login: then nothing is known of it.
+    """
+    configs = topic_configs(settings, topics)
+    if tiering.INDEX in visible and any(map(tiering.is_tiered, configs.values())):
+        with suppress(RetryableError):
+            configs |= topic_configs(settings, [tiering.INDEX])
+    return configs
 
 
 def replicas(topic: TopicMetadata) -> int:
@@ -480,16 +508,13 @@ def durability_advice(settings: Settings, topics: Iterable[str]) -> list[str]:
     if settings.kafka_storage_replicated:
         return []
     with asking_broker(settings):
-        client = admin(settings)
-        cluster = client.list_topics(timeout=TIMEOUT)
-        asked = [ConfigResource(ResourceType.TOPIC, t) for t in topics if t in cluster.topics]
-        found = {}
-        for resource, future in (
-            client.describe_configs(asked, request_timeout=TIMEOUT) if asked else {}
-        ).items():
-            config = {name: entry.value for name, entry in future.result(TIMEOUT).items()}
-            count = replicas(cluster.topics[resource.name])
-            found[resource.name] = log_durability.copies(len(cluster.brokers), count, config)
+        cluster = admin(settings).list_topics(timeout=TIMEOUT)
+    known = cluster.topics
+    configs = _configs_with_index(settings, [t for t in topics if t in known], known)
+    found = {
+        topic: log_durability.copies(len(cluster.brokers), replicas(known[topic]), config)
+        for topic, config in configs.items()
+    }
     return log_durability.advice(found)
 
 
@@ -548,6 +573,9 @@ def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
 
 def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogProblem]:
     """Settings under which a broker deletes or compacts records, or loses some that it has acknowledged."""
+    wrong = {key: wanted for key, wanted in _WHOLE.items() if config.get(key) != wanted}
+    if tiering.may_be_deleted(config):
+        wrong[tiering.DELETE_ON_DISABLE] = "false"
     return [
         LogProblem(
             topic,
@@ -555,8 +583,7 @@ def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogPro
             f"{key}={config.get(key)}",
             f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={wanted}",
         )
-        for key, wanted in _WHOLE.items()
-        if config.get(key) != wanted
+        for key, wanted in wrong.items()
     ]
 
 
@@ -677,6 +704,8 @@ def read_range(
                     if error.code() == KafkaError._PARTITION_EOF:
                         # offsets at the end may hold no record
                         return
+                    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                        raise _gone(topic, partition, position, error)
                     raise KafkaException(error)
                 offset = m.offset() or 0
                 if offset >= end:
@@ -691,6 +720,15 @@ def read_range(
         raise _broker(settings, e) from e
     finally:
         consumer.close()
+
+
+def _gone(topic: str, partition: int, offset: int, error: KafkaError) -> RetryableError:
+    return RetryableError(
+        f"records of topic {topic} are not in the log any more",
+        expected=f"offset {offset} of partition {partition}",
+        found=error.str(),
+        next=f"kappa topic describe {topic}",
+    )
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

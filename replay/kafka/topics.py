@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__, but documented
-    ConfigResource,
     NewTopic,
-    ResourceType,
 )
 
 from replay.errors import RefusedError
-from replay.kafka import log, log_durability
+from replay.kafka import log, log_durability, tiering
 from replay.kafka.log import LogProblem
 from replay.kafka.log_durability import Copies
 from replay.settings import Settings
@@ -26,6 +24,7 @@ _WRONG = {
     KafkaError.TOPIC_EXCEPTION: "a name of letters, digits, dots, dashes and _, that no other differs from by . and _",
     KafkaError.INVALID_REPLICATION_FACTOR: "a replication factor of at most the number of brokers",
     KafkaError.INVALID_PARTITIONS: "at least one partition",
+    KafkaError.INVALID_CONFIG: "settings that the broker takes; a remote tier where the topic is to have one",
     KafkaError.POLICY_VIOLATION: "a topic that the broker's policy allows",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the right to create topics",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the right to create topics",
@@ -40,13 +39,16 @@ class Wanted:
     partitions: int | None = None
     replication: int | None = None
     log_append_time: bool = False
+    tiered: bool = False
 
     @property
     def config(self) -> dict[str, str]:
         """How the log wants it: nothing is ever deleted."""
-        if self.log_append_time:
-            return {**log.TOPIC_CONFIG, _TIMESTAMPS: APPEND_TIME}
-        return dict(log.TOPIC_CONFIG)
+        return {
+            **log.TOPIC_CONFIG,
+            **({_TIMESTAMPS: APPEND_TIME} if self.log_append_time else {}),
+            **({tiering.ENABLE: "true"} if self.tiered else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Topic:
     """First offset per partition."""
     ends: Mapping[int, int]
     """Per partition the offset that the next record gets."""
-    config: Mapping[str, str]
+    config: log.Config
     brokers: int = 1
     """Of the cluster."""
 
@@ -80,23 +82,14 @@ class Topic:
     @property
     def dated_by(self) -> str:
         """LogAppendTime or CreateTime."""
-        return self.config.get(_TIMESTAMPS, CREATE_TIME)
+        return self.config.get(_TIMESTAMPS) or CREATE_TIME
 
     @property
     def problems(self) -> list[LogProblem]:
         """Why a replay from offset zero would miss something."""
-        cut = [
-            LogProblem(
-                self.name,
-                f"offset 0 of partition {p} in the log",
-                f"it begins at offset {o}",
-                "restore the deleted records from a backup: a replay would miss them",
-                lost=True,
-            )
-            for p, o in sorted(self.first.items())
-            if o
-        ]
-        return log.config_problems(self.name, self.config) + cut
+        return log.config_problems(self.name, self.config) + log.cut_problems(
+            self.name, self.first, self.config
+        )
 
 
 def names(settings: Settings) -> list[str]:
@@ -118,7 +111,7 @@ def look(settings: Settings, wanted: Iterable[str]) -> list[Topic]:
     if missing := [n for n in wanted if n not in known]:
         raise no_topic(missing[0], sorted(n for n in known if not n.startswith("_")))
     first, ends = log.first_offsets(settings, wanted), log.end_offsets(settings, wanted)
-    configs = _configs(settings, wanted)
+    configs = log.topic_configs(settings, wanted)
     return [
         Topic(n, log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers))
         for n in wanted
@@ -133,18 +126,6 @@ def no_topic(name: str, known: list[str]) -> RefusedError:
         found=", ".join(known[:20]) + (", …" if len(known) > 20 else "") if known else "none",
         next=f"kappa topic create {name}",
     )
-
-
-def _configs(settings: Settings, wanted: list[str]) -> dict[str, dict[str, str]]:
-    resources = [ConfigResource(ResourceType.TOPIC, n) for n in wanted]
-    if not resources:
-        return {}
-    with log.asking_broker(settings):
-        futures = log.admin(settings).describe_configs(resources, request_timeout=log.TIMEOUT)
-        return {
-            r.name: {k: e.value for k, e in f.result(log.TIMEOUT).items()}
-            for r, f in futures.items()
-        }
 
 
 def missing(settings: Settings, wanted: Wanted) -> bool:
@@ -173,12 +154,18 @@ def refuse_other(wanted: Wanted, topic: Topic) -> None:
             found=str(topic.replication),
             next=f"kappa topic create {name}  (as it is)",
         )
-    other = [key for key in _LIKE_OURS if topic.config.get(key) != config[key]]
+    compared = (*_LIKE_OURS, *((tiering.ENABLE,) if wanted.tiered else ()))
+    other = [key for key in compared if topic.config.get(key) != config[key]]
     if not other:
         return
     if other == [_TIMESTAMPS]:
         flag = " --log-append-time" if topic.dated_by == APPEND_TIME else ""
         follow = f"kappa topic create {name}{flag}  (as it is), or another topic"
+    elif other == [tiering.ENABLE]:
+        follow = (
+            f"kafka-configs --alter --entity-type topics --entity-name {name} --add-config "
+            f"{tiering.ENABLE}=true"
+        )
     else:
         follow = log.config_problems(name, topic.config)[0].next
     raise RefusedError(

@@ -335,7 +335,7 @@ class Secured:
         done = subprocess.run(
             [
                 java(),
-                *kafka._classpath(),
+                *kafka._classpath(layout),
                 "kafka.tools.StorageTool",
                 "format",
                 "-t",

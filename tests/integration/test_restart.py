@@ -6,7 +6,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +45,14 @@ class Log:
     stack: RunningStack
     product: Product
     timestamp_type: str = "CreateTime"
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of the topic."""
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Partition and offset of every order."""
 
     def __post_init__(self) -> None:
         (self.topic,) = self.product.settings.topics
-        config = {**log.TOPIC_CONFIG, "message.timestamp.type": self.timestamp_type}
+        config = {**log.TOPIC_CONFIG, "message.timestamp.type": self.timestamp_type, **self.config}
         self._admin = log.admin(self.stack.settings)
         self._admin.create_topics([NewTopic(self.topic, 2, 1, config=config)])[self.topic].result(
             120

@@ -21,7 +21,7 @@ from local.layout import Layout, Ports
 from local.preflight import Problem
 from local.supervise import Program, Supervisor, configuration
 from replay.controller import service_log
-from replay.errors import ConfigError, KappaError
+from replay.errors import ConfigError, ConflictError, KappaError
 from replay.settings import load_settings
 
 CONTENT = b"a jar"
@@ -47,6 +47,7 @@ def test_the_lock_pins_every_part_by_sha256() -> None:
         "build",
         "s3",
         "test",
+        "tiered",
     }
     assert all(
         len(jar.sha256) == 64 and int(jar.sha256, 16) >= 0 and jar.size > 0 for jar in pinned
@@ -136,6 +137,29 @@ def test_the_port_base_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").write_text("port_base: 21000\n")
     assert stack.layout_of(tmp_path).ports.base == 21_000
     assert stack.layout_of(tmp_path, 22_000).ports.base == 22_000
+
+
+def test_a_remote_tier_is_asked_for_once_and_remembered(tmp_path: Path) -> None:
+    def jars_of(layout: Layout) -> set[str]:
+        return {jar.coordinate for jar in stack.jars_needed(layout) if kafka.PART in jar.parts}
+
+    plain = stack.layout_of(tmp_path)
+    assert not plain.tiered and jars_of(plain) == set()
+    assert "remote.log" not in kafka.server_properties(plain)
+    asked = stack.layout_of(tmp_path, tiered=True)
+    with pytest.raises(ConflictError) as e:
+        stack._refuse_no_tier(asked)
+    assert str(e.value) == (
+        "the stack of this home runs without a remote tier\n  expected: a broker that was started with one\n"
+        "  found:    remote.log.storage.system.enable=false\n  next:     kappa down, then: kappa up --tiered"
+    )
+    (tmp_path / "stack.yaml").write_text("port_base: 21000\ntiered: true\n")
+    remembered = stack.layout_of(tmp_path)
+    assert remembered.tiered and len(jars_of(remembered)) == 2
+    stack._refuse_no_tier(remembered)
+    assert f"rsm.config.dir={tmp_path}/kafka/remote\n" in kafka.server_properties(remembered)
+    assert "kafka-storage-4.1.1-test.jar" in " ".join(kafka.command(remembered))
+    assert "test.jar" not in " ".join(kafka.command(plain))
 
 
 @pytest.mark.parametrize("text", ["", "port_base: many", "port_base", "- 1", "{"])

@@ -11,6 +11,8 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from replay.errors import ConfigError, RetryableError
 from replay.kafka import log
 
+TIERED = {"remote.storage.enable": "true"}
+DELETED = {"remote.log.delete.on.disable": "true"}
 SETTINGS: Any = SimpleNamespace(registry="http://registry")
 
 
@@ -32,6 +34,11 @@ def test_questions_share_a_connection() -> None:
         ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
         ({"cleanup.policy": "compact,delete"}, "cleanup.policy=delete"),
         ({"unclean.leader.election.enable": "true"}, "unclean.leader.election.enable=false"),
+        ({**TIERED, "local.retention.ms": "1000", "local.retention.bytes": "1"}, None),
+        ({**TIERED, "retention.ms": "604800000"}, "retention.ms=-1"),
+        ({**TIERED, "remote.log.copy.disable": "true"}, None),
+        ({**TIERED, **DELETED}, "remote.log.delete.on.disable=false"),
+        (DELETED, None),
     ],
     ids=[
         "whole",
@@ -40,6 +47,11 @@ def test_questions_share_a_connection() -> None:
         "compacted",
         "compacted and deleted",
         "led by who lost records",
+        "the last second on local disks",
+        "kept for a week in the remote tier",
+        "nothing more is offloaded",
+        "one command away from losing the remote tier",
+        "no remote tier",
     ],
 )
 def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | None) -> None:
@@ -171,3 +183,93 @@ def test_properties_that_librdkafka_does_not_know_are_named() -> None:
     with pytest.raises(ConfigError, match="librdkafka does not take") as e:
         log.admin(cast(Any, SimpleNamespace(kafka={"bootstrap.server": "b:1"})))
     assert "bootstrap.server" in e.value.found
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        pytest.param({}, "it begins at offset 7", id="cut"),
+        pytest.param({**TIERED, **DELETED}, "it begins at offset 7", id="cut in the remote tier"),
+        pytest.param(
+            DELETED,
+            "it begins at offset 7; remote.storage.enable=false with remote.log.delete.on.disable=true deletes all "
+            "that is in the remote tier",
+            id="the remote tier was switched off",
+        ),
+    ],
+)
+def test_a_log_that_begins_later_is_lost_and_says_why(config: dict[str, str], found: str) -> None:
+    problems = log.cut_problems("flights", {0: 0, 1: 7}, {**log.TOPIC_CONFIG, **config})
+    assert [(p.expected, p.found, p.lost) for p in problems] == [
+        ("offset 0 of partition 1 in the log", found, True)
+    ]
+
+
+class Brokers:
+    """Three of them, and what they say of topics."""
+
+    def __init__(self, configs: dict[str, dict[str, str]], hidden: set[str]) -> None:
+        self._configs, self._hidden = configs, hidden
+
+    def list_topics(self, timeout: float) -> Any:
+        partition = SimpleNamespace(replicas=[1, 2, 3])
+        return SimpleNamespace(
+            brokers=range(3),
+            topics={name: SimpleNamespace(partitions={0: partition}) for name in self._configs},
+        )
+
+    def describe_configs(self, resources: list[Any], request_timeout: float) -> dict[Any, Any]:
+        return {resource: self._answer(resource.name) for resource in resources}
+
+    def _answer(self, name: str) -> Any:
+        def result(timeout: float) -> dict[str, Any]:
+            if name in self._hidden:
+                raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "said"))
+            return {k: SimpleNamespace(value=v) for k, v in self._configs[name].items()}
+
+        return SimpleNamespace(result=result)
+
+
+@pytest.mark.parametrize(
+    ("topic", "index", "hidden", "problems"),
+    [
+        pytest.param(TIERED, {"min.insync.replicas": "2"}, set(), [], id="kept by two disks"),
+        pytest.param(
+            TIERED,
+            {"min.insync.replicas": "1"},
+            set(),
+            [("__remote_log_metadata", "two disks that have a record before it is acknowledged")],
+            id="acknowledged by one disk",
+        ),
+        pytest.param(
+            TIERED,
+            {"min.insync.replicas": "2", "retention.ms": "86400000"},
+            set(),
+            [("__remote_log_metadata", "retention.ms=-1")],
+            id="forgotten after a day",
+        ),
+        pytest.param({}, {"min.insync.replicas": "1"}, set(), [], id="nothing is offloaded"),
+        pytest.param(
+            TIERED,
+            {"retention.ms": "1"},
+            {"__remote_log_metadata"},
+            [],
+            id="not shown to this login",
+        ),
+    ],
+)
+def test_the_index_of_the_remote_tier_is_kept_like_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+    topic: dict[str, str],
+    index: dict[str, str],
+    hidden: set[str],
+    problems: list[tuple[str, str]],
+) -> None:
+    kept = {**log.TOPIC_CONFIG, "min.insync.replicas": "2"}
+    configs = {"flights": {**kept, **topic}, "__remote_log_metadata": {**kept, **index}}
+    monkeypatch.setattr(log, "admin", lambda settings: Brokers(configs, hidden))
+    monkeypatch.setattr(log, "first_offsets", lambda settings, topics: {t: {0: 0} for t in topics})
+    settings: Any = SimpleNamespace(kafka={}, kafka_storage_replicated=False)
+    product: Any = SimpleNamespace(topics={"flights": None})
+    found = log.check_whole_log(settings, product)
+    assert [(p.topic, p.expected) for p in found] == problems

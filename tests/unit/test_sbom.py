@@ -50,9 +50,12 @@ def test_every_locked_package_is_in_it_with_version_purl_and_hash() -> None:
         assert {h["content"] for h in component["hashes"]} == digests != set()
         assert component["version"] == package["version"]
     for jar in jars.read_lock():
-        group, artifact, version, *_ = jar.fields
+        group, artifact, version, classifier, _ = jar.fields
         (name,) = (
-            p for p in found if p.partition("?")[0] == f"pkg:maven/{group}/{artifact}@{version}"
+            p
+            for p in found
+            if p.partition("?")[0] == f"pkg:maven/{group}/{artifact}@{version}"
+            and ("classifier=" in p) == bool(classifier)
         )
         component = found.pop(name)
         assert (component["group"], component["version"]) == (group, version)

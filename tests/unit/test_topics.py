@@ -52,8 +52,15 @@ def test_a_topic_that_is_as_wanted_is_left_alone(wanted: Wanted) -> None:
             "topic orders exists with other settings\n  expected: retention.ms=-1\n  found:    retention.ms=604800000\n"
             "  next:     kafka-configs --alter --entity-type topics --entity-name orders --add-config retention.ms=-1",
         ),
+        (
+            Wanted("orders", tiered=True),
+            {},
+            "topic orders exists with other settings\n  expected: remote.storage.enable=true\n"
+            "  found:    remote.storage.enable=None\n  next:     kafka-configs --alter --entity-type topics "
+            "--entity-name orders --add-config remote.storage.enable=true",
+        ),
     ],
-    ids=["partitions", "replication", "dated by the broker", "forgets"],
+    ids=["partitions", "replication", "dated by the broker", "forgets", "on local disks alone"],
 )
 def test_a_topic_that_differs_is_refused(wanted: Wanted, config: dict[str, str], said: str) -> None:
     with pytest.raises(RefusedError) as e:
