@@ -22,7 +22,7 @@ from bench.measure import Meter, largest_state, wait_finished
 from bench.results import keep, slower, summarise
 from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from local import stack
 from replay.controller.platform import Platform
 from replay.flink import resolved

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.results import keep
-from jobs.product import Role
+from jobs.product.model import Role
 from replay import offsets
 from replay.controller.platform import Platform
 from replay.kafka import log

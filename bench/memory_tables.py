@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jobs.product import Column, Output, OutputSettings, Product, ProductSettings, Resolved, Topic
+from jobs.product.folder import Product
+from jobs.product.model import Column, Output, OutputSettings, Resolved, Topic
+from jobs.product.settings import ProductSettings
 from replay.audit.audit import Subject, audit
 from replay.compare.diff import Side, diff
 from replay.iceberg import lake, table_changes

@@ -11,9 +11,11 @@ from pyflink.table import StatementSet, TableDescriptor
 from bench.results import PASS_THROUGH
 from jobs import wiring
 from jobs.bindings import Bindings, end_options, source_options
-from jobs.generate import log_table, source_table
-from jobs.product import Product, Role
-from jobs.sql import quoted
+from jobs.generate import source_table
+from jobs.product.folder import Product
+from jobs.product.model import Role
+from jobs.product.names import log_table
+from jobs.product.sql import quoted
 
 HERE = Path(__file__).parent / "rungs"
 BLACKHOLE, ICEBERG = "blackhole", "iceberg"

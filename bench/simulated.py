@@ -14,17 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from jobs.product import (
-    Kind,
-    LagLimit,
-    Output,
-    OutputSettings,
-    Product,
-    ProductSettings,
-    Resolved,
-    Role,
-    Topic,
-)
+from jobs.product.folder import Product
+from jobs.product.model import Kind, Output, OutputSettings, Resolved, Role, Topic
+from jobs.product.settings import LagLimit, ProductSettings
 from replay.core.model import (
     KEPT_POSITIONS,
     Attempt,

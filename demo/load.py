@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from demo import flights
 from demo.flights import PARTITIONS, Encoder, Planned
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.kafka import log
 from replay.secret import revealed

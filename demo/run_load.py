@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from demo import flights
 from demo.commands import Fault
 from demo.load import Loaded, load, repeats
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from replay.errors import ConfigError
 from replay.output import Output, err, out, print_json, print_rows
 from replay.settings import load_settings

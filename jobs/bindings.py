@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs import generate
-from jobs.product import Product, Role, seconds
+from jobs.product.folder import Product
+from jobs.product.model import Role, seconds
 
 VERSION = 3
 """Of the form that this code writes and reads. Version 1 had no version; its readers refuse fields they do not know.

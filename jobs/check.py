@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.problem import Problem
 from jobs.processes import start_anew_with_environment
-from jobs.product import ProductError, load_product
+from jobs.product.folder import ProductError, load_product
+from jobs.safety.problem import Problem
 
 
 def check(folder: Path) -> dict[str, Any]:
     """{"ok", "problems", "resolved", "plan"}: what is refused, else what is known of the outputs."""
     try:
         product = load_product(folder)
-        from jobs.resolve import resolve  # a JVM starts: only for a folder that can be read
+        from jobs.planner.resolve import resolve  # a JVM starts: only for a folder that can be read
 
         answer = resolve(product)
     except ProductError as e:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from jobs import generate
 from jobs.bindings import Bindings, sink_options, source_options
-from jobs.product import Product
-from jobs.sql import read_statements
+from jobs.product.folder import Product
+from jobs.product.sql import read_statements
 
 
 def explain(product: Product, bindings: Bindings) -> str:

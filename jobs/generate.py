@@ -6,20 +6,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jobs.avro_types import Field, SchemaError, fields, is_of_the_log
-from jobs.problem import did_you_mean
-from jobs.product import (
+from jobs.product.avro_types import Field, SchemaError, fields, is_of_the_log
+from jobs.product.folder import Product, ProductError
+from jobs.product.model import (
+    INTERNAL_COLUMNS,
     LOG_COLUMNS,
     Column,
     Kind,
     Output,
-    Product,
-    ProductError,
     Role,
     Topic,
     seconds,
 )
-from jobs.sql import Statement, literal, quoted, read_statements, split_statements
+from jobs.product.names import did_you_mean, log_table
+from jobs.product.sql import Statement, literal, quoted, read_statements, split_statements
 
 ENVELOPE = (("log_value", "BYTES"), ("log_error", "STRING"))
 """Behind the schema's columns: the record's bytes, and why they could not be decoded."""
@@ -34,8 +34,6 @@ METADATA = (
 """Column, type, metadata key of the connector. `log_clock` is the greatest timestamp of the partition so far."""
 WHERE_NAMED = frozenset({"log_key", "log_headers"})
 """Columns that only topics have whose SQL names them: every record would have to bring them along."""
-INTERNAL = frozenset({"log_value", "log_error", "log_clock"})
-"""Columns that only generated SQL reads: a topic's own name in SQL does not have them."""
 KEPT = "log_kept"
 """The column that says, until the filter behind it, whether `where` holds of a row."""
 REJECT_COLUMNS = (
@@ -59,11 +57,6 @@ REJECT_COLUMNS = (
     ),
 )
 _UNITS = ((86_400_000, "DAY"), (3_600_000, "HOUR"), (60_000, "MINUTE"), (1_000, "SECOND"))
-
-
-def log_table(name: str) -> str:
-    """The table of a topic's records as they are in the log, the undecodable and late ones too."""
-    return f"{name}__log"
 
 
 def schema_text(product: Product, name: str) -> str:
@@ -183,7 +176,7 @@ def interval(duration: str) -> str:
 def source_table(product: Product, name: str, options: Mapping[str, str]) -> str:
     """The table of a topic's records, one row each: see `log_table`."""
     topic = product.settings.topics[name]
-    metadata = {*_log_columns(product), *INTERNAL}
+    metadata = {*_log_columns(product), *INTERNAL_COLUMNS}
     columns = [
         *(f"{quoted(f.name)} {f.type}" for f in schema_fields(product, name)),
         *(f"{quoted(column)} {type_}" for column, type_ in ENVELOPE),

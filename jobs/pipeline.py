@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from jobs import run
-from jobs.product import load_product
-from jobs.resolve import resolve
+from jobs.planner.resolve import resolve
+from jobs.product.folder import load_product
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs import wiring
 from jobs.bindings import read_bindings
-from jobs.product import Product, load_release
+from jobs.product.folder import Product, load_release
 
 Planned = tuple[Product, str]
 """A product, and its compiled plan."""

@@ -14,9 +14,11 @@ from pyflink.table.udf import udf
 
 from jobs import generate
 from jobs.bindings import Bindings, Catalog, sink_options, source_options
-from jobs.own_functions import ALLOWED, imported
-from jobs.product import Function, Output, Product, ProductError, seconds
-from jobs.sql import Statement, StatementError, quoted, read_statements
+from jobs.product import names
+from jobs.product.folder import Product, ProductError
+from jobs.product.model import Function, Output, seconds
+from jobs.product.own_functions import ALLOWED, imported
+from jobs.product.sql import Statement, StatementError, quoted, read_statements
 
 NOWHERE = Bindings(
     attempt="check",
@@ -122,11 +124,11 @@ def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) 
         _run(env, product, generate.topic_view(product, name))
         if topic.key:
             _java("Versions").declare(
-                env._j_tenv, f"{name}_at", generate.log_table(name), _list(topic.key)
+                env._j_tenv, f"{name}_at", names.log_table(name), _list(topic.key)
             )
     for name, topics in settings.lookups.items():
         keys = _list(_list(settings.topics[topic].key) for topic in topics.values())
-        tables = _list(generate.log_table(topic) for topic in topics.values())
+        tables = _list(names.log_table(topic) for topic in topics.values())
         _java("VersionsOfSeveral").declare(env._j_tenv, f"{name}_at", _list(topics), tables, keys)
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from jobs.avro_schema import Schema, SchemaError, parse
+from jobs.product.avro_schema import Schema, SchemaError, parse
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jobs import functions
-from jobs.flink_settings import SETTINGS
-from jobs.safety import SAFE_OPERATORS
+from jobs.safety import functions
+from jobs.safety.flink_settings import SETTINGS
+from jobs.safety.operators import SAFE_OPERATORS
 from tests.safety_examples import EXAMPLES, ORDERS, Changed
 
 DOC = Path(__file__).parents[1] / "docs" / "safety.md"

@@ -19,7 +19,7 @@ from bench.peers.expected import ROOT, expected, repeats_of
 from bench.peers.peer import Limits, Peer, drop_topics, install, run
 from bench.peers.results import compare, failed, measured, remarks, shown, table
 from bench.results import keep
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from replay.errors import KappaError
 from replay.kafka import log
 from replay.output import Output, print_rows

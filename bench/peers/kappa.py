@@ -11,7 +11,7 @@ import pyarrow as pa
 from bench.ladder import Runner
 from bench.results import PASS_THROUGH
 from bench.rungs import ICEBERG, Rung
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.flink.submit import planner_env
 from replay.settings import Settings
 

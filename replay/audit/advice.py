@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs.product import Once, Product, Role, Topic
+from jobs.product.folder import Product
+from jobs.product.model import Once, Role, Topic
 from replay.audit.accounting import AuditReport, PartitionAudit
 
 _NEW_LINE = "\n            "

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import duckdb
 import numpy as np
 
-from jobs.product import REJECTS, Kind, Product, Role
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Kind, Role
 from replay.audit import places
 from replay.audit.accounting import (
     SAMPLE,

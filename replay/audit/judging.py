@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.product import Topic, seconds
+from jobs.product.model import Topic, seconds
 
 REASONS = {
     "undecodable": "undecodable",

@@ -12,7 +12,8 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from jobs.product import Kind, Product
+from jobs.product.folder import Product
+from jobs.product.model import Kind
 from replay.audit.accounting import SAMPLE, UNACCOUNTED
 from replay.audit.spool import Spool, append, digest
 from replay.query import query

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.avro_schema import MISSING, Schema, SchemaField
+from jobs.product.avro_schema import MISSING, Schema, SchemaField
 from replay.avro.body import FieldPath
 from replay.avro.leaves import leaf
 

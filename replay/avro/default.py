@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.avro_schema import Schema, pack_real
+from jobs.product.avro_schema import Schema, pack_real
 
 
 def encode(schema: Schema, value: Any) -> bytes | None:  # noqa: C901 - one case for each type

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.avro_schema import PRIMITIVES
+from jobs.product.avro_schema import PRIMITIVES
 
 _NAMED = ("record", "error", "enum", "fixed")
 Definitions = dict[str, tuple[dict[str, Any], str]]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from jobs.avro_schema import Schema
+from jobs.product.avro_schema import Schema
 from replay.avro.json_scalars import SIMPLE, UnfitError, bytes_of, from_tagged, shorten
 from replay.avro.json_values import AvroValues, JsonValueError, convert, parse
 

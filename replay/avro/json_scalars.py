@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from jobs.avro_schema import Schema
+from jobs.product.avro_schema import Schema
 
 _INT, _LONG = 31, 63
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -28,8 +28,8 @@ from typing import Any
 
 import fastavro
 
-from jobs import avro_schema
-from jobs.avro_schema import MISSING, Schema, SchemaField
+from jobs.product import avro_schema
+from jobs.product.avro_schema import MISSING, Schema, SchemaField
 from replay.avro.json_scalars import NOT_FINITE, SIMPLE, UnfitError, shorten
 
 _NUMBERS = ("int", "long", "float", "double")

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from decimal import Decimal
 
-from jobs.avro_schema import Schema
+from jobs.product.avro_schema import Schema
 from replay.avro.body import Body, FieldPath, Reader
 
 PROMOTIONS = {

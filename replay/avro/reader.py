@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobs.avro_schema import MISSING, Schema, SchemaField
+from jobs.product.avro_schema import MISSING, Schema, SchemaField
 from replay.avro.body import Body, EndError, FieldPath, Reader, UndecodableError
 from replay.avro.default import encode
 from replay.avro.leaves import PROMOTIONS, describe, enum, leaf, nothing

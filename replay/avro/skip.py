@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jobs.avro_schema import Schema
+from jobs.product.avro_schema import Schema
 from replay.avro.body import Body, FieldPath, Reader
 
 MAX_DEPTH = 200

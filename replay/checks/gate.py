@@ -13,8 +13,9 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 
 from jobs import generate
-from jobs.column_types import Field, Row
-from jobs.product import REJECTS, Output, Product
+from jobs.product.column_types import Field, Row
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Output
 from replay.checks import rejected
 from replay.checks.quality import Rule, rules
 from replay.checks.rejected import Rejected

@@ -11,7 +11,8 @@ from typing import Any
 
 from pyiceberg.types import DecimalType, DoubleType, FloatType, IntegerType, LongType
 
-from jobs.product import Column, Product
+from jobs.product.folder import Product
+from jobs.product.model import Column
 from replay.errors import ConfigError
 from replay.iceberg.table_types import iceberg_type
 

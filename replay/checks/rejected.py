@@ -8,7 +8,8 @@ from typing import Any
 
 import duckdb
 
-from jobs.product import REJECTS, Product, Role
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Role
 from replay import offsets
 from replay.core.model import Check, Tables
 

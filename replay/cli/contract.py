@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from jobs.contract import compare
-from jobs.contract_changes import ContractChange, breaking, changes
-from jobs.product import Product
+from jobs.product.contract import compare
+from jobs.product.contract_changes import ContractChange, breaking, changes
+from jobs.product.folder import Product
 from replay.cli import resolve as run_resolve
 from replay.output import Output, out, print_json, print_rows
 from replay.releases import contracts

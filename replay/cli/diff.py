@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import typer
 
-from jobs.product import Kind, Product
+from jobs.product.folder import Product
+from jobs.product.model import Kind
 from replay import offsets
 from replay.compare import diff as differing
 from replay.compare.changes import Change, DiffReport, Row, TableDiff, plain

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs import json_schema, names
-from jobs.avro_schema import SchemaError
+from jobs.product import json_schema, names
+from jobs.product.avro_schema import SchemaError
 from replay.cli.new_product import SCHEMA, Draft, Source, draft
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas, topics

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from jobs.avro_schema import Schema, parse
-from jobs.avro_types import Field, fields
-from jobs.product import REJECTS
+from jobs.product.avro_schema import Schema, parse
+from jobs.product.avro_types import Field, fields
+from jobs.product.model import REJECTS
 from replay.cli import proposals
 from replay.cli.reserved_words import RESERVED
 from replay.kafka.schemas import pretty

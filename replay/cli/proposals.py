@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.avro_schema import Schema
-from jobs.avro_types import Field
+from jobs.product.avro_schema import Schema
+from jobs.product.avro_types import Field
 from replay.cli.reserved_words import RESERVED
 
 _TIME_NAMES = re.compile(

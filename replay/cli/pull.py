@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jobs import avro_schema
+from jobs.product import avro_schema
 from replay.avro import compatibility
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.flink import resolved
 from replay.output import busy
 from replay.settings import Settings

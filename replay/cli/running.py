@@ -15,7 +15,8 @@ from rich.text import Text
 from jobs import explain as explaining
 from jobs.bindings import Bindings
 from jobs.bindings import Catalog as BoundCatalog
-from jobs.product import Product, Resolved, with_resolved
+from jobs.product.folder import Product, with_resolved
+from jobs.product.model import Resolved
 from replay import offsets
 from replay.audit import audit as auditing
 from replay.audit.advice import advice, faults

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import typer
 
-from jobs import avro_schema
+from jobs.product import avro_schema
 from replay.avro.compatibility import text as type_text
 from replay.avro.json_lines import Form, LineError, Lines
 from replay.avro.json_values import JsonValueError

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from jobs.product import seconds
+from jobs.product.model import seconds
 from replay.cli import diff as run_diff
 from replay.cli.control import carry_on
 from replay.cli.deploy import Follow

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from jobs.column_types import Atomic, Type
-from jobs.product import Column, Kind, Output, Product, seconds
+from jobs.product.column_types import Atomic, Type
+from jobs.product.folder import Product
+from jobs.product.model import Column, Kind, Output, seconds
 from replay.compare.shapes import common as common_shape
 from replay.iceberg.table_types import product_type
 from replay.iceberg.type_changes import Change, differences, words

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.compare.changes import Change, DiffReport, TableDiff
 from replay.compare.comparison import Comparison, common_position, comparisons
 from replay.compare.matching import NEW, OLD, TableMatch, set_bounds

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from jobs.product import Kind
+from jobs.product.model import Kind
 from replay.compare.candidates import Candidates
 from replay.compare.changes import Change, TableDiff
 from replay.compare.comparison import PLACE, Comparison

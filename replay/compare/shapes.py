@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.column_types import Array, Atomic, Field, Map, Row, Type
+from jobs.product.column_types import Array, Atomic, Field, Map, Row, Type
 
 
 def common(old: Type, new: Type) -> Type:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
-from jobs.product import Product, seconds
+from jobs.product.folder import Product
+from jobs.product.model import seconds
 from replay.core import steps as step
 from replay.core.events import Event, Reason
 from replay.core.log_identity import Identity

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs.product import Product, Switch, seconds
+from jobs.product.folder import Product
+from jobs.product.model import seconds
+from jobs.product.settings import Switch
 from replay import offsets
 from replay.controller.act import new_attempt
 from replay.controller.loop import Loop, WaitForLease

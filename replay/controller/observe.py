@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from jobs.product import Product, Role, seconds
+from jobs.product.folder import Product
+from jobs.product.model import Role, seconds
 from replay.controller.quiet import Clocks, quietest
 from replay.core.model import (
     CANDIDATE,

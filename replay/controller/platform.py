@@ -15,7 +15,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table.metadata import TableMetadata
 
 from jobs.bindings import READER, VERSION
-from jobs.product import REJECTS, Product, Role
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Role
 from replay.checks import gate
 from replay.controller import cleaning, preflight, removal
 from replay.controller.compare_process import CompareProcess, command

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.checks import gate
 from replay.controller.review import Needs, ReviewedPlatform, disks, review, shown
 from replay.core import partitions

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from jobs.product import Product, Role, seconds
+from jobs.product.folder import Product
+from jobs.product.model import Role, seconds
 
 Clocks = Mapping[str, Mapping[int, int | None]]
 """Topic → partition → the greatest record timestamp in ms, None without a record. Only topics whose records producers

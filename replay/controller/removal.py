@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceNotEmptyError, NoSuchNamespaceError
 
-from jobs import names
+from jobs.product import names
 from replay.core.model import Attempt, ProductState, State
 from replay.errors import ConfigError
 from replay.flink.clusters import Clusters

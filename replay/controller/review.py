@@ -12,8 +12,8 @@ from typing import Protocol
 from pyiceberg.catalog import Catalog
 from pyiceberg.table.metadata import TableMetadata
 
-from jobs.column_types import Row
-from jobs.product import Product
+from jobs.product.column_types import Row
+from jobs.product.folder import Product
 from replay import offsets
 from replay.core.model import Attempt, ProductState, Release
 from replay.iceberg import lake

@@ -5,7 +5,7 @@ Pure, as replay/controller/decide.py is, which asks it.
 
 from __future__ import annotations
 
-from jobs.product import Verify as Period
+from jobs.product.settings import Verify as Period
 from replay.core.model import CANDIDATE, Attempt, ProductState, State
 from replay.core.observed import Observation, Seen
 from replay.core.steps import Compare, Conclude, GiveUp, NoteComparing, Step, Verify, Wait

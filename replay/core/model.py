@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay import offsets
 from replay.core.log_identity import Identity, Topic
 from replay.offsets import Offsets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jobs.product import LagLimit, Verify
+from jobs.product.settings import LagLimit, Verify
 from replay.core.model import Attempt, Checkpoint, Committed, Comparing, ProductState, Reached
 from replay.errors import RetryableError
 from replay.offsets import Offsets

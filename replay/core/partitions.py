@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.core.log_identity import Identity, Topic
 from replay.offsets import Offsets
 

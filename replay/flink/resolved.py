@@ -15,7 +15,8 @@ from pydantic import ValidationError
 import jobs
 import udfs
 from jobs.processes import PYTHON_ENVIRONMENT
-from jobs.product import Product, Resolved, with_resolved
+from jobs.product.folder import Product, with_resolved
+from jobs.product.model import Resolved
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.flink.submit import planner_env
 from replay.releases.computation import fingerprint

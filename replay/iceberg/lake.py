@@ -32,7 +32,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
 from requests.exceptions import RequestException
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay import database
 from replay.core.model import Checkpoint
 from replay.errors import (

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate
 
-from jobs.product import REJECTS
+from jobs.product.model import REJECTS
 
 TABLE = REJECTS
 PROPERTY = "kappa.published"

@@ -17,7 +17,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay import database
 from replay.errors import (
     ConflictError,

@@ -24,9 +24,9 @@ from pyiceberg.table.update import AssertTableUUID
 from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.transforms import IdentityTransform, parse_transform
 
-from jobs import column_types
-from jobs.layout import Layout, LayoutError, layout
-from jobs.product import Product
+from jobs.product import column_types
+from jobs.product.folder import Product
+from jobs.product.layout import Layout, LayoutError, layout
 from replay.errors import ConfigError, RefusedError
 from replay.iceberg import commits, files, lake
 from replay.iceberg.commits import Fence

@@ -29,9 +29,9 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from jobs import column_types
-from jobs.column_types import Array, Atomic, ColumnTypeError, Map, Row, Type
-from jobs.product import Product
+from jobs.product import column_types
+from jobs.product.column_types import Array, Atomic, ColumnTypeError, Map, Row, Type
+from jobs.product.folder import Product
 from replay.errors import ConfigError
 
 _TYPES: dict[str, IcebergType] = {

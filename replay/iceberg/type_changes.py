@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from jobs.column_types import Array, Atomic, Map, Row, Type
+from jobs.product.column_types import Array, Atomic, Map, Row, Type
 
 Path = tuple[str, ...]
 """Of a part of a table, as Iceberg names it: ('items', 'element', 'price'), ('tags', 'value')."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from jobs import zones
-from jobs.product import Product, seconds
+from jobs.product import zones
+from jobs.product.folder import Product
+from jobs.product.model import seconds
 from replay.offsets import Offsets
 
 _TAIL = 10

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from jobs.avro_schema import Schema, SchemaError, parse
+from jobs.product.avro_schema import Schema, SchemaError, parse
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
 from replay.kafka.log import is_unknown, referenced, registry, registry_down

@@ -32,7 +32,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.core.model import Committed
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.kafka import clients, log_durability, tiering

@@ -13,9 +13,9 @@ from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from jobs import avro_schema
-from jobs.avro_schema import Schema, SchemaError
-from jobs.product import Product
+from jobs.product import avro_schema
+from jobs.product.avro_schema import Schema, SchemaError
+from jobs.product.folder import Product
 from replay.avro import compatibility
 from replay.avro.inline import inlined
 from replay.errors import ConfigError, RefusedError

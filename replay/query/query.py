@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jobs.problem import nearest
+from jobs.product.names import nearest
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.query.sandbox import At, Sandbox, SandboxError, stores
 from replay.secret import revealed
@@ -18,7 +18,7 @@ from replay.settings import QuerySettings, Settings
 if TYPE_CHECKING:
     import duckdb
 
-    from jobs.product import Product
+    from jobs.product.folder import Product
 
 
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs import trees
+from jobs.product import trees
 from replay.errors import RefusedError
 from replay.releases.computation import fingerprint
 from replay.versions import refuse_newer

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from jobs import trees
+from jobs.product import trees
 
 
 def modules(root: Path, entries: Iterable[str], packages: Collection[str]) -> dict[str, Path]:
     """Name → file, of these modules and of what they import from `packages`, all of which are folders in `root`.
 
     Also the packages that the modules are in, whose `__init__.py` Python runs first; and what is only imported inside
-    of a function. A name that is no module is no error: `from jobs.product import Product` may name either.
+    of a function. A name that is no module is no error: `from jobs.product import names` may name either.
     """
     found: dict[str, Path] = {}
     waiting = list(entries)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.plan import Node, parse_plan
-from jobs.product import Product
-from jobs.sql import read_statements
+from jobs.plan.compiled import Node, parse_plan
+from jobs.product.folder import Product
+from jobs.product.sql import read_statements
 
 Parts = Mapping[str, bytes]
 """Part → what of it decides rows. A part is a file, as it is called in the product's folder or below jobs/ and udfs/;

@@ -12,9 +12,10 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from jobs import contract
-from jobs.contract import Table
-from jobs.product import Kind, Product
+from jobs.product import contract
+from jobs.product.contract import Table
+from jobs.product.folder import Product
+from jobs.product.model import Kind
 from replay.errors import ConfigError, RefusedError
 
 FILE = "contract.yaml"

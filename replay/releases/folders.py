@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.product import Product, ProductError, load_product, load_release
+from jobs.product.folder import Product, ProductError, load_product, load_release
 from replay.errors import ConfigError
 from replay.releases.archive import verify
 

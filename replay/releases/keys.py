@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import udfs
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.errors import ConfigError, ConflictError
 from replay.releases import closure
 from replay.settings import Settings

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from jobs.column_types import Row
-from jobs.product import Output, Product, ProductSettings
+from jobs.product.column_types import Row
+from jobs.product.folder import Product
+from jobs.product.model import Output
+from jobs.product.settings import ProductSettings
 from replay import offsets
 from replay.iceberg.table_types import column_type, product_type
 from replay.iceberg.type_changes import Change as TypeChange

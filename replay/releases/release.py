@@ -13,8 +13,8 @@ from pathlib import Path
 
 import jobs
 import udfs
-from jobs import trees
-from jobs.product import Product
+from jobs.product import trees
+from jobs.product.folder import Product
 from replay.core.model import Release
 from replay.errors import ConfigError
 from replay.releases import archive, closure, kept_jars, keys, launch, shared

@@ -20,9 +20,9 @@ import tzdata
 from packaging.requirements import Requirement
 
 import udfs
-from jobs import zones
 from jobs.processes import PYTHON_ENVIRONMENT
-from jobs.product import Product
+from jobs.product import zones
+from jobs.product.folder import Product
 from replay.errors import ConfigError
 from replay.releases import closure
 from replay.releases.computation import PLAN

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented 
 )
 from pyiceberg.table import Table
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from local import supervise
 from replay import offsets
 from replay.audit import audit

@@ -27,7 +27,7 @@ from pyiceberg.table import StaticTable
 from pyiceberg.table.metadata import TableMetadataV2
 from sqlalchemy.exc import OperationalError
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.core.model import Attempt, Checkpoint, Move, Publication, Release, State
 from replay.database import timed

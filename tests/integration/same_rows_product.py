@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from tests.integration.same_rows_log import AHEAD, LATENESS, MINUTE, SCHEMAS
 from tests.integration.same_rows_words import VIEWS, Statement
 

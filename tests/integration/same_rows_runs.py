@@ -25,8 +25,9 @@ from confluent_kafka.schema_registry import Schema
 import udfs
 from jobs import generate
 from jobs.bindings import Bindings
-from jobs.problem import Problem
-from jobs.product import Product, Resolved
+from jobs.product.folder import Product
+from jobs.product.model import Resolved
+from jobs.safety.problem import Problem
 from local import flink, jars
 from local.format_jar import TEST, compile_java, files_below, write_jar
 from local.layout import java
@@ -108,7 +109,7 @@ def build_sink(folder: Path) -> Path:
 
 def resolve(product: Product) -> Any:
     """What the planner says. PyFlink is imported late: it warns of itself, and while tests are collected that fails."""
-    from jobs.resolve import resolve
+    from jobs.planner.resolve import resolve
 
     return resolve(product)
 

@@ -23,8 +23,8 @@ from fastavro.read import SchemaResolutionError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.avro_schema import Schema, parse
-from jobs.avro_types import SchemaError, fields
+from jobs.product.avro_schema import Schema, parse
+from jobs.product.avro_types import SchemaError, fields
 from local import flink, jars
 from local.format_jar import MAIN, TEST, compile_java, joined
 from local.layout import java

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from jobs.processes import PYTHON_ENVIRONMENT
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from tests.integration.listeners import Listener, Watch
 from tests.integration.running import RunningStack
 from tests.integration.test_orders import Order, Writer, another_product, stop_jobs

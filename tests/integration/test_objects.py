@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from local import stack as local_stack
 from tests.integration.running import Kappa, RunningStack, free_port_base, wait_until
 from tests.integration.test_orders import another_product

@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented 
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from replay.controller.loop import Loop, WaitForLease
 from replay.controller.platform import Platform
 from replay.core.model import State

@@ -20,7 +20,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from replay import offsets
 from replay.kafka import log
 from replay.store.store import Store

@@ -17,7 +17,7 @@ import yaml
 from confluent_kafka import Producer
 
 from bench.simulated import REFERENCE, SimulatedPlatform
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller.loop import ControlledPlatform
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, Position, ProductState, Release, State

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pyiceberg.catalog import Catalog
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from local import stack as local_stack
 from local.layout import Layout, Ports
 from replay.iceberg import lake

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented
     NewTopic,
 )
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from replay.controller.platform import Platform
 from replay.core.model import Attempt
 from replay.kafka import log

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from replay.iceberg import lake
 from replay.kafka import log
 from replay.store.store import Store

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import zones
+from jobs.product import zones
 from local import flink
 from replay.flink.submit import submit_env
 from tests.integration.running import RunningStack, wait_until

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from replay.core.model import Attempt
 from replay.iceberg import lake
 from replay.query import query

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented
     ResourceType,
 )
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from replay.core.log_identity import Mark, Topic
 from replay.errors import RetryableError
 from replay.kafka import log, log_marks, schemas

@@ -17,7 +17,7 @@ import fastavro
 import pytest
 from confluent_kafka import Producer
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from replay.flink.rest import Flink
 from replay.flink.submit import flink_run, submit_env
 from replay.kafka import log

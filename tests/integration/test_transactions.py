@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from jobs.product import load_product
+from jobs.product.folder import load_product
 from replay.core.model import Attempt, Publication
 from replay.kafka import log
 from replay.store.store import Store

@@ -12,8 +12,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 from confluent_kafka.schema_registry import Schema
 
-from jobs.avro_schema import parse
-from jobs.avro_types import fields
+from jobs.product.avro_schema import parse
+from jobs.product.avro_types import fields
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
 from replay.kafka import log

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.product import (
-    Column,
-    LagLimit,
-    Output,
-    OutputSettings,
-    Product,
-    ProductSettings,
-    Resolved,
-    Topic,
-    Verify,
-)
+from jobs.product.folder import Product
+from jobs.product.model import Column, Output, OutputSettings, Resolved, Topic
+from jobs.product.settings import LagLimit, ProductSettings, Verify
 from replay.controller.quiet import Clocks
 from replay.core.log_identity import Identity, continued, other_topics
 from replay.core.log_identity import Topic as TopicIdentity

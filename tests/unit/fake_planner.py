@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from replay.flink import resolved
 from tests.unit import folders
 

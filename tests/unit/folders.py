@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from jobs import generate
-from jobs.product import REJECTS, Column, Output, Product, Resolved, load_product, with_resolved
+from jobs.product.folder import Product, load_product, with_resolved
+from jobs.product.model import REJECTS, Column, Output, Resolved
 
 SETTINGS: dict[str, Any] = {
     "name": "tiny",

@@ -14,7 +14,9 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from sqlalchemy.exc import OperationalError
 
-from jobs.product import REJECTS, Column, Output, Product, ProductSettings, Resolved
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Column, Output, Resolved
+from jobs.product.settings import ProductSettings
 from replay.iceberg import lake
 from replay.iceberg import publish as publishing
 from replay.iceberg.commits import no_fence

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.plan import Node, parse_plan
+from jobs.plan.compiled import Node, parse_plan
 
 PLANS = Path(__file__).parents[1] / "plans"
 

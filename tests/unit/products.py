@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.product import Product, Resolved, load_product
+from jobs.product.folder import Product, load_product
+from jobs.product.model import Resolved
 
 ROOT = Path(__file__).parents[2]
 FLIGHTS, ORDERS = ROOT / "sql" / "flights", ROOT / "tests" / "products" / "orders"

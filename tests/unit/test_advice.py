@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product, ProductSettings, Topic
+from jobs.product.folder import Product
+from jobs.product.model import Topic
+from jobs.product.settings import ProductSettings
 from replay.audit.accounting import AuditReport, PartitionAudit
 from replay.audit.advice import advice, faults
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobs.processes import RELEASE_ENVIRONMENT
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, Release
 from replay.errors import ConfigError, RefusedError
@@ -125,8 +125,8 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "pyflink.py: added",
     ),
     "a package in a module's place": (
-        lambda f: in_a_new_folder(f / "jobs/plan/__init__.py"),
-        "jobs/plan/__init__.py: added",
+        lambda f: in_a_new_folder(f / "jobs/bindings/__init__.py"),
+        "jobs/bindings/__init__.py: added",
     ),
     "byte code as a module": (
         lambda f: (f / "udfs/other.pyc").write_bytes(b""),

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.audit import accounting, forward, places, spool
 from replay.audit.accounting import WINDOW, PartitionAudit, Tally, array, ranges
 from replay.audit.audit import AuditReport, Subject, audit

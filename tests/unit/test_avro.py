@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.avro_types import ENVELOPE, Field, SchemaError, fields
+from jobs.product.avro_types import ENVELOPE, Field, SchemaError, fields
 
 
 def record(*types: Any, name: str = "R") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from jobs.avro_schema import parse
+from jobs.product.avro_schema import parse
 from replay.avro import compatibility
 from replay.avro.inline import inlined
 

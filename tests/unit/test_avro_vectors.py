@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.avro_schema import parse
+from jobs.product.avro_schema import parse
 from tests.avro_vectors import decode, vectors, without_nanoseconds
 
 

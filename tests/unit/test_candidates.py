@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from jobs.product import Kind
+from jobs.product.model import Kind
 from replay.compare import candidates
 from replay.compare.changes import TableDiff
 from replay.compare.comparison import Comparison

@@ -151,7 +151,7 @@ def test_a_check_of_a_column_that_the_planner_took_away(
 def test_a_folder_that_cannot_be_read_starts_no_planner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jobs.resolve", None)
+    monkeypatch.setitem(sys.modules, "jobs.planner.resolve", None)
     file = tmp_path / "product.yaml"
     assert check(tmp_path) == {
         "ok": False,

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.iceberg.table_types import iceberg_schema
 from replay.query.duck import connect
 from tests.unit import products

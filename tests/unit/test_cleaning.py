@@ -14,7 +14,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import EqualTo
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.iceberg import commits, files, lake, table_changes

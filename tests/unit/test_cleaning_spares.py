@@ -13,7 +13,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.io import FileIO
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.iceberg import files, lake, table_changes
 from tests.unit.lake_tables import (

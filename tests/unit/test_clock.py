@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.product import Product, ProductSettings, Topic
+from jobs.product.folder import Product
+from jobs.product.model import Topic
+from jobs.product.settings import ProductSettings
 from replay.kafka.clock import at_position, local, may_wait, watermark
 
 HOUR = 3_600_000

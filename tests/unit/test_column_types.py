@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.column_types import (
+from jobs.product.column_types import (
     Array,
     Atomic,
     ColumnTypeError,

@@ -14,7 +14,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import StagedTable
 from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.errors import RetryableError
 from replay.iceberg import commits, lake, table_changes
 from replay.iceberg.commits import Change, MovedError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product, load_product, load_release
+from jobs.product.folder import Product, load_product, load_release
 from replay.releases import computation
 from replay.releases.computation import fingerprint, parts
 from replay.releases.release import archived_parts, build, code, computation_parts
@@ -211,16 +211,9 @@ def test_a_byte_of_what_no_job_runs_asks_for_nothing(tmp_path: Path) -> None:
     product = write(tmp_path / "tiny", settings={**SETTINGS, "functions": {}})
     names = code(product).keys()
     assert {"jobs/run.py", "jobs/wiring.py", "jobs/generate.py", "udfs/__init__.py"} <= names
-    assert (
-        not {
-            "jobs/safety.py",
-            "jobs/failing.py",
-            "jobs/probe.py",
-            "jobs/check.py",
-            "udfs/privacy.py",
-        }
-        & names
-    )
+    assert not {"jobs/check.py", "jobs/maintenance.py", "udfs/privacy.py"} & names
+    of_the_check = ("jobs/planner/", "jobs/probe/", "jobs/safety/", "jobs/plan/")
+    assert not [name for name in names if name.startswith(of_the_check)]
     clocks = {"f": {"python": "udfs.wall_clock:next_wall_clock", "returns": "INT"}}
     with_function = write(tmp_path / "other", settings={**SETTINGS, "functions": clocks})
     assert {n for n in code(with_function) if n.startswith("udfs/")} == {

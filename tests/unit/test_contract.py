@@ -11,9 +11,9 @@ import pytest
 import typer
 import yaml
 
-from jobs.contract import Mismatch, Table, compare, new, update
-from jobs.contract_changes import breaking, changes
-from jobs.product import Product
+from jobs.product.contract import Mismatch, Table, compare, new, update
+from jobs.product.contract_changes import breaking, changes
+from jobs.product.folder import Product
 from replay.cli import contract as run_contract
 from replay.errors import ConfigError, RefusedError
 from replay.output import Output

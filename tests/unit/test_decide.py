@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import LagLimit
+from jobs.product.settings import LagLimit
 from replay.controller.decide import (
     EXPIRY_SECONDS,
     LOST_ANSWER_SECONDS,

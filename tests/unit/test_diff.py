@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from jobs.product import Product, Window
+from jobs.product.folder import Product
+from jobs.product.model import Window
 from replay.compare.diff import Change, DiffReport, Side, TableDiff, diff
 from replay.compare.matching import TableMatch
 from replay.errors import RefusedError

@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product, ProductSettings
+from jobs.product.folder import Product
+from jobs.product.settings import ProductSettings
 from replay.checks import gate, rejected
 from replay.core.model import Check, Tables
 from replay.errors import ConfigError

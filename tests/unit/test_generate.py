@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from jobs import generate
-from jobs.product import REJECTS, Column, Kind, Output, ProductError, load_product
-from jobs.sql import split_statements
+from jobs.product.folder import ProductError, load_product
+from jobs.product.model import REJECTS, Column, Kind, Output
+from jobs.product.sql import split_statements
 from tests.unit.folders import SCHEMA, SETTINGS, changed, write
 
 AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}

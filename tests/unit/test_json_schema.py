@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs import json_schema
-from jobs.product import ProductSettings
+from jobs.product import json_schema
+from jobs.product.settings import ProductSettings
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "sql" / "product.schema.json"
@@ -20,7 +20,7 @@ PRODUCTS = sorted([*ROOT.glob("sql/*/product.yaml"), *ROOT.glob("tests/products/
 
 def test_the_file_is_up_to_date() -> None:
     assert FILE.read_text() == json_schema.text(), (
-        "python -m jobs.json_schema > sql/product.schema.json"
+        "python -m jobs.product.json_schema > sql/product.schema.json"
     )
 
 

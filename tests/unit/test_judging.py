@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Topic
+from jobs.product.model import Topic
 from replay.audit.judging import (
     REASONS,
     Reject,

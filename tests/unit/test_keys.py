@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jobs.product import Function, Product
+from jobs.product.folder import Product
+from jobs.product.model import Function
 from replay.errors import ConfigError, ConflictError
 from replay.releases import archive, keys, plan
 from replay.releases import release as releases

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.errors import ConfigError, ConflictError, RefusedError
 from replay.iceberg import lake, table_changes
 from tests.unit.lake_tables import COLUMNS, JOB, make_product, publish, sink, sink_all

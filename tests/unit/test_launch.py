@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.bindings import READER, VERSION, Bindings, read_bindings
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, Release
 from replay.errors import RefusedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.layout import Layout, LayoutError, Partition, Sort, layout
+from jobs.product.layout import Layout, LayoutError, Partition, Sort, layout
 
 COLUMNS = {
     "hour": "TIMESTAMP(6)",

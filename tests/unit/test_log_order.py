@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs.log_order import (
+from jobs.plan.compiled import Node, parse_plan
+from jobs.plan.log_order import (
     in_log_order,
     is_placed,
     order_of,
@@ -16,8 +17,9 @@ from jobs.log_order import (
     without_equals,
     without_ties,
 )
-from jobs.plan import Node, parse_plan
-from jobs.product import Product, ProductSettings, Topic
+from jobs.product.folder import Product
+from jobs.product.model import Topic
+from jobs.product.settings import ProductSettings
 from tests.unit.plans import aggregate, calc, call, cast, compiled, node, ref, scan, sink
 
 COLUMNS = ("at", "shop", "item", "log_partition", "log_offset")

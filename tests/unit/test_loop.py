@@ -11,7 +11,8 @@ from typing import NoReturn, cast
 
 import pytest
 
-from jobs.product import LagLimit, Product
+from jobs.product.folder import Product
+from jobs.product.settings import LagLimit
 from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
 from replay.controller.deploy import Terms, plan

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.cli import maintain as run_maintain
 from replay.controller import cleaning
 from replay.controller.platform import Platform

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.product import ProductError, load_product
+from jobs.product.folder import ProductError, load_product
 from replay.cli.new import new
 from replay.errors import ConfigError
 from tests.unit.folders import SETTINGS, changed, write

@@ -11,9 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from jobs.avro_schema import parse
-from jobs.avro_types import fields
-from jobs.product import Role, load_product
+from jobs.product.avro_schema import parse
+from jobs.product.avro_types import fields
+from jobs.product.folder import load_product
+from jobs.product.model import Role
 from replay.cli import proposals
 from replay.cli.main import app
 from replay.cli.new import write

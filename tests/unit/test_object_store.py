@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.core.model import Reached
 from replay.errors import RetryableError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller.observe import ASKED_IN_VAIN_SECONDS, STRAYS_SECONDS, LookCache, observe
 from replay.controller.quiet import Clocks
 from replay.core.model import (

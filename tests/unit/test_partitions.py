@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Topic as Rules
+from jobs.product.model import Topic as Rules
 from replay.core.log_identity import Topic, continued
 from replay.core.partitions import grown, in_doubt, news, together, with_told
 from tests.unit.control_platform import product

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.column_types import Row, parse, stored
+from jobs.product.column_types import Row, parse, stored
 from replay.releases import computation
 from replay.releases.computation import parts
 from replay.releases.plan import Kind, Reason, Version, compare

@@ -8,18 +8,10 @@ from typing import Any
 import pytest
 
 from jobs.generate import REJECT_COLUMNS
-from jobs.plan import (
-    Inferred,
-    Node,
-    distinct,
-    infer,
-    iso_seconds,
-    origin,
-    origins,
-    parse_plan,
-    window_seconds,
-)
-from jobs.product import Kind, Window
+from jobs.plan.compiled import Node, distinct, iso_seconds, parse_plan, window_seconds
+from jobs.plan.inference import Inferred, infer
+from jobs.plan.origins import origin, origins
+from jobs.product.model import Kind, Window
 from tests.unit import plans
 from tests.unit.plans import (
     agg,

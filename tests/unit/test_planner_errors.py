@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.planner_errors import Known, planner_problem
-from jobs.problem import Problem, did_you_mean
-from jobs.sql import Statement, split_statements
+from jobs.planner.errors import Known, planner_problem
+from jobs.product.names import did_you_mean
+from jobs.product.sql import Statement, split_statements
+from jobs.safety.problem import Problem
 
 FILE = Path("rows.sql")
 KNOWN = Known(

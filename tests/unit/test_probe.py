@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobs import probe
-from jobs.plan import Node
-from jobs.probe import Probe, called, compared, operand
-from jobs.problem import Problem
-from jobs.product import Product
+from jobs.plan.compiled import Node
+from jobs.probe import probe
+from jobs.probe.probe import Probe, called, compared, operand
+from jobs.product.folder import Product
+from jobs.safety.problem import Problem
 from tests.unit.folders import SETTINGS, changed, write
 
 TEXT, WHOLE, LONG, REAL = "VARCHAR(2147483647)", "INT", "BIGINT", "DOUBLE"

@@ -12,21 +12,9 @@ import pytest
 import yaml
 
 from jobs.generate import REJECT_COLUMNS
-from jobs.product import (
-    Column,
-    Kind,
-    Once,
-    Output,
-    Product,
-    ProductError,
-    Resolved,
-    Role,
-    Switch,
-    Window,
-    load_product,
-    seconds,
-    with_resolved,
-)
+from jobs.product.folder import Product, ProductError, load_product, with_resolved
+from jobs.product.model import Column, Kind, Once, Output, Resolved, Role, Window, seconds
+from jobs.product.settings import Switch
 from tests.unit.folders import CONTRACT, SETTINGS, changed, write
 from tests.unit.products import ORDERS, flights, orders
 

@@ -17,7 +17,7 @@ from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay import database
 from replay.controller import cleaning
 from replay.errors import (

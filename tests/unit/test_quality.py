@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.checks.quality import Rule, rules
 from replay.errors import ConfigError
 from tests.unit.lake_tables import make_product

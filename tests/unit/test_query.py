@@ -9,7 +9,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.types import LongType, NestedField, StringType, StructType
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.errors import ConfigError, RefusedError
 from replay.iceberg import lake, table_changes
 from replay.query.query import open_schemas, open_tables, query, sorting_mb, with_more_memory

@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.checks import gate
 from replay.core.model import Tables
 from replay.errors import KappaError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.checks import gate
 from replay.core.model import Tables
 from replay.errors import ConfigError, RetryableError

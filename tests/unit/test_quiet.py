@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.product import Product, ProductSettings, Topic
+from jobs.product.folder import Product
+from jobs.product.model import Topic
+from jobs.product.settings import ProductSettings
 from replay.controller.quiet import Clocks, duration, quietest
 
 HOUR = 3_600_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.product import Product, ProductError, load_release
+from jobs.product.folder import Product, ProductError, load_release
 from replay.core.model import Release
 from replay.errors import ConfigError
 from replay.releases import release as releases
@@ -51,6 +51,7 @@ def test_a_release_holds_everything_that_decides_the_result(
         "product/schemas/orders.avsc",
         "jobs/run.py",
         "jobs/bindings.py",
+        "jobs/product/model.py",
         "udfs/__init__.py",
         "release.json",
         "resolved.json",

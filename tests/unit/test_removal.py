@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 from typer.testing import CliRunner
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.cli import remove as run_remove
 from replay.cli.main import app
 from replay.controller import cleaning, removal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.product import Product, load_product
+from jobs.product.folder import Product, load_product
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.flink import resolved
 from replay.settings import Settings

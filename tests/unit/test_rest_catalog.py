@@ -22,7 +22,7 @@ from pyiceberg.exceptions import (
 from requests import ConnectionError as LostConnectionError
 from requests import PreparedRequest, Response
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.errors import (
     ConflictError,

@@ -14,7 +14,7 @@ import pytest
 import typer
 from pyiceberg.catalog import Catalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.cli import plan as run_plan
 from replay.controller import preflight
 from replay.controller import review as reviewing

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.database import sqlstate, timed, with_driver
 from replay.errors import ConflictError, RefusedError
 from replay.finding import Finding

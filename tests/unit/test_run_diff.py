@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.cli.diff import Chosen, choose, show
 from replay.compare.changes import Change, DiffReport, TableDiff
 from replay.compare.diff import Side

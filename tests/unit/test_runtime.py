@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzdata
 
-from jobs import zones
 from jobs.processes import PYTHON_ENVIRONMENT
-from jobs.product import Product
+from jobs.product import zones
+from jobs.product.folder import Product
 from replay.errors import ConfigError
 from replay.releases import plan, release, runtime
 from replay.settings import Settings

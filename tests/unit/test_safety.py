@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from jobs import flink_settings, functions, safety
-from jobs.functions import LOG_CLOCK
-from jobs.plan import Node, parse_plan
-from jobs.problem import Problem
-from jobs.product import Product
-from jobs.safety import check_plan, check_statements
+from jobs.plan.compiled import Node, parse_plan
+from jobs.product.folder import Product
+from jobs.safety import flink_settings, functions, operators
+from jobs.safety.functions import LOG_CLOCK
+from jobs.safety.plan import check_plan
+from jobs.safety.problem import Problem
+from jobs.safety.text import check_statements
 from tests.unit import plans
 from tests.unit.folders import SETTINGS, changed, write
 from tests.unit.plans import agg, aggregate, calc, call, cast, node, ref, scan, sink, where
@@ -240,7 +241,7 @@ def test_a_function_that_is_declared_not_to_be_deterministic_is_refused(tmp_path
         "os.path:exists",
         "uuid:uuid4",
         "numpy.random:rand",
-        "jobs.zones:is_fixed",
+        "jobs.product.zones:is_fixed",
         "udfsx:f",
         "xudfs.a:f",
         "math:sqrt",
@@ -450,8 +451,8 @@ def test_a_watermark_behind_the_source(product: Product) -> None:
     ],
 )
 def test_refused_operators(product: Product, operator: str) -> None:
-    assert operator not in safety._OPERATORS
-    assert refused(product, node(operator, EVENTS)) == [(operator, safety._INSTEAD[operator])]
+    assert operator not in operators._OPERATORS
+    assert refused(product, node(operator, EVENTS)) == [(operator, operators.INSTEAD[operator])]
 
 
 def test_an_operator_that_nobody_knows_is_refused_by_name(product: Product) -> None:
@@ -476,7 +477,7 @@ def test_an_operator_that_nobody_knows_is_refused_by_name(product: Product) -> N
 
 def test_every_safe_operator_is_named() -> None:
     """What is added here has to be shown to be safe first."""
-    assert set(safety._OPERATORS) == {
+    assert set(operators._OPERATORS) == {
         "table-source-scan",
         "calc",
         "python-calc",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs import functions
+from jobs.safety import functions
 from tests.safety_doc import DOC, text
 from tests.safety_examples import EXAMPLES
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.product import ProductSettings
-from jobs.product import Verify as Period
+from jobs.product.settings import ProductSettings
+from jobs.product.settings import Verify as Period
 from replay.controller import intents
 from replay.controller.compare_process import CompareProcess, command
 from replay.controller.loop import ControlledPlatform, Loop

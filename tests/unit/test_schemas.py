@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from jobs.avro_schema import parse
+from jobs.product.avro_schema import parse
 from replay.avro import compatibility
 from replay.errors import RetryableError
 from replay.kafka import log, schemas

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pyiceberg.catalog import Catalog
 
-from jobs.column_types import Type, parse, stored
-from jobs.product import Window
+from jobs.product.column_types import Type, parse, stored
+from jobs.product.model import Window
 from replay.compare import matching
 from replay.compare.changes import TableDiff
 from replay.compare.comparison import comparisons

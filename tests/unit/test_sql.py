@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sql import (
+from jobs.product.sql import (
     Statement,
     StatementError,
     literal,

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from jobs.product import Verify
+from jobs.product.settings import Verify
 from replay import output
 from replay.cli import look as run_status
 from replay.cli import running

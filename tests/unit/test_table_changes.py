@@ -9,7 +9,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.types import DecimalType, LongType
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.errors import ConfigError, RefusedError
 from replay.iceberg import lake, table_changes
 from replay.iceberg.commits import no_fence

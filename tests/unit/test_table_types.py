@@ -22,7 +22,7 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from jobs.column_types import parse, stored
+from jobs.product.column_types import parse, stored
 from replay.errors import ConfigError
 from replay.iceberg.table_types import column_type, from_iceberg, iceberg_type, to_iceberg
 from replay.iceberg.type_changes import described, differences

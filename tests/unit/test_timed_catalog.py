@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 
-from jobs.product import Product
+from jobs.product.folder import Product
 from replay.controller.platform import Platform
 from replay.errors import RetryableError
 from replay.iceberg import lake, table_changes, timed_catalog

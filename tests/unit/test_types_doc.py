@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.avro_types import ENVELOPE, TYPES, fields
+from jobs.product.avro_types import ENVELOPE, TYPES, fields
 from replay.errors import ConfigError
 from replay.iceberg.table_types import iceberg_type
 from tests.types_doc import DOC, rows

@@ -18,7 +18,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError
 
 from jobs.bindings import Bindings, read_bindings
 from jobs.processes import RELEASE_ENVIRONMENT
-from jobs.product import load_release
+from jobs.product.folder import load_release
 from replay.controller import intents
 from replay.controller.loop import LEASE_SECONDS, Loop
 from replay.controller.platform import Platform

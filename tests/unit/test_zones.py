@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import zones
+from jobs.product import zones
 
 
 @pytest.mark.parametrize(

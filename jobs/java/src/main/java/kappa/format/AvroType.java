@@ -17,7 +17,7 @@ import org.apache.flink.table.types.DataType;
 import org.apache.flink.table.types.logical.RowType;
 
 /**
- * What an Avro type means, and the Flink type that holds it: the table of {@code jobs/avro_types.py} and {@code docs/types.md}.
+ * What an Avro type means, and the Flink type that holds it: the table of {@code jobs/product/avro_types.py} and {@code docs/types.md}.
  *
  * <p>A logical type that is unknown, or invalid where it stands, means nothing: Avro reads the type below.
  */

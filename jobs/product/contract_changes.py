@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from jobs.column_types import ColumnTypeError, column_type
+from jobs.product.column_types import ColumnTypeError, column_type
 
 Document = Mapping[str, Any]
 

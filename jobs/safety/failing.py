@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.functions import failing_argument
-from jobs.plan import (
+from jobs.plan.compiled import (
     FIRST_INPUT_FIRST,
     KEEPS_COLUMNS,
     WINDOWS,
@@ -22,6 +21,7 @@ from jobs.plan import (
     function_name,
     references,
 )
+from jobs.safety.functions import failing_argument
 
 Known = tuple[tuple[dict[str, Any], bool], ...]
 """Conditions that hold where an expression is evaluated: True of those that are true, False of those that are not."""

@@ -1,4 +1,4 @@
-"""The JSON Schema of product.yaml, for editors: `python -m jobs.json_schema > sql/product.schema.json`."""
+"""The JSON Schema of product.yaml, for editors: `python -m jobs.product.json_schema > sql/product.schema.json`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from jobs.product import ProductSettings
+from jobs.product.settings import ProductSettings
 
 
 def text() -> str:

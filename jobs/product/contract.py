@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.column_types import (
+from jobs.product.column_types import (
     Array,
     Atomic,
     ColumnTypeError,

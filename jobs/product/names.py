@@ -6,8 +6,11 @@ a line's end through.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
+_LOG_TABLE = "__log"
 LONGEST = 100
 """Characters. File systems end at 255 bytes, and to a name come ids of jobs, branches and digests."""
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
@@ -18,6 +21,16 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CHECK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
+
+
+def log_table(topic: str) -> str:
+    """The table of a topic's records as they are in the log, the undecodable and late ones too."""
+    return f"{topic}{_LOG_TABLE}"
+
+
+def topic_of(table: str) -> str:
+    """The topic of a log table, by its name in SQL."""
+    return table.removesuffix(_LOG_TABLE)
 
 
 def is_name(text: str) -> bool:
@@ -38,6 +51,29 @@ def is_topic(text: str) -> bool:
 def is_check(text: str) -> bool:
     """Of the file of a check, without .sql."""
     return _fits(_CHECK, text)
+
+
+def shown(name: str) -> str:
+    """A name that may be anything: on one line, its end to be seen, and not for pages."""
+    text = name if name.isprintable() and name.isascii() and name == name.strip() else ascii(name)
+    return (
+        text
+        if len(text) <= LONGEST
+        else f"{text[:40]}… ({len(name)} characters, at most {LONGEST})"
+    )
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant; one that differs only by case is the nearest."""
+    by_case = {n.lower(): n for n in names}
+    found = difflib.get_close_matches(name.lower(), list(by_case), n=1, cutoff=0.6)
+    return by_case[found[0]] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """'did you mean amount?', or the empty text."""
+    found = nearest(name, names)
+    return f"did you mean {found}?" if found else ""
 
 
 def _fits(pattern: re.Pattern[str], text: str) -> bool:

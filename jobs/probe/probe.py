@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.outside import SECRETS
-from jobs.own_functions import ALLOWED, is_own
-from jobs.plan import Node, function_name
-from jobs.problem import Problem
-from jobs.product import Product
+from jobs.plan.compiled import Node, function_name
+from jobs.probe.outside import SECRETS
+from jobs.product.folder import Product
+from jobs.product.own_functions import ALLOWED, is_own
+from jobs.safety.problem import Problem
 
 _CPU_SECONDS, _WALL_SECONDS = 5.0, 20.0
 """In which all calls of one function must end. They take milliseconds; the machine may be busy."""
@@ -46,7 +46,7 @@ _ALIKE = {
     "own": ALLOWED,
     "import": "a module of udfs/ that can be imported on any machine",
 }
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from jobs.probe_child import main; main(sys.argv[2])"
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from jobs.probe.child import main; main(sys.argv[2])"
 # What the two processes have in their environment; what a machine needs to find its libraries is left as it is.
 _KEPT = ("PATH", "LD_LIBRARY_PATH")
 _ENVIRONMENTS = (

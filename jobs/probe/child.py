@@ -1,4 +1,4 @@
-"""One of the two processes in which `jobs.probe` tries a product's Python functions: without PyFlink, to start quickly.
+"""One of the two processes in which the check tries a product's Python functions: without PyFlink, to start quickly.
 
 It imports the functions, says so, and then tries one per line of its standard input. Its answers have a pipe of their
 own, as functions may print.
@@ -24,10 +24,11 @@ from datetime import timedelta
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-from jobs import outside, own_functions
-from jobs.arguments import Literal, Operand, Values, rows
-from jobs.column_types import ColumnTypeError, Type, parse
-from jobs.returned import ReturnedError, as_declared, as_pandas, from_pandas
+from jobs.probe import outside
+from jobs.probe.arguments import Literal, Operand, Values, rows
+from jobs.probe.returned import ReturnedError, as_declared, as_pandas, from_pandas
+from jobs.product import own_functions
+from jobs.product.column_types import ColumnTypeError, Type, parse
 
 _MEMORY, _CPU_IN_ALL = 3 << 30, 300
 _SHOWN, _MENTIONED, _LISTED = 160, 60, 16

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from jobs.problem import did_you_mean
+from jobs.product.names import did_you_mean
 
 _DURATION = r"[1-9]\d* ?(ms|s|min|h|d)"
 _SIZE = r"[1-9]\d* ?(b|kb|mb|gb)"

@@ -7,22 +7,27 @@ from dataclasses import dataclass, replace
 
 from pyflink.table import TableEnvironment
 
-from jobs import generate, wiring, zones
-from jobs.column_types import (
+from jobs import generate, wiring
+from jobs.plan.compiled import Node, distinct, parse_plan
+from jobs.plan.inference import Inferred, infer
+from jobs.plan.log_order import with_log_order
+from jobs.planner.errors import Known, planner_problem
+from jobs.probe.probe import Probe, probing
+from jobs.product import zones
+from jobs.product.column_types import (
     ColumnTypeError,
     has_array_of_bytes,
     is_as_stored,
     resolved_column_type,
 )
-from jobs.functions import LOG_CLOCK
-from jobs.log_order import with_log_order
-from jobs.plan import Inferred, Node, distinct, infer, parse_plan
-from jobs.planner_errors import Known, planner_problem
-from jobs.probe import Probe, probing
-from jobs.problem import Problem
-from jobs.product import REJECTS, Column, Kind, Output, OutputSettings, Product, Resolved
-from jobs.safety import check_plan, check_statements, identities
-from jobs.sql import Statement, StatementError, quoted, read_statements, with_first_columns
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Column, Kind, Output, OutputSettings, Resolved
+from jobs.product.sql import Statement, StatementError, quoted, read_statements, with_first_columns
+from jobs.safety.functions import LOG_CLOCK
+from jobs.safety.operators import identities
+from jobs.safety.plan import check_plan
+from jobs.safety.problem import Problem
+from jobs.safety.text import check_statements
 
 _PLACE = ("log_partition", "log_offset")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.avro_schema import Schema, SchemaError, parse, recursion, size
+from jobs.product.avro_schema import Schema, SchemaError, parse, recursion, size
 
 __all__ = ["TYPES", "Field", "SchemaError", "fields"]
 

@@ -14,7 +14,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from jobs.column_types import Array, Atomic, Field, Map, Row, Type
+from jobs.product.column_types import Array, Atomic, Field, Map, Row, Type
 
 Values = tuple[Any, ...]
 

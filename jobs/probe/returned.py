@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, SupportsIndex
 
-from jobs.column_types import Array, Atomic, Map, Row, Type
+from jobs.product.column_types import Array, Atomic, Map, Row, Type
 
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 _CLASSES: dict[str, tuple[type, ...]] = {

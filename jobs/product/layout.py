@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from jobs.column_types import Atomic, parse, quoted
+from jobs.product.column_types import Atomic, parse, quoted
 
 _TIMES = ("year", "month", "day", "hour")
 _MOST_BUCKETS = 1024

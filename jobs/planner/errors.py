@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from jobs.problem import Problem, did_you_mean
-from jobs.sql import Statement
+from jobs.product.names import did_you_mean
+from jobs.product.sql import Statement
+from jobs.safety.problem import Problem
 
 _POSITION = re.compile(r"(?:From|At|at) line (\d+), column (\d+)(?: to line (\d+), column (\d+))?")
 _CAUSE = re.compile(r"^(?:Caused by: )?[\w.:$ ]*(?:Exception|Error): (.*\S)", re.MULTILINE)

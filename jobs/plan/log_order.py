@@ -12,18 +12,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jobs.plan import (
-    FIRST_INPUT_FIRST,
-    KEEPS_COLUMNS,
-    WINDOWS,
-    Node,
-    Origin,
-    keeps_apart,
-    keeps_values,
-    origin,
-    parse_plan,
-)
-from jobs.product import LOG_COLUMNS, Product
+from jobs.plan.compiled import FIRST_INPUT_FIRST, KEEPS_COLUMNS, WINDOWS, Node, parse_plan
+from jobs.plan.inference import keeps_apart
+from jobs.plan.origins import Origin, keeps_values, origin
+from jobs.product.folder import Product
+from jobs.product.model import LOG_COLUMNS
 
 PLACE = ("log_partition", "log_offset")
 _IN_ORDER = frozenset({"calc", "python-calc", "exchange", "correlate"})

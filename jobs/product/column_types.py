@@ -1,7 +1,4 @@
-"""Flink SQL types: read as people and Flink write them, and the type that an output table's column gets of one.
-
-The module cannot be called `types`: `flink run -py jobs/pipeline.py` puts this folder before the standard library.
-"""
+"""Flink SQL types: read as people and Flink write them, and the type that an output table's column gets of one."""
 
 from __future__ import annotations
 

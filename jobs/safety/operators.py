@@ -1,23 +1,16 @@
-"""The replay-safety check: what would make a replay differ from the live run, or grow without bound, is refused.
+"""Operators of the plan that are safe to replay, each under the conditions of its rule. Pure.
 
-Pure: statements and Flink's compiled plan in, problems out. Statements are read for what only they can tell: hints,
-tables that are not theirs to read, views that nothing uses. Everything else is read off the plan, whatever the text
-looks like: operators by their types, of which those that are known to be safe are listed and every other is refused by
-name, and calls by the function that Flink resolved.
+The operators that are known to be safe are listed; every other is refused by its name.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from jobs import flink_settings, functions, zones
-from jobs.failing import FINITE, failing, is_approximate, is_finite_column, is_flag, named
-from jobs.functions import LOG_CLOCK
-from jobs.generate import log_table
-from jobs.log_order import (
+from jobs.plan.compiled import WINDOWS, Node, function_name, has_fixed_length
+from jobs.plan.inference import of_identity
+from jobs.plan.log_order import (
     PLACE,
     groups_of,
     in_log_order,
@@ -27,37 +20,19 @@ from jobs.log_order import (
     without_equals,
     without_ties,
 )
-from jobs.own_functions import ALLOWED, is_own
-from jobs.plan import WINDOWS, Node, distinct, function_name, has_fixed_length, of_identity, origins
-from jobs.problem import Problem
-from jobs.product import Product, Role
-from jobs.sql import Statement, read_statements
+from jobs.plan.origins import origins
+from jobs.product import zones
+from jobs.product.folder import Product
+from jobs.product.model import Role
+from jobs.safety.failing import is_approximate, is_finite_column
+from jobs.safety.functions import LOG_CLOCK
 
-EXACT = FINITE.format("CAST(x AS DECIMAL(18, 3))")
-_ROUNDED = frozenset({"SUM", "SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP"})
-_EXACT_DIGITS = 26
-"""Of the values of a sum: of 38 digits that leaves twelve for how many there are."""
-_KEYWORDS = {
-    "group-aggregate": frozenset({"GROUP", "DISTINCT"}),
-    "join": frozenset({"JOIN", "IN", "EXISTS"}),
-    "lookup-join": frozenset({"JOIN"}),
-    "limit": frozenset({"LIMIT", "FETCH"}),
-    "sort-limit": frozenset({"LIMIT", "FETCH"}),
-    "over-aggregate": frozenset({"OVER"}),
-    "rank": frozenset({"ROW_NUMBER"}),
-    "window-rank": frozenset({"ROW_NUMBER"}),
-    "deduplicate": frozenset({"ROW_NUMBER"}),
-    "match": frozenset({"MATCH_RECOGNIZE"}),
-}
-"""Words of SQL that make an operator."""
-_SIGNS = {"MOD": frozenset({"%"})}
-"""Other words for a call."""
 _IN_ORDER = (
     "topics.T.keyed_by in product.yaml, some of PARTITION BY: columns by which producers choose the partition; or one "
     "row for each time, behind a window: PARTITION BY its groups ORDER BY window_time"
 )
 _WINDOW = "a window: its state is bounded in event time"
-_INSTEAD = {
+INSTEAD = {
     "watermark-assigner": "a time from the schema's columns and the log's, without Python: then the watermark is taken "
     "in the source, per partition",
     "lookup-join": "LEFT JOIN LATERAL TABLE(T_at(<event time>, <key>)) AS t ON TRUE, or LEFT JOIN … FOR SYSTEM_TIME "
@@ -80,199 +55,13 @@ _INSTEAD = {
 }
 
 
-def check_statements(product: Product) -> Iterator[Problem]:
-    """Rules of the text, and of product.yaml."""
-    yaml = str(product.folder / "product.yaml")
-    views = read_statements(product.views_sql) if product.views_sql.is_file() else ()
-    selects = tuple(
-        s for name in product.settings.outputs for s in read_statements(product.select_sql(name))
-    )
-    yield from _views(product, views, selects)
-    for statement in (*views, *selects):
-        yield from _text(product, statement)
-    for name, function in product.settings.functions.items():
-        if not function.deterministic:
-            yield Problem(
-                yaml,
-                0,
-                f"function {name} is declared not to be deterministic",
-                "a function whose equal arguments give equal results in every run",
-            )
-        elif not is_own(function.python):
-            yield Problem(yaml, 0, f"function {name} is {function.python}", ALLOWED)
-    for construct, instead in flink_settings.refused(product.settings.flink):
-        yield Problem(yaml, 0, construct, instead)
-
-
-def _views(
-    product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]
-) -> Iterator[Problem]:
-    """views.sql creates views, each of which something uses: what nothing uses, the planner does not look into."""
-    taken = {*product.settings.topics, *product.settings.outputs, "rejects"}
-    for i, statement in enumerate(views):
-        file, name = str(statement.file), statement.created_view
-        if name is None:
-            yield Problem(
-                file, statement.line, " ".join(statement.words[:3]), "CREATE VIEW name AS SELECT …"
-            )
-        elif name in taken or "__" in name:
-            yield Problem(file, statement.line, f"view {name}", "a name of its own, without __")
-        elif not any(other.mentions(name) for other in (*views[i + 1 :], *selects)):
-            yield Problem(
-                file,
-                statement.line,
-                f"view {name} is used by nothing",
-                "a use of it, or its removal",
-            )
-
-
-def _text(product: Product, statement: Statement) -> Iterator[Problem]:
-    tables = {log_table(name): name for name in product.settings.topics}
-    depth, words = 0, (*statement.words, "")
-    for i, token in enumerate(statement.tokens):
-        name = token.text.strip("`")
-        if token.text == "/*+":
-            yield Problem(
-                str(statement.file),
-                token.line,
-                "a hint",
-                "product.yaml: what a job reads, keeps and how it joins is the same in every run",
-            )
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and words[i : i + 2] == ("ORDER", "BY"):
-            yield Problem(str(statement.file), token.line, "ORDER BY", _INSTEAD["sort"])
-        if token.is_name and name in tables:
-            yield Problem(
-                str(statement.file),
-                token.line,
-                name,
-                f"{tables[name]}: its records that could be decoded and are on time; the others are in rejects",
-            )
-
-
-# --- the plan ----------------------------------------------------------------------------------------------------
-
-
-def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
-    """Rules of the plan; the file named is that of the output, or of product.yaml where several share a construct."""
-    sinks = tuple(sinks)
-    nodes = distinct(sinks)
-    yaml = str(product.folder / "product.yaml")
-    for name in product.settings.topics:
-        scans = [n for n in nodes if n.topic == name]
-        read = {id(n) for sink in sinks if sink.table != "rejects" for n in sink.walk()}
-        if not any(id(n) in read for n in scans) and not _looked_up(product, name, nodes):
-            yield Problem(
-                yaml,
-                0,
-                f"topic {name} is not read",
-                "a use of it, or its removal from product.yaml",
-            )
-        if len(scans) > 1:
-            yield Problem(
-                yaml,
-                0,
-                f"topic {name} is read {len(scans)} times",
-                "one view in views.sql that all outputs read, with the columns that they all need",
-            )
-        for scan in scans:
-            if not _pushed_down(scan):
-                yield Problem(
-                    yaml,
-                    0,
-                    f"the watermark of {name} is not taken inside the source, per partition",
-                    _INSTEAD["watermark-assigner"],
-                )
-    found = list(_problems_of(product, nodes, sinks))
-    # An update stream has a cause, which is among what was found in front of the table.
-    yield from (
-        p
-        for node, p in found
-        if node.type != "sink" or all(other.type == "sink" for other, _ in found)
-    )
-
-
-def _problems_of(
-    product: Product, nodes: tuple[Node, ...], sinks: tuple[Node, ...]
-) -> Iterator[tuple[Node, Problem]]:
-    """Those of each operator, its calls and its expressions."""
-    for node in nodes:
-        files = _files(product, node, sinks)
-        for construct, instead in _operator(product, node):
-            yield node, _located(files, node, construct, instead)
-        for call in () if _is_second_phase(node) else node.calls():
-            for construct, instead in _call(product, node, call):
-                columns = _arguments_of(node, call)
-                yield (
-                    node,
-                    _located(files, node, construct, named(instead, tuple(columns)), columns),
-                )
-        for found in failing(node):
-            yield node, _located(files, node, found.construct, found.instead, found.columns)
-
-
-def _files(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path, ...]:
-    """The files that may hold an operator's construct, the likeliest first."""
-    outputs = [sink.table for sink in sinks if any(n is node for n in sink.walk())]
-    selects = [product.select_sql(name) for name in outputs if name in product.settings.outputs]
-    views = [product.views_sql] if product.views_sql.is_file() else []
-    yaml = product.folder / "product.yaml"
-    return (*selects, *views, yaml) if len(selects) == 1 else (*views, *selects, yaml)
-
-
-def _located(
-    files: tuple[Path, ...],
-    node: Node,
-    construct: str,
-    instead: str,
-    columns: frozenset[str] = frozenset(),
-) -> Problem:
-    """At the first word of SQL that makes such an operator or call, of these columns if there is one; without any, at
-    one of the columns, or in the likeliest file."""
-    word = construct.partition("(")[0].split()[0].rstrip(",")
-    words = _KEYWORDS.get(node.type, frozenset()) | {word} | _SIGNS.get(word, frozenset())
-    found = [
-        (
-            token.word not in words,
-            columns.isdisjoint(_arguments(statement, i)),
-            str(file),
-            token.line,
-        )
-        for file in files
-        for statement in (read_statements(file) if file.suffix == ".sql" else ())
-        for i, token in enumerate(statement.tokens)
-        if token.word in words or token.text.strip("`") in columns
-    ]
-    *_, file, line = min(found, key=lambda f: f[:2], default=(True, True, str(files[0]), 0))
-    return Problem(file, line, construct, instead)
-
-
-def _arguments(statement: Statement, at: int) -> Iterator[str]:
-    """The tokens in the parentheses behind one, or, where it is a sign, the next."""
-    depth = 0
-    for token in statement.tokens[at + 1 :]:
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        yield token.text.strip("`")
-        if depth <= 0:
-            return
-
-
-def _looked_up(product: Product, name: str, nodes: tuple[Node, ...]) -> bool:
-    return any(name in _versions(product, node) for node in nodes)
-
-
-def _versions(product: Product, node: Node) -> tuple[str, ...]:
+def versions(product: Product, node: Node) -> tuple[str, ...]:
     """The topics whose versions a look-up reads; none of any other operator."""
     if node.type not in ("correlate", "python-correlate"):
         return ()
     function = node.function.removesuffix("_at")
     lookups = product.settings.lookups
     return tuple(lookups[function].values()) if function in lookups else (function,)
-
-
-def _pushed_down(scan: Node) -> bool:
-    abilities = (scan.body.get("scanTableSource") or {}).get("abilities") or ()
-    return any(a.get("type") == "WatermarkPushDown" for a in abilities)
 
 
 Found = Iterator[tuple[str, str]]
@@ -446,7 +235,7 @@ def _interval_join(product: Product, node: Node) -> Found:
 
 def _correlate(product: Product, node: Node) -> Found:
     dimensions = {n for n, t in product.settings.topics.items() if t.role is Role.dimension}
-    found = dimensions.intersection(_versions(product, node))
+    found = dimensions.intersection(versions(product, node))
     if found and not _waited(product, node):
         yield (
             f"a look-up in {', '.join(sorted(found))} of events that no window has held back",
@@ -457,7 +246,7 @@ def _correlate(product: Product, node: Node) -> Found:
             f"a look-up in {', '.join(sorted(found))} at another time than its event's",
             "the topic's time, or behind a window window_time: for a later one a row would wait until it has come",
         )
-    single = [n for n in _versions(product, node) if n in product.settings.topics]
+    single = [n for n in versions(product, node) if n in product.settings.topics]
     name = node.function
     if (
         name.removesuffix("_at") in product.settings.topics
@@ -612,7 +401,7 @@ SAFE_OPERATORS = frozenset(_OPERATORS)
 """By the names that the compiled plan has; each with the conditions of its rule."""
 
 
-def _operator(product: Product, node: Node) -> Found:
+def refused_operator(product: Product, node: Node) -> Found:
     behind_window = any(n.type == "window-table-function" for i in node.inputs for n in i.walk())
     of_constants = [i for i in node.inputs if not any(n.topic for n in i.walk())]
     if node.type.endswith("group-aggregate") and behind_window:
@@ -628,111 +417,9 @@ def _operator(product: Product, node: Node) -> Found:
     elif (rule := _OPERATORS.get(node.type)) is None:
         yield (
             node.type,
-            _INSTEAD.get(
+            INSTEAD.get(
                 node.type, "another form: nobody has shown this operator to be safe to replay"
             ),
         )
     else:
         yield from rule(product, node)
-
-
-def _arguments_of(node: Node, call: dict[str, Any]) -> frozenset[str]:
-    """The columns that an aggregate is of, by the names that they have in front of it."""
-    before = node.inputs[0].columns if node.inputs else ()
-    return frozenset(before[int(i)] for i in call.get("argList") or () if int(i) < len(before))
-
-
-def _kind(node: Node, call: dict[str, Any]) -> functions.Kind:
-    if node.type == "match":
-        return functions.Kind.pattern
-    return functions.Kind.aggregate if "argList" in call else functions.Kind.scalar
-
-
-def _own(product: Product) -> frozenset[str]:
-    """The functions that a product has beside Flink's: its Python functions, and its look-ups."""
-    settings = product.settings
-    keyed = [name for name, topic in settings.topics.items() if topic.key]
-    return frozenset((*settings.functions, *(f"{name}_at" for name in (*keyed, *settings.lookups))))
-
-
-def _call(product: Product, node: Node, call: dict[str, Any]) -> Found:
-    name = function_name(call)
-    if found := functions.refused(name, _kind(node, call), _own(product)):
-        yield found
-    elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
-        yield "UNIX_TIMESTAMP()", LOG_CLOCK
-    elif "argList" in call and name in _ROUNDED and _is_rounded(call):
-        yield (
-            f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
-            f"{name}({EXACT}); or of integers, divided afterwards",
-        )
-    elif (
-        "argList" in call and name in ("SUM", "SUM0", "AVG") and (wide := _wide_decimal(node, call))
-    ):
-        yield (
-            f"{name} of {wide}, which depends on the order of arrival where it is too large",
-            f"{name}(CAST(x AS DECIMAL({_EXACT_DIGITS}, …)))",
-        )
-    elif (
-        "argList" in call
-        and name in ("SUM", "SUM0")
-        and _is_narrow(call)
-        and not _all_small(node, call)
-    ):
-        yield (
-            f"{name} of {_base(call)}, which wraps around where it is too large",
-            f"{name}(CAST(x AS BIGINT))",
-        )
-    elif (
-        "argList" in call
-        and name in ("MAX", "MIN")
-        and _is_rounded(call)
-        and not _all_finite(node, call)
-    ):
-        yield (
-            f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
-            f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
-        )
-
-
-def _is_second_phase(node: Node) -> bool:
-    """Whether an aggregate is judged by its first phase, whose arguments have names."""
-    return node.type.startswith("global-") and any(
-        n.type == f"local-{node.type[7:]}" for n in node.walk()
-    )
-
-
-def _all_finite(node: Node, call: dict[str, Any]) -> bool:
-    """Whether an aggregate's argument is never NaN."""
-    return all(is_finite_column(node.inputs[0], int(i)) for i in call["argList"])
-
-
-def _wide_decimal(node: Node, call: dict[str, Any]) -> str:
-    """The type of a DECIMAL whose sum may have more digits than there are; empty of others.
-
-    Flink's sum is NULL then and begins again with the next value.
-    """
-    for index in call["argList"]:
-        type_ = str(node.inputs[0].types[int(index)]) if node.inputs else ""
-        match = re.match(r"DECIMAL\((\d+), (\d+)\)", type_)
-        if match and int(match[1]) > _EXACT_DIGITS:
-            return match[0]
-    return ""
-
-
-def _all_small(node: Node, call: dict[str, Any]) -> bool:
-    """Whether an aggregate is of nothing but -1, 0, 1 and NULL, as in SUM(CASE WHEN … THEN 1 ELSE 0 END)."""
-    return all(is_flag(node.inputs[0], int(index)) for index in call["argList"])
-
-
-def _base(call: dict[str, Any]) -> str:
-    return str(call.get("type", "")).removesuffix(" NOT NULL")
-
-
-def _is_narrow(call: dict[str, Any]) -> bool:
-    """Whether a sum has the type of a few digits that its argument has."""
-    return _base(call) in ("TINYINT", "SMALLINT", "INT")
-
-
-def _is_rounded(call: dict[str, Any]) -> bool:
-    return str(call.get("type", "")).startswith(("DOUBLE", "FLOAT"))

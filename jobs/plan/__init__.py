@@ -1,0 +1,1 @@
+"""What Flink's compiled plan says of a product's SQL."""

@@ -1,0 +1,1 @@
+"""What Flink's own planner is asked about a product."""

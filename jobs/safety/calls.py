@@ -1,0 +1,120 @@
+"""Calls of the plan that are refused: of functions that nobody has reviewed, or of values in no fixed order. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jobs.plan.compiled import Node, function_name
+from jobs.product.folder import Product
+from jobs.safety import functions
+from jobs.safety.failing import FINITE, is_finite_column, is_flag
+from jobs.safety.functions import LOG_CLOCK
+from jobs.safety.operators import Found
+
+EXACT = FINITE.format("CAST(x AS DECIMAL(18, 3))")
+_ROUNDED = frozenset({"SUM", "SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP"})
+_EXACT_DIGITS = 26
+"""Of the values of a sum: of 38 digits that leaves twelve for how many there are."""
+
+
+def arguments_of(node: Node, call: dict[str, Any]) -> frozenset[str]:
+    """The columns that an aggregate is of, by the names that they have in front of it."""
+    before = node.inputs[0].columns if node.inputs else ()
+    return frozenset(before[int(i)] for i in call.get("argList") or () if int(i) < len(before))
+
+
+def _kind(node: Node, call: dict[str, Any]) -> functions.Kind:
+    if node.type == "match":
+        return functions.Kind.pattern
+    return functions.Kind.aggregate if "argList" in call else functions.Kind.scalar
+
+
+def _own(product: Product) -> frozenset[str]:
+    """The functions that a product has beside Flink's: its Python functions, and its look-ups."""
+    settings = product.settings
+    keyed = [name for name, topic in settings.topics.items() if topic.key]
+    return frozenset((*settings.functions, *(f"{name}_at" for name in (*keyed, *settings.lookups))))
+
+
+def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
+    name = function_name(call)
+    if found := functions.refused(name, _kind(node, call), _own(product)):
+        yield found
+    elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
+        yield "UNIX_TIMESTAMP()", LOG_CLOCK
+    elif "argList" in call and name in _ROUNDED and _is_rounded(call):
+        yield (
+            f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
+            f"{name}({EXACT}); or of integers, divided afterwards",
+        )
+    elif (
+        "argList" in call and name in ("SUM", "SUM0", "AVG") and (wide := _wide_decimal(node, call))
+    ):
+        yield (
+            f"{name} of {wide}, which depends on the order of arrival where it is too large",
+            f"{name}(CAST(x AS DECIMAL({_EXACT_DIGITS}, …)))",
+        )
+    elif (
+        "argList" in call
+        and name in ("SUM", "SUM0")
+        and _is_narrow(call)
+        and not _all_small(node, call)
+    ):
+        yield (
+            f"{name} of {_base(call)}, which wraps around where it is too large",
+            f"{name}(CAST(x AS BIGINT))",
+        )
+    elif (
+        "argList" in call
+        and name in ("MAX", "MIN")
+        and _is_rounded(call)
+        and not _all_finite(node, call)
+    ):
+        yield (
+            f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
+            f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
+        )
+
+
+def is_second_phase(node: Node) -> bool:
+    """Whether an aggregate is judged by its first phase, whose arguments have names."""
+    return node.type.startswith("global-") and any(
+        n.type == f"local-{node.type[7:]}" for n in node.walk()
+    )
+
+
+def _all_finite(node: Node, call: dict[str, Any]) -> bool:
+    """Whether an aggregate's argument is never NaN."""
+    return all(is_finite_column(node.inputs[0], int(i)) for i in call["argList"])
+
+
+def _wide_decimal(node: Node, call: dict[str, Any]) -> str:
+    """The type of a DECIMAL whose sum may have more digits than there are; empty of others.
+
+    Flink's sum is NULL then and begins again with the next value.
+    """
+    for index in call["argList"]:
+        type_ = str(node.inputs[0].types[int(index)]) if node.inputs else ""
+        match = re.match(r"DECIMAL\((\d+), (\d+)\)", type_)
+        if match and int(match[1]) > _EXACT_DIGITS:
+            return match[0]
+    return ""
+
+
+def _all_small(node: Node, call: dict[str, Any]) -> bool:
+    """Whether an aggregate is of nothing but -1, 0, 1 and NULL, as in SUM(CASE WHEN … THEN 1 ELSE 0 END)."""
+    return all(is_flag(node.inputs[0], int(index)) for index in call["argList"])
+
+
+def _base(call: dict[str, Any]) -> str:
+    return str(call.get("type", "")).removesuffix(" NOT NULL")
+
+
+def _is_narrow(call: dict[str, Any]) -> bool:
+    """Whether a sum has the type of a few digits that its argument has."""
+    return _base(call) in ("TINYINT", "SMALLINT", "INT")
+
+
+def _is_rounded(call: dict[str, Any]) -> bool:
+    return str(call.get("type", "")).startswith(("DOUBLE", "FLOAT"))

@@ -1,0 +1,86 @@
+"""The replay-safety check of what people wrote, for what the plan does not tell. Pure.
+
+Hints, tables that a SELECT must not read, views that nothing uses, and functions and Flink settings of product.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobs.product.folder import Product
+from jobs.product.names import log_table
+from jobs.product.own_functions import ALLOWED, is_own
+from jobs.product.sql import Statement, read_statements
+from jobs.safety import flink_settings
+from jobs.safety.operators import INSTEAD
+from jobs.safety.problem import Problem
+
+
+def check_statements(product: Product) -> Iterator[Problem]:
+    """Rules of the text, and of product.yaml."""
+    yaml = str(product.folder / "product.yaml")
+    views = read_statements(product.views_sql) if product.views_sql.is_file() else ()
+    selects = tuple(
+        s for name in product.settings.outputs for s in read_statements(product.select_sql(name))
+    )
+    yield from _views(product, views, selects)
+    for statement in (*views, *selects):
+        yield from _text(product, statement)
+    for name, function in product.settings.functions.items():
+        if not function.deterministic:
+            yield Problem(
+                yaml,
+                0,
+                f"function {name} is declared not to be deterministic",
+                "a function whose equal arguments give equal results in every run",
+            )
+        elif not is_own(function.python):
+            yield Problem(yaml, 0, f"function {name} is {function.python}", ALLOWED)
+    for construct, instead in flink_settings.refused(product.settings.flink):
+        yield Problem(yaml, 0, construct, instead)
+
+
+def _views(
+    product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]
+) -> Iterator[Problem]:
+    """views.sql creates views, each of which something uses: what nothing uses, the planner does not look into."""
+    taken = {*product.settings.topics, *product.settings.outputs, "rejects"}
+    for i, statement in enumerate(views):
+        file, name = str(statement.file), statement.created_view
+        if name is None:
+            yield Problem(
+                file, statement.line, " ".join(statement.words[:3]), "CREATE VIEW name AS SELECT …"
+            )
+        elif name in taken or "__" in name:
+            yield Problem(file, statement.line, f"view {name}", "a name of its own, without __")
+        elif not any(other.mentions(name) for other in (*views[i + 1 :], *selects)):
+            yield Problem(
+                file,
+                statement.line,
+                f"view {name} is used by nothing",
+                "a use of it, or its removal",
+            )
+
+
+def _text(product: Product, statement: Statement) -> Iterator[Problem]:
+    tables = {log_table(name): name for name in product.settings.topics}
+    depth, words = 0, (*statement.words, "")
+    for i, token in enumerate(statement.tokens):
+        name = token.text.strip("`")
+        if token.text == "/*+":
+            yield Problem(
+                str(statement.file),
+                token.line,
+                "a hint",
+                "product.yaml: what a job reads, keeps and how it joins is the same in every run",
+            )
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and words[i : i + 2] == ("ORDER", "BY"):
+            yield Problem(str(statement.file), token.line, "ORDER BY", INSTEAD["sort"])
+        if token.is_name and name in tables:
+            yield Problem(
+                str(statement.file),
+                token.line,
+                name,
+                f"{tables[name]}: its records that could be decoded and are on time; the others are in rejects",
+            )
