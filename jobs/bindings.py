@@ -104,7 +104,8 @@ def source_options(name: str, product: Product, bindings: Bindings) -> dict[str,
         "properties.group.id": bindings.group,
         "properties.isolation.level": "read_committed",
         "scan.startup.mode": "earliest-offset",
-        # Not Flink's own connector, which forgets the log's clock in a restart: see jobs/java/src/main/java/kappa/log.
+        # Not Flink's own connector, which forgets the log's clock in a restart:
+        # see jobs/connector/src/main/java/kappa/log.
         "connector": "kappa-log",
         "format": "avro-confluent-tolerant",
         "avro-confluent-tolerant.url": bindings.registry,
@@ -151,7 +152,7 @@ def end_options(ends: Mapping[int, int]) -> dict[str, str]:
 def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
     """Options of one output: an Iceberg table's branch."""
     return {
-        # Not Iceberg's own, which takes columns by position: see jobs/java/src/main/java/kappa/lake.
+        # Not Iceberg's own, which takes columns by position: see jobs/connector/src/main/java/kappa/lake.
         "connector": "kappa-lake",
         "catalog-name": bindings.catalog.name,
         "catalog-database": bindings.namespace,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from local.format_jar import (
+from local.connector_jar import (
     JAVA_FOLDER,
     built_from,
     compile_java,

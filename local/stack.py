@@ -18,7 +18,7 @@ import httpx
 import yaml
 
 from local import clusters, flink, jars, kafka, objects, preflight, privacy, registry
-from local.format_jar import build_format_jar
+from local.connector_jar import build_connector_jar
 from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
 from local.patches import JAR_NAME, build_patches_jar
 from local.supervise import (
@@ -301,11 +301,11 @@ def own_jars(layout: Layout, cache: Path) -> list[Path]:
     ecj, asm, folder = (
         jars.path_of("ecj", cache),
         jars.path_of("asm", cache),
-        layout.home / "format",
+        layout.home / "connector",
     )
     libraries = [*flink.wheel_jars(), *jars.paths("flink", cache)]
     return [
-        build_format_jar(java(), ecj, libraries, folder / "kappa-format.jar"),
+        build_connector_jar(java(), ecj, libraries, folder / "kappa-connector.jar"),
         build_patches_jar(java(), ecj, asm, flink.lib_jars(), folder / JAR_NAME),
     ]
 

@@ -4,7 +4,7 @@ fastavro does not do: it takes a branch or a symbol -1 for the last one, any byt
 for an int, and asks the writer's logical types, not the reader's, so that microseconds become milliseconds. What this
 module makes of a record is compared with it and with Java's decoder in tests/vectors and tests/unit/test_avro_fuzz.py.
 
-The rules are those of jobs/java/src/main/java/kappa/format/Resolution.java, and so are the reasons.
+The rules are those of jobs/connector/src/main/java/kappa/format/Resolution.java, and so are the reasons.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from jobs.product.folder import Product
 from jobs.product.model import Resolved
 from jobs.safety.problem import Problem
 from local import flink, jars
-from local.format_jar import TEST, compile_java, files_below, write_jar
+from local.connector_jar import TEST, compile_java, files_below, write_jar
 from local.layout import java
 from replay import offsets
 from replay.controller.platform import Platform

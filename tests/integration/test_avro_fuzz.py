@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from jobs.product.avro_schema import Schema, parse
 from jobs.product.avro_types import SchemaError, fields
 from local import flink, jars
-from local.format_jar import MAIN, TEST, compile_java, joined
+from local.connector_jar import MAIN, TEST, compile_java, joined
 from local.layout import java
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader

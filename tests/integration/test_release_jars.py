@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.format_jar import built_from, write_jar
+from local.connector_jar import built_from, write_jar
 from replay.core.model import State
 from tests.integration.disturbed_product import Shop
 from tests.integration.running import RunningStack, free_port_base, wait_until
@@ -18,7 +18,7 @@ from tests.integration.test_orders import stop_jobs
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
-JAR = "kappa-format.jar"
+JAR = "kappa-connector.jar"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def upgrade(stack: RunningStack) -> None:
     """Another connector in the place of the first: the same file, written over."""
-    jar = stack.home / "format" / JAR
+    jar = stack.home / "connector" / JAR
     comment = built_from(jar)
     assert comment
     with zipfile.ZipFile(jar) as archive:

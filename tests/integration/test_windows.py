@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local import flink, jars
-from local.format_jar import TEST, compile_java
+from local.connector_jar import TEST, compile_java
 from local.layout import java
 from local.patches import JAR_NAME, build_patches_jar
 from tests.integration import window_runs

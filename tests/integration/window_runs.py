@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from local.format_jar import joined
+from local.connector_jar import joined
 
 LATENESS = timedelta(hours=1)
 LAGS = tuple(timedelta(minutes=m) for m in (0, 13, 60, 37, 5))

@@ -24,7 +24,7 @@ from tests.unit.test_launch import record
 LIB = {
     "00-flink-patches.jar": "patches",
     "flink-dist-2.1.3.jar": "flink",
-    "kappa-format.jar": "connector A",
+    "kappa-connector.jar": "connector A",
     "log4j-core-2.24.jar": "logger",
 }
 ATTEMPT = Attempt(
@@ -69,7 +69,7 @@ def upgraded(settings: Settings, built: Build) -> None:
         settings,
         {
             **LIB,
-            "kappa-format.jar": "connector B",
+            "kappa-connector.jar": "connector B",
             "new.jar": "new",
             "log4j-core-2.24.jar": "",
             "log4j-core-2.25.jar": "newer logger",
@@ -100,7 +100,7 @@ def test_what_decides_rows_is_of_the_release_and_what_carries_them_of_now(
     assert provide(settings, built) == {
         "00-flink-patches.jar": "patches",
         "flink-dist-2.1.3.jar": "flink",
-        "kappa-format.jar": "connector A",
+        "kappa-connector.jar": "connector A",
         "log4j-core-2.25.jar": "newer logger",
     }
 
@@ -108,7 +108,7 @@ def test_what_decides_rows_is_of_the_release_and_what_carries_them_of_now(
 def test_it_takes_no_further_space_and_stays_as_it_is(settings: Settings, built: Build) -> None:
     before = provide(settings, built)
     lib = lib_folder(settings, "tiny", "r1-a1")
-    assert (lib / "kappa-format.jar").samefile(jar_of(settings, "connector A"))
+    assert (lib / "kappa-connector.jar").samefile(jar_of(settings, "connector A"))
     made = lib.stat().st_ino
     write_lib(settings, {**LIB, "log4j-core-2.24.jar": "newer"})
     assert provide(settings, built) == before, "its cluster may be running with it"
@@ -118,8 +118,8 @@ def test_it_takes_no_further_space_and_stays_as_it_is(settings: Settings, built:
 def test_one_that_somebody_changed_is_made_again(settings: Settings, built: Build) -> None:
     before = provide(settings, built)
     lib = lib_folder(settings, "tiny", "r1-a1")
-    (lib / "kappa-format.jar").unlink()
-    (lib / "kappa-format.jar").write_text("another")
+    (lib / "kappa-connector.jar").unlink()
+    (lib / "kappa-connector.jar").write_text("another")
     (lib / "added.jar").write_text("added")
     assert provide(settings, built) == before
 
@@ -139,7 +139,7 @@ def test_jars_that_are_gone_are_named(settings: Settings, built: Build, upgraded
         provide(settings, built)
     assert str(e.value) == (
         f"jars that the release {built.folder} was built with are gone\n"
-        f"  expected: kappa-format.jar as {kept}\n"
+        f"  expected: kappa-connector.jar as {kept}\n"
         "  found:    no such files\n"
         "  next:     restore them from a backup; the controller tries again by itself. Or kappa deploy tiny, which "
         "builds a release with the jars of now"
@@ -182,7 +182,7 @@ def test_other_jars_are_told_where_an_attempt_could_have_its_own(
         runtime.short(runtime.digest(jar))
         for jar in (
             jar_of(settings, "connector A"),
-            settings.flink.home / "lib" / "kappa-format.jar",
+            settings.flink.home / "lib" / "kappa-connector.jar",
         )
     )
     new = runtime.short(runtime.digest(settings.flink.home / "lib" / "new.jar"))
@@ -191,7 +191,7 @@ def test_other_jars_are_told_where_an_attempt_could_have_its_own(
     )
     on_session = replace(ATTEMPT, cluster="", rest="", own_jars=False)
     assert Platform(alone).other_jars(on_session, release(built)) == (
-        f"kappa-format.jar {a} → {b}, new.jar none → {new}"
+        f"kappa-connector.jar {a} → {b}, new.jar none → {new}"
     )
     assert Platform(settings).other_jars(on_session, release(built)) == "", "all share one cluster"
 
@@ -206,7 +206,7 @@ def test_an_attempt_with_its_own_jars_has_no_other_runtime(
 ) -> None:
     product, platform = folders.write(settings.home / "again"), Platform(settings)
     assert platform.other_runtime(product, ATTEMPT, release(built)) == ""
-    assert "kappa-format.jar" in platform.other_runtime(
+    assert "kappa-connector.jar" in platform.other_runtime(
         product, replace(ATTEMPT, own_jars=False), release(built)
     )
 

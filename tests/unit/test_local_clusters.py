@@ -166,7 +166,7 @@ def test_a_start_has_both_programs_supervised(
 def _lib(folder: Path, *jars: str) -> Path:
     lib = folder / "lib"
     lib.mkdir(parents=True)
-    for name in jars or ("flink-dist-2.1.3.jar", "kappa-format.jar"):
+    for name in jars or ("flink-dist-2.1.3.jar", "kappa-connector.jar"):
         (lib / name).touch()
     return lib
 

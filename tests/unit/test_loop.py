@@ -280,14 +280,14 @@ def test_a_job_of_another_runtime_than_its_release_is_told_of(
 ) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
-    platform.runtime_differs = "kappa-format.jar 1 → 2"
+    platform.runtime_differs = "kappa-connector.jar 1 → 2"
     platform.lose_jobs()
     turn(loop, platform, clock, 30)
     assert [
         (e.attempt, e.detail)
         for e in loop.store.events("flights")
         if e.reason is Reason.other_runtime
-    ] == [("r1-a1", "kappa-format.jar 1 → 2")]
+    ] == [("r1-a1", "kappa-connector.jar 1 → 2")]
 
 
 def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
@@ -295,7 +295,7 @@ def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
 ) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
-    platform.runtime_differs = platform.jars_differ = "kappa-format.jar 1 → 2"
+    platform.runtime_differs = platform.jars_differ = "kappa-connector.jar 1 → 2"
     turn(loop, platform, clock, 5)
     assert loop.store.load("flights").attempts[0].cluster == "", "a running job is not touched"
     platform.lose_jobs()
@@ -311,7 +311,7 @@ def test_a_job_whose_session_cluster_got_other_jars_goes_on_with_its_own(
     assert attempt.restore is not None
     assert published_to_the_end(platform, state)
     events = [(e.reason, e.detail) for e in loop.store.events("flights")]
-    assert (Reason.own_cluster, "kappa-format.jar 1 → 2") in events
+    assert (Reason.own_cluster, "kappa-connector.jar 1 → 2") in events
     assert Reason.other_runtime not in [reason for reason, _ in events]
 
 
@@ -319,7 +319,7 @@ def test_a_job_on_the_session_cluster_that_was_taken_for_lost_ends_though_its_su
     loop: Loop, platform: FakePlatform, clock: Clock
 ) -> None:
     lost = lost_and_resumed(loop, platform, clock)
-    platform.jars_differ = "kappa-format.jar 1 → 2"
+    platform.jars_differ = "kappa-connector.jar 1 → 2"
     while not loop.store.load("flights").attempts[0].cluster:
         clock.time += 1
         loop.run_once("flights")
@@ -335,7 +335,7 @@ def test_no_room_for_a_cluster_of_its_own_is_waited_for(
 ) -> None:
     begin(loop, platform)
     turn(loop, platform, clock, 30)
-    platform.jars_differ, platform.no_room = "kappa-format.jar 1 → 2", True
+    platform.jars_differ, platform.no_room = "kappa-connector.jar 1 → 2", True
     platform.lose_jobs()
     shown = turn(loop, platform, clock, 60)
     assert "no room" in shown.attempts[0].refused

@@ -367,7 +367,7 @@ class Controller(RuleBasedStateMachine):
             case "retention":
                 platform.problems = ["topic flights: retention.ms=1000"]
             case "jars":  # the session cluster was started again, by another kappa
-                platform.jars_differ = "kappa-format.jar 1 → 2"
+                platform.jars_differ = "kappa-connector.jar 1 → 2"
                 platform.lose_jobs()
             case "archive" if live := self.state.live:
                 platform.changed_archives.add(live[which % len(live)].name)

@@ -29,7 +29,12 @@ CLOCK = {"python": "udfs.wall_clock:next_wall_clock", "returns": "INT"}
 def settings(settings: Settings) -> Settings:
     lib = settings.flink.home / "lib"
     lib.mkdir(parents=True)
-    for name in ("flink-dist-2.1.3.jar", "kappa-format.jar", "log4j-core.jar", "sqlite-jdbc.jar"):
+    for name in (
+        "flink-dist-2.1.3.jar",
+        "kappa-connector.jar",
+        "log4j-core.jar",
+        "sqlite-jdbc.jar",
+    ):
         (lib / name).write_text(name)
     return settings
 
@@ -43,7 +48,7 @@ def product(folder: Path, **fields: object) -> Product:
 def test_jars_that_compute(settings: Settings, tmp_path: Path) -> None:
     assert list(runtime.of(settings, product(tmp_path / "a"))) == [
         "jars/flink-dist-2.1.3.jar",
-        "jars/kappa-format.jar",
+        "jars/kappa-connector.jar",
     ]
 
 
@@ -103,8 +108,8 @@ def test_no_zone(name: str) -> None:
     ("change", "where", "what"),
     [
         pytest.param(
-            lambda lib: (lib / "kappa-format.jar").write_text("another"),
-            "runtime/jars/kappa-format.jar",
+            lambda lib: (lib / "kappa-connector.jar").write_text("another"),
+            "runtime/jars/kappa-connector.jar",
             r"[0-9a-f]{12} → ae448ac86c4e: its rows may differ",
             id="a jar of other content",
         ),

@@ -18,7 +18,7 @@ ONLY_IN_A_CHECKOUT = (
     "demo/next_commands.txt",
     "demo/story.sh",
     "demo/wrong_midnight.patch",
-    "jobs/java/src/test/",
+    "jobs/connector/src/test/",
     "local/lock.py",
     "local/sbom.py",
 )

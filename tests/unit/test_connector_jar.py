@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local import format_jar
-from local.format_jar import MAIN, build_format_jar, fingerprint, write_jar
+from local import connector_jar
+from local.connector_jar import MAIN, build_connector_jar, fingerprint, write_jar
 from replay.errors import ConfigError
 
 SERVICES = "META-INF/services/org.apache.flink.table.factories.Factory"
@@ -44,8 +44,8 @@ done
     def write(self, name: str, text: str) -> None:
         (self.source / "java" / "kappa" / f"{name}.java").write_text(text)
 
-    def build(self, out: str = "kappa-format.jar", ecj: str = "ecj-1.jar") -> Path:
-        return build_format_jar(
+    def build(self, out: str = "kappa-connector.jar", ecj: str = "ecj-1.jar") -> Path:
+        return build_connector_jar(
             self.java, Path(ecj), [Path("flink.jar")], self.root / "out" / out, source=self.source
         )
 
@@ -105,8 +105,8 @@ def test_an_error_names_the_place_and_keeps_the_old_jar(workshop: Workshop) -> N
     with pytest.raises(ConfigError) as caught:
         workshop.build()
     assert caught.value.found == "ERROR in B.java"
-    assert (workshop.root / "out" / "kappa-format.jar").read_bytes() == whole
-    assert [file.name for file in (workshop.root / "out").iterdir()] == ["kappa-format.jar"]
+    assert (workshop.root / "out" / "kappa-connector.jar").read_bytes() == whole
+    assert [file.name for file in (workshop.root / "out").iterdir()] == ["kappa-connector.jar"]
 
 
 def test_the_fingerprint_tells_moved_text_apart(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_write_jar_sorts_what_it_is_given(tmp_path: Path) -> None:
     for name, entries in {"a": [("x", b"1"), ("y", b"2")], "b": [("y", b"2"), ("x", b"1")]}.items():
         write_jar(tmp_path / name, "comment", entries)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert format_jar.built_from(tmp_path / "a") == "comment"
+    assert connector_jar.built_from(tmp_path / "a") == "comment"
 
 
 def test_the_service_file_names_factories_that_exist() -> None:

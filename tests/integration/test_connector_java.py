@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from local import flink, jars, patches
-from local.format_jar import TEST, build_format_jar, run_format_tests
+from local.connector_jar import TEST, build_connector_jar, run_connector_tests
 from local.layout import java
 
 
@@ -17,10 +17,10 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     asm, flinks = jars.path_of("asm", cache), flink.lib_jars()
     patched = patches.build_patches_jar(java(), ecj, asm, flinks, tmp_path / patches.JAR_NAME)
     libraries = [patched, *flinks, asm]
-    format_jar = build_format_jar(java(), ecj, libraries, tmp_path / "kappa-format.jar")
+    connector_jar = build_connector_jar(java(), ecj, libraries, tmp_path / "kappa-connector.jar")
     junit = jars.path_of("junit-platform-console-standalone", cache)
-    report = run_format_tests(
-        java(), ecj, junit, format_jar, libraries, [TEST / "java", patches.PATCHER / "java"]
+    report = run_connector_tests(
+        java(), ecj, junit, connector_jar, libraries, [TEST / "java", patches.PATCHER / "java"]
     )
     assert "0 tests failed" in report
     assert "noInstantOfAWindowComesAfterItsEnd(String)" in report

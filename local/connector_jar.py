@@ -1,4 +1,4 @@
-"""The Java in jobs/java, a table format and a connector, compiled by Eclipse's batch compiler: no JDK is needed."""
+"""The Java in jobs/connector, compiled by Eclipse's batch compiler: no JDK is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from replay.errors import ConfigError, KappaError
 
-JAVA_FOLDER = Path(__file__).parent.parent / "jobs" / "java"
+JAVA_FOLDER = Path(__file__).parent.parent / "jobs" / "connector"
 MAIN = JAVA_FOLDER / "src" / "main"
 TEST = JAVA_FOLDER / "src" / "test"
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
@@ -33,7 +33,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can hold: the same sources give the same jar."""
 
 
-def build_format_jar(
+def build_connector_jar(
     java: Path, ecj: Path, classpath: Sequence[Path], out: Path, *, source: Path = MAIN
 ) -> Path:
     """Compile them into a jar, unless `out` was already made from the same sources, compiler and class path.
@@ -44,7 +44,7 @@ def build_format_jar(
     if built_from(out) == wanted:
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".format-", dir=out.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".connector-", dir=out.parent) as scratch:
         classes = Path(scratch) / "classes"
         compile_java(java, ecj, classpath, [source / "java"], classes)
         jar = Path(scratch) / out.name
@@ -53,18 +53,18 @@ def build_format_jar(
     return out
 
 
-def run_format_tests(
+def run_connector_tests(
     java: Path,
     ecj: Path,
     junit: Path,
-    format_jar: Path,
+    connector_jar: Path,
     classpath: Sequence[Path],
     sources: Sequence[Path] = (TEST / "java",),
 ) -> str:
     """Compile their JUnit tests and run them against the jar; the report, or KappaError with it."""
-    with tempfile.TemporaryDirectory(prefix="format-tests-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="connector-tests-") as scratch:
         classes = Path(scratch) / "classes"
-        libraries = (format_jar, *classpath, junit)
+        libraries = (connector_jar, *classpath, junit)
         compile_java(java, ecj, libraries, sources, classes)
         run = subprocess.run(
             [
@@ -87,7 +87,9 @@ def run_format_tests(
         )
     if run.returncode != 0:
         raise KappaError(
-            "the Java code fails its tests", found=run.stdout + run.stderr, next="fix jobs/java"
+            "the Java code fails its tests",
+            found=run.stdout + run.stderr,
+            next="fix jobs/connector",
         )
     return run.stdout
 
