@@ -84,6 +84,10 @@ wheel: | $(UV) ## a wheel in dist/, and the locked packages that it runs with
 	$(UV) build --quiet --wheel --python $(PYTHON) --out-dir dist
 	$(UV) export --quiet --frozen --no-emit-project --no-dev --all-extras --no-header --output-file dist/requirements.txt
 
+.PHONY: next-flink
+next-flink: install ## where the connector does not fit the next line of Flink, a sentence each (fetches its jars)
+	$(VENV)/bin/python -m local.next_flink
+
 .PHONY: docs
 docs: | $(UV) ## the manual as a site in site/, with every link checked
 	NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --isolated --only-group docs --python $(PYTHON) mkdocs build --strict

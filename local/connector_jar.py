@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from replay.errors import ConfigError, KappaError
@@ -60,18 +60,33 @@ def run_connector_tests(
     connector_jar: Path,
     classpath: Sequence[Path],
     sources: Sequence[Path] = (TEST / "java",),
+    properties: Mapping[str, str] | None = None,
 ) -> str:
     """Compile their JUnit tests and run them against the jar; the report, or KappaError with it."""
+    said = {"kappa.vectors": str(VECTORS), **(properties or {})}
+    code, report = run_junit(java, ecj, (connector_jar, *classpath, junit), sources, said)
+    if code != 0:
+        raise KappaError("the Java code fails its tests", found=report, next="fix jobs/connector")
+    return report
+
+
+def run_junit(
+    java: Path,
+    ecj: Path,
+    libraries: Sequence[Path],
+    sources: Sequence[Path],
+    properties: Mapping[str, str],
+) -> tuple[int, str]:
+    """Compile JUnit tests with these libraries, JUnit among them, and run them: exit code and report."""
     with tempfile.TemporaryDirectory(prefix="connector-tests-") as scratch:
         classes = Path(scratch) / "classes"
-        libraries = (connector_jar, *classpath, junit)
         compile_java(java, ecj, libraries, sources, classes)
         run = subprocess.run(
             [
                 java,
-                f"-Dkappa.vectors={VECTORS}",
+                *(f"-D{name}={value}" for name, value in properties.items()),
                 "-cp",
-                joined((classes, *libraries)),
+                joined((classes, TEST / "resources", *libraries)),
                 "org.junit.platform.console.ConsoleLauncher",
                 "execute",
                 f"--scan-classpath={classes}",
@@ -85,13 +100,7 @@ def run_connector_tests(
             check=False,
             timeout=300,
         )
-    if run.returncode != 0:
-        raise KappaError(
-            "the Java code fails its tests",
-            found=run.stdout + run.stderr,
-            next="fix jobs/connector",
-        )
-    return run.stdout
+    return run.returncode, run.stdout + run.stderr
 
 
 def compile_java(

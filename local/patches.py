@@ -144,6 +144,11 @@ def build_patches_jar(java: Path, ecj: Path, asm: Path, flink: Sequence[Path], o
     return out
 
 
+def digests() -> str:
+    """The classes that are patched, one on a line: name and SHA-256 of the class file that the patch was made for."""
+    return "\n".join(f"{patch.type} {patch.sha256}" for patch in PATCHES)
+
+
 def original(patch: Patch, flink: Sequence[Path]) -> bytes:
     """The class file that a patch changes; ConfigError when it is another one."""
     jar = next(

@@ -20,7 +20,13 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     connector_jar = build_connector_jar(java(), ecj, libraries, tmp_path / "kappa-connector.jar")
     junit = jars.path_of("junit-platform-console-standalone", cache)
     report = run_connector_tests(
-        java(), ecj, junit, connector_jar, libraries, [TEST / "java", patches.PATCHER / "java"]
+        java(),
+        ecj,
+        junit,
+        connector_jar,
+        libraries,
+        [TEST / "java", patches.PATCHER / "java"],
+        {"kappa.patched": patches.digests()},
     )
     assert "0 tests failed" in report
     assert "noInstantOfAWindowComesAfterItsEnd(String)" in report
@@ -31,3 +37,5 @@ def test_the_java_code_passes_its_tests(tmp_path: Path) -> None:
     assert "kafkasClientsReadTheSameFiles" in report
     assert "aRestoredPartitionBeginsWithTheWatermarkOfItsLastRecordAndWithNoRow" in report
     assert "fieldsInsideOfArraysAndMapsAreFoundByNameToo" in report
+    assert "everyInternalThatTheConnectorReliesOnIsListed" in report
+    assert all(patch.type in report for patch in patches.PATCHES)

@@ -20,6 +20,7 @@ ONLY_IN_A_CHECKOUT = (
     "demo/wrong_midnight.patch",
     "jobs/connector/src/test/",
     "local/lock.py",
+    "local/next_flink.py",
     "local/sbom.py",
 )
 
