@@ -195,7 +195,6 @@ def main() -> None:
         f"the load is {load}\n"
         f"{each['answers']:.0f} answers waited for: {each['seconds_of_answers']} s at "
         f"{1000 * CALL_SECONDS:.0f} ms each",
-        markup=False,
     )
     keep(
         RESULTS,

@@ -103,7 +103,6 @@ def main() -> None:
     print_rows(found, Output.text)
     out.print(
         f"checkpoints meanwhile: {products}; load {load:.1f} to {os.getloadavg()[0]:.1f}",
-        markup=False,
     )
     keep(
         args.results,

@@ -16,7 +16,7 @@ from demo.commands import Fault
 from demo.load import Loaded, load, repeats
 from jobs.product.folder import load_product
 from replay.errors import ConfigError
-from replay.output import Output, err, out, print_json, print_rows
+from replay.output import Output, View, err, print_rows, show
 from replay.settings import load_settings
 
 PRODUCT = Path(__file__).parent.parent / "sql" / "flights"
@@ -43,21 +43,17 @@ def load_flights(scale: int, rate: float | None, until: datetime | None, output:
     else:
         loaded = load(settings, product, scale, rate, Lines(), end)
     seconds = time.monotonic() - began
-    if output is Output.json:
-        print_json(
-            {
-                "written": loaded.written,
-                "already_there": loaded.present,
-                "kinds": loaded.kinds,
-                "seconds": round(seconds, 2),
-            }
-        )
-        return
-    if not loaded.written:
-        out.print(f"the log holds all {loaded.present:,} records already")
-        return
+    data = {
+        "written": loaded.written,
+        "already_there": loaded.present,
+        "kinds": loaded.kinds,
+        "seconds": round(seconds, 2),
+    }
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(loaded.kinds.items()))
-    out.print(f"{loaded.written:,} records appended in {seconds:.1f} s ({kinds})")
+    did = f"{loaded.written:,} records appended in {seconds:.1f} s ({kinds})"
+    if not loaded.written:
+        did = f"the log holds all {loaded.present:,} records already"
+    show(View(data, did), output)
 
 
 def show_faults(kind: Fault, scale: int, output: Output) -> None:

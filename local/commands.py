@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from replay.finding import Finding
-from replay.output import Output, OutputOption, View, err, out, print_json, rows_table, show, watch
+from replay.output import Output, OutputOption, View, err, out, rows_table, show, watch
 from replay.settings import kappa_home
 
 ProductsStatus = Callable[[str | None], Callable[[], View]]
@@ -88,14 +89,8 @@ def up(
 
     layout = stack.up(kappa_home(), port_base, _say, tiered=tiered)
     addresses = {"home": str(layout.home), **stack.addresses(layout)}
-    if output is Output.json:
-        print_json(addresses)
-    else:
-        out.print(
-            "\n".join(
-                ["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]
-            )
-        )
+    lines = ["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]
+    show(View(addresses, lines), output)
 
 
 def down() -> None:
@@ -123,7 +118,7 @@ def stack_view(products: Callable[[], View]) -> View:
         above = rows_table([_short(row) for row in programs], title=str(layout.home))
     return View(
         {"home": str(layout.home), "programs": programs, "products": below.data},
-        Group(above, below.text),
+        Group(above, *below.parts),
         {
             **{row["program"]: f"{row['program']}: {row['state']}" for row in programs},
             **below.lines,
@@ -168,44 +163,33 @@ def examine(products: Callable[[], View], output: Output) -> None:
     from local import doctor
 
     checks = doctor.examine(kappa_home(), lambda: products().data)
-    if output is Output.json:
-        print_json([asdict(check) for check in checks])
-    else:
-        for check in checks:
-            out.print(
-                f"{'problem' if check.problems else 'ok':<8}{check.name}",
-                style="red" if check.problems else "green",
-                markup=False,
-            )
-            for problem in check.problems:
-                out.print(f"{problem.error()}\n", markup=False)
+    lines: list[RenderableType] = []
+    for check in checks:
+        word, style = ("problem", "red") if check.problems else ("ok", "green")
+        lines.append(Text(f"{word:<8}{check.name}", style=style))
+        lines += [f"{problem.error()}\n" for problem in check.problems]
+    show(View([asdict(check) for check in checks], lines), output)
     if any(check.problems for check in checks):
         raise typer.Exit(1)
 
 
 def show_findings(findings: Sequence[Finding], output: Output) -> None:
     """Print what checks of a catalog found, as the other checks; exit code 1 when one found a problem."""
-    if output is Output.json:
-        print_json([finding.as_dict() for finding in findings])
-    else:
-        for finding in findings:
-            _show_finding(finding)
+    lines = [line for finding in findings for line in _finding_lines(finding)]
+    show(View([finding.as_dict() for finding in findings], lines), output)
     if any(finding.error for finding in findings):
         raise typer.Exit(1)
 
 
-def _show_finding(finding: Finding) -> None:
+def _finding_lines(finding: Finding) -> Iterator[RenderableType]:
     if finding.error:
-        out.print(f"{'problem':<8}{finding.name}", style="red", markup=False)
-        out.print(f"{finding.error}\n", markup=False)
+        yield Text(f"{'problem':<8}{finding.name}", style="red")
+        yield f"{finding.error}\n"
         return
-    out.print(
-        f"{'note' if finding.note else 'ok':<8}{finding.name}: {finding.found}",
-        style="yellow" if finding.note else "green",
-        markup=False,
-    )
-    out.print(f"{'':<8}{finding.means}", style="dim", markup=False)
+    word, style = ("note", "yellow") if finding.note else ("ok", "green")
+    yield Text(f"{word:<8}{finding.name}: {finding.found}", style=style)
+    yield Text(f"{'':<8}{finding.means}", style="dim")
 
 
 def _say(message: str) -> None:
-    err.print(message, style="dim", markup=False)
+    err.print(message, style="dim")

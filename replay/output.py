@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -62,13 +62,12 @@ def print_rows(
     """A table for people, as wide as the terminal or, into a pipe, as its rows; a JSON array for programs."""
     if output is Output.json:
         print_json([json_value(row) for row in rows])
-        return
-    table = rows_table(rows, title=title, columns=columns, null=null)
-    if out.is_terminal or "COLUMNS" in os.environ:
-        out.print(table)
     else:
-        widest = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
-        _console(width=widest).print(table)
+        _print_part(rows_table(rows, title=title, columns=columns, null=null))
+
+
+class DataTable(Table):
+    """A table that is as wide as the terminal or, into a pipe, as its rows."""
 
 
 def rows_table(
@@ -77,10 +76,10 @@ def rows_table(
     title: str | None = None,
     columns: Iterable[str] | None = None,
     null: str = "",
-) -> Table:
+) -> DataTable:
     """Rows as people see them; `null` is what is shown where there is no value."""
     names = list(columns or (rows[0].keys() if rows else ()))
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = DataTable(title=title, title_justify="left", header_style="bold")
     for name in names:
         numeric = bool(rows) and all(
             isinstance(r.get(name), int | float) or r.get(name) is None for r in rows
@@ -125,33 +124,54 @@ WATCH_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class View:
-    """Something to look at again and again."""
+    """What a command shows, for each of those who read it."""
 
     data: Any
-    """For programs."""
-    text: RenderableType
-    """For people, in at most 80 columns."""
-    lines: Mapping[str, str]
-    """For a log: a line about each thing."""
+    """For programs: one JSON document."""
+    text: RenderableType | Sequence[RenderableType]
+    """For people: lines and tables, one below the other. What `watch` redraws is at most 80 columns wide."""
+    lines: Mapping[str, str] = field(default_factory=dict)
+    """For a log of what `watch` sees: a line about each thing, by its name."""
+
+    @property
+    def parts(self) -> Sequence[RenderableType]:
+        """The lines and tables of `text`."""
+        if isinstance(self.text, str) or not isinstance(self.text, Sequence):
+            return [self.text]
+        return self.text
 
 
 def show(view: View, output: Output) -> None:
-    """Once."""
+    """Print it once."""
     if output is Output.json:
         print_json(view.data)
+        return
+    for part in view.parts:
+        _print_part(part)
+
+
+def _print_part(part: RenderableType) -> None:
+    """A line is never wrapped, so that it can be searched for and copied; what is laid out fits the terminal."""
+    if isinstance(part, str | Text):
+        out.print(part)
+    elif isinstance(part, DataTable) and not (out.is_terminal or "COLUMNS" in os.environ):
+        widest = out.measure(part, options=out.options.update(width=_WIDEST)).maximum
+        _console(width=widest).print(part)
+    elif isinstance(part, DataTable):
+        out.print(part)
     else:
-        out.print(view.text, soft_wrap=False)
+        out.print(part, soft_wrap=False)
 
 
 def watch(
     look: Callable[[], View], output: Output, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Again and again until Ctrl-C: redrawn on a terminal; else what changed, in lines or NDJSON."""
+    """Print it every two seconds until Ctrl-C: redrawn on a terminal; else what changed, in lines or NDJSON."""
     try:
         if output is Output.text and out.is_terminal:
             with Live(Text(""), console=out, auto_refresh=False) as live:
                 while True:
-                    live.update(_looked(look).text, refresh=True)
+                    live.update(Group(*_looked(look).parts), refresh=True)
                     sleep(WATCH_SECONDS)
         write = _changes(output)
         while True:
@@ -182,7 +202,7 @@ def _changes(output: Output) -> Callable[[View], None]:
         at = f"{datetime.now(UTC):%H:%M:%S}"
         for key, line in view.lines.items():
             if last.get(key) != line:
-                out.print(f"{at} {line}", markup=False)
+                out.print(f"{at} {line}")
         last.clear()
         last.update(view.lines)
 

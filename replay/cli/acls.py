@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from replay.errors import ConfigError
-from replay.kafka.acls import Who, commands, of_product
-from replay.output import Output, out, print_json
+from replay.kafka.acls import Acl, Who, commands, of_product
+from replay.output import Output, View, show
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
 from replay.secret import shown
@@ -26,24 +27,23 @@ def acls(name: str, source: Path | None, principals: dict[Who, str], output: Out
                 found=repr(principal),
                 next="see kafka-acls --help",
             )
-    if output is Output.json:
-        print_json(
-            [
-                {
-                    "principal": principals[acl.who],
-                    **asdict(acl),
-                    "host": "*",
-                    "permission_type": "ALLOW",
-                }
-                for acl in found
-            ]
-        )
-        return
+    data = [
+        {
+            "principal": principals[acl.who],
+            **asdict(acl),
+            "host": "*",
+            "permission_type": "ALLOW",
+        }
+        for acl in found
+    ]
+    show(View(data, list(_lines(found, principals))), output)
+
+
+def _lines(found: Sequence[Acl], principals: Mapping[Who, str]) -> Iterator[str]:
     for who in Who:
         mine = [acl for acl in found if acl.who is who]
-        out.print(f"# {who}: {'; '.join(dict.fromkeys(acl.why for acl in mine))}", markup=False)
-        for command in commands(mine, principals, _bootstrap()):
-            out.print(command, markup=False)
+        yield f"# {who}: {'; '.join(dict.fromkeys(acl.why for acl in mine))}"
+        yield from commands(mine, principals, _bootstrap())
 
 
 def _bootstrap() -> str:

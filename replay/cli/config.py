@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, SecretStr
 
-from replay.output import Output, out, print_json
-from replay.secret import show, show_address
+from replay.output import Output, View, show
+from replay.secret import show as show_secret
+from replay.secret import show_address
 from replay.settings import load_settings
 
 _URLS = ("store", "uri")
@@ -20,11 +21,8 @@ def config(output: Output) -> None:
     """Print the settings, defaults among them, with *** in place of what is secret."""
     settings = load_settings()
     shown = redacted(settings)
-    if output is Output.json:
-        print_json(shown)
-        return
-    out.print(f"# {settings.home / 'config.yaml'}, with all defaults", markup=False)
-    out.print(yaml.safe_dump(shown, sort_keys=False, width=10_000), markup=False, end="")
+    text = yaml.safe_dump(shown, sort_keys=False, width=10_000).rstrip("\n")
+    show(View(shown, [f"# {settings.home / 'config.yaml'}, with all defaults", text]), output)
 
 
 def redacted(value: Any, name: str = "") -> Any:
@@ -34,7 +32,7 @@ def redacted(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: redacted(found, key) for key, found in value.items()}
     if isinstance(value, SecretStr):
-        return show_address(value) if name in _URLS else show(value)
+        return show_address(value) if name in _URLS else show_secret(value)
     if isinstance(value, tuple):
         return [redacted(found) for found in value]
     return str(value) if isinstance(value, Path) else value

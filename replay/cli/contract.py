@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import RenderableType
 
 from jobs.product.contract import compare
 from jobs.product.contract_changes import ContractChange, breaking, changes
 from jobs.product.folder import Product
 from replay.cli import resolve as run_resolve
-from replay.output import Output, out, print_json, print_rows
+from replay.output import Output, View, rows_table, show
 from replay.releases import contracts
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
@@ -48,10 +50,7 @@ def contract(
     if check:
         document["changes"] = [asdict(c) for c in found]
         document["breaking"] = breaking(found)
-    if output is Output.json:
-        print_json(document)
-    else:
-        _show(document, found, check=check)
+    show(View(document, list(_text(document, found, check=check))), output)
     if mismatches or breaking(found):
         raise typer.Exit(1)
 
@@ -67,34 +66,31 @@ def _changes(product: Product, said: dict[str, Any], against: Path | None) -> li
     return changes(before, said) if before else []
 
 
-def _show(document: dict[str, Any], found: list[ContractChange], *, check: bool) -> None:
+def _text(
+    document: dict[str, Any], found: list[ContractChange], *, check: bool
+) -> Iterator[RenderableType]:
     file = document["file"]
     for line in document.get("written", ()):
-        out.print(f"{file}: {line}", markup=False)
+        yield f"{file}: {line}"
     if document["mismatches"]:
-        print_rows(
+        yield rows_table(
             [
                 {"": m["where"], "the SELECT": m["expected"], "the contract": m["found"]}
                 for m in document["mismatches"]
             ],
-            Output.text,
             title=f"{file} is not what the SQL gives",
         )
     elif Path(file).exists():
-        out.print(f"{file} is what the SQL gives", markup=False)
+        yield f"{file} is what the SQL gives"
         if left_out := document["left_out"]:
             follow = f"kappa contract {document['product']} --write adds them"
-            out.print(f"it does not speak of {', '.join(left_out)}: {follow}", markup=False)
+            yield f"it does not describe {', '.join(left_out)}: {follow}"
     else:
-        out.print(
-            f"there is no {file}: kappa contract {document['product']} --write makes one",
-            markup=False,
-        )
+        yield f"there is no {file}: kappa contract {document['product']} --write makes one"
     if check and found:
-        print_rows(
+        yield rows_table(
             [{"": c.level.value, "what": c.where, "how": c.what, "rule": c.rule} for c in found],
-            Output.text,
             title="breaking" if breaking(found) else "nothing of it is breaking",
         )
     elif check:
-        out.print("nothing has changed for those who rely on it", markup=False)
+        yield "nothing has changed for those who rely on it"

@@ -20,7 +20,7 @@ from replay.controller.watching import Watcher
 from replay.core.model import Attempt, ProductState
 from replay.core.steps import Step, Wait
 from replay.errors import RetryableError
-from replay.output import Output, out, print_json
+from replay.output import Output, View, out, show
 from replay.settings import load_settings
 from replay.store.store import Store
 
@@ -67,7 +67,7 @@ def _carry_out(
 
     def say(text: str) -> None:
         if output is Output.text:
-            out.print(text, markup=False, soft_wrap=False)
+            out.print(text, soft_wrap=False)
 
     loop.watcher = told = Telling(say)
     platform.tell = told.part
@@ -86,7 +86,7 @@ def _carry_out(
     except KeyboardInterrupt:
         say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}")
         raise typer.Exit(130) from None
-    _report(intent, before, after, time.monotonic() - begun, dry_run, output)
+    show(report(intent, before, after, time.monotonic() - begun, dry_run), output)
 
 
 class Telling(Watcher):
@@ -170,46 +170,38 @@ def carry_on(
     return state
 
 
-def _report(
-    intent: Intent,
-    before: ProductState,
-    after: ProductState,
-    seconds: float,
-    dry_run: bool,
-    output: Output,
-) -> None:
-    name = intent.attempt.name
+def report(
+    intent: Intent, before: ProductState, after: ProductState, seconds: float, dry_run: bool
+) -> View:
+    """What a command did, and what readers see now."""
     shown, shown_before = after.published, before.published
     behind = 0
     if shown and shown_before and shown.attempt_name != shown_before.attempt_name:
         behind = offsets.lag(shown.covered, shown_before.covered)
-    if output is Output.json:
-        print_json(
-            {
-                "product": after.product,
-                "attempt": name,
-                "did": intent.sentence,
-                "changed": intent.changed,
-                "dry_run": dry_run,
-                "state": after.attempt(name).state.value,
-                "published": shown.attempt_name if shown else None,
-                "checkpoint": shown.checkpoint if shown else None,
-                "records_behind_before": behind,
-                "seconds": round(seconds, 3),
-            }
-        )
-        return
+    attempt = after.attempt(intent.attempt.name)
+    data = {
+        "product": after.product,
+        "attempt": attempt.name,
+        "did": intent.sentence,
+        "changed": intent.changed,
+        "dry_run": dry_run,
+        "state": attempt.state.value,
+        "published": shown.attempt_name if shown else None,
+        "checkpoint": shown.checkpoint if shown else None,
+        "records_behind_before": behind,
+        "seconds": round(seconds, 3),
+    }
     if dry_run or not intent.changed:
-        return
-    gone = f"nothing of {name} is left; " if after.attempt(name).cleaned else ""
+        return View(data, [])
+    lines = []
     if shown:
-        out.print(
+        gone = f"nothing of {attempt.name} is left; " if attempt.cleaned else ""
+        lines.append(
             f"{gone}readers see {after.product} {shown.attempt_name}, checkpoint {shown.checkpoint} "
-            f"({seconds:.1f} s)",
-            markup=False,
+            f"({seconds:.1f} s)"
         )
     if behind:
-        out.print(
-            f"that is {behind:,} records behind what they saw before; its job goes on from there",
-            markup=False,
+        lines.append(
+            f"that is {behind:,} records behind what they saw before; its job goes on from there"
         )
+    return View(data, lines)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import typer
+from rich.console import RenderableType
 
 from replay import offsets
 from replay.cli.progress import Display, Meter, Progress, display, live_lag, long_step, measure
@@ -20,7 +21,7 @@ from replay.core.observed import FlinkDownError
 from replay.core.steps import Step
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.offsets import Offsets
-from replay.output import Output, out, print_json, print_rows
+from replay.output import Output, View, out, rows_table, show
 from replay.query import query as querying
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
@@ -48,16 +49,15 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
         out.print(
             "\ndetached; the job keeps running. Follow it again with: "
             f"kappa deploy {request.name}{source}",
-            markup=False,
         )
         raise typer.Exit(130) from None
     state = store.load(request.name)
     if done.state is State.active:
-        _show_published(settings, state, done, output)
+        show(_published_view(settings, state, done), output)
         if error := found_fault(done):
             raise error
     else:
-        _show_waiting(done, wait, output)
+        show(_waiting_view(done, wait), output)
 
 
 class Follow(Watcher):
@@ -197,28 +197,21 @@ def _published_checkpoint(attempt: Attempt, published: Publication | None) -> in
     return published.checkpoint if published and published.attempt_name == attempt.name else 0
 
 
-def _show_waiting(attempt: Attempt, waited: bool, output: Output) -> None:
-    if output is Output.json:
-        print_json(
-            {
-                "product": attempt.product,
-                "attempt": attempt.name,
-                "state": attempt.state.value,
-                "checks": _checks(attempt),
-            }
-        )
-        return
+def _waiting_view(attempt: Attempt, waited: bool) -> View:
+    data = {
+        "product": attempt.product,
+        "attempt": attempt.name,
+        "state": attempt.state.value,
+        "checks": _checks(attempt),
+    }
     if not waited:
-        out.print(f"next:  kappa status {attempt.product} --watch", markup=False)
-        return
-    if attempt.checks:
-        out.print(checked(attempt), markup=False)
-    out.print(
+        return View(data, f"next:  kappa status {attempt.product} --watch")
+    waits = (
         f"{attempt.product} {attempt.name} has caught up and waits; readers see what they saw before\n"
         f"next:  kappa diff {attempt.product}     what would change\n"
-        f"       kappa switch {attempt.product}   show it to readers",
-        markup=False,
+        f"       kappa switch {attempt.product}   show it to readers"
     )
+    return View(data, [checked(attempt), waits] if attempt.checks else waits)
 
 
 def _checks(attempt: Attempt) -> list[dict[str, object]]:
@@ -253,9 +246,7 @@ def found_fault(shown: Attempt) -> KappaError | None:
     )
 
 
-def _show_published(
-    settings: Settings, state: ProductState, attempt: Attempt, output: Output
-) -> None:
+def _published_view(settings: Settings, state: ProductState, attempt: Attempt) -> View:
     published = state.published
     assert published is not None
     product = Platform(settings).product(attempt, state)
@@ -263,30 +254,23 @@ def _show_published(
         {"table": table, "rows": _count(settings, product.name, table, published)}
         for table in product.outputs
     ]
-    if output is Output.json:
-        print_json(
-            {
-                "product": product.name,
-                "attempt": attempt.name,
-                "checkpoint": published.checkpoint,
-                "covered": offsets.to_json(published.covered),
-                "tables": rows,
-                "checks": _checks(attempt),
-            }
-        )
-        return
-    print_rows(
-        rows,
-        output,
-        title=f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}",
-    )
+    data = {
+        "product": product.name,
+        "attempt": attempt.name,
+        "checkpoint": published.checkpoint,
+        "covered": offsets.to_json(published.covered),
+        "tables": rows,
+        "checks": _checks(attempt),
+    }
+    title = f"readers see {product.name} {attempt.name}, checkpoint {published.checkpoint}"
+    text: list[RenderableType] = [rows_table(rows, title=title)]
     if attempt.checks:
-        out.print(checked(attempt), markup=False)
-    out.print(
+        text.append(checked(attempt))
+    text.append(
         f'next:  kappa query {product.name} "SELECT * FROM {next(iter(product.outputs))} LIMIT 5"\n'
-        f"       kappa audit {product.name}",
-        markup=False,
+        f"       kappa audit {product.name}"
     )
+    return View(data, text)
 
 
 def _count(settings: Settings, product: str, table: str, published: Publication) -> int:

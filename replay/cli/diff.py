@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import typer
+from rich.console import RenderableType
 
 from jobs.product.folder import Product
 from jobs.product.model import Kind
@@ -20,7 +21,7 @@ from replay.controller.intents import resolve
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, Checkpoint, ProductState
 from replay.errors import RefusedError, RetryableError, not_deployed
-from replay.output import Output, out, print_json, print_rows
+from replay.output import Output, View, rows_table, show
 from replay.settings import load_settings
 from replay.store.store import Store
 
@@ -48,21 +49,16 @@ def diff(
     settings = load_settings()
     one, other = choose(Platform(settings), Store(settings.store).load(name), old, new)
     report = differing.diff(settings, one.side, other.side, samples=samples)
-    if output is Output.json:
-        print_json(
-            {
-                "old_checkpoint": one.checkpoint,
-                "new_checkpoint": other.checkpoint,
-                **report.as_dict(),
-            }
-        )
-    else:
-        out.print(
-            f"{name}: {one.side.name}, checkpoint {one.checkpoint}, against"
-            f" {other.side.name}, checkpoint {other.checkpoint}",
-            markup=False,
-        )
-        show(report)
+    data = {
+        "old_checkpoint": one.checkpoint,
+        "new_checkpoint": other.checkpoint,
+        **report.as_dict(),
+    }
+    sides = (
+        f"{name}: {one.side.name}, checkpoint {one.checkpoint}, against"
+        f" {other.side.name}, checkpoint {other.checkpoint}"
+    )
+    show(View(data, [sides, *in_text(report)]), output)
     if exit_code and not report.equal:
         raise typer.Exit(1)
 
@@ -114,17 +110,15 @@ def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> 
     )
 
 
-def show(report: DiffReport) -> None:
+def in_text(report: DiffReport) -> Iterator[RenderableType]:
     """A table of counts, then what differs in each table."""
     ended = (
         f"windows closed by {report.clock:%Y-%m-%d %H:%M} UTC"
         if report.clock
         else "no window is closed yet"
     )
-    out.print(
-        f"the first {offsets.total(report.position):,} records of the log; {ended}", markup=False
-    )
-    print_rows(
+    yield f"the first {offsets.total(report.position):,} records of the log; {ended}"
+    yield rows_table(
         [
             {
                 "table": t.table,
@@ -136,15 +130,14 @@ def show(report: DiffReport) -> None:
             for t in report.tables
             if not t.not_compared
         ],
-        Output.text,
     )
     for table in report.tables:
         remarks = list(_remarks(table, report))
         if remarks or not table.equal:
-            out.print("\n" + _heading(table, report), *remarks, sep="\n  ", markup=False)
-        _show_samples(table, report)
+            yield "\n  ".join(["\n" + _heading(table, report), *remarks])
+        yield from _samples(table, report)
     if report.equal and not report.not_compared:
-        out.print("no difference", markup=False)
+        yield "no difference"
 
 
 def _heading(table: TableDiff, report: DiffReport) -> str:
@@ -188,10 +181,10 @@ def _remarks(table: TableDiff, report: DiffReport) -> Iterator[str]:
             yield f"not compared, {reason}: {_rows(old)} of {report.old}, {_rows(new)} of {report.new}"
 
 
-def _show_samples(table: TableDiff, report: DiffReport) -> None:
+def _samples(table: TableDiff, report: DiffReport) -> Iterator[RenderableType]:
     key = ", ".join(table.key)
     if table.largest:
-        print_rows(
+        yield rows_table(
             [
                 {
                     **_key(c),
@@ -200,11 +193,10 @@ def _show_samples(table: TableDiff, report: DiffReport) -> None:
                 }
                 for c in table.largest
             ],
-            Output.text,
             title=f"where {table.measure} changed most",
         )
     elif samples := table.samples.get("changed"):
-        print_rows(
+        yield rows_table(
             [
                 {
                     key: " ".join(_key(c).values()),
@@ -215,18 +207,16 @@ def _show_samples(table: TableDiff, report: DiffReport) -> None:
                 for c in samples
                 for column in c.old or ()
             ],
-            Output.text,
             title="changed, for example",
         )
     for sort, name in (("only_old", report.old), ("only_new", report.new)):
         if (samples := table.samples.get(sort)) and not table.largest:
             why = ("reason",) if table.kind == Kind.rejects else ()
-            print_rows(
+            yield rows_table(
                 [
                     {**_key(c), **{column: _value(c.old or c.new, column) for column in why}}
                     for c in samples
                 ],
-                Output.text,
                 title=f"only in {name}, for example",
             )
 

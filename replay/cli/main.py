@@ -30,7 +30,7 @@ product_commands.register(app)
 
 def _show_version(asked: bool) -> None:
     if asked:
-        out.print(f"kappa {version_of('kappa')}", markup=False, highlight=False)
+        out.print(f"kappa {version_of('kappa')}")
         raise typer.Exit
 
 

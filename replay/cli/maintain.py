@@ -14,7 +14,7 @@ from replay.flink.rest import Flink
 from replay.flink.submit import judge, maintain_command, submit_env
 from replay.iceberg import lake, maintenance
 from replay.iceberg.maintenance import Compacted
-from replay.output import Output, out, print_json, print_rows
+from replay.output import Output, View, rows_table, show
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
 
@@ -54,20 +54,16 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
         )
         for t in before
     ]
-    if output is Output.json:
-        print_json(
-            {
-                "product": name,
-                "attempt": attempt.name,
-                "target_file_size": target,
-                "dry_run": dry_run,
-                "seconds": round(time.monotonic() - begun, 1),
-                "tables": [c.as_dict() for c in compacted],
-            }
-        )
-    else:
-        print_rows([c.row(dry_run) for c in compacted], output)
-        out.print(maintenance.sentence(compacted, attempt.name, dry_run), markup=False)
+    data = {
+        "product": name,
+        "attempt": attempt.name,
+        "target_file_size": target,
+        "dry_run": dry_run,
+        "seconds": round(time.monotonic() - begun, 1),
+        "tables": [c.as_dict() for c in compacted],
+    }
+    table = rows_table([c.row(dry_run) for c in compacted])
+    show(View(data, [table, maintenance.sentence(compacted, attempt.name, dry_run)]), output)
     if failed := [c.table for c in compacted if c.failed] if not dry_run else []:
         raise KappaError(
             f"the small files of {', '.join(failed)} are still there",

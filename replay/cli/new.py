@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jobs.product import json_schema, names
@@ -12,7 +12,7 @@ from jobs.product.avro_schema import SchemaError
 from replay.cli.new_product import SCHEMA, Draft, Source, draft
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas, topics
-from replay.output import Output, out, print_json
+from replay.output import Output, View, show
 from replay.settings import Settings, kappa_home, load_settings
 
 
@@ -67,7 +67,14 @@ def new(
         ) from e
     if not dry_run:
         write(folder, drafted)
-    _print(name, folder, to is not None, drafted, dry_run, output)
+    data = {
+        "product": name,
+        "folder": str(folder),
+        "files": dict(drafted.files),
+        "guesses": list(drafted.guesses),
+        "dry_run": dry_run,
+    }
+    show(View(data, list(_lines(name, folder, to is not None, drafted, dry_run))), output)
 
 
 def _sources(name: str, wanted: Sequence[str], files: Sequence[Path]) -> list[Source]:
@@ -125,27 +132,16 @@ def write(folder: Path, drafted: Draft) -> None:
         schema.resolve().write_text(json_schema.text())
 
 
-def _print(
-    name: str, folder: Path, elsewhere: bool, drafted: Draft, dry_run: bool, output: Output
-) -> None:
-    if output is Output.json:
-        print_json(
-            {
-                "product": name,
-                "folder": str(folder),
-                "files": dict(drafted.files),
-                "guesses": list(drafted.guesses),
-                "dry_run": dry_run,
-            }
-        )
-        return
+def _lines(
+    name: str, folder: Path, elsewhere: bool, drafted: Draft, dry_run: bool
+) -> Iterator[str]:
     if dry_run:
         for file, text in drafted.files.items():
-            out.print(f"-- {folder / file}\n{text}", markup=False)
+            yield f"-- {folder / file}\n{text}"
     else:
-        out.print(f"{folder}: {', '.join(drafted.files)}", markup=False)
-    out.print("guessed, so look at it:", markup=False)
+        yield f"{folder}: {', '.join(drafted.files)}"
+    yield "guessed, so look at it:"
     for guess in drafted.guesses:
-        out.print(f"  {guess}", markup=False)
+        yield f"  {guess}"
     source = f" --from {folder}" if elsewhere else ""
-    out.print(f"next:  kappa check {folder}\n       kappa deploy {name}{source}", markup=False)
+    yield f"next:  kappa check {folder}\n       kappa deploy {name}{source}"

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from replay.checks import gate
@@ -22,9 +23,9 @@ from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas
 from replay.kafka.schemas import Comparison
-from replay.output import Output, out, print_json, print_rows
+from replay.output import Output, View, rows_table, show
 from replay.releases.folders import read_product
-from replay.releases.plan import Kind
+from replay.releases.plan import Change, Kind
 from replay.releases.release import find_folder
 from replay.settings import load_settings
 from replay.store.store import Store
@@ -75,18 +76,28 @@ def plan(name: str, source: Path | None, output: Output) -> None:
     told = advice(platform, product, state)
     compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
     stopped = look_at(platform, store, name).stopped if state.live else ""
-    if output is Output.json:
-        _print_json(reviewed, where, compared, told, follow, stopped)
-        return
-    show(reviewed, where)
+    refused = refusal(name, reviewed.change)
+    data = document(reviewed, where, compared, told, follow, stopped)
+    text: list[RenderableType] = [*in_text(reviewed, where)]
     if stopped:
-        out.print(stopped, style="bold red", markup=False)
-    for comparison in compared:
-        out.print(comparison.line, markup=False)
-    for line in told:
-        out.print(line, markup=False)
-    refuse_breaking(name, reviewed.change)
-    out.print(f"next:  {follow}", markup=False)
+        text.append(Text(stopped, style="bold red"))
+    text += [*(comparison.line for comparison in compared), *told]
+    if refused is None:
+        show(View(data, [*text, f"next:  {follow}"]), output)
+        return
+    show(View({**data, **refused.as_dict()}, text), output)
+    if output is Output.json:
+        raise typer.Exit(1)
+    raise refused
+
+
+def refusal(name: str, change: Change) -> RefusedError | None:
+    """Why the change must not be deployed, if so."""
+    try:
+        refuse_breaking(name, change)
+    except RefusedError as e:
+        return e
+    return None
 
 
 def next_command(reviewed: Review, state: ProductState, source: Path | None) -> str:
@@ -100,11 +111,11 @@ def next_command(reviewed: Review, state: ProductState, source: Path | None) -> 
     return f"kappa status {name}" if reviewed.change.kind is Kind.nothing else deploy
 
 
-def show(reviewed: Review, where: Where) -> None:
+def in_text(reviewed: Review, where: Where) -> Iterator[RenderableType]:
     """Diff, reasons, numbers."""
     change = reviewed.change
-    if reviewed.shown:
-        out.print(coloured(change.diff), end="")
+    if reviewed.shown and change.diff:
+        yield coloured(change.diff.removesuffix("\n"))
     name = reviewed.product.name
     title = (
         f"{name} beside {reviewed.shown.release.name}, which readers see: {_MEANS[change.kind]}"
@@ -112,17 +123,15 @@ def show(reviewed: Review, where: Where) -> None:
         else f"{name}: {_MEANS[change.kind]}"
     )
     if change.reasons:
-        print_rows(
+        yield rows_table(
             [{"": r.kind.value, "what": r.where, "how": r.what} for r in change.reasons],
-            Output.text,
             title=title,
         )
     else:
-        out.print(title, markup=False)
+        yield title
     if change.kind is Kind.replay:
-        print_rows(
-            [{"a replay": what, "": number} for what, number in numbers(reviewed, where)],
-            Output.text,
+        yield rows_table(
+            [{"a replay": what, "": number} for what, number in numbers(reviewed, where)]
         )
 
 
@@ -161,16 +170,17 @@ def coloured(diff: str) -> Text:
     return text
 
 
-def _print_json(
+def document(
     reviewed: Review,
     where: Where,
     compared: list[Comparison],
     told: list[str],
     follow: str,
     stopped: str,
-) -> None:
+) -> dict[str, Any]:
+    """The plan, for programs."""
     change, needs, shown = reviewed.change, reviewed.needs, reviewed.shown
-    document: dict[str, Any] = {
+    return {
         "product": reviewed.product.name,
         "kind": change.kind.value,
         "readers_see": {"release": shown.release.name, "attempt": shown.attempt.name}
@@ -192,12 +202,6 @@ def _print_json(
         "log": told,
         "next": follow,
     }
-    try:
-        refuse_breaking(reviewed.product.name, change)
-    except RefusedError as e:
-        print_json({**document, **e.as_dict()})
-        raise typer.Exit(1) from None
-    print_json(document)
 
 
 def look(platform: Platform, reviewed: Review, *, own: bool) -> Where:

@@ -230,7 +230,7 @@ class JsonDisplay(Display):
         self._last: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
-        err.print(text, markup=False)
+        err.print(text)
 
     def show(self, progress: Progress) -> None:
         document = asdict(progress)
@@ -297,7 +297,7 @@ class LiveDisplay(Display):
         )
 
     def say(self, text: str) -> None:
-        self.live.console.print(text, markup=False, soft_wrap=False)
+        self.live.console.print(text, soft_wrap=False)
         if self._progress is None:
             self._said, self._at = text, self._now()
 
@@ -325,7 +325,7 @@ def display(output: Output) -> Iterator[Display]:
         with drawn.live:
             yield drawn
     else:
-        yield PlainDisplay(lambda text: out.print(text, markup=False))
+        yield PlainDisplay(lambda text: out.print(text))
 
 
 def lines(p: Progress) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from replay.avro import compatibility
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas
 from replay.kafka.schemas import Comparison, Kind
-from replay.output import Output, out, print_json
+from replay.output import Output, View, show
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
 from replay.settings import load_settings
@@ -64,50 +65,38 @@ def pull(name: str, source: Path | None, dry_run: bool, output: Output) -> None:
     if not dry_run:
         for p in pulled:
             p.file.write_text(p.text)
-    _print(name, source, pulled, left, dry_run, output)
-
-
-def _print(
-    name: str,
-    source: Path | None,
-    pulled: list[Pulled],
-    left: list[Comparison],
-    dry_run: bool,
-    output: Output,
-) -> None:
-    if output is Output.json:
-        print_json(
+    data = {
+        "product": name,
+        "dry_run": dry_run,
+        "pulled": [
             {
-                "product": name,
-                "dry_run": dry_run,
-                "pulled": [
-                    {
-                        "topic": p.topic,
-                        "file": str(p.file),
-                        "version": p.version,
-                        "changes": list(p.changes),
-                    }
-                    for p in pulled
-                ],
-                "left": [{**asdict(c), "kind": c.kind.value} for c in left],
+                "topic": p.topic,
+                "file": str(p.file),
+                "version": p.version,
+                "changes": list(p.changes),
             }
-        )
-        return
+            for p in pulled
+        ],
+        "left": [{**asdict(c), "kind": c.kind.value} for c in left],
+    }
+    show(View(data, list(_lines(name, source, pulled, left, dry_run))), output)
+
+
+def _lines(
+    name: str, source: Path | None, pulled: list[Pulled], left: list[Comparison], dry_run: bool
+) -> Iterator[str]:
     for p in pulled:
         would = "would become" if dry_run else "is now"
-        out.print(f"{_shown(p.file)} {would} version {p.version} of {p.topic}-value", markup=False)
+        yield f"{_shown(p.file)} {would} version {p.version} of {p.topic}-value"
         for change in p.changes:
-            out.print(f"  {change}", markup=False)
+            yield f"  {change}"
     for comparison in left:
-        out.print(comparison.line, markup=False)
+        yield comparison.line
     if not pulled:
-        out.print("nothing to pull", markup=False)
+        yield "nothing to pull"
         return
     follow = f" --from {source}" if source else ""
-    out.print(
-        f"next:  kappa check {source or Path('sql') / name}\n       kappa deploy {name}{follow}",
-        markup=False,
-    )
+    yield f"next:  kappa check {source or Path('sql') / name}\n       kappa deploy {name}{follow}"
 
 
 def _shown(file: Path) -> Path:

@@ -17,7 +17,7 @@ from replay.controller.platform import Platform
 from replay.core.model import ProductState
 from replay.core.steps import Blocked, Clean
 from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
-from replay.output import Output, err, out, print_json
+from replay.output import Output, View, err, show
 from replay.settings import load_settings
 from replay.store.store import Lease, Store
 
@@ -50,26 +50,20 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
         err.print(
             f"\ninterrupted: jobs may still be ending. Go on with: kappa remove {name}"
             f"{' --keep-tables' if keep_tables else ''}",
-            markup=False,
         )
         raise typer.Exit(130) from None
     seconds = time.monotonic() - begun
-    if output is Output.json:
-        print_json(
-            {
-                "product": name,
-                "tables": list(found.tables),
-                "tables_kept": keep_tables,
-                "releases": found.releases,
-                "attempts": found.attempts,
-                "dry_run": dry_run,
-                "seconds": round(seconds, 3),
-            }
-        )
-    elif dry_run:
-        out.print(f"would do: {sentence}", markup=False)
-    else:
-        out.print(f"{name} is removed ({seconds:.1f} s)", markup=False)
+    data = {
+        "product": name,
+        "tables": list(found.tables),
+        "tables_kept": keep_tables,
+        "releases": found.releases,
+        "attempts": found.attempts,
+        "dry_run": dry_run,
+        "seconds": round(seconds, 3),
+    }
+    did = f"would do: {sentence}" if dry_run else f"{name} is removed ({seconds:.1f} s)"
+    show(View(data, did), output)
 
 
 def in_words(name: str, found: removal.Remains, *, keep_tables: bool) -> str:
@@ -88,7 +82,7 @@ def in_words(name: str, found: removal.Remains, *, keep_tables: bool) -> str:
 
 def _confirm(name: str, sentence: str, yes: str | None) -> None:
     if yes is None:
-        err.print(sentence, markup=False)
+        err.print(sentence)
         yes = typer.prompt("type its name to go on", default="", show_default=False, err=True)
     if yes != name:
         raise RefusedError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +32,7 @@ from replay.flink import resolved
 from replay.flink.submit import Submission, submit_command, submit_env
 from replay.iceberg import lake, table_changes
 from replay.kafka import clients, schemas
-from replay.output import Output, busy, out, print_json, print_rows
+from replay.output import Output, View, busy, out, print_json, print_rows, rows_table, show
 from replay.releases import launch
 from replay.releases.folders import read_product
 from replay.releases.release import bindings_file, build, find_folder, short_commit
@@ -62,15 +63,12 @@ def check(folder: Path, output: Output) -> None:
     if product.longest_wait:
         out.print(
             f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock",
-            markup=False,
         )
     compared, unknown = compared_schemas(settings, product)
     for comparison in compared:
-        out.print(comparison.line, markup=False)
+        out.print(comparison.line)
     if unknown:
-        out.print(
-            f"schemas were not compared with the registry's: {unknown}", markup=False, style="dim"
-        )
+        out.print(f"schemas were not compared with the registry's: {unknown}", style="dim")
 
 
 def compared_schemas(
@@ -103,16 +101,12 @@ def explain(folder: Path, output: Output) -> None:
     settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
     product = run_resolve.resolve(settings, read_product(folder))
     text = explaining.explain(product, explained_bindings(settings, product))
-    if output is Output.json:
-        print_json(
-            {
-                "product": product.name,
-                "sql": text,
-                "outputs": {n: o.model_dump(mode="json") for n, o in product.outputs.items()},
-            }
-        )
-        return
-    out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+    data = {
+        "product": product.name,
+        "sql": text,
+        "outputs": {n: o.model_dump(mode="json") for n, o in product.outputs.items()},
+    }
+    show(View(data, text.rstrip("\n")), output)
 
 
 def explained_bindings(settings: Settings | None, product: Product) -> Bindings:
@@ -194,21 +188,15 @@ def prepare(
         launch=launch.of_release(built.folder),
     )
     command, env = submit_command(settings, submission), submit_env(settings)
-    if output is Output.json:
-        print_json(
-            {
-                "command": command,
-                "env": env,
-                "branch": branch,
-                "bindings": str(file),
-                "job_id": submission.job_id,
-            }
-        )
-        return
-    out.print(
-        " \\\n".join([*(f"{k}={shlex.quote(v)}" for k, v in env.items()), shlex.join(command)]),
-        markup=False,
-    )
+    data = {
+        "command": command,
+        "env": env,
+        "branch": branch,
+        "bindings": str(file),
+        "job_id": submission.job_id,
+    }
+    parts = [*(f"{k}={shlex.quote(v)}" for k, v in env.items()), shlex.join(command)]
+    show(View(data, " \\\n".join(parts)), output)
 
 
 def attempts(name: str | None, output: Output) -> None:
@@ -221,13 +209,8 @@ def attempts(name: str | None, output: Output) -> None:
     ]
     if name and not rows:
         raise not_deployed(name)
-    if output is Output.json:
-        print_json(rows)
-        return
-    print_rows([short_row(row) for row in rows], output)
-    for row in rows:
-        if row["error"]:
-            out.print(f"{row['product']} {row['attempt']}: {row['error']}", markup=False)
+    errors = [f"{r['product']} {r['attempt']}: {r['error']}" for r in rows if r["error"]]
+    show(View(rows, [rows_table([short_row(row) for row in rows]), *errors]), output)
 
 
 def history(name: str, output: Output) -> None:
@@ -244,19 +227,20 @@ def history(name: str, output: Output) -> None:
     ]
     if not rows:
         raise not_deployed(name)
-    if output is Output.json:
-        releases = [
+    releases = store.load(name).releases
+    data = {
+        "product": name,
+        "releases": [
             {"release": r.name, "fingerprint": r.fingerprint, "git_commit": r.git_commit}
-            for r in store.load(name).releases
-        ]
-        print_json({"product": name, "releases": releases, "events": rows})
-        return
-    for r in store.load(name).releases:
-        out.print(
-            f"{r.name}  {r.fingerprint[:12]}  git {short_commit(r.git_commit or 'none')}",
-            markup=False,
-        )
-    out.print(history_table(rows), soft_wrap=False)
+            for r in releases
+        ],
+        "events": rows,
+    }
+    lines = [
+        f"{r.name}  {r.fingerprint[:12]}  git {short_commit(r.git_commit or 'none')}"
+        for r in releases
+    ]
+    show(View(data, [*lines, Group(history_table(rows))]), output)
 
 
 def history_table(rows: list[dict[str, Any]]) -> Table:
@@ -313,20 +297,19 @@ def audit(name: str, output: Output) -> None:
     product = platform.product(state.attempt(published.attempt_name), state)
     report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
     stopped = look(platform, store, name).stopped
-    if output is Output.json:
-        print_json(
-            {
-                "attempt": published.attempt_name,
-                "checkpoint": published.checkpoint,
-                **report.as_dict(),
-                "publishing_stopped": stopped,
-            }
-        )
-    else:
-        what = f"{name} {published.attempt_name}, checkpoint {published.checkpoint}"
-        print_rows(_audit_rows(report), output, title=f"what became of each record: {what}")
-        if stopped:
-            out.print(stopped, style="bold red", markup=False)
+    data = {
+        "attempt": published.attempt_name,
+        "checkpoint": published.checkpoint,
+        **report.as_dict(),
+        "publishing_stopped": stopped,
+    }
+    what = f"{name} {published.attempt_name}, checkpoint {published.checkpoint}"
+    text: list[RenderableType] = [
+        rows_table(_audit_rows(report), title=f"what became of each record: {what}")
+    ]
+    if stopped:
+        text.append(Text(stopped, style="bold red"))
+    show(View(data, text), output)
     if not report.ok:
         raise KappaError(
             f"{name} does not account for every record",

@@ -23,8 +23,9 @@ from replay.kafka.producing import Appended, Appender, check
 from replay.kafka.reading import Seen
 from replay.kafka.schemas import Registered
 from replay.kafka.topics import Topic, Wanted
-from replay.output import Output, err, out, print_json, print_rows
+from replay.output import Output, View, err, out, print_json, rows_table, show
 from replay.settings import Settings, load_settings
+from replay.values import json_value
 
 __all__ = ["Form", "create", "describe", "list_topics", "peek", "produce", "tail"]
 
@@ -54,41 +55,32 @@ def create(wanted: Wanted, schema: Path | None, dry_run: bool, output: Output) -
         "schema_id": registered.id if registered else None,
         "version": registered.version if registered else None,
     }
-    if output is Output.json:
-        print_json(done)
-        return
     would, partitions = "would be " if dry_run else "", wanted.partitions or 1
-    out.print(
+    lines = [
         f"topic {name}: {would + 'created' if is_new else 'exists already'}"
-        + (f", with {partitions} {_plural(partitions, 'partition')}" if is_new else ""),
-        markup=False,
-    )
+        + (f", with {partitions} {_plural(partitions, 'partition')}" if is_new else "")
+    ]
     if text:
         version = f", version {registered.version}, id {registered.id}" if registered else ""
-        out.print(
+        lines.append(
             f"schema {log.subject(name)}: {would + 'registered' if is_registered else 'registered already'}"
-            f"{version}",
-            markup=False,
+            f"{version}"
         )
     if not dry_run:
-        out.print(
+        lines.append(
             f"next:  kappa topic produce {name} FILE"
             if text or before
-            else f"next:  kappa topic create {name} --schema FILE.avsc",
-            markup=False,
+            else f"next:  kappa topic create {name} --schema FILE.avsc"
         )
+    show(View(done, lines), output)
 
 
 def list_topics(output: Output) -> None:
     """A row per topic."""
     settings = load_settings()
     rows = [_row(settings, topic) for topic in topics.look(settings, topics.names(settings))]
-    if not rows and output is Output.text:
-        out.print(
-            "there is no topic\nnext:  kappa topic create NAME --schema FILE.avsc", markup=False
-        )
-        return
-    print_rows(rows, output)
+    none = "there is no topic\nnext:  kappa topic create NAME --schema FILE.avsc"
+    show(View([json_value(row) for row in rows], rows_table(rows) if rows else none), output)
 
 
 def _row(settings: Settings, topic: Topic) -> dict[str, Any]:
@@ -108,43 +100,40 @@ def describe(name: str, output: Output) -> None:
     settings = load_settings()
     (topic,) = topics.look(settings, [name])
     registered = schemas.latest(settings, name)
-    if output is Output.json:
-        print_json(_description(topic, _problems(settings, topic), registered))
-        return
+    problems = _problems(settings, topic)
+    lines = list(_described(topic, problems, registered))
+    show(View(_description(topic, problems, registered), lines), output)
+
+
+def _described(
+    topic: Topic, problems: list[LogProblem], registered: Registered | None
+) -> Iterator[str]:
     dated = (
         "the broker, when it appends them"
         if topic.dated_by == topics.APPEND_TIME
         else "their producers"
     )
-    out.print(
-        f"topic {name}: {topic.partitions} {_plural(topic.partitions, 'partition')}, "
-        f"replication {topic.replication}, records are dated by {dated} ({topic.dated_by})",
-        markup=False,
+    yield (
+        f"topic {topic.name}: {topic.partitions} {_plural(topic.partitions, 'partition')}, "
+        f"replication {topic.replication}, records are dated by {dated} ({topic.dated_by})"
     )
     if tiering.is_tiered(topic.config):
-        out.print("  its older segments are in the broker's remote tier", markup=False)
+        yield "  its older segments are in the broker's remote tier"
     for partition, end in sorted(topic.ends.items()):
-        out.print(
-            f"  partition {partition}: offsets {topic.first[partition]:,} to {end:,}", markup=False
-        )
-    for problem in _problems(settings, topic):
-        out.print(
-            f"  not whole: expected {problem.expected}, found {problem.found}\n    next: {problem.next}",
-            markup=False,
+        yield f"  partition {partition}: offsets {topic.first[partition]:,} to {end:,}"
+    for problem in problems:
+        yield (
+            f"  not whole: expected {problem.expected}, found {problem.found}\n    next: {problem.next}"
         )
     if not registered:
-        out.print(
-            f"no schema {log.subject(name)} is registered\n"
-            f"next:  kappa topic create {name} --schema FILE.avsc",
-            markup=False,
+        yield (
+            f"no schema {log.subject(topic.name)} is registered\n"
+            f"next:  kappa topic create {topic.name} --schema FILE.avsc"
         )
         return
-    out.print(
-        f"schema {log.subject(name)}: version {registered.version}, id {registered.id}",
-        markup=False,
-    )
+    yield f"schema {log.subject(topic.name)}: version {registered.version}, id {registered.id}"
     for field in avro_schema.parse(registered.text, strict=False).fields:
-        out.print(f"  {field.name}: {type_text(field.schema)}", markup=False)
+        yield f"  {field.name}: {type_text(field.schema)}"
 
 
 def _problems(settings: Settings, topic: Topic) -> list[LogProblem]:
@@ -184,9 +173,7 @@ def peek(name: str, count: int, start: str, partition: int | None, output: Outpu
     with _quiet_when_unread():
         _print(settings, found, output)
         if not found and output is Output.text:
-            out.print(
-                f"topic {name}: no record there\nnext:  kappa topic describe {name}", markup=False
-            )
+            out.print(f"topic {name}: no record there\nnext:  kappa topic describe {name}")
 
 
 def tail(name: str, count: int, partition: int | None, output: Output) -> None:
@@ -249,7 +236,7 @@ def _print(settings: Settings, found: Iterable[Seen], output: Output) -> None:
                 print_json(shown.as_dict())
                 continue
             for line in shown.lines(out.width):
-                out.print(line, markup=False)
+                out.print(line)
 
 
 @contextmanager
@@ -270,17 +257,19 @@ def produce(name: str, file: str, form: Form, dry_run: bool, output: Output) -> 
     with _opened(file) as stream:
         if dry_run:
             done, bad = check(lines.read(stream))
-            _print_checked(name, done, bad, output)
+            show(_checked(name, done, bad), output)
+            if bad:
+                raise typer.Exit(1)
             return
         appender = Appender(settings, name, topic.ends)
         try:
             done = appender.append(lines.read(stream))
         except KeyboardInterrupt:
-            out.print(f"\ninterrupted: {_counts(appender.done)} are in the log", markup=False)
+            out.print(f"\ninterrupted: {_counts(appender.done)} are in the log")
             raise typer.Exit(130) from None
     if done.bad:
         raise _bad_line(name, file, form, done, done.bad)
-    _print_appended(name, done, output)
+    show(_appended(name, done), output)
 
 
 def _lines(settings: Settings, topic: Topic, form: Form) -> Lines:
@@ -375,59 +364,46 @@ def _plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _print_appended(name: str, done: Appended, output: Output) -> None:
-    if output is Output.json:
-        print_json(
-            {
-                "topic": name,
-                "records": done.records,
-                "heartbeats": done.heartbeats,
-                "dated_backwards": done.backwards,
-                "partitions": [
-                    {"partition": p, "first": first, "last": last}
-                    for p, (first, last) in sorted(done.offsets.items())
-                ],
-            }
-        )
-        return
-    out.print(f"{_counts(done)} appended to {name}", markup=False)
+def _appended(name: str, done: Appended) -> View:
+    data = {
+        "topic": name,
+        "records": done.records,
+        "heartbeats": done.heartbeats,
+        "dated_backwards": done.backwards,
+        "partitions": [
+            {"partition": p, "first": first, "last": last}
+            for p, (first, last) in sorted(done.offsets.items())
+        ],
+    }
+    lines = [f"{_counts(done)} appended to {name}"]
     for partition, (first, last) in sorted(done.offsets.items()):
-        out.print(f"  partition {partition}: offsets {first:,} to {last:,}", markup=False)
+        lines.append(f"  partition {partition}: offsets {first:,} to {last:,}")
     if done.backwards:
-        out.print(
+        lines.append(
             f"note: {done.backwards:,} {_plural(done.backwards, 'record')} dated before one that stands ahead in "
-            "the same partition; lateness is judged by the newest date so far",
-            markup=False,
+            "the same partition; lateness is judged by the newest date so far"
         )
-    out.print(f"next:  kappa topic peek {name}", markup=False)
+    lines.append(f"next:  kappa topic peek {name}")
+    return View(data, lines)
 
 
-def _print_checked(name: str, done: Appended, bad: list[LineError], output: Output) -> None:
-    if output is Output.json:
-        print_json(
+def _checked(name: str, done: Appended, bad: list[LineError]) -> View:
+    data = {
+        "topic": name,
+        "records": done.records,
+        "heartbeats": done.heartbeats,
+        "dry_run": True,
+        "bad": [
             {
-                "topic": name,
-                "records": done.records,
-                "heartbeats": done.heartbeats,
-                "dry_run": True,
-                "bad": [
-                    {
-                        "line": b.line,
-                        "field": b.problem.path,
-                        "expected": b.problem.expected,
-                        "found": b.problem.found,
-                    }
-                    for b in bad
-                ],
+                "line": b.line,
+                "field": b.problem.path,
+                "expected": b.problem.expected,
+                "found": b.problem.found,
             }
-        )
-    else:
-        for problem in bad:
-            out.print(str(problem), markup=False)
-        out.print(
-            f"{_counts(done)} would be appended to {name}; "
-            f"{len(bad)} bad {_plural(len(bad), 'line')}",
-            markup=False,
-        )
-    if bad:
-        raise typer.Exit(1)
+            for b in bad
+        ],
+    }
+    verdict = (
+        f"{_counts(done)} would be appended to {name}; {len(bad)} bad {_plural(len(bad), 'line')}"
+    )
+    return View(data, [*(str(problem) for problem in bad), verdict])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import typer
+from rich.console import RenderableType
 
 from jobs.product.model import seconds
 from replay.cli import diff as run_diff
@@ -23,7 +24,7 @@ from replay.controller.verify import Plan, Terms, Verdict
 from replay.core.model import Attempt, State
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.offsets import Offsets
-from replay.output import Output, err, out, print_json
+from replay.output import Output, View, err, show
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
 
@@ -35,18 +36,14 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
     work = Verification(settings, platform, Loop(platform, Store(settings.store)))
     if dry_run:
         todo = work.plan(name, parallelism)
-        if output is Output.json:
-            print_json(
-                {
-                    "product": name,
-                    "dry_run": True,
-                    "would_do": todo.sentence,
-                    "shadow": todo.shadow.name,
-                    "parallelism": todo.shadow.parallelism,
-                }
-            )
-        else:
-            out.print(f"would do: {todo.sentence}", markup=False)
+        data = {
+            "product": name,
+            "dry_run": True,
+            "would_do": todo.sentence,
+            "shadow": todo.shadow.name,
+            "parallelism": todo.shadow.parallelism,
+        }
+        show(View(data, f"would do: {todo.sentence}"), output)
         return
     begun = time.monotonic()
     try:
@@ -56,10 +53,9 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
         err.print(
             f"\nleft alone: the shadow goes on. Follow it again with: kappa verify {name}\n"
             f"or end it: kappa abort {name}",
-            markup=False,
         )
         raise typer.Exit(130) from None
-    _show(verdict, time.monotonic() - begun, output)
+    show(view(verdict, time.monotonic() - begun), output)
     work.clean(verdict.shadow)
     if error := verdict.error():
         raise error
@@ -119,15 +115,13 @@ class Verification:
 
     def clean(self, shadow: Attempt) -> None:
         """Pass over the product until nothing is left of the shadow; the controller would do so without us."""
-        err.print(
-            f"stopping {shadow.name} and removing its branch and files", style="dim", markup=False
-        )
+        err.print(f"stopping {shadow.name} and removing its branch and files", style="dim")
         try:
             carry_on(self.loop, shadow.product, intents.is_gone(shadow), self.sleep)
         except KeyboardInterrupt:
-            err.print("detached: the controller removes it", markup=False)
+            err.print("detached: the controller removes it")
         except KappaError as e:  # what was found stands
-            err.print(f"the controller removes it later: {e.message}", markup=False)
+            err.print(f"the controller removes it later: {e.message}")
 
     def _begin(self, name: str, parallelism: int | None, shown: Display) -> tuple[Attempt, Offsets]:
         first = self.plan(name, parallelism)
@@ -152,22 +146,19 @@ class Verification:
                 self.store.save(lease, replace(now, stop=State.aborted, error=why))
 
 
-def _show(verdict: Verdict, took: float, output: Output) -> None:
+def view(verdict: Verdict, took: float) -> View:
+    """Both sides, what differs, and whether the rows are equal; `took` is in seconds."""
     shadow, shown = verdict.shadow, verdict.shown
-    if output is Output.json:
-        print_json({**as_dict(verdict), "seconds": round(took, 1)})
-        return
-    out.print(
+    text: list[RenderableType] = [
         f"{shadow.product}: {shown.name}, checkpoint {verdict.published.checkpoint}, as readers see it, against "
         f"its replay {shadow.name}, checkpoint {verdict.checkpoint}",
-        markup=False,
-    )
-    run_diff.show(verdict.report)
+        *run_diff.in_text(verdict.report),
+    ]
     if not verdict.error():
-        out.print(
-            f"verified: {verdict.rows:,} rows are equal, {verdict.parallelisms} ({took:.0f} s)",
-            markup=False,
+        text.append(
+            f"verified: {verdict.rows:,} rows are equal, {verdict.parallelisms} ({took:.0f} s)"
         )
+    return View({**as_dict(verdict), "seconds": round(took, 1)}, text)
 
 
 def as_dict(verdict: Verdict) -> Mapping[str, Any]:

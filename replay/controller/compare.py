@@ -5,10 +5,12 @@ It may take minutes, and as much memory as DuckDB wants: the loop has other prod
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from dataclasses import asdict
+from typing import Any
 
 from replay.compare import diff as differing
 from replay.compare.diff import Side
@@ -18,7 +20,6 @@ from replay.controller.platform import Platform
 from replay.controller.verify import Verdict
 from replay.core.model import ProductState
 from replay.errors import KappaError
-from replay.output import print_json
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
 
@@ -45,9 +46,14 @@ def main(product: str, shadow: str) -> None:
         settings = load_settings()
         verdict = compare(settings, Platform(settings), Store(settings.store).load(product), shadow)
     except KappaError as e:
-        print_json({"trouble": str(e)})
+        _answer({"trouble": str(e)})
         return
-    print_json({"finding": asdict(verdict.finding)})
+    _answer({"finding": asdict(verdict.finding)})
+
+
+def _answer(document: dict[str, Any]) -> None:
+    """To the controller, which reads the last line (`compare_process.py`)."""
+    sys.stdout.write(json.dumps(document) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.unit.folders import COLUMNS, CONTRACT, SETTINGS, changed, write
 def planner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakePlanner:
     """In a home without a stack."""
     monkeypatch.setenv("KAPPA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("replay.cli.running.out.width", 200)
+    monkeypatch.setattr("replay.output.out.width", 200)
     return fake_planner.install(monkeypatch)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from replay.output import Output, print_rows
+import pytest
+from rich.console import Group
+from rich.text import Text
+
+from replay.output import Output, View, print_rows, rows_table, show
 
 ODD = ["[red]alarm[/red]", "[/nope]", ":smile:", "[a]", "[link=x]"]
 
@@ -39,3 +43,35 @@ def test_nothing_is_cut_where_there_is_no_terminal(
 def test_what_is_null_differs_from_an_empty_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, [{"a": "", "b": None, "c": 1}], null="NULL") == ["", "NULL", "1"]
     assert shown(capsys, [{"a": "", "b": None}]) == ["", ""]
+
+
+def test_a_view_is_one_document_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    show(View({"a": [1, "ü"]}, "for people"), Output.json)
+    printed = capsys.readouterr().out
+    assert (printed.count("\n"), json.loads(printed)) == (1, {"a": [1, "ü"]})
+
+
+def test_a_view_is_lines_and_tables_one_below_the_other_for_people(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(View({}, ["first [a]", rows_table([{"n": 1_000}]), Text("last")]), Output.text)
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("first [a]", "last")
+    assert "│ 1,000 │" in lines
+
+
+def test_a_view_of_nothing_prints_nothing_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    show(View({"changed": False}, []), Output.text)
+    assert capsys.readouterr().out == ""
+
+
+def test_lines_are_whole_and_what_is_laid_out_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replay.output.out._width", 40)
+    long = " ".join(["word"] * 20)
+    show(View({}, [long, Group(Text(long))]), Output.text)
+    whole, *folded = capsys.readouterr().out.splitlines()
+    assert whole == long
+    assert len(folded) > 1
+    assert max(map(len, folded)) <= 40

@@ -407,7 +407,7 @@ def kappa_plan(
 ) -> Callable[..., None]:
     monkeypatch.setattr(run_plan, "load_settings", lambda: settings)
     monkeypatch.setattr(run_plan, "Platform", lambda _: platform)
-    monkeypatch.setattr("replay.cli.plan.out.width", 200)
+    monkeypatch.setattr("replay.output.out.width", 200)
     monkeypatch.setattr("replay.cli.plan.schemas.compare", lambda *_: [])
     monkeypatch.setattr(run_plan, "look_at", lambda *_: SimpleNamespace(stopped=""))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobs.product.folder import Product
-from replay.cli.diff import Chosen, choose, show
+from replay.cli.diff import Chosen, choose, in_text
 from replay.compare.changes import Change, DiffReport, TableDiff
 from replay.compare.diff import Side
 from replay.core.model import (
@@ -22,6 +22,7 @@ from replay.core.model import (
     State,
 )
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.output import Output, View, show
 from tests.unit import products
 
 PRODUCT = products.orders()
@@ -159,8 +160,8 @@ def report(*tables: TableDiff) -> DiffReport:
 def text_of(
     found: DiffReport, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    monkeypatch.setattr("replay.cli.diff.out._width", 80)
-    show(found)
+    monkeypatch.setattr("replay.output.out._width", 80)
+    show(View(None, list(in_text(found))), Output.text)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     return [line.strip() for line in lines]
