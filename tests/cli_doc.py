@@ -115,7 +115,7 @@ def _parts() -> Iterator[str]:
 def _command(name: str, command: click.Command) -> Iterator[str]:
     context = click.Context(command, info_name=f"kappa {name}")
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    yield f"## kappa {name}\n\n```\n{usage}\n```\n\n{_help(command)}\n"
+    yield f"## kappa {name}\n\n```text\n{usage}\n```\n\n{_help(command)}\n"
     parameters = [each for each in command.get_params(context) if "--help" not in each.opts]
     if parameters:
         yield "| Argument or option | Default | Meaning |\n|---|---|---|"

@@ -9,6 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _FENCE = re.compile(r"^(```|~~~).*?^\1 *$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?P<fence>```|~~~)(?P<language>\w*) *\n(?P<text>.*?)^(?P=fence) *$", re.MULTILINE | re.DOTALL
+)
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#* *$", re.MULTILINE)
 _LINK = re.compile(r"(?<!\\)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 
@@ -34,6 +37,29 @@ class Link:
         return "://" in self.target or self.target.startswith("mailto:")
 
 
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    """Of its opening fence, from 1."""
+    language: str
+    """Empty where the page names none."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page, in their order."""
+    text = page.read_text()
+    for found in _BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(page, line, found["language"], found["text"])
+
+
 def pages() -> list[Path]:
     """All Markdown files, without those of tools and virtual environments."""
     found = [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")]
@@ -57,6 +83,12 @@ def links(page: Path) -> Iterator[Link]:
     """The links of a page that are no code."""
     prose = re.sub(r"`[^`\n]*`", "``", _FENCE.sub("", page.read_text()))
     yield from (Link(page, target) for target in _LINK.findall(prose))
+
+
+def code_spans(page: Path) -> list[str]:
+    """What stands in `backticks` in the sentences and tables of a page, each on one line."""
+    spans = re.findall(r"`([^`]+)`", _FENCE.sub("", page.read_text()))
+    return [" ".join(span.split()) for span in spans if span.strip()]
 
 
 def headings(page: Path) -> list[tuple[str, str]]:

@@ -119,14 +119,3 @@ def test_messages_that_troubleshooting_explains_are_those_of_the_program() -> No
     ]
     assert len(said) > 30
     assert [part for part in said if len(part) > 7 and part not in code] == []
-
-
-def test_commands_that_pages_show_exist() -> None:
-    known = set(cli_doc.commands()) | {"topic"}
-    shown = {
-        (named(page), command)
-        for page in pages()
-        for command in re.findall(r"^\$ kappa ((?:topic )?[a-z]+)", page.read_text(), re.MULTILINE)
-    }
-    assert len(shown) > 20
-    assert sorted((page, command) for page, command in shown if command not in known) == []
