@@ -18,7 +18,7 @@ OUTSIDE = {
     "bench/README.md": "bench.md",
     "bench/peers/README.md": "bench-peers.md",
 }
-"""Path in the repository → page of the site. The site has no folders."""
+"""Path in the repository → page of the site, in its top folder."""
 _LINK = re.compile(r"\]\(([^()\s#]+\.md)(#[^()\s]*)?\)")
 
 
@@ -32,10 +32,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Make links between files of the repository links between pages of the site."""
     sources = {page: source for source, page in OUTSIDE.items()}
+    here = posixpath.dirname(page.file.src_uri)
     folder = posixpath.dirname(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
 
     def in_the_site(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[1]))
-        return f"]({OUTSIDE.get(target, target.removeprefix('docs/'))}{match[2] or ''})"
+        shown = OUTSIDE.get(target, target.removeprefix("docs/"))
+        return f"]({posixpath.relpath(shown, here or '.')}{match[2] or ''})"
 
     return _LINK.sub(in_the_site, markdown)
