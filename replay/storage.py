@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,6 +23,29 @@ ANSWER_SECONDS = 60
 """Of one request to an object store; a request that fails is repeated twice."""
 _DEFAULTS = {"s3.connect-timeout": str(CONNECT_SECONDS), "s3.request-timeout": str(ANSWER_SECONDS)}
 _LOCAL = ("/", "file:")
+_BEFORE_SECONDS, _AGAIN_SECONDS = 60.0, 1.0
+_EXPIRIES = (
+    "s3.session-token-expires-at-ms",
+    "gcs.oauth2.token-expires-at",
+    "adls.sas-token-expires-at-ms",
+)
+"""Milliseconds since the epoch; the last one is followed by the name of an account."""
+_LOGIN = {
+    "s3.anonymous",
+    "s3.session-token-expires-at-ms",
+    *(
+        f"{prefix}.{name}"
+        for prefix in ("s3", "client")
+        for name in (
+            "access-key-id",
+            "secret-access-key",
+            "session-token",
+            "role-arn",
+            "role-session-name",
+        )
+    ),
+}
+"""What says who asks an object store, by PyIceberg's names."""
 _AWS_ERROR = re.compile(r"AWS Error (\w+) during (\w+) operation: (.*)", re.DOTALL)
 _REFUSALS = (
     "ACCESS_DENIED",
@@ -73,6 +98,29 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
         {"s3.region": given.get("client.region", "us-east-1")} if "s3.endpoint" in given else {}
     )
     return {**_DEFAULTS, **region, **given}
+
+
+def with_keys(before: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """`before` with `more` on top: keys and tokens of one login are taken together, never some of each."""
+    if not _LOGIN.isdisjoint(more):
+        before = {name: value for name, value in before.items() if name not in _LOGIN}
+    return {**before, **more}
+
+
+def renewal(properties: Mapping[str, str]) -> float:
+    """When keys that a catalog has lent just now are to be renewed, in seconds since the epoch; infinite: never.
+
+    That is a minute before the first of them expires, or when half of a shorter time is over.
+    """
+    now = time.time()
+    left = _expiry(properties) - now
+    # not again at once, should a catalog lend keys that have expired
+    return now + max(left - min(_BEFORE_SECONDS, left / 2), _AGAIN_SECONDS)
+
+
+def _expiry(properties: Mapping[str, str]) -> float:
+    milliseconds = (float(v) for name, v in properties.items() if name.startswith(_EXPIRIES))
+    return min(milliseconds, default=math.inf) / 1000
 
 
 def filesystem(settings: Settings, uri: str) -> tuple[FileSystem, str]:

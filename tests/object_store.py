@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,19 @@ KEY, SECRET = "kappa-key", "kappa-secret"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret"
 BUCKET, TABLES = "lake", "tables"
 """Of files, and of the REST catalog."""
-_IDENTITIES = {
-    "identities": [
-        {
-            "name": "kappa",
-            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-            "actions": ["Admin"],
-            "account": {"id": "kappa", "displayName": "kappa"},
-        },
-        {
-            "name": "reader",
-            "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
-            "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"],
-        },
-    ]
-}
+_IDENTITIES = [
+    {
+        "name": "kappa",
+        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+        "actions": ["Admin"],
+        "account": {"id": "kappa", "displayName": "kappa"},
+    },
+    {
+        "name": "reader",
+        "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
+        "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"],
+    },
+]
 _PORTS = (
     "master.port",
     "master.port.grpc",
@@ -56,6 +55,8 @@ class ObjectStore:
     ports: dict[str, int] = field(
         default_factory=lambda: dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     )
+    identities: Sequence[Mapping[str, Any]] = ()
+    """Further ones, in the form of its configuration."""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -115,7 +116,7 @@ class ObjectStore:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         identities = self.folder / "s3.json"
-        identities.write_text(json.dumps(_IDENTITIES))
+        identities.write_text(json.dumps({"identities": [*_IDENTITIES, *self.identities]}))
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -8,18 +8,26 @@ are durable once they are there: they come into being whole, when they are close
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
-from pyarrow.fs import LocalFileSystem
+from pyarrow.fs import FileSystem, LocalFileSystem
 from pyiceberg.io import InputStream, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT
 
-from replay.storage import is_local, storage_errors
+from replay.secret import without_user
+from replay.storage import StorageError, is_local, renewal, storage_errors
 
 _PYTHON, _JAVA = "py-io-impl", "io-impl"
+Renew = Callable[[], Mapping[str, str]]
+"""The properties with which a table's files are reached from now on."""
 _known: set[tuple[int, int]] = set()
 """Folders whose own entry is on the disk, by device and inode."""
 
@@ -36,7 +44,30 @@ def of_flink(options: Mapping[str, str]) -> dict[str, str]:
 
 
 class DurableFileIO(PyArrowFileIO):
-    """PyArrow's, whose files are durable when they are closed, and whose errors are StorageError."""
+    """PyArrow's, whose files are durable when they are closed, and whose errors are StorageError.
+
+    A catalog may have lent the keys with which a table's files are reached, for a while: `renew_by`.
+    """
+
+    def __init__(self, properties: Mapping[str, str] = EMPTY_DICT) -> None:
+        super().__init__(dict(properties))
+        self._renew: Renew | None = None
+        self._until = math.inf
+        self._renewing = Lock()
+        self._systems = self.fs_by_scheme
+        self.fs_by_scheme = self._system
+
+    def renew_by(self, renew: Renew) -> None:
+        """Ask for other properties shortly before the keys among the present ones expire, if they say when."""
+        self._renew, self._until = renew, renewal(self.properties)
+
+    def _system(self, scheme: str, host: str | None) -> FileSystem:
+        with self._renewing:
+            if self._renew and time.time() >= self._until:
+                self.properties = _renewed(self._renew)
+                self._until = renewal(self.properties)
+                self._systems = lru_cache(self._initialize_fs)
+            return self._systems(scheme, host)
 
     def new_input(self, location: str) -> PyArrowFile:
         """A file to be read."""
@@ -53,6 +84,18 @@ class DurableFileIO(PyArrowFileIO):
         """Delete a file; MissingFileError if it is gone."""
         with storage_errors(location if isinstance(location, str) else location.location):
             super().delete(location)
+
+
+def _renewed(renew: Renew) -> dict[str, str]:
+    try:
+        return dict(renew())
+    except Exception as e:  # whatever the catalog's client says: nothing was asked of the files
+        raise StorageError(
+            "the catalog does not renew the keys of a table's files",
+            expected="keys that have not expired",
+            found=without_user((str(e).splitlines() or [type(e).__name__])[0]),
+            next="kappa doctor --catalog, then repeat the command",
+        ) from e
 
 
 def _of(kind: type[_WholeFile], file: PyArrowFile) -> PyArrowFile:

@@ -26,7 +26,7 @@ from pyiceberg.exceptions import (
     UnauthorizedError,
     ValidationError,
 )
-from pyiceberg.io import InputFile, load_file_io
+from pyiceberg.io import FileIO, InputFile, load_file_io
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
@@ -47,7 +47,7 @@ from replay.iceberg import durable, files, pointer, table_metadata
 from replay.iceberg.timed_catalog import timed
 from replay.secret import revealed, without_user
 from replay.settings import Settings
-from replay.storage import properties, storage_errors
+from replay.storage import properties, storage_errors, with_keys
 
 MAIN = "main"
 GENESIS = "genesis"
@@ -75,6 +75,8 @@ _REFUSALS = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpired
 _COMMIT_ATTEMPTS = 20
 # A table's metadata lists every snapshot: reading a thousand takes 5 ms to 25 ms.
 _known: WeakKeyDictionary[Catalog, dict[str, tuple[str, TableMetadata]]] = WeakKeyDictionary()
+_io: WeakKeyDictionary[Catalog, dict[str, FileIO]] = WeakKeyDictionary()
+"""Folder of a table's metadata → what reads its files, with the keys that the catalog lent for them."""
 # Asking a thousand for who wrote them takes as long again.
 _wrote: WeakKeyDictionary[Catalog, dict[str, Writers]] = WeakKeyDictionary()
 
@@ -100,7 +102,7 @@ class Published:
 
 def open_catalog(settings: Settings) -> Catalog:
     """The product's catalog as pyiceberg sees it; RetryableError when it does not answer."""
-    chosen = {**properties(settings), **revealed(settings.catalog.pyiceberg)}
+    chosen = with_keys(properties(settings), revealed(settings.catalog.pyiceberg))
     with catalog_errors():
         catalog = load_catalog(settings.catalog.name, **timed(durable.of_pyiceberg(chosen)))
         if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
@@ -402,11 +404,14 @@ def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
     """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
     last, metadata = _known.get(catalog, {}).get(location.rpartition("/")[0], ("", None))
     if metadata is None or last != location:
-        metadata = _read_metadata(
-            load_file_io(catalog.properties, location).new_input(location), metadata
-        )
+        metadata = _read_metadata(_io_of(catalog, location).new_input(location), metadata)
         remember(catalog, location, metadata)
     return metadata
+
+
+def _io_of(catalog: Catalog, location: str) -> FileIO:
+    lent = _io.get(catalog, {}).get(location.rpartition("/")[0])
+    return lent or load_file_io(catalog.properties, location)
 
 
 def _read_metadata(file: InputFile, before: TableMetadata | None) -> TableMetadata:
@@ -419,7 +424,7 @@ def _read_metadata(file: InputFile, before: TableMetadata | None) -> TableMetada
 
 def forget(catalog: Catalog, product: str) -> None:
     """Remember nothing of a product that is gone."""
-    for remembered in (_known.get(catalog, {}), _wrote.get(catalog, {})):
+    for remembered in (_known.get(catalog, {}), _wrote.get(catalog, {}), _io.get(catalog, {})):
         for folder in [f for f in list(remembered) if f"/{product}/" in f]:
             remembered.pop(folder, None)
 
@@ -484,6 +489,7 @@ def places(catalog: Catalog, product: str) -> dict[str, ReadableTable]:
         tables = {name: catalog.load_table((product, name)) for name in pointer_first}
     for table in tables.values():
         remember(catalog, table.metadata_location, table.metadata)
+        _io.setdefault(catalog, {})[table.metadata_location.rpartition("/")[0]] = table.io
     together = _together({name: table.metadata for name, table in tables.items()})
     return {
         name: ReadableTable(table.metadata_location, table.io.properties, together.get(name))

@@ -63,10 +63,15 @@ def reach(connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Mapping[st
     if not stores:
         return
     connection.execute(f"LOAD '{_extension('httpfs')}'")
+    lend(connection, stores)
+
+
+def lend(connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Mapping[str, str]]) -> None:
+    """The same folders with other keys: statements that begin from now on use them."""
     for number, (folder, options) in enumerate(sorted(stores.items())):
         said = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items())
         connection.execute(
-            f"CREATE SECRET store_{number} (TYPE s3, SCOPE {_quoted(f'{folder}/')}, {said})"
+            f"CREATE OR REPLACE SECRET store_{number} (TYPE s3, SCOPE {_quoted(f'{folder}/')}, {said})"
         )
 
 
