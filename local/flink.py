@@ -159,7 +159,8 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "env.log.dir": str(layout.logs),
         "env.pid.dir": str(cluster.pids),
         # UPPER, LOWER and the names of days and months are of a language, which must not be the machine's.
-        "env.java.opts.all": f"{java_options} -Duser.language=en -Duser.country=US",
+        "env.java.opts.all": f"{java_options} -Duser.language=en -Duser.country=US"
+        f"{objects.java_options(layout)}",
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError {scratch}",
         # Tier4…: a job's classes are made for it and compiled again. Only what is truly hot is worth the optimising

@@ -178,6 +178,11 @@ class Layout:
         return self.home / "tmp"
 
     @property
+    def truststore(self) -> Path:
+        """Who signs the certificate of an object store, for Java."""
+        return self.home / "authorities.p12"
+
+    @property
     def checkpoints(self) -> Path:
         return self.home / "checkpoints"
 

@@ -286,6 +286,7 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     write_secret(layout.secrets / "pseudonym.key")
     kafka.write(layout)
+    objects.write_truststore(layout)
     registry.write(layout)
     flink.write(layout, own_jars(layout, cache))
     clusters.write_all(layout)

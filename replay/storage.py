@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
 """Of one request to an object store; a request that fails is repeated twice."""
 _DEFAULTS = {"s3.connect-timeout": str(CONNECT_SECONDS), "s3.request-timeout": str(ANSWER_SECONDS)}
+AUTHORITIES = "SSL_CERT_FILE"
+"""OpenSSL's own name of the environment variable."""
 _LOCAL = ("/", "file:")
 _BEFORE_SECONDS, _AGAIN_SECONDS = 60.0, 1.0
 _EXPIRIES = (
@@ -46,6 +49,7 @@ _LOGIN = {
     ),
 }
 """What says who asks an object store, by PyIceberg's names."""
+_NOT_TRUSTED = "curlCode: 60"
 _AWS_ERROR = re.compile(r"AWS Error (\w+) during (\w+) operation: (.*)", re.DOTALL)
 _REFUSALS = (
     "ACCESS_DENIED",
@@ -98,6 +102,14 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
         {"s3.region": given.get("client.region", "us-east-1")} if "s3.endpoint" in given else {}
     )
     return {**_DEFAULTS, **region, **given}
+
+
+def authorities() -> str:
+    """The PEM file of who signs certificates, where the environment names one; empty: those that the system trusts.
+
+    PyArrow reads the variable itself, when it is imported.
+    """
+    return os.environ.get(AUTHORITIES, "")
 
 
 def with_keys(before: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
@@ -176,6 +188,13 @@ def _told(location: str, error: OSError) -> StorageError:
             expected=f"permission for {location}",
             found=found,
             next="check the credentials (storage in config.yaml, or the environment) and their policy",
+        )
+    if _NOT_TRUSTED in found:
+        return StorageError(
+            "the certificate of the object store is not trusted",
+            expected=f"one that is signed by who is in {authorities() or 'the trust store of the system'}",
+            found=found,
+            next=f"set {AUTHORITIES} to a PEM file of who signed it; see docs/production.md#object-store",
         )
     if match or is_local(location):
         return StorageError(

@@ -44,7 +44,9 @@ _PORTS = (
     "s3.port",
     "s3.port.grpc",
     "s3.port.iceberg",
+    "s3.port.https",
 )
+_SECURE = "s3.port.https"
 
 
 @dataclass
@@ -55,12 +57,20 @@ class ObjectStore:
     ports: dict[str, int] = field(
         default_factory=lambda: dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     )
+    certificate: Path | None = None
+    """A PEM file of it and its key: clients are told the address with TLS."""
     identities: Sequence[Mapping[str, Any]] = ()
     """Further ones, in the form of its configuration."""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
+        if self.certificate:
+            return f"https://127.0.0.1:{self.ports[_SECURE]}"
+        return self._plain
+
+    @property
+    def _plain(self) -> str:
         return f"http://127.0.0.1:{self.ports['s3.port']}"
 
     @property
@@ -131,7 +141,16 @@ class ObjectStore:
                     "-s3.port.lance=0",
                     "-volume.max=100",
                     "-master.volumeSizeLimitMB=100",
-                    *(f"-{name}={port}" for name, port in self.ports.items()),
+                    *(
+                        f"-{name}={port}"
+                        for name, port in self.ports.items()
+                        if name != _SECURE or self.certificate
+                    ),
+                    *(
+                        (f"-s3.cert.file={self.certificate}", f"-s3.key.file={self.certificate}")
+                        if self.certificate
+                        else ()
+                    ),
                 ],
                 cwd=self.folder,
                 stdout=log,
@@ -144,7 +163,7 @@ class ObjectStore:
         while time.monotonic() < until:
             try:
                 if (
-                    httpx.get(f"{self.endpoint}/healthz", timeout=1, trust_env=False).status_code
+                    httpx.get(f"{self._plain}/healthz", timeout=1, trust_env=False).status_code
                     == 200
                 ):
                     # Healthy before it can write: the volume server joins a moment later.
@@ -187,7 +206,7 @@ class ObjectStore:
         return S3FileSystem(
             access_key=KEY,
             secret_key=SECRET,
-            endpoint_override=self.endpoint,
+            endpoint_override=self._plain,
             region="us-east-1",
             **options,
         )

@@ -58,11 +58,20 @@ def load_iceberg(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"LOAD '{_extension(name)}'")
 
 
-def reach(connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Mapping[str, str]]) -> None:
-    """Let a connection read folders of object stores: folder → options of a secret that is for this folder alone."""
+def reach(
+    connection: duckdb.DuckDBPyConnection,
+    stores: Mapping[str, Mapping[str, str]],
+    authorities: str = "",
+) -> None:
+    """Let a connection read folders of object stores: folder → options of a secret that is for this folder alone.
+
+    `authorities`: a PEM file of who signs the stores' certificates; by default those that the system trusts.
+    """
     if not stores:
         return
     connection.execute(f"LOAD '{_extension('httpfs')}'")
+    if authorities:
+        connection.execute("SET ca_cert_file = $file", {"file": authorities})
     lend(connection, stores)
 
 

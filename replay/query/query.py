@@ -16,7 +16,7 @@ from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.query.sandbox import At, Sandbox, SandboxError, stores
 from replay.secret import revealed
 from replay.settings import QuerySettings, Settings
-from replay.storage import renewal, with_keys
+from replay.storage import authorities, renewal, with_keys
 
 if TYPE_CHECKING:
     import duckdb
@@ -145,7 +145,7 @@ def open_schemas(
 
     at = ask()
     with connect() as connection:
-        reach(connection, stores(_all(at)))
+        reach(connection, stores(_all(at)), authorities())
         for schema, tables in at.items():
             _create_views(connection, product, schema, tables)
         connection.execute(f'USE "{next(iter(schemas))}"')

@@ -74,9 +74,14 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
         load_iceberg(connection)
     if request["arrow"]:
         import nanoarrow.ipc  # noqa: F401  while the system's libraries can still be read
-    reach(connection, stores)
+    authorities = request["authorities"]
+    reach(connection, stores, authorities)
     confine.to_folders(
-        read=[*request["folders"], *(NETWORK_FILES if stores else ())],
+        read=[
+            *request["folders"],
+            *(NETWORK_FILES if stores else ()),
+            *([authorities] if stores and authorities else ()),
+        ],
         write=[request["spill"]],
         connect={port_of(options) for options in stores.values()},
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 from replay.query import object_access, wire
 from replay.settings import QuerySettings
-from replay.storage import is_local
+from replay.storage import authorities, is_local
 
 COMMAND = (sys.executable, "-I", "-m", "replay.query.query_process")
 _START_SECONDS = 60.0
@@ -129,6 +129,7 @@ class Sandbox:
                     for schema, tables in schemas.items()
                 },
                 "stores": stores(at for tables in schemas.values() for at in tables.values()),
+                "authorities": authorities(),
                 "arrow": {name: _stream(table) for name, table in (arrow or {}).items()},
                 "folders": folders,
                 "spill": self._spill,
