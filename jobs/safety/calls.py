@@ -8,7 +8,8 @@ from typing import Any
 from jobs.plan.compiled import Node, function_name
 from jobs.product.folder import Product
 from jobs.safety import functions
-from jobs.safety.failing import FINITE, is_finite_column, is_flag
+from jobs.safety.bounds import is_finite_column, is_flag
+from jobs.safety.failing import FINITE
 from jobs.safety.functions import LOG_CLOCK
 from jobs.safety.operators import Found
 

@@ -24,7 +24,8 @@ from jobs.plan.origins import origins
 from jobs.product import zones
 from jobs.product.folder import Product
 from jobs.product.model import Role
-from jobs.safety.failing import is_approximate, is_finite_column
+from jobs.safety.bounds import is_finite_column
+from jobs.safety.expressions import is_approximate
 from jobs.safety.functions import LOG_CLOCK
 
 _IN_ORDER = (

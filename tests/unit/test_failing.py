@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.plan.compiled import Node
-from jobs.safety.failing import failing, is_finite, is_finite_column, is_flag
+from jobs.safety.bounds import is_finite, is_finite_column, is_flag
+from jobs.safety.failing import failing
 from tests.unit.plans import agg, aggregate, calc, call, cast, node, ref, scan, where
 
 EVENTS = scan("orders", "a", "b")

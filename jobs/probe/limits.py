@@ -1,0 +1,93 @@
+"""One go at all rows: in limited time, and with what it asks of the world seen."""
+
+from __future__ import annotations
+
+import random
+import select
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.probe import outside
+from jobs.probe.arguments import Values
+from jobs.probe.trial import FoundError, LimitError, Trial
+
+
+class Run:
+    """One go at all rows, in limited time: with other shared random numbers than before, whose use is seen."""
+
+    def __init__(self, trial: Trial, watch: outside.Watch, number: int) -> None:
+        self.values: Values | None = None
+        """Of the call that is under way."""
+        self._trial, self._watch, self._number = trial, watch, number
+        self._before: dict[str, Any] = {}
+
+    def __enter__(self) -> Run:
+        if (
+            self._number
+            and "numpy" in sys.modules
+            and {"now", "today"} & {*map(str, self._trial.mentioned)}
+        ):
+            # numpy's 'now' is of whole seconds, and of a clock that cannot be set
+            select.select([], [], [], 1.01)
+        seed = self._number * 2 + self._trial.backwards
+        random.seed(seed)
+        if numpy := sys.modules.get("numpy"):
+            numpy.random.seed(seed)
+        self._before = _shared_random()
+        limits.begin()
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """What was asked of the world comes first: it is why answers differ."""
+        limits.end()
+        seen = self._watch.take()
+        if any(
+            self._before[name] != state
+            for name, state in _shared_random().items()
+            if name in self._before
+        ):
+            seen.append("draws from the random numbers that all code shares")
+        if seen:
+            raise FoundError("outside", "; ".join(seen[:3])) from error
+        if isinstance(error, LimitError):
+            words = self._trial.shown(self.values) if self.values is not None else self._trial.name
+            raise FoundError("limit", f"{words} does not end: {error}") from error
+
+
+def _shared_random() -> dict[str, Any]:
+    """The states of what is loaded so far."""
+    numpy = sys.modules.get("numpy")
+    found: dict[str, Any] = {"random": random.getstate()}
+    if numpy is not None:
+        found["numpy"] = [*map(str, numpy.random.get_state()[1:])]
+    return found
+
+
+@dataclass
+class _Limits:
+    """In how many seconds the calls of a function, or an import, must end; 0 while neither is under way."""
+
+    cpu: float = 0
+    wall: float = 0
+
+    def begin(self) -> None:
+        """Again after each further second, should a function catch everything."""
+        signal.setitimer(signal.ITIMER_PROF, self.cpu, min(self.cpu, 1))
+        signal.setitimer(signal.ITIMER_REAL, self.wall, min(self.wall, 1))
+
+    def end(self) -> None:
+        """Nothing is limited any more."""
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def over(self, number: int, frame: Any) -> None:
+        """A signal's handler."""
+        cpu = number == signal.SIGPROF
+        raise LimitError(
+            f"stopped after {self.cpu:g} s of CPU" if cpu else f"stopped after {self.wall:g} s"
+        )
+
+
+limits = _Limits()
