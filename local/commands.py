@@ -82,12 +82,21 @@ def up(
             help="give the log a remote tier, for topics with remote.storage.enable; remembered in the home",
         ),
     ] = False,
+    taskmanagers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=3,
+            help="TaskManagers of the session cluster, 4 slots and 4 GB each; remembered in the home  [default: 1]",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Start the embedded stack, or those of its programs that do not run, and wait until it answers."""
     from local import stack
 
-    layout = stack.up(kappa_home(), port_base, _say, tiered=tiered)
+    layout = stack.up(kappa_home(), port_base, _say, tiered=tiered, taskmanagers=taskmanagers)
     addresses = {"home": str(layout.home), **stack.addresses(layout)}
     lines = ["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]
     show(View(addresses, lines), output)

@@ -55,7 +55,9 @@ def examine(home: Path, products: Products) -> list[Check]:
     else:
         checks |= {
             "left-over processes": lambda: _orphans(layout),
-            "memory": lambda: preflight.memory_problems(preflight.available_mb()),
+            "memory": lambda: preflight.memory_problems(
+                preflight.available_mb(), preflight.needed_mb(layout)
+            ),
             "ports": lambda: preflight.port_problems(stack.port_map(layout)),
         }
     return [Check(name, tuple(check())) for name, check in checks.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -250,6 +250,36 @@ def programs(layout: Layout, cluster: Cluster) -> list[Program]:
             variables,
         ),
     ]
+
+
+def further_taskmanagers(layout: Layout) -> dict[str, tuple[int, int]]:
+    """The session cluster's TaskManagers beside the first: program → RPC and data port."""
+    numbers = range(2, layout.taskmanagers + 1)
+    return {f"taskmanager{n}": layout.ports.further_taskmanager(n) for n in numbers}
+
+
+def further_programs(layout: Layout) -> list[Program]:
+    """What the supervisor runs for them. They share their configuration with the first, but for ports and name."""
+    *_, first = programs(layout, session(layout))
+    found = []
+    for name, (rpc, data) in further_taskmanagers(layout).items():
+        own = {
+            "taskmanager.rpc.port": rpc,
+            "taskmanager.data.port": data,
+            "taskmanager.data.bind-port": data,
+            "taskmanager.resource-id": name,
+        }
+        options = [word for key, value in own.items() for word in ("-D", f"{key}={value}")]
+        found.append(replace(first, name=name, command=[*first.command, *options]))
+    return found
+
+
+def further_ready(layout: Layout, data_port: int) -> bool:
+    """Whether one of them listens, and all TaskManagers have offered their slots."""
+    if port_free(data_port):
+        return False
+    overview = _overview(session(layout))
+    return overview is not None and int(overview["slots-total"]) >= SLOTS * layout.taskmanagers
 
 
 def command(layout: Layout, program: str) -> list[str]:

@@ -70,6 +70,11 @@ class Ports:
     def flink(self) -> FlinkPorts:
         return FlinkPorts(self.base + 82)
 
+    def further_taskmanager(self, number: int) -> tuple[int, int]:
+        """RPC and data of the session cluster's second TaskManager, or its third."""
+        first = self.flink.first + FlinkPorts.COUNT + 2 * (number - 2)
+        return first, first + 1
+
     @property
     def kafka(self) -> int:
         return self.base + 92
@@ -107,6 +112,8 @@ class Layout:
     ports: Ports = Ports()
     tiered: bool = False
     """Whether the log has a remote tier."""
+    taskmanagers: int = 1
+    """Of the session cluster."""
 
     @property
     def run(self) -> Path:

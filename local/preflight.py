@@ -18,6 +18,8 @@ DISK_MB = 2_000
 """For jars' links, logs, a first log and first tables; the loader's own need comes on top."""
 MEMORY_MB = 5_000
 """What may be used at full load: TaskManager 4.1 GB, the others 1.5 GB, less what starts small."""
+TASKMANAGER_MB = 4_300
+"""Of a further TaskManager."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def problems(layout: Layout, ports: Mapping[str, Sequence[int]]) -> Iterator[Pro
     yield from python_problems(sys.version_info[:2])
     yield from path_problems(layout)
     yield from disk_problems(layout.home, free_mb(layout.home))
-    yield from memory_problems(available_mb())
+    yield from memory_problems(available_mb(), needed_mb(layout))
     yield from port_problems(ports)
 
 
@@ -84,12 +86,17 @@ def disk_problems(home: Path, free: int) -> Iterator[Problem]:
         )
 
 
-def memory_problems(available: int | None) -> Iterator[Problem]:
+def needed_mb(layout: Layout) -> int:
+    """Of memory, for the stack."""
+    return MEMORY_MB + (layout.taskmanagers - 1) * TASKMANAGER_MB
+
+
+def memory_problems(available: int | None, needed: int = MEMORY_MB) -> Iterator[Problem]:
     """Without this much the kernel would kill processes under load."""
-    if available is not None and available < MEMORY_MB:
+    if available is not None and available < needed:
         yield Problem(
             "too little memory",
-            f"{MEMORY_MB:,} MB available",
+            f"{needed:,} MB available",
             f"{available:,} MB",
             "stop something else (another home? KAPPA_HOME=… kappa down), then: kappa up",
         )

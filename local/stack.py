@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
@@ -61,13 +60,19 @@ class ProgramStatus:
     up_seconds: int
 
 
-def layout_of(home: Path, port_base: int | None = None, *, tiered: bool = False) -> Layout:
-    """The home's layout: ports as asked for, else as remembered, else the default.
+def layout_of(
+    home: Path,
+    port_base: int | None = None,
+    *,
+    tiered: bool = False,
+    taskmanagers: int | None = None,
+) -> Layout:
+    """The home's layout: ports and TaskManagers as asked for, else as remembered, else the default.
 
     A remote tier, once asked for, is remembered for good: Kafka refuses to start without it where a topic uses it.
     """
-    remembered = remembered_port_base(home)
-    base = port_base or remembered or DEFAULT_PORT_BASE
+    remembered = _remembered(home) or _NOTHING
+    base = port_base or remembered.port_base or DEFAULT_PORT_BASE
     if not 1024 <= base <= 65_000:
         raise ConfigError(
             "this port base is out of range",
@@ -75,25 +80,40 @@ def layout_of(home: Path, port_base: int | None = None, *, tiered: bool = False)
             found=str(base),
             next=f"kappa up --port-base {DEFAULT_PORT_BASE}",
         )
-    return Layout(home, Ports(base), tiered or is_tiered(home))
+    return Layout(
+        home,
+        Ports(base),
+        tiered or remembered.tiered,
+        taskmanagers or remembered.taskmanagers,
+    )
 
 
 def remembered_port_base(home: Path) -> int | None:
     """The port base of the last start."""
-    found = _remembered(home)
-    return int(found["port_base"]) if found else None
+    return (_remembered(home) or _NOTHING).port_base
 
 
-def is_tiered(home: Path) -> bool:
-    """Whether the log of the last start had a remote tier."""
-    return bool((_remembered(home) or {}).get("tiered"))
+@dataclass(frozen=True)
+class _Memory:
+    """What stack.yaml remembers of the last start."""
+
+    port_base: int | None = None
+    tiered: bool = False
+    taskmanagers: int = 1
 
 
-def _remembered(home: Path) -> dict[str, Any] | None:
+_NOTHING = _Memory()
+
+
+def _remembered(home: Path) -> _Memory | None:
     """What `kappa up` wrote; None of a home in which nothing was started yet."""
     try:
         found = yaml.safe_load((home / "stack.yaml").read_text())
-        return {**found, "port_base": int(found["port_base"])}
+        return _Memory(
+            int(found["port_base"]),
+            bool(found.get("tiered", False)),
+            int(found.get("taskmanagers", 1)),
+        )
     except FileNotFoundError:
         return None
     except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
@@ -121,6 +141,7 @@ def programs(layout: Layout, cache: Path) -> list[Program]:
         Program("kafka", kafka.command(layout), 10, stop_seconds=30),
         Program("registry", registry.command(cache), 20, registry.environment(layout)),
         *flink.programs(layout, session),
+        *flink.further_programs(layout),
         Program(
             "controller",
             [str(python()), "-m", "replay", "controller"],
@@ -139,6 +160,8 @@ def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
     for cluster in (flink.session(layout), *clusters.known(layout)):
         found[cluster.jobmanager] = partial(flink.jobmanager_ready, cluster)
         found[cluster.taskmanager] = partial(flink.taskmanager_ready, cluster)
+    for name, (_, data) in flink.further_taskmanagers(layout).items():
+        found[name] = partial(flink.further_ready, layout, data)
     if is_written(layout):  # else nobody knows where the controller answers
         found["controller"] = partial(controller_ready, layout)
     return found
@@ -157,22 +180,29 @@ def controller_ready(layout: Layout) -> bool:
 
 def port_map(layout: Layout) -> dict[str, tuple[int, ...]]:
     """The ports of each program."""
-    found = layout.ports.of
+    found = {**layout.ports.of, **flink.further_taskmanagers(layout)}
     for cluster in clusters.known(layout):
         found |= cluster.port_map
     return found
 
 
-def up(home: Path, port_base: int | None, progress: Progress, *, tiered: bool = False) -> Layout:
+def up(
+    home: Path,
+    port_base: int | None,
+    progress: Progress,
+    *,
+    tiered: bool = False,
+    taskmanagers: int | None = None,
+) -> Layout:
     """Start whatever of the stack does not run, and wait until all of it answers."""
-    layout = layout_of(home, port_base, tiered=tiered)
+    layout = layout_of(home, port_base, tiered=tiered, taskmanagers=taskmanagers)
     for problem in preflight.path_problems(layout):  # before anything is written there
         raise problem.error()
     with locked(layout, progress):
         supervisor = Supervisor(layout)
         if supervisor.running():
             _refuse_other_ports(layout)
-            _refuse_no_tier(layout)
+            _refuse_other_form(layout)
             _revive(layout, supervisor, progress)
         else:
             _start(layout, supervisor, progress)
@@ -291,7 +321,11 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     flink.write(layout, own_jars(layout, cache))
     clusters.write_all(layout)
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
-    remembered = {"port_base": layout.ports.base, **({"tiered": True} if layout.tiered else {})}
+    remembered = {
+        "port_base": layout.ports.base,
+        **({"tiered": True} if layout.tiered else {}),
+        **({"taskmanagers": layout.taskmanagers} if layout.taskmanagers > 1 else {}),
+    }
     layout.stack_file.write_text(yaml.safe_dump(remembered))
     if not write_settings(layout):
         progress(f"kept {layout.settings}: it is not one that kappa up wrote")
@@ -395,13 +429,22 @@ def _refuse_other_ports(layout: Layout) -> None:
         )
 
 
-def _refuse_no_tier(layout: Layout) -> None:
-    if layout.tiered and not is_tiered(layout.home):
+def _refuse_other_form(layout: Layout) -> None:
+    """ConflictError for what a running stack would have to be started again for."""
+    running = _remembered(layout.home) or _NOTHING
+    if layout.tiered and not running.tiered:
         raise ConflictError(
             "the stack of this home runs without a remote tier",
             expected="a broker that was started with one",
             found="remote.log.storage.system.enable=false",
             next="kappa down, then: kappa up --tiered",
+        )
+    if layout.taskmanagers != running.taskmanagers:
+        raise ConflictError(
+            "the stack of this home runs with other TaskManagers",
+            expected=str(layout.taskmanagers),
+            found=str(running.taskmanagers),
+            next=f"kappa down, then: kappa up --taskmanagers {layout.taskmanagers}",
         )
 
 

@@ -74,7 +74,7 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
         load_iceberg(connection)
     if request["arrow"]:
         import nanoarrow.ipc  # noqa: F401  while the system's libraries can still be read
-    authorities = request["authorities"]
+    authorities = request.get("authorities", "")  # none of an earlier caller
     reach(connection, stores, authorities)
     confine.to_folders(
         read=[

@@ -148,7 +148,7 @@ def test_a_remote_tier_is_asked_for_once_and_remembered(tmp_path: Path) -> None:
     assert "remote.log" not in kafka.server_properties(plain)
     asked = stack.layout_of(tmp_path, tiered=True)
     with pytest.raises(ConflictError) as e:
-        stack._refuse_no_tier(asked)
+        stack._refuse_other_form(asked)
     assert str(e.value) == (
         "the stack of this home runs without a remote tier\n  expected: a broker that was started with one\n"
         "  found:    remote.log.storage.system.enable=false\n  next:     kappa down, then: kappa up --tiered"
@@ -156,10 +156,31 @@ def test_a_remote_tier_is_asked_for_once_and_remembered(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").write_text("port_base: 21000\ntiered: true\n")
     remembered = stack.layout_of(tmp_path)
     assert remembered.tiered and len(jars_of(remembered)) == 2
-    stack._refuse_no_tier(remembered)
+    stack._refuse_other_form(remembered)
     assert f"rsm.config.dir={tmp_path}/kafka/remote\n" in kafka.server_properties(remembered)
     assert "kafka-storage-4.1.1-test.jar" in " ".join(kafka.command(remembered))
     assert "test.jar" not in " ".join(kafka.command(plain))
+
+
+def test_further_taskmanagers_are_remembered_and_have_ports_of_their_own(tmp_path: Path) -> None:
+    assert stack.layout_of(tmp_path).taskmanagers == 1
+    asked = stack.layout_of(tmp_path, taskmanagers=3)
+    (tmp_path / "stack.yaml").write_text("port_base: 21000\n")
+    with pytest.raises(ConflictError, match="runs with other TaskManagers") as e:
+        stack._refuse_other_form(asked)
+    assert e.value.next == "kappa down, then: kappa up --taskmanagers 3"
+    (tmp_path / "stack.yaml").write_text("port_base: 21000\ntaskmanagers: 3\n")
+    layout = stack.layout_of(tmp_path)
+    stack._refuse_other_form(layout)
+    with pytest.raises(ConflictError):
+        stack._refuse_other_form(stack.layout_of(tmp_path, taskmanagers=1))
+    further = {p.name: p for p in flink.further_programs(layout)}
+    assert list(further) == ["taskmanager2", "taskmanager3"]
+    assert further["taskmanager3"].command[-2:] == ["-D", "taskmanager.resource-id=taskmanager3"]
+    ports = [port for used in stack.port_map(layout).values() for port in used]
+    assert len(set(ports)) == len(ports) == 14 and max(ports) == 21_094
+    assert preflight.needed_mb(layout) == 13_600
+    assert not flink.further_programs(Layout(HOME))
 
 
 @pytest.mark.parametrize("text", ["", "port_base: many", "port_base", "- 1", "{"])
