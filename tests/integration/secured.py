@@ -90,7 +90,8 @@ def write_sql(folder: Path, times: str = "") -> None:
 
 
 def sales(first: int, count: int) -> str:
-    begin = datetime.now(UTC) - timedelta(minutes=5)
+    """Sales of the moment: whatever was appended before, such as their shop, is valid at their time."""
+    begin = datetime.now(UTC)
     lines = []
     for n in range(first, first + count):
         happened = (begin + timedelta(milliseconds=n)).isoformat(timespec="milliseconds")

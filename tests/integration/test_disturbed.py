@@ -240,8 +240,12 @@ def test_a_candidate_whose_branch_somebody_drops_is_over(tea: Shop) -> None:
     )
     tea.wait_state("r1-a2", State.failed)
     (ended,) = tea.status().ended
+    # Either is seen first: a table without the branch, or a checkpoint that is in the other tables alone.
     assert ended.attempt == "r1-a2" and ended.error.startswith(
-        "branch r1-a2 is not what its job wrote: "
+        (
+            "branch r1-a2 is not what its job wrote: ",
+            "somebody else dropped or moved branch r1-a2: ",
+        )
     )
     tea.is_gone("r1-a2")
     tea.more()
@@ -310,7 +314,7 @@ def greed(shops: tuple[Shop, Shop], tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(tea.folder, folder)
     rows = folder / "order_rows.sql"
     before, columns, after = rows.read_text().rpartition("SELECT order_id, ordered_at, shop")
-    rows.write_text(before + columns.replace("shop", "REPEAT(shop, 1200000000)") + after)
+    rows.write_text(before + columns.replace("shop", "REPEAT(shop, 1200000000) AS shop") + after)
     settings = folder / "product.yaml"
     settings.write_text(settings.read_text() + "max_restarts: 1\n")
     untouched = Greed(

@@ -87,7 +87,8 @@ def write(log: Log, name: str, count: int, hour: int = 0) -> None:
 def restored(log: Log) -> str:
     """The checkpoint from which the running job was last restored."""
     attempt = log.attempt()
-    answer = httpx.get(f"{attempt.rest}/jobs/{attempt.job_id}/checkpoints", trust_env=False).json()
+    rest = attempt.rest or log.stack.settings.flink.rest
+    answer = httpx.get(f"{rest}/jobs/{attempt.job_id}/checkpoints", trust_env=False).json()
     return str(((answer.get("latest") or {}).get("restored") or {}).get("external_path", ""))
 
 
