@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
 from local.patches import JAR_NAME, build_patches_jar
 from local.supervise import (
     DEAD,
+    PLANNER,
     Program,
     State,
     Supervisor,
@@ -222,8 +223,7 @@ def down(home: Path, progress: Progress) -> bool:
             progress(f"stopping the stack in {home}")
             supervisor.stop()
         left = end_orphans(layout)
-        for pid, program in left.items():
-            progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
+        _tell_of(left, progress)
     return was_running or bool(left)
 
 
@@ -281,8 +281,7 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
 
 
 def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
-    for pid, program in end_orphans(layout).items():
-        progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
+    _tell_of(end_orphans(layout), progress)
     if layout.supervisor_pid.exists():  # it did not end by itself
         _wait_for_ports(layout)
     for problem in preflight.problems(layout, port_map(layout)):
@@ -298,6 +297,12 @@ def _start(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
         f"{layout.ports.controller}"
     )
     supervisor.start()
+
+
+def _tell_of(ended: Mapping[int, str], progress: Progress) -> None:
+    for pid, program in ended.items():
+        if program != PLANNER:  # it has no supervisor
+            progress(f"stopped {program} (pid {pid}), which had outlived its supervisor")
 
 
 def _wait_for_ports(layout: Layout) -> None:

@@ -31,6 +31,8 @@ class Program:
     """After these, SIGKILL."""
 
 
+PLANNER = "planner"
+"""The warm planner of `replay.flink.planner`: it has no supervisor, and ends with the stack."""
 DEAD = frozenset({"STOPPED", "EXITED", "FATAL"})
 """States from which a program does not come back by itself."""
 

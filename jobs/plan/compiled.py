@@ -154,6 +154,20 @@ def parse_plan(compiled: str) -> tuple[Node, ...]:
     return tuple(n for n in nodes.values() if n.type == "sink")
 
 
+def numbered(compiled: str) -> str:
+    """The plan with its operators numbered from 1. Flink goes on counting through the life of a JVM, and what a release
+    keeps must not depend on what was planned before."""
+    plan = json.loads(compiled)
+    numbers = {
+        id_: number for number, id_ in enumerate(sorted(n["id"] for n in plan["nodes"]), start=1)
+    }
+    for node in plan["nodes"]:
+        node["id"] = numbers[node["id"]]
+    for edge in plan["edges"]:
+        edge["source"], edge["target"] = numbers[edge["source"]], numbers[edge["target"]]
+    return json.dumps(plan, indent=2)
+
+
 def distinct(sinks: Iterable[Node]) -> tuple[Node, ...]:
     """Every operator of the job once."""
     return tuple({id(node): node for sink in sinks for node in sink.walk()}.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pyflink.table import TableEnvironment
 
 from jobs import generate, wiring
-from jobs.plan.compiled import Node, distinct, parse_plan
+from jobs.plan.compiled import Node, distinct, numbered, parse_plan
 from jobs.plan.inference import Inferred, infer
 from jobs.plan.log_order import with_log_order
 from jobs.planner.errors import Known, planner_problem
@@ -177,9 +177,8 @@ def _compile(
                 planner_problem(str(e.__cause__), whole, known_names(product), name)
             ) from e
     try:
-        return with_log_order(
-            product, str(statements._j_statement_set.compilePlan().asJsonString())
-        )
+        compiled = str(statements._j_statement_set.compilePlan().asJsonString())
+        return with_log_order(product, numbered(compiled))
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
         whole = Statement(product.folder / "product.yaml", 0, "", ())
         raise ProblemError(planner_problem(str(e), whole, known_names(product))) from e

@@ -15,7 +15,6 @@ import typer
 from replay.cli import topic_commands
 from replay.finding import Finding
 from replay.output import Output, OutputOption, View
-from replay.query.lean import without
 
 Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
 Source = Annotated[
@@ -78,12 +77,18 @@ def catalog_checks(namespace: str | None) -> Sequence[Finding]:
 
 def check(
     folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="check again whenever a file of the folder changes")
+    ] = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Check with Flink's planner that a product gives the same rows in every replay; exit code 1 if not."""
-    from replay.cli import running
+    from replay.cli import check as run_check
 
-    running.check(folder, output)
+    if watch:
+        run_check.watch(folder, output)
+    else:
+        run_check.check(folder, output)
 
 
 def explain(
@@ -315,10 +320,9 @@ def query(
 
 def audit(name: Name, output: OutputOption = Output.text) -> None:
     """Account for every offset of the log that the published tables cover; exit code 1 if an offset is missing."""
-    with without("pandas"):
-        from replay.cli import running
+    from replay.cli import running
 
-        running.audit(name, output)
+    running.audit(name, output)
 
 
 def diff(
@@ -339,10 +343,9 @@ def diff(
     output: OutputOption = Output.text,
 ) -> None:
     """Compare two attempts row by row, at one position of the log: rows that are final in both of them."""
-    with without("pandas"):
-        from replay.cli import diff as run_diff
+    from replay.cli import diff as run_diff
 
-        run_diff.diff(name, old, new, samples, output, exit_code)
+    run_diff.diff(name, old, new, samples, output, exit_code)
 
 
 def verify(

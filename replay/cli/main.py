@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from replay.cli import commands as product_commands
 from replay.cli.app import App
 from replay.errors import KappaError
 from replay.output import err, out, print_json
+from replay.query.lean import without
 
 app = App(
     no_args_is_help=True,
@@ -51,8 +53,11 @@ def main() -> None:
     typer.core.HAS_RICH = (
         False  # where it is True, help has [required] escaped for a markup that is off
     )
+    # The demo's data is read with pandas. Nothing else needs it, and PyArrow would import it: half a second.
+    needed = sys.argv[1:2] == ["load"]
     try:
-        app()
+        with nullcontext() if needed else without("pandas"):
+            app()
     except KappaError as e:
         if ("json" in sys.argv and "--output" in sys.argv) or "--output=json" in sys.argv:
             print_json(e.as_dict())

@@ -1,4 +1,4 @@
-"""Asks Flink's planner while a person waits: it takes ten seconds, and once for each content."""
+"""Asks Flink's planner while a person waits: ten seconds where none is warm yet, and once for each content."""
 
 from __future__ import annotations
 

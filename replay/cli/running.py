@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,84 +15,26 @@ from rich.text import Text
 from jobs import explain as explaining
 from jobs.bindings import Bindings
 from jobs.bindings import Catalog as BoundCatalog
-from jobs.product.folder import Product, with_resolved
-from jobs.product.model import Resolved
+from jobs.product.folder import Product
 from replay import offsets
 from replay.audit import audit as auditing
 from replay.audit.advice import advice, faults
-from replay.checks import gate
 from replay.cli import resolve as run_resolve
 from replay.cli.look import look
 from replay.controller.platform import Platform, write_bindings
 from replay.controller.preflight import preflight_log
 from replay.core.model import ProductState, group_prefix
-from replay.errors import KappaError, RefusedError, RetryableError, not_deployed
-from replay.flink import resolved
+from replay.errors import KappaError, RefusedError, not_deployed
 from replay.flink.submit import Submission, submit_command, submit_env
 from replay.iceberg import lake, table_changes
-from replay.kafka import clients, schemas
-from replay.output import Output, View, busy, out, print_json, print_rows, rows_table, show
+from replay.kafka import clients
+from replay.output import Output, View, rows_table, show
 from replay.releases import launch
 from replay.releases.folders import read_product
 from replay.releases.release import bindings_file, build, find_folder, short_commit
 from replay.secret import shown
 from replay.settings import Settings, kappa_home, load_settings
 from replay.store.store import Store
-
-
-def check(folder: Path, output: Output) -> None:
-    """Print what the planner says, and what follows from the SQL; exit code 1 if it must not be deployed."""
-    settings = load_settings() if (kappa_home() / "config.yaml").exists() else None
-    product = read_product(folder)
-    if output is Output.json:
-        with busy(run_resolve.ASKING):
-            answer = resolved.ask(settings, folder)
-        if answer["ok"]:
-            gate.validate(with_resolved(product, Resolved.model_validate(answer["resolved"])))
-        compared, unknown = compared_schemas(settings, product)
-        found = [
-            {"topic": c.topic, "kind": c.kind.value, "what": c.what, "next": c.next}
-            for c in compared
-        ]
-        print_json({**answer, "schemas": found, "schemas_not_compared": unknown})
-        raise typer.Exit(0 if answer["ok"] else 1)
-    product = run_resolve.resolve(settings, product)
-    gate.validate(product)
-    print_rows(output_rows(product), output, title=f"{folder}: safe to replay")
-    if product.longest_wait:
-        out.print(
-            f"a row waits for at most {product.longest_wait:,.0f} s of the log's clock",
-        )
-    compared, unknown = compared_schemas(settings, product)
-    for comparison in compared:
-        out.print(comparison.line)
-    if unknown:
-        out.print(f"schemas were not compared with the registry's: {unknown}", style="dim")
-
-
-def compared_schemas(
-    settings: Settings | None, product: Product
-) -> tuple[list[schemas.Comparison], str]:
-    """Schemas that differ from the registry's, and why they could not be compared, if so.
-
-    RefusedError for one that does not read what is in the log. One that is not registered is only named: its topic may
-    be made later.
-    """
-    if settings is None:
-        return [], "there is no stack"
-    try:
-        found = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
-    except RetryableError as e:
-        return [], e.message
-    for comparison in found:
-        if comparison.kind is schemas.Kind.incompatible:
-            raise RefusedError(
-                f"the schema of {comparison.topic} does not fit the log",
-                expected=comparison.expected,
-                found=comparison.what,
-                next=comparison.next,
-            )
-    return found, ""
 
 
 def explain(folder: Path, output: Output) -> None:
@@ -135,21 +76,6 @@ def explained_bindings(settings: Settings | None, product: Product) -> Bindings:
         checkpoint_interval=product.settings.checkpoint_interval,
         checkpoint_dir="",
     )
-
-
-def output_rows(product: Product) -> list[dict[str, Any]]:
-    """What is known of each output: kind, key, window."""
-    return [
-        {
-            "table": name,
-            "kind": output.kind.value,
-            "of": ", ".join(output.of),
-            "key": ", ".join(output.key or product.identity(output)),
-            "window": f"{output.window.size} from {output.window.column}" if output.window else "",
-            "columns": len(output.columns),
-        }
-        for name, output in product.outputs.items()
-    ]
 
 
 def prepare(

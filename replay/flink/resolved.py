@@ -18,6 +18,7 @@ from jobs.processes import PYTHON_ENVIRONMENT
 from jobs.product.folder import Product, with_resolved
 from jobs.product.model import Resolved
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.flink.planner import ask_warm
 from replay.flink.submit import planner_env
 from replay.releases.computation import fingerprint
 from replay.settings import Settings, kappa_home
@@ -56,36 +57,45 @@ def remembered(settings: Settings | None, product: Product) -> Resolved | None:
 
 
 def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
-    """Flink's own planner on a folder, in a process of its own: {"ok", "problems", "resolved", "plan"}."""
-    env = {**os.environ, **(planner_env(settings) if settings else {}), **PYTHON_ENVIRONMENT}
-    env.pop("PYTHONPATH", None)
+    """Flink's own planner on a folder: {"ok", "problems", "resolved", "plan"}.
+
+    Asks the home's warm planner; where there is none, one in a process of its own.
+    """
     try:
-        result = subprocess.run(
-            [sys.executable, "-m", "jobs.check", str(folder), "--json"],
-            capture_output=True,
-            text=True,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            timeout=PLANNER_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
+        warm = ask_warm(settings, folder, PLANNER_SECONDS) if settings else None
+        answer: dict[str, Any] = json.loads(warm) if warm else _ask_cold(settings, folder)
+    except (TimeoutError, subprocess.TimeoutExpired):
         raise RetryableError(
             "Flink's planner gave no answer",
             expected=f"one within {PLANNER_SECONDS:.0f} s",
             found="none",
             next="kappa doctor",
         ) from None
+    if any(_NO_CONNECTOR in p["construct"] for p in answer["problems"]):
+        raise ConfigError(
+            "the SQL could not be planned: there is no Flink with Kafka's connector",
+            expected=f"a stack in {kappa_home()}, running or not",
+            found="none",
+            next="kappa up, once; then the same command again",
+        )
+    return answer
+
+
+def _ask_cold(settings: Settings | None, folder: Path) -> Any:
+    env = {**os.environ, **(planner_env(settings) if settings else {}), **PYTHON_ENVIRONMENT}
+    env.pop("PYTHONPATH", None)
+    result = subprocess.run(
+        [sys.executable, "-m", "jobs.check", str(folder), "--json"],
+        capture_output=True,
+        text=True,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        timeout=PLANNER_SECONDS,
+        check=False,
+    )
     for line in reversed(result.stdout.splitlines()):
         if line.startswith("{"):
-            answer: dict[str, Any] = json.loads(line)
-            if any(_NO_CONNECTOR in p["construct"] for p in answer["problems"]):
-                raise ConfigError(
-                    "the SQL could not be planned: there is no Flink with Kafka's connector",
-                    expected=f"a stack in {kappa_home()}, running or not",
-                    found="none",
-                    next="kappa up, once; then the same command again",
-                )
-            return answer
+            return json.loads(line)
     raise KappaError(
         "the check did not finish",
         expected="an answer of `python -m jobs.check`",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
 
 from jobs.generate import REJECT_COLUMNS
-from jobs.plan.compiled import Node, distinct, iso_seconds, parse_plan, window_seconds
+from jobs.plan.compiled import Node, distinct, iso_seconds, numbered, parse_plan, window_seconds
 from jobs.plan.inference import Inferred, infer
 from jobs.plan.origins import origin, origins
 from jobs.product.model import Kind, Window
@@ -35,6 +36,26 @@ ORDERS = scan("orders", "id", "at", "shop", "log_clock", "log_error")
 
 def inferred(last: Node, *names: str) -> Inferred:
     return infer(sink(last), names or last.columns, EVENTS)
+
+
+def test_operators_are_numbered_from_1_however_far_flink_has_counted() -> None:
+    def moved(by: int) -> str:
+        plan = json.loads((plans.PLANS / "flights.json").read_text())
+        for operator in plan["operators"]:
+            operator["id"] = 3 * operator["id"] + by
+        for edge in plan["edges"]:
+            edge["source"], edge["target"] = 3 * edge["source"] + by, 3 * edge["target"] + by
+        return json.dumps(plan)
+
+    found = json.loads(numbered(moved(7)))
+    assert found == json.loads(numbered(moved(1_000)))
+    assert sorted(n["id"] for n in found["nodes"]) == list(range(1, len(found["nodes"]) + 1))
+    original = json.loads((plans.PLANS / "flights.json").read_text())
+    types = {n["id"]: n["type"] for n in found["nodes"]}
+    before = {n["id"]: n["type"] for n in original["nodes"]}
+    assert sorted((types[e["source"]], types[e["target"]]) for e in found["edges"]) == sorted(
+        (before[e["source"]], before[e["target"]]) for e in original["edges"]
+    )
 
 
 # --- Flink's own plans

@@ -1,0 +1,127 @@
+"""A planner that stays warm, one a home: `jobs/check_server.py`, started when it is first asked."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import jobs
+import udfs
+from jobs.processes import PYTHON_ENVIRONMENT
+from replay.flink.submit import planner_env
+from replay.settings import Settings
+
+SWITCH = "KAPPA_PLANNER"
+"""A variable of the environment: `cold` for a process of its own at each question."""
+PROGRAM = "planner"
+"""Its name among the programs of a home."""
+START_SECONDS = 120.0
+"""In which it must listen: it starts a JVM, on a machine that others keep busy."""
+_PATH_LIMIT = 100
+"""Bytes of a Unix socket's path, less what its server puts behind it for a moment."""
+
+_started_here: list[subprocess.Popen[bytes]] = []
+"""They outlive this process; a `Popen` that is collected before complains of it."""
+
+
+def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
+    """The answer about a product's folder, as a line of JSON; None when this home has no warm planner to be had, or it
+    failed. TimeoutError when it does not answer within so many seconds."""
+    if os.environ.get(SWITCH) == "cold" or not (settings.flink.home / "lib").is_dir():
+        return None
+    try:
+        connection = _connection(settings)
+    except OSError:  # a full disk, a home that cannot be written
+        return None
+    if connection is None:
+        return None
+    with connection:
+        connection.settimeout(seconds)
+        try:
+            request = {"folder": str(folder), "cwd": os.getcwd()}
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            line = connection.makefile("rb").readline()
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+    return line.decode() if line.endswith(b"\n") else None
+
+
+def _connection(settings: Settings) -> socket.socket | None:
+    """To the planner of this version, which is started if there is none."""
+    env = environment(settings)
+    path = settings.home / "run" / f"{PROGRAM}-{_version(settings, env)}.sock"
+    if len(os.fsencode(path)) > _PATH_LIMIT:
+        return None
+    if found := _connected(path):
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f"{PROGRAM}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _connected(path) or _started(settings, path, env)
+
+
+def _connected(path: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection
+
+
+def _started(settings: Settings, path: Path, env: Mapping[str, str]) -> socket.socket | None:
+    for other in path.parent.glob(f"{PROGRAM}-*.sock"):
+        other.unlink(missing_ok=True)  # its server ends: it is of another version, or dead
+    (settings.home / "logs").mkdir(parents=True, exist_ok=True)
+    with (settings.home / "logs" / f"{PROGRAM}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "jobs.check_server", str(path)],
+            env={**os.environ, **env},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # it outlives this command, and its Ctrl-C
+        )
+    _started_here.append(process)
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if found := _connected(path):
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What the planner has in its environment besides what is there: its Flink, its modules, and whose it is."""
+    roots = {str(Path(p.__file__ or "").parent.parent) for p in (jobs, udfs)}
+    return {
+        **planner_env(settings),
+        **PYTHON_ENVIRONMENT,
+        "PYTHONPATH": os.pathsep.join(sorted(roots)),
+        "KAPPA_HOME": str(settings.home),
+        "KAPPA_PROGRAM": PROGRAM,
+    }
+
+
+def _version(settings: Settings, env: Mapping[str, str]) -> str:
+    """Of everything that a warm process has read already: another one needs another process."""
+    digest = hashlib.sha256(json.dumps([sys.executable, sorted(env.items())]).encode())
+    files = [
+        *sorted(Path(jobs.__file__ or "").parent.rglob("*.py")),
+        *sorted((settings.flink.home / "lib").glob("*.jar")),
+        *sorted((settings.flink.home / "conf").glob("*")),
+    ]
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:12]
