@@ -41,7 +41,7 @@ def inferred(last: Node, *names: str) -> Inferred:
 def test_operators_are_numbered_from_1_however_far_flink_has_counted() -> None:
     def moved(by: int) -> str:
         plan = json.loads((plans.PLANS / "flights.json").read_text())
-        for operator in plan["operators"]:
+        for operator in plan["nodes"]:
             operator["id"] = 3 * operator["id"] + by
         for edge in plan["edges"]:
             edge["source"], edge["target"] = 3 * edge["source"] + by, 3 * edge["target"] + by
