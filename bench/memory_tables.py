@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from jobs.product.folder import Product
 from jobs.product.model import Column, Output, OutputSettings, Resolved, Topic
 from jobs.product.settings import ProductSettings
-from replay.audit.audit import Subject, audit
+from replay.audit.audit import AuditSubject, audit
 from replay.compare.diff import Side, diff
 from replay.iceberg import lake, table_changes
 from replay.offsets import Offsets
@@ -217,7 +217,7 @@ def work(
     covered: Offsets = {"orders": dict.fromkeys(range(PARTITIONS), each)}
     settings, model, log = settings_of(home), product(wide), Log(each)
     if what == "audit":
-        report = audit(settings, model, Subject(snapshots["r1-a1"], covered), log)
+        report = audit(settings, model, AuditSubject(snapshots["r1-a1"], covered), log)
         of_each = each // CLASSES * PARTITIONS
         found = report.totals
         right = (

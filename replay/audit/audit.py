@@ -29,7 +29,7 @@ from replay.audit.accounting import (
 )
 from replay.audit.forward import Forward
 from replay.audit.judging import Reject, rightly_rejected, waits_until
-from replay.audit.lost import Lost, event_of, knowing, of_topic, tables_of
+from replay.audit.lost import LostRecords, event_of, knowing, of_topic, tables_of
 from replay.audit.places import Places, Rejected
 from replay.audit.spool import Spool, digest
 from replay.errors import RefusedError
@@ -40,11 +40,11 @@ from replay.query import query
 from replay.query.grouping import grouped
 from replay.settings import Settings
 
-__all__ = ["AuditReport", "LogReader", "PartitionAudit", "Subject", "audit"]
+__all__ = ["AuditReport", "AuditSubject", "LogReader", "PartitionAudit", "audit"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditSubject:
     """What is audited."""
 
     snapshots: Mapping[str, int]
@@ -62,7 +62,7 @@ class LogReader(clock.Records, Protocol):
 
 
 def audit(
-    settings: Settings, product: Product, subject: Subject, reader: LogReader | None = None
+    settings: Settings, product: Product, subject: AuditSubject, reader: LogReader | None = None
 ) -> AuditReport:
     """Reconcile the log's offsets below `subject.covered` with the tables at `subject.snapshots`.
 
@@ -116,7 +116,7 @@ class _Audit:
 
     settings: Settings
     product: Product
-    subject: Subject
+    subject: AuditSubject
     reader: LogReader
     tables: _Tables
     watermark: float
@@ -131,7 +131,7 @@ class _Audit:
                 found="none",
             )
         rule, wait = self.product.topics[topic], self.product.longest_wait
-        lost = Lost(self.product, topic, self.settings.spill, self.settings.queries)
+        lost = LostRecords(self.product, topic, self.settings.spill, self.settings.queries)
 
         def accepted(partition: int, offset: int, appended: int, record: Mapping[str, Any]) -> None:
             lost.add(partition, offset, waits_until(rule, appended, record, wait), record)
@@ -231,7 +231,7 @@ class _Audit:
             for r in rejects
         )
 
-    def _classify(self, topic: str, lost: Lost, tallies: Mapping[int, Tally]) -> None:
+    def _classify(self, topic: str, lost: LostRecords, tallies: Mapping[int, Tally]) -> None:
         with ExitStack() as stack:
             shown = stack.enter_context(self._events_of_rows(topic)) if lost.needs_shown else None
             for found in lost.classified(self.tables.connection, self.watermark, shown):

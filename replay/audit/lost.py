@@ -34,7 +34,7 @@ class Found:
     samples: list[int]
 
 
-class Lost:
+class LostRecords:
     """Such records of one topic, to be classified when all have been read."""
 
     def __init__(self, product: Product, topic: str, folder: Path, limits: QuerySettings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from replay.errors import ConfigError
-from replay.kafka.acls import Acl, Who, commands, of_product
+from replay.kafka.acls import Acl, Role, commands, of_product
 from replay.output import Output, View, show
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
@@ -15,7 +15,7 @@ from replay.secret import shown
 from replay.settings import kappa_home, load_settings
 
 
-def acls(name: str, source: Path | None, principals: dict[Who, str], output: Output) -> None:
+def acls(name: str, source: Path | None, principals: dict[Role, str], output: Output) -> None:
     """Print what each principal needs; nothing is asked and nothing changed."""
     product = read_product(find_folder(name, source))
     found = of_product(product.name, product.topics)
@@ -39,8 +39,8 @@ def acls(name: str, source: Path | None, principals: dict[Who, str], output: Out
     show(View(data, list(_lines(found, principals))), output)
 
 
-def _lines(found: Sequence[Acl], principals: Mapping[Who, str]) -> Iterator[str]:
-    for who in Who:
+def _lines(found: Sequence[Acl], principals: Mapping[Role, str]) -> Iterator[str]:
+    for who in Role:
         mine = [acl for acl in found if acl.who is who]
         yield f"# {who}: {'; '.join(dict.fromkeys(acl.why for acl in mine))}"
         yield from commands(mine, principals, _bootstrap())

@@ -452,8 +452,8 @@ def acls(
     Creating topics is not among them: that is an administrator's task.
     """
     from replay.cli import acls as run_acls
-    from replay.kafka.acls import Who
+    from replay.kafka.acls import Role
 
     run_acls.acls(
-        name, source, {Who.producer: producer, Who.job: job, Who.controller: controller}, output
+        name, source, {Role.producer: producer, Role.job: job, Role.controller: controller}, output
     )

@@ -69,7 +69,7 @@ def _carry_out(
         if output is Output.text:
             out.print(text, soft_wrap=False)
 
-    loop.watcher = told = Telling(say)
+    loop.watcher = told = StepReporter(say)
     platform.tell = told.part
     if dry_run:
         before = store.load(name)
@@ -89,7 +89,7 @@ def _carry_out(
     show(report(intent, before, after, time.monotonic() - begun, dry_run), output)
 
 
-class Telling(Watcher):
+class StepReporter(Watcher):
     """Tells of what takes long while a person waits for a command: steps, their parts, and what is waited for."""
 
     def __init__(

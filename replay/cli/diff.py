@@ -35,7 +35,7 @@ class PlatformReader(Protocol):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenSide:
     """A side, and the checkpoint that its snapshots are of."""
 
     side: Side
@@ -65,7 +65,7 @@ def diff(
 
 def choose(
     platform: PlatformReader, state: ProductState, old: str | None, new: str | None
-) -> tuple[Chosen, Chosen]:
+) -> tuple[ChosenSide, ChosenSide]:
     """Both sides: by default what readers see, and the candidate, or else the newest other attempt whose job runs.
 
     An attempt that readers see is taken as they see it, another at its newest checkpoint whose position is known.
@@ -86,13 +86,13 @@ def choose(
     return _chosen(platform, state, one), _chosen(platform, state, other)
 
 
-def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> Chosen:
+def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> ChosenSide:
     product, shown = platform.product(attempt, state), state.published
     if shown and shown.attempt_name == attempt.name:
-        return Chosen(Side(attempt.name, product, shown.after, shown.covered), shown.checkpoint)
+        return ChosenSide(Side(attempt.name, product, shown.after, shown.covered), shown.checkpoint)
     for checkpoint in platform.publishable(product, attempt):
         if position := attempt.position_of(checkpoint.id):
-            return Chosen(
+            return ChosenSide(
                 Side(attempt.name, product, checkpoint.snapshots, position.offsets), checkpoint.id
             )
     if attempt.ended:

@@ -13,7 +13,7 @@ from replay.controller.decide import decide
 from replay.controller.observe import observe
 from replay.controller.platform import Platform
 from replay.controller.publish_rules import moved_by_somebody
-from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
+from replay.controller.status import AttemptStatus, Inspection, ProductStatus, status
 from replay.core.model import CANDIDATE, Attempt, ProductState
 from replay.core.observed import FlinkDownError
 from replay.core.steps import Blocked
@@ -74,7 +74,7 @@ def look(platform: Platform, store: Store, product: str) -> ProductStatus:
         return status(state, events, None, now, f"{e.message}: this is what is remembered", at_once)
 
 
-def _sight(platform: Platform, state: ProductState, now: float) -> Sight:
+def _sight(platform: Platform, state: ProductState, now: float) -> Inspection:
     if state.live:
         _knock(platform, state.live)
     seen = observe(platform, state, now)
@@ -84,7 +84,7 @@ def _sight(platform: Platform, state: ProductState, now: float) -> Sight:
     unreadable = (
         platform.open_transactions(platform.product(state.live[-1], state)) if state.live else {}
     )
-    return Sight(seen, moved or decide(state, seen, now), read, unreadable)
+    return Inspection(seen, moved or decide(state, seen, now), read, unreadable)
 
 
 def _at_once(platform: Platform) -> bool | None:

@@ -40,7 +40,7 @@ _COLOURS = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("
 
 
 @dataclass(frozen=True)
-class Where:
+class Placement:
     """Where the replay's job would run."""
 
     slots: int
@@ -111,7 +111,7 @@ def next_command(reviewed: Review, state: ProductState, source: Path | None) -> 
     return f"kappa status {name}" if reviewed.change.kind is Kind.nothing else deploy
 
 
-def in_text(reviewed: Review, where: Where) -> Iterator[RenderableType]:
+def in_text(reviewed: Review, where: Placement) -> Iterator[RenderableType]:
     """Diff, reasons, numbers."""
     change = reviewed.change
     if reviewed.shown and change.diff:
@@ -135,7 +135,7 @@ def in_text(reviewed: Review, where: Where) -> Iterator[RenderableType]:
         )
 
 
-def numbers(reviewed: Review, where: Where) -> Iterator[tuple[str, str]]:
+def numbers(reviewed: Review, where: Placement) -> Iterator[tuple[str, str]]:
     """What the replay would take, and what there is, for people."""
     needs = reviewed.needs
     yield "records", f"{needs.records:,}"
@@ -172,7 +172,7 @@ def coloured(diff: str) -> Text:
 
 def document(
     reviewed: Review,
-    where: Where,
+    where: Placement,
     compared: list[Comparison],
     told: list[str],
     follow: str,
@@ -204,19 +204,21 @@ def document(
     }
 
 
-def look(platform: Platform, reviewed: Review, *, own: bool) -> Where:
+def look(platform: Platform, reviewed: Review, *, own: bool) -> Placement:
     """What Flink has; the rest of a plan needs no Flink, so one that does not answer is left out."""
     wanted = reviewed.product.settings.parallelism
     try:
         if not own:
-            return Where(wanted, platform.slots().free)
+            return Placement(wanted, platform.slots().free)
         rest = (
             reviewed.shown.attempt.rest if reviewed.shown else ""
         ) or platform.settings.flink.rest
         here = urlsplit(rest).hostname in ("127.0.0.1", "localhost")
-        return Where(wanted, None, True, platform.memory(rest), _free_memory() if here else None)
+        return Placement(
+            wanted, None, True, platform.memory(rest), _free_memory() if here else None
+        )
     except FlinkDownError:
-        return Where(wanted, None, own)
+        return Placement(wanted, None, own)
 
 
 def _free_memory() -> int | None:

@@ -19,7 +19,7 @@ from rich.text import Text
 from replay import offsets
 from replay.core.lag import lag_seconds
 from replay.core.model import Attempt, Position, State
-from replay.core.observed import Seen
+from replay.core.observed import ObservedAttempt
 from replay.core.steps import (
     Cancel,
     Clean,
@@ -148,7 +148,7 @@ class Meter:
         return (c1 - c0) / (t1 - t0) if t1 > t0 else 0.0
 
 
-def live_lag(attempt: Attempt, seen: Seen | None, published: int) -> LiveLag:
+def live_lag(attempt: Attempt, seen: ObservedAttempt | None, published: int) -> LiveLag:
     """The lag at the newest checkpoint of an attempt."""
     newest = attempt.positions[-1] if attempt.positions else Position(0, {})
     ends = seen.ends if seen and seen.ends else newest.ends

@@ -102,7 +102,7 @@ def carry_out(
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Until nothing is left. The controller ends jobs too, if it runs; what remains then is only done here."""
-    patience = _Patience()
+    patience = _Retries()
     while True:
         with WaitForLease(loop, name) as lease:
             state = _ended(loop, lease, name, keep_tables=keep_tables, by=by or getpass.getuser())
@@ -126,7 +126,7 @@ def carry_out(
             sleep(POLL_SECONDS)
 
 
-class _Patience:
+class _Retries:
     """What can be retried is, for a while: Kafka takes a job that ended just now for a member of its group."""
 
     def __init__(self) -> None:

@@ -221,7 +221,9 @@ def audit(name: str, output: Output) -> None:
         raise not_deployed(name)
     platform = Platform(settings)
     product = platform.product(state.attempt(published.attempt_name), state)
-    report = auditing.audit(settings, product, auditing.Subject(published.after, published.covered))
+    report = auditing.audit(
+        settings, product, auditing.AuditSubject(published.after, published.covered)
+    )
     stopped = look(platform, store, name).stopped
     data = {
         "attempt": published.attempt_name,

@@ -20,7 +20,7 @@ from replay.kafka import log, reading, records, schemas, tiering, topics
 from replay.kafka.decoding import Decoder
 from replay.kafka.log import LogProblem
 from replay.kafka.producing import Appended, Appender, check
-from replay.kafka.reading import Seen
+from replay.kafka.reading import ConsumedRecord
 from replay.kafka.schemas import Registered
 from replay.kafka.topics import Topic, Wanted
 from replay.output import Output, View, err, out, print_json, rows_table, show
@@ -228,7 +228,7 @@ def _start(topic: Topic, partition: int, start: str) -> int:
     return max(int(start), topic.first[partition])
 
 
-def _print(settings: Settings, found: Iterable[Seen], output: Output) -> None:
+def _print(settings: Settings, found: Iterable[ConsumedRecord], output: Output) -> None:
     with Decoder(settings, {}) as decoder:
         for seen in found:
             shown = records.show(decoder, seen)

@@ -173,7 +173,7 @@ def perform(c: Context, what: step.Step) -> None:  # noqa: C901 - one line for e
             _expire(c, attempt)
         case step.Prioritize(attempt):
             c.platform.give_priority(attempt)
-            c.save(replace(attempt, favoured=True))
+            c.save(replace(attempt, normal_priority=True))
         case step.Record():
             c.save(_recorded(what, c.now()), durable=False)  # it would be seen again
         case step.NoteForeignOffsets(attempt, note):
@@ -356,7 +356,9 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
             # nobody else will: it was over before the cluster had started
             c.platform.stop_cluster(attempt)
         raise
-    now = replace(attempt, rest=started.rest, own_jars=started.own_jars, favoured=False, refused="")
+    now = replace(
+        attempt, rest=started.rest, own_jars=started.own_jars, normal_priority=False, refused=""
+    )
     if now != attempt:
         c.save(now)
 

@@ -14,13 +14,13 @@ from replay.core.lag import is_near
 from replay.core.model import (
     CANDIDATE,
     Attempt,
+    CheckpointPosition,
     Move,
     Position,
     ProductState,
-    Reached,
     State,
 )
-from replay.core.observed import Case, Observation, Seen
+from replay.core.observed import Case, Observation, ObservedAttempt
 from replay.core.steps import (
     Blocked,
     Cancel,
@@ -186,7 +186,7 @@ def _wanted(attempt: Attempt) -> bool:
     return shown_next or attempt.state is State.caught_up
 
 
-def _able(attempt: Attempt, seen: Seen) -> bool:
+def _able(attempt: Attempt, seen: ObservedAttempt) -> bool:
     """Whether nothing but the right checkpoint is missing."""
     runs = seen.job is not None and not seen.job.ended
     near = attempt.state is State.standby or attempt.near >= seen.policy.lag_limit.checkpoints
@@ -204,7 +204,9 @@ def _chores(
     """What can wait. Of an ended attempt nothing is kept, unless readers still see its tables."""
     published, active = state.published, state.active
     shown = published.attempt_name if published else None
-    at_ease = active and active.cluster and active.rest and not active.favoured and not active.stop
+    at_ease = (
+        active and active.cluster and active.rest and not active.normal_priority and not active.stop
+    )
     return [
         *(
             [Recheck(active, published)]
@@ -352,7 +354,7 @@ def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
     return next((a for a in state.live if a.shadow and a.scheduled and a.stop and a.cluster), None)
 
 
-def _stop(attempt: Attempt, seen: Seen, now: float) -> Step:
+def _stop(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
     # Not before its client is done: that would hand the job to whoever has this cluster's ports next.
     if (
         seen.job is None
@@ -419,7 +421,7 @@ def _with(error: str, exit_reason: str) -> str:
     return f"{error} ({exit_reason})" if exit_reason else error
 
 
-def _unconfirmed(attempt: Attempt, seen: Seen, now: float) -> Step:
+def _unconfirmed(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
     if attempt.submitted_at is None:
         return Submit(attempt)
     if seen.client.refused and attempt.state in CANDIDATE:
@@ -462,7 +464,7 @@ def _refused(attempt: Attempt) -> str:
     return f"its resumption was refused, and readers keep what they see: {attempt.refused}"
 
 
-def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:
+def _left_a_trace(attempt: Attempt, seen: ObservedAttempt) -> bool:
     resumed_from = max(
         (c for c, path in seen.retained.items() if path == attempt.restore), default=0
     )
@@ -470,7 +472,7 @@ def _left_a_trace(attempt: Attempt, seen: Seen) -> bool:
     return newest > resumed_from
 
 
-def _lost(attempt: Attempt, seen: Seen, now: float) -> Step:
+def _lost(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
     if attempt.confirmed and (
         attempt.missing_since is None or _is_to_come(attempt.missing_since, now)
     ):
@@ -480,7 +482,7 @@ def _lost(attempt: Attempt, seen: Seen, now: float) -> Step:
     return _resume(attempt, seen, "the cluster lost its job")
 
 
-def _ended(attempt: Attempt, seen: Seen, now: float) -> Step:
+def _ended(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
     """Its job ended, and not by this controller: what readers depend on goes on from its last checkpoint.
 
     It is never given up, however often it fails: an attempt that has ended cannot be resumed once the cause is found.
@@ -506,7 +508,7 @@ def _pause(failures: int) -> float:
     return min(60.0 * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS) if failures >= 0 else 0.0
 
 
-def _resume(attempt: Attempt, seen: Seen, why: str) -> Step:
+def _resume(attempt: Attempt, seen: ObservedAttempt, why: str) -> Step:
     newest = max(seen.retained, default=0)
     committed = max([attempt.checkpoint, *(c.id for c in seen.commits)], default=0)
     if newest and newest >= committed:
@@ -551,7 +553,7 @@ def _position_unknown(attempt: Attempt, checkpoint: int) -> Wait:
     )
 
 
-def _clock_stands(seen: Seen) -> Wait:
+def _clock_stands(seen: ObservedAttempt) -> Wait:
     """No claim about what a checkpoint covers: while a partition has not told the log's time, windows and joins hold
     back even rows of records below its position."""
     waits = (
@@ -565,7 +567,9 @@ def _clock_stands(seen: Seen) -> Wait:
     )
 
 
-def _record(attempt: Attempt, seen: Seen, reached: Reached, now: float) -> Record:
+def _record(
+    attempt: Attempt, seen: ObservedAttempt, reached: CheckpointPosition, now: float
+) -> Record:
     assert seen.job is not None
     # What an earlier checkpoint covers, a later one does too: a source that was just restored claims less.
     before = attempt.positions[-1].offsets if attempt.positions else {}
@@ -598,7 +602,7 @@ def _roll_back(case: Case) -> Step:
     return GiveUp(attempt, State.failed, "it has no checkpoint in every table to roll back to")
 
 
-def _most_dropped(attempt: Attempt, seen: Seen) -> Mapping[str, int]:
+def _most_dropped(attempt: Attempt, seen: ObservedAttempt) -> Mapping[str, int]:
     """Operator → late records dropped, the most that was ever seen."""
     known = attempt.late_dropped
     return {**known, **{o: max(count, known.get(o, 0)) for o, count in seen.late_dropped.items()}}

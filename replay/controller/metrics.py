@@ -23,8 +23,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from replay.controller.refusals import Refusals, Why
-from replay.controller.status import AttemptStatus, ProductStatus, Sight, status
+from replay.controller.refusals import Refusal, Refusals
+from replay.controller.status import AttemptStatus, Inspection, ProductStatus, status
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import Attempt, Move
 from replay.core.observed import Observation
@@ -48,7 +48,7 @@ _OF_ATTEMPT = ("product", "attempt")
 
 
 @dataclass(frozen=True)
-class Standing:
+class LastPass:
     """A product as the last pass over it that succeeded saw it."""
 
     at: float
@@ -84,7 +84,7 @@ class Metrics(Watcher, Collector):
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a further series of each counter, for nobody
         self.registry = CollectorRegistry()
         self._now, self.holding = now, holding
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, LastPass] = {}
         self._failures: dict[str, Failure] = {}
         self._failing: set[str] = set()
         self._products: frozenset[str] = frozenset()
@@ -207,7 +207,7 @@ class Metrics(Watcher, Collector):
         """So that a rate is known from the first one on."""
         for kind in Move:
             self._publications.labels(product, kind.value)
-        for why in Why:
+        for why in Refusal:
             self._refused.labels(product, why.value)
         for error in (*(e.__name__ for e in ERRORS), UNEXPECTED):
             self._errors.labels(product, error)
@@ -234,11 +234,11 @@ class Metrics(Watcher, Collector):
 
     def describe(self) -> Iterator[Metric]:
         """The families of `collect`, without their samples."""
-        yield from Families().all
+        yield from MetricFamilies().all
 
     def collect(self) -> Iterator[Metric]:
         """What stands at the moment."""
-        families, now = Families(), self._now()
+        families, now = MetricFamilies(), self._now()
         holding, failing = frozenset(self.holding()), frozenset(self._failing)
         for product in sorted(self._products):
             families.lease_held.add_metric([product], product in holding)
@@ -250,7 +250,7 @@ class Metrics(Watcher, Collector):
         yield from families.all
 
 
-class Families:
+class MetricFamilies:
     """Families whose samples are made at each scrape."""
 
     def __init__(self) -> None:
@@ -351,7 +351,7 @@ class Families:
     def all(self) -> list[Metric]:
         return list(vars(self).values())
 
-    def add(self, product: str, found: Standing, now: float) -> None:
+    def add(self, product: str, found: LastPass, now: float) -> None:
         """The samples of one product."""
         self.observed_age.add_metric([product], max(0.0, now - found.at))
         self.blocked.add_metric([product], found.status.blocked is not None)
@@ -383,16 +383,16 @@ class Families:
         self.checkpoint_age.add_metric(labels, max(0.0, now - newest))
 
 
-def standing(done: Pass, now: float) -> Standing:
+def standing(done: Pass, now: float) -> LastPass:
     """What `kappa status` would say of what a pass saw."""
     shown = done.state.published
-    found = status(done.state, (), Sight(done.seen, done.step, {}), now)
+    found = status(done.state, (), Inspection(done.seen, done.step, {}), now)
     ends_seen = frozenset(name for name, seen in done.seen.attempts.items() if seen.ends)
     if shown is None or found.readers is None:
-        return Standing(now, found, done.state.live, None, 0.0, None, ends_seen)
+        return LastPass(now, found, done.state.live, None, 0.0, None, ends_seen)
     attempt = done.state.attempt(shown.attempt_name)
     seen_at = seen_complete(attempt, shown.checkpoint)
-    return Standing(
+    return LastPass(
         now,
         found,
         done.state.live,

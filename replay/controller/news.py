@@ -5,7 +5,7 @@ from __future__ import annotations
 from replay.controller.quiet import duration
 from replay.core import partitions
 from replay.core.model import Attempt, State
-from replay.core.observed import Seen
+from replay.core.observed import ObservedAttempt
 from replay.core.steps import Wait
 
 RESTARTING = frozenset({"RESTARTING", "FAILING"})
@@ -15,7 +15,7 @@ STILL_SECONDS = 10.0
 """A job without a checkpoint for the time of so many, and so many seconds, stands still."""
 
 
-def told(step: Wait, attempt: Attempt, seen: Seen | None, now: float) -> Wait:
+def told(step: Wait, attempt: Attempt, seen: ObservedAttempt | None, now: float) -> Wait:
     """With what a person would want to know of an attempt besides why nothing is done for it."""
     if seen is None or seen.unreachable or attempt.stop:
         return step
@@ -33,7 +33,7 @@ def told(step: Wait, attempt: Attempt, seen: Seen | None, now: float) -> Wait:
     )
 
 
-def _restarting(attempt: Attempt, seen: Seen) -> str:
+def _restarting(attempt: Attempt, seen: ObservedAttempt) -> str:
     job = seen.job
     if job is None or job.ended or not attempt.confirmed:
         return ""
@@ -47,7 +47,7 @@ def _restarting(attempt: Attempt, seen: Seen) -> str:
     return f"its job {times}: {job.error or 'Flink does not say why'}"
 
 
-def _standing_still(attempt: Attempt, seen: Seen, now: float) -> str:
+def _standing_still(attempt: Attempt, seen: ObservedAttempt, now: float) -> str:
     """No checkpoint for so long is odd: nothing is published without one."""
     if seen.job is None or seen.job.ended or not attempt.confirmed or attempt.submitted_at is None:
         return ""

@@ -13,14 +13,21 @@ from replay.core.model import (
     CANDIDATE,
     Attempt,
     Checkpoint,
+    CheckpointPosition,
     Committed,
     Comparing,
     Move,
     ProductState,
-    Reached,
     State,
 )
-from replay.core.observed import Answer, FlinkDownError, Job, Observation, Policy, Seen
+from replay.core.observed import (
+    FlinkDownError,
+    Job,
+    Observation,
+    ObservedAttempt,
+    Policy,
+    SubmissionStatus,
+)
 from replay.core.partitions import together
 from replay.errors import ConflictError, KappaError
 from replay.offsets import Offsets
@@ -52,7 +59,7 @@ class PlatformReader(Protocol):
     def superseded(self, attempt: Attempt) -> tuple[str, ...]:
         """Earlier jobs of the attempt that have not ended: taken for lost, and there again."""
 
-    def submission(self, attempt: Attempt) -> Answer:
+    def submission(self, attempt: Attempt) -> SubmissionStatus:
         """What the client says that this process started for its current job, if it did."""
 
     def cluster_runs(self, attempt: Attempt) -> bool:
@@ -71,7 +78,7 @@ class PlatformReader(Protocol):
     def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
         """Operator → records that it dropped as late since its job was (re)started."""
 
-    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+    def position(self, attempt: Attempt, product: Product) -> CheckpointPosition | None:
         """The position of the newest checkpoint of its current job, None if none is known beyond the attempt's own."""
 
     def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]: ...
@@ -177,7 +184,9 @@ class LookCache:
         self._silent: dict[str, tuple[float, float, str]] = {}
         """Attempt whose own cluster does not answer → when it was asked why, for how long that will do, the answer."""
 
-    def rows(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Rows:
+    def rows(
+        self, attempt: Attempt, state: ProductState, seen: ObservedAttempt, now: float
+    ) -> Rows:
         """What its tables say, or said a moment ago if that was nothing that readers do not see, and nothing was read
         since.
 
@@ -233,7 +242,9 @@ class LookCache:
         self._silent[attempt.full_name] = now, pause, reason
         return reason
 
-    def added(self, attempt: Attempt, state: ProductState, seen: Seen, now: float) -> Seen:
+    def added(
+        self, attempt: Attempt, state: ProductState, seen: ObservedAttempt, now: float
+    ) -> ObservedAttempt:
         """What was seen of an attempt, with the partition that its results wait for."""
         if (
             attempt.stop
@@ -262,7 +273,7 @@ class LookCache:
         return clocks
 
 
-def _read_so_far(attempt: Attempt, seen: Seen) -> Offsets:
+def _read_so_far(attempt: Attempt, seen: ObservedAttempt) -> Offsets:
     """Offsets from which on the job's newest checkpoint holds no record; empty if its position is not known."""
     if seen.position:
         return seen.position.read
@@ -281,7 +292,7 @@ def _awaited(attempt: Attempt, job: Job | None) -> bool:
     return attempt.state in CANDIDATE if job is None else not job.ended
 
 
-def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> Seen:
+def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> ObservedAttempt:
     """What Flink says of an attempt's job, and where that stood at its newest checkpoint."""
     product = platform.product(attempt, state)
     settings = product.settings
@@ -295,7 +306,7 @@ def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> See
         together(product),
     )
     if attempt.promote is Move.rollback:  # the tables are enough: its job need not even run
-        return Seen(policy)
+        return ObservedAttempt(policy)
     # Before the job: of a client that has come to its end, the job is there.
     client = platform.submission(attempt)
     try:
@@ -303,16 +314,16 @@ def _ask(platform: PlatformReader, attempt: Attempt, state: ProductState) -> See
         waits = job is None or _advanced(attempt, job) or attempt.stop
         superseded = platform.superseded(attempt) if waits and len(attempt.job_ids) > 1 else ()
     except FlinkDownError as e:
-        return Seen(
+        return ObservedAttempt(
             policy,
             unreachable=str(e),
             cluster_gone=not platform.cluster_runs(attempt),
             client=client,
         )
     if job is None or job.ended or not attempt.confirmed:
-        return Seen(policy, job=job, client=client, superseded=superseded)
+        return ObservedAttempt(policy, job=job, client=client, superseded=superseded)
     position = platform.position(attempt, product) if _advanced(attempt, job) else None
-    return Seen(
+    return ObservedAttempt(
         policy,
         job=job,
         client=client,
@@ -330,11 +341,11 @@ def _look(
     platform: PlatformReader,
     attempt: Attempt,
     state: ProductState,
-    seen: Seen,
+    seen: ObservedAttempt,
     log_ends: _Ends,
     cache: LookCache,
     now: float,
-) -> Seen:
+) -> ObservedAttempt:
     """The rest, as far as it matters by what Flink says."""
     product = platform.product(attempt, state)
     if attempt.promote is Move.rollback:

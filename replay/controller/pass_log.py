@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"(?<!partition )\b\d[\d,.:]*")
 
 
 @dataclass(frozen=True)
-class _Said:
+class _LoggedComplaint:
     """A complaint as it was logged."""
 
     text: str
@@ -42,7 +42,7 @@ class PassLog(Watcher):
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._said: dict[tuple[str, str], _Said] = {}
+        self._said: dict[tuple[str, str], _LoggedComplaint] = {}
         """By what is complained of: a product, or a part of the service."""
 
     def listed(self, products: Sequence[str]) -> None:
@@ -95,13 +95,13 @@ class PassLog(Watcher):
         text = " ".join(text.split())
         if (last := self._said.get(key)) and self._is_told(last, text):
             return
-        self._said[key] = _Said(text, self._now())
+        self._said[key] = _LoggedComplaint(text, self._now())
         if error and is_unexpected(error):
             _log.error(text, exc_info=error, **fields)
         else:
             _log.warning(text, **fields)
 
-    def _is_told(self, last: _Said, text: str) -> bool:
+    def _is_told(self, last: _LoggedComplaint, text: str) -> bool:
         if last.text == text:
             return True
         return (

@@ -26,14 +26,14 @@ from replay.core.model import (
     Attempt,
     Check,
     Checkpoint,
+    CheckpointPosition,
     Committed,
     Comparing,
     ProductState,
-    Reached,
     Release,
     Tables,
 )
-from replay.core.observed import Answer, Job
+from replay.core.observed import Job, SubmissionStatus
 from replay.errors import ConfigError
 from replay.flink import positions
 from replay.flink.clusters import Clusters, Started, clusters
@@ -123,9 +123,9 @@ class Platform:
         elsewhere = self.flink().not_ended(attempt.on_session) if attempt.on_session else ()
         return *elsewhere, *self.flink(attempt).not_ended(here)
 
-    def submission(self, attempt: Attempt) -> Answer:
+    def submission(self, attempt: Attempt) -> SubmissionStatus:
         client = self._clients.get(attempt.job_id)
-        return client.answer() if client else Answer()
+        return client.answer() if client else SubmissionStatus()
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         return (
@@ -171,7 +171,7 @@ class Platform:
     def slots(self) -> Slots:
         return self.flink().slots()
 
-    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+    def position(self, attempt: Attempt, product: Product) -> CheckpointPosition | None:
         folder = self._checkpoints(attempt.product, attempt.name)
         return positions.newest(
             self.settings, folder, attempt.job_id, product.topics, attempt.checkpoint

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jobs.product.folder import Product
 from replay.checks import gate
-from replay.controller.review import Needs, ReviewedPlatform, disks, review, shown
+from replay.controller.review import ReplayEstimate, ReviewedPlatform, disks, review, shown
 from replay.core import partitions
 from replay.core.model import Attempt, ProductState
 from replay.errors import RefusedError
@@ -102,14 +102,18 @@ def refuse_breaking(name: str, change: Change) -> None:
     )
 
 
-class Room(ReviewedPlatform, Protocol):
+class ReplayPlatform(ReviewedPlatform, Protocol):
     """What says whether there is room for a replay."""
 
     def slots(self) -> Slots: ...
 
 
 def refuse_replay(
-    settings: Settings, platform: Room, product: Product, shadow: Attempt, state: ProductState
+    settings: Settings,
+    platform: ReplayPlatform,
+    product: Product,
+    shadow: Attempt,
+    state: ProductState,
 ) -> None:
     """RefusedError when there is no room to replay what readers see, or the log is not whole."""
     slots = platform.slots()  # the cheapest question first: is the stack up?
@@ -125,10 +129,10 @@ def refuse_replay(
     preflight_log(settings, product)
     refuse_another_log(platform, state)
     tables = lake.current_metadata(platform.catalog, product)
-    refuse_small_disk(product.name, Needs(0, None, disks(settings, tables, state)))
+    refuse_small_disk(product.name, ReplayEstimate(0, None, disks(settings, tables, state)))
 
 
-def refuse_small_disk(name: str, needs: Needs) -> None:
+def refuse_small_disk(name: str, needs: ReplayEstimate) -> None:
     """RefusedError when a replay would fill a disk: Kafka and every job would stop with it."""
     for disk in needs.disks:
         if disk.free < disk.needed:

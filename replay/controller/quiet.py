@@ -15,7 +15,7 @@ date: the clock of the others goes on by itself."""
 
 
 @dataclass(frozen=True)
-class Quiet:
+class QuietPartition:
     """A partition that holds results back."""
 
     topic: str
@@ -41,7 +41,7 @@ class Quiet:
         )
 
 
-def quietest(product: Product, clocks: Clocks) -> Quiet | None:
+def quietest(product: Product, clocks: Clocks) -> QuietPartition | None:
     """The partition that holds results back most, and for longer than is to be expected; None when none does.
 
     A result waits until every partition's clock less its lateness has passed its time. Of what it waits for a topic,
@@ -63,11 +63,13 @@ def quietest(product: Product, clocks: Clocks) -> Quiet | None:
     found = []
     for topic, partition, clock in _partitions(clocks):
         if clock is None:
-            found.append(Quiet(topic, partition, None, float("inf"), topic_of_events))
+            found.append(QuietPartition(topic, partition, None, float("inf"), topic_of_events))
             continue
         held = watermark - (clock - lateness[topic])
         found.append(
-            Quiet(topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events)
+            QuietPartition(
+                topic, partition, clock, min(held, furthest - clock) / 1000, topic_of_events
+            )
         )
     odd = [q for q in found if q.seconds > _expected(product, q.topic)]
     return max(odd, key=lambda q: q.seconds, default=None)

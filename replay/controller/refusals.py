@@ -12,7 +12,7 @@ from replay.core.steps import Blocked, Examine, GiveUp, StartCluster, Step, Subm
 from replay.errors import RefusedError
 
 
-class Why(StrEnum):
+class Refusal(StrEnum):
     """Why something was refused."""
 
     blocked = "blocked"
@@ -35,14 +35,14 @@ class Refusals:
         self._outcome: dict[str, Step] = {}
         """Product → the step whose outcome the state before the next pass tells."""
 
-    def performed(self, product: str, step: Step, seen: Observation) -> Iterator[Why]:
+    def performed(self, product: str, step: Step, seen: Observation) -> Iterator[Refusal]:
         """Refusals that a step is."""
         if isinstance(step, GiveUp) and _refused_by_flink(seen, step.attempt):
-            yield Why.submission
+            yield Refusal.submission
         if isinstance(step, Examine | StartCluster | Submit):
             self._outcome[product] = step
 
-    def passed(self, product: str, done: Pass) -> Iterator[Why]:
+    def passed(self, product: str, done: Pass) -> Iterator[Refusal]:
         """Refusals that a pass shows: what became of the step before it, and that it was stopped."""
         before = self._outcome.get(product)
         if before is not done.step and (
@@ -51,13 +51,13 @@ class Refusals:
             yield why
         blocked = done.step.message if isinstance(done.step, Blocked) else ""
         if blocked and blocked != self._blocked.get(product):
-            yield Why.blocked
+            yield Refusal.blocked
         self._blocked[product] = blocked
 
-    def raised(self, error: Exception) -> Iterator[Why]:
+    def raised(self, error: Exception) -> Iterator[Refusal]:
         """Refusals that an error is."""
         if isinstance(error, RefusedError):
-            yield Why.error
+            yield Refusal.error
 
     def forget(self, product: str) -> None:
         """The product is gone."""
@@ -65,7 +65,7 @@ class Refusals:
         self._outcome.pop(product, None)
 
 
-def _outcome(step: Step | None, state: ProductState) -> Why | None:
+def _outcome(step: Step | None, state: ProductState) -> Refusal | None:
     """What became of a step that may have been refused."""
     if not isinstance(step, Examine | StartCluster | Submit):
         return None
@@ -74,9 +74,11 @@ def _outcome(step: Step | None, state: ProductState) -> Why | None:
         return None
     if isinstance(step, Examine):
         return (
-            Why.checks if now.found_fault and now.audited_checkpoint != step.checkpoint.id else None
+            Refusal.checks
+            if now.found_fault and now.audited_checkpoint != step.checkpoint.id
+            else None
         )
-    return Why.start if State.failed in (now.stop, now.state) else None
+    return Refusal.start if State.failed in (now.stop, now.state) else None
 
 
 def _refused_by_flink(seen: Observation, attempt: Attempt) -> bool:

@@ -62,7 +62,7 @@ class ReviewedPlatform(Protocol):
 
 
 @dataclass(frozen=True)
-class Shown:
+class PublishedRelease:
     """What readers see."""
 
     release: Release
@@ -70,7 +70,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredReplay:
     """The last replay of a product."""
 
     attempt: str
@@ -89,12 +89,12 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Needs:
+class ReplayEstimate:
     """What a replay would take."""
 
     records: int
     """In the log now."""
-    measured: Measured | None
+    measured: MeasuredReplay | None
     disks: tuple[Disk, ...]
     """Empty when nothing was measured yet, or when the tables are not on this machine."""
 
@@ -113,9 +113,9 @@ class Review:
     """A folder, reviewed."""
 
     product: Product
-    shown: Shown | None
+    shown: PublishedRelease | None
     change: Change
-    needs: Needs
+    needs: ReplayEstimate
     fingerprint: str = ""
     """What its release would be named by."""
 
@@ -135,20 +135,20 @@ def review(
         product,
         now,
         change,
-        Needs(records, last_replay(state), disks(settings, tables, state)),
+        ReplayEstimate(records, last_replay(state), disks(settings, tables, state)),
         fingerprint_of(settings, product),
     )
 
 
-def shown(state: ProductState) -> Shown | None:
+def shown(state: ProductState) -> PublishedRelease | None:
     """The attempt that readers see, and the release whose files count for it."""
     if state.published is None:
         return None
     attempt = state.attempt(state.published.attempt_name)
-    return Shown(state.release(attempt.metadata or attempt.release), attempt)
+    return PublishedRelease(state.release(attempt.metadata or attempt.release), attempt)
 
 
-def last_replay(state: ProductState) -> Measured | None:
+def last_replay(state: ProductState) -> MeasuredReplay | None:
     """How long the newest undisturbed replay took until it had caught up.
 
     A position from then may be gone; the oldest one kept then stands for it, with what live traffic added since.
@@ -164,7 +164,7 @@ def last_replay(state: ProductState) -> Measured | None:
         then = [p for p in a.positions if p.at <= a.caught_up_at]
         records = offsets.total((then[-1] if then else a.positions[0]).offsets)
         if records and a.caught_up_at > a.submitted_at:
-            return Measured(a.name, records, a.caught_up_at - a.submitted_at)
+            return MeasuredReplay(a.name, records, a.caught_up_at - a.submitted_at)
     return None
 
 

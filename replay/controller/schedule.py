@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jobs.product.settings import Verify as Period
 from replay.core.model import CANDIDATE, Attempt, ProductState, State
-from replay.core.observed import Observation, Seen
+from replay.core.observed import Observation, ObservedAttempt
 from replay.core.steps import Compare, Conclude, GiveUp, NoteComparing, Step, Verify, Wait
 
 DAY = 86_400.0
@@ -44,7 +44,7 @@ def begin(state: ProductState, seen: Observation, now: float) -> Verify | None:
     return Verify(active) if due is not None and now >= due and not busy else None
 
 
-def follow(state: ProductState, shadow: Attempt, seen: Seen, now: float) -> Step:
+def follow(state: ProductState, shadow: Attempt, seen: ObservedAttempt, now: float) -> Step:
     """What becomes of a scheduled shadow whose job runs."""
     published = state.published
     if published is None or published.release != shadow.release:

@@ -24,7 +24,7 @@ ENDING_SECONDS = 10.0
 
 
 @dataclass
-class _Turn:
+class _ServedProduct:
     """A product in the hands of a worker."""
 
     since: float
@@ -59,7 +59,7 @@ class Service:
         self._waiting: deque[str] = deque()
         self._passes: dict[str, int] = {}
         """Product → passes of this round that are left to it."""
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, _ServedProduct] = {}
         self._threads = 0
         self._idle = 0
         self._over = False
@@ -154,7 +154,7 @@ class Service:
                 self._changed.notify_all()
                 return None
             product = self._waiting.popleft()
-            self._turns[product] = _Turn(self._now())
+            self._turns[product] = _ServedProduct(self._now())
             return product
 
     def _done(self, product: str, *, rests: bool) -> None:

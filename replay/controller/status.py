@@ -11,7 +11,7 @@ from replay.controller import schedule
 from replay.core.events import Event, Reason
 from replay.core.lag import lag_seconds
 from replay.core.model import CANDIDATE, Attempt, Check, Position, ProductState, State
-from replay.core.observed import Observation, Seen
+from replay.core.observed import Observation, ObservedAttempt
 from replay.core.steps import Blocked, Step, Wait, describe
 from replay.offsets import Offsets
 
@@ -141,7 +141,7 @@ class ProductStatus:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Inspection:
     """One look at the platform: an observation, what it asks for, and how far the sources have read."""
 
     observation: Observation
@@ -154,7 +154,7 @@ class Sight:
 def status(
     state: ProductState,
     events: tuple[Event, ...],
-    sight: Sight | None,
+    sight: Inspection | None,
     now: float,
     trouble: str = "",
     at_once: bool | None = None,
@@ -198,7 +198,7 @@ def status(
 
 
 def _verification(
-    state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen]
+    state: ProductState, events: tuple[Event, ...], seen: Mapping[str, ObservedAttempt]
 ) -> Verification | None:
     last = next((e for e in reversed(events) if e.reason in VERDICTS), None)
     active = state.active
@@ -215,7 +215,7 @@ def _verification(
 
 
 def _readers(
-    state: ProductState, events: tuple[Event, ...], seen: Mapping[str, Seen], now: float
+    state: ProductState, events: tuple[Event, ...], seen: Mapping[str, ObservedAttempt], now: float
 ) -> Readers | None:
     shown = state.published
     if shown is None:
@@ -240,7 +240,7 @@ def _readers(
 
 
 def _attempt(
-    state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, now: float
+    state: ProductState, a: Attempt, seen: ObservedAttempt | None, read: Offsets, now: float
 ) -> AttemptStatus:
     covered, ends = a.positions[-1].offsets if a.positions else {}, _ends(a, seen)
     job = seen.job if seen else None
@@ -279,7 +279,7 @@ def _found_fault(a: Attempt) -> str:
 
 
 def _progress(
-    state: ProductState, a: Attempt, seen: Seen | None, read: Offsets, ends: Offsets
+    state: ProductState, a: Attempt, seen: ObservedAttempt | None, read: Offsets, ends: Offsets
 ) -> Progress:
     reference = state.release(a.release).reference_offsets
     wanted = offsets.replaced(ends, reference)
@@ -314,7 +314,7 @@ def _seconds(attempt: Attempt, covered: Offsets, ends: Offsets, now: float) -> f
     return None if lag is None else round(lag, 1)
 
 
-def _ends(attempt: Attempt, seen: Seen | None) -> Offsets:
+def _ends(attempt: Attempt, seen: ObservedAttempt | None) -> Offsets:
     """Where the log ends; where it ended when last seen, if nobody could look."""
     if seen and seen.ends:
         return seen.ends
@@ -327,7 +327,7 @@ def _role(a: Attempt) -> str:
     return "shadow" if a.shadow else a.state.value
 
 
-def _job_status(a: Attempt, seen: Seen | None) -> str:
+def _job_status(a: Attempt, seen: ObservedAttempt | None) -> str:
     if seen is None or seen.unreachable:
         return "not asked" if seen is None else "cluster does not answer"
     if seen.job:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from replay import offsets
 from replay.core.model import KEPT_POSITIONS, Attempt, Position
-from replay.core.observed import Seen
+from replay.core.observed import ObservedAttempt
 
 
-def is_near(attempt: Attempt, position: Position, seen: Seen) -> bool:
+def is_near(attempt: Attempt, position: Position, seen: ObservedAttempt) -> bool:
     """Within both lag limits in every partition of every topic, and whole on reference data.
 
     What arrived since the checkpoint before was seen is no lag of one that has caught up: steady traffic between two

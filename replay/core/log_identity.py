@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 @dataclass(frozen=True)
-class Mark:
+class LogMark:
     """A record that was in the log."""
 
     offset: int
@@ -33,7 +33,7 @@ class Topic:
     """A topic as an attempt has read it."""
 
     id: str
-    marks: Mapping[int, Mark] = field(default_factory=dict)
+    marks: Mapping[int, LogMark] = field(default_factory=dict)
     """Partition → one of the newest records that it has read."""
     partitions: int | None = None
     """So many it had when the attempt began to read it; None: an earlier version did not remember."""
@@ -55,7 +55,7 @@ class Topic:
         """The reverse."""
         return cls(
             data["id"],
-            {int(p): Mark(offset, digest) for p, (offset, digest) in data["marks"].items()},
+            {int(p): LogMark(offset, digest) for p, (offset, digest) in data["marks"].items()},
             data.get("partitions"),
             data.get("told"),
         )
@@ -87,7 +87,7 @@ def other_topics(known: Identity, ids: Mapping[str, str]) -> tuple[str, ...]:
     return (*gone, *again)
 
 
-def other_record(topic: str, partition: int, mark: Mark, found: Mark | None) -> str:
+def other_record(topic: str, partition: int, mark: LogMark, found: LogMark | None) -> str:
     """What is wrong with a partition by a record that it had; empty: nothing."""
     if found == mark:
         return ""

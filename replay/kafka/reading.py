@@ -22,7 +22,7 @@ _WIDER = 8
 
 
 @dataclass(frozen=True)
-class Seen:
+class ConsumedRecord:
     """A record, and where it stands."""
 
     partition: int
@@ -36,9 +36,9 @@ class Seen:
 
 def oldest(
     settings: Settings, topic: str, starts: Mapping[int, int], count: int | None = None
-) -> list[Seen]:
+) -> list[ConsumedRecord]:
     """Up to `count` records of each partition from these offsets on, in the order of the log's clock."""
-    found: list[Seen] = []
+    found: list[ConsumedRecord] = []
     taken: Counter[int] = Counter()
     reading = set(starts) if count != 0 else set()
     with _consumer(settings, topic, starts) as consumer:
@@ -64,7 +64,7 @@ def oldest(
     return merged(found)
 
 
-def merged(found: Iterable[Seen]) -> list[Seen]:
+def merged(found: Iterable[ConsumedRecord]) -> list[ConsumedRecord]:
     """By the clocks of the partitions: a record dated before one ahead of it does not overtake that one."""
     clocks: dict[int, int] = {}
     keyed = []
@@ -78,7 +78,7 @@ def merged(found: Iterable[Seen]) -> list[Seen]:
 
 def newest(
     settings: Settings, topic: str, first: Mapping[int, int], ends: Mapping[int, int], count: int
-) -> list[Seen]:
+) -> list[ConsumedRecord]:
     """The last `count` records, in the order of the log's clock."""
     if not count:
         return []
@@ -92,7 +92,7 @@ def newest(
         width *= _WIDER
 
 
-def follow(settings: Settings, topic: str, starts: Mapping[int, int]) -> Iterator[Seen]:
+def follow(settings: Settings, topic: str, starts: Mapping[int, int]) -> Iterator[ConsumedRecord]:
     """Records from these offsets on as they arrive, without end."""
     with _consumer(settings, topic, starts) as consumer:
         while True:
@@ -136,8 +136,8 @@ def _at_end(message: Any) -> bool:
     raise KafkaException(error)
 
 
-def _seen(message: Any) -> Seen:
-    return Seen(
+def _seen(message: Any) -> ConsumedRecord:
+    return ConsumedRecord(
         message.partition(),
         message.offset(),
         message.timestamp()[1],

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from replay.avro.json_scalars import text_or_hex
 from replay.avro.json_values import to_json
 from replay.kafka.decoding import UndecodableError
-from replay.kafka.reading import Seen
+from replay.kafka.reading import ConsumedRecord
 
 LONGEST = 300
 """Characters of a field's value that a line for people shows."""
@@ -26,7 +26,7 @@ class Decodes(Protocol):
 
 
 @dataclass(frozen=True)
-class Shown:
+class RecordView:
     """What a record is."""
 
     partition: int
@@ -69,17 +69,17 @@ class Shown:
         return [head, *_wrapped(parts, width)]
 
 
-def show(decoder: Decodes, seen: Seen) -> Shown:
+def show(decoder: Decodes, seen: ConsumedRecord) -> RecordView:
     """Decode a record; RetryableError when the registry does not answer."""
     at = (seen.partition, seen.offset, instant(seen.timestamp))
     key = _key(decoder, seen.key)
     headers = tuple((name, text_or_hex(value)) for name, value in seen.headers)
     if seen.value is None:
-        return Shown(*at, "heartbeat" if key is None else "tombstone", key, headers=headers)
+        return RecordView(*at, "heartbeat" if key is None else "tombstone", key, headers=headers)
     try:
         value = to_json(dict(decoder.decode_as_written(seen.value)))
     except UndecodableError as e:
-        return Shown(
+        return RecordView(
             *at,
             "undecodable",
             key,
@@ -87,7 +87,7 @@ def show(decoder: Decodes, seen: Seen) -> Shown:
             payload=f"hex:{seen.value.hex()}",
             headers=headers,
         )
-    return Shown(*at, "record", key, value, headers=headers)
+    return RecordView(*at, "record", key, value, headers=headers)
 
 
 def _key(decoder: Decodes, key: bytes | None) -> Any:

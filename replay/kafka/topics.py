@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
 from replay.errors import RefusedError
 from replay.kafka import log, log_durability, tiering
 from replay.kafka.log import LogProblem
-from replay.kafka.log_durability import Copies
+from replay.kafka.log_durability import Replication
 from replay.settings import Settings
 
 _TIMESTAMPS = "message.timestamp.type"
@@ -66,7 +66,7 @@ class Topic:
     """Of the cluster."""
 
     @property
-    def copies(self) -> Copies:
+    def copies(self) -> Replication:
         """How it is kept."""
         return log_durability.copies(self.brokers, self.replication, self.config)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.product.names import nearest
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.query.sandbox import At, Sandbox, SandboxError, stores
+from replay.query.sandbox import Sandbox, SandboxError, TableVersion, stores
 from replay.secret import revealed
 from replay.settings import QuerySettings, Settings
 from replay.storage import authorities, renewal, with_keys
@@ -54,7 +54,7 @@ def query(
     It runs in a process of its own, which reads these tables and nothing else.
     """
     sandbox = Sandbox(settings.queries, settings.spill)  # it starts while the catalog is asked
-    tables: dict[str, At] = {}
+    tables: dict[str, TableVersion] = {}
     try:
         tables = places(settings, product, snapshots)
         sandbox.open({product: tables})
@@ -70,7 +70,7 @@ def query(
 
 def places(
     settings: Settings, product: str, snapshots: Mapping[str, int] | None = None
-) -> dict[str, At]:
+) -> dict[str, TableVersion]:
     """Where the product's tables are, all of one instant, or at exactly these snapshots."""
     # here: its libraries take longer to import than a query's process to start
     from replay.iceberg import (
@@ -99,7 +99,9 @@ def places(
         else snapshots
     )
     return {
-        table: At(found[table].location, snapshot, with_keys(found[table].properties, reading))
+        table: TableVersion(
+            found[table].location, snapshot, with_keys(found[table].properties, reading)
+        )
         for table, snapshot in shown.items()
     }
 
@@ -140,7 +142,7 @@ def open_schemas(
         reach,
     )
 
-    def ask() -> dict[str, dict[str, At]]:
+    def ask() -> dict[str, dict[str, TableVersion]]:
         return {s: places(settings, product, snapshots) for s, snapshots in schemas.items()}
 
     at = ask()
@@ -165,10 +167,10 @@ def open_schemas(
             yield connection
 
 
-_Schemas = Mapping[str, Mapping[str, At]]
+_Schemas = Mapping[str, Mapping[str, TableVersion]]
 
 
-def _all(schemas: _Schemas) -> list[At]:
+def _all(schemas: _Schemas) -> list[TableVersion]:
     return [place for tables in schemas.values() for place in tables.values()]
 
 
@@ -282,7 +284,10 @@ def _in_words(settings: Settings, memory: int) -> Iterator[None]:
 
 
 def _create_views(
-    connection: duckdb.DuckDBPyConnection, product: str, schema: str, tables: Mapping[str, At]
+    connection: duckdb.DuckDBPyConnection,
+    product: str,
+    schema: str,
+    tables: Mapping[str, TableVersion],
 ) -> None:
     import duckdb
 

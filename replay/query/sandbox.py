@@ -34,7 +34,7 @@ _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class At:
+class TableVersion:
     """Where a table is: its metadata, and one snapshot of it; None: the current one."""
 
     location: str
@@ -48,7 +48,7 @@ class At:
         return re.sub(r"^file:(//)?(?=/)", "", self.location).rpartition("/metadata/")[0]
 
 
-def stores(places: Iterable[At]) -> dict[str, dict[str, str]]:
+def stores(places: Iterable[TableVersion]) -> dict[str, dict[str, str]]:
     """Folder of a table in an object store → what DuckDB needs to read it: see `duck.reach`."""
     return {
         at.folder: object_access.options(at.folder, at.storage)
@@ -115,7 +115,9 @@ class Sandbox:
             raise
 
     def open(
-        self, schemas: Mapping[str, Mapping[str, At]], arrow: Mapping[str, Any] | None = None
+        self,
+        schemas: Mapping[str, Mapping[str, TableVersion]],
+        arrow: Mapping[str, Any] | None = None,
     ) -> None:
         """Show it these tables and no others; the first schema is in use. `arrow`: tables of Arrow, in each schema."""
         folders = sorted({at.folder for tables in schemas.values() for at in tables.values()})
@@ -214,7 +216,7 @@ class Sandbox:
 @contextmanager
 def open_sandbox(
     limits: QuerySettings,
-    schemas: Mapping[str, Mapping[str, At]],
+    schemas: Mapping[str, Mapping[str, TableVersion]],
     arrow: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Sandbox]:

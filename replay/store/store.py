@@ -200,8 +200,8 @@ class Store:
         self._engine = _engine(url)
         self._where = _without_parameters(url)
         self._reading = self._engine.execution_options(**{_HOW: _Begin.read})
-        self._hasty = self._engine.execution_options(**{_HOW: _Begin.hasty})
-        """For what a power cut may take back, with all that came after: a lease, what is observed again, an outcome."""
+        self._unsynced = self._engine.execution_options(**{_HOW: _Begin.unsynced})
+        """For writes that may be lost on power failure: a lease, what is observed again, an outcome."""
         dialect = self._engine.dialect
         if dialect.name == "postgresql":
             # Each statement of READ COMMITTED would see another instant.
@@ -240,7 +240,7 @@ class Store:
         Whether it has, the database's clock tells: one for all, wherever controllers run. A lease that lasts for longer
         than `ttl` from now on is of a time before that clock was set back, and has expired.
         """
-        with self._repeatable(), self._write(self._hasty) as c:
+        with self._repeatable(), self._write(self._unsynced) as c:
             asked = {"of": product, "ttl": ttl}
             row = c.execute(self._leases.asked, asked).one_or_none()
             if row is None:
@@ -269,7 +269,7 @@ class Store:
 
     def give_back(self, lease: Lease) -> None:
         """Let another holder have the lease at once; nothing when it is lost already."""
-        with self._repeatable(), self._write(self._hasty) as c:
+        with self._repeatable(), self._write(self._unsynced) as c:
             c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": GIVEN_BACK})
 
     # Reading
@@ -535,7 +535,7 @@ class Store:
     @contextmanager
     def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
         try:
-            with self._write(self._engine if durable else self._hasty) as c:
+            with self._write(self._engine if durable else self._unsynced) as c:
                 row = c.execute(_TOKEN_OF, {"of": lease.product}).one_or_none()
                 token = row.token if row else None
                 if row is None or token != lease.token:
@@ -598,14 +598,15 @@ _HOW = "kappa_begin"
 
 
 class _Begin(Enum):
-    """How SQLite begins a transaction. An intent must outlive a power cut: the disk is waited for, 1 to 3 ms.
+    """How SQLite begins a transaction.
 
-    A transaction that wrote without waiting is on the disk at the latest with the next one that waits.
+    An intent must survive a power failure, so `write` waits for the disk, 1 to 3 ms. What `unsynced` wrote is on the disk
+    with the next `write`, at the latest.
     """
 
     # IMMEDIATE: a read turned write would otherwise fail at once as 'locked'.
     write = ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE")
-    hasty = ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE")
+    unsynced = ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE")
     read = ("BEGIN",)
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from replay.iceberg import lake
 from replay.iceberg.catalog_checks import CHECKS, Check, result
-from replay.iceberg.catalog_ground import Ground, ground
+from replay.iceberg.catalog_ground import CheckNamespace, ground
 from replay.settings import Settings, load_settings
 from tests.unit.lake_tables import make_rest_settings, make_settings
 
@@ -43,7 +43,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def at(settings: Settings) -> Iterator[Ground]:
+def at(settings: Settings) -> Iterator[CheckNamespace]:
     """A namespace of one test, or tables of one test in the namespace that is given."""
     with closing(lake.open_catalog(settings)) as catalog:
         made = ground(catalog, partial(lake.open_catalog, settings), NAMESPACE)
@@ -53,7 +53,7 @@ def at(settings: Settings) -> Iterator[Ground]:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_a_catalog_does_what_products_need(at: Ground, check: Check) -> None:
+def test_a_catalog_does_what_products_need(at: CheckNamespace, check: Check) -> None:
     for needed in dict.fromkeys((CHECKS[0], check)):
         found = result(needed, at)
         assert found.error is None, str(found.error)

@@ -146,7 +146,7 @@ class Shop:
         )
         assert told == counted
         report = audit.audit(
-            self.stack.settings, self.model, audit.Subject(shown.after, shown.covered)
+            self.stack.settings, self.model, audit.AuditSubject(shown.after, shown.covered)
         )
         assert report.ok, report.as_dict()
 

@@ -11,9 +11,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from replay.core import partitions
-from replay.core.log_identity import Mark, Topic
+from replay.core.log_identity import LogMark, Topic
 from replay.kafka import log, log_marks, topics
-from replay.kafka.log_durability import Copies
+from replay.kafka.log_durability import Replication
 from replay.settings import Settings
 from tests.integration.running import RunningStack, wait_until
 
@@ -61,7 +61,7 @@ def lose_records(stack: RunningStack, topic: str) -> None:
 
 def test_the_same_log_is_the_same(stack: RunningStack, topic: str) -> None:
     known, watch = read(stack, topic), log_marks.Watch(stack.settings)
-    assert known[topic].marks[0] == Mark.of(
+    assert known[topic].marks[0] == LogMark.of(
         COUNT - 1, 1_700_000_000_000 + COUNT - 1, None, b"first 49"
     )
     assert watch.changes("shop-r1-a1", known) == ()
@@ -102,7 +102,7 @@ def test_partitions_that_a_topic_gains_are_no_other_log(stack: RunningStack, top
 
 def test_what_one_broker_may_lose_is_told_and_not_refused(stack: RunningStack, topic: str) -> None:
     (found,) = topics.look(stack.settings, [topic])
-    assert found.copies == Copies(brokers=1, replicas=1, in_sync=1)
+    assert found.copies == Replication(brokers=1, replicas=1, in_sync=1)
     assert log.durability_problems(stack.settings, topic, found.copies) == found.problems == []
     (advice,) = log.durability_advice(stack.settings, [topic, "absent"])
     assert advice.startswith(

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented
 )
 
 from jobs.product.folder import load_product
-from replay.core.log_identity import Mark, Topic
+from replay.core.log_identity import LogMark, Topic
 from replay.errors import RetryableError
 from replay.kafka import log, log_marks, schemas
 from tests.integration.running import Kappa, RunningStack, free_port_base, wait_until
@@ -138,7 +138,7 @@ def test_records_of_the_remote_tier_identify_the_log(stack: RunningStack, writte
     known = log_marks.identity(settings, [topic], {topic: {0: 1000, 1: 1000}})
     assert {mark.offset for mark in known[topic].marks.values()} == {999}
     assert log_marks.Watch(settings).changes("a", known) == ()
-    other = {topic: Topic(known[topic].id, {**known[topic].marks, 1: Mark(999, "0")})}
+    other = {topic: Topic(known[topic].id, {**known[topic].marks, 1: LogMark(999, "0")})}
     assert log_marks.Watch(settings).changes("b", other) == (
         f"partition 1 of topic {topic} lost records: at offset 999 there is another record than was read",
     )

@@ -17,16 +17,16 @@ from replay.core.model import (
     Attempt,
     Check,
     Checkpoint,
+    CheckpointPosition,
     Committed,
     Comparing,
     Finding,
     ProductState,
-    Reached,
     Release,
     Tables,
     group_prefix,
 )
-from replay.core.observed import Answer, FlinkDownError, Job
+from replay.core.observed import FlinkDownError, Job, SubmissionStatus
 from replay.errors import RefusedError, RetryableError
 from replay.flink.clusters import Started
 from replay.offsets import Offsets
@@ -42,7 +42,7 @@ SESSION_SECONDS = 10.0
 
 COMPARE_SECONDS = 5.0
 
-NO_ANSWER = Answer(trouble="no answer")
+NO_ANSWER = SubmissionStatus(trouble="no answer")
 
 
 class DiedError(BaseException):
@@ -119,7 +119,7 @@ class FakeJob:
     restarts: int = 0
     read: dict[int, int] = field(default_factory=dict)
     """Partition → offset, as of the last checkpoint."""
-    position: Reached | None = None
+    position: CheckpointPosition | None = None
     """Of the newest checkpoint of which its sources have written it."""
     committed: dict[str, dict[int, int]] = field(default_factory=dict)
     """Table → up to where its commits have come."""
@@ -162,7 +162,7 @@ class Client:
     """A `flink run` that was started."""
 
     until: float
-    answer: Answer
+    answer: SubmissionStatus
 
 
 @dataclass
@@ -212,7 +212,7 @@ class FakePlatform:
     """Attempts of which nothing is left."""
     expired: list[str] = field(default_factory=list)
     prioritised: set[str] = field(default_factory=set)
-    submit_fails: list[Answer] = field(default_factory=list)
+    submit_fails: list[SubmissionStatus] = field(default_factory=list)
     """What the next clients say, after all of which nothing arrives."""
     changed_archives: set[str] = field(default_factory=set)
     """Attempts whose release is not what it was built as: no job starts from it."""
@@ -300,7 +300,7 @@ class FakePlatform:
         growing = {t: dict(of) for t, of in self.ends_now.items()} | {"flights": dict(job.read)}
         if write_position:
             read = {**growing, **self.reference}
-            job.position = Reached(job.number, read, read)
+            job.position = CheckpointPosition(job.number, read, read)
         if commit_offsets:
             by = f"kappa job {job_id} checkpoint {job.number}"
             self.groups[job.group] = {
@@ -382,11 +382,11 @@ class FakePlatform:
             if i in self.jobs and self.jobs[i].runs and self.jobs[i].cluster == cluster
         )
 
-    def submission(self, attempt: Attempt) -> Answer:
+    def submission(self, attempt: Attempt) -> SubmissionStatus:
         client = self.clients.get(attempt.job_id)
         if client is None:
-            return Answer()
-        return client.answer if self.clock() >= client.until else Answer(under_way=True)
+            return SubmissionStatus()
+        return client.answer if self.clock() >= client.until else SubmissionStatus(under_way=True)
 
     def cluster_runs(self, attempt: Attempt) -> bool:
         return not attempt.cluster or attempt.cluster in self.clusters
@@ -418,7 +418,7 @@ class FakePlatform:
     def log_problems(self, product: Product) -> tuple[tuple[str, ...], bool]:
         return tuple(self.problems), self.log_lost
 
-    def position(self, attempt: Attempt, product: Product) -> Reached | None:
+    def position(self, attempt: Attempt, product: Product) -> CheckpointPosition | None:
         found = self.jobs[attempt.job_id].position
         return found if found and found.checkpoint > attempt.checkpoint else None
 
@@ -509,7 +509,7 @@ class FakePlatform:
                 next="restore it from a backup",
             )
         fence()
-        patience, late, answer = CLIENT_SECONDS, 0.0, Answer()
+        patience, late, answer = CLIENT_SECONDS, 0.0, SubmissionStatus()
         if self.submit_fails:
             answer = self.submit_fails.pop(0)
         else:
@@ -680,8 +680,12 @@ class OneProcess:
     def comparison(self, attempt: Attempt) -> Comparing | None:
         return self._platform.comparison(attempt) if attempt.name in self._started else None
 
-    def submission(self, attempt: Attempt) -> Answer:
-        return self._platform.submission(attempt) if attempt.job_id in self._started else Answer()
+    def submission(self, attempt: Attempt) -> SubmissionStatus:
+        return (
+            self._platform.submission(attempt)
+            if attempt.job_id in self._started
+            else SubmissionStatus()
+        )
 
 
 class MortalStore:

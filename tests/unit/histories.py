@@ -19,7 +19,7 @@ from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
 from replay.core.model import Attempt, Check, Move, ProductState, State
-from replay.core.observed import Answer
+from replay.core.observed import SubmissionStatus
 from replay.core.steps import Blocked
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.store.steady_clock import SteadyClock
@@ -425,7 +425,7 @@ class History:
         how = self.chance.choice(["lost", "never", "late", "minutes", "very late"])
         self.seen[f"submission: {how}"] += 1
         if how == "never":
-            self.platform.submit_fails = [Answer(trouble="no answer")]
+            self.platform.submit_fails = [SubmissionStatus(trouble="no answer")]
         else:
             self.platform.late_submissions = [
                 {

@@ -27,7 +27,7 @@ from replay import settings
 from replay.controller.loop import Loop
 from replay.controller.platform import Platform
 from replay.core import model
-from replay.core.model import Check, Committed, Reached
+from replay.core.model import Check, CheckpointPosition, Committed
 from replay.iceberg import lake, table_changes
 from replay.kafka import log
 from replay.releases import archive
@@ -177,7 +177,10 @@ def platform_of(fixture: Path) -> FakePlatform:
     platform.lake.moves = [(before, after) for before, after in said["moves"]]
     platform.jobs = {
         job_id: FakeJob(
-            **{**job, "position": Reached(**job["position"]) if job["position"] else None}
+            **{
+                **job,
+                "position": CheckpointPosition(**job["position"]) if job["position"] else None,
+            }
         )
         for job_id, job in said["jobs"].items()
     }

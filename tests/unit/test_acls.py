@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from replay.cli.main import app
 from replay.errors import ConfigError
-from replay.kafka.acls import Who, commands, of_product
+from replay.kafka.acls import Role, commands, of_product
 
 FLIGHTS = Path(__file__).parents[2] / "sql" / "flights"
 
@@ -22,12 +22,12 @@ def test_a_principal_may_what_its_role_does_and_no_more() -> None:
             for a in of_product("orders", ["pg.orders"])
             if a.who is who
         }
-        for who in Who
+        for who in Role
     }
     assert may == {
-        Who.producer: {("pg.orders", "WRITE"), ("pg.orders", "DESCRIBE_CONFIGS")},
-        Who.job: {("pg.orders", "READ"), ("kappa-orders-", "READ")},
-        Who.controller: {
+        Role.producer: {("pg.orders", "WRITE"), ("pg.orders", "DESCRIBE_CONFIGS")},
+        Role.job: {("pg.orders", "READ"), ("kappa-orders-", "READ")},
+        Role.controller: {
             ("pg.orders", "READ"),
             ("pg.orders", "DESCRIBE_CONFIGS"),
             ("kappa-orders-", "DESCRIBE"),
@@ -38,7 +38,7 @@ def test_a_principal_may_what_its_role_does_and_no_more() -> None:
 
 
 def test_commands_are_those_of_kafka() -> None:
-    principals = {who: f"User:{who}" for who in Who}
+    principals = {who: f"User:{who}" for who in Role}
     assert commands(of_product("orders", ["o"]), principals, "b:1") == [
         "kafka-acls --bootstrap-server b:1 --command-config admin.properties --add --allow-principal User:controller "
         "--operation Describe --operation Delete --group kappa-orders- --resource-pattern-type prefixed",

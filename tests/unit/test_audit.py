@@ -20,8 +20,8 @@ import pytest
 from jobs.product.folder import Product
 from replay.audit import accounting, forward, places, spool
 from replay.audit.accounting import WINDOW, PartitionAudit, Tally, array, ranges
-from replay.audit.audit import AuditReport, Subject, audit
-from replay.audit.lost import Lost
+from replay.audit.audit import AuditReport, AuditSubject, audit
+from replay.audit.lost import LostRecords
 from replay.errors import RefusedError
 from replay.iceberg import lake, table_changes
 from replay.settings import Settings
@@ -224,7 +224,7 @@ class Case:
         snapshots = self.written()
         ends = {t: {0: covered.get(t, len(self.log.partitions[t, 0]))} for t in self.product.topics}
         ends.update({"orders": dict(orders)} if orders else {})
-        return audit(self.settings, self.product, Subject(snapshots, ends), self.log)
+        return audit(self.settings, self.product, AuditSubject(snapshots, ends), self.log)
 
     def written(self) -> dict[str, int]:
         """Commit the rows; table → snapshot."""
@@ -421,7 +421,7 @@ def test_an_event_whose_identity_is_null_throughout(case: Case) -> None:
 
 def test_an_unknown_position_is_refused(case: Case) -> None:
     with pytest.raises(RefusedError) as e:
-        audit(case.settings, case.product, Subject({}, {"orders": {0: 1}}), case.log)
+        audit(case.settings, case.product, AuditSubject({}, {"orders": {0: 1}}), case.log)
     assert e.value.found == "none of colours, shops"
 
 
@@ -550,7 +550,7 @@ def test_a_record_that_one_of_several_tables_wants_is_not_filtered(
     )
     with (
         duckdb.connect() as connection,
-        Lost(product, "orders", case.settings.spill, case.settings.queries) as lost,
+        LostRecords(product, "orders", case.settings.spill, case.settings.queries) as lost,
     ):
         for number in (60, 80):
             lost.add(0, number, (0, 0), {"id": number})
@@ -808,7 +808,7 @@ def test_what_is_held_does_not_grow_with_the_log(
         gc.freeze()  # or what earlier tests left decides how often Python looks for what nobody refers to any more
         tracemalloc.start()
         try:
-            assert audit(case.settings, case.product, Subject(snapshots, covered), meter).ok
+            assert audit(case.settings, case.product, AuditSubject(snapshots, covered), meter).ok
         finally:
             tracemalloc.stop()
             gc.unfreeze()

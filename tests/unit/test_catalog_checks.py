@@ -24,7 +24,7 @@ from replay.errors import RefusedError
 from replay.finding import Finding
 from replay.iceberg import catalog_checks, commits, lake, rest_commits, table_changes
 from replay.iceberg.catalog_checks import CHECKS, Check, examine, result
-from replay.iceberg.catalog_ground import Ground, ground
+from replay.iceberg.catalog_ground import CheckNamespace, ground
 from replay.settings import Settings
 from tests.unit.lake_tables import make_settings, on_disk
 
@@ -297,7 +297,7 @@ def test_a_namespace_that_is_given_stays_with_what_others_have_in_it(
 ) -> None:
     with closing(reopen()) as catalog:
         catalog.create_namespace("theirs")
-        Ground(catalog, reopen, "theirs").create("orders")
+        CheckNamespace(catalog, reopen, "theirs").create("orders")
         before = on_disk(settings.home)
         monkeypatch.setattr(SqlCatalog, "create_namespace", None)
         found = examine(reopen, "theirs")

@@ -135,10 +135,10 @@ def test_attempts_as_a_table_and_as_json(home: Path) -> None:
     ]
 
 
-def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.Subject]:
-    asked: list[auditing.Subject] = []
+def audited(monkeypatch: pytest.MonkeyPatch, unaccounted: int) -> list[auditing.AuditSubject]:
+    asked: list[auditing.AuditSubject] = []
 
-    def audit(_: object, __: object, subject: auditing.Subject) -> auditing.AuditReport:
+    def audit(_: object, __: object, subject: auditing.AuditSubject) -> auditing.AuditReport:
         asked.append(subject)
         counts = {"rows": 48, "duplicates": 2 - unaccounted, "late": 0}
         return auditing.AuditReport(
@@ -163,7 +163,7 @@ def test_audit_asks_for_exactly_what_is_published(
     asked = audited(monkeypatch, 0)
     result = run("audit", "flights")
     assert result.exit_code == 0
-    assert asked == [auditing.Subject({"t": 2}, {"flights": {0: 100}})]
+    assert asked == [auditing.AuditSubject({"t": 2}, {"flights": {0: 100}})]
     rows = [
         [cell.strip() for cell in line.strip("│").split("│")]
         for line in result.output.splitlines()

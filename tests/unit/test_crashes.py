@@ -96,7 +96,7 @@ class Scene:
                     a.promote,
                     a.cleaned,
                     len(a.job_ids),
-                    a.favoured,
+                    a.normal_priority,
                     a.recheck,
                     a.metadata,
                 )

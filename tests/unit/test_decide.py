@@ -23,16 +23,16 @@ from replay.core.log_identity import Topic
 from replay.core.model import (
     Attempt,
     Checkpoint,
+    CheckpointPosition,
     Committed,
     Move,
     Position,
     ProductState,
     Publication,
-    Reached,
     Release,
     State,
 )
-from replay.core.observed import Answer, Job, Observation, Policy, Seen
+from replay.core.observed import Job, Observation, ObservedAttempt, Policy, SubmissionStatus
 from replay.core.partitions import with_told
 from replay.core.steps import (
     Blocked,
@@ -92,11 +92,11 @@ def seen(
     *,
     reached: Mapping[str, Mapping[int, int]] | None = None,
     **fields: Any,
-) -> Seen:
+) -> ObservedAttempt:
     """`reached`: the sources stood there at this checkpoint, and have said so."""
-    position = None if reached is None else Reached(checkpoint, reached, reached)
+    position = None if reached is None else CheckpointPosition(checkpoint, reached, reached)
     job = Job("a", status, checkpoint=checkpoint, error="boom" if status == "FAILED" else "")
-    return Seen(
+    return ObservedAttempt(
         **{
             "position": position,
             "job": job,
@@ -140,7 +140,7 @@ def publication(
 
 def step(
     a: Attempt,
-    s: Seen,
+    s: ObservedAttempt,
     *publications: Publication,
     main: Mapping[str, int] = MAIN,
     genesis: bool = True,
@@ -151,14 +151,14 @@ def step(
     return decide(state, Observation({a.name: s}, main, genesis), NOW)
 
 
-GONE = Seen(job=None)
+GONE = ObservedAttempt(job=None)
 NEVER = attempt()
 SENT = attempt(submitted_at=NOW - 10)
 SENT_LONG_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS - 1)
 SENT_JUST_LONG_ENOUGH_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS)
 SENT_A_THIRD_AGO = attempt(submitted_at=NOW - LOST_ANSWER_SECONDS / 3)
-SUBMITTING = Seen(client=Answer(under_way=True))
-REFUSED = Seen(client=Answer(refused="no column x"))
+SUBMITTING = ObservedAttempt(client=SubmissionStatus(under_way=True))
+REFUSED = ObservedAttempt(client=SubmissionStatus(refused="no column x"))
 MISSING = running(missing_since=NOW - MISSING_SECONDS - 1, positions=positions(6, 7))
 JUST_MISSING = replace(MISSING, missing_since=NOW - MISSING_SECONDS)
 RESUMED_LONG_AGO = replace(SENT_LONG_AGO, state=State.replaying, job_ids=("a", "b"), restore="c7")
@@ -212,7 +212,7 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
         ),
         pytest.param(
             MISSED_BY_ANOTHER_CLOCK,
-            Seen(job=None, retained={7: "c7"}),
+            ObservedAttempt(job=None, retained={7: "c7"}),
             NoteMissing(MISSED_BY_ANOTHER_CLOCK, missing=True),
             id="missing, by a clock that was set back since",
         ),
@@ -261,7 +261,7 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
         ),
         pytest.param(
             SENT,
-            Seen(client=Answer(trouble="killed")),
+            ObservedAttempt(client=SubmissionStatus(trouble="killed")),
             Wait("r1-a1: asking Flink whether the submission arrived: killed", notable=True),
             id="client killed",
         ),
@@ -301,7 +301,7 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
         pytest.param(TOLD, seen(), Confirm(TOLD), id="refused, but it runs"),
         pytest.param(
             SENT,
-            replace(seen(), client=Answer(refused="said the second client")),
+            replace(seen(), client=SubmissionStatus(refused="said the second client")),
             Confirm(SENT),
             id="what runs was not refused",
         ),
@@ -314,31 +314,31 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
         ),
         pytest.param(
             SENT_LONG_AGO,
-            Seen(retained={3: "c3"}),
+            ObservedAttempt(retained={3: "c3"}),
             Resume(SENT_LONG_AGO, 3, "c3", LOST),
             id="ran unseen and was lost: never the same id",
         ),
         pytest.param(
             SENT_LONG_AGO,
-            Seen(publishable=(snapshot(1),)),
+            ObservedAttempt(publishable=(snapshot(1),)),
             StartOver(SENT_LONG_AGO, LOST_AFTER.format(1, "none was kept")),
             id="ran unseen, committed, kept nothing",
         ),
         pytest.param(
             RESUMED_LONG_AGO,
-            Seen(retained={6: "c6", 7: "c7"}, publishable=(snapshot(7),)),
+            ObservedAttempt(retained={6: "c6", 7: "c7"}, publishable=(snapshot(7),)),
             Submit(RESUMED_LONG_AGO),
             id="resumption never arrived: same id again",
         ),
         pytest.param(
             RESUMED_LONG_AGO,
-            Seen(retained={7: "c7", 8: "c8"}),
+            ObservedAttempt(retained={7: "c7", 8: "c8"}),
             Resume(RESUMED_LONG_AGO, 8, "c8", LOST),
             id="resumption ran unseen and was lost",
         ),
     ],
 )
-def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
+def test_submission(a: Attempt, s: ObservedAttempt, expected: Step) -> None:
     assert step(a, s) == expected
 
 
@@ -360,31 +360,31 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
         ),
         pytest.param(
             MISSING,
-            Seen(retained={6: "c6", 7: "c7"}),
+            ObservedAttempt(retained={6: "c6", 7: "c7"}),
             Resume(MISSING, 7, "c7", LOST),
             id="newest checkpoint",
         ),
         pytest.param(
             JUST_MISSING,
-            Seen(retained={7: "c7"}),
+            ObservedAttempt(retained={7: "c7"}),
             Resume(JUST_MISSING, 7, "c7", LOST),
             id="for long enough",
         ),
         pytest.param(
             MISSING,
-            Seen(retained={7: "c7"}, publishable=(snapshot(7),)),
+            ObservedAttempt(retained={7: "c7"}, publishable=(snapshot(7),)),
             Resume(MISSING, 7, "c7", LOST),
             id="checkpoint as new as the tables",
         ),
         pytest.param(
             MISSING,
-            Seen(retained={8: "c8"}),
+            ObservedAttempt(retained={8: "c8"}),
             Resume(MISSING, 8, "c8", LOST),
             id="completed as the cluster died",
         ),
         pytest.param(
             MISSING,
-            Seen(retained={6: "c6"}),
+            ObservedAttempt(retained={6: "c6"}),
             StartOver(MISSING, LOST_AFTER.format(7, "the newest one kept is 6")),
             id="only an older one: the tables would get rows twice",
         ),
@@ -623,7 +623,7 @@ def test_submission(a: Attempt, s: Seen, expected: Step) -> None:
         ),
     ],
 )
-def test_a_job_in_trouble(a: Attempt, s: Seen, expected: Step) -> None:
+def test_a_job_in_trouble(a: Attempt, s: ObservedAttempt, expected: Step) -> None:
     assert step(a, s) == expected
 
 
@@ -664,7 +664,7 @@ ONCE_NEAR = running(positions=(Position(1, EARLIER, NOW - 5, EARLIER),), near=1)
         pytest.param(ONCE_NEAR, seen(2, reached={}), 0, False, id="nothing read"),
     ],
 )
-def test_positions(a: Attempt, s: Seen, near: int, caught_up: bool) -> None:
+def test_positions(a: Attempt, s: ObservedAttempt, near: int, caught_up: bool) -> None:
     assert s.position is not None
     covered = latest(s.position.covered, a.positions[-1].offsets if a.positions else {})
     got = step(a, s)
@@ -677,7 +677,7 @@ def test_a_position_comes_with_what_else_is_remembered_of_its_job() -> None:
     look = seen(
         2,
         job=Job("a", "RUNNING", checkpoint=2, restarts=3),
-        position=Reached(2, WHOLE, WHOLE),
+        position=CheckpointPosition(2, WHOLE, WHOLE),
         publishable=(snapshot(2), snapshot(1)),
         committed=committed("kappa job a checkpoint 2", 0, 1),
     )
@@ -697,7 +697,7 @@ def test_an_old_checkpoint_is_no_new_position() -> None:
 
 
 def test_a_position_is_that_of_its_checkpoint_whatever_completed_since() -> None:
-    got = step(ONCE_NEAR, seen(3, position=Reached(2, WHOLE, WHOLE)))
+    got = step(ONCE_NEAR, seen(3, position=CheckpointPosition(2, WHOLE, WHOLE)))
     assert isinstance(got, Record)
     assert got.position.checkpoint == 2
 
@@ -886,7 +886,7 @@ SUCCESSOR = replace(CAUGHT_UP, release=2, job_ids=("b",))
 
 
 def beside_a_successor(
-    successor: Attempt, look: Seen, last: Sequence[str] = (), finished: float = NOW - 10
+    successor: Attempt, look: ObservedAttempt, last: Sequence[str] = (), finished: float = NOW - 10
 ) -> Step:
     """What is decided while the active attempt, shown 10 s ago, has something to publish."""
     releases = tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (1, 2))
@@ -996,7 +996,7 @@ def test_the_active_attempt_waits_for_one_that_is_to_be_shown(successor: Attempt
     ],
 )
 def test_the_active_attempt_waits_for_none_that_cannot_be_shown(
-    successor: Attempt, look: Seen
+    successor: Attempt, look: ObservedAttempt
 ) -> None:
     assert beside_a_successor(successor, look) == Publish(ACTIVE, snapshot(5), WHOLE, SHOWN)
 
@@ -1109,7 +1109,7 @@ def test_nothing_of_another_log_is_published_beside_what_readers_see() -> None:
         ),
     ],
 )
-def test_a_candidate_is_given_up_when_its_log_is_gone(look: Seen, error: str) -> None:
+def test_a_candidate_is_given_up_when_its_log_is_gone(look: ObservedAttempt, error: str) -> None:
     assert step(CAUGHT_UP, look) == GiveUp(CAUGHT_UP, State.failed, error)
 
 
@@ -1144,13 +1144,15 @@ def test_an_unfinished_publication_stands_until_main_is_where_the_journal_says(
 
 def test_flink_out_of_reach_is_waited_for() -> None:
     state = ProductState("flights", (), (running(),))
-    look = Observation({"r1-a1": Seen(unreachable="no answer")})
+    look = Observation({"r1-a1": ObservedAttempt(unreachable="no answer")})
     assert decide(state, look, NOW) == Wait("r1-a1: no answer", notable=True)
 
 
 def test_why_flink_is_out_of_reach_is_said_if_it_is_known() -> None:
     state = ProductState("flights", (), (running(),))
-    look = Observation({"r1-a1": Seen(unreachable="no answer", exit_reason="pod a: Unschedulable")})
+    look = Observation(
+        {"r1-a1": ObservedAttempt(unreachable="no answer", exit_reason="pod a: Unschedulable")}
+    )
     assert decide(state, look, NOW) == Wait("r1-a1: no answer (pod a: Unschedulable)", notable=True)
 
 
@@ -1192,7 +1194,7 @@ def test_a_job_that_a_resumption_replaced_is_cancelled() -> None:
             id="both",
         ),
         pytest.param(
-            [seen(), Seen(unreachable="no answer", held_back="slow")],
+            [seen(), ObservedAttempt(unreachable="no answer", held_back="slow")],
             "r1-a2: no answer; r1-a1: replaying",
             True,
             "r1-a2",
@@ -1203,7 +1205,7 @@ def test_a_job_that_a_resumption_replaced_is_cancelled() -> None:
     ],
 )
 def test_what_is_waited_for_is_told_with_what_is_new_of_it(
-    looks: Sequence[Seen], reason: str, notable: bool, about: str | None, news: str
+    looks: Sequence[ObservedAttempt], reason: str, notable: bool, about: str | None, news: str
 ) -> None:
     attempts = tuple(running(number=n) for n, _ in enumerate(looks, 1))
     seen_all = Observation({a.name: look for a, look in zip(attempts, looks, strict=True)})
@@ -1243,7 +1245,7 @@ UNWANTED_APART = replace(UNWANTED, cluster="c", rest="http://there")
         pytest.param(UNWANTED, GONE, End(UNWANTED), id="its job was lost"),
         pytest.param(
             UNWANTED,
-            Seen(unreachable="down"),
+            ObservedAttempt(unreachable="down"),
             Wait("r1-a1: down", notable=True),
             id="Flink is out of reach",
         ),
@@ -1315,7 +1317,7 @@ UNWANTED_APART = replace(UNWANTED, cluster="c", rest="http://there")
         ),
     ],
 )
-def test_stopping(a: Attempt, s: Seen, expected: Step) -> None:
+def test_stopping(a: Attempt, s: ObservedAttempt, expected: Step) -> None:
     assert step(a, s) == expected
 
 
@@ -1341,7 +1343,10 @@ SHOWS_R1 = {"rows": 104}
 
 
 def beside(
-    candidate: Attempt, look: Seen, active: Attempt = LIVE, active_look: Seen | None = None
+    candidate: Attempt,
+    look: ObservedAttempt,
+    active: Attempt = LIVE,
+    active_look: ObservedAttempt | None = None,
 ) -> Step:
     """What is decided with r1-a1 active at checkpoint 7 and r2-a1 beside it."""
     releases = (
@@ -1396,7 +1401,7 @@ def test_a_candidate_that_fell_behind_again_is_not_shown() -> None:
 
 
 def test_a_rollback_takes_the_newest_checkpoint_and_says_what_it_covers() -> None:
-    got = beside(BACK, Seen(POLICY, publishable=(snapshot(3), snapshot(2))))
+    got = beside(BACK, ObservedAttempt(POLICY, publishable=(snapshot(3), snapshot(2))))
     assert got == Publish(BACK, snapshot(3), HALF, SHOWS_R1, Move.rollback)
 
 
@@ -1409,7 +1414,7 @@ def test_a_rollback_comes_before_what_passed_its_checks() -> None:
         (LIVE, checked, back),
         (SHOWN_R1,),
     )
-    looks = {"r2-a1": READY, "r3-a1": Seen(POLICY, publishable=(snapshot(3),))}
+    looks = {"r2-a1": READY, "r3-a1": ObservedAttempt(POLICY, publishable=(snapshot(3),))}
     got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
     assert got == Publish(back, snapshot(3), HALF, SHOWS_R1, Move.rollback)
 
@@ -1421,13 +1426,13 @@ def test_a_rollback_needs_no_look_at_a_candidate() -> None:
         (LIVE, BACK, replace(CAUGHT_UP, release=3)),
         (SHOWN_R1,),
     )
-    looks = {"r2-a1": Seen(POLICY, publishable=(snapshot(3),))}
+    looks = {"r2-a1": ObservedAttempt(POLICY, publishable=(snapshot(3),))}
     got = decide(state, Observation(looks, SHOWS_R1, main_is_genesis=False), NOW)
     assert got == Publish(BACK, snapshot(3), HALF, SHOWS_R1, Move.rollback)
 
 
 def test_a_rollback_to_nothing_is_given_up() -> None:
-    assert beside(BACK, Seen(POLICY, publishable=())) == GiveUp(
+    assert beside(BACK, ObservedAttempt(POLICY, publishable=())) == GiveUp(
         BACK, State.failed, "it has no checkpoint in every table to roll back to"
     )
 
@@ -1548,9 +1553,12 @@ def test_nobody_is_rolled_back_to_a_branch_that_was_tampered_with() -> None:
     back = replace(BACK, tip=snapshot(3))
     error = "branch r2-a1 is not what its job wrote: it has commits of other jobs: snapshot 9"
     assert beside(
-        back, Seen(POLICY, publishable=(), tampered="it has commits of other jobs: snapshot 9")
+        back,
+        ObservedAttempt(
+            POLICY, publishable=(), tampered="it has commits of other jobs: snapshot 9"
+        ),
     ) == GiveUp(back, State.failed, error)
-    assert isinstance(beside(back, Seen(POLICY, publishable=(snapshot(4),))), GiveUp)
+    assert isinstance(beside(back, ObservedAttempt(POLICY, publishable=(snapshot(4),))), GiveUp)
 
 
 def test_a_moved_main_stops_publishing_and_nothing_else() -> None:
@@ -1651,7 +1659,12 @@ def test_who_changes_committed_offsets_is_named_and_nothing_else_changes(
         ours = seen(5, committed=committed("kappa job a checkpoint 5", 0, 1))
         assert step(told, ours) == NoteForeignOffsets(told, "")
     got = step(
-        a, replace(look, position=Reached(6, WHOLE, WHOLE), job=Job("a", "RUNNING", checkpoint=6))
+        a,
+        replace(
+            look,
+            position=CheckpointPosition(6, WHOLE, WHOLE),
+            job=Job("a", "RUNNING", checkpoint=6),
+        ),
     )
     assert isinstance(got, Record)
     assert got.position.offsets == WHOLE
@@ -1756,37 +1769,37 @@ STARTED = replace(OWN, rest="http://there")
     [
         pytest.param(
             OWN,
-            Seen(POLICY, unreachable="x", cluster_gone=True),
+            ObservedAttempt(POLICY, unreachable="x", cluster_gone=True),
             StartCluster(OWN),
             id="not started",
         ),
         pytest.param(
             STARTED,
-            Seen(POLICY, unreachable="x", cluster_gone=True),
+            ObservedAttempt(POLICY, unreachable="x", cluster_gone=True),
             StartCluster(STARTED),
             id="gone",
         ),
-        pytest.param(STARTED, Seen(POLICY), Submit(STARTED), id="it answers"),
+        pytest.param(STARTED, ObservedAttempt(POLICY), Submit(STARTED), id="it answers"),
         pytest.param(
             replace(STARTED, stop=State.aborted),
-            Seen(POLICY, unreachable="x"),
+            ObservedAttempt(POLICY, unreachable="x"),
             End(replace(STARTED, stop=State.aborted)),
             id="its job goes with it",
         ),
     ],
 )
-def test_a_cluster_of_its_own(a: Attempt, look: Seen, expected: Step) -> None:
+def test_a_cluster_of_its_own(a: Attempt, look: ObservedAttempt, expected: Step) -> None:
     assert beside(a, look) == expected
 
 
 def test_the_cluster_that_readers_depend_on_gets_its_share_of_the_machine_once() -> None:
     live = replace(LIVE, cluster="flights-r1-a1", rest="http://here")
     assert beside(second(running()), seen(0), live) == Prioritize(live)
-    assert isinstance(beside(second(running()), seen(0), replace(live, favoured=True)), Wait)
+    assert isinstance(beside(second(running()), seen(0), replace(live, normal_priority=True)), Wait)
 
 
 def test_a_cluster_that_does_not_answer_yet_is_waited_for() -> None:
-    assert isinstance(beside(STARTED, Seen(POLICY, unreachable="x")), Wait)
+    assert isinstance(beside(STARTED, ObservedAttempt(POLICY, unreachable="x")), Wait)
 
 
 LEAVING = running(
@@ -1819,7 +1832,7 @@ def test_a_cluster_is_started_when_a_verification_has_left_its_room(
         "flights", tuple(Release("flights", n, "f", 0.0, REFERENCE) for n in (2, 3)), (OWN, other)
     )
     looks = {
-        "r2-a1": Seen(POLICY, unreachable="x", cluster_gone=True),
+        "r2-a1": ObservedAttempt(POLICY, unreachable="x", cluster_gone=True),
         "r3-a1": seen(status="CANCELLING"),
     }
     got = decide(state, Observation(looks), NOW)
@@ -1872,4 +1885,4 @@ def test_what_arrives_between_two_checkpoints_is_no_lag_of_one_that_has_caught_u
     attempt = Attempt(
         "flights", 2, 1, 0.0, 2, ("j",), positions=(first, before, last), caught_up_at=caught_up_at
     )
-    assert is_near(attempt, now, Seen(POLICY, reference=REFERENCE)) is expected
+    assert is_near(attempt, now, ObservedAttempt(POLICY, reference=REFERENCE)) is expected

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from replay.kafka import log
-from replay.kafka.log_durability import Copies, advice, copies, wanted
+from replay.kafka.log_durability import Replication, advice, copies, wanted
 
 REASSIGN = "kafka-reassign-partitions with 3 replicas of each partition of orders"
 ALTER = (
@@ -24,16 +24,20 @@ def settings(*, replicated: bool = False) -> Any:
 @pytest.mark.parametrize(
     ("kept", "fix"),
     [
-        pytest.param(Copies(3, 1, 1), f"{REASSIGN}; then {ALTER}", id="one disk has it"),
-        pytest.param(Copies(3, 1, 2), REASSIGN, id="one disk has it, whatever is asked"),
-        pytest.param(Copies(3, 3, 1), ALTER, id="acknowledged by one of three"),
-        pytest.param(Copies(5, 2, 1), f"{REASSIGN}; then {ALTER}", id="acknowledged by one of two"),
+        pytest.param(Replication(3, 1, 1), f"{REASSIGN}; then {ALTER}", id="one disk has it"),
+        pytest.param(Replication(3, 1, 2), REASSIGN, id="one disk has it, whatever is asked"),
+        pytest.param(Replication(3, 3, 1), ALTER, id="acknowledged by one of three"),
         pytest.param(
-            Copies(3, 1, None), REASSIGN, id="one disk has it, of a broker that asks a majority"
+            Replication(5, 2, 1), f"{REASSIGN}; then {ALTER}", id="acknowledged by one of two"
+        ),
+        pytest.param(
+            Replication(3, 1, None),
+            REASSIGN,
+            id="one disk has it, of a broker that asks a majority",
         ),
     ],
 )
-def test_what_a_cluster_could_keep_better_is_refused(kept: Copies, fix: str) -> None:
+def test_what_a_cluster_could_keep_better_is_refused(kept: Replication, fix: str) -> None:
     (problem,) = log.durability_problems(settings(), "orders", kept)
     assert (problem.found, problem.next) == (str(kept), fix)
     assert not problem.lost
@@ -42,22 +46,23 @@ def test_what_a_cluster_could_keep_better_is_refused(kept: Copies, fix: str) -> 
 
 
 @pytest.mark.parametrize(
-    "kept", [Copies(3, 3, 2), Copies(3, 2, 2), Copies(5, 3, 3), Copies(3, 3, None)]
+    "kept",
+    [Replication(3, 3, 2), Replication(3, 2, 2), Replication(5, 3, 3), Replication(3, 3, None)],
 )
-def test_what_two_disks_have_is_as_it_should_be(kept: Copies) -> None:
+def test_what_two_disks_have_is_as_it_should_be(kept: Replication) -> None:
     assert not kept.refused
     assert not kept.told
 
 
-@pytest.mark.parametrize("kept", [Copies(1, 1, 1), Copies(2, 2, 1), Copies(2, 1, 2)])
-def test_what_a_small_cluster_cannot_keep_better_is_told(kept: Copies) -> None:
+@pytest.mark.parametrize("kept", [Replication(1, 1, 1), Replication(2, 2, 1), Replication(2, 1, 2)])
+def test_what_a_small_cluster_cannot_keep_better_is_told(kept: Replication) -> None:
     assert kept.told
     assert log.durability_problems(settings(), "orders", kept) == []
 
 
 def test_topics_that_are_alike_are_told_in_a_line() -> None:
-    one = Copies(1, 1, 1)
-    assert advice({"orders": one, "rates": one, "safe": Copies(3, 3, 2)}) == [
+    one = Replication(1, 1, 1)
+    assert advice({"orders": one, "rates": one, "safe": Replication(3, 3, 2)}) == [
         "orders, rates: replication factor 1 and min.insync.replicas=1 on 1 broker; what one disk loses is gone for "
         "good, from the log and from every replay of it: keep a backup of the broker"
     ]

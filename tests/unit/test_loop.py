@@ -21,7 +21,7 @@ from replay.controller.observe import STRAYS_SECONDS
 from replay.controller.watching import Watcher
 from replay.core.events import Reason
 from replay.core.model import Attempt, Check, Committed, State
-from replay.core.observed import Answer, Observation
+from replay.core.observed import Observation, SubmissionStatus
 from replay.core.steps import Blocked, Step, Submit, Wait, describe
 from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.store.store import Store
@@ -103,7 +103,7 @@ def test_a_submission_that_never_arrived_is_repeated_with_the_same_id(
 def test_a_refused_submission_fails_the_attempt_with_its_cause(
     loop: Loop, platform: FakePlatform, clock: Clock
 ) -> None:
-    platform.submit_fails = [Answer(refused="ValidationException: no column x")]
+    platform.submit_fails = [SubmissionStatus(refused="ValidationException: no column x")]
     begin(loop, platform)
     state = turn(loop, platform, clock, 9)
     assert (state.attempts[0].state, state.attempts[0].error) == (
@@ -115,7 +115,7 @@ def test_a_refused_submission_fails_the_attempt_with_its_cause(
 REFUSALS: dict[str, Callable[[FakePlatform], object]] = {
     "by its archive": lambda w: w.changed_archives.add("r1-a1"),
     "by the client": lambda w: w.submit_fails.extend(
-        [Answer(refused="ValidationException: no column x")] * 3
+        [SubmissionStatus(refused="ValidationException: no column x")] * 3
     ),
 }
 

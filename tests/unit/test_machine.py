@@ -21,7 +21,7 @@ from replay.controller import intents
 from replay.controller.decide import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
 from replay.core.model import Attempt, Check, Committed, Move, ProductState, Publication, State
-from replay.core.observed import Answer
+from replay.core.observed import SubmissionStatus
 from replay.core.steps import Blocked
 from replay.errors import KappaError
 from replay.store.store import Lease, Store
@@ -407,7 +407,7 @@ class Controller(RuleBasedStateMachine):
             case "never arrives":
                 platform.submit_fails = [NO_ANSWER]
             case "refused":
-                platform.submit_fails = [Answer(refused=REFUSAL)] * 2
+                platform.submit_fails = [SubmissionStatus(refused=REFUSAL)] * 2
             case "late":
                 platform.late_submissions = [(0.0, seconds)]
             case "minutes":

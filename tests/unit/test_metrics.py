@@ -16,7 +16,7 @@ from replay.controller import intents
 from replay.controller.loop import LEASE_SECONDS, Loop
 from replay.controller.platform import Platform
 from replay.core.model import Check, State
-from replay.core.observed import Answer
+from replay.core.observed import SubmissionStatus
 from replay.errors import RefusedError, RetryableError
 from replay.iceberg import lake, table_changes
 from replay.settings import Settings
@@ -238,7 +238,7 @@ def test_a_switch_that_checks_forbid_is_one_refusal(watched: Watched) -> None:
 
 
 def test_a_job_that_flink_does_not_take_is_one_refusal(watched: Watched) -> None:
-    watched.platform.submit_fails = [Answer(refused="ValidationException: no column x")]
+    watched.platform.submit_fails = [SubmissionStatus(refused="ValidationException: no column x")]
     begin(watched.loop, watched.platform)
     watched.rounds(9)
     assert refused(watched) == {"submission": 1}

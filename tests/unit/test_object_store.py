@@ -14,7 +14,7 @@ from pyiceberg.catalog import Catalog
 
 from jobs.product.folder import Product
 from replay.controller import cleaning
-from replay.core.model import Reached
+from replay.core.model import CheckpointPosition
 from replay.errors import RetryableError
 from replay.flink import positions
 from replay.flink import rest as flink
@@ -88,7 +88,7 @@ def test_checkpoints_and_their_positions(on_objects: Settings, io: DurableFileIO
     assert flink.retained_checkpoints(on_objects, attempt, (JOB, "other")) == {
         3: f"{attempt}/{JOB}/chk-3"
     }
-    assert positions.newest(on_objects, attempt, JOB, ["orders"], 2) == Reached(
+    assert positions.newest(on_objects, attempt, JOB, ["orders"], 2) == CheckpointPosition(
         3, {"orders": {0: 5}}, {"orders": {0: 7}}
     )
     assert positions.newest(on_objects, attempt, "other", ["orders"], 2) is None

@@ -13,10 +13,10 @@ from replay.controller.quiet import Clocks
 from replay.core.model import (
     Attempt,
     Checkpoint,
+    CheckpointPosition,
     Position,
     ProductState,
     Publication,
-    Reached,
     Release,
     State,
 )
@@ -86,7 +86,7 @@ def test_no_more_is_asked_than_what_flink_says_makes_worth_it(
 
 
 def test_the_position_is_that_of_the_job_that_runs_now() -> None:
-    reached = Reached(4, {"flights": {0: 5}}, {"flights": {0: 6}})
+    reached = CheckpointPosition(4, {"flights": {0: 5}}, {"flights": {0: 6}})
     jobs = {
         "i": FakeJob("r1-a1", checkpoint=9, position=replace(reached, checkpoint=9)),
         "j": FakeJob("r1-a1", checkpoint=4, position=reached),
@@ -116,7 +116,7 @@ def test_nothing_is_read_from_the_lake_when_there_is_no_newer_checkpoint() -> No
 def test_operators_that_drop_records_are_looked_for_at_each_checkpoint(
     known: tuple[Position, ...], expected: dict[str, int]
 ) -> None:
-    job = FakeJob("r1-a1", checkpoint=3, position=Reached(3, {}, {}))
+    job = FakeJob("r1-a1", checkpoint=3, position=CheckpointPosition(3, {}, {}))
     platform = FakePlatform(Clock(), jobs={"j": job}, dropped={"WindowJoin[9]": 1})
     assert (
         observe(platform, state(replace(ATTEMPT, positions=known)), 0.0)
@@ -301,7 +301,7 @@ def test_tables_with_nothing_new_are_asked_every_few_seconds(
     for now in EACH:
         platform.jobs["j"] = replace(RUNS, checkpoint=3 if now < 6 else 4)
         if now >= 6 and reads is not None:
-            platform.jobs["j"].position = Reached(4, reads, reads)
+            platform.jobs["j"].position = CheckpointPosition(4, reads, reads)
         seen = observe(platform, state(attempt, SHOWN), now, waits).attempts["r1-a1"]
         assert seen.commits[0].id == committed
         assert (seen.nothing_new, seen.log_changes) == (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from replay.core.model import Reached
+from replay.core.model import CheckpointPosition
 from replay.flink.positions import newest
 from replay.settings import Settings
 
@@ -59,7 +59,7 @@ def test_a_position_is_whole_when_every_source_has_written_its_own(
     assert found == (
         None
         if checkpoint is None
-        else Reached(
+        else CheckpointPosition(
             checkpoint,
             {"orders": {0: 5, 1: 9}, "shops": {0: 3}},
             {"orders": {0: 7, 1: 9}, "shops": {0: 3}},
@@ -72,7 +72,7 @@ def test_of_a_topic_that_two_sources_read_the_slower_says_what_is_covered(
 ) -> None:
     write(tmp_path, "a1", {7: {"orders": {"0": [5, 7]}}})
     write(tmp_path, "b2", {7: {"orders": {"0": [4, 8], "1": [2, 2]}}})
-    assert newest(settings, tmp_path.as_uri(), "j", ["orders"], 0) == Reached(
+    assert newest(settings, tmp_path.as_uri(), "j", ["orders"], 0) == CheckpointPosition(
         7, {"orders": {0: 4, 1: 2}}, {"orders": {0: 8, 1: 2}}
     )
 

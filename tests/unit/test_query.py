@@ -13,7 +13,7 @@ from jobs.product.folder import Product
 from replay.errors import ConfigError, RefusedError
 from replay.iceberg import lake, table_changes
 from replay.query.query import open_schemas, open_tables, query, sorting_mb, with_more_memory
-from replay.query.sandbox import At
+from replay.query.sandbox import TableVersion
 from replay.settings import Settings
 from tests.unit.lake_tables import make_product, publish, sink, sink_all
 
@@ -118,11 +118,12 @@ def test_an_unknown_product(settings: Settings) -> None:
 def test_a_table_is_in_its_own_folder_whoever_wrote_its_metadata(prefix: str) -> None:
     """PyIceberg writes file:///x, Flink file:/x: a process that may read another folder would be denied this one."""
     assert (
-        At(f"{prefix}/lake/orders/rows/metadata/00001-a.metadata.json").folder
+        TableVersion(f"{prefix}/lake/orders/rows/metadata/00001-a.metadata.json").folder
         == "/lake/orders/rows"
     )
     assert (
-        At("s3://lake/orders/rows/metadata/00001-a.metadata.json").folder == "s3://lake/orders/rows"
+        TableVersion("s3://lake/orders/rows/metadata/00001-a.metadata.json").folder
+        == "s3://lake/orders/rows"
     )
 
 

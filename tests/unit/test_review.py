@@ -18,7 +18,7 @@ from jobs.product.folder import Product
 from replay.cli import plan as run_plan
 from replay.controller import preflight
 from replay.controller import review as reviewing
-from replay.controller.review import Disk, Measured, Needs, last_replay, review
+from replay.controller.review import Disk, MeasuredReplay, ReplayEstimate, last_replay, review
 from replay.core.log_identity import Topic
 from replay.core.model import Attempt, Move, Position, ProductState, Publication, Release, State
 from replay.core.observed import FlinkDownError
@@ -184,7 +184,7 @@ def test_the_estimate_is_by_the_last_replays_rate(
     settings: Settings, platform: FakePlatform, product: Product, state: ProductState
 ) -> None:
     needs = review(settings, platform, product, state).needs
-    assert (needs.measured, needs.seconds) == (Measured("r1-a1", 30, 10.0), 21.7)
+    assert (needs.measured, needs.seconds) == (MeasuredReplay("r1-a1", 30, 10.0), 21.7)
 
 
 def test_the_disk_is_what_readers_tables_and_checkpoints_take(
@@ -213,10 +213,12 @@ def test_tables_that_are_elsewhere_have_no_estimate(
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        pytest.param({}, Measured("r1-a1", 30, 10.0), id="at the position where it caught up"),
+        pytest.param(
+            {}, MeasuredReplay("r1-a1", 30, 10.0), id="at the position where it caught up"
+        ),
         pytest.param(
             {"positions": (Position(9, {"orders": {0: 50}}, 500.0),)},
-            Measured("r1-a1", 50, 10.0),
+            MeasuredReplay("r1-a1", 50, 10.0),
             id="that position is gone",
         ),
         pytest.param({"job_ids": ("j", "k")}, None, id="it was resumed"),
@@ -225,7 +227,7 @@ def test_tables_that_are_elsewhere_have_no_estimate(
     ],
 )
 def test_what_counts_as_measured(
-    state: ProductState, fields: dict[str, Any], expected: Measured | None
+    state: ProductState, fields: dict[str, Any], expected: MeasuredReplay | None
 ) -> None:
     assert last_replay(replace(state, attempts=(replace(state.attempts[0], **fields),))) == expected
 
@@ -361,7 +363,7 @@ def test_preflight_refuses_a_small_disk_unless_nothing_new_is_replayed(
 
 
 def test_a_small_disk_says_what_it_lacks() -> None:
-    needs = Needs(65, None, (Disk(Path("/lake"), 2_500 * MB, 900 * MB),))
+    needs = ReplayEstimate(65, None, (Disk(Path("/lake"), 2_500 * MB, 900 * MB),))
     with pytest.raises(RefusedError) as e:
         preflight.refuse_small_disk("tiny", needs)
     assert str(e.value) == (

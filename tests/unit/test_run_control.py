@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from replay.cli.control import PART_SECONDS, WAIT_SECONDS, Telling, carry_on
+from replay.cli.control import PART_SECONDS, WAIT_SECONDS, StepReporter, carry_on
 from replay.controller import intents
 from replay.controller.loop import Loop
 from replay.core.model import Check, State, Tables
@@ -21,15 +21,15 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def telling(said: list[str], clock: Clock) -> Telling:
-    return Telling(said.append, clock)
+def telling(said: list[str], clock: Clock) -> StepReporter:
+    return StepReporter(said.append, clock)
 
 
 def test_a_switch_says_that_it_checks_and_what_it_waits_for(
     loop: Loop,
     platform: FakePlatform,
     clock: Clock,
-    telling: Telling,
+    telling: StepReporter,
     said: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_switch_says_that_it_checks_and_what_it_waits_for(
 
 
 def test_what_takes_longer_than_a_moment_is_told_once(
-    telling: Telling, said: list[str], clock: Clock
+    telling: StepReporter, said: list[str], clock: Clock
 ) -> None:
     for second in range(12):
         clock.time += 1
@@ -74,7 +74,7 @@ def test_what_takes_longer_than_a_moment_is_told_once(
 
 
 def test_what_is_waited_for_no_longer_than_a_moment_is_not_told(
-    telling: Telling, said: list[str], clock: Clock
+    telling: StepReporter, said: list[str], clock: Clock
 ) -> None:
     for second in range(12):
         clock.time += 1

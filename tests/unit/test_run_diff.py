@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobs.product.folder import Product
-from replay.cli.diff import Chosen, choose, in_text
+from replay.cli.diff import ChosenSide, choose, in_text
 from replay.compare.changes import Change, DiffReport, TableDiff
 from replay.compare.diff import Side
 from replay.core.model import (
@@ -64,11 +64,11 @@ def product_state(*attempts: Attempt, published: bool = True) -> ProductState:
 
 
 ACTIVE = attempt(1, State.active, 3, 4, 5)
-SHOWN = Chosen(Side("r1-a1", PRODUCT, {"order_rows": 4}, {"orders": {0: 30}}), 4)
+SHOWN = ChosenSide(Side("r1-a1", PRODUCT, {"order_rows": 4}, {"orders": {0: 30}}), 4)
 
 
-def at(name: str, checkpoint: int, covered: int) -> Chosen:
-    return Chosen(
+def at(name: str, checkpoint: int, covered: int) -> ChosenSide:
+    return ChosenSide(
         Side(name, PRODUCT, {"order_rows": checkpoint}, {"orders": {0: covered}}), checkpoint
     )
 

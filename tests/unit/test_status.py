@@ -19,10 +19,10 @@ from replay.cli import look as run_status
 from replay.cli import running
 from replay.cli.look import lag, view
 from replay.controller.platform import Platform
-from replay.controller.status import ProductStatus, Sight, status
+from replay.controller.status import Inspection, ProductStatus, status
 from replay.core.events import Event, Reason
 from replay.core.model import Attempt, Check, Position, ProductState, Publication, Release, State
-from replay.core.observed import FlinkDownError, Job, Observation, Policy, Seen
+from replay.core.observed import FlinkDownError, Job, Observation, ObservedAttempt, Policy
 from replay.core.steps import Blocked, Wait
 from replay.errors import RetryableError
 from replay.output import Output, View, watch
@@ -75,8 +75,10 @@ EVENTS = (
 )
 
 
-def seen(checkpoint: int, **fields: Any) -> Seen:
-    return Seen(Policy(), job=Job("j", "RUNNING", checkpoint=checkpoint), ends=GROWING, **fields)
+def seen(checkpoint: int, **fields: Any) -> ObservedAttempt:
+    return ObservedAttempt(
+        Policy(), job=Job("j", "RUNNING", checkpoint=checkpoint), ends=GROWING, **fields
+    )
 
 
 def product(*attempts: Attempt) -> ProductState:
@@ -86,13 +88,15 @@ def product(*attempts: Attempt) -> ProductState:
 def told(
     *attempts: Attempt,
     step: Wait | Blocked = Wait("r1-a1: waiting for the next checkpoint"),  # noqa: B008
-    others: Mapping[str, Seen] | None = None,
+    others: Mapping[str, ObservedAttempt] | None = None,
 ) -> ProductStatus:
     sights = {a.name: seen(a.checkpoint) for a in attempts if not a.ended}
     return status(
         product(*attempts),
         EVENTS,
-        Sight(Observation({**sights, **(others or {})}), step, {"r2-a1": {"flights": {0: 700}}}),
+        Inspection(
+            Observation({**sights, **(others or {})}), step, {"r2-a1": {"flights": {0: 700}}}
+        ),
         NOW,
     )
 
@@ -101,7 +105,9 @@ def test_what_open_transactions_keep_from_being_read_is_named_and_is_no_lag() ->
     found = status(
         product(LIVE),
         EVENTS,
-        Sight(Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, {"flights": {0: 1_500, 3: 2}}),
+        Inspection(
+            Observation({"r1-a1": seen(9)}), Wait("waiting"), {}, {"flights": {0: 1_500, 3: 2}}
+        ),
         NOW,
     )
     assert found.open_transactions == {"flights-0": 1_500, "flights-3": 2}
@@ -190,14 +196,14 @@ DIFFERS = Event("flights", 1_100.0, "r1-a2", Reason.differs, "NOT equal (rows: 3
 
 def verified(*events: Event, shown: Attempt = LIVE) -> ProductStatus:
     sights = {
-        shown.name: Seen(
+        shown.name: ObservedAttempt(
             Policy(verify=Verify.weekly), job=Job("j", "RUNNING", checkpoint=9), ends=GROWING
         )
     }
     return status(
         product(shown, SHADOW),
         (*EVENTS, *events),
-        Sight(Observation(sights), Wait("all is well"), {}),
+        Inspection(Observation(sights), Wait("all is well"), {}),
         NOW,
     )
 

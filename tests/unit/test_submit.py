@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from replay.core.observed import Answer
+from replay.core.observed import SubmissionStatus
 from replay.flink.submit import Client, Submission, flink_run, judge, submit_command, submit_env
 from replay.settings import CatalogSettings, FlinkSettings, Settings
 
@@ -87,17 +87,17 @@ def test_the_client_has_the_jars_of_its_cluster(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "text", "expected"),
     [
-        pytest.param(0, "Job has been submitted", Answer(), id="submitted"),
+        pytest.param(0, "Job has been submitted", SubmissionStatus(), id="submitted"),
         pytest.param(
             1,
             "…DuplicateJobSubmissionException: Job has already been submitted",
-            Answer(),
+            SubmissionStatus(),
             id="already there",
         ),
         pytest.param(
             1,
             "Caused by: java.net.ConnectException: Connection refused",
-            Answer(
+            SubmissionStatus(
                 trouble="flink run did not reach the cluster, or lost its answer: java.net.ConnectException: "
                 "Connection refused"
             ),
@@ -106,28 +106,36 @@ def test_the_client_has_the_jars_of_its_cluster(tmp_path: Path) -> None:
         pytest.param(
             1,
             "java.util.concurrent.TimeoutException: no answer",
-            Answer(
+            SubmissionStatus(
                 trouble="flink run did not reach the cluster, or lost its answer: "
                 "java.util.concurrent.TimeoutException: no answer"
             ),
             id="answer lost",
         ),
-        pytest.param(-9, "", Answer(trouble="flink run was killed: exit code -9"), id="killed"),
+        pytest.param(
+            -9, "", SubmissionStatus(trouble="flink run was killed: exit code -9"), id="killed"
+        ),
         pytest.param(
             137,
             "Killed",
-            Answer(trouble="flink run was killed: exit code 137"),
+            SubmissionStatus(trouble="flink run was killed: exit code 137"),
             id="killed below its shell",
         ),
         pytest.param(
-            1, REFUSAL, Answer(refused="java.io.IOException: the disk is full"), id="refused"
+            1,
+            REFUSAL,
+            SubmissionStatus(refused="java.io.IOException: the disk is full"),
+            id="refused",
         ),
         pytest.param(
-            3, "", Answer(refused="flink run ended with exit code 3 and said nothing"), id="silent"
+            3,
+            "",
+            SubmissionStatus(refused="flink run ended with exit code 3 and said nothing"),
+            id="silent",
         ),
     ],
 )
-def test_what_the_end_of_the_client_means(code: int, text: str, expected: Answer) -> None:
+def test_what_the_end_of_the_client_means(code: int, text: str, expected: SubmissionStatus) -> None:
     assert judge(code, text) == expected
 
 
@@ -138,7 +146,7 @@ def fake_client(home: Path, script: str) -> None:
     client.chmod(0o755)
 
 
-def last_word(client: Client) -> Answer:
+def last_word(client: Client) -> SubmissionStatus:
     deadline = time.monotonic() + 30
     while (answer := client.answer()).under_way:
         assert time.monotonic() < deadline
@@ -150,12 +158,12 @@ def test_nobody_waits_for_a_client_and_it_keeps_its_last_word(tmp_path: Path) ->
     os.mkfifo(tmp_path / "go")
     fake_client(tmp_path, f"read x < {tmp_path}/go; cat <<'EOF'\n{REFUSAL}EOF\nexit 1")
     client = Client(settings(tmp_path), SUBMISSION)
-    assert client.answer() == Answer(under_way=True)
+    assert client.answer() == SubmissionStatus(under_way=True)
     (tmp_path / "go").write_text("now\n")
     assert (
         last_word(client)
         == client.answer()
-        == Answer(refused="java.io.IOException: the disk is full")
+        == SubmissionStatus(refused="java.io.IOException: the disk is full")
     )
 
 
@@ -163,13 +171,13 @@ def test_a_client_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) 
     fake_client(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait")
     moments = iter([0.0, 1.0, 11.0])
     client = Client(settings(tmp_path), SUBMISSION, seconds=10, now=lambda: next(moments))
-    assert client.answer() == Answer(under_way=True)
+    assert client.answer() == SubmissionStatus(under_way=True)
     deadline = time.monotonic() + 30
     while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().endswith("\n"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child = int((tmp_path / "child").read_text())
-    assert client.answer() == Answer(trouble="flink run gave no answer in 10 s")
+    assert client.answer() == SubmissionStatus(trouble="flink run gave no answer in 10 s")
     assert _gone(child, deadline)
 
 
@@ -191,7 +199,7 @@ def test_the_client_gets_java_and_the_secrets_folder_and_not_the_working_copy(
     out = tmp_path / "env.json"
     python = f'import json,os; json.dump(dict(os.environ), open("{out}", "w"))'
     fake_client(tmp_path, f"exec {sys.executable} -c '{python}'")
-    assert last_word(Client(settings(tmp_path), SUBMISSION)) == Answer()
+    assert last_word(Client(settings(tmp_path), SUBMISSION)) == SubmissionStatus()
     env = json.loads(out.read_text())
     assert env["KAPPA_SECRETS"] == str(tmp_path / "secrets")
     assert Path(env["JAVA_HOME"], "bin", "java").exists()

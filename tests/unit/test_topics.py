@@ -9,7 +9,7 @@ import pytest
 from replay.errors import RefusedError
 from replay.kafka import log, records, topics
 from replay.kafka.decoding import UndecodableError
-from replay.kafka.reading import Seen, merged
+from replay.kafka.reading import ConsumedRecord, merged
 from replay.kafka.topics import Topic, Wanted
 
 NOON = 1_717_416_000_000
@@ -90,8 +90,8 @@ class Decoder:
         return {"id": value.decode(), "note": None, "text": "a\nb\x1b[31m"}
 
 
-def shown(key: bytes | None, value: bytes | None, **more: Any) -> records.Shown:
-    return records.show(Decoder(), Seen(1, 42, NOON + 5, key, value, **more))
+def shown(key: bytes | None, value: bytes | None, **more: Any) -> records.RecordView:
+    return records.show(Decoder(), ConsumedRecord(1, 42, NOON + 5, key, value, **more))
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_what_cannot_be_decoded_is_shown_with_its_reason() -> None:
 
 
 def test_partitions_are_merged_by_their_clocks() -> None:
-    def seen(partition: int, offset: int, timestamp: int) -> Seen:
-        return Seen(partition, offset, timestamp, None, None)
+    def seen(partition: int, offset: int, timestamp: int) -> ConsumedRecord:
+        return ConsumedRecord(partition, offset, timestamp, None, None)
 
     found = merged([seen(0, 0, 10), seen(0, 1, 5), seen(1, 0, 7), seen(1, 1, 20), seen(0, 2, 30)])
     assert [(s.partition, s.offset) for s in found] == [(1, 0), (0, 0), (0, 1), (1, 1), (0, 2)]
