@@ -65,7 +65,7 @@ def tree(root: int, of: dict[int, Process]) -> list[Process]:
 class Meter:
     """CPU time since it was made, and peak memory, of some processes and all below them, as samples show them.
 
-    A child counts as it was last seen: Python workers end with their job, killed and waited for by nobody.
+    The last sample of a child counts: Python workers end with their job, and Flink kills them without waiting for them.
     """
 
     def __init__(self, roots: tuple[int, ...]) -> None:

@@ -52,7 +52,7 @@ ANSWERS = {
     "main": 1,
     "publishable": 1,
     "job": 3,
-    "standing_clocks": 2,
+    "stalled_watermarks": 2,
     "late_dropped": 3,
     "ends": 2,
     "clocks": 2,
@@ -64,7 +64,7 @@ ANSWERS = {
 }
 """Answers that are waited for in one call, one after the other, with a SQL catalog; of any other call one."""
 HERE = frozenset({"submission", "same_files", "rejects"})
-"""Calls that ask nobody outside of this process."""
+"""Calls that are answered within this process."""
 COMMITS = 60
 """Checkpoints that a branch has."""
 OVER = 3

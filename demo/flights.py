@@ -147,7 +147,7 @@ def plan(repeat: int, first_offsets: list[int] | None = None) -> list[Planned]:
     count = len(flights)
     times = happened(flights, shift)
     arrival = times + rng.integers(0, MAX_DELAY_MS, count)
-    # Not those that left after midnight, and nobody in the last five days: the heartbeat is a repeat's last record.
+    # Not those that left after midnight, and none in the last five days: the heartbeat is a repeat's last record.
     last = _HEARTBEAT + shift * _DAY_MS - 6 * _DAY_MS
     punctual = np.flatnonzero(~left_after_midnight(flights) & (times < last))
     late = np.sort(rng.choice(punctual, VERY_LATE, replace=False))

@@ -139,7 +139,7 @@ def write_all(layout: Layout) -> None:
 def free_block(
     layout: Layout, taken: list[FlinkPorts], port_free: Callable[[int], bool]
 ) -> FlinkPorts:
-    """The first block of ports that no other cluster of this home has and nobody listens on."""
+    """The first block of ports that no other cluster of this home uses and no process listens on."""
     used = {block.first for block in taken}
     for first in layout.ports.for_clusters:
         if first not in used and all(port_free(port) for port in FlinkPorts(first).all):
@@ -177,7 +177,7 @@ class LocalClusters:
             states = self._states()
             memory = recall(self._layout, name)
             if memory is None:
-                self._supervisor.remove_group(name)  # of a folder that somebody deleted
+                self._supervisor.remove_group(name)  # its folder was deleted
             if memory is None or not any(state.group == name and state.pid for state in states):
                 self._refuse_too_little_memory(name, states)
                 if memory and memory.lib != lib:
@@ -381,7 +381,7 @@ def main() -> None:
     except (OSError, xmlrpc.client.Error) as e:  # the supervisor is going down, or the disk is full
         _end(
             RetryableError(
-                "the stack did not do as asked",
+                "the supervisor did not do what it was asked for",
                 expected="an answer of its supervisor",
                 found=f"{type(e).__name__}: {e}",
                 next="kappa status, then: kappa up",

@@ -105,7 +105,7 @@ PATCHES = (
         sha256="c1118447c1a3ca918c1a766c1319a42789455667f0ad312689ffabed3849cfe9",
         issues=(),
         faults="A TaskManager's servers for its Python workers listen on every address of the machine, without "
-        "authentication: whoever reaches one takes a worker's place.",
+        "authentication: a program that reaches one can take a worker's place.",
         replacements=(
             Replacement(
                 "calls", f"{_NETTY}.forPort(I)L{_NETTY};", "kappa/flink/LoopbackServers.forPort"

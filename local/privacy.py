@@ -49,5 +49,5 @@ def make_private(home: Path, say: Callable[[str], None]) -> None:
 
 
 def _is_ours(found: os.stat_result) -> bool:
-    """A folder that is everybody's, such as /tmp, is nobody's to close."""
+    """Whether this user may close the folder: it is theirs, and not shared by all users, as /tmp is."""
     return found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX

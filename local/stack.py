@@ -70,7 +70,7 @@ def layout_of(
 ) -> Layout:
     """The home's layout: ports and TaskManagers as asked for, else as remembered, else the default.
 
-    A remote tier, once asked for, is remembered for good: Kafka refuses to start without it where a topic uses it.
+    A remote tier, once asked for, is always remembered: Kafka refuses to start without it where a topic uses it.
     """
     remembered = _remembered(home) or _NOTHING
     base = port_base or remembered.port_base or DEFAULT_PORT_BASE
@@ -163,7 +163,7 @@ def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
         found[cluster.taskmanager] = partial(flink.taskmanager_ready, cluster)
     for name, (_, data) in flink.further_taskmanagers(layout).items():
         found[name] = partial(flink.further_ready, layout, data)
-    if is_written(layout):  # else nobody knows where the controller answers
+    if is_written(layout):  # otherwise the address of the controller is not known
         found["controller"] = partial(controller_ready, layout)
     return found
 
@@ -268,7 +268,7 @@ def locked(layout: Layout, progress: Progress) -> Iterator[None]:
         except BlockingIOError:
             stream.seek(0)
             progress(
-                f"another kappa up or down (pid {stream.read().strip() or '?'}) is at work here: waiting for it"
+                f"another kappa up or down (pid {stream.read().strip() or '?'}) is running here: waiting for it"
             )
             fcntl.flock(stream, fcntl.LOCK_EX)
         try:

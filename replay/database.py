@@ -37,7 +37,7 @@ def with_driver(address: str) -> str:
 
 
 def timed(address: str) -> str:
-    """The address with a time-out for everything that could take for ever, but for those that somebody chose."""
+    """The address with a time-out for everything that could wait for ever, unless it sets its own."""
     address = with_driver(address)
     url = sa.make_url(address)
     if url.get_backend_name() == "sqlite":
@@ -82,7 +82,7 @@ def _postgresql_options() -> dict[str, str]:
 
 
 def _unless_in(chosen: str, options: str) -> str:
-    """Those of the session's options that somebody did not choose."""
+    """The options of the session that the address does not set."""
     return " ".join(
         f"-c {o}"
         for o in options.removeprefix("-c ").split(" -c ")
@@ -117,7 +117,7 @@ def permitted(what: str, where: str) -> Iterator[None]:
             f"{what} does not permit this",
             expected=f"a role with the privileges for it at {where}",
             found=reason(e),
-            next="grant what docs/production.md names, then the same again",
+            next="grant what docs/production.md names, then repeat the command",
         ) from e
 
 

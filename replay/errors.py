@@ -54,7 +54,7 @@ class RetryableError(KappaError):
 
 
 class ConflictError(KappaError):
-    """Somebody else changed what was about to be changed."""
+    """What was about to be changed was changed by somebody else."""
 
 
 class PartlyPublishedError(ConflictError):

@@ -15,7 +15,7 @@ class Finding:
     name: str
     found: str = ""
     means: str = ""
-    """What follows from it for whoever uses it."""
+    """What follows from it for products."""
     note: bool = False
     """Products can live with it, and a person would want to know."""
     error: KappaError | None = None

@@ -1,7 +1,7 @@
 """What may be shown and what may not: options, addresses, and keys of other people's systems.
 
 An option is shown only if it is on the list of those that hold no secret; every other one is a secret, whatever it is
-called. A secret is never in a text: whoever needs it says `revealed`. A job gets the name of a file, `referenced`.
+called. A secret is never in a text: code that needs it calls `revealed`. A job gets the name of a file, `referenced`.
 
 ${file:PATH} and ${env:NAME} in config.yaml are looked up where a value is needed, each time: a secret that was changed
 there counts for the next client. A job looks up by itself what is such a reference as a whole.
@@ -179,7 +179,7 @@ def secret(value: Any) -> Any:
 
 
 Secret = Annotated[SecretStr, BeforeValidator(secret)]
-"""A value that is shown to nobody."""
+"""A value that is never shown."""
 
 
 def _look_up(kind: str, name: str) -> str:
@@ -250,7 +250,7 @@ Options = Annotated[dict[str, str | SecretStr], BeforeValidator(_sorted)]
 
 
 def revealed(options: Mapping[str, str | SecretStr]) -> dict[str, str]:
-    """For the client that the options are of, and for nobody else."""
+    """For the client that the options belong to, and for no other."""
     return {key: reveal(value) for key, value in options.items()}
 
 

@@ -114,7 +114,7 @@ class QuerySettings(BaseModel):
     its libraries come on top."""
 
     storage: Options = Field(default_factory=dict)
-    """What is other than in `storage` for reading tables in an object store: keys that only read, such as
+    """Differences to `storage` for reading tables in an object store: keys that only read, such as
     s3.access-key-id and s3.secret-access-key."""
 
     @property
@@ -263,7 +263,7 @@ def load_settings(home: Path | None = None) -> Settings:
 
 
 def _refuse_references(path: Path, value: object, where: str = "") -> None:
-    """Those that nobody would look up: what holds secrets has become something else than text."""
+    """ConfigError for a reference to a secret where none is looked up: fields with secrets have a type of their own."""
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
             _refuse_references(path, getattr(value, name), f"{where}.{name}".lstrip("."))

@@ -79,7 +79,7 @@ def _advice(product: Product, kind: str, p: PartitionAudit) -> str:
 
 
 def _twice(topic: Topic, name: str, again: str) -> str:
-    """A replay does the same again unless the topic's rule is another."""
+    """What to do about repeated events: a replay writes them again unless the rule of the topic changes."""
     if not topic.identity or topic.once is Once.in_topic:
         return f"of {name} a replay writes them again: {again}"
     return (

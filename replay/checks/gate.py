@@ -149,7 +149,9 @@ def _rejected(settings: Settings, tables: Tables) -> tuple[Rejected, ...]:
     """What a release rejects, at its own position."""
     if REJECTS not in tables.snapshots:
         return ()
-    from replay.query.duck import interrupted  # here: whoever only asks a sandbox needs no DuckDB
+    from replay.query.duck import (
+        interrupted,
+    )  # here: a process that only asks a sandbox needs no DuckDB
 
     snapshots = {REJECTS: tables.snapshots[REJECTS]}
     with (

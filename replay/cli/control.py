@@ -84,7 +84,7 @@ def _carry_out(
             else carry_on(loop, name, done_when(intent.attempt), waits=told.waits)
         )
     except KeyboardInterrupt:
-        say(f"\nleft alone: the controller carries it out. Look with: kappa status {name}")
+        say(f"\ndetached: the controller carries it out. See its state with: kappa status {name}")
         raise typer.Exit(130) from None
     show(report(intent, before, after, time.monotonic() - begun, dry_run), output)
 
@@ -128,7 +128,7 @@ def intend(
     wish: Callable[[ProductState], Intent],
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[ProductState, Intent]:
-    """Save what is wanted, once no publication is half done: before that nobody can say what readers see."""
+    """Save the intent once no publication is unfinished: until then it is not certain what readers see."""
     for _ in range(MOST_TRIES):
         with WaitForLease(loop, name) as lease:
             before = loop.store.load(name)
@@ -142,7 +142,7 @@ def intend(
         if done.idle:
             sleep(POLL_SECONDS)
     raise RetryableError(
-        f"a publication of {name} does not come to its end",
+        f"a publication of {name} does not finish",
         expected="it to be finished",
         found=f"unfinished after {MOST_TRIES} passes",
         next="kappa status, then repeat the command",

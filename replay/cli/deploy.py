@@ -61,7 +61,7 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
 
 
 class Follow(Watcher):
-    """Passes of the loop over one product, shown, until an attempt has come so far or a person has to act."""
+    """Runs passes of the loop over one product and shows them, until an attempt is finished or a person has to act."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Follow(Watcher):
         *,
         moving: bool = True,
     ) -> None:
-        """`moving`: progress is told towards the log's end as it is now; else towards the target."""
+        """`moving`: progress is relative to the log's current end; otherwise to the target."""
         self._loop, self._platform, self._ends, self._shown, self._sleep = (
             loop,
             platform,
@@ -90,9 +90,9 @@ class Follow(Watcher):
         platform.tell = self._part
 
     def until(self, attempt: Attempt, finished: Callable[[Attempt, ProductState], bool]) -> Attempt:
-        """The attempt as it is then, or the one that took its place; KappaError, of `finished`, when it never will.
+        """Follow until `finished` is true; the attempt as it is then, or its successor.
 
-        What is done later is not shown: the last word is the caller's.
+        KappaError, raised by `finished`, when that can never happen. Later passes of the loop are not shown.
         """
         try:
             return self._until(attempt, finished)
@@ -178,7 +178,7 @@ class Follow(Watcher):
             _published_checkpoint(attempt, state.published),
             trouble,
             live if active and active.name != attempt.name else None,
-            f"{attempt.name} flink run is at work" if seen and seen.client.under_way else "",
+            f"{attempt.name} flink run is running" if seen and seen.client.under_way else "",
         )
         self._shown.show(self._last)
 
@@ -238,7 +238,7 @@ def found_fault(shown: Attempt) -> KappaError | None:
     if not shown.found_fault:
         return None
     return KappaError(
-        f"checks find fault with what readers of {shown.product} see; they go on seeing it",
+        f"checks failed on what readers of {shown.product} see; it stays published",
         expected="0 offending rows",
         found=shown.found_fault,
         next=f"fix the SQL or the check, then: kappa deploy {shown.product}  "

@@ -95,7 +95,7 @@ def _at_once(platform: Platform) -> bool | None:
 
 
 def _knock(platform: Platform, attempts: tuple[Attempt, ...]) -> None:
-    """FlinkDownError when no cluster answers: the log would then most likely be waited for in vain, and for long."""
+    """FlinkDownError when no cluster answers: Kafka then most likely does not answer either, after a long wait."""
     error: FlinkDownError | None = None
     for attempt in attempts:
         try:

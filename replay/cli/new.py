@@ -32,7 +32,7 @@ def new(
             or "orders"
         )
         raise ConfigError(
-            f"'{name}' is no name of a product",
+            f"'{name}' is not a valid name of a product",
             expected="small letters, digits and _, and no __",
             found=name,
             next=f"kappa new {good}",
@@ -44,7 +44,7 @@ def new(
         )
         raise RefusedError(
             f"{folder} exists already",
-            expected="a folder that is yet to be made",
+            expected="a folder that does not exist yet",
             found=found,
             next=f"kappa check {folder}, or kappa new {name} --to ANOTHER",
         )

@@ -222,7 +222,7 @@ def look(platform: Platform, reviewed: Review, *, own: bool) -> Placement:
 
 
 def _free_memory() -> int | None:
-    """Bytes that this machine has for another program; None where nobody says."""
+    """Bytes of memory that are available on this machine; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What `kappa query` does, apart from its arguments. It imports little: whoever asks wants an answer soon."""
+"""What `kappa query` does, apart from its arguments. It imports little, so that the answer comes soon."""
 
 from __future__ import annotations
 

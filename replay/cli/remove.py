@@ -27,7 +27,7 @@ RETRY_SECONDS = 90.0
 
 
 def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output: Output) -> None:
-    """Ask for the name, then end the product for good."""
+    """Ask for the name, then remove the product."""
     settings = load_settings()
     platform, store = Platform(settings), Store(settings.store)
     loop = Loop(platform, store)
@@ -127,14 +127,14 @@ def carry_out(
 
 
 class _Retries:
-    """What can be retried is, for a while: Kafka takes a job that ended just now for a member of its group."""
+    """Retries for a while: Kafka counts a job that has just ended as a member of its group."""
 
     def __init__(self) -> None:
         self._until: float | None = None
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """Within the block a RetryableError is none, until it has been one for too long; nor is a lost answer."""
+        """Ignore a RetryableError or a lost answer within the block, until that has been so for too long."""
         try:
             yield
         except (RetryableError, OutcomeUnknownError):

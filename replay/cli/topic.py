@@ -37,7 +37,7 @@ def create(wanted: Wanted, schema: Path | None, dry_run: bool, output: Output) -
     is_new = topics.missing(settings, wanted)
     before = schemas.versions(settings, name) if text else []
     if text:
-        # first: a topic without its schema helps nobody
+        # first: a topic without its schema is of no use
         schemas.refuse_incompatible(name, text, before)
     if is_new and not dry_run:
         topics.create(settings, wanted)
@@ -300,7 +300,7 @@ def _lines(settings: Settings, topic: Topic, form: Form) -> Lines:
         return Lines(registered.text, registered.id, form)
     except JsonValueError as e:
         raise ConfigError(
-            f"'{e.path}' does not do for --{'key' if e.path == form.key else 'timestamp'}",
+            f"'{e.path}' cannot be used for --{'key' if e.path == form.key else 'timestamp'}",
             expected=e.expected,
             found=e.found,
             next=f"kappa topic describe {name}",

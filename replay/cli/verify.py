@@ -51,7 +51,7 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
             verdict = work.verdict(name, parallelism, shown)
     except KeyboardInterrupt:
         err.print(
-            f"\nleft alone: the shadow goes on. Follow it again with: kappa verify {name}\n"
+            f"\ndetached: the shadow keeps running. Follow it again with: kappa verify {name}\n"
             f"or end it: kappa abort {name}",
         )
         raise typer.Exit(130) from None
@@ -88,8 +88,11 @@ class Verification:
         return replace(todo, shadow=replace(todo.shadow, deadline=deadline))
 
     def verdict(self, name: str, parallelism: int | None, shown: Display) -> Verdict:
-        """Begin or pick up, follow, compare. The shadow is stopped then, and also when it turns out to be in vain; it
-        is kept when the same command may succeed later."""
+        """Begin a verification or continue one, follow it, and compare.
+
+        The shadow is stopped afterwards, and also when nothing can be compared. It is kept when repeating the command
+        may succeed later.
+        """
         shadow, target = self._begin(name, parallelism, shown)
         try:
             follow = Follow(self.loop, self.platform, target, shown, self.sleep, moving=False)

@@ -52,15 +52,15 @@ class PlatformWriter(Protocol):
         """Tables, branch and bindings of an attempt; `fence` raises when it may be over by now."""
 
     def other_jars(self, attempt: Attempt, release: Release) -> str:
-        """The jars of the session cluster that are others than its release's, where a cluster of its own would have
-        these; empty: none."""
+        """The jars of the session cluster that differ from those of its release, where a cluster of its own would have
+        the release's; empty: none."""
 
     def other_runtime(self, product: Product, attempt: Attempt, release: Release) -> str:
-        """What of the runtime is another one than its release was built with; empty: nothing."""
+        """What differs between the runtime and the one that its release was built with; empty: nothing."""
 
     def log_identity(self, product: Product, attempt: Attempt, positions: Offsets) -> Identity:
-        """The topics of a product, and a record below each of some positions; what the attempt knows already, where
-        the log is another one by now."""
+        """Ids of the product's topics, and a record below each of the positions; what the attempt has recorded already,
+        where the log was replaced meanwhile."""
 
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         """Start a client that hands its current job to Flink, unless `fence` raises; its answer is observed."""
@@ -91,7 +91,7 @@ class PlatformWriter(Protocol):
         before: Mapping[str, int],
         fence: Callable[[], None],
     ) -> None:
-        """Move `main`; `fence` raises when somebody else may have moved it since it was looked at."""
+        """Move `main`; `fence` raises when the lease is lost, so that `main` may have moved since it was read."""
 
     def garbage(self, product: Product, attempt: Attempt) -> tuple[str, ...]:
         """Files that only the attempt's branch needs."""
@@ -353,7 +353,7 @@ def _start_cluster(c: Context, attempt: Attempt) -> None:
         c.keepalive()
     except StaleLeaseError:
         if c.store.load(attempt.product).attempt(attempt.name).ended:
-            # nobody else will: it was over before the cluster had started
+            # no other controller will: the attempt had ended before the cluster was started
             c.platform.stop_cluster(attempt)
         raise
     now = replace(
@@ -399,7 +399,7 @@ def _recorded(what: step.Record, now: float) -> Attempt:
 
 def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
     position = attempt.position_of(checkpoint.id)
-    assert position is not None, "examined although nobody knows what it covers"
+    assert position is not None, "examined although its position is not known"
     published = c.state.published
     other = published if published and published.attempt_name != attempt.name else None
     tables = Tables(c.platform.product(attempt, c.state), checkpoint.snapshots, position.offsets)
@@ -417,7 +417,7 @@ def _examine(c: Context, attempt: Attempt, checkpoint: Checkpoint) -> None:
 
 
 def _recheck(c: Context, attempt: Attempt, published: Publication) -> None:
-    """Readers keep what they see, whatever is found: it is no worse than before somebody asked."""
+    """Run the checks of a later release on what readers see. Readers keep it, whatever the checks find."""
     checked = replace(
         attempt,
         checks=c.platform.checks(_tables(c, published), None),
@@ -468,10 +468,11 @@ def _verdict(finding: Finding) -> Reason:
 
 
 def _clean(c: Context, attempt: Attempt) -> None:
-    """The list of files is stored first: once the branch is gone nothing else tells which they were.
+    """Remove what is left of an ended attempt.
 
-    When it did not come to its end more may have to go by now: a last commit of its job, or what somebody else's ref
-    held until then. RetryableError while a job of it runs: its submission came when nobody waited for it any more.
+    The list of files is stored first, because nothing else names them once the branch is gone. If an earlier cleaning
+    was interrupted, there may be more by now: a last commit of the job, or files that a reference of others held.
+    RetryableError while a job of the attempt runs, because its submission arrived late.
     """
     if late := c.platform.not_ended(attempt):
         for job_id in late:
@@ -483,7 +484,7 @@ def _clean(c: Context, attempt: Attempt) -> None:
             next="kappa status",
         )
     if attempt.cluster:
-        # which may have been started by somebody who was overtaken
+        # a controller that had lost its lease may have started it
         c.platform.stop_cluster(attempt)
     product = c.platform.product(attempt, c.state)
     listed = tuple(sorted({*(attempt.garbage or ()), *c.platform.garbage(product, attempt)}))
@@ -533,7 +534,8 @@ def _finish_publish(c: Context, publication: Publication) -> None:
     except (PartlyPublishedError, StaleLeaseError):
         raise
     except ConflictError:
-        # One that was begun earlier may have been done before somebody moved main: the journal must not forget it.
+        # An intent of an earlier pass may have been carried out before somebody else moved main: it stays in the
+        # journal.
         if publication != c.state.unfinished:
             c.store.drop_publication(c.lease, publication)
         raise

@@ -41,8 +41,8 @@ CLOCK_JUMP = timedelta(hours=1)
 """Ages of files and snapshots compare clocks of several machines, each of which may be set forward by so much."""
 
 _UNFINISHED = timedelta(days=1) + CLOCK_JUMP
-"""Age at which a file that no commit and no checkpoint names is nobody's work in progress: jobs close and hand over
-their files at every checkpoint."""
+"""Age from which a file that no commit and no checkpoint names cannot be in use: jobs close and hand over their files
+at every checkpoint."""
 _COMMITTING = timedelta(hours=1) + CLOCK_JUMP
 """Longer than any commit is retried; a commit writes its files before it succeeds."""
 

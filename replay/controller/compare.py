@@ -40,7 +40,7 @@ def compare(settings: Settings, platform: Platform, state: ProductState, name: s
 
 def main(product: str, shadow: str) -> None:
     """Print what was found, or why nothing was, as one line of JSON."""
-    signal.alarm(int(COMPARE_SECONDS))  # whoever began it may be gone
+    signal.alarm(int(COMPARE_SECONDS))  # the controller that started it may have ended
     os.nice(10)  # the jobs come first
     try:
         settings = load_settings()

@@ -51,7 +51,7 @@ class CompareProcess:
         return self._answer
 
     def kill(self) -> None:
-        """Nobody waits for it any more."""
+        """End it: its answer is not needed any more."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()

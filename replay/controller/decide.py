@@ -74,9 +74,9 @@ LONGEST_PAUSE_SECONDS = 3600.0
 
 
 def decide(state: ProductState, seen: Observation, now: float, last: Sequence[str] = ()) -> Step:
-    """One step. An intent that was begun comes first; then each attempt, the one that readers depend on first.
+    """The next step. An unfinished intent comes first, then each attempt, beginning with those that readers depend on.
 
-    Attempts named in `last` come after the others, in this order: what they needed failed just now.
+    Attempts named in `last` come after the others, in this order, because something that they needed has just failed.
     """
     if state.unfinished:
         return moved_meanwhile(state.unfinished, seen) or FinishPublish(state.unfinished)
@@ -123,7 +123,7 @@ def _chore(state: ProductState, seen: Observation, now: float, last: Sequence[st
 
 
 def _joined(waits: Sequence[Wait]) -> Wait:
-    """What all attempts wait for, as one answer; what a person should notice comes first."""
+    """What all attempts wait for, in one step; what a person should notice is named first."""
     if not waits:
         return Wait("no attempt is running")
     notable = [w for w in waits if w.notable]
@@ -137,8 +137,11 @@ def _joined(waits: Sequence[Wait]) -> Wait:
 
 
 def _urgency(attempt: Attempt) -> int:
-    """A person's word first. Then what readers are about to see: were the active attempt to publish in between, the
-    checkpoint that just passed its checks might no longer cover what readers see, and would be examined in vain."""
+    """Operator commands come first, then what readers are about to see.
+
+    If the active attempt published before that, the checkpoint that has just passed its checks might no longer cover
+    what readers see, and the checks would have to be repeated.
+    """
     if attempt.promote:
         return 0
     if attempt.state is State.audited and attempt.auto_switch:
@@ -322,20 +325,20 @@ def _has_a_position(case: Case) -> Step | None:
     position = case.seen.position
     if position is None or position.checkpoint <= case.attempt.checkpoint:
         return None
-    if case.seen.standing_clocks:
-        return _clock_stands(case.seen)
+    if case.seen.stalled_watermarks:
+        return _has_no_watermark(case.seen)
     return _record(case.attempt, case.seen, position, case.now)
 
 
 def _has_foreign_offsets(case: Case) -> Step | None:
-    """Somebody else committed offsets for its consumer group, or took them back."""
+    """Offsets of its consumer group were committed or removed from outside."""
     attempt, seen = case.attempt, case.seen
     note = foreign_offsets(attempt, seen.committed, seen.ends)
     return None if note == attempt.foreign_offsets else NoteForeignOffsets(attempt, note)
 
 
 def _goes_on(case: Case) -> Step:
-    """Its job runs, and all that was seen is recorded: publish, or follow the verification."""
+    """Its job runs, and everything that was observed is recorded: publish, or follow the verification."""
     attempt, seen = case.attempt, case.seen
     if attempt.shadow and attempt.scheduled:
         step = schedule.follow(case.state, attempt, seen, case.now)
@@ -348,14 +351,14 @@ def _goes_on(case: Case) -> Step:
 
 
 def _leaving(state: ProductState, candidate: Attempt) -> Attempt | None:
-    """A shadow that a deploy has put an end to, and that has not left its room to it yet."""
+    """A shadow that was stopped for this candidate and still has its Flink cluster."""
     if candidate.shadow:
         return None
     return next((a for a in state.live if a.shadow and a.scheduled and a.stop and a.cluster), None)
 
 
 def _stop(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
-    # Not before its client is done: that would hand the job to whoever has this cluster's ports next.
+    # Not before its client has ended: it would submit the job to the next cluster that has these ports.
     if (
         seen.job is None
         and not attempt.confirmed
@@ -408,7 +411,7 @@ def _given_up(case: Case) -> Step | None:
         return GiveUp(
             attempt,
             State.failed,
-            f"the log is another one than it has read: {'; '.join(seen.log_changes)}",
+            f"the log is not the one that it has read: {'; '.join(seen.log_changes)}",
         )
     if seen.log_lost:
         return GiveUp(
@@ -456,8 +459,8 @@ def _submitting(attempt: Attempt, now: float) -> NoteSubmitting | Wait:
     ):
         return NoteSubmitting(attempt)
     if attempt.refused:
-        return Wait(f"{_refused(attempt)}; flink run is at work again", notable=True)
-    return Wait("flink run is at work")
+        return Wait(f"{_refused(attempt)}; flink run is running again", notable=True)
+    return Wait("flink run is running")
 
 
 def _refused(attempt: Attempt) -> str:
@@ -496,7 +499,7 @@ def _ended(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
     pause = _pause(attempt.resumes - seen.policy.max_restarts)
     if pause and attempt.submitted_at is not None and abs(now - attempt.submitted_at) < pause:
         return Wait(
-            f"{why}; {attempt.resumes} resumptions in a row came to no checkpoint, the next one follows "
+            f"{why}; {attempt.resumes} resumptions in a row reached no checkpoint, the next one follows "
             f"{pause:,.0f} s after the last; readers keep what they see",
             notable=True,
         )
@@ -504,7 +507,7 @@ def _ended(attempt: Attempt, seen: ObservedAttempt, now: float) -> Step:
 
 
 def _pause(failures: int) -> float:
-    """Between two resumptions, after so many more in vain than are allowed at once: 1 minute, then twice as long."""
+    """Seconds between two resumptions, after so many failures beyond those allowed at once: 60, doubled each time."""
     return min(60.0 * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS) if failures >= 0 else 0.0
 
 
@@ -521,7 +524,7 @@ def _resume(attempt: Attempt, seen: ObservedAttempt, why: str) -> Step:
 
 
 def _start_over(attempt: Attempt, error: str) -> Step:
-    """From offset zero; nobody waits for a standby."""
+    """Start over from offset zero. A standby or a shadow is given up instead."""
     if attempt.state is State.standby or attempt.shadow:
         return GiveUp(attempt, State.failed, error)
     return StartOver(attempt, error)
@@ -547,21 +550,20 @@ def _tampered(case: Case) -> Step | None:
 def _position_unknown(attempt: Attempt, checkpoint: int) -> Wait:
     since = f"since checkpoint {attempt.checkpoint}" if attempt.checkpoint else "so far"
     return Wait(
-        f"checkpoint {checkpoint} is complete, and its sources have not written where they stood, {since}: the "
+        f"checkpoint {checkpoint} is complete, and its sources have not written their positions, {since}: the "
         "JobManager's log says why, unless its connector is of an earlier version",
         notable=True,
     )
 
 
-def _clock_stands(seen: ObservedAttempt) -> Wait:
+def _has_no_watermark(seen: ObservedAttempt) -> Wait:
     """No claim about what a checkpoint covers: while a partition has not told the log's time, windows and joins hold
     back even rows of records below its position."""
     waits = (
-        seen.held_back
-        or "results wait until every partition of every topic that grows has a record"
+        seen.held_back or "results wait until every partition of every unbounded topic has a record"
     )
     return Wait(
-        f"the log's clock has not come to {len(seen.standing_clocks)} operators since the job was (re)started: "
+        f"no watermark has reached {len(seen.stalled_watermarks)} operators since the job was (re)started: "
         f"{waits}",
         notable=True,
     )

@@ -253,7 +253,7 @@ def refuse_blocked(done: Pass) -> None:
 def terms_of(
     request: Request, product: Product, state: ProductState, now: float, *, own_cluster: bool
 ) -> Terms:
-    """What the request and product.yaml say of a new attempt; a first release waits for nobody."""
+    """What the request and product.yaml say of a new attempt; a first release does not wait for `kappa switch`."""
     settings = product.settings
     asked = (
         request.auto_switch if request.auto_switch is not None else settings.switch is Switch.auto

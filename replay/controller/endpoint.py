@@ -1,4 +1,4 @@
-"""HTTP of the controller: /metrics for Prometheus, /healthz for whoever restarts it. It reads, and changes nothing."""
+"""HTTP of the controller: /metrics for Prometheus, /healthz for a supervisor. It reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Endpoint:
         self._server: WSGIServer | None = None
 
     def open(self) -> None:
-        """Listen, unless it does already; RetryableError when the port is somebody else's, perhaps for a moment."""
+        """Listen, unless it does already; RetryableError when the port is in use, perhaps for a moment."""
         if self._server:
             return
         try:

@@ -76,7 +76,7 @@ class Health(Watcher):
         self._rounds()
 
     def _rounds(self) -> None:
-        """Rounds go on without passes that hang: they count only where nobody is at work."""
+        """Count a finished round, unless a pass is running: rounds continue while a pass hangs."""
         if not self._at_work:
             self._finished()
 

@@ -1,6 +1,6 @@
 """What a person wants of a product's attempts: pure, from what is remembered to what is to be saved.
 
-The controller does the rest: an intent that was saved is carried out, whoever asked has gone or not.
+The controller does the rest: an intent that was saved is carried out, also after the command has ended.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def abort(state: ProductState, by: str) -> Intent:
 
 
 def retire(state: ProductState, target: str | None) -> Intent:
-    """End an attempt on standby for good; by default the oldest."""
+    """End an attempt on standby and remove what is left of it; by default the oldest."""
     if target is None and not state.standbys:
         raise RefusedError(
             f"no attempt of {state.product} is on standby",

@@ -85,32 +85,32 @@ class Loop:
         """Products whose lease this controller has at the moment."""
 
     def run_once(self, product: str) -> Pass:
-        """One look, and what follows from it. Looks without the lease, takes it only to act on what is still so."""
+        """Observe once, without the lease, and act on it; the lease is taken only if the state is still the same."""
         state = self.store.load(product)
         seen = observe(self.platform, state, self.now(), self._waits)
         step = self._decide(state, seen)
         if isinstance(step, Blocked) and self.store.load(product) != state:
-            # It was no stranger who moved main, but another controller, since the journal was read.
-            return Pass(state, seen, Wait("another controller was faster"))
+            # Another controller has published since the journal was read.
+            return Pass(state, seen, Wait("the state changed meanwhile; retrying"))
         if isinstance(step, Wait | Blocked):
             return Pass(state, seen, step)
         try:
             with self.leased(product) as lease:
                 if lease is None:
                     return Pass(
-                        state, seen, Wait("another controller is at work"), lease_missed=True
+                        state, seen, Wait("another controller holds the lease"), lease_missed=True
                     )
                 if self.store.held(lease) != state:
-                    return Pass(state, seen, Wait("another controller was faster"))
+                    return Pass(state, seen, Wait("the state changed meanwhile; retrying"))
                 return self._follow(lease, state, seen, step)
         except StaleLeaseError:
             return Pass(state, seen, Wait("another controller took over"))
 
     def _follow(self, lease: Lease, state: ProductState, seen: Observation, step: Step) -> Pass:
-        """Act, and go on for as long as the same look tells what is next.
+        """Act, and continue for as long as the same observation says what is next.
 
-        A new look may show another checkpoint, which comes first: what only comes after all checkpoints that there are
-        (checks, a switch, cleaning) has to follow from the look that showed them.
+        A new observation may show another checkpoint, which is recorded first: steps that follow after all known
+        checkpoints (checks, a switch, cleaning) have to follow from the observation that showed them.
         """
         for _ in range(MOST_STEPS):
             with self._turn(step) as free:
@@ -170,7 +170,7 @@ class Loop:
 
     @contextmanager
     def leased(self, product: str) -> Iterator[Lease | None]:
-        """The product's lease for the length of a block, None if somebody else has it."""
+        """The product's lease for the length of a block, None if another controller has it."""
         lease = self.store.acquire(product, self.holder, LEASE_SECONDS)
         if lease:
             self.holding.add(product)

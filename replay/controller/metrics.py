@@ -1,4 +1,4 @@
-"""What /metrics says: counted from what the loop saw and did anyway. Nobody is asked anything for it.
+"""The content of /metrics, counted from what the loop observed and did. No service is queried for it.
 
 Series of products and attempts that are gone go with them: those of an attempt are made of the last pass at each
 scrape, and counters of a product are removed once the store no longer names it.
@@ -81,7 +81,7 @@ class Metrics(Watcher, Collector):
         holding: Callable[[], Iterable[str]] = lambda: (),
     ) -> None:
         """`holding`: products whose lease this controller has at the moment."""
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a further series of each counter, for nobody
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # no further series for each counter
         self.registry = CollectorRegistry()
         self._now, self.holding = now, holding
         self._standing: dict[str, LastPass] = {}
@@ -426,13 +426,13 @@ def published_kind(step: Step) -> Move | None:
 
 
 def delayed_since(step: Step) -> float | None:
-    """When the checkpoint was first seen that a step published, of the attempt that readers saw before: a switch is
-    somebody's decision, and not late."""
+    """When the published checkpoint was first seen; None for a switch or a rollback, which people decide and which
+    has no delay."""
     if isinstance(step, Publish) and step.kind is Move.publish:
         return seen_complete(step.attempt, step.checkpoint.id)
     return None
 
 
 def error_class(error: Exception) -> str:
-    """One of a few: errors that nobody foresaw are one class."""
+    """The name of a known class of errors; all others count as one class."""
     return next((known.__name__ for known in ERRORS if isinstance(error, known)), UNEXPECTED)

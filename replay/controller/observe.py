@@ -33,15 +33,15 @@ from replay.errors import ConflictError, KappaError
 from replay.offsets import Offsets
 
 STRAYS_SECONDS = 60.0
-"""How often it is looked whether anything of an attempt that was cleaned has come back."""
-ASKED_IN_VAIN_SECONDS = 600.0
-"""How soon it is looked again after whoever was asked did not answer: that may have taken longer than the time between
-two looks, and readers wait meanwhile."""
+"""How often cleaned attempts are checked for jobs and clusters that run all the same."""
+UNANSWERED_SECONDS = 600.0
+"""Pause after a service or a program gave no answer: asking may have taken longer than the time between two
+observations, and readers wait meanwhile."""
 SILENT_SECONDS = 60.0
-"""How often it is asked why a cluster does not answer: whoever is asked may have to be waited for."""
+"""How often the reason is asked for why a cluster does not answer: the answer may take a while."""
 CLOCKS_SECONDS = 8.0
-"""How often it is asked where the log's clocks are: with the pause of 2 s between two looks, what results wait for is
-told within 10 s."""
+"""How often the log's clocks are asked for: with the pause of 2 s between two observations, what results wait for is
+known within 10 s."""
 SAME_ROWS_SECONDS = 20.0
 """For how long the tables are not asked again while the newest checkpoint has nothing that readers do not see, and no
 record was read since. Rows of windows that only the broker's clock closes are seen so much later."""
@@ -60,20 +60,20 @@ class PlatformReader(Protocol):
         """Earlier jobs of the attempt that have not ended: taken for lost, and there again."""
 
     def submission(self, attempt: Attempt) -> SubmissionStatus:
-        """What the client says that this process started for its current job, if it did."""
+        """How the submission of its current job stands, if this process started one."""
 
     def cluster_runs(self, attempt: Attempt) -> bool:
-        """Whether somebody keeps its own cluster running; true on the session cluster."""
+        """Whether its own cluster is known to be running; true on the session cluster."""
 
     def strays(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
-        """Those of which a job or a cluster runs, by name; KappaError when the session cluster, or whoever knows of the
-        others, does not answer."""
+        """Names of those that have a running job or cluster; KappaError when the session cluster, or the program that
+        runs the others, does not answer."""
 
     def exit_reason(self, attempt: Attempt) -> str:
         """Why a process of its own cluster last came to an end by itself, or does not start; empty: not known.
-        KappaError when whoever runs the cluster does not answer, or does not know the question."""
+        KappaError when the program that runs the cluster does not answer, or does not support the question."""
 
-    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]: ...
+    def stalled_watermarks(self, attempt: Attempt) -> tuple[str, ...]: ...
 
     def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
         """Operator → records that it dropped as late since its job was (re)started."""
@@ -84,10 +84,10 @@ class PlatformReader(Protocol):
     def committed(self, group: str, product: Product) -> Mapping[str, Mapping[int, Committed]]: ...
 
     def ends(self, product: Product) -> Offsets:
-        """Readable ends of the topics that grow: all but reference data."""
+        """Readable ends of the unbounded topics: all but reference data."""
 
     def clocks(self, product: Product) -> Clocks:
-        """Where the clocks are of the topics that grow, where producers move them."""
+        """The clocks of the unbounded topics whose records are dated by producers."""
 
     def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]:
         """Checkpoints in every table of its branch; ConflictError when the branch has not just its jobs' commits."""
@@ -96,13 +96,13 @@ class PlatformReader(Protocol):
         self, product: Product, before: Mapping[str, int], after: Mapping[str, int]
     ) -> bool:
         """Whether from the snapshots `before` to `after`, which `publishable` has just said, no table got or lost a
-        file; asks nobody."""
+        file; no service is asked."""
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         """Snapshots that readers see (none: no tables yet), and whether these are the empty first ones."""
 
     def rejects(self, product: Product) -> int | None:
-        """Rows of `rejects` that readers saw when `main` was last asked of this product; asks nobody."""
+        """Rows of `rejects` that readers saw when `main` was last read for this product; no service is asked."""
 
     def retained(self, attempt: Attempt) -> Mapping[int, str]: ...
 
@@ -210,8 +210,8 @@ class LookCache:
         return rows
 
     def strays(self, state: ProductState, now: float) -> tuple[str, ...]:
-        """Cleaned attempts of which something runs: a late submission, or a cluster that was started by somebody who
-        was overtaken. No time is long enough to wait for them all: a clock may be set, and a process freeze for days.
+        """Cleaned attempts that have a running job or cluster: a late submission, or a cluster that a controller
+        without its lease has started. They are looked for at all times, because a process may freeze for days.
         """
         cleaned = [a for a in state.attempts if a.cleaned]
         at, pause = self._swept.get(state.product, (float("-inf"), STRAYS_SECONDS))
@@ -221,19 +221,19 @@ class LookCache:
             found, pause = self._platform.strays(cleaned), STRAYS_SECONDS
         except KappaError:
             # A program for clusters that fails, too: what readers see does not depend on it.
-            found, pause = (), ASKED_IN_VAIN_SECONDS
+            found, pause = (), UNANSWERED_SECONDS
         self._swept[state.product] = now, pause
         return found
 
     def silence(self, attempt: Attempt, now: float) -> str:
-        """Why the attempt's own cluster does not answer, as far as whoever runs it knows."""
+        """Why the attempt's own cluster does not answer, as far as the program that runs it knows."""
         at, pause, reason = self._silent.get(attempt.full_name, (float("-inf"), SILENT_SECONDS, ""))
         if _is_recent(at, now, pause):
             return reason
         try:
             reason, pause = self._platform.exit_reason(attempt), SILENT_SECONDS
         except KappaError:
-            reason, pause = "", ASKED_IN_VAIN_SECONDS
+            reason, pause = "", UNANSWERED_SECONDS
         self._silent = {
             name: known
             for name, known in list(self._silent.items())
@@ -374,7 +374,9 @@ def _look(
         exit_reason=_exit_reason(platform, attempt) if failing else "",
         ends=ends,
         reference=state.release(attempt.release).reference_offsets,
-        standing_clocks=platform.standing_clocks(attempt) if running and seen.position else (),
+        stalled_watermarks=platform.stalled_watermarks(attempt)
+        if running and seen.position
+        else (),
         publishable=rows.commits if rows else None,
         nothing_new=rows is not None and rows.nothing_new,
         tampered=rows.tampered if rows else "",
@@ -391,9 +393,8 @@ def _look(
 def _exit_reason(platform: PlatformReader, attempt: Attempt) -> str:
     try:
         return platform.exit_reason(attempt)
-    except (
-        KappaError
-    ):  # whoever runs the cluster fails, or does not know the question: the job's own error will do
+    except KappaError:
+        # The program that runs the cluster fails, or does not support the question. The job's own error is shown.
         return ""
 
 

@@ -77,7 +77,7 @@ class PassLog(Watcher):
         _log.debug(f"waiting: {_without_name(step, step.reason)}", product=product, **about(step))
 
     def failed(self, product: str, error: Exception, seconds: float) -> None:
-        """With the traceback of an error that nobody foresaw."""
+        """With the traceback of an unexpected error."""
         self._complain(("product", product), in_words(error), error, product=product)
 
     def part_failed(self, part: str, error: Exception) -> None:
@@ -115,7 +115,7 @@ class PassLog(Watcher):
 
 
 def is_unexpected(error: Exception) -> bool:
-    """Whether nobody foresaw it: a fault of this program, until shown otherwise."""
+    """Whether it is unexpected, and so a fault of this program until shown otherwise."""
     return not isinstance(error, KappaError | SQLAlchemyError)
 
 

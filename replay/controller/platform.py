@@ -50,7 +50,7 @@ from replay.secret import referenced
 from replay.settings import Settings
 
 LEFT_SECONDS = 30.0
-"""How old an answer may be of which clusters something is left: each takes a process of somebody else's program."""
+"""How old a list of running clusters may be: each takes a process of the program in `flink.clusters`."""
 
 
 class Platform:
@@ -154,8 +154,8 @@ class Platform:
     def exit_reason(self, attempt: Attempt) -> str:
         return self.clusters.why(attempt.cluster) if attempt.cluster and self.clusters else ""
 
-    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
-        return self.flink(attempt).standing_clocks(attempt.job_id)
+    def stalled_watermarks(self, attempt: Attempt) -> tuple[str, ...]:
+        return self.flink(attempt).stalled_watermarks(attempt.job_id)
 
     def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:
         return self.flink(attempt).late_dropped(attempt.job_id)
@@ -189,7 +189,7 @@ class Platform:
         return log.latest_times(self.settings, [t for t in topics if t not in dated])
 
     def _broker_dated(self, topics: tuple[str, ...]) -> list[str]:
-        """Asked again after a minute: it is a setting that somebody may change."""
+        """Asked again after a minute, because the setting may change."""
         asked, known = self._dated.get(topics, (-math.inf, []))
         if time.monotonic() - asked > 60:
             known = log.broker_dated(self.settings, topics)
@@ -272,7 +272,7 @@ class Platform:
         resume = attempt.restore is not None
         table_changes.ensure(self.catalog, product, resume=resume)
         lake.create_branch(self.catalog, product, attempt.name, resume=resume, fence=fence)
-        # Again: until the branch was there, a controller that was overtaken might drop a column that nobody wrote.
+        # Again: before the branch existed, a controller that had lost its lease might have dropped an unwritten column.
         table_changes.ensure(self.catalog, product, resume=resume)
         bindings = self.bindings(
             product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism
@@ -399,7 +399,7 @@ class Platform:
 
     def expire(self, product: Product, attempt: Attempt, state: ProductState) -> None:
         assert attempt.tip is not None
-        # or what shows that somebody else moved the branch might go
+        # otherwise the evidence of a branch that was moved from outside might be removed
         self.publishable(product, attempt)
         published = state.published
         cleaning.expire(
@@ -435,7 +435,7 @@ class Platform:
     def _own_clusters(self) -> Clusters:
         if self.clusters is None:
             raise ConfigError(
-                "an attempt runs on a Flink cluster of its own, and nobody says how to reach it",
+                "an attempt runs on a Flink cluster of its own, and `flink.clusters` is not configured",
                 expected="flink.clusters in config.yaml",
                 found="none",
                 next="kappa up",

@@ -56,7 +56,7 @@ def refuse_another_log(platform: ReviewedPlatform, state: ProductState) -> None:
     now = shown(state)
     if now and (changes := platform.log_changes(now.attempt)):
         raise RefusedError(
-            f"the log is another one than {now.attempt.full_name} has read, which readers see",
+            f"the log is not the one that {now.attempt.full_name} has read, which readers see",
             expected="the topics, and the records in them, that its rows are of",
             found="; ".join(changes),
             next="bring the topic back, its id with it, from a backup of the broker; or, to start over "

@@ -101,7 +101,7 @@ def _just_published(published: Publication | None, position: Position, now: floa
 def _another_log(attempt: Attempt, changes: Sequence[str]) -> Blocked:
     """Rows of two logs would stand side by side, and no replay could give them again."""
     return Blocked(
-        f"the log is another one than {attempt.full_name} has read, and none of its further checkpoints is published",
+        f"the log is not the one that {attempt.full_name} has read, and none of its further checkpoints is published",
         expected="the topics, and the records in them, that its rows are of",
         found="; ".join(changes),
         next="bring the topic back, its id with it, from a backup of the broker; or, to start over with the log as it "
@@ -132,7 +132,7 @@ def _surpasses(state: ProductState, attempt: Attempt, checkpoint: int) -> bool:
     """Whether a checkpoint surely holds every record that readers see of another attempt.
 
     What a publication covers is what it holds at least. At most it holds what the sources had read at its checkpoint;
-    if nobody saw that, as the job was lost before, what the log held when somebody looked next.
+    if that was not observed, because the job was lost before, what the log held at the next observation.
     """
     published = state.published
     if published is None or published.attempt_name == attempt.name:
@@ -160,7 +160,7 @@ def moved_by_somebody(state: ProductState, observation: Observation) -> Blocked 
         f"somebody else moved main of {state.product}: publishing stops here",
         expected=expected,
         found=snapshots(observation.main),
-        next="put main back to the expected snapshots, and it goes on by itself",
+        next="put main back to the expected snapshots; publishing then continues",
     )
 
 
@@ -178,7 +178,7 @@ def moved_meanwhile(intent: Publication, observation: Observation) -> Blocked | 
         expected=f"checkpoint {intent.checkpoint}: {snapshots(intent.after)}; or as before: "
         f"{snapshots(intent.before)}",
         found=snapshots(main),
-        next="put main back to either, and it goes on by itself",
+        next="put main back to either; publishing then continues",
     )
 
 

@@ -11,7 +11,7 @@ from jobs.product.model import Role, seconds
 
 Clocks = Mapping[str, Mapping[int, int | None]]
 """Topic → partition → the greatest record timestamp in ms, None without a record. Only topics whose records producers
-date: the clock of the others goes on by itself."""
+date: the clock of the others follows the broker's."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class QuietPartition:
     clock: int | None
     """Milliseconds since the epoch; None: it has no record yet."""
     seconds: float
-    """So much sooner results would come if its clock stood where that of the events stands."""
+    """How much sooner results would come if its clock were where that of the events is."""
     events: str
-    """The topic of events whose clock is furthest on."""
+    """The topic of events whose clock is furthest ahead."""
 
     def __str__(self) -> str:
         what_to_do = (
@@ -76,10 +76,10 @@ def quietest(product: Product, clocks: Clocks) -> QuietPartition | None:
 
 
 def _expected(product: Product, name: str) -> float:
-    """Seconds that results may wait for a topic and nobody wonders.
+    """Seconds that results usually wait for a topic.
 
-    Partitions of a topic with few records are always some minutes apart, and windows wait for its lateness anyway. A
-    look-up that waits is another thing: with it no checkpoint of the job completes.
+    Partitions of a topic with few records are always some minutes apart, and windows wait for its lateness anyway.
+    This does not hold for a look-up: while it waits, no checkpoint of the job completes.
     """
     topic, limit = product.topics[name], product.settings.lag_limit.seconds
     if topic.role is Role.dimension and topic.key:

@@ -1,6 +1,6 @@
 """The end of a product: its jobs first, as after `kappa retire`, then all that is left of it, the store's rows last.
 
-Every part may be repeated, so whoever was interrupted begins again: the same command goes on from what is left.
+Every part may be repeated: after an interruption the same command continues with what is left.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def ending(state: ProductState, by: str) -> tuple[Attempt, ...]:
 def is_stopped(state: ProductState, *, keep_tables: bool) -> bool:
     """Whether no job is left; and of tables that are kept no branch, but for that of which readers see them.
 
-    Tables that are dropped take their branches with them, also where somebody moved `main` and nothing is cleaned.
+    Tables that are dropped take their branches with them, also where `main` was moved from outside and nothing is
+    cleaned.
     """
     shown = state.published.attempt_name if state.published else None
     return not state.unfinished and all(
@@ -104,7 +105,7 @@ def remains(settings: Settings, catalog: Catalog, state: ProductState) -> Remain
 def own_tables(catalog: Catalog, product: str) -> dict[str, str]:
     """Table → location of its metadata: those with the tag that only this project sets, or whose files are gone.
 
-    Others that somebody made in the product's namespace are not the product's.
+    Other tables in the product's namespace do not belong to the product.
     """
     found = {}
     for table, location in lake.pointers(catalog, product).items():

@@ -17,7 +17,7 @@ RETRY_SECONDS = DAY
 """After a verification that came to nothing, whatever the period."""
 SECONDS = {Period.daily: DAY, Period.weekly: 7 * DAY, Period.monthly: 30 * DAY}
 LOST_SECONDS = 60.0
-"""A comparison of which nobody has said for so long that it goes on has died with its process."""
+"""A comparison without a sign of life for so long has ended with its process."""
 
 
 def due_at(state: ProductState, period: Period) -> float | None:

@@ -34,10 +34,10 @@ class _ServedProduct:
 class Service:
     """A queue of products, and threads that make passes over them, one product never in two threads at once.
 
-    Within a round a product that has more to do gets its next pass after each of the others had theirs: one with a new
-    checkpoint at every look would otherwise keep the others waiting for ever. A pass that takes very long keeps its
-    thread, and nobody else: rounds go on without it. One that takes longer than a step may is told of and gets a
-    thread in its place, but not more than as many again as there are workers.
+    Within a round a product that has more to do gets its next pass after each of the others had theirs: one with a
+    new checkpoint at every look would otherwise keep the others waiting for ever. A pass that takes very long keeps
+    its thread, and the rounds continue without it. If it takes longer than a step may take, this is logged and
+    another thread is started in its place, up to twice the number of workers.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Service:
     def _overdue(self, product: str) -> RetryableError:
         doing = self._loop.at_work.get(product, "a look at it")
         return RetryableError(
-            f"{doing} does not come to its end",
+            f"{doing} does not finish",
             found="its lease is not renewed any more",
             expected=f"an end within {self._loop.step_seconds:,.0f} s",
             next="nothing where another controller runs: it takes over; else restart this one, or "

@@ -32,7 +32,7 @@ class Readers:
     """Records."""
     lag_records: int
     lag_seconds: float | None
-    """How long ago the log ended where readers are; None: longer than is remembered, or nobody could look."""
+    """How long ago the log ended where readers are; None: longer than is recorded, or Kafka did not answer."""
     changed: str | None
     """When they were last switched over, or taken back."""
     change: str
@@ -75,7 +75,7 @@ class AttemptStatus:
     checks: tuple[Check, ...]
     error: str
     foreign_offsets: str
-    """What somebody else did to its committed offsets."""
+    """What was done to its committed offsets from outside."""
     last_exception: str
     """Root cause of the newest failure of its current job, whether or not that was restarted since."""
     last_exception_at: str | None
@@ -315,7 +315,7 @@ def _seconds(attempt: Attempt, covered: Offsets, ends: Offsets, now: float) -> f
 
 
 def _ends(attempt: Attempt, seen: ObservedAttempt | None) -> Offsets:
-    """Where the log ends; where it ended when last seen, if nobody could look."""
+    """Where the log ends; if Kafka did not answer, where it ended when it was last seen."""
     if seen and seen.ends:
         return seen.ends
     return attempt.positions[-1].ends if attempt.positions else {}

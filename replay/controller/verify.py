@@ -88,7 +88,7 @@ def comparable(target: Offsets) -> Callable[[Attempt, ProductState], bool]:
         name = state.product
         if State.failed in (shadow.state, shadow.stop):
             raise KappaError(
-                f"{name} {shadow.name} failed, and nothing was compared; readers are not concerned",
+                f"{name} {shadow.name} failed, and nothing was compared; readers are not affected",
                 found=shadow.error,
                 next=f"fix the cause, then: kappa verify {name}",
             )

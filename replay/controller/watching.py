@@ -39,7 +39,7 @@ class Pass:
 
 
 class Watcher:
-    """Told of what a controller does; it raises nothing and asks nobody."""
+    """Is informed of what a controller does; it raises nothing and queries nothing."""
 
     def listed(self, products: Sequence[str]) -> None:
         """A round begins over these products."""
@@ -67,8 +67,8 @@ class Watcher:
 
 
 class Watchers(Watcher):
-    """Several, in this order, told by one thread at a time. An error in one of them is logged once, and keeps nobody
-    from publishing."""
+    """Several watchers, informed in this order by one thread at a time. An error in one of them is logged once, and
+    stops nothing else."""
 
     def __init__(self, *watchers: Watcher) -> None:
         self._watchers = watchers

@@ -15,7 +15,7 @@ _COMMITS_WITHIN = 30.0
 def foreign_offsets(
     attempt: Attempt, committed: Mapping[str, Mapping[int, Committed]], growing: Offsets
 ) -> str:
-    """What somebody else did to an attempt's committed offsets; empty: nothing.
+    """What was done to an attempt's committed offsets from outside; empty: nothing.
 
     `growing` has the topics that are read without end: of the others the last offsets may never be committed.
     """

@@ -92,7 +92,7 @@ class Reason(StrEnum):
         "checks_failed",
         (
             "The checks of a later release, which changed no row, found fault with what "
-            "readers see; they go on seeing it."
+            "readers see; it stays published."
         ),
     )
     verified = "verified", "A replay gave the rows that readers see."

@@ -36,9 +36,9 @@ class Topic:
     marks: Mapping[int, LogMark] = field(default_factory=dict)
     """Partition → one of the newest records that it has read."""
     partitions: int | None = None
-    """So many it had when the attempt began to read it; None: an earlier version did not remember."""
+    """Their number when the attempt began to read it; None: an earlier version did not record it."""
     told: int | None = None
-    """So many it had when somebody was last told."""
+    """Their number when a person was last informed of a change."""
 
     @property
     def as_json(self) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Position:
     at: float = 0.0
     """When it was seen."""
     ends: Offsets = field(default_factory=dict)
-    """Ends of the topics that grow, at that time."""
+    """Ends of the unbounded topics, at that time."""
     read: Offsets = field(default_factory=dict)
     """Offsets from which on the checkpoint holds no record. Empty for a position by the offsets of a consumer group, as
     earlier versions had them: it holds only of later checkpoints, as the watermark behind its records came a moment
@@ -269,7 +269,7 @@ class Attempt:
     committed: bool = False
     """Its consumer group has had offsets."""
     foreign_offsets: str = ""
-    """What somebody did to them, for display: nothing depends on them."""
+    """What was done to these offsets from outside, for display: nothing depends on them."""
     log: Identity = field(default_factory=dict)
     """The topics that it reads, and records that it has read: whether the log is still the same. Empty: not known."""
     late_dropped: Mapping[str, int] = field(default_factory=dict)
@@ -291,7 +291,7 @@ class Attempt:
     recheck: bool = False
     """The checks of a later release count, and have not run on what readers see."""
     promote: Move | None = None
-    """A person's word to show it to readers: switch or rollback."""
+    """The operator command to show it to readers: switch or rollback."""
     normal_priority: bool = False
     """Its own cluster has normal CPU priority; while it replays beside a live job it has less."""
     shown_at: float | None = None
@@ -353,12 +353,12 @@ class Attempt:
         return self.positions[-1].checkpoint if self.positions else 0
 
     def position_of(self, checkpoint: int) -> Position | None:
-        """The position of a checkpoint; if nobody saw it, the newest of an earlier one, which it covers too."""
+        """The position of a checkpoint; if that was not seen, the newest of an earlier one, which it covers too."""
         covered = [p for p in self.positions if p.is_below(checkpoint)]
         return covered[-1] if covered else None
 
     def held_at_most(self, checkpoint: int) -> Offsets | None:
-        """Offsets from which on a checkpoint surely holds no record; None if nobody saw it or a later one."""
+        """Offsets from which on a checkpoint surely holds no record; None if neither it nor a later one was seen."""
         return next((p.held_at_most for p in self.positions if p.checkpoint >= checkpoint), None)
 
     def to_json(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True)
 class SubmissionStatus:
-    """What a client has said so far. Whether the cluster has the job, only the cluster can tell."""
+    """What `flink run` has reported so far. Whether the cluster has the job, only the cluster can tell."""
 
     under_way: bool = False
     refused: str = ""
@@ -79,7 +79,7 @@ class ObservedAttempt:
     unreachable: str = ""
     """Why its Flink cluster could not be asked; then nothing is known of its job."""
     cluster_gone: bool = False
-    """Its own cluster was not only silent: nobody knows it."""
+    """Its own cluster does not exist any more, rather than being silent."""
     exit_reason: str = ""
     """Why a process of its own cluster ended or does not start, if that is known; looked for while the cluster does not
     answer, and once its job restarts too often."""
@@ -89,18 +89,18 @@ class ObservedAttempt:
     """Jobs that a resumption replaced and that have not ended; looked for while its own is not there, and at each of
     its checkpoints."""
     client: SubmissionStatus = field(default_factory=SubmissionStatus)
-    """What the `flink run` said that this process started, if it did."""
+    """What the `flink run` of this process has reported, if there is one."""
     position: CheckpointPosition | None = None
     """The position of its newest checkpoint, if it is not remembered already; looked for only when there is one."""
     committed: Mapping[str, Mapping[int, Committed]] = field(default_factory=dict)
     """What its consumer group has committed: for display, nothing depends on it."""
     ends: Offsets = field(default_factory=dict)
-    """Readable ends of the topics that grow."""
+    """Readable ends of the unbounded topics."""
     reference: Offsets = field(default_factory=dict)
     """Ends of the reference data, fixed in the release."""
     held_back: str = ""
-    """Which partition results wait for, if for longer than is to be expected."""
-    standing_clocks: tuple[str, ...] = ()
+    """The partition that results wait for, if they wait longer than usual."""
+    stalled_watermarks: tuple[str, ...] = ()
     """Operators without a watermark; looked for only when there is a new checkpoint."""
     late_dropped: Mapping[str, int] = field(default_factory=dict)
     """Operator → records that it dropped as late; looked for only when there is a new checkpoint."""
@@ -139,12 +139,12 @@ class Observation:
     rejects: int | None = None
     """Rows of the table `rejects` that readers see; None: not known."""
     strays: tuple[str, ...] = ()
-    """Cleaned attempts of which a job or a cluster runs; looked for now and then."""
+    """Cleaned attempts of which a job or a cluster runs; looked for once a minute."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One attempt at one look: all that is known when it is decided what to do for it."""
+    """One attempt in one observation: everything that a decision about it is based on."""
 
     state: ProductState
     attempt: Attempt

@@ -31,7 +31,7 @@ def together(product: Product) -> dict[str, str]:
 
 
 def grown(known: Identity, ends: Offsets) -> dict[str, int]:
-    """Topic → its partitions now, where nobody was told of so many."""
+    """Topic → its partitions now, where a person has not been informed of so many."""
     return {
         topic: len(ends[topic])
         for topic, was in known.items()
@@ -40,12 +40,12 @@ def grown(known: Identity, ends: Offsets) -> dict[str, int]:
 
 
 def with_told(known: Identity, counts: Mapping[str, int]) -> dict[str, Topic]:
-    """Remembers that somebody was told of so many."""
+    """Records that a person was informed of so many."""
     return {topic: replace(was, told=counts.get(topic, was.told)) for topic, was in known.items()}
 
 
 def news(known: Identity, ends: Offsets, rests: Mapping[str, str]) -> str:
-    """What became of topics that gained partitions nobody was told of; empty: none did."""
+    """Topics that gained partitions without a person having been informed; empty: none."""
     return "; ".join(
         _grew(topic, known[topic].partitions, count) + _then(topic, rests)
         for topic, count in grown(known, ends).items()

@@ -128,7 +128,7 @@ class Clean:
 
 @dataclass(frozen=True)
 class Expire:
-    """Remove snapshots of a live branch that nobody needs any more."""
+    """Remove snapshots of a live branch that are not needed any more."""
 
     attempt: Attempt
 
@@ -156,14 +156,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Reclean:
-    """Clean an attempt again: a submission, or the start of its cluster, took effect when nobody waited for it."""
+    """Clean an attempt again: a submission, or the start of its cluster, took effect after it was cleaned."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True)
 class NoteForeignOffsets:
-    """Somebody changed what the consumer group of an attempt has committed; empty: it is as the job left it again."""
+    """The committed offsets of an attempt's consumer group were changed; empty: they are as the job left them."""
 
     attempt: Attempt
     note: str

@@ -88,7 +88,7 @@ class CommandClusters:
         answer = self._run("start", name, lib=lib)
         if isinstance(answer, dict) and isinstance(rest := answer.get("rest"), str):
             return Started(rest, own_jars=lib is not None and answer.get("lib") == str(lib))
-        raise self._strange("start", 'a line with {"rest": "http://…"}', answer)
+        raise self._unexpected("start", 'a line with {"rest": "http://…"}', answer)
 
     def stop(self, name: str) -> None:
         self._run("stop", name)
@@ -97,7 +97,7 @@ class CommandClusters:
         answer = self._run("list")
         if isinstance(answer, list) and all(isinstance(name, str) for name in answer):
             return frozenset(answer)
-        raise self._strange("list", "a line with a JSON list of names", answer)
+        raise self._unexpected("list", "a line with a JSON list of names", answer)
 
     def live(self, name: str) -> None:
         self._run("live", name)
@@ -151,9 +151,9 @@ class CommandClusters:
     def _says(self, arguments: Sequence[str]) -> str:
         return shlex.join([*self._program, *arguments])
 
-    def _strange(self, verb: str, expected: str, found: object) -> ConfigError:
+    def _unexpected(self, verb: str, expected: str, found: object) -> ConfigError:
         return ConfigError(
-            f"the program for Flink clusters answered '{verb}' strangely",
+            f"the program for Flink clusters returned an unexpected response to '{verb}'",
             expected=expected,
             found=repr(found)[:200],
             next="see flink.clusters in config.yaml",

@@ -4,7 +4,7 @@
     python -m replay.flink.kubernetes_clusters NAMESPACE list
 
 It is a copy of the session cluster (deploy/kubernetes/flink.yaml) under other names: image, mounts, security and what
-an overlay changes there hold for it too. Its ConfigMap owns the rest: whoever deletes it deletes all. While an attempt
+an overlay changes there hold for it too. Its ConfigMap owns the rest: deleting it deletes all. While an attempt
 catches up, its TaskManager has a lower PriorityClass and requests a tenth of the CPU. The JobManager does not: it
 costs little, and one that is late with its heartbeats restarts the job.
 """
@@ -50,7 +50,7 @@ INSTANCE, COMPONENT = "app.kubernetes.io/instance", "app.kubernetes.io/component
 OURS = {"app.kubernetes.io/managed-by": "kappa"}
 """Label of what this program made."""
 STOP_SECONDS = 75.0
-"""How long `stop` waits; whoever runs this program waits for 90 s (replay/flink/clusters.py)."""
+"""How long `stop` waits; the controller waits for this program for 90 s (replay/flink/clusters.py)."""
 REQUEST_SECONDS = (5, 20)
 """To connect, and for an answer."""
 _LONGEST = 40
@@ -250,7 +250,7 @@ def _error(request: str, e: ApiException) -> KappaError:
         else RefusedError
     )
     return kind(
-        "Kubernetes' API did not do as asked",
+        "Kubernetes' API did not do what it was asked for",
         expected=request,
         found=found,
         next="fix the problem and retry" if kind is RefusedError else "kappa status",
@@ -341,7 +341,7 @@ def connect() -> client.ApiClient:
             config.load_kube_config(client_configuration=found)
         except ConfigException as e:
             raise ConfigError(
-                "nothing tells where Kubernetes' API is",
+                "the address of Kubernetes' API is not known",
                 expected="the ServiceAccount of a pod, or a kubeconfig",
                 found=str(e),
                 next="kubectl config view",

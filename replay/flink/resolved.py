@@ -76,7 +76,7 @@ def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
             "the SQL could not be planned: there is no Flink with Kafka's connector",
             expected=f"a stack in {kappa_home()}, running or not",
             found="none",
-            next="kappa up, once; then the same command again",
+            next="kappa up, once; then repeat the command",
         )
     return answer
 

@@ -94,7 +94,7 @@ class Flink:
             failed_at=failed_at,
         )
 
-    def standing_clocks(self, job_id: str) -> tuple[str, ...]:
+    def stalled_watermarks(self, job_id: str) -> tuple[str, ...]:
         """Running operators to which no watermark has come since the job was last started or restarted."""
 
         def stands(vertex: Mapping[str, Any]) -> bool:

@@ -122,7 +122,7 @@ def _namespace(at: CheckNamespace) -> Answer:
         if not at.catalog.namespace_exists(at.namespace):
             raise ConfigError(
                 "there is no such namespace",
-                expected="one that somebody has made for these checks",
+                expected="an existing one, made for these checks",
                 found=at.namespace,
                 next="create it, or leave out --namespace",
             )
@@ -135,7 +135,7 @@ def _namespace(at: CheckNamespace) -> Answer:
     except (ForbiddenError, UnauthorizedError, RefusedError) as e:
         raise RefusedError(
             "this role may not create namespaces, so nothing else was examined",
-            expected="the right to create a namespace for each product; or somebody else creates them",
+            expected="the right to create a namespace for each product, or namespaces that an administrator creates",
             found=e.found if isinstance(e, KappaError) else lake.reason(e),
             next="have a namespace made for these checks, then: kappa doctor --catalog --namespace NAME",
         ) from e
@@ -288,7 +288,7 @@ def _stale(at: CheckNamespace) -> str:
 def _overtaken(at: CheckNamespace) -> Answer:
     """Two jobs read one state, and commit each to its branch: the numbers of their snapshots are the table's."""
     table, root = at.begin("overtaken", _BRANCH, "r2-a1", **{"commit.retry.num-retries": "0"})
-    answer, malformed = "done as if nobody had been faster", ""
+    answer, malformed = "accepted, as if there had been no other commit", ""
     with closing(at.reopen()) as other:
         stale = other.load_table(table.name())
         _commit(table, _BRANCH)

@@ -33,7 +33,7 @@ class CheckNamespace:
     """Opens another client, which remembers nothing."""
     namespace: str
     given: bool = False
-    """Somebody else made the namespace, and it stays."""
+    """The namespace existed before the checks, and stays."""
     prefix: str = ""
     """Of the names of tables."""
     _touched: bool = False
@@ -60,12 +60,12 @@ class CheckNamespace:
         return table, root
 
     def seen(self, table: Table) -> Table:
-        """The table as somebody sees it who comes now."""
+        """The table as a new client sees it."""
         with closing(self.reopen()) as other:
             return other.load_table(table.name())
 
     def listed(self) -> set[str]:
-        """Names of tables, as somebody sees them who comes now."""
+        """Names of tables, as a new client sees them."""
         with closing(self.reopen()) as other:
             return {name[-1] for name in other.list_tables(self.namespace)}
 

@@ -45,11 +45,11 @@ class Change:
 
 
 Fence = Callable[[], None]
-"""Raises when its caller was overtaken and may change nothing any more."""
+"""Raises when its caller has lost its lease and may change nothing any more."""
 
 
 def no_fence() -> None:
-    """For changes that are right whoever makes them."""
+    """For changes that need no lease."""
 
 
 def commit(
@@ -61,7 +61,7 @@ def commit(
     attempts: int = 20,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Make the changes from what the tables are now, and commit them; again when somebody else was faster."""
+    """Make the changes from the current state of the tables and commit them; repeated after a conflicting commit."""
     for number in range(attempts):
         try:
             return attempt(catalog, product_name, make, number, fence)
@@ -88,11 +88,12 @@ def attempt(
     """Read the tables, stage their changes, commit them: in one transaction on a SQL catalog, in one request to a REST
     catalog that takes several tables, elsewhere one by one.
 
-    CommitFailedException when somebody else was faster. After some attempts (numbered from 0) everybody else has to
-    wait, on a SQL catalog: jobs that commit all the time would keep a commit of several tables out for ever.
+    CommitFailedException after a conflicting commit. After some attempts (numbered from 0) all others have to wait,
+    on a SQL catalog: jobs that commit all the time would otherwise prevent a commit of several tables for ever.
 
-    `fence` is asked between the look at the tables and the commit. Who passes it, and is overtaken then, finds on a SQL
-    catalog that a table is no longer what it was read as, and comes here again; elsewhere only the requirements tell.
+    `fence` is called between reading the tables and the commit. A caller that loses its lease after that finds, on a
+    SQL catalog, that a table has changed since it was read; elsewhere only the requirements of the commit protect the
+    tables.
 
     `show`: readers have pointers of their own, which follow in the same transaction.
     """
@@ -156,7 +157,7 @@ def _in_one_transaction(
 
 @contextmanager
 def _alone(catalog: SqlCatalog, product_name: str) -> Iterator[sa.Connection]:
-    """A transaction during which nobody else commits to the product's tables; reading goes on.
+    """A transaction during which no other commit to the product's tables is possible; reading is.
 
     It begins by writing what is there: SQLite then has its one write lock, other databases have locked the rows.
     """

@@ -1,8 +1,8 @@
 """Files of tables: on a local file system each of them is on the disk when it is closed.
 
 The catalog's database writes to the disk what it commits, so it must not name a file that is only in memory: after a
-power cut that would be empty. `kappa.lake.DurableFileIO` does the same for what a job writes. Files of an object store
-are durable once they are there: they come into being whole, when they are closed, or not at all.
+power failure that would be empty. `kappa.lake.DurableFileIO` does the same for what a job writes. Files of an object
+store are durable once they are there: they come into being whole, when they are closed, or not at all.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _known: set[tuple[int, int]] = set()
 
 
 def of_pyiceberg(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties of a catalog, with this FileIO where nobody chose another."""
+    """The properties of a catalog, with this FileIO unless they name another."""
     return {_PYTHON: f"{DurableFileIO.__module__}.{DurableFileIO.__name__}", **properties}
 
 
 def of_flink(options: Mapping[str, str]) -> dict[str, str]:
-    """The options of a catalog in Flink, with the one there where the files are local and nobody chose another."""
+    """The options of a catalog in Flink, with the FileIO for local files unless they name another."""
     local = is_local(options.get("warehouse", ""))
     return {**({_JAVA: "kappa.lake.DurableFileIO"} if local else {}), **options}
 
@@ -103,7 +103,7 @@ def _of(kind: type[_WholeFile], file: PyArrowFile) -> PyArrowFile:
 
 
 class _WholeFile(PyArrowFile):
-    """A file that is read and written at once: metadata is, and whoever reads it needs all of it."""
+    """A file that is read and written as a whole, as metadata is."""
 
     def open(self, seekable: bool = True) -> InputStream:
         with storage_errors(self.location), super().open(seekable=False) as stream:

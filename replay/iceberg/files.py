@@ -79,7 +79,7 @@ def damaged(location: str, expected: str, size: int) -> DamagedFileError:
     return DamagedFileError(
         "a file of a table is damaged",
         expected=f"{expected} at {location}",
-        found=f"{size:,} bytes that are none",
+        found=f"{size:,} bytes that are no such file",
         next="restore the file from a backup",
     )
 

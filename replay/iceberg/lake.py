@@ -128,7 +128,7 @@ def catalog_errors() -> Iterator[None]:
     except _REFUSALS as e:
         raise RetryableError(
             "the Iceberg catalog refuses access",
-            expected="a catalog that takes our credentials",
+            expected="a catalog that accepts these credentials",
             found=reason(e),
             next="check catalog.pyiceberg in config.yaml, then repeat",
         ) from e
@@ -156,7 +156,7 @@ def create_branch(
 ) -> None:
     """Create the branch from `genesis` in every table; RefusedError if it holds commits already, unless `resume`.
 
-    `fence` raises when the caller was overtaken, and the branch may be gone for good.
+    `fence` raises when the caller has lost its lease: the branch may have been removed for ever.
     """
 
     def create(table: Table) -> None:
@@ -197,7 +197,7 @@ def drop_branch(catalog: Catalog, product: Product, branch: str) -> None:
 
 
 def commit(catalog: Catalog, identifier: tuple[str, str], change: Callable[[Table], None]) -> None:
-    """Apply a change to the newest state of a table, again when somebody else committed in between."""
+    """Apply a change to the newest state of a table; repeated after a commit in between."""
     for attempt in range(_COMMIT_ATTEMPTS):
         try:
             change(catalog.load_table(identifier))
@@ -240,7 +240,7 @@ def _checkpoints(
     return found
 
 
-def _refuse_strange(
+def _refuse_foreign_commits(
     metadata: TableMetadata,
     writers: Writers,
     table: str,
@@ -248,10 +248,10 @@ def _refuse_strange(
     job_ids: Sequence[str],
     resumed_from: int | None,
 ) -> None:
-    """ConflictError unless the branch is the commits of these jobs, each after those of the one before.
+    """ConflictError unless the branch consists of the commits of these jobs, one job after the other.
 
-    A checkpoint is committed once, and a job begins behind the checkpoint that it was resumed from: where the numbers
-    do not grow, or an earlier job has gone on, two have written, and the rows of one of them are there twice.
+    A checkpoint is committed once, and a job begins behind the checkpoint that it was resumed from. If the numbers do
+    not increase, or an earlier job continued, two jobs have written, and some rows are in the table twice.
     """
     if branch not in metadata.refs:
         return
@@ -284,15 +284,15 @@ def _refuse_strange(
         beside += [
             s for of, number, s in commits if of < len(job_ids) - 1 and number > resumed_from
         ]
-    for what, strange in (
+    for what, found in (
         ("has commits of other jobs", others),
         ("has commits that no job made", unknown),
         ("lost commits of its own job", lost),
         ("has commits of a job beside its successor", beside),
     ):
-        if strange:
+        if found:
             raise ConflictError(
-                f"in table {table} it {what}", found=f"snapshot {strange[0].snapshot_id}"
+                f"in table {table} it {what}", found=f"snapshot {found[0].snapshot_id}"
             )
 
 
@@ -354,12 +354,12 @@ def publishable(
 ) -> list[Checkpoint]:
     """The checkpoints of these jobs (the oldest first) that every table has, newest first.
 
-    `resumed_from` is the checkpoint that the last of them goes on from, if there were others; `tables` what
-    `tables_now` has just said, else it is asked.
+    `resumed_from` is the checkpoint that the last of them continues from, if there were others; `tables` is a result of
+    `tables_now`, which is called if it is not given.
 
-    ConflictError when the branch of a table is not their commits, one after the other: somebody dropped it, and Iceberg
-    recreated it from the head of `main`, or somebody moved it or wrote to it, or a job went on beside its successor.
-    Compactions may come between.
+    ConflictError when the branch of a table does not consist of their commits, one after the other: the branch was
+    dropped and Iceberg recreated it from the head of `main`, or it was moved or written to from outside, or a job
+    continued beside its successor. Compactions in between are allowed.
     """
     tables = tables_now(catalog, product) if tables is None else tables
     if not tables:
@@ -368,7 +368,7 @@ def publishable(
     found: dict[str, dict[int, int]] = {}
     for name, metadata in tables.items():
         writers = wrote[metadata.location] = _writers(metadata, wrote.get(metadata.location))
-        _refuse_strange(metadata, writers, name, branch, job_ids, resumed_from)
+        _refuse_foreign_commits(metadata, writers, name, branch, job_ids, resumed_from)
         found[name] = _checkpoints(metadata, writers, branch, jobs)
     common = set.intersection(*(set(f) for f in found.values()))
     return [
@@ -430,7 +430,7 @@ def forget(catalog: Catalog, product: str) -> None:
 
 
 def rows(metadata: TableMetadata, snapshot_id: int | None) -> int | None:
-    """How many rows a snapshot has, as whoever wrote it has counted them; None: it does not say."""
+    """How many rows a snapshot has, by the count in its summary; None: there is no count."""
     snapshot = metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
     total = snapshot.summary.get("total-records") if snapshot and snapshot.summary else None
     return int(total) if total is not None else None

@@ -32,7 +32,7 @@ def size_in_bytes(text: str) -> int:
     found = int(match[1]) * _UNITS[(match[2] or "").upper()] if match else 0
     if found < _LEAST:
         raise ConfigError(
-            "that is no size for data files",
+            "this is not a size of data files",
             expected="1MB or more, such as 128MB",
             found=text,
             next=f"--target-file-size {TARGET}",

@@ -1,8 +1,8 @@
 """What readers of several tables read first: the snapshots of all tables that belong together.
 
 It is a property of `rejects`, which every product has and which is the last table of a publication, and it is set by
-the commit that moves `main` of that table. The snapshots that it names are there before it is, so whoever reads it, and
-then the tables at these snapshots, sees one checkpoint, also while tables are published one by one.
+the commit that moves `main` of that table. The snapshots that it names are there before it is, so a reader of the
+property, and then of the tables at these snapshots, sees one checkpoint, also while tables are published one by one.
 """
 
 from __future__ import annotations

@@ -101,13 +101,13 @@ def publish(
 
     One database transaction for all tables on a SQL catalog, one request to a REST catalog that takes several tables;
     elsewhere table by table, and calling it again with the same arguments (the journaled intent) rolls forward. The
-    commit of the last table also tells readers which snapshots belong together (`pointer`). A table that is
-    there already needs nothing, so a lost answer is resolved by calling again. `fence` is called between the look at
-    the tables and the commit that is compared with it: it raises when the caller was overtaken, for `main` may
-    meanwhile have gone on and come back to `expected`.
-    ConflictError: somebody else moved `main`. RefusedError: the snapshots cannot be published. Of both nothing was
-    moved, unless it is a PartlyPublishedError. RetryableError: the catalog stayed busy or refused, or files could not
-    be read or written. OutcomeUnknownError: the commit's answer was lost and the catalog does not answer now.
+    commit of the last table also tells readers which snapshots belong together (`pointer`). A table that is there
+    already needs nothing, so a lost answer is resolved by calling again. `fence` is called between the look at the
+    tables and the commit that is compared with it. It raises when the caller has lost its lease, because `main` may
+    have moved on and back to `expected` meanwhile. ConflictError: somebody else moved `main`. RefusedError: the
+    snapshots cannot be published. In both cases nothing was moved, unless it is a PartlyPublishedError.
+    RetryableError: the catalog stayed busy or refused, or files could not be read or written. OutcomeUnknownError:
+    the commit's answer was lost and the catalog does not answer now.
     """
     _check_arguments(product, snapshots, expected)
     unknown: Exception | None = None
@@ -125,7 +125,7 @@ def publish(
             if any(m.is_done and m.target != m.expected for m in moves):
                 raise _partly(product, moves, e) from e
             raise
-        # Pointers of readers' own do not follow where somebody else moved `main`: they do with a commit of ours.
+        # Where readers have pointers of their own, these follow only commits of this program.
         return [m.change(apart=apart) for m in _telling(moves) if apart or not m.is_complete]
 
     for attempt in range(_ATTEMPTS):
@@ -246,5 +246,5 @@ def _partly(product: Product, moves: list[_Move], why: KappaError) -> PartlyPubl
         f"product {product.name} is published in part: {why.message.partition(';')[0]}",
         expected=why.expected,
         found=why.found,
-        next=f"put the others to what is expected, or put back {back}; the controller then goes on by itself",
+        next=f"put the others to what is expected, or put back {back}; the controller then continues",
     )

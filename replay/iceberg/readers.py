@@ -39,7 +39,7 @@ _replaced = sa.table(
 
 
 def kept_apart(catalog: Catalog) -> bool:
-    """Whether readers have pointers of their own; asked each time, as somebody may give them some while we run."""
+    """Whether readers have pointers of their own; asked each time, because they may get some while the program runs."""
     if not isinstance(catalog, SqlCatalog) or catalog.engine.dialect.name != "postgresql":
         return False
     with catalog.engine.connect() as c:
@@ -79,7 +79,7 @@ def show(catalog: SqlCatalog, c: sa.Connection, staged: Sequence[StagedTable]) -
 
 
 def tidy(catalog: SqlCatalog, product: str) -> None:
-    """Delete metadata files of a product that nobody has needed for a while. What fails is tried again next time."""
+    """Delete metadata files of a product that have not been needed for a while. Failures are retried next time."""
     used = sa.union_all(
         sa.select(_shown.c.metadata_location), sa.select(IcebergTables.metadata_location)
     )

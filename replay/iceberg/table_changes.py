@@ -77,7 +77,7 @@ def ensure(catalog: Catalog, product: Product, *, resume: bool = False) -> None:
 
 
 def _make_namespace(catalog: Catalog, name: str) -> None:
-    """Asked first: a role that may not create namespaces would be refused, though somebody else has made this one."""
+    """Create the namespace unless it exists: a role that may not create namespaces can use an existing one."""
     if not catalog.namespace_exists(name):
         with suppress(NamespaceAlreadyExistsError):
             catalog.create_namespace(name)

@@ -51,7 +51,7 @@ _ATOMIC = {
     **{iceberg: Atomic(name) for name, iceberg in _TYPES.items()},
     TimestampType(): Atomic("TIMESTAMP", (column_types.MAX_FRACTION,)),
     TimestamptzType(): Atomic("TIMESTAMP_LTZ", (column_types.MAX_FRACTION,)),
-    # no table of ours has one, but somebody may have added a column
+    # no table of kappa has one, but a column may have been added by hand
     UUIDType(): Atomic("BINARY", (16,)),
 }
 
@@ -77,7 +77,7 @@ def iceberg_type(flink_type: str, where: str = "a column") -> IcebergType:
 def iceberg_schema(product: Product, table: str) -> Schema:
     """The table's schema.
 
-    Every column is optional: one null must not stop a job for good. What the contract requires is checked before a
+    Every column is optional: one null must not stop a job for ever. What the contract requires is checked before a
     switch instead (replay/checks/gate.py).
     """
     row = product_type(product, table)

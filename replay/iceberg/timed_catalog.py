@@ -55,7 +55,7 @@ class TimedRestCatalog(RestCatalog):
 
 class _TimedAdapter(HTTPAdapter):
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
-        """With a time-out, if nobody set one."""
+        """With a time-out, unless one is set."""
         if options.get("timeout") is None:
             options["timeout"] = CONNECT_SECONDS, ANSWER_SECONDS
         return super().send(request, *args, **options)
@@ -74,14 +74,14 @@ class PostgreSQLCatalog(SqlCatalog):
             raise
 
     def create_tables(self) -> None:
-        """Once, whoever else makes them meanwhile."""
+        """Create them once, also when several clients do so at the same time."""
         with self.engine.begin() as c:
             database.lock(c)
             SqlCatalogBaseTable.metadata.create_all(c)
 
 
 def timed(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties of a catalog, with a time-out for every question where nobody chose otherwise."""
+    """The properties of a catalog, with a time-out for every request unless they set one."""
     found = dict(properties)
     uri, kind = found.get("uri", ""), found.get("type", "")
     if "py-catalog-impl" in found:

@@ -23,7 +23,7 @@ class Role(StrEnum):
     """Roles, each of which should be a principal of its own."""
 
     producer = "producer"
-    """Appends to the product's topics: whoever writes the log, or `kappa topic produce`."""
+    """Appends to the product's topics: producers, or `kappa topic produce`."""
     job = "job"
     """`kafka_java` in config.yaml: Flink's sources."""
     controller = "controller"

@@ -153,7 +153,7 @@ def _broker(settings: Settings, error: Exception) -> RetryableError:
         )
     if refused := found if code in _NOT_LOGGED_IN else _refused_login(settings):
         return RetryableError(
-            "Kafka does not let this client in",
+            "Kafka refuses this login",
             expected=f"a login at {address}",
             found=refused,
             next="see kappa config; fix `kafka` in config.yaml, or the user at the broker",
@@ -660,7 +660,7 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
             except SchemaRegistryError as e:
                 if e.http_status_code in (409, 422):
                     raise RefusedError(
-                        f"{file} is not a schema that {subject(topic)} can take on",
+                        f"{file} cannot be the next version of {subject(topic)}",
                         expected="a change that readers of old records survive (BACKWARD)",
                         found=str(e.error_message)[:400],
                         next="add fields with a default, or write to a new topic",

@@ -1,8 +1,9 @@
 """Whether a record that the broker has acknowledged outlives a disk: a topic's replicas, by the cluster's size. Pure.
 
-The log is kept for ever, and every table is made of it: a record that is lost is lost for good. Two disks must have it
-before it is acknowledged. With three brokers that costs nothing: one may be away, and producers go on. With two they
-would stop whenever one is restarted, and with one there is no second disk: there it is the operator's choice, and told.
+The log is kept for ever, and every table is made of it: a record that is lost cannot be restored. Two disks must have
+it before it is acknowledged. With three brokers that costs nothing: one may be away, and producers go on. With two
+they would stop whenever one is restarted, and with one there is no second disk: there it is the operator's choice,
+and told.
 """
 
 from __future__ import annotations

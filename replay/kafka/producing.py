@@ -17,7 +17,7 @@ DELIVERY_TIMEOUT = 120
 """Seconds that a record may wait for a broker that is away."""
 
 # Idempotent: every record once and in order, also when the broker dies and comes back in between. Keys choose
-# partitions as they do in Java's client, so that a key's records stay together whoever writes them.
+# partitions as they do in Java's client, so that a key's records stay together with every producer.
 _PRODUCER = {
     "enable.idempotence": True,
     "partitioner": "murmur2_random",

@@ -143,7 +143,7 @@ def refuse_incompatible(topic: str, text: str, registered: Sequence[Registered])
     fault = _first_fault(schema, registered, [_parsed(topic, r) for r in registered])
     if fault is not None:
         raise RefusedError(
-            f"{log.subject(topic)} cannot take this schema on",
+            f"{log.subject(topic)} cannot have this schema as its next version",
             expected="a schema that reads the records that are in the log",
             found=fault,
             next="give new fields a default and renamed ones an alias, or write to a new topic",
@@ -160,7 +160,7 @@ def register(settings: Settings, topic: str, text: str) -> Registered:
             if e.http_status_code not in _REFUSED:
                 raise
             raise RefusedError(
-                f"{name} cannot take this schema on",
+                f"{name} cannot have this schema as its next version",
                 expected="a change after which the new schema reads old records (BACKWARD)",
                 found=str(e.error_message)[:400],
                 next="give new fields a default, or write to a new topic",
@@ -239,7 +239,7 @@ def compare_one(
     newest = schemas[-1]
     known = any(compatibility.equal(folder, s) for s in schemas)
     what = compatibility.changes(folder, newest)
-    # A schema that a person edited here, and nobody registered, is never overwritten.
+    # A schema that was edited here and is not registered is never overwritten.
     ours = not known and any(not change.startswith("+") for change in what)
     fault = _first_fault(folder, registered, schemas)
     if fault is not None:

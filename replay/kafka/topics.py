@@ -193,7 +193,7 @@ def create(settings: Settings, wanted: Wanted) -> None:
             future.result(log.TIMEOUT)
         except KafkaException as e:
             error = e.args[0]
-            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else did, a moment ago
+            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # it was created a moment ago
                 refuse_other(wanted, look(settings, [wanted.name])[0])
             elif error.code() in _WRONG:
                 raise RefusedError(

@@ -1,4 +1,4 @@
-"""What a process gives up for good: memory, files, the network. For a process of Linux that runs SQL of people."""
+"""Restrictions that a Linux process which runs SQL of people cannot undo: memory, files, the network."""
 
 from __future__ import annotations
 

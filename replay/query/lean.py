@@ -12,7 +12,7 @@ from types import ModuleType
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Packages that nobody has imported yet are as if they were not installed, until the end of the block.
+    """Within the block, these packages cannot be imported unless they were imported before.
 
     PyArrow and DuckDB import pandas as soon as they see a value, for what could be one of its types: 36 MB and half a
     second. DuckDB imports PyArrow to read whatever speaks Arrow: 85 MB with pandas.

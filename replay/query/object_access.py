@@ -70,6 +70,6 @@ def _keys(folder: str, properties: Mapping[str, str]) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _session() -> Session:
-    from botocore.session import Session  # here: where keys are configured, nobody waits for it
+    from botocore.session import Session  # here: it is not needed where keys are configured
 
     return Session()

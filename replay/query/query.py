@@ -136,7 +136,7 @@ def open_schemas(
 
     `times`: as much memory, where the settings do not say how much.
     """
-    # here: whoever only asks a sandbox needs no DuckDB
+    # here: a process that only asks a sandbox needs no DuckDB
     from replay.query.duck import (
         connect,
         reach,

@@ -1,7 +1,7 @@
 """The process that a statement of people runs in: `python -m replay.query.query_process`, asked over its stdin.
 
 It has no environment, may read the tables' folders and write nowhere but into its folder for what does not fit into
-memory, and ends with whoever asked. It has no network and no secrets, unless the tables are in an object store: then it
+memory, and ends with its parent. It has no network and no secrets, unless the tables are in an object store: then it
 can connect to the ports of that store, with keys that a statement cannot see. Requests and answers are lines of JSON:
 
     {"schemas": {schema: {table: {"location": …, "snapshot": …}}}, "stores": {folder: options of a secret},
@@ -57,7 +57,7 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
                         connection, names, request["sql"], request["keep"], answer_bytes
                     ):
                         answers.write(part)
-            except Exception as e:  # noqa: BLE001  whoever asked puts it into words
+            except Exception as e:  # noqa: BLE001  the parent process reports it
                 fault = _fault(connection, names, e, request.get("sql", ""))
                 answers.write(json.dumps({"fault": fault}).encode() + b"\n")
             answers.flush()
@@ -159,7 +159,7 @@ def _answer(
 
 
 class _TooLargeError(Exception):
-    """An answer that whoever asked has no room for."""
+    """An answer that is larger than the parent process accepts."""
 
 
 def _fault(

@@ -69,7 +69,7 @@ class Answer:
 
 @dataclass(eq=False)
 class SandboxError(Exception):
-    """Why there is no answer; whoever asked says what to do about it."""
+    """Why there is no answer; the caller adds what to do about it."""
 
     kind: str
     """refused, name (nothing has it), column (DuckDB found no such name), sql, file, memory, answer, time, ended"""
@@ -257,7 +257,7 @@ def _own_folder(folder: Path | None) -> tuple[str, int]:
 
 
 def _remove_stale(folder: Path) -> None:
-    """A folder that nobody has locked, and that is older than the moment between making and locking one."""
+    """A folder that no process has locked, and that is older than the time between creating and locking one."""
     if time.time() - folder.stat().st_mtime < _STALE_SECONDS:
         return
     lock = os.open(folder, os.O_RDONLY)

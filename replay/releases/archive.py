@@ -46,7 +46,7 @@ def write(
         try:
             building.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else somebody built the same in the meantime
+            if not folder.is_dir():  # otherwise the same was built meanwhile
                 raise
     finally:
         shutil.rmtree(building, ignore_errors=True)

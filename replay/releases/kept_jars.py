@@ -149,7 +149,7 @@ def _link(settings: Settings, built: Jars, target: Path) -> None:
                 continue
             _refuse_changed(kept, digest)
             _link_or_copy(kept, making / name)
-        shutil.rmtree(target, ignore_errors=True)  # one that somebody changed
+        shutil.rmtree(target, ignore_errors=True)  # a copy that was changed
         making.rename(target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -163,7 +163,7 @@ def _link_or_copy(kept: Path, target: Path) -> None:
 
 
 def _copy(jar: Path, target: Path, digest: str) -> None:
-    """A copy, not a link: whoever overwrites the original in its place must not change what is kept."""
+    """A copy, not a link: overwriting the original in place must not change what is kept."""
     target.parent.mkdir(parents=True, exist_ok=True)
     copy = target.parent / f".{digest}-{uuid.uuid4().hex}"
     try:

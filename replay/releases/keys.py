@@ -37,7 +37,7 @@ def names(product: Product) -> frozenset[str]:
 
 
 def keep(settings: Settings, keys: Keys) -> None:
-    """Give each key a second name, of its id: whoever changes the key leaves this one to the releases that use it."""
+    """Give each key a second name, by its id: releases that use it keep it when the key is replaced."""
     for name, identity in keys.items():
         file = settings.secrets / kept(name, identity)
         if not file.exists():

@@ -309,7 +309,7 @@ def _files(old: Version, new: Version) -> Iterator[Reason]:
 
 
 def _part(old: Parts, new: Parts, part: str) -> Reason:
-    """A part of what decides rows, which is another one."""
+    """A part of what decides rows that differs."""
     if part.startswith("secrets/"):
         return Reason(Kind.replay, part, _key_change(old, new, part))
     if part.startswith(computation.PLAN):

@@ -207,7 +207,7 @@ def next_release(
 
 
 def _made(product: Product, used: keys.Keys, runtime: Runtime) -> dict[str, bytes]:
-    """Files of a release that nobody wrote: the ids of its keys, and what it runs with."""
+    """Generated files of a release: the ids of its keys, and what it runs with."""
     compiled = product.resolved.plan if product.resolved else ""
     plan = {path: digest.decode() for path, digest in plans(compiled).items()} if compiled else {}
     return {**keys.as_file(used), **runtimes.as_file({**runtime, **plan})}

@@ -78,7 +78,7 @@ def _sweep_jars(settings: Settings, now: float) -> None:
     kept = kept_jars.folder(settings)
     try:
         needed = kept_jars.needed(settings)
-    except ValueError:  # a release that somebody changed: nobody knows which jars it needs
+    except ValueError:  # a release that was changed: which jars it needs is not known
         return
     for jar in kept.iterdir() if kept.is_dir() else ():
         if jar.stem not in needed and now - _changed(jar) > UNNAMED_SECONDS:
@@ -99,5 +99,5 @@ def _unnamed(archive: Path, named: set[str], now: float) -> Iterator[Path]:
 def _changed(file: Path) -> float:
     try:
         return file.stat().st_mtime
-    except FileNotFoundError:  # somebody else was faster
+    except FileNotFoundError:  # another process removed it first
         return 0.0

@@ -99,7 +99,7 @@ def as_parts(runtime: Runtime) -> dict[str, bytes]:
 
 
 def differences(built: Runtime, now: Runtime) -> str:
-    """What is another one now than when a release was built, for people; empty: nothing."""
+    """What has changed since a release was built, in words; empty: nothing."""
     parts = [
         p for p in sorted({*built, *now}) if not p.startswith(PLAN) and built.get(p) != now.get(p)
     ]

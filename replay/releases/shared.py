@@ -41,7 +41,7 @@ def keep_release(settings: Settings, product: str, fingerprint: str, folder: Pat
 
 
 def has_release(settings: Settings, product: str, fingerprint: str) -> bool:
-    """Whether other hosts find it; where nothing is shared, nobody looks."""
+    """Whether other hosts find it; true where nothing is shared."""
     return (
         not settings.shared
         or _io(settings).new_input(_release(settings, product, fingerprint)).exists()
@@ -49,9 +49,9 @@ def has_release(settings: Settings, product: str, fingerprint: str) -> bool:
 
 
 def fetch_release(settings: Settings, product: str, fingerprint: str, folder: Path) -> None:
-    """Have the release in the folder, unless it is there already: whole, and what it was named by, or not at all.
+    """Copy the release into the folder, unless it exists: the whole release, verified by its name, or nothing.
 
-    RefusedError when what is shared is another one, or none. A release that is nowhere is left to whoever reads it.
+    RefusedError when what is shared is not that release. If there is none, the caller finds no folder.
     """
     if not settings.shared or folder.is_dir():
         return
@@ -74,7 +74,7 @@ def fetch_release(settings: Settings, product: str, fingerprint: str, folder: Pa
             next=f"restore it from a backup; or kappa deploy {product} from the same sources",
         ) from e
     except OSError:
-        if not folder.is_dir():  # else somebody fetched the same in the meantime
+        if not folder.is_dir():  # otherwise the same was fetched meanwhile
             raise
     finally:
         rmtree(fetching, ignore_errors=True)
@@ -112,8 +112,8 @@ def keep_jar(settings: Settings, jar: Path) -> None:
 
 
 def fetch_jar(settings: Settings, jar: Path) -> None:
-    """Have a jar here, whose name is its digest, unless it is: whole, or not at all. One that is nowhere is left to
-    whoever reads it."""
+    """Copy a jar here, whose name is its digest, unless it exists: the whole jar or nothing. If there is none, the
+    caller finds no file."""
     if not settings.shared or jar.exists():
         return
     location = _jar(settings, jar.name)

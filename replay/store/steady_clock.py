@@ -11,7 +11,7 @@ SLEWED = 0.05
 
 
 def uptime() -> float:
-    """Seconds that nobody sets, and that pass while a machine sleeps too, where it can tell."""
+    """Seconds of a clock that cannot be set and that also counts while the machine sleeps, where there is one."""
     return (
         time.clock_gettime(time.CLOCK_BOOTTIME)
         if hasattr(time, "CLOCK_BOOTTIME")
@@ -20,7 +20,7 @@ def uptime() -> float:
 
 
 class SteadyClock:
-    """A time in seconds since the epoch as somebody told it once, and from then on what has passed since.
+    """A time in seconds since the epoch, given once, plus the seconds that have passed since.
 
     So deadlines, and all that is measured from one look to another, survive a clock that is set forward or back; and
     controllers that ask the same store agree, whose machines do not.

@@ -43,7 +43,7 @@ from replay.versions import refuse_newer
 
 STORE = "the controller's store"
 GIVEN_BACK = 0.0
-"""When a lease expired that nobody has."""
+"""When a lease that has no holder expired."""
 KEPT_PUBLICATIONS = 1000
 """An active attempt is published at every checkpoint; of the newest so many, of all products, these are kept."""
 KEPT_MOVES = 100 * KEPT_PUBLICATIONS
@@ -172,7 +172,7 @@ class StaleLeaseError(ConflictError):
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to change one product, until it expires or somebody with a higher token has it."""
+    """The right to change one product, until it expires or a holder with a higher token has it."""
 
     product: str
     holder: str
@@ -258,7 +258,7 @@ class Store:
             self.now.follow(row.now)
         self._mine[product] = lease.token
         known = self._known.pop(product, None)
-        if known and known.token == row.token:  # nobody had it in between
+        if known and known.token == row.token:  # there was no other holder in between
             self._known[product] = replace(known, token=lease.token)
         return lease
 
@@ -347,7 +347,7 @@ class Store:
     def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
         """Replace attempts whole, all or none.
 
-        Not `durable`: a power cut may take it back, a killed process does not.
+        Not `durable`: it may be lost on power failure, but not when a process is killed.
         """
         with self._fenced(lease, durable=durable) as c:
             self._put(c, lease, attempts)
@@ -392,7 +392,8 @@ class Store:
     def finish_publication(
         self, lease: Lease, publication: Publication, now: float, *attempts: Attempt
     ) -> None:
-        """Mark an intent done, together with the attempts that it changed. Lost in a power cut, it is done again."""
+        """Mark an intent done, together with the attempts that it changed. If that is lost on power failure, it is
+        done again."""
         with self._fenced(lease, durable=False) as c:
             c.execute(_FINISH, {"is": publication.id, "finished": now})
             self._put(c, lease, attempts)
@@ -600,8 +601,8 @@ _HOW = "kappa_begin"
 class _Begin(Enum):
     """How SQLite begins a transaction.
 
-    An intent must survive a power failure, so `write` waits for the disk, 1 to 3 ms. What `unsynced` wrote is on the disk
-    with the next `write`, at the latest.
+    An intent must survive a power failure, so `write` waits for the disk, 1 to 3 ms. What `unsynced` wrote is on the
+    disk with the next `write`, at the latest.
     """
 
     # IMMEDIATE: a read turned write would otherwise fail at once as 'locked'.

@@ -47,7 +47,7 @@ def upgrade(c: sa.Connection, found: str | None) -> None:
         _migrate(c, found)
     except SQLAlchemyError as e:
         raise RefusedError(
-            f"the controller's store {store} could not be upgraded: it is as it was",
+            f"the controller's store {store} could not be upgraded and was not changed",
             expected=f"{before} to become {after}",
             found=str(getattr(e, "orig", None) or e),
             next="use the kappa that wrote it, and report what was found",
@@ -96,7 +96,7 @@ def _copy(c: sa.Connection, found: str | None) -> Path | None:
             f"{store} is not upgraded, as no copy of it could be made before",
             expected=f"a file {copy}",
             found=str(e),
-            next=f"make room below {store.parent}, then the same again",
+            next=f"make room below {store.parent}, then repeat the command",
         ) from e
     return copy
 

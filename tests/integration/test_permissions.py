@@ -191,14 +191,14 @@ def test_what_is_refused_is_told(secured: Secured) -> None:
     producer = secured.producer()
     wrong = secured.person("wrong", kafka=secured.kafka(CONTROLLER, "wr0ng"))
     said = wrong("topic", "list", check=False).stderr
-    assert "Kafka does not let this client in" in said and "wr0ng" not in said, said
+    assert "Kafka refuses this login" in said and "wr0ng" not in said, said
     stranger = secured.person(
         "stranger",
         kafka=secured.kafka(CONTROLLER, "${env:SECURED_KAFKA}")
         | {"ssl.ca.location": "/etc/ssl/certs/ca-certificates.crt"},
     )
     said = stranger("topic", "list", check=False).stderr
-    assert "Kafka does not let this client in" in said and "certificate" in said.lower(), said
+    assert "Kafka refuses this login" in said and "certificate" in said.lower(), said
     said = producer("topic", "peek", SOLD, check=False).stderr
     assert "Kafka does not allow what was asked" in said and "kappa acls" in said, said
     file = secured.folder / "more.avsc"

@@ -194,7 +194,7 @@ def test_a_job_from_its_submission_to_its_end(side: Side) -> None:
 
     checkpoint = newest(side, attempt, 1)
     reached = side.until(
-        lambda: platform.position(attempt, product), "its sources have written where they stood"
+        lambda: platform.position(attempt, product), "its sources have written their positions"
     )
     assert reached and reached.checkpoint >= 1
     assert reached.covered.keys() == set(product.topics)

@@ -202,7 +202,7 @@ def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partiti
         60,
         lambda: f"positions are recorded again: {quiet.attempts()}",
     )
-    assert Platform(stack.settings).standing_clocks(resumed) == ()
+    assert Platform(stack.settings).stalled_watermarks(resumed) == ()
     quiet.wait_published("the same as before")
 
     for n in range(5):
@@ -257,5 +257,5 @@ def test_a_partition_that_a_topic_gains_is_read_from_its_first_record(
 def test_an_empty_partition_that_the_broker_dates_holds_nothing_back(logs: tuple[Log, Log]) -> None:
     sparse = logs[1]
     sparse.wait_published("orders of the only partition with records", 120)
-    assert Platform(sparse.stack.settings).standing_clocks(sparse.attempt()) == ()
+    assert Platform(sparse.stack.settings).stalled_watermarks(sparse.attempt()) == ()
     assert sum(p["unaccounted"] for p in sparse.audit()) == 0

@@ -170,7 +170,7 @@ def test_two_ups_at_once_make_one_stack(stack: RunningStack) -> None:
     said = [process.communicate(timeout=200)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], said
     assert sum("starting the stack in" in text for text in said) == 1
-    assert any("is at work here: waiting for it" in text for text in said)
+    assert any("is running here: waiting for it" in text for text in said)
 
 
 def test_a_second_home_is_refused_a_port_in_use(stack: RunningStack, tmp_path: Path) -> None:

@@ -397,7 +397,7 @@ class FakePlatform:
     def exit_reason(self, attempt: Attempt) -> str:
         return ""
 
-    def standing_clocks(self, attempt: Attempt) -> tuple[str, ...]:
+    def stalled_watermarks(self, attempt: Attempt) -> tuple[str, ...]:
         return self.clocks_standing
 
     def late_dropped(self, attempt: Attempt) -> Mapping[str, int]:

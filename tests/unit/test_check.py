@@ -39,7 +39,7 @@ def test_without_flinks_connectors_it_says_how_to_get_them(
         "the SQL could not be planned: there is no Flink with Kafka's connector\n"
         f"  expected: a stack in {tmp_path / 'home'}, running or not\n"
         "  found:    none\n"
-        "  next:     kappa up, once; then the same command again"
+        "  next:     kappa up, once; then repeat the command"
     )
 
 

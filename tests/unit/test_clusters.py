@@ -129,7 +129,7 @@ def test_a_program_that_hangs_is_tried_again() -> None:
 )
 def test_a_strange_answer_is_a_fault_of_the_settings(verb: str, said: str) -> None:
     program = _program(f"print({said!r})")
-    with pytest.raises(ConfigError, match=f"answered '{verb}' strangely"):
+    with pytest.raises(ConfigError, match=f"returned an unexpected response to '{verb}'"):
         program.start(NAME) if verb == "start" else program.names()
 
 

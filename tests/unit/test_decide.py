@@ -170,7 +170,7 @@ RESTED = replace(WEARY, submitted_at=NOW - 60)
 WEARIER = replace(WEARY, resumes=5, submitted_at=NOW - 239)
 WEARIEST = replace(WEARY, resumes=5000, submitted_at=NOW - 3600)
 IN_VAIN = (
-    "r1-a1: {}; {} resumptions in a row came to no checkpoint, the next one follows {} s after the last; "
+    "r1-a1: {}; {} resumptions in a row reached no checkpoint, the next one follows {} s after the last; "
     "readers keep what they see"
 )
 BACK = attempt(state=State.active, job_ids=("a", "b"), restore="c7", submitted_at=NOW - 119)
@@ -239,12 +239,12 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
             id="answer lost, may arrive",
         ),
         pytest.param(
-            SENT, SUBMITTING, Wait("r1-a1: flink run is at work"), id="the client is at work"
+            SENT, SUBMITTING, Wait("r1-a1: flink run is running"), id="the client is at work"
         ),
         pytest.param(
             SENT,
             replace(SUBMITTING, unreachable="down"),
-            Wait("r1-a1: flink run is at work"),
+            Wait("r1-a1: flink run is running"),
             id="the client is at work, and Flink silent",
         ),
         pytest.param(
@@ -256,7 +256,7 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
         pytest.param(
             SENT_A_THIRD_AGO,
             SUBMITTING,
-            Wait("r1-a1: flink run is at work"),
+            Wait("r1-a1: flink run is running"),
             id="others know for a while",
         ),
         pytest.param(
@@ -289,7 +289,7 @@ LOST_AFTER = LOST + " after checkpoint {}, and of its checkpoints {}"
         pytest.param(
             TOLD_NOW,
             SUBMITTING,
-            Wait(REFUSED_AGAIN.format("flink run is at work again"), notable=True),
+            Wait(REFUSED_AGAIN.format("flink run is running again"), notable=True),
             id="refused, and being tried again",
         ),
         pytest.param(
@@ -612,7 +612,7 @@ def test_submission(a: Attempt, s: ObservedAttempt, expected: Step) -> None:
         pytest.param(
             SENT,
             replace(SUBMITTING, held_back="results wait for rates"),
-            Wait("r1-a1: flink run is at work; results wait for rates", True),
+            Wait("r1-a1: flink run is running; results wait for rates", True),
             id="and will, once it is there",
         ),
         pytest.param(
@@ -705,26 +705,26 @@ def test_a_position_is_that_of_its_checkpoint_whatever_completed_since() -> None
 def test_a_checkpoint_without_a_position_is_waited_for_and_then_told_of() -> None:
     assert step(ONCE_NEAR, seen(3)) == Wait("r1-a1: replaying")
     told = (
-        "r1-a1: checkpoint 4 is complete, and its sources have not written where they stood, {}: the JobManager's "
+        "r1-a1: checkpoint 4 is complete, and its sources have not written their positions, {}: the JobManager's "
         "log says why, unless its connector is of an earlier version"
     )
     assert step(ONCE_NEAR, seen(4)) == Wait(told.format("since checkpoint 1"), notable=True)
     assert step(FRESH, seen(4)) == Wait(told.format("so far"), notable=True)
 
 
-def test_no_position_is_claimed_while_the_logs_clock_stands_still() -> None:
-    got = step(ONCE_NEAR, seen(2, reached=WHOLE, standing_clocks=("TemporalJoin[112]",)))
+def test_no_position_is_claimed_while_the_logs_has_no_watermark_still() -> None:
+    got = step(ONCE_NEAR, seen(2, reached=WHOLE, stalled_watermarks=("TemporalJoin[112]",)))
     assert got == Wait(
-        "r1-a1: the log's clock has not come to 1 operators since the job was (re)started: results wait "
-        "until every partition of every topic that grows has a record",
+        "r1-a1: no watermark has reached 1 operators since the job was (re)started: results wait "
+        "until every partition of every unbounded topic has a record",
         notable=True,
     )
     got = step(
         ONCE_NEAR,
-        seen(2, reached=WHOLE, standing_clocks=("a", "b"), held_back="results wait for rates"),
+        seen(2, reached=WHOLE, stalled_watermarks=("a", "b"), held_back="results wait for rates"),
     )
     assert got == Wait(
-        "r1-a1: the log's clock has not come to 2 operators since the job was (re)started: results wait "
+        "r1-a1: no watermark has reached 2 operators since the job was (re)started: results wait "
         "for rates",
         notable=True,
     ), "and what they wait for is told once"
@@ -1086,7 +1086,7 @@ OTHER_LOG = ("flights was deleted and created again", "airlines is gone")
 
 def test_nothing_of_another_log_is_published_beside_what_readers_see() -> None:
     assert step(ACTIVE, seen(5, publishable=(snapshot(5),), log_changes=OTHER_LOG)) == Blocked(
-        "the log is another one than flights-r1-a1 has read, and none of its further checkpoints is published",
+        "the log is not the one that flights-r1-a1 has read, and none of its further checkpoints is published",
         expected="the topics, and the records in them, that its rows are of",
         found="flights was deleted and created again; airlines is gone",
         next="bring the topic back, its id with it, from a backup of the broker; or, to start over with the log as it "
@@ -1099,7 +1099,7 @@ def test_nothing_of_another_log_is_published_beside_what_readers_see() -> None:
     [
         pytest.param(
             seen(5, log_changes=OTHER_LOG),
-            "the log is another one than it has read: flights was deleted and created again; airlines is gone",
+            "the log is not the one that it has read: flights was deleted and created again; airlines is gone",
             id="another log",
         ),
         pytest.param(
@@ -1138,7 +1138,7 @@ def test_an_unfinished_publication_stands_until_main_is_where_the_journal_says(
         "somebody else moved main of flights while r1-a1 was being published",
         "checkpoint 4: rows=104; or as before: rows=5",
         "rows=7",
-        "put main back to either, and it goes on by itself",
+        "put main back to either; publishing then continues",
     )
 
 
@@ -1740,7 +1740,7 @@ def test_nothing_is_cleaned_up_while_main_is_not_where_it_should_be() -> None:
         "somebody else moved main of flights: publishing stops here",
         expected="r1-a1, checkpoint 4: rows=104",
         found="rows=7",
-        next="put main back to the expected snapshots, and it goes on by itself",
+        next="put main back to the expected snapshots; publishing then continues",
     )
     old = replace(LIVE, state=State.standby, release=3, tip=snapshot(4))
     state = replace(state, attempts=(shown, other, old))

@@ -193,7 +193,7 @@ def test_a_release_that_changes_no_row_is_followed_until_its_checks_have_run() -
     assert finished(done, state(done, publications=published(10)), TARGET)
     error = run_deploy.found_fault(done)
     assert str(error) == (
-        "checks find fault with what readers of flights see; they go on seeing it\n"
+        "checks failed on what readers of flights see; it stays published\n"
         "  expected: 0 offending rows\n"
         "  found:    checks/x.sql: 2 offending rows\n"
         "  next:     fix the SQL or the check, then: kappa deploy flights  (or kappa rollback flights; a check named "

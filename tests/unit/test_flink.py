@@ -151,7 +151,7 @@ def test_operators_without_a_watermark_are_found() -> None:
         "v3": [],
     }
     answers = job_answers() | {f"/jobs/j/vertices/{v}/watermarks": w for v, w in watermarks.items()}
-    assert flink(answers).standing_clocks("j") == ("Source: flights[70] -> Calc[71]",)
+    assert flink(answers).stalled_watermarks("j") == ("Source: flights[70] -> Calc[71]",)
 
 
 def test_dropped_records_are_counted_by_operator() -> None:

@@ -83,7 +83,7 @@ def test_submitting_and_checking_are_shown(deploy: Deploy, monkeypatch: pytest.M
     assert doing == [
         "r1-a1 starting a Flink cluster of its own",
         "r1-a1 preparing tables and branch, then flink run",
-        "r1-a1 flink run is at work",
+        "r1-a1 flink run is running",
         "r1-a1 checking",
         "r1-a1 checking: check 2 of 4, checks/2.sql",
         "r1-a1 checking: check 4 of 4, checks/4.sql",

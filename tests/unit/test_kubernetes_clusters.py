@@ -151,7 +151,7 @@ def test_what_is_not_permitted_is_told(api: FakeKubernetes, clusters: Kubernetes
     with pytest.raises(RefusedError) as e:
         clusters.start(NAME)
     assert str(e.value) == (
-        "Kubernetes' API did not do as asked\n  expected: read config_map flink\n"
+        "Kubernetes' API did not do what it was asked for\n  expected: read config_map flink\n"
         "  found:    403: cannot get resource configmaps\n  next:     fix the problem and retry"
     )
 
@@ -451,6 +451,6 @@ def test_without_an_address_of_the_api_it_says_so(
     monkeypatch.setattr(
         "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none")
     )
-    with pytest.raises(ConfigError, match="nothing tells where Kubernetes' API is"):
+    with pytest.raises(ConfigError, match="the address of Kubernetes' API is not known"):
         kubernetes_clusters.connect()
     assert os.listdir(tmp_path) == []

@@ -144,7 +144,7 @@ def test_what_a_broker_does_not_allow_is_not_told_as_a_broker_that_is_down() -> 
         assert (
             "Kafka does not allow what was asked" in said and "next:     kappa acls PRODUCT" in said
         )
-    assert "Kafka does not let this client in" in told(SECURED, KafkaError._AUTHENTICATION)
+    assert "Kafka refuses this login" in told(SECURED, KafkaError._AUTHENTICATION)
 
 
 class Connections:
@@ -165,7 +165,7 @@ class Connections:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        (KafkaError._AUTHENTICATION, "Kafka does not let this client in"),
+        (KafkaError._AUTHENTICATION, "Kafka refuses this login"),
         (KafkaError._SSL, "found:    why"),
         (KafkaError._TRANSPORT, "Kafka does not answer"),
     ],

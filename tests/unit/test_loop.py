@@ -424,7 +424,7 @@ def test_nothing_is_published_of_another_log_than_readers_rows_are_of(
     step = loop.run_once("flights").step
     assert isinstance(step, Blocked)
     assert step.message == (
-        "the log is another one than flights-r1-a1 has read, and none of its further checkpoints "
+        "the log is not the one that flights-r1-a1 has read, and none of its further checkpoints "
         "is published"
     )
 
@@ -439,7 +439,7 @@ def test_a_candidate_that_has_read_another_log_is_over(
     state = turn(loop, platform, clock, 6)
     assert state.attempts[0].state is State.failed
     assert state.attempts[0].error == (
-        "the log is another one than it has read: topic airlines was deleted and made "
+        "the log is not the one that it has read: topic airlines was deleted and made "
         "again: its id was 1 and is 2"
     )
     assert not platform.published
@@ -527,7 +527,7 @@ def test_another_controllers_publication_is_not_taken_for_a_strangers(
         return look(product)
 
     monkeypatch.setattr(platform, "main", late)
-    assert loop.run_once("flights").step == Wait("another controller was faster")
+    assert loop.run_once("flights").step == Wait("the state changed meanwhile; retrying")
 
 
 def test_main_moved_between_look_and_publish_drops_the_intent(
@@ -554,7 +554,7 @@ def test_two_controllers_submit_once(platform: FakePlatform, store: Store, clock
     begin(one, platform)
     with two.leased("flights"):
         done = one.run_once("flights")
-        assert done.step == Wait("another controller is at work")
+        assert done.step == Wait("another controller holds the lease")
     for _ in range(40):
         clock.time += 1
         platform.complete_checkpoint()
@@ -700,7 +700,7 @@ def test_a_replay_that_is_to_wait_for_a_quiet_topic_says_so_before_flink_has_its
         told.append(loop.run_once("flights").notable)
     assert platform.jobs["job-1-0"].checkpoint == 0
     assert told[0] == "", "its submission"
-    assert told[1].startswith(f"r1-a1: flink run is at work; {RESULTS_WAIT}")
+    assert told[1].startswith(f"r1-a1: flink run is running; {RESULTS_WAIT}")
     assert told[-1].startswith(f"r1-a1: replaying; {RESULTS_WAIT}")
 
 
@@ -1006,7 +1006,7 @@ def test_readers_do_not_wait_for_a_submission(
     for _ in range(30):
         turn(loop, platform, clock, 3)  # with one checkpoint
     assert len(platform.published) == shown + 30
-    assert platform.submitted == ["job-1-0"], "flink run is at work"
+    assert platform.submitted == ["job-1-0"], "flink run is running"
     turn(loop, platform, clock, 60)
     assert states(loop) == {"r1-a1": State.standby, "r2-a1": State.active}
     assert not platform.refused_duplicates

@@ -238,7 +238,7 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["My-Orders"], "'My-Orders' is no name of a product"),
+        (["My-Orders"], "'My-Orders' is not a valid name of a product"),
         (["orders", "--from-schema", "none.avsc"], "none.avsc cannot be read"),
         (["orders", "--from-schema", "bad.avsc"], "bad.avsc is not an Avro schema"),
         (

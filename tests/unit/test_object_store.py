@@ -126,7 +126,7 @@ def test_a_missing_and_a_torn_file_of_a_table_are_named(
     assert str(torn.value).splitlines() == [
         "a file of a table is damaged",
         f"  expected: a manifest of Iceberg in Avro at {listed}",
-        "  found:    16 bytes that are none",
+        "  found:    16 bytes that are no such file",
         "  next:     restore the file from a backup",
     ]
     io.delete(listed)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.product.folder import Product
-from replay.controller.observe import ASKED_IN_VAIN_SECONDS, STRAYS_SECONDS, LookCache, observe
+from replay.controller.observe import STRAYS_SECONDS, UNANSWERED_SECONDS, LookCache, observe
 from replay.controller.quiet import Clocks
 from replay.core.model import (
     Attempt,
@@ -319,15 +319,15 @@ CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
     [
         pytest.param(None, STRAYS_SECONDS, id="an answer"),
         pytest.param(
-            FlinkDownError("no answer"), ASKED_IN_VAIN_SECONDS, id="the session cluster is silent"
+            FlinkDownError("no answer"), UNANSWERED_SECONDS, id="the session cluster is silent"
         ),
         pytest.param(
             RetryableError("nothing within 90 s"),
-            ASKED_IN_VAIN_SECONDS,
+            UNANSWERED_SECONDS,
             id="the program for clusters hangs",
         ),
         pytest.param(
-            RefusedError("exit code 1"), ASKED_IN_VAIN_SECONDS, id="the program for clusters fails"
+            RefusedError("exit code 1"), UNANSWERED_SECONDS, id="the program for clusters fails"
         ),
     ],
 )

@@ -500,7 +500,7 @@ def test_a_publication_in_part_names_what_can_be_put_back(
         "expected": f"rejects at snapshot {genesis['rejects']}",
         "found": f"rejects at snapshot {stranger}",
         "next": "put the others to what is expected, or put back main of orders to snapshot "
-        f"{genesis['orders']}; the controller then goes on by itself",
+        f"{genesis['orders']}; the controller then continues",
     }
 
 
@@ -518,7 +518,7 @@ def test_a_publication_in_part_that_is_refused_names_all_that_can_be_put_back(
     assert e.value.next == (
         "put the others to what is expected, or put back main of orders to snapshot "
         f"{genesis['orders']}, main of totals to snapshot {genesis['totals']}; the controller then "
-        "goes on by itself"
+        "continues"
     )
 
 

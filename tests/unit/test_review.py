@@ -161,7 +161,7 @@ def test_another_log_than_readers_rows_are_of_is_refused(
     with pytest.raises(RefusedError) as e:
         preflight.refuse_another_log(platform, state)
     assert (e.value.message, e.value.found) == (
-        "the log is another one than tiny-r1-a1 has read, which readers see",
+        "the log is not the one that tiny-r1-a1 has read, which readers see",
         "topic orders was deleted and made again",
     )
     preflight.refuse_another_log(platform, replace(state, publications=()))

@@ -79,7 +79,7 @@ def test_what_is_waited_for_no_longer_than_a_moment_is_not_told(
     for second in range(12):
         clock.time += 1
         telling.waits(
-            ("another controller is at work", "waiting for the next checkpoint")[second % 2]
+            ("another controller holds the lease", "waiting for the next checkpoint")[second % 2]
         )
     assert said == []
 

@@ -222,7 +222,7 @@ def test_a_pass_that_takes_too_long_is_told_of_and_gets_a_worker_in_its_place() 
 
     written = run(passes, pause, workers=1, round_seconds=0.001, now=lambda: 20.0 * next(now))
     assert written[0] == (
-        "a: examine r1-a1 does not come to its end\n"
+        "a: examine r1-a1 does not finish\n"
         "  expected: an end within 10 s\n"
         "  found:    its lease is not renewed any more\n"
         "  next:     nothing where another controller runs: it takes over; else restart this one, or raise "

@@ -281,7 +281,7 @@ def test_a_store_that_lost_its_version_while_it_was_in_use_is_refused(
     for ask in (lambda: opened.load("flights"), lambda: opened.acquire("weather", "me", 10)):
         with pytest.raises(RefusedError, match="the controller's store has no known version"):
             ask()
-    with pytest.raises(RefusedError, match="could not be upgraded: it is as it was"):
+    with pytest.raises(RefusedError, match="could not be upgraded and was not changed"):
         Store(f"sqlite:///{file}")
 
 
@@ -326,7 +326,7 @@ def test_an_upgrade_that_fails_changes_nothing(file: Path, monkeypatch: pytest.M
     with pytest.raises(RefusedError) as e:
         Store(f"sqlite:///{file}")
     assert str(e.value) == (
-        f"the controller's store sqlite:///{file} could not be upgraded: it is as it was\n"
+        f"the controller's store sqlite:///{file} could not be upgraded and was not changed\n"
         "  expected: no version to become version 2\n"
         "  found:    no\n"
         "  next:     use the kappa that wrote it, and report what was found"
@@ -352,7 +352,7 @@ def test_tables_of_no_known_form_are_named(file: Path) -> None:
     was = rows(file)
     with pytest.raises(RefusedError) as e:
         Store(f"sqlite:///{file}")
-    assert e.value.message == "the store's table releases is of no known form"
+    assert e.value.message == "the store's table releases has an unknown form"
     assert "computation" in e.value.expected and "computation" not in e.value.found
     assert rows(file) == was
 

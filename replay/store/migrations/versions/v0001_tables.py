@@ -81,7 +81,7 @@ def upgrade() -> None:
         )
         if expected != found:
             raise RefusedError(
-                f"the store's table {table.name} is of no known form",
+                f"the store's table {table.name} has an unknown form",
                 expected=f"columns {', '.join(sorted(expected))}",
                 found=", ".join(sorted(found)),
                 next="use the kappa that wrote it, or give this one another `store` in config.yaml",
