@@ -310,12 +310,29 @@ def query(
             help="end it after so many seconds; by default queries.seconds of config.yaml, or 300",
         ),
     ] = None,
+    attempt: Annotated[
+        str | None,
+        typer.Option(
+            help="an attempt (r2-a1) or a release (r2), such as a candidate; by default what readers see"
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(min=1, help="a checkpoint of the attempt, while its snapshots last"),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="what readers saw then: ISO 8601, in UTC by default"),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Query the published tables, all at the same checkpoint. A query can read these tables and nothing else."""
+    """Query the tables, all at the same checkpoint: as readers see them, as they saw them, or those of a candidate.
+
+    A query can read these tables and nothing else.
+    """
     from replay.cli import query as run_query
 
-    run_query.query(name, sql, timeout, output)
+    run_query.query(name, sql, timeout, output, run_query.When(attempt, checkpoint, at))
 
 
 def audit(name: Name, output: OutputOption = Output.text) -> None:

@@ -2,17 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from replay.errors import ConfigError
 from replay.output import Output, print_rows
 from replay.query import query as querying
-from replay.settings import load_settings
+from replay.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from replay.cli.snapshots import Snapshots
 
 
-def query(name: str, sql: str, timeout: float | None, output: Output) -> None:
+@dataclass(frozen=True)
+class When:
+    """Which rows are asked for; by default those that readers see."""
+
+    attempt: str | None = None
+    """r2-a1, or r2 for the newest attempt of a release."""
+    checkpoint: int | None = None
+    at: str | None = None
+    """What readers saw at this time, ISO 8601."""
+
+    @property
+    def is_now(self) -> bool:
+        return self == When()
+
+
+def query(name: str, sql: str, timeout: float | None, output: Output, when: When) -> None:
     """Rows of a query."""
     settings = load_settings()
     if timeout is not None:
         settings = settings.model_copy(
             update={"queries": settings.queries.model_copy(update={"seconds": timeout})}
         )
-    result = querying.query(settings, name, sql)
-    print_rows(result.rows, output, columns=result.columns, null="NULL")
+    meant = None if when.is_now else _meant(settings, name, when)
+    result = querying.query(settings, name, sql, snapshots=meant.of if meant else None)
+    title = str(meant) if meant else None
+    print_rows(result.rows, output, columns=result.columns, null="NULL", title=title)
+
+
+def _meant(settings: Settings, name: str, when: When) -> Snapshots:
+    # here: what readers see needs neither the store nor its libraries
+    from replay.cli import snapshots
+    from replay.controller.platform import Platform
+    from replay.iceberg import lake
+    from replay.store.store import Store
+
+    platform, store = Platform(settings), Store(settings.store)
+    state = store.load(name)
+    if when.at is None:
+        return snapshots.of_attempt(platform, state, when.attempt, when.checkpoint)
+    if when.attempt or when.checkpoint is not None:
+        raise ConfigError(
+            "--at says what readers saw, whatever attempt that was",
+            expected="--at alone, or --attempt and --checkpoint",
+            found="both",
+            next="kappa query --help",
+        )
+    kept = lake.kept_snapshots(platform.catalog, name)
+    at = snapshots.parse_time(when.at)
+    publication = store.published_at(name, at.timestamp())
+    return snapshots.of_time(name, publication, at, kept)

@@ -82,7 +82,8 @@ def _started(settings: Settings, path: Path, env: Mapping[str, str]) -> socket.s
     for other in path.parent.glob(f"{PROGRAM}-*.sock"):
         other.unlink(missing_ok=True)  # its server ends: it is of another version, or dead
     (settings.home / "logs").mkdir(parents=True, exist_ok=True)
-    with (settings.home / "logs" / f"{PROGRAM}.log").open("wb") as log:
+    file = settings.home / "logs" / f"{PROGRAM}.log"
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "jobs.check_server", str(path)],
             env={**os.environ, **env},

@@ -400,6 +400,14 @@ def current_metadata(
     return {name: read_metadata(catalog, locations[name]) for name in product.outputs}
 
 
+def kept_snapshots(catalog: Catalog, product: str) -> dict[str, frozenset[int]]:
+    """Table name → ids of the snapshots that have not expired, of all tables of the product at one instant."""
+    return {
+        name: frozenset(s.snapshot_id for s in read_metadata(catalog, location).snapshots)
+        for name, location in pointers(catalog, product).items()
+    }
+
+
 def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
     """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
     last, metadata = _known.get(catalog, {}).get(location.rpartition("/")[0], ("", None))

@@ -316,6 +316,19 @@ class Store:
             )
             return [events.read(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
 
+    def published_at(self, product: str, at: float) -> Publication | None:
+        """What readers of the product saw at a time, by the database's clock; None: nothing, or it is not known any
+        more, as only the newest publications are kept."""
+        newest = (
+            sa.select(_publications)
+            .where(_publications.c.product == product, _publications.c.finished <= at)
+            .order_by(_publications.c.id.desc())
+            .limit(1)
+        )
+        with self._read() as c:
+            row = c.execute(newest).one_or_none()
+            return None if row is None else _publication(row)
+
     def on_session_cluster(self) -> list[str]:
         """Attempts of all products that share the session cluster."""
         with self._read() as c:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,18 @@ def refused(stack: RunningStack, name: str, source: Path) -> str:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def test_tables_are_read_at_a_checkpoint_of_an_attempt_or_as_of_a_time(orders: Deployed) -> None:
+    kappa, sql = orders.stack.kappa, "SELECT count(*) AS n FROM order_rows"
+    (move,) = [e for e in kappa.json("history", "orders") if e["what"] == "switch"]
+    checkpoint = move["detail"].removeprefix("checkpoint ")
+    at = datetime.fromtimestamp(Store(orders.stack.settings.store).seconds(), UTC).isoformat()
+    shown = [{"n": COUNT}]
+    for when in (["--attempt", "r1"], ["--checkpoint", checkpoint], ["--at", at]):
+        assert kappa.json("query", "orders", sql, *when) == shown, when
+    before = kappa("query", "orders", sql, "--at", "2020-01-01", check=False)
+    assert before.returncode == 1 and "2020-01-01 00:00:00Z" in before.stderr
 
 
 def test_every_order_is_in_the_table_once_and_the_first_copy_is_kept(orders: Deployed) -> None:

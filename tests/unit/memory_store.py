@@ -89,6 +89,10 @@ class MemoryStore:
     def held(self, lease: Lease) -> ProductState:
         return self.load(lease.product)
 
+    def published_at(self, product: str, at: float) -> Publication | None:
+        done = [p for p in self.journal.values() if p.finished is not None and p.finished <= at]
+        return max(done, key=lambda p: p.id, default=None)
+
     def on_session_cluster(self) -> list[str]:
         return [a.full_name for a in self.attempts.values() if not a.ended and not a.cluster]
 

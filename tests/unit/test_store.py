@@ -143,6 +143,31 @@ def test_a_dropped_intent_leaves_the_last_publication(store: Store) -> None:
     assert (state.unfinished, state.published) == (None, replace(first, finished=20.0))
 
 
+def test_what_readers_saw_at_a_time_is_the_last_publication_finished_by_then(store: Store) -> None:
+    mine = lease(store)
+    first = store.begin_publication(mine, INTENT)
+    store.finish_publication(mine, first, 20.0)
+    second = store.begin_publication(mine, replace(INTENT, checkpoint=4, started=25.0))
+    store.finish_publication(mine, second, 30.0)
+    store.begin_publication(mine, replace(INTENT, checkpoint=5, started=31.0))
+    seen = [store.published_at("flights", at) for at in (19.9, 20.0, 29.9, 30.0, 99.0)]
+    assert [p and p.checkpoint for p in seen] == [None, INTENT.checkpoint, INTENT.checkpoint, 4, 4]
+    assert seen[1] == replace(first, finished=20.0)
+
+
+def test_what_readers_of_another_product_saw_is_not_what_this_ones_did(
+    databases: Databases,
+) -> None:
+    store = Store(databases())
+    other = store.acquire("others", "me", 10.0)
+    assert other
+    begun = store.begin_publication(other, replace(INTENT, product="others"))
+    store.finish_publication(other, begun, 20.0)
+    assert store.published_at("flights", 99.0) is None
+    assert store.published_at("others", 99.0) == replace(begun, finished=20.0)
+    store.close()
+
+
 def test_only_one_holder_at_a_time(store: Store, clock: Clock) -> None:
     lease(store, "one")
     clock.time = 9.9
