@@ -119,6 +119,10 @@ def settings(layout: Layout, cluster: Cluster, java_options: str) -> dict[str, o
         "rest.cache.checkpoint-statistics.timeout": "200 ms",
         # It asks at a checkpoint whether operators dropped records: not what was known 10 s before.
         "metrics.fetcher.update-interval": "500 ms",
+        # Metrics of all TaskManagers are asked for together, and not again before each has answered or this has passed.
+        # One that is killed while it is asked never answers: with Flink's own 10 minutes the controller sees for so
+        # long what the metrics were before, a clock that has not come anywhere, and publishes nothing.
+        "web.timeout": "60 s",
         "jobstore.expiration-time": 604_800,
         "taskmanager.host": host,
         "taskmanager.bind-host": host,
