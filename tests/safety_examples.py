@@ -123,14 +123,17 @@ def _where(condition: str) -> Changed:
 _ROWS = " ROWS BETWEEN 3 PRECEDING AND CURRENT ROW"
 _RANGE = " RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW"
 _KEYED_BY = (
-    "topics.T.keyed_by in product.yaml, some of PARTITION BY: columns by which producers choose the partition; or one "
-    "row for each time, behind a window: PARTITION BY its groups ORDER BY window_time"
+    "topics.T.keyed_by in product.yaml: columns of PARTITION BY by which producers choose the partition; or one "
+    "row for each time, as after a window: PARTITION BY its groups ORDER BY window_time"
 )
 _SESSIONS = (
     "SELECT shop, window_end AS e, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders PARTITION BY shop, "
     f"DESCRIPTOR(ordered_at), INTERVAL '10' MINUTE)) {BY_SHOP}"
 )
-_PLACES = "both as the topic has them; of a UNION, one branch for each topic with events; or outputs.order_rows.kind: "
+_PLACES = (
+    "both columns as the topic has them; in a UNION, one branch for each topic with events; or "
+    "outputs.order_rows.kind: "
+)
 
 EXAMPLES: tuple[Example, ...] = (
     Example(
@@ -138,7 +141,7 @@ EXAMPLES: tuple[Example, ...] = (
         "it differs in every run",
         _row("NOW()"),
         "NOW",
-        "the event's own time, or log_appended, when its record was appended",
+        "the event's own time, or log_appended, the time at which its record was appended",
         _row("log_appended"),
     ),
     Example(
@@ -162,7 +165,7 @@ EXAMPLES: tuple[Example, ...] = (
         "only functions that were tried are listed below",
         _of("PERCENTILE(cents, 0.5) AS n"),
         "PERCENTILE, which nobody has shown to be safe to replay",
-        "another function of Flink's, or one of product.yaml",
+        "a function that docs/safety.md lists, or a Python function of product.yaml",
     ),
     Example(
         "Aggregates that depend on the order of arrival",
@@ -176,15 +179,16 @@ EXAMPLES: tuple[Example, ...] = (
         "Sums of DOUBLE or FLOAT",
         "each addition rounds, so the sum depends on the order",
         _of_x("SUM(x) AS s"),
-        "SUM of DOUBLE or FLOAT, which rounds by the order of arrival",
-        "SUM(CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END); or of integers, divided afterwards",
+        "SUM of DOUBLE or FLOAT, whose rounding depends on the order of arrival",
+        "SUM(CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END); or a sum of integers that is divided "
+        "afterwards",
         _of_x("SUM(CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END) AS s"),
     ),
     Example(
         "Sums of INT, SMALLINT, TINYINT",
         "the sum has the type of its argument, and wraps around",
         _of("SUM(CAST(cents AS INT)) AS s"),
-        "SUM of INT, which wraps around where it is too large",
+        "SUM of INT, which wraps around if it is too large",
         "SUM(CAST(x AS BIGINT))",
         _of("SUM(CAST(CAST(cents AS INT) AS BIGINT)) AS s"),
     ),
@@ -192,7 +196,7 @@ EXAMPLES: tuple[Example, ...] = (
         "MAX, MIN, Top-N of DOUBLE or FLOAT",
         "NaN is neither greater nor smaller than any number",
         _of_x("MAX(x) AS m"),
-        "MAX of DOUBLE or FLOAT, where a NaN stays that comes first",
+        "MAX of DOUBLE or FLOAT, whose result depends on whether a NaN comes first",
         "MAX(CASE WHEN ABS(x) < 1e300 THEN x END)",
         _of_x("MAX(CASE WHEN ABS(x) < 1e300 THEN x END) AS m"),
     ),
@@ -200,17 +204,18 @@ EXAMPLES: tuple[Example, ...] = (
         "A Top-N with ties",
         "which of several equal rows comes first depends on the run",
         _top("cents DESC"),
-        "a Top-N whose rows may be equal in its order",
-        "further columns in ORDER BY, up to log_partition, log_offset: of equal rows, which come first depends on the "
-        "run",
+        "a Top-N whose ORDER BY may leave rows equal",
+        "further columns in ORDER BY, up to log_partition, log_offset: which of two equal rows comes first depends on "
+        "the run",
         _top("cents DESC, log_partition, log_offset"),
     ),
     Example(
         "The first row of a window, ordered by time alone",
         "rows of one time have no order",
         _top("ordered_at", "n = 1"),
-        "the first or the last row of a window by time alone",
-        "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run",
+        "the first or last row of a window, ordered by time alone",
+        "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends on "
+        "the run",
         _top("ordered_at, log_partition, log_offset", "n = 1"),
     ),
     Example(
@@ -225,7 +230,7 @@ EXAMPLES: tuple[Example, ...] = (
         "LAG without an order",
         "rows of one time have no order, unless they are of one partition",
         rows(_over("LAG(cents)")),
-        "LAG over rows of one time",
+        "LAG over rows that may have the same time",
         _KEYED_BY,
         keyed(_over("LAG(cents)")),
     ),
@@ -234,8 +239,8 @@ EXAMPLES: tuple[Example, ...] = (
         "Flink orders an OVER by time alone",
         rows(_over("COUNT(*)", "ordered_at, log_partition, log_offset", _ROWS)),
         "OVER (… ORDER BY several columns), which Flink cannot run",
-        "ORDER BY <time>, once topics.T.keyed_by in product.yaml says that the records of one of PARTITION BY are in "
-        "one partition; behind a window, ORDER BY window_time with everything it groups by",
+        "ORDER BY <time>, if topics.T.keyed_by in product.yaml says that all records of one key are in one "
+        "partition; or, after a window, PARTITION BY all its groups ORDER BY window_time",
         keyed(_over("COUNT(*)", "ordered_at, log_partition, log_offset", _ROWS)),
     ),
     Example(
@@ -243,7 +248,7 @@ EXAMPLES: tuple[Example, ...] = (
         "the following row is not known yet",
         keyed(_over("LEAD(cents)")),
         "LEAD",
-        "LAG, of the later row: what comes later is not known yet",
+        "LAG in the later row: the following row is not known yet",
         keyed(_over("LAG(cents)")),
     ),
     Example(
@@ -258,8 +263,9 @@ EXAMPLES: tuple[Example, ...] = (
         "A pattern ordered by time alone",
         "rows of one time have no order",
         _pattern("ordered_at"),
-        "MATCH_RECOGNIZE in an order that rows may be equal in",
-        "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run",
+        "MATCH_RECOGNIZE whose ORDER BY may leave rows equal",
+        "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends on "
+        "the run",
         _pattern(),
     ),
     Example(
@@ -267,7 +273,7 @@ EXAMPLES: tuple[Example, ...] = (
         "its state grows without end",
         _pattern(within=""),
         "MATCH_RECOGNIZE without WITHIN",
-        "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever",
+        "PATTERN (…) WITHIN INTERVAL …: without it, partial matches are kept for ever",
         _pattern(),
     ),
     Example(
@@ -275,8 +281,8 @@ EXAMPLES: tuple[Example, ...] = (
         "a match is held back while an earlier match may continue, and gets the time at which that was ruled out",
         _pattern(measures="A.cents AS a, MATCH_ROWTIME(ordered_at) AS t", rows="A+ B"),
         "MATCH_ROWTIME of a pattern whose matches differ in length",
-        "LAST(C.<time>) of the pattern's last variable C: while a match that began earlier may go on, Flink keeps a "
-        "later one back, and gives it the time at which the other was ruled out, which depends on the run",
+        "LAST(C.<time>) of the pattern's last variable C: Flink holds a match back while an earlier one may continue, "
+        "and gives it the time at which the earlier one was ruled out, which depends on the run",
         _pattern(measures="A.cents AS a, LAST(B.ordered_at) AS t", rows="A+ B"),
     ),
     Example(
@@ -286,8 +292,8 @@ EXAMPLES: tuple[Example, ...] = (
             {"hourly_orders.sql": _SESSIONS},
             {"product.yaml": ("switch: auto", "time_zone: America/New_York")},
         ),
-        "a session window on a clock that is set, where an hour is missing or there twice",
-        "time_zone: UTC, or another zone whose clocks are never set",
+        "a session window in a time zone whose clocks change, where an hour is missing or passes twice",
+        "time_zone: UTC, or another zone whose clocks never change",
         hourly(_SESSIONS),
     ),
     Example(
@@ -302,15 +308,15 @@ EXAMPLES: tuple[Example, ...] = (
             }
         ),
         "a session of rows that global-window-aggregate holds until the log's clock has passed them",
-        "SESSION of a topic's own rows, de-duplicated by identity in the source (no once: topic) where need be: behind "
-        "others a row exactly at the end of a session is in it in one run, and in another not",
+        "SESSION of a topic's own rows, de-duplicated by identity in the source (without once: topic) if needed: "
+        "among rows that were held, one exactly at the end of a session belongs to it in some runs and not in others",
         hourly(_SESSIONS),
     ),
     Example(
         "CAST of text",
         "a text that is no such value would stop the job for ever",
         _row("CAST(shop AS INT)"),
-        "CAST of text, which fails the job where the text is no such value",
+        "CAST of text, which fails the job if the text is not such a value",
         "TRY_CAST, which gives NULL: no record may stop a job",
         _row("TRY_CAST(shop AS INT)"),
     ),
@@ -318,7 +324,7 @@ EXAMPLES: tuple[Example, ...] = (
         "CAST of DOUBLE or FLOAT to DECIMAL",
         "NaN or an infinite value would stop the job for ever, also with TRY_CAST",
         _x("CAST(x AS DECIMAL(9, 2))"),
-        "CAST of DOUBLE or FLOAT to DECIMAL, which fails the job where it is NaN or infinite",
+        "CAST of DOUBLE or FLOAT to DECIMAL, which fails the job if the value is NaN or infinite",
         "CASE WHEN ABS(x) < 1e15 THEN CAST(x AS DECIMAL(18, 3)) END",
         _x("CASE WHEN ABS(x) < 1e7 THEN CAST(x AS DECIMAL(9, 2)) END"),
     ),
@@ -327,7 +333,7 @@ EXAMPLES: tuple[Example, ...] = (
         "a value with more digits becomes NULL, which nothing expects there: it turns into an empty text, -1, or an "
         "exception",
         _row("CAST(COALESCE(cents, 0) AS DECIMAL(3, 0))"),
-        "CAST that may have more digits than DECIMAL(3, 0): it is another value then, or fails the job",
+        "CAST whose result may have more digits than DECIMAL(3, 0): the result is then another value, or fails the job",
         "TRY_CAST(x AS DECIMAL(3, 0)), which gives NULL",
         _row("TRY_CAST(COALESCE(cents, 0) AS DECIMAL(3, 0))"),
     ),
@@ -335,7 +341,7 @@ EXAMPLES: tuple[Example, ...] = (
         "ROUND and TRUNCATE of DOUBLE or FLOAT",
         "NaN or an infinite value would stop the job for ever",
         _x("ROUND(x, 2)"),
-        "ROUND of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
+        "ROUND of DOUBLE or FLOAT, which fails the job if the value is NaN or infinite",
         "CASE WHEN ABS(x) < 1e15 THEN ROUND(x, 2) END",
         _x("CASE WHEN ABS(x) < 1e15 THEN ROUND(x, 2) END"),
     ),
@@ -343,47 +349,47 @@ EXAMPLES: tuple[Example, ...] = (
         "Division by a value that may be zero",
         "zero would stop the job for ever",
         _row("100 / cents"),
-        "/ by what may be zero, which fails the job",
-        "NULLIF(<divisor>, 0), for which it gives NULL",
+        "/ by a value that may be zero, which fails the job",
+        "NULLIF(<divisor>, 0): the result is then NULL",
         _row("100 / NULLIF(cents, 0)"),
     ),
     Example(
         "A time format that is not constant",
         "an invalid format would stop the job for ever",
         _row("TO_DATE(order_id, shop)"),
-        "TO_DATE with a pattern of time that may fail the job",
-        "a literal of y, M, d, H, h, k, K, m, s, S, a, E, D and signs, such as 'yyyy-MM-dd HH:mm:ss'",
+        "TO_DATE with a time format that may fail the job",
+        "a literal of the letters y, M, d, H, h, k, K, m, s, S, a, E, D and punctuation, such as 'yyyy-MM-dd HH:mm:ss'",
         _row("TO_DATE(order_id, 'yyyy-MM-dd')"),
     ),
     Example(
         "A regular expression that is not constant",
         "an invalid expression fails the job, and so do some expressions on a long text",
         _row("REGEXP(order_id, shop)"),
-        "REGEXP with a pattern that may fail the job",
-        "a literal, in which no group of alternatives or repetitions is repeated: (a|b)+ of a long text fails the job",
+        "REGEXP with a regular expression that may fail the job",
+        "a literal in which no group of alternatives or repetitions is repeated: (a|b)+ fails the job on a long text",
         _row("REGEXP(order_id, '^[a-z]+$')"),
     ),
     Example(
         "A length that is not constant",
         "it may take more memory than there is",
         _row("LPAD(order_id, CAST(cents AS INT), '0')"),
-        "LPAD with a length that may be too great",
-        "a literal up to 10000: the greatest take more memory than there is",
+        "LPAD with a length that may be too large",
+        "a literal up to 10000: larger lengths need more memory than there is",
         _row("LPAD(order_id, 12, '0')"),
     ),
     Example(
         "A number of digits that is not constant",
         "a value that is too large would stop the job for ever",
         _row("ROUND(cents, CAST(cents AS INT))"),
-        "ROUND with digits that may be too many",
-        "a literal up to 38: the greatest fail the job",
+        "ROUND with a number of digits that may be too large",
+        "a literal up to 38: larger numbers fail the job",
         _row("ROUND(cents, -2)"),
     ),
     Example(
         "JSON_VALUE with RETURNING",
         "a value of another type would stop the job for ever",
         _row("JSON_VALUE(shop, '$.a' RETURNING INT)"),
-        "JSON_VALUE … RETURNING, which fails the job where the value is of another type",
+        "JSON_VALUE … RETURNING, which fails the job if the value is of another type",
         "TRY_CAST(JSON_VALUE(…) AS …), which gives NULL",
         _row("TRY_CAST(JSON_VALUE(shop, '$.a') AS INT)"),
     ),
@@ -400,14 +406,14 @@ EXAMPLES: tuple[Example, ...] = (
         "an invalid text would stop the job for ever",
         _row("FROM_BASE64(shop)"),
         "FROM_BASE64",
-        "a function of product.yaml that gives NULL where the text is no such value: this one fails the job",
+        "a function of product.yaml that gives NULL for an invalid text: FROM_BASE64 fails the job",
     ),
     Example(
         "GREATEST, LEAST of DECIMAL and another type",
         "NULL would stop the job for ever",
         _row("GREATEST(cents, CAST(cents AS DECIMAL(9, 2)))"),
         "GREATEST of DECIMAL and another type, which fails the job on NULL",
-        "two of one type, with CAST",
+        "two values of one type, with CAST",
         _row("GREATEST(CAST(cents AS DECIMAL(9, 2)), CAST(0 AS DECIMAL(9, 2)))"),
     ),
     Example(
@@ -448,7 +454,7 @@ EXAMPLES: tuple[Example, ...] = (
             "SELECT o.shop, v.name FROM orders o JOIN (VALUES ('a', 'Anna')) AS v (shop, name) ON o.shop = v.shop"
         ),
         "a join with VALUES",
-        "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row",
+        "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row for ever",
         _row("CASE shop WHEN 'a' THEN 'Anna' END"),
     ),
     Example(
@@ -456,7 +462,7 @@ EXAMPLES: tuple[Example, ...] = (
         "which rows come first depends on the run",
         hourly("SELECT shop FROM orders LIMIT 5"),
         "limit",
-        "a window Top-N: which rows are first depends on the run",
+        "a window Top-N: which rows come first depends on the run",
         _top("cents DESC, log_partition, log_offset"),
     ),
     Example(
@@ -472,7 +478,7 @@ EXAMPLES: tuple[Example, ...] = (
         "the audit would miss the records that it leaves out",
         rows("SELECT order_id FROM orders WHERE shop <> 'x'"),
         "order_rows leaves records out, and the audit would miss them",
-        "outputs.order_rows.where in product.yaml, which the audit decides again by itself; or kind: aggregate, for a "
+        "outputs.order_rows.where in product.yaml, which the audit evaluates again; or kind: aggregate, for a "
         "table that does not account for records",
         _where("where: shop <> 'x'"),
     ),
@@ -480,7 +486,7 @@ EXAMPLES: tuple[Example, ...] = (
         "log_partition or log_offset that are not the record's",
         "the audit would count other records",
         rows("SELECT order_id, 0 AS log_partition, cents AS log_offset FROM orders"),
-        "order_rows: log_partition and log_offset are not those of a record of orders, each once",
+        "order_rows: log_partition and log_offset do not identify one record of orders for each row",
         f"{_PLACES}aggregate in product.yaml",
         rows("SELECT order_id, log_partition, log_offset FROM orders"),
     ),
@@ -489,7 +495,7 @@ EXAMPLES: tuple[Example, ...] = (
         "it also has late and undecodable records",
         rows("SELECT order_id FROM orders__log"),
         "orders__log",
-        "orders: its records that could be decoded and are on time; the others are in rejects",
+        "orders, which has the records that could be decoded and are on time; the others are in rejects",
         rows("SELECT order_id FROM orders"),
     ),
     Example(
@@ -497,7 +503,7 @@ EXAMPLES: tuple[Example, ...] = (
         "SQL must not decide what a job reads, keeps and calls",
         rows("SELECT order_id FROM orders /*+ OPTIONS('scan.startup.mode' = 'latest-offset') */"),
         "a hint",
-        "product.yaml: what a job reads, keeps and how it joins is the same in every run",
+        "settings of product.yaml: what a job reads, what it keeps and how it joins must be the same in every run",
         rows("SELECT order_id FROM orders"),
     ),
     Example(
@@ -512,14 +518,14 @@ EXAMPLES: tuple[Example, ...] = (
         "SQL must not decide what a job reads, keeps and calls",
         rows("INSERT INTO order_rows SELECT order_id FROM orders"),
         "INSERT",
-        "one SELECT, which fills order_rows",
+        "one SELECT that fills order_rows",
         rows("SELECT order_id FROM orders"),
     ),
     Example(
         "A view that nothing uses",
         "Flink's planner does not look into it",
         Changed({"views.sql": "CREATE VIEW v AS SELECT NOW() AS n FROM orders"}),
-        "view v is used by nothing",
+        "view v is not used",
         "a use of it, or its removal",
     ),
     Example(
@@ -527,14 +533,14 @@ EXAMPLES: tuple[Example, ...] = (
         "it may decide rows",
         topic("switch: auto", "flink: {table.exec.state.ttl: 1 d}"),
         "flink setting table.exec.state.ttl",
-        "nothing, or a setting that decides no row (docs/safety.md lists them)",
+        "no such setting, or one that decides no row (docs/safety.md lists them)",
     ),
     Example(
         "A column without a name",
         "Flink makes up a name, which may change",
         _of("COUNT(*)"),
         "hourly_orders: column 3 has no name",
-        "a name for it: … AS name",
+        "a name for the column: … AS name",
         _of("COUNT(*) AS n"),
     ),
     Example(
@@ -542,7 +548,7 @@ EXAMPLES: tuple[Example, ...] = (
         "most readers ignore the case of names",
         rows("SELECT order_id, shop, cents AS Shop FROM orders"),
         "order_rows: columns shop and Shop",
-        "names that differ by more than case: most readers of tables fold it",
+        "names that differ by more than case, which most readers ignore",
         rows("SELECT order_id, shop, cents AS price FROM orders"),
     ),
     Example(

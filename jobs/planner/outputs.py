@@ -74,15 +74,15 @@ def _row_problems(
         yield Problem(
             file,
             line,
-            f"{name} does not say where the records of its rows stand",
+            f"{name} does not have the positions of its records in the log",
             f"{', '.join(missing)} in the SELECT, and in the views that it reads",
         )
     elif of and found.placed != of:
         yield Problem(
             file,
             line,
-            f"{name}: log_partition and log_offset are not those of a record of {', '.join(sorted(of))}, each once",
-            "both as the topic has them; of a UNION, one branch for each topic with events; or "
+            f"{name}: log_partition and log_offset do not identify one record of {', '.join(sorted(of))} for each row",
+            "both columns as the topic has them; in a UNION, one branch for each topic with events; or "
             f"outputs.{name}.kind: aggregate in product.yaml",
         )
     if found.filters:
@@ -90,6 +90,6 @@ def _row_problems(
             file,
             line,
             f"{name} leaves records out, and the audit would miss them",
-            f"outputs.{name}.where in product.yaml, which the audit decides again by itself; "
+            f"outputs.{name}.where in product.yaml, which the audit evaluates again; "
             f"or kind: aggregate, for a table that does not account for records",
         )

@@ -175,13 +175,13 @@ def _only_select(env: TableEnvironment, product: Product, name: str, known: Know
                 str(file),
                 statements[1].line if statements else 0,
                 f"{len(statements)} statements",
-                f"one SELECT, which fills {name}; views go to views.sql",
+                f"one SELECT that fills {name}; views belong in views.sql",
             )
         )
     [statement] = statements
     if statement.verb not in ("SELECT", "WITH", "VALUES", "("):
         raise ProblemError(
-            Problem(str(file), statement.line, statement.verb, f"one SELECT, which fills {name}")
+            Problem(str(file), statement.line, statement.verb, f"one SELECT that fills {name}")
         )
     if (kind := _operation(env, statement, known, name)) != "PlannerQueryOperation":
         raise ProblemError(
@@ -189,7 +189,7 @@ def _only_select(env: TableEnvironment, product: Product, name: str, known: Know
                 str(file),
                 statement.line,
                 f"{statement.verb} ({kind})",
-                f"one SELECT, which fills {name}",
+                f"one SELECT that fills {name}",
             )
         )
     return statement
@@ -226,7 +226,7 @@ def columns_of(
                     str(statement.file),
                     statement.line,
                     f"{output}: columns {alike[0]} and {name}",
-                    "names that differ by more than case: most readers of tables fold it",
+                    "names that differ by more than case, which most readers ignore",
                 )
             )
         names.append(name)
@@ -240,7 +240,7 @@ def _column(statement: Statement, output: str, number: int, name: str, type_: st
                 str(statement.file),
                 statement.line,
                 f"{output}: column {number} has no name",
-                "a name for it: … AS name",
+                "a name for the column: … AS name",
             )
         )
     if "PROCTIME" in type_:

@@ -33,14 +33,17 @@ _PATIENCE = 20.0
 _ALIKE = {
     "outside": "what it needs as an argument, such as a column or the event's own time; data as a module of udfs/",
     "differs": "a function of its arguments alone, which keeps nothing from call to call",
-    "processes": "a function of its arguments alone: no order of a set, no hash() or id(), no setting of the machine",
-    "batch": "a function of each row alone: where a batch ends depends on the run, and a NULL in one makes floats of "
-    "whole numbers",
-    "raises": "return None for what it cannot use: one such record would stop the job, again and again",
+    "processes": "a function of its arguments alone, independent of the order of a set, of hash(), of id() and of "
+    "the machine's settings",
+    "batch": "a function that treats each row alone: where a batch ends depends on the run, and a NULL in a batch "
+    "turns "
+    "its whole numbers into floats",
+    "raises": "a function that returns None for what it cannot use: one such record would stop the job, again and "
+    "again",
     "returns": "a value of the declared type, or None: one such record would stop the job, or become another value",
-    "changes": "a copy: others are called with the same value",
+    "changes": "a function that changes a copy of its argument: others are called with the same value",
     "limit": "a function that ends, whatever its arguments are",
-    "crash": "a function that leaves the process alone",
+    "crash": "a function that does not end the process",
     "arity": "as many arguments in SQL as the function has",
     "operand": "a CAST to a type that a table can hold",
     "own": ALLOWED,

@@ -42,7 +42,7 @@ def _name_problems(settings: ProductSettings) -> Iterable[str]:
 
 def _topic_name_problems(settings: ProductSettings) -> Iterable[str]:
     if not settings.topics:
-        yield "topics is empty, and a product reads at least one"
+        yield "topics is empty, but a product reads at least one topic"
     for name in settings.topics:
         if not names.is_identifier(name) or "__" in name:
             good = (
@@ -57,7 +57,7 @@ def _topic_name_problems(settings: ProductSettings) -> Iterable[str]:
             yield f"topic {name} has the name of the table that every product has: give it another, with topic: {name}"
     kafka = [settings.kafka_name(n) for n in settings.topics]
     if twice := sorted({n for n in kafka if kafka.count(n) > 1}):
-        yield f"topic {twice[0]} of Kafka is read under several names, and each topic is read once"
+        yield f"topic {twice[0]} of Kafka is read under several names, but each topic is read once"
 
 
 def _output_name_problems(settings: ProductSettings) -> Iterable[str]:
@@ -65,11 +65,11 @@ def _output_name_problems(settings: ProductSettings) -> Iterable[str]:
         if not names.is_name(name) or "__" in name:
             yield f"output {names.shown(name)} needs a name of small letters, digits and _, and no __"
         if name == REJECTS:
-            yield f"output {REJECTS} is made by itself: leave it out"
+            yield f"output {REJECTS} is generated: remove it"
         if name == VIEWS:
             yield f"output {name} would have the file of the views, {name}.sql: give it another name"
         if name in settings.topics:
-            yield f"{name} is a topic and an output, and in SQL a name has one meaning"
+            yield f"{name} is a topic and an output, but in SQL a name has one meaning"
 
 
 def _topic_problems(settings: ProductSettings) -> Iterable[str]:
@@ -86,22 +86,22 @@ def _odd(topic: Topic) -> Iterable[str]:
         if topic.allowed_lateness is None:
             yield "needs allowed_lateness"
     if topic.is_event and topic.key:
-        yield "has a key, and only references and dimensions do"
+        yield "has a key, which only references and dimensions can have"
     if not topic.is_event and topic.identity:
-        yield "has an identity, and only events do; versions have a key"
+        yield "has an identity, which only events can have; versions have a key"
     if not topic.is_event and topic.keyed_by:
-        yield "has keyed_by, and only events do; versions have a key"
+        yield "has keyed_by, which only events can have; versions have a key"
     if "once" in topic.model_fields_set and not topic.identity:
-        yield f"has once: {topic.once.value}, which takes an identity"
+        yield f"has once: {topic.once.value}, which requires an identity"
     if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *INTERNAL_COLUMNS)]:
-        yield f"computes {wrong[0]}, which every topic has by itself"
+        yield f"computes {wrong[0]}, which every topic already has"
 
 
 def _waiting_problems(settings: ProductSettings) -> Iterable[str]:
     """Topics that would wait for each other for ever."""
     widest = max(map(settings.lateness, settings.topics), default=0)
     if settings.max_drift and seconds(settings.max_drift) <= widest:
-        yield "max_drift is longer than every allowed_lateness, or topics wait for each other for ever"
+        yield "max_drift must be longer than every allowed_lateness, or topics wait for each other for ever"
     events = sorted(n for n, t in settings.topics.items() if t.is_event)
     looked_up = [n for n, t in settings.topics.items() if t.role is Role.dimension and t.key]
     for name, event in itertools.product(looked_up, events):
@@ -120,7 +120,8 @@ def _lookup_problems(settings: ProductSettings) -> Iterable[str]:
         if wrong := [n for n in (name, *found) if not names.is_name(n)]:
             yield f"lookups {names.shown(name)} needs names of small letters, digits and _, found {wrong}"
         if not found or not set(keyed).issuperset(found.values()):
-            yield f"lookups {names.shown(name)} is of topics with a key: {keyed}, found {sorted(found.values())}"
+            used = sorted(found.values())
+            yield f"lookups {names.shown(name)} must name topics with a key: {keyed}, found {used}"
 
 
 def _function_problems(settings: ProductSettings) -> Iterable[str]:
@@ -132,15 +133,15 @@ def _function_problems(settings: ProductSettings) -> Iterable[str]:
         if not names.is_identifier(name):
             yield f"function {names.shown(name)} is no identifier of SQL (letters, digits, _)"
         if name.lower() in {found.lower() for found in lookups}:
-            yield f"function {name} has the name of a look-up, which there is of each topic with a key, T_at()"
+            yield f"function {name} has the name of a look-up, which every topic with a key has, T_at()"
 
 
 def _output_problems(settings: ProductSettings) -> Iterable[str]:
     events = sorted(n for n, t in settings.topics.items() if t.is_event)
     for name, output in settings.outputs.items():
         if unknown := sorted(set(output.of) - set(events)):
-            yield f"output {name} is of {', '.join(unknown)}, and the topics with events are {events}"
+            yield f"output {name} is of {', '.join(unknown)}, but the topics with events are {events}"
         if output.kind is Kind.rejects:
-            yield f"output {name} is of kind rejects, and the table {REJECTS} is made by itself"
+            yield f"output {name} is of kind rejects, which only the generated table {REJECTS} has"
         if output.window and output.kind is Kind.rows:
-            yield f"output {name} has a window, and only aggregates do"
+            yield f"output {name} has a window, which only aggregates can have"

@@ -126,7 +126,7 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
         if first["type"] == "extra_forbidden":
             known = tuple(_model_at(first["loc"][:-1]).model_fields)
             meant = did_you_mean(str(first["loc"][-1]), known) or f"one of {', '.join(known)}"
-            raise ProductError(settings_file, f"a setting that there is ({meant})", where) from e
+            raise ProductError(settings_file, f"an existing setting ({meant})", where) from e
         raise ProductError(
             settings_file, f"{where}: {message}", repr(first.get("input"))[:200]
         ) from e
@@ -222,14 +222,14 @@ def _check_files(product: Product) -> None:
                 file,
                 f"the SELECT of an output of product.yaml ({', '.join(settings.outputs)}), or "
                 "views.sql",
-                "a file that nothing runs",
+                "a file that no output uses",
             )
     for file in sorted((folder / "schemas").glob("*.avsc")):
         if file.stem not in settings.topics:
             raise ProductError(
                 file,
                 f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",
-                "a schema that nothing reads",
+                "a schema that no topic uses",
             )
 
 
@@ -249,7 +249,7 @@ class _EachOnce(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<" and key.value in said:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} is there twice", key.start_mark
+                    None, None, f"{key.value} occurs twice", key.start_mark
                 )
             said.add(str(key.value))
         return super().construct_mapping(node, deep)

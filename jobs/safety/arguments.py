@@ -93,8 +93,8 @@ def _is_one_of(*names: str) -> Callable[[Mapping[str, Any]], bool]:
 
 
 _A_PATTERN = (
-    "a pattern that may fail the job",
-    "a literal, in which no group of alternatives or repetitions is repeated: (a|b)+ of a long text fails the job",
+    "a regular expression that may fail the job",
+    "a literal in which no group of alternatives or repetitions is repeated: (a|b)+ fails the job on a long text",
 )
 _REGULAR = (
     "SIMILAR TO",
@@ -108,22 +108,28 @@ _REGULAR = (
     "REGEXP_SUBSTR",
 )
 _A_TIME_PATTERN = (
-    "a pattern of time that may fail the job",
-    "a literal of y, M, d, H, h, k, K, m, s, S, a, E, D and signs, such as 'yyyy-MM-dd HH:mm:ss'",
+    "a time format that may fail the job",
+    "a literal of the letters y, M, d, H, h, k, K, m, s, S, a, E, D and punctuation, such as 'yyyy-MM-dd HH:mm:ss'",
 )
-_A_NUMBER = ("digits that may be too many", f"a literal up to {_DIGITS}: the greatest fail the job")
+_A_NUMBER = (
+    "a number of digits that may be too large",
+    f"a literal up to {_DIGITS}: larger numbers fail the job",
+)
 _A_LENGTH = (
-    "a length that may be too great",
-    f"a literal up to {_LONG}: the greatest take more memory than there is",
+    "a length that may be too large",
+    f"a literal up to {_LONG}: larger lengths need more memory than there is",
 )
-_A_ZONE = ("a zone that is not a literal", "a literal: what is no zone gives NULL for every record")
+_A_ZONE = (
+    "a time zone that is not a literal",
+    "a literal: an unknown zone gives NULL for every record",
+)
 _CHARSETS = ("US-ASCII", "ISO-8859-1", "UTF-8", "UTF-16BE", "UTF-16LE", "UTF-16")
 _A_CHARSET = (
-    "a character set that may be none",
+    "a character set that may be unknown",
     f"a literal, one of {', '.join(_CHARSETS)}: any other fails the job",
 )
 _A_LENGTH_IN_BITS = (
-    "a length in bits that may be none",
+    "a length in bits that may be invalid",
     "224, 256, 384 or 512: any other fails the job",
 )
 
@@ -144,7 +150,7 @@ _ARGUMENTS: Mapping[str, tuple[Rule, ...]] = {
         (
             2,
             _never,
-            ("more than two arguments", "LOCATE(<what>, <text>, <from>): this one fails the job"),
+            ("more than two arguments", "LOCATE(<what>, <text>, <from>): INSTR fails the job"),
         ),
     ),
 }
@@ -166,7 +172,7 @@ def failing_argument(name: str, operands: Operands) -> tuple[str, str] | None:
     ):
         return (
             f"{name} … ESCAPE with a pattern from a record",
-            "a literal: what escapes nothing fails the job",
+            "a literal: an escape character that escapes nothing fails the job",
         )
     for at, is_good, (said, instead) in _ARGUMENTS.get(name, ()):
         if len(operands) > at and not is_good(operands[at]):

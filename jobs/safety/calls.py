@@ -46,14 +46,14 @@ def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
         yield "UNIX_TIMESTAMP()", LOG_CLOCK
     elif "argList" in call and name in _ROUNDED and _is_rounded(call):
         yield (
-            f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
-            f"{name}({EXACT}); or of integers, divided afterwards",
+            f"{name} of DOUBLE or FLOAT, whose rounding depends on the order of arrival",
+            f"{name}({EXACT}); or a sum of integers that is divided afterwards",
         )
     elif (
         "argList" in call and name in ("SUM", "SUM0", "AVG") and (wide := _wide_decimal(node, call))
     ):
         yield (
-            f"{name} of {wide}, which depends on the order of arrival where it is too large",
+            f"{name} of {wide}, which depends on the order of arrival if it is too large",
             f"{name}(CAST(x AS DECIMAL({_EXACT_DIGITS}, …)))",
         )
     elif (
@@ -63,7 +63,7 @@ def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
         and not _all_small(node, call)
     ):
         yield (
-            f"{name} of {_base(call)}, which wraps around where it is too large",
+            f"{name} of {_base(call)}, which wraps around if it is too large",
             f"{name}(CAST(x AS BIGINT))",
         )
     elif (
@@ -73,7 +73,7 @@ def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
         and not _all_finite(node, call)
     ):
         yield (
-            f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
+            f"{name} of DOUBLE or FLOAT, whose result depends on whether a NaN comes first",
             f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
         )
 

@@ -90,7 +90,7 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
     approximate = is_approximate(call.get("type"))
     if name == "CAST" and _is_of_text(operands[0], call):
         yield (
-            "CAST of text, which fails the job where the text is no such value",
+            "CAST of text, which fails the job if the text is not such a value",
             "TRY_CAST, which gives NULL: no record may stop a job",
         )
     elif (
@@ -99,22 +99,22 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
         and not is_finite(operands[0], known)
     ):
         yield (
-            f"{name} of DOUBLE or FLOAT to DECIMAL, which fails the job where it is NaN or infinite",
+            f"{name} of DOUBLE or FLOAT to DECIMAL, which fails the job if the value is NaN or infinite",
             FINITE.format("CAST(x AS DECIMAL(18, 3))"),
         )
     elif name in ("ROUND", "TRUNCATE") and approximate and not is_finite(operands[0], known):
         yield (
-            f"{name} of DOUBLE or FLOAT, which fails the job where it is NaN or infinite",
+            f"{name} of DOUBLE or FLOAT, which fails the job if the value is NaN or infinite",
             FINITE.format(f"{name}(x, 2)"),
         )
     elif name in ("/", "%", "MOD") and not approximate and not may_divide(node, operands, known):
         yield (
-            f"{name} by what may be zero, which fails the job",
-            "NULLIF(<divisor>, 0), for which it gives NULL",
+            f"{name} by a value that may be zero, which fails the job",
+            "NULLIF(<divisor>, 0): the result is then NULL",
         )
     elif name == "JSON_VALUE" and not TEXT.intersection(parts(call.get("type"))):
         yield (
-            "JSON_VALUE … RETURNING, which fails the job where the value is of another type",
+            "JSON_VALUE … RETURNING, which fails the job if the value is of another type",
             "TRY_CAST(JSON_VALUE(…) AS …), which gives NULL",
         )
     elif thrown := _on_values(name, operands):
@@ -122,10 +122,11 @@ def _call(node: Node, call: dict[str, Any], known: Known) -> Iterator[tuple[str,
     elif may_overflow(node, call, known):
         type_ = nullable(call["type"])
         yield (
-            f"{name} that may have more digits than {type_}: it is another value then, or fails the job",
+            f"{name} whose result may have more digits than {type_}: the result is then another value, or fails "
+            f"the job",
             f"TRY_CAST(x AS {type_}), which gives NULL"
             if name == "CAST"
-            else "values of fewer digits, by TRY_CAST: what has too many is NULL then",
+            else "values of fewer digits, by TRY_CAST: a value with too many digits becomes NULL",
         )
 
 
@@ -148,8 +149,8 @@ def _on_values(name: str, operands: list[dict[str, Any]]) -> tuple[str, str] | N
         and not _is_time_and_literal(operands, bases)
     ):
         return (
-            f"{name} of text and something else, which fails the job where the text is no such value",
-            "two of one type: CAST(<the other> AS STRING), or TRY_CAST(<text> AS …)",
+            f"{name} of text and another type, which fails the job if the text is not such a value",
+            "two values of one type: CAST(<the other> AS STRING), or TRY_CAST(<text> AS …)",
         )
     if (
         name in ("GREATEST", "LEAST")
@@ -158,7 +159,7 @@ def _on_values(name: str, operands: list[dict[str, Any]]) -> tuple[str, str] | N
     ):
         return (
             f"{name} of DECIMAL and another type, which fails the job on NULL",
-            "two of one type, with CAST",
+            "two values of one type, with CAST",
         )
     return None
 

@@ -99,6 +99,6 @@ def refused(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         known = SETTINGS.get(key)
         if known is None:
             meant = did_you_mean(key, tuple(SETTINGS)) or "docs/safety.md lists them"
-            yield f"flink setting {key}", f"nothing, or a setting that decides no row ({meant})"
+            yield f"flink setting {key}", f"no such setting, or one that decides no row ({meant})"
         elif not re.fullmatch(known.values, value, re.IGNORECASE):
             yield f"flink setting {key}: {value}", f"a value that matches {known.values}"

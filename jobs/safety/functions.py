@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-LOG_CLOCK = "the event's own time, or log_appended, when its record was appended"
+LOG_CLOCK = "the event's own time, or log_appended, the time at which its record was appended"
 _DERIVED = "a value derived from the record, such as a hash of its key"
 
 SCALAR = frozenset(
@@ -290,13 +290,13 @@ REFUSED: Mapping[str, str] = {
     ),
     **dict.fromkeys(("RAND", "RAND_INTEGER", "UUID"), _DERIVED),
     **dict.fromkeys(("CURRENT_DATABASE", "CURRENT_USER", "SESSION_USER", "USER"), "a constant"),
-    "LEAD": "LAG, of the later row: what comes later is not known yet",
-    "ELEMENT": "x[1]: it fails the job where there are several",
-    "OVERLAY": "CONCAT and SUBSTRING: it fails the job where the text is shorter",
-    "FROM_BASE64": "a function of product.yaml that gives NULL where the text is no such value: this one fails the job",
-    "MAP_FROM_ARRAYS": "MAP[k, v, …]: it fails the job where the arrays are not of one length",
-    "JSON": "the text itself: it fails the job where that is no JSON",
-    "PARSE_JSON": "JSON_VALUE or JSON_QUERY: it fails the job where the text is no JSON",
+    "LEAD": "LAG in the later row: the following row is not known yet",
+    "ELEMENT": "x[1]: ELEMENT fails the job if there are several",
+    "OVERLAY": "CONCAT and SUBSTRING: OVERLAY fails the job if the text is shorter",
+    "FROM_BASE64": "a function of product.yaml that gives NULL for an invalid text: FROM_BASE64 fails the job",
+    "MAP_FROM_ARRAYS": "MAP[k, v, …]: MAP_FROM_ARRAYS fails the job if the arrays differ in length",
+    "JSON": "the text itself: JSON fails the job if the text is not JSON",
+    "PARSE_JSON": "JSON_VALUE or JSON_QUERY: PARSE_JSON fails the job if the text is not JSON",
 }
 """What to write instead of some that are often meant."""
 ARRIVAL = frozenset(
@@ -334,4 +334,4 @@ def refused(name: str, kind: Kind, own: frozenset[str]) -> tuple[str, str] | Non
     if name in own or name in kind.value:
         return None
     said = f"{name or 'a call without a name'}, which nobody has shown to be safe to replay"
-    return said, "another function of Flink's, or one of product.yaml"
+    return said, "a function that docs/safety.md lists, or a Python function of product.yaml"

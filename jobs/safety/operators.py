@@ -29,13 +29,14 @@ from jobs.safety.expressions import is_approximate
 from jobs.safety.functions import LOG_CLOCK
 
 _IN_ORDER = (
-    "topics.T.keyed_by in product.yaml, some of PARTITION BY: columns by which producers choose the partition; or one "
-    "row for each time, behind a window: PARTITION BY its groups ORDER BY window_time"
+    "topics.T.keyed_by in product.yaml: columns of PARTITION BY by which producers choose the partition; or one "
+    "row for each time, as after a window: PARTITION BY its groups ORDER BY window_time"
 )
 _WINDOW = "a window: its state is bounded in event time"
 INSTEAD = {
-    "watermark-assigner": "a time from the schema's columns and the log's, without Python: then the watermark is taken "
-    "in the source, per partition",
+    "watermark-assigner": "a time computed from columns of the schema and the log, without Python functions, so "
+    "that the "
+    "source takes the watermark, per partition",
     "lookup-join": "LEFT JOIN LATERAL TABLE(T_at(<event time>, <key>)) AS t ON TRUE, or LEFT JOIN … FOR SYSTEM_TIME "
     "AS OF <event time>",
     "group-aggregate": _WINDOW,
@@ -47,8 +48,8 @@ INSTEAD = {
     "with a key in product.yaml, the look-up LATERAL TABLE(T_at(<event time>, <key>)): a regular join keeps every row "
     "for ever",
     "changelog-normalize": "an append-only topic and a versioned view: ROW_NUMBER() … ORDER BY <time> DESC = 1",
-    "limit": "a window Top-N: which rows are first depends on the run",
-    "sort-limit": "a window Top-N: which rows are first depends on the run",
+    "limit": "a window Top-N: which rows come first depends on the run",
+    "sort-limit": "a window Top-N: which rows come first depends on the run",
     "rank": "a window Top-N: ROW_NUMBER() OVER (PARTITION BY window_start, window_end, …)",
     "sort": "no ORDER BY: a table has no order; sort: in product.yaml orders the rows of its files",
     "temporal-sort": "no ORDER BY: a table has no order; sort: in product.yaml orders the rows of its files",
@@ -115,7 +116,7 @@ def _legacy_window(product: Product, node: Node) -> Found:
         product.settings.time_zone
     ):
         yield (
-            "GROUP BY HOP(…), which counts wrongly where clocks are set",
+            "GROUP BY HOP(…), which counts wrongly in a time zone whose clocks change",
             "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end",
         )
     if kind.startswith("SESSION"):
@@ -133,13 +134,14 @@ def _session(product: Product, node: Node) -> Found:
     ):
         yield (
             f"a session of rows that {holding.type} holds until the log's clock has passed them",
-            "SESSION of a topic's own rows, de-duplicated by identity in the source (no once: topic) where need be: "
-            "behind others a row exactly at the end of a session is in it in one run, and in another not",
+            "SESSION of a topic's own rows, de-duplicated by identity in the source (without once: topic) if needed: "
+            "among rows that were held, one exactly at the end of a session belongs to it in some runs and not in "
+            "others",
         )
     if not zones.is_fixed(product.settings.time_zone):
         yield (
-            "a session window on a clock that is set, where an hour is missing or there twice",
-            "time_zone: UTC, or another zone whose clocks are never set",
+            "a session window in a time zone whose clocks change, where an hour is missing or passes twice",
+            "time_zone: UTC, or another zone whose clocks never change",
         )
 
 
@@ -164,14 +166,14 @@ def _over(product: Product, node: Node) -> Found:
         if len(order_of(node)) > 1:
             yield (
                 "OVER (… ORDER BY several columns), which Flink cannot run",
-                "ORDER BY <time>, once topics.T.keyed_by in product.yaml says that the records of one of PARTITION BY "
-                "are in one partition; behind a window, ORDER BY window_time with everything it groups by",
+                "ORDER BY <time>, if topics.T.keyed_by in product.yaml says that all records of one key are in one "
+                "partition; or, after a window, PARTITION BY all its groups ORDER BY window_time",
             )
         elif (group.get("isRows") or is_lag(group)) and not (
             in_log_order(product, node) or without_ties(node)
         ):
             yield (
-                "LAG over rows of one time" if is_lag(group) else "OVER (… ROWS …)",
+                "LAG over rows that may have the same time" if is_lag(group) else "OVER (… ROWS …)",
                 _IN_ORDER
                 if is_lag(group)
                 else f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_IN_ORDER}",
@@ -200,7 +202,7 @@ def _match(product: Product, node: Node) -> Found:
     if not (node.body.get("matchSpec") or {}).get("interval"):
         yield (
             "MATCH_RECOGNIZE without WITHIN",
-            "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever",
+            "PATTERN (…) WITHIN INTERVAL …: without it, partial matches are kept for ever",
         )
     after = (node.body.get("matchSpec") or {}).get("after") or {}
     if after and after.get("value") not in ("SKIP_PAST_LAST_ROW", "SKIP_TO_NEXT_ROW"):
@@ -213,13 +215,15 @@ def _match(product: Product, node: Node) -> Found:
     ):
         yield (
             "MATCH_ROWTIME of a pattern whose matches differ in length",
-            "LAST(C.<time>) of the pattern's last variable C: while a match that began earlier may go on, Flink keeps "
-            "a later one back, and gives it the time at which the other was ruled out, which depends on the run",
+            "LAST(C.<time>) of the pattern's last variable C: Flink holds a match back while an earlier one may "
+            "continue, "
+            "and gives it the time at which the earlier one was ruled out, which depends on the run",
         )
     if not (is_placed(node, order_of(node)) or in_log_order(product, node)):
         yield (
-            "MATCH_RECOGNIZE in an order that rows may be equal in",
-            f"ORDER BY <time>, {', '.join(_place(node))}: of rows of one time, which comes first depends on the run",
+            "MATCH_RECOGNIZE whose ORDER BY may leave rows equal",
+            f"ORDER BY <time>, {', '.join(_place(node))}: which of two rows with the same time comes first "
+            f"depends on the run",
         )
 
 
@@ -240,12 +244,13 @@ def _correlate(product: Product, node: Node) -> Found:
     if found and not _waited(product, node):
         yield (
             f"a look-up in {', '.join(sorted(found))} of events that no window has held back",
-            "identity for the events, which the source then holds for their lateness; or the look-up behind a window",
+            "an identity for the events, so that the source holds them for their allowed lateness; or the look-up "
+            "after a window",
         )
     if found and not _at_event_time(product, node):
         yield (
             f"a look-up in {', '.join(sorted(found))} at another time than its event's",
-            "the topic's time, or behind a window window_time: for a later one a row would wait until it has come",
+            "the topic's time, or window_time after a window: a row would wait for any later time",
         )
     single = [n for n in versions(product, node) if n in product.settings.topics]
     name = node.function
@@ -313,8 +318,9 @@ def _window_deduplicate(product: Product, node: Node) -> Found:
     yield from _windowed(product, node)
     if not of_identity(node, identities(product)):
         yield (
-            "the first or the last row of a window by time alone",
-            "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run",
+            "the first or last row of a window, ordered by time alone",
+            "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends "
+            "on the run",
         )
 
 
@@ -335,15 +341,16 @@ def _rank(product: Product, node: Node) -> Found:
             else ", ".join(_place(node))
         )
         yield (
-            "a Top-N whose rows may be equal in its order",
-            f"further columns in ORDER BY, up to {instead}: of equal rows, which come first depends on the run",
+            "a Top-N whose ORDER BY may leave rows equal",
+            f"further columns in ORDER BY, up to {instead}: which of two equal rows comes first depends on the run",
         )
     for index in order_of(node):
         if is_approximate(node.inputs[0].types[index]) and not is_finite_column(
             node.inputs[0], index
         ):
             yield (
-                f"a Top-N in the order of {node.inputs[0].columns[index]}, a DOUBLE or FLOAT: NaN has no place in it",
+                f"a Top-N in the order of {node.inputs[0].columns[index]}, a DOUBLE or FLOAT, in which NaN has no "
+                f"place",
                 "CASE WHEN ABS(x) < 1e300 THEN x END",
             )
 
@@ -413,7 +420,7 @@ def refused_operator(product: Product, node: Node) -> Found:
     elif node.type == "join" and of_constants:
         yield (
             "a join with VALUES",
-            "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row",
+            "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row for ever",
         )
     elif (rule := _OPERATORS.get(node.type)) is None:
         yield (

@@ -57,7 +57,7 @@ def _views(
             yield Problem(
                 file,
                 statement.line,
-                f"view {name} is used by nothing",
+                f"view {name} is not used",
                 "a use of it, or its removal",
             )
 
@@ -72,7 +72,8 @@ def _text(product: Product, statement: Statement) -> Iterator[Problem]:
                 str(statement.file),
                 token.line,
                 "a hint",
-                "product.yaml: what a job reads, keeps and how it joins is the same in every run",
+                "settings of product.yaml: what a job reads, what it keeps and how it joins must be the same in "
+                "every run",
             )
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         if depth == 0 and words[i : i + 2] == ("ORDER", "BY"):
@@ -82,5 +83,6 @@ def _text(product: Product, statement: Statement) -> Iterator[Problem]:
                 str(statement.file),
                 token.line,
                 name,
-                f"{tables[name]}: its records that could be decoded and are on time; the others are in rejects",
+                f"{tables[name]}, which has the records that could be decoded and are on time; the others are in "
+                f"rejects",
             )

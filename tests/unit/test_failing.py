@@ -141,7 +141,7 @@ def test_numbers_that_may_be_no_finite_ones(value: dict[str, Any], constructs: l
 
 NEVER_NULL = number("BIGINT NOT NULL", 1)
 PRICE = number("DECIMAL(10, 2) NOT NULL")
-TOO_MANY = "that may have more digits than"
+TOO_MANY = "whose result may have more digits than"
 UNDER_1000 = call("<", call("ABS", NEVER_NULL, to="BIGINT NOT NULL"), literal(1000), to="BOOLEAN")
 UP_TO_1000 = call("<=", call("ABS", NEVER_NULL, to="BIGINT NOT NULL"), literal(1000), to="BOOLEAN")
 SUMMED = aggregate(EVENTS, 0, calls=(agg("SUM", 1),))
@@ -186,20 +186,22 @@ def test_decimals_that_are_never_null_have_room(value: dict[str, Any], of: str |
     [
         pytest.param(
             cast(number("VARCHAR(9)"), "INT"),
-            "CAST of text, which fails the job where the text is no such value",
+            "CAST of text, which fails the job if the text is not such a value",
             "TRY_CAST, which gives NULL: no record may stop a job",
             id="of text",
         ),
         pytest.param(
             cast(NEVER_NULL, "DECIMAL(20, 2) NOT NULL"),
-            "CAST that may have more digits than DECIMAL(20, 2): it is another value then, or fails the job",
+            "CAST whose result may have more digits than DECIMAL(20, 2): the result is then another value, or "
+            "fails the job",
             "TRY_CAST(b AS DECIMAL(20, 2)), which gives NULL",
             id="of a large number",
         ),
         pytest.param(
             call("+", PRICE, number("DECIMAL(38, 2) NOT NULL"), to="DECIMAL(38, 2) NOT NULL"),
-            "+ that may have more digits than DECIMAL(38, 2): it is another value then, or fails the job",
-            "values of fewer digits, by TRY_CAST: what has too many is NULL then",
+            "+ whose result may have more digits than DECIMAL(38, 2): the result is then another value, or fails "
+            "the job",
+            "values of fewer digits, by TRY_CAST: a value with too many digits becomes NULL",
             id="of large numbers",
         ),
     ],
@@ -351,7 +353,11 @@ def by(divisor: dict[str, Any], name: str = "/", to: str = "BIGINT") -> dict[str
     ],
 )
 def test_divisors(value: dict[str, Any], safe: bool) -> None:
-    assert [c.partition(" ")[2] for c in found(value)] == [] if safe else ["by what may be zero"]
+    assert (
+        [c.partition(" ")[2] for c in found(value)] == []
+        if safe
+        else ["by a value that may be zero"]
+    )
 
 
 def test_null_divided_by_a_count_of_nothing_is_null() -> None:
@@ -360,20 +366,24 @@ def test_null_divided_by_a_count_of_nothing_is_null() -> None:
     before = aggregate(EVENTS, 0, calls=[agg("SUM", 1), agg("COUNT", 1), agg("COUNT", 0)])
     squares = call("-", total, call("/", call("*", total, total), count))
     assert found(call("/", total, count), before) == found(call("/", squares, count), before) == []
-    assert found(call("/", total, other), before) == ["/ by what may be zero"]  # of something else
-    assert found(call("/", literal(1), count), before) == ["/ by what may be zero"]
-    assert found(call("/", total, count)) == ["/ by what may be zero"]  # no aggregate's
+    assert found(call("/", total, other), before) == [
+        "/ by a value that may be zero"
+    ]  # of something else
+    assert found(call("/", literal(1), count), before) == ["/ by a value that may be zero"]
+    assert found(call("/", total, count)) == ["/ by a value that may be zero"]  # no aggregate's
     fewer = aggregate(EVENTS, 0, calls=[agg("SUM", 1), {**agg("COUNT", 1), "filterArg": 0}])
-    assert found(call("/", total, count), fewer) == ["/ by what may be zero"]
+    assert found(call("/", total, count), fewer) == ["/ by a value that may be zero"]
     positive = call(">", count, literal(0), to="BOOLEAN")
     assert found(call("/", case(positive, total, NULL), count)) == []
-    assert found(call("/", case(positive, total, literal(0)), count)) == ["/ by what may be zero"]
+    assert found(call("/", case(positive, total, literal(0)), count)) == [
+        "/ by a value that may be zero"
+    ]
     is_one = call("=", count, literal(1), to="BOOLEAN")
     less = call("-", count, literal(1))
     assert found(call("/", total, case(is_one, NULL, less))) == []
-    assert found(call("/", total, less)) == ["/ by what may be zero"]
+    assert found(call("/", total, less)) == ["/ by a value that may be zero"]
     assert found(call("/", total, case(is_one, NULL, call("-", count, literal(2))))) == [
-        "/ by what may be zero"
+        "/ by a value that may be zero"
     ]
 
 
@@ -383,9 +393,13 @@ def test_a_window_counts_at_least_one_row() -> None:
         EVENTS, 0, calls=[{**count, "filterArg": -1}, agg("COUNT", 1), {**count, "filterArg": 1}]
     )
     assert found(by(ref(1)), counts) == []
-    assert found(by(ref(2)), counts) == ["/ by what may be zero"]  # of values that are not NULL
-    assert found(by(ref(3)), counts) == ["/ by what may be zero"]  # of those that a FILTER leaves
-    assert found(by(ref(0)), counts) == ["/ by what may be zero"]
+    assert found(by(ref(2)), counts) == [
+        "/ by a value that may be zero"
+    ]  # of values that are not NULL
+    assert found(by(ref(3)), counts) == [
+        "/ by a value that may be zero"
+    ]  # of those that a FILTER leaves
+    assert found(by(ref(0)), counts) == ["/ by a value that may be zero"]
 
 
 def test_columns_that_are_finite() -> None:

@@ -243,12 +243,12 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             {**SETTINGS, "swich": "auto"},
-            "expected a setting that there is (did you mean switch?), found swich",
+            "expected an existing setting (did you mean switch?), found swich",
             id="unknown field",
         ),
         pytest.param(
             {**SETTINGS, "longest_wait": "1h"},
-            "expected a setting that there is (one of name, description,",
+            "expected an existing setting (one of name, description,",
             id="what the planner says",
         ),
         pytest.param(
@@ -263,7 +263,7 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             {**SETTINGS, "max_drift": "1h"},
-            "max_drift is longer than every allowed_lateness, or topics wait for each other for ever",
+            "max_drift must be longer than every allowed_lateness, or topics wait for each other for ever",
             id="drift",
         ),
         pytest.param(
@@ -273,7 +273,7 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             {**SETTINGS, "topics": {}},
-            "topics is empty, and a product reads at least one",
+            "topics is empty, but a product reads at least one topic",
             id="no topic",
         ),
         pytest.param(
@@ -333,22 +333,22 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             events(identity=None, once="topic"),
-            "topic orders (events) has once: topic, which takes an identity",
+            "topic orders (events) has once: topic, which requires an identity",
             id="once without identity",
         ),
         pytest.param(
             events(identity=None, once="partition"),
-            "topic orders (events) has once: partition, which takes an identity",
+            "topic orders (events) has once: partition, which requires an identity",
             id="the default of once without identity",
         ),
         pytest.param(
             events(key=["a"]),
-            "topic orders (events) has a key, and only references and dimensions do",
+            "topic orders (events) has a key, which only references and dimensions can have",
             id="key",
         ),
         pytest.param(
             more(shops={**SHOPS, "identity": ["a"]}),
-            "topic shops (dimension) has an identity, and only events do; versions have a key",
+            "topic shops (dimension) has an identity, which only events can have; versions have a key",
             id="identity",
         ),
         pytest.param(
@@ -358,12 +358,12 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             events(columns={"log_offset": "1"}),
-            "topic orders (events) computes log_offset, which every topic has by itself",
+            "topic orders (events) computes log_offset, which every topic already has",
             id="column of the log",
         ),
         pytest.param(
             events(columns={"log_clock": "1"}),
-            "topic orders (events) computes log_clock, which every topic has by itself",
+            "topic orders (events) computes log_clock, which every topic already has",
             id="an internal column",
         ),
         # names
@@ -393,12 +393,10 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         pytest.param(
             output("../rows"), "output ../rows needs a name of small letters", id="output elsewhere"
         ),
-        pytest.param(
-            output("rejects"), "output rejects is made by itself: leave it out", id="rejects"
-        ),
+        pytest.param(output("rejects"), "output rejects is generated: remove it", id="rejects"),
         pytest.param(
             output("orders"),
-            "orders is a topic and an output, and in SQL a name has one meaning",
+            "orders is a topic and an output, but in SQL a name has one meaning",
             id="topic and output",
         ),
         pytest.param(
@@ -412,7 +410,7 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             more(refunds={"role": "reference", "topic": "orders"}),
-            "topic orders of Kafka is read under several names, and each topic is read once",
+            "topic orders of Kafka is read under several names, but each topic is read once",
             id="read twice",
         ),
         # lookups
@@ -428,12 +426,12 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             {**SETTINGS, "lookups": {"around": {"order": "orders"}}},
-            "lookups around is of topics with a key: [], found ['orders']",
+            "lookups around must name topics with a key: [], found ['orders']",
             id="lookup without a key",
         ),
         pytest.param(
             {**SETTINGS, "lookups": {"around": {}}},
-            "lookups around is of topics with a key: [], found []",
+            "lookups around must name topics with a key: [], found []",
             id="no lookup",
         ),
         # outputs
@@ -444,24 +442,24 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             output(kind="rejects"),
-            "output rows is of kind rejects, and the table rejects is made by itself",
+            "output rows is of kind rejects, which only the generated table rejects has",
             id="kind rejects",
         ),
         pytest.param(
             output(of="parcels"),
-            "output rows is of parcels, and the topics with events are ['orders']",
+            "output rows is of parcels, but the topics with events are ['orders']",
             id="topic of rows",
         ),
         pytest.param(
             changed(
                 more(shops=SHOPS), lambda s: s["outputs"].update(rows={"of": ["orders", "shops"]})
             ),
-            "output rows is of shops, and the topics with events are ['orders']",
+            "output rows is of shops, but the topics with events are ['orders']",
             id="rows of a dimension",
         ),
         pytest.param(
             output(kind="rows", window={"column": "at", "size": "1h"}),
-            "output rows has a window, and only aggregates do",
+            "output rows has a window, which only aggregates can have",
             id="window of rows",
         ),
         pytest.param(
@@ -476,7 +474,7 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
         ),
         pytest.param(
             output(columns=["a"]),
-            "a setting that there is (one of kind, of, key, window, where, partition,",
+            "an existing setting (one of kind, of, key, window, where, partition,",
             id="columns of an output",
         ),
         # functions and policies
@@ -568,17 +566,17 @@ def test_a_file_that_may_be_missing(folder: Path, file: str) -> None:
         (
             "sources.sql",
             "the SELECT of an output of product.yaml (order_rows, hourly_orders), or views.sql",
-            "a file that nothing runs",
+            "a file that no output uses",
         ),
         (
             "rejects.sql",
             "the SELECT of an output of product.yaml (order_rows, hourly_orders), or views.sql",
-            "a file that nothing runs",
+            "a file that no output uses",
         ),
         (
             "schemas/parcels.avsc",
             "the schema of a topic of product.yaml (orders)",
-            "a schema that nothing reads",
+            "a schema that no topic uses",
         ),
     ],
 )
@@ -670,7 +668,7 @@ def test_the_rejects_have_descriptions_that_a_contract_may_change(tmp_path: Path
 )
 def test_what_is_said_twice_is_not_lost(folder: Path, twice: str) -> None:
     (folder / "product.yaml").write_text(twice)
-    with pytest.raises(ProductError, match="is there twice"):
+    with pytest.raises(ProductError, match="occurs twice"):
         load_product(folder)
 
 

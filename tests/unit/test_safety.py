@@ -61,7 +61,7 @@ def test_hints_are_refused(product: Product, text: str, line: int) -> None:
             str(product.folder / "rows.sql"),
             line,
             "a hint",
-            "product.yaml: what a job reads, keeps and how it joins is the same in every run",
+            "settings of product.yaml: what a job reads, what it keeps and how it joins must be the same in every run",
         )
     ]
     assert statements(product, rows="SELECT a FROM v", views=f"CREATE VIEW v AS {text}") == [
@@ -69,7 +69,7 @@ def test_hints_are_refused(product: Product, text: str, line: int) -> None:
             str(product.folder / "views.sql"),
             line,
             "a hint",
-            "product.yaml: what a job reads, keeps and how it joins is the same in every run",
+            "settings of product.yaml: what a job reads, what it keeps and how it joins must be the same in every run",
         )
     ]
 
@@ -95,7 +95,7 @@ def test_the_log_itself_is_not_read(product: Product, name: str) -> None:
             str(product.folder / "rows.sql"),
             2,
             "orders__log",
-            "orders: its records that could be decoded and are on time; the others are in rejects",
+            "orders, which has the records that could be decoded and are on time; the others are in rejects",
         )
     ]
 
@@ -172,13 +172,13 @@ VIEW = "CREATE VIEW v AS SELECT a FROM orders"
         (
             f"{VIEW};\nCREATE TEMPORARY VIEW `w` AS SELECT 1",
             2,
-            "view w is used by nothing",
+            "view w is not used",
             "a use of it, or its removal",
         ),
         (
             f"CREATE VIEW w AS SELECT a FROM w;\n{VIEW}",
             1,
-            "view w is used by nothing",
+            "view w is not used",
             "a use of it, or its removal",
         ),
     ],
@@ -309,7 +309,7 @@ def test_settings_that_may_decide_rows_are_refused(tmp_path: Path, setting: str)
     (problem,) = check_statements(made)
     assert (problem.file, problem.line) == (str(tmp_path / "product.yaml"), 0)
     assert problem.construct == f"flink setting {setting}"
-    assert problem.instead.startswith("nothing, or a setting that decides no row (d")
+    assert problem.instead.startswith("no such setting, or one that decides no row (d")
 
 
 def test_a_setting_that_was_misspelt(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_setting_that_was_misspelt(tmp_path: Path) -> None:
     )
     assert (
         problem.instead
-        == "nothing, or a setting that decides no row (did you mean state.backend.type?)"
+        == "no such setting, or one that decides no row (did you mean state.backend.type?)"
     )
 
 
@@ -361,7 +361,7 @@ def test_all_problems_of_the_statements_are_told(tmp_path: Path) -> None:
     )
     found = statements(made, rows="SELECT a FROM orders__log /*+ x */ ORDER BY a", views=VIEW)
     assert [p.construct for p in found] == [
-        "view v is used by nothing",
+        "view v is not used",
         "orders__log",
         "a hint",
         "ORDER BY",
@@ -424,8 +424,8 @@ def test_a_watermark_behind_the_source(product: Product) -> None:
         str(product.folder / "product.yaml"),
         0,
         "the watermark of orders is not taken inside the source, per partition",
-        "a time from the schema's columns and the log's, without Python: then the watermark is taken in the source, "
-        "per partition",
+        "a time computed from columns of the schema and the log, without Python functions, so that the source "
+        "takes the watermark, per partition",
     )
     assert assigner.construct == "watermark-assigner"
 
@@ -587,8 +587,8 @@ def test_windows_are_of_event_time_and_have_an_end(product: Product, operator: s
 
 
 ON_A_CLOCK_THAT_IS_SET = (
-    "a session window on a clock that is set, where an hour is missing or there twice",
-    "time_zone: UTC, or another zone whose clocks are never set",
+    "a session window in a time zone whose clocks change, where an hour is missing or passes twice",
+    "time_zone: UTC, or another zone whose clocks never change",
 )
 
 
@@ -702,7 +702,7 @@ def test_hops_of_the_old_syntax_need_a_clock_that_is_never_set(
     assert refused(product, last) == []
     assert refused(in_zone(product, "Europe/Berlin"), last) == [
         (
-            "GROUP BY HOP(…), which counts wrongly where clocks are set",
+            "GROUP BY HOP(…), which counts wrongly in a time zone whose clocks change",
             "FROM TABLE(HOP(TABLE …, DESCRIPTOR(…), slide, size)) … GROUP BY window_start, window_end",
         )
     ]
@@ -771,15 +771,15 @@ def test_a_sum_of_all_rows_before_keeps_a_figure_and_a_distinct_one_every_value(
 
 WITHIN = (
     "MATCH_RECOGNIZE without WITHIN",
-    "PATTERN (…) WITHIN INTERVAL …: it keeps partial matches for ever",
+    "PATTERN (…) WITHIN INTERVAL …: without it, partial matches are kept for ever",
 )
 SKIP = (
     "AFTER MATCH SKIP TO a variable, which fails the job",
     "SKIP PAST LAST ROW, or SKIP TO NEXT ROW",
 )
 EQUAL = (
-    "MATCH_RECOGNIZE in an order that rows may be equal in",
-    "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run",
+    "MATCH_RECOGNIZE whose ORDER BY may leave rows equal",
+    "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends on the run",
 )
 
 
@@ -914,9 +914,9 @@ def test_rows_of_a_top_n_are_never_equal(product: Product, last: Node, safe: boo
         if safe
         else [
             (
-                "a Top-N whose rows may be equal in its order",
+                "a Top-N whose ORDER BY may leave rows equal",
                 "further columns in ORDER BY, up to log_partition, "
-                "log_offset: of equal rows, which come first depends on the run",
+                "log_offset: which of two equal rows comes first depends on the run",
             )
         ]
     )
@@ -961,9 +961,9 @@ def test_rows_of_a_window_are_told_apart_by_all_that_it_groups_by(
         if safe
         else [
             (
-                "a Top-N whose rows may be equal in its order",
+                "a Top-N whose ORDER BY may leave rows equal",
                 "further columns in ORDER BY, up to everything that its rows "
-                "are grouped by, and their window: of equal rows, which come first depends on the run",
+                "are grouped by, and their window: which of two equal rows comes first depends on the run",
             )
         ]
     )
@@ -974,7 +974,7 @@ def test_a_place_in_one_of_several_topics_is_told_with_its_topic(product: Produc
         return calc(EVENTS, log_partition=ref(2), log_offset=ref(3), log_topic=topic)
 
     one, other = ({"kind": "LITERAL", "value": name, "type": "CHAR(1) NOT NULL"} for name in "ab")
-    equal = "a Top-N whose rows may be equal in its order"
+    equal = "a Top-N whose ORDER BY may leave rows equal"
     both = node("union", branch(one), branch(cast(other, "VARCHAR(2147483647)")))
     assert [c for c, _ in refused(product, top(both, [0, 1]))] == [equal]
     assert refused(product, top(both, [2, 0, 1])) == []
@@ -1005,7 +1005,7 @@ def test_a_place_in_one_of_several_topics_is_told_with_its_topic(product: Produc
 )
 def test_several_rows_of_a_record_have_one_place(product: Product, last: Node, safe: bool) -> None:
     assert (
-        "a Top-N whose rows may be equal in its order"
+        "a Top-N whose ORDER BY may leave rows equal"
         not in [c for c, _ in refused(product, top(last, [2, 3]))]
     ) is safe
 
@@ -1024,7 +1024,7 @@ def test_a_column_that_is_only_called_log_offset_tells_no_rows_apart(
 ) -> None:
     before = calc(EVENTS, log_partition=ref(2), log_offset=column)
     assert [c for c, _ in refused(product, top(before, [0, 1]))] == [
-        "a Top-N whose rows may be equal in its order"
+        "a Top-N whose ORDER BY may leave rows equal"
     ]
 
 
@@ -1033,8 +1033,9 @@ def test_of_rows_of_one_time_none_is_the_first(tmp_path: Path) -> None:
         tmp_path, settings=changed(SAFE, lambda s: s["topics"]["orders"].update(identity=["a"]))
     )
     first = (
-        "the first or the last row of a window by time alone",
-        "ORDER BY <time>, log_partition, log_offset: of rows of one time, which comes first depends on the run",
+        "the first or last row of a window, ordered by time alone",
+        "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends on "
+        "the run",
     )
     for keys, expected in (([0], []), ([0, 2], []), ([2], [first]), ([], [first])):
         assert refused(product, node("window-deduplicate", EVENTS, partitionKeys=keys)) == expected
@@ -1171,7 +1172,8 @@ def test_a_lookup_in_several_topics_names_them_all(tmp_path: Path) -> None:
     assert refused(product, lookup(EVENTS, "around_at")) == [
         (
             "a look-up in rates, shops of events that no window has held back",
-            "identity for the events, which the source then holds for their lateness; or the look-up behind a window",
+            "an identity for the events, so that the source holds them for their allowed lateness; or the look-up "
+            "after a window",
         )
     ]
 
@@ -1270,7 +1272,7 @@ def test_calls_that_differ_from_run_to_run(product: Product, name: str) -> None:
 def test_a_function_that_nobody_has_looked_at(product: Product, unknown: dict[str, Any]) -> None:
     [(construct, instead)] = refused(product, calc(EVENTS, a=unknown))
     assert construct.endswith(", which nobody has shown to be safe to replay")
-    assert instead == "another function of Flink's, or one of product.yaml"
+    assert instead == "a function that docs/safety.md lists, or a Python function of product.yaml"
 
 
 def test_a_call_without_a_name(product: Product) -> None:
@@ -1514,9 +1516,9 @@ def test_sums_that_are_rounded(product: Product, name: str, to: str) -> None:
     found = refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)]))
     assert found == [
         (
-            f"{name} of DOUBLE or FLOAT, which rounds by the order of arrival",
-            f"{name}(CASE WHEN ABS(a) < 1e15 THEN CAST(a AS DECIMAL(18, 3)) END); or of integers, divided "
-            "afterwards",
+            f"{name} of DOUBLE or FLOAT, whose rounding depends on the order of arrival",
+            f"{name}(CASE WHEN ABS(a) < 1e15 THEN CAST(a AS DECIMAL(18, 3)) END); or a sum of integers "
+            "that is divided afterwards",
         )
     ]
     for exact in ("BIGINT", "DECIMAL(38, 2)"):
@@ -1528,7 +1530,7 @@ def test_sums_that_wrap_around(product: Product, to: str) -> None:
     for name in ("SUM", "SUM0"):
         assert refused(product, aggregate(EVENTS, 0, calls=[agg(name, 0, to)])) == [
             (
-                f"{name} of {to.split()[0]}, which wraps around where it is too large",
+                f"{name} of {to.split()[0]}, which wraps around if it is too large",
                 f"{name}(CAST(a AS BIGINT))",
             )
         ]
@@ -1552,7 +1554,7 @@ def test_sums_of_decimals_that_may_have_more_digits_than_there_are(
     assert refused(product, of_digits(26)) == []
     assert refused(product, of_digits(27)) == [
         (
-            f"{name} of DECIMAL(27, 2), which depends on the order of arrival where it is too large",
+            f"{name} of DECIMAL(27, 2), which depends on the order of arrival if it is too large",
             f"{name}(CAST(a AS DECIMAL(26, …)))",
         )
     ]
@@ -1585,7 +1587,7 @@ def test_the_least_and_the_greatest_of_what_may_be_nan(
 ) -> None:
     assert refused(product, aggregate(EVENTS, type_=type_, calls=[agg(name, 0, "DOUBLE")])) == [
         (
-            f"{name} of DOUBLE or FLOAT, where a NaN stays that comes first",
+            f"{name} of DOUBLE or FLOAT, whose result depends on whether a NaN comes first",
             f"{name}(CASE WHEN ABS(a) < 1e300 THEN a END)",
         )
     ]
@@ -1617,7 +1619,7 @@ def test_a_top_n_in_the_order_of_what_may_be_nan(product: Product) -> None:
 
     place = {"log_partition": ref(2), "log_offset": ref(3)}
     assert [c for c, _ in refused(product, ranked(calc(EVENTS, a=of("DOUBLE"), **place)))] == [
-        "a Top-N in the order of a, a DOUBLE or FLOAT: NaN has no place in it"
+        "a Top-N in the order of a, a DOUBLE or FLOAT, in which NaN has no place"
     ]
     bounded = BOUNDED.body["projection"][0]
     assert refused(product, ranked(calc(EVENTS, a=bounded, **place))) == []
@@ -1629,7 +1631,7 @@ def test_a_join_with_constants_is_called_so(product: Product) -> None:
     ) == [
         (
             "a join with VALUES",
-            "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row",
+            "CASE x WHEN … THEN … END, or a reference topic with a key: a join keeps every row for ever",
         )
     ]
 
