@@ -1,4 +1,4 @@
-"""What one attempt adds to a product: addresses, branch, positions; and the table options that follow from it."""
+"""What one attempt adds to a product: addresses, branch and positions, and the table options that follow from them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Bindings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_news(cls, data: Any) -> Any:
-        """A field that nobody knows is a mistake, unless a newer controller says that it can be left out."""
+        """Refuse unknown fields, unless a newer controller says that they can be ignored."""
         if not isinstance(data, dict):
             return data
         version = data.get("version", 1)
@@ -81,7 +81,7 @@ class Bindings(BaseModel):
 
 
 def read_bindings(file: Path) -> Bindings:
-    """SystemExit says what is wrong with the file."""
+    """Read the bindings; SystemExit says what is wrong with the file."""
     try:
         return Bindings.model_validate_json(file.read_bytes())
     except ValidationError as e:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.processes import start_anew_with_environment
+from jobs.processes import restart_with_environment
 from jobs.product.folder import ProductError, load_product
 from jobs.safety.problem import Problem
 
@@ -61,5 +61,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start_anew_with_environment(["-m", "jobs.check", *sys.argv[1:]])
+    restart_with_environment(["-m", "jobs.check", *sys.argv[1:]])
     sys.exit(main())

@@ -36,7 +36,7 @@ from pyflink.util.exceptions import install_exception_handler, install_py4j_hook
 
 import jobs.planner.resolve  # noqa: F401  loaded once, for all forks
 from jobs.check import check
-from jobs.processes import start_anew_with_environment
+from jobs.processes import restart_with_environment
 
 IDLE_SECONDS = 900.0
 """After so long without a request it ends, and gives its memory back."""
@@ -178,5 +178,5 @@ def _pass_on(stream: Any) -> None:
 
 
 if __name__ == "__main__":
-    start_anew_with_environment(["-P", "-m", "jobs.check_server", *sys.argv[1:]])
+    restart_with_environment(["-P", "-m", "jobs.check_server", *sys.argv[1:]])
     sys.exit(main())

@@ -25,7 +25,7 @@ kept: for 100 commits, which are 500 s for a job with a checkpoint every 5 s."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Put the job together and wait for its end."""
+    """Build the job and wait for its end."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -21,8 +21,11 @@ RELEASE_ENVIRONMENT = {
 }
 
 
-def start_anew_with_environment(arguments: Sequence[str]) -> None:
-    """Become `python ARGUMENTS` with that environment, unless it is there: an interpreter reads it when it starts."""
+def restart_with_environment(arguments: Sequence[str]) -> None:
+    """Replace this process by `python ARGUMENTS` with that environment, which an interpreter reads when it starts.
+
+    Nothing happens if the environment is set already.
+    """
     if any(os.environ.get(name) != value for name, value in PYTHON_ENVIRONMENT.items()):
         os.execve(
             sys.executable, [sys.executable, *arguments], {**os.environ, **PYTHON_ENVIRONMENT}

@@ -34,7 +34,7 @@ def archived(folder: Path) -> Planned:
 
 
 def submit(arguments: list[str] | None, read: Callable[[Path], Planned], description: str) -> None:
-    """Read what to run, bind it, and hand it to Flink."""
+    """Read what to run, bind it, and submit it to Flink."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -32,13 +32,13 @@ NOWHERE = Bindings(
     checkpoint_interval="10s",
     checkpoint_dir="file:///dev/null",
 )
-"""What a check binds to: the plan is the same, and nothing is connected to."""
+"""The bindings of a check, which connects to nothing; the plan is the same as with real ones."""
 _WORKER_MODE = "_python_worker_execution_mode"
-"""A variable of PyFlink's."""
+"""An environment variable of PyFlink."""
 
 
 def environment(product: Product) -> TableEnvironment:
-    """A streaming table environment with everything that decides a plan, and nothing of an attempt."""
+    """A streaming table environment with every setting that decides a plan, and none of an attempt."""
     settings = product.settings
     # Else PyFlink would offer to run functions in this process, to whoever asks, on every address of the machine.
     os.environ[_WORKER_MODE] = "process"
@@ -186,13 +186,13 @@ def add_insert(statements: StatementSet, statement: Statement) -> None:
 
 
 def run_plan(env: TableEnvironment, compiled: str) -> TableResult:
-    """Submit a job of this compiled plan, whose tables and functions are declared under their names."""
+    """Submit a job with this compiled plan, whose tables and functions have been declared."""
     env._before_execute()
     return TableResult(_loaded(env, compiled).execute())
 
 
 def translate(env: TableEnvironment, compiled: str) -> None:
-    """Make the operators of a compiled plan, and run nothing; Flink's own error for what it cannot run."""
+    """Translate a compiled plan into operators without running it; raises Flink's own error if it cannot run."""
     _loaded(env, compiled).explain(
         _api().ExplainFormat.TEXT, get_gateway().new_array(_api().ExplainDetail, 0)
     )

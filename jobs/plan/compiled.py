@@ -75,12 +75,12 @@ class Node:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of what it hands on."""
+        """Names of its output columns."""
         return tuple(name for name, _ in self._fields)
 
     @property
     def types(self) -> tuple[Any, ...]:
-        """Types of what it hands on, as the plan says them: a text, or an object of a time attribute."""
+        """Types of its output columns as in the plan: a text, or an object for a time attribute."""
         return tuple(type_ for _, type_ in self._fields)
 
     @property

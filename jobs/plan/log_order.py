@@ -1,4 +1,4 @@
-"""Where the rows of one key are in the order of the log, and a plan that makes use of it. Pure.
+"""Where the rows of one key are in the order of the log, and a plan that uses that order. Pure.
 
 Flink orders an OVER by time alone, and rows of one time in the order in which they arrive. Rows of one partition of the
 log arrive in their order, in every run, as long as nothing between the source and the OVER deals them out by another

@@ -22,7 +22,7 @@ _GROUPED = re.compile(r"Expression '([^']+)' is not being grouped")
 
 
 def planner_problem(error: str, statement: Statement, known: Known, output: str = "") -> Problem:
-    """The planner's words about one statement; `output` is the table that it fills."""
+    """The planner's error about one statement as a problem; `output` is the table that the statement fills."""
     causes = _CAUSE.findall(error)
     reason = (causes[-1] if causes else error.strip().splitlines()[-1]).strip()
     if "SQL validation failed" in reason or "SQL parse failed" in reason:
@@ -47,7 +47,7 @@ class Known:
         return tuple(dict.fromkeys(c for columns in self.tables.values() for c in columns))
 
     def columns_for(self, statement: Statement) -> tuple[str, ...]:
-        """Columns of the tables that a statement mentions; of all where it mentions none."""
+        """Columns of the tables that a statement mentions; of all tables if it mentions none."""
         mentioned = [
             c for name, columns in self.tables.items() if statement.mentions(name) for c in columns
         ]

@@ -24,7 +24,7 @@ PLACE = ("log_partition", "log_offset")
 
 
 class ProblemError(Exception):
-    """What stops the planner."""
+    """A problem because of which the planner cannot continue."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(problems[0].construct)
@@ -33,7 +33,7 @@ class ProblemError(Exception):
 
 @dataclass(frozen=True)
 class Query:
-    """One output's SELECT: as it is written, and as it is run."""
+    """The SELECT of one output, as written and as run."""
 
     statement: Statement
     written: tuple[Column, ...]
@@ -61,7 +61,7 @@ class Query:
 
     @property
     def unfiltered(self) -> str:
-        """Without what product.yaml leaves out."""
+        """The query without the condition `where` of product.yaml."""
         if not self.hidden:
             return self._as_stored(self.statement.text)
         inner = with_first_columns(self.statement, self.hidden)
@@ -85,7 +85,7 @@ class Query:
 def query_of(
     env: TableEnvironment, product: Product, name: str, known: Known, *, placed: bool = True
 ) -> Query:
-    """An output's SELECT with the columns that it gets by itself, as far as it can have them."""
+    """The SELECT of an output, with the generated columns that it can have."""
     statement = _only_select(env, product, name, known)
     said = product.settings.outputs[name]
     written = columns_of(env, statement, statement.text, name, known)
@@ -196,7 +196,7 @@ def _only_select(env: TableEnvironment, product: Product, name: str, known: Know
 
 
 def _operation(env: TableEnvironment, statement: Statement, known: Known, output: str = "") -> str:
-    """What Flink's own parser takes a statement for."""
+    """The kind of statement, according to Flink's own parser."""
     try:
         return str(env._j_tenv.getParser().parse(statement.text).get(0).getClass().getSimpleName())
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
@@ -206,7 +206,7 @@ def _operation(env: TableEnvironment, statement: Statement, known: Known, output
 def columns_of(
     env: TableEnvironment, statement: Statement, sql: str, output: str, known: Known
 ) -> tuple[Column, ...]:
-    """Names and types of what a query gives."""
+    """Names and types of a query's columns."""
     try:
         found = env._j_tenv.getParser().parse(sql).get(0).getResolvedSchema().getColumns()
     except Exception as e:  # what of Java PyFlink knows, it raises as its own

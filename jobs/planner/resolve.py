@@ -1,4 +1,4 @@
-"""Ask Flink's planner what a product's SQL gives: the types, kinds, keys and windows that nobody has to write down."""
+"""Ask Flink's planner what a product's SQL gives: types, kinds, keys and windows, which nobody has to write down."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jobs.safety.text import check_statements
 
 @dataclass(frozen=True)
 class Answer:
-    """What the planner says of a product."""
+    """The planner's answer about a product."""
 
     problems: tuple[Problem, ...] = ()
     resolved: Resolved | None = None

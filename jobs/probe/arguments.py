@@ -21,7 +21,7 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Literal:
-    """An operand that SQL has as a constant."""
+    """An operand that is a constant in the SQL."""
 
     value: Any
 
@@ -127,14 +127,14 @@ def _corners(of: Type, chance: random.Random, mentioned: Sequence[Any] = ()) -> 
 
 
 def _row(fields: tuple[Field, ...], values: Sequence[Any]) -> Any:
-    """As PyFlink hands one over; imported only where there is one, for it takes a quarter of a second."""
+    """A ROW as PyFlink passes it; PyFlink is imported only if there is one, which takes a quarter of a second."""
     from pyflink.common import Row as FlinkRow
 
     return FlinkRow(**{f.name: value for f, value in zip(fields, values, strict=False)})
 
 
 def _keys(key: Type, chance: random.Random, mentioned: Sequence[Any]) -> list[Any]:
-    """Of a MAP: none is NULL, and none is there twice."""
+    """Keys of a MAP: none is NULL, and each occurs once."""
     return _unique(v for v in _corners(key, chance, mentioned) if v == v)
 
 
@@ -173,7 +173,7 @@ def _atomic(of: Atomic) -> list[Any]:  # noqa: C901 - one case for each type
 
 
 def _fitting(of: Atomic, mentioned: Sequence[Any]) -> Iterator[Any]:
-    """What of the mentioned constants the type can hold, and what is beside them."""
+    """The mentioned constants that the type can hold, and their neighbours."""
     texts = [m for m in mentioned if isinstance(m, str)]
     numbers = [m for m in mentioned if isinstance(m, int | float) and not isinstance(m, bool)]
     match of.name:
@@ -233,7 +233,7 @@ def _bytes(of: Atomic, value: bytes) -> bytes:
 
 
 def _single(value: float) -> float:
-    """As a FLOAT holds it."""
+    """The number rounded to a FLOAT."""
     import struct
 
     try:
@@ -250,7 +250,7 @@ def _decimals(of: Atomic) -> list[Decimal]:
 
 
 def _point(of: Atomic, value: datetime) -> datetime:
-    """With as many digits of a second as the type has."""
+    """The time with as many digits of a second as the type has."""
     unit = 10 ** (6 - min(of.arguments[0] if of.arguments else 6, 6))
     return value.replace(microsecond=value.microsecond // unit * unit)
 

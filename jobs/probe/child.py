@@ -31,7 +31,7 @@ _CPU_IN_ALL = 300
 
 
 def main(argument: str) -> None:
-    """Import, say what was found, then try a function per line."""
+    """Import the functions, report what was found, then try one function for each line of the input."""
     told = json.loads(argument)
     answers, requests = os.fdopen(told["answers"], "w"), os.fdopen(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # for a function that reads its standard input

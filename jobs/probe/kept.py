@@ -16,7 +16,7 @@ _LISTED = 16
 
 
 def refuse_changes(kept: list[dict[str, str]]) -> None:
-    """What is computed once is the same after the last go at all rows as it was before that; a counter is not."""
+    """Refuse values that changed during the last pass: a value computed once has settled by then, a counter has not."""
     before, after = kept[-2:]
     changed = [name for name, value in after.items() if before.get(name) != value]
     if changed:
@@ -60,7 +60,7 @@ def _summary(value: Any, depth: int = 3) -> str:
 
 
 def mentioned(call: Callable[..., Any]) -> list[str | int | float]:
-    """Constants of a function's code and of its module's: the values that its branches ask for."""
+    """Constants in the code of a function and of its module: values that its branches compare with."""
     own = own_functions.inner(call)
     assert own is not None
     module = [value for name, value in own.__globals__.items() if not name.startswith("__")]

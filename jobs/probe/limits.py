@@ -1,4 +1,4 @@
-"""One go at all rows: in limited time, and with what it asks of the world seen."""
+"""One pass over all rows: its time is limited, and what it asks of the machine is recorded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jobs.probe.trial import FoundError, LimitError, Trial
 
 
 class Run:
-    """One go at all rows, in limited time: with other shared random numbers than before, whose use is seen."""
+    """One pass over all rows in limited time. Each seeds the shared random numbers differently, to detect their use."""
 
     def __init__(self, trial: Trial, watch: outside.Watch, number: int) -> None:
         self.values: Values | None = None
-        """Of the call that is under way."""
+        """The arguments of the call in progress."""
         self._trial, self._watch, self._number = trial, watch, number
         self._before: dict[str, Any] = {}
 
@@ -40,7 +40,7 @@ class Run:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """What was asked of the world comes first: it is why answers differ."""
+        """Report what was asked of the machine before anything else: it is why answers differ."""
         limits.end()
         seen = self._watch.take()
         if any(
@@ -57,7 +57,7 @@ class Run:
 
 
 def _shared_random() -> dict[str, Any]:
-    """The states of what is loaded so far."""
+    """The states of the random number generators that are loaded so far."""
     numpy = sys.modules.get("numpy")
     found: dict[str, Any] = {"random": random.getstate()}
     if numpy is not None:
@@ -67,23 +67,23 @@ def _shared_random() -> dict[str, Any]:
 
 @dataclass
 class _Limits:
-    """In how many seconds the calls of a function, or an import, must end; 0 while neither is under way."""
+    """Seconds in which the calls of a function, or an import, must end; 0 while neither is in progress."""
 
     cpu: float = 0
     wall: float = 0
 
     def begin(self) -> None:
-        """Again after each further second, should a function catch everything."""
+        """Start the timers. They fire again after each further second, in case a function catches every exception."""
         signal.setitimer(signal.ITIMER_PROF, self.cpu, min(self.cpu, 1))
         signal.setitimer(signal.ITIMER_REAL, self.wall, min(self.wall, 1))
 
     def end(self) -> None:
-        """Nothing is limited any more."""
+        """Stop the timers."""
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def over(self, number: int, frame: Any) -> None:
-        """A signal's handler."""
+        """Handle the signal of either timer."""
         cpu = number == signal.SIGPROF
         raise LimitError(
             f"stopped after {self.cpu:g} s of CPU" if cpu else f"stopped after {self.wall:g} s"

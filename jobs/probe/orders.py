@@ -15,7 +15,7 @@ from jobs.probe.trial import Answer, FoundError, Trial, batch_of, called, short,
 def tried(
     trial: Trial, watch: outside.Watch
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(what is wrong with it: kind and words; each call and its answer)."""
+    """Returns what is wrong with the function, as (kind, text), and each call with its answer."""
     found: list[tuple[str, str]] = []
     try:
         answers = _vectorised(trial, watch) if trial.vectorised else _plain(trial, watch)
@@ -31,7 +31,7 @@ def tried(
 
 
 def _plain(trial: Trial, watch: outside.Watch) -> list[Answer]:
-    """Each row's answer: the same in three orders, one after the other."""
+    """The answer for each row, which must be the same in three passes in different orders."""
     first: dict[int, Answer] = {}
     there, kept = _there(trial), []
     for number, order in enumerate((there, _shuffled(there, trial), there)):

@@ -1,4 +1,4 @@
-"""What a product's function asks of the world while it is tried: files, network, processes, clock, environment.
+"""What a product's function asks of the machine while it is tried: files, network, processes, clock, environment.
 
 It counts when done on behalf of the product's own code, at its import too; what Python does to import a module and
 what `logging` reads for its records do not. A function may read the modules of `udfs`, the files of Python and its
@@ -67,12 +67,12 @@ _CLOCKS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "proc
 
 
 class OutsideError(PermissionError):
-    """What a function must not do, and was kept from doing."""
+    """A function tried to do something that is not allowed, and was prevented."""
 
 
 @dataclass
 class Watch:
-    """What was seen since the last look."""
+    """What was recorded since it was last taken."""
 
     udfs: str
     """The folder of the product's modules."""
@@ -84,19 +84,19 @@ class Watch:
     _inside: bool = False
 
     def take(self) -> list[str]:
-        """What was seen, each once; then it is forgotten."""
+        """Return what was recorded, each once, and clear it."""
         found, self.seen = list(self.seen), {}
         return found
 
     def touch(self, what: str) -> bool:
-        """Note it if the product's code asks for it."""
+        """Record it if the product's code asks for it."""
         if self._inside or (where := self._by_product(sys._getframe(1))) is None:
             return False
         self.seen[f"{what}{where}"] = None
         return True
 
     def refuse(self, what: str) -> None:
-        """Note it, and keep it from happening."""
+        """Record it and prevent it."""
         if self.touch(what):
             raise OutsideError(what)
 
@@ -114,7 +114,7 @@ class Watch:
         return None
 
     def file(self, path: Any, *, writes: bool, looks: bool = False) -> None:
-        """A file or folder that something opens, or looks at."""
+        """Handle a file or folder that is opened or examined."""
         if self._inside or isinstance(path, int):  # opened already, which was seen
             return
         with self._own():
@@ -125,7 +125,7 @@ class Watch:
 
     @contextmanager
     def _own(self) -> Iterator[None]:
-        """While this looks for itself."""
+        """While this code itself examines files, nothing is recorded."""
         self._inside = True
         try:
             yield
@@ -149,7 +149,7 @@ class Watch:
         )
 
     def _provide(self, path: str) -> None:
-        """A secret where the function looks for it: the machine's own, or one that stands in for it."""
+        """Provide a secret at the path where the function looks for it: the machine's own, or a stand-in."""
         name = os.path.relpath(path, self.secrets)
         real = os.path.join(self.real_secrets, name)
         if name == "." or os.path.lexists(path) or os.path.dirname(name):
@@ -160,7 +160,7 @@ class Watch:
             Path(path).write_text(_STAND_IN + "\n")
 
     def environment(self, name: Any) -> None:
-        """A variable that something reads."""
+        """Handle an environment variable that is read."""
         text = os.fsdecode(name) if isinstance(name, str | bytes) else str(name)
         if text != SECRETS:
             self.touch(f"reads the environment variable {text}")
@@ -182,7 +182,7 @@ _LOGGING = os.path.dirname(logging.__file__)
 
 
 def install(watch: Watch, ahead: timedelta) -> None:
-    """From now on everything is seen; the clock is ahead by so much."""
+    """Record everything from now on, with a clock that is ahead by this much."""
     _install_clock(watch, ahead)
     _install_environment(watch)
     for name in _OF_THE_RUN:
@@ -232,7 +232,7 @@ def _audit(watch: Watch, event: str, args: tuple[Any, ...]) -> None:
 
 
 def _replace(module: Any, name: str, before: Callable[..., Any]) -> None:
-    """A function of a module, with something that is done before it."""
+    """Replace a function of a module by one that calls `before` first."""
     original = getattr(module, name, None)
     if original is None:
         return
@@ -269,7 +269,7 @@ def _install_environment(watch: Watch) -> None:
 
 
 def _install_clock(watch: Watch, ahead: timedelta) -> None:
-    """Another date and time, for C code too. Its library looks for pytest and dateutil, which it can do without."""
+    """Set another date and time, for C code too. The library looks for pytest and dateutil, which it does not need."""
     without = [name for name in ("pytest", "dateutil.parser") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(without))  # type: ignore[arg-type] # None: importing it fails
     import time_machine

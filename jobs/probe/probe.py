@@ -27,9 +27,9 @@ from jobs.product.own_functions import ALLOWED, is_own
 from jobs.safety.problem import Problem
 
 _CPU_SECONDS, _WALL_SECONDS = 5.0, 20.0
-"""In which all calls of one function must end. They take milliseconds; the machine may be busy."""
+"""Seconds in which all calls of one function must end. They take milliseconds, but the machine may be busy."""
 _PATIENCE = 20.0
-"""Further seconds for a process to notice by itself that a call does not end."""
+"""Further seconds in which a process should itself notice that a call does not end."""
 _ALIKE = {
     "outside": "what it needs as an argument, such as a column or the event's own time; data as a module of udfs/",
     "differs": "a function of its arguments alone, which keeps nothing from call to call",
@@ -64,7 +64,7 @@ _DAYS_AHEAD = (0, 1_111.4)
 
 
 class Probe:
-    """The two processes of a product with functions; none of a product without."""
+    """The two processes that try a product's functions; no processes if the product has none."""
 
     def __init__(self, product: Product, path: Sequence[str] | None = None) -> None:
         self._yaml = str(product.folder / "product.yaml")
@@ -78,7 +78,7 @@ class Probe:
         self._imported: list[dict[str, Any]] | None = None
 
     def start(self) -> None:
-        """Begin to import; nothing is waited for."""
+        """Start the processes, which begin to import, without waiting for them."""
         if not self._functions:
             return
         self._folder = tempfile.mkdtemp(prefix="kappa-probe-")
@@ -156,7 +156,7 @@ class Probe:
 
 @contextmanager
 def probing(product: Product) -> Iterator[Probe]:
-    """What tries the functions of a product; its processes end with it."""
+    """A probe of the product's functions, whose processes end with the context."""
     probe = Probe(product)
     try:
         yield probe
@@ -165,7 +165,7 @@ def probing(product: Product) -> Iterator[Probe]:
 
 
 def called(nodes: Iterable[Node], names: Iterable[str]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Each function of a plan with the operands of each different call of it: a type, and of a constant its value."""
+    """Each function that a plan calls, once for each distinct list of operands: types, and the values of constants."""
     known, found = set(names), {}
     for node in nodes:
         for call in node.calls():
@@ -176,7 +176,7 @@ def called(nodes: Iterable[Node], names: Iterable[str]) -> list[tuple[str, list[
 
 
 def operand(expression: dict[str, Any]) -> dict[str, Any]:
-    """What a plan says of an argument: of a text or a number that SQL has as a constant, its value."""
+    """An argument as the plan has it: its type, and its value if it is a constant text or number."""
     type_ = expression.get("type")
     text = str(type_.get("type", "") if isinstance(type_, dict) else type_)
     if isinstance(type_, dict) and type_.get("nullable") is False:
@@ -189,7 +189,7 @@ def operand(expression: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, str]]:
-    """(kind, words) of what is wrong: what either process found, else the first call with two answers."""
+    """What is wrong, as (kind, text): what either process found, else the first call whose two answers differ."""
     found = list(
         dict.fromkeys((kind, text) for answer in (one, other) for kind, text in answer["found"])
     )
@@ -206,7 +206,7 @@ def compared(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, str]
 
 
 class _EndedError(Exception):
-    """A process ended, or does not answer."""
+    """A process ended or does not answer."""
 
 
 class _Process:
@@ -228,7 +228,7 @@ class _Process:
         self._read = b""
 
     def ask(self, call: dict[str, Any]) -> None:
-        """Have it try a function."""
+        """Ask the process to try a function."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(call).encode() + b"\n")
@@ -251,7 +251,7 @@ class _Process:
         return found
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:

@@ -19,11 +19,11 @@ _CLASSES: dict[str, tuple[type, ...]] = {
 
 
 class ReturnedError(ValueError):
-    """A value that is none of the declared type."""
+    """A value that the declared type does not have."""
 
 
 def as_declared(value: Any, declared: Type) -> Any:
-    """The value as the column has it, so that equal columns are equal here; ReturnedError if it is none of the type."""
+    """The value as the column stores it, so that equal columns are equal; ReturnedError if it is of another type."""
     if value is None:
         if not declared.nullable:
             raise ReturnedError(f"NULL, which {declared} is not")
@@ -107,7 +107,7 @@ def _float(value: Any, declared: Atomic) -> float:
 
 
 def _decimal(value: Decimal, declared: Atomic) -> Decimal:
-    """As PyFlink writes it: rounded to the scale."""
+    """A DECIMAL as PyFlink writes it: rounded to the scale."""
     digits, scale = declared.arguments
     try:
         if value.is_finite():
@@ -178,7 +178,7 @@ def as_pandas(values: Sequence[Any], of: Type, zone: str) -> Any:
 
 
 def from_pandas(found: Any, declared: Type, count: int, zone: str) -> list[Any]:
-    """A column as PyFlink takes it back from a vectorised function; ReturnedError where it does not."""
+    """A column as PyFlink takes it back from a vectorised function; ReturnedError if PyFlink refuses it."""
     import pandas as pd
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""One function and the rows that it is tried with, and what a call of it comes to."""
+"""One function, the rows that it is tried with, and the answer of each call."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _SHOWN = 160
 
 
 class LimitError(BaseException):
-    """A function does not end. No Exception, which functions catch."""
+    """A function does not end. It is not an Exception, because functions catch those."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one call came to."""
+    """The outcome of one call."""
 
     kind: str
-    """value, raises, or returns: what is not of the declared type"""
+    """`value`; `raises`; or `returns`: the value is not of the declared type."""
     text: str
     detail: str = field(default="", compare=False)
 
 
 class FoundError(Exception):
-    """Something is wrong with a function: its kind, and what to say."""
+    """A problem of a function: its kind and the text to report."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -49,17 +49,17 @@ class Trial:
     mentioned: tuple[Any, ...]
     zone: str
     backwards: bool
-    """The other process begins with the other end."""
+    """Whether this process takes the rows in reverse order; the other one does not."""
 
     def rows(self) -> list[Values]:
-        """Its arguments, made again, as a function may change them."""
+        """The rows of arguments, built again each time, because a function may change them."""
         found = rows(self.operands, self.name, self.mentioned)
         return [
             tuple(self._local(v, o) for v, o in zip(r, self.operands, strict=True)) for r in found
         ]
 
     def _local(self, value: Any, operand: Operand) -> Any:
-        """As PyFlink hands a TIMESTAMP_LTZ to plain Python: on the clocks of the product's zone."""
+        """A TIMESTAMP_LTZ as PyFlink passes it to plain Python: in the product's time zone."""
         if self.vectorised or value is None or not str(operand).startswith("TIMESTAMP_LTZ"):
             return value
         pytz: Any = importlib.import_module("pytz")
@@ -71,17 +71,17 @@ class Trial:
 
 
 def shown(value: Any) -> str:
-    """A value as Python writes it; dictionaries were sorted already."""
+    """A value as Python writes it; dictionaries have been sorted."""
     return repr(value)
 
 
 def short(text: str, length: int = _SHOWN) -> str:
-    """What fits on a line."""
+    """The text, shortened to fit on a line."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def batch_of(trial: Trial, table: list[Values]) -> list[Answer]:
-    """The answers for some rows at once; what the call raises is that of each."""
+    """The answers of one call with several rows; what the call raises is the answer for each row."""
     arguments = [
         _argument(trial, o, [values[at] for values in table]) for at, o in enumerate(trial.operands)
     ]
@@ -106,12 +106,12 @@ def _argument(trial: Trial, operand: Operand, values: list[Any]) -> Any:
 
 
 def shown_column(argument: Any) -> str:
-    """A Series or DataFrame, to see whether it was changed."""
+    """A Series or DataFrame as text, to detect changes."""
     return shown(argument.values.tolist()) if hasattr(argument, "values") else shown(argument)
 
 
 def invoke(call: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Nothing but the function: what is asked for below this is the product's doing."""
+    """Call the function. Whatever is asked for below this stack frame is done by the product's code."""
     return call(*arguments)
 
 

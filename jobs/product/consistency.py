@@ -79,7 +79,7 @@ def _topic_problems(settings: ProductSettings) -> Iterable[str]:
 
 
 def _odd(topic: Topic) -> Iterable[str]:
-    """What is wrong with a topic, whatever the others are."""
+    """What is wrong with a topic by itself."""
     if topic.role is not Role.reference:
         if topic.time is None:
             yield "needs time: the column that says when it happened"
@@ -98,7 +98,7 @@ def _odd(topic: Topic) -> Iterable[str]:
 
 
 def _waiting_problems(settings: ProductSettings) -> Iterable[str]:
-    """Topics that would wait for each other for ever."""
+    """Settings with which topics would wait for each other for ever."""
     widest = max(map(settings.lateness, settings.topics), default=0)
     if settings.max_drift and seconds(settings.max_drift) <= widest:
         yield "max_drift must be longer than every allowed_lateness, or topics wait for each other for ever"

@@ -140,7 +140,7 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
 
 
 def _refuse_odd_entries(folder: Path) -> None:
-    """A link's content is not the folder's, a release would not have it, and opening a pipe never ends."""
+    """Refuse links and special files: a release would not contain a link's target, and opening a pipe blocks."""
     for entry in trees.entries(folder):
         if entry.odd:
             raise ProductError(
@@ -203,7 +203,7 @@ def _described(column: Column, said: Mapping[str, Any]) -> Column:
 
 
 def _check_files(product: Product) -> None:
-    """There is a SELECT per output and a schema per topic, and no SQL that nothing runs."""
+    """Require a SELECT for each output and a schema for each topic, and refuse files that are not used."""
     settings, folder = product.settings, product.folder
     wanted = [product.select_sql(name) for name in settings.outputs]
     for file in (*wanted, *map(product.schema_file, product.topics)):
@@ -234,7 +234,7 @@ def _check_files(product: Product) -> None:
 
 
 def _check_names(product: Product) -> None:
-    """Of files that product.yaml does not name; those of a release that was built before are as they are."""
+    """Check names of files that product.yaml does not list. Releases that were built before keep theirs."""
     for file in sorted((product.folder / "checks").glob("*.sql")):
         if not names.is_check(file.stem):
             expected = "the name of a check, of letters, digits, '.', '_', '-' and spaces"
@@ -242,7 +242,7 @@ def _check_names(product: Product) -> None:
 
 
 class _EachOnce(yaml.SafeLoader):
-    """YAML whose mappings have each key once: of two, the first would be lost in silence."""
+    """YAML whose mappings have each key once: otherwise the first of two values would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         said: set[str] = set()

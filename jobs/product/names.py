@@ -54,7 +54,7 @@ def is_check(text: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """A name that may be anything: on one line, its end to be seen, and not for pages."""
+    """Any name, for people: printable, on one line, and shortened if it is long."""
     text = name if name.isprintable() and name.isascii() and name == name.strip() else ascii(name)
     return (
         text

@@ -1,4 +1,4 @@
-"""What lies in a folder, looked at without following a link and without opening anything."""
+"""What a folder contains, listed without following a link and without opening a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BYTE_CODE = "__pycache__"
-"""Folders of what Python makes by itself of the sources beside them."""
+"""The folders in which Python stores byte code beside the sources."""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -20,15 +20,15 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Something in a folder that is no folder."""
+    """An entry of a folder that is not itself a folder."""
 
     path: Path
     odd: str = ""
-    """What it is, if it is no file of its own with a printable name: it must not be opened, or not be trusted."""
+    """What it is, if it is not a regular file with a printable name: then it must not be opened or trusted."""
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """All below the folder, sorted; links are named, and nothing behind them is."""
+    """All entries below the folder, sorted. Links are listed but not followed."""
     unreadable: list[Entry] = []
 
     def refuse(error: OSError) -> None:
@@ -51,12 +51,12 @@ def entries(folder: Path) -> Iterator[Entry]:
 
 
 def odd(path: Path) -> str:
-    """What something is, if it is no file of its own with a printable name."""
+    """What an entry is, if it is not a regular file with a printable name; else an empty text."""
     return _odd(path, path.lstat().st_mode)
 
 
 def shown(path: Path) -> str:
-    """A path for people: on one line, whatever its name is."""
+    """A path for people, on one line."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _TIME_LETTERS = {**dict.fromkeys("yME", 4), **dict.fromkeys("dHhkKms", 2), "a": 1, "D": 3, "S": 9}
-"""How often each may stand in a row."""
+"""How often each letter may be repeated."""
 _DIGITS = 38
 _LONG = 10_000
-"""Characters that REPEAT and LPAD may make of one value."""
+"""The most characters that REPEAT and LPAD may produce from one value."""
 
 Operands = Sequence[Mapping[str, Any]]
 
@@ -154,7 +154,7 @@ _ARGUMENTS: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
 }
-"""Function → place of an operand, from 0, what it has to be, and what is said of any other."""
+"""Function → position of an operand, from 0, what it must be, and the problem with any other."""
 _WITH_TWO = {
     "TRUNCATE": "TRUNCATE(x, 0)",
     "TO_TIMESTAMP_LTZ": "TO_TIMESTAMP_LTZ(x, 3), or with a pattern",

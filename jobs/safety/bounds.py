@@ -1,4 +1,4 @@
-"""How great a number of the plan may be: whether it is finite, a flag, or has more digits than its type. Pure."""
+"""How large a number of the plan may be: whether it is finite, a flag, or has more digits than its type. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jobs.safety.expressions import (
 _LARGEST_EXACT, _LARGEST_FLOAT = 1e38, 3.4e38
 _DIGITS = {"BOOLEAN": 1, "TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
 _OF_SUM = 12
-"""Digits that a sum may have more than its values: for how many there are."""
+"""How many more digits a sum may have than its values, depending on how many values there are."""
 
 
 def is_finite(value: dict[str, Any], known: Known = ()) -> bool:
@@ -152,7 +152,7 @@ def may_overflow(node: Node, call: dict[str, Any], known: Known) -> bool:
 
 
 def _digits(node: Node, value: dict[str, Any], known: Known, scale: int) -> float:
-    """The digits in front of the point that a number may have, once it is rounded to `scale` digits behind it."""
+    """The digits that a number may have before the point, once it is rounded to `scale` digits after it."""
     digits, own_scale = _digits_of_type(value.get("type"))
     if value.get("kind") == "INPUT_REF":
         digits = min(digits, _digits_of_sum(node.inputs[0], int(value["inputIndex"])))
@@ -169,14 +169,14 @@ def _digits(node: Node, value: dict[str, Any], known: Known, scale: int) -> floa
 
 
 def _digits_of_type(type_: Any) -> tuple[float, int]:
-    """How many a number of a type has in front of the point at most, and how many behind it."""
+    """The most digits that a number of a type has before the point, and its digits after the point."""
     if match := re.match(r"DECIMAL\((\d+), (\d+)\)", str(type_)):
         return int(match[1]) - int(match[2]), int(match[2])
     return _DIGITS.get(nullable(type_), math.inf), 0
 
 
 def _digits_of_sum(node: Node, index: int) -> float:
-    """Those of a column that is a sum, by the type of what is summed; infinite of any other column."""
+    """The digits of a column that is a sum, from the type of its values; infinite for any other column."""
     if (
         node.type in ("calc", "python-calc")
         and node.body["projection"][index].get("kind") == "INPUT_REF"

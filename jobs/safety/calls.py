@@ -16,7 +16,7 @@ from jobs.safety.operators import Found
 EXACT = FINITE.format("CAST(x AS DECIMAL(18, 3))")
 _ROUNDED = frozenset({"SUM", "SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP"})
 _EXACT_DIGITS = 26
-"""Of the values of a sum: of 38 digits that leaves twelve for how many there are."""
+"""Digits of the values of a sum: of 38 digits, twelve are left for the number of values."""
 
 
 def arguments_of(node: Node, call: dict[str, Any]) -> frozenset[str]:
@@ -32,7 +32,7 @@ def _kind(node: Node, call: dict[str, Any]) -> functions.Kind:
 
 
 def _own(product: Product) -> frozenset[str]:
-    """The functions that a product has beside Flink's: its Python functions, and its look-ups."""
+    """The functions that a product adds to Flink's: its Python functions and its look-ups."""
     settings = product.settings
     keyed = [name for name, topic in settings.topics.items() if topic.key]
     return frozenset((*settings.functions, *(f"{name}_at" for name in (*keyed, *settings.lookups))))
@@ -113,7 +113,7 @@ def _base(call: dict[str, Any]) -> str:
 
 
 def _is_narrow(call: dict[str, Any]) -> bool:
-    """Whether a sum has the type of a few digits that its argument has."""
+    """Whether a sum has a narrow integer type, as its argument does."""
     return _base(call) in ("TINYINT", "SMALLINT", "INT")
 
 

@@ -35,7 +35,7 @@ def _sums_what_is_counted(node: Node, value: dict[str, Any], count: dict[str, An
 
 
 def _aggregate(node: Node, value: dict[str, Any], name: str) -> Any:
-    """What an aggregate is of: a call in a pattern, or a column of a window's; None of anything else."""
+    """The operands of an aggregate: of a call in a pattern, or of a column of a window; None for anything else."""
     if function_name(value) == name:
         return value["operands"]
     if value.get("kind") != "INPUT_REF" or node.inputs[0].type not in WINDOWS:
@@ -91,7 +91,7 @@ def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any
 
 
 def _as_number(value: dict[str, Any]) -> dict[str, Any]:
-    """Without the casts by which Flink compares numbers of two types: a zero is a zero in each."""
+    """The number without the casts by which Flink compares two types: zero is zero in each of them."""
     while function_name(value) == "CAST" and NUMBERS.intersection(
         parts(value["operands"][0].get("type"))
     ):

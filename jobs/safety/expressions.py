@@ -11,7 +11,7 @@ from jobs.plan.compiled import (
 )
 
 Known = tuple[tuple[dict[str, Any], bool], ...]
-"""Conditions that hold where an expression is evaluated: True of those that are true, False of those that are not."""
+"""Conditions known where an expression is evaluated, each with True if it holds and False if it does not."""
 TEXT = frozenset({"CHAR", "VARCHAR"})
 INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
 APPROXIMATE = frozenset({"FLOAT", "DOUBLE"})
@@ -23,7 +23,7 @@ _PART = re.compile(
 
 
 def branches_of(value: dict[str, Any], known: Known) -> list[tuple[dict[str, Any], Known]] | None:
-    """Of CASE and IF: the conditions and results in their order, each with what holds there; None of other things."""
+    """The conditions and results of CASE and IF in order, each with what is known there; None for anything else."""
     if function_name(value) not in ("CASE", "IF"):
         return None
     *pairs, last = value["operands"]
@@ -35,7 +35,7 @@ def branches_of(value: dict[str, Any], known: Known) -> list[tuple[dict[str, Any
 
 
 def results(value: dict[str, Any], known: Known) -> list[tuple[dict[str, Any], Known]]:
-    """What CASE or IF may come to, each with what holds there; of any other expression itself."""
+    """The possible results of CASE or IF, each with what is known there; for any other expression, itself."""
     branches = branches_of(value, known)
     return [(value, known)] if branches is None else [*branches[1::2], branches[-1]]
 
@@ -67,7 +67,7 @@ def is_null(value: dict[str, Any]) -> bool:
 
 
 def literal(value: dict[str, Any]) -> float | None:
-    """The number that a literal is; None of any other expression."""
+    """The value of a numeric literal; None for any other expression."""
     if value.get("kind") != "LITERAL":
         return None
     try:

@@ -49,7 +49,7 @@ class Failing:
 
 
 def failing(node: Node) -> Iterator[Failing]:
-    """Those of an operator."""
+    """The failing calls of an operator."""
     filtered = (
         where_true(node.body.get("condition")) if node.type in ("calc", "python-calc") else ()
     )
@@ -58,7 +58,7 @@ def failing(node: Node) -> Iterator[Failing]:
 
 
 def named(instead: str, columns: Sequence[str]) -> str:
-    """What to write, with the column's name for x where it is one column."""
+    """What to write instead, with the column's name in place of x if there is just one column."""
     is_one = len(columns) == 1 and columns[0].isidentifier()
     return re.sub(r"\bx\b", columns[0], instead) if is_one else instead
 
@@ -185,7 +185,7 @@ def _is_of_text(operand: dict[str, Any], call: dict[str, Any]) -> bool:
 
 
 def _may_be(text: str, to: list[str]) -> bool:
-    """Whether a text in the SQL is a value of a plain type; of others Flink says so by itself."""
+    """Whether a text in the SQL is a value of a plain type. Flink itself checks other types."""
     if NUMBERS.intersection(to):
         return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text) is not None
     return (

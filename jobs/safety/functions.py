@@ -228,7 +228,7 @@ SCALAR = frozenset(
         *("CAST", "TRY_CAST", "REINTERPRET"),
     }
 )
-"""By the names that the compiled plan has."""
+"""Names as in the compiled plan."""
 AGGREGATES = frozenset(
     {
         "COUNT",
@@ -245,7 +245,7 @@ AGGREGATES = frozenset(
         "VAR_SAMP",
     }
 )
-"""Of exact numbers none depends on the order of arrival, apart from LAG and ROW_NUMBER, which have an order."""
+"""For exact numbers none depends on the order of arrival, except LAG and ROW_NUMBER, which have an ORDER BY."""
 OF_PATTERNS = frozenset(
     {
         "FIRST",
@@ -298,7 +298,7 @@ REFUSED: Mapping[str, str] = {
     "JSON": "the text itself: JSON fails the job if the text is not JSON",
     "PARSE_JSON": "JSON_VALUE or JSON_QUERY: PARSE_JSON fails the job if the text is not JSON",
 }
-"""What to write instead of some that are often meant."""
+"""What to write instead of functions that are often used."""
 ARRIVAL = frozenset(
     {
         *(

@@ -58,7 +58,7 @@ INSTEAD = {
 
 
 def versions(product: Product, node: Node) -> tuple[str, ...]:
-    """The topics whose versions a look-up reads; none of any other operator."""
+    """The topics whose versions a look-up reads; empty for any other operator."""
     if node.type not in ("correlate", "python-correlate"):
         return ()
     function = node.function.removesuffix("_at")
@@ -191,7 +191,7 @@ def _is_unbounded(group: dict[str, Any]) -> bool:
 
 
 def _keeps_little(group: dict[str, Any]) -> bool:
-    """Whether an OVER of all rows before keeps no more of them than a figure or a few rows of each key."""
+    """Whether an OVER over all earlier rows keeps only a number or a few rows for each key."""
     return is_lag(group) or (
         bool(group.get("isRows"))
         and not any(call.get("distinct") for call in group.get("aggCalls") or ())
@@ -266,7 +266,7 @@ def _correlate(product: Product, node: Node) -> Found:
 
 
 def _at_event_time(product: Product, node: Node) -> bool:
-    """Whether a look-up's time is one that the watermark follows: Flink's own word, or where the column comes from."""
+    """Whether a look-up's time follows the watermark: Flink says so, or it comes from such a column."""
     operand: dict[str, Any] = ((node.body.get("functionCall") or {}).get("operands") or [{}])[0]
     while operand.get("internalName") == "$CAST$1":
         operand = operand["operands"][0]
@@ -285,7 +285,7 @@ def _at_event_time(product: Product, node: Node) -> bool:
 
 
 def _waited(product: Product, node: Node) -> bool:
-    """Whether rows come to an operator when the watermark has passed them: from a window, or held by the source."""
+    """Whether rows reach an operator after the watermark has passed them: from a window, or held by the source."""
     held = {*WINDOWS, "window-deduplicate", "window-rank", "over-aggregate"}
     if node.type in held:
         return True
@@ -325,7 +325,7 @@ def _window_deduplicate(product: Product, node: Node) -> Found:
 
 
 def identities(product: Product) -> dict[str, tuple[str, ...]]:
-    """Per topic whose duplicates are left out, the columns that tell its events apart."""
+    """The identity columns of each topic that is de-duplicated."""
     return {
         name: topic.identity for name, topic in product.settings.topics.items() if topic.identity
     }
@@ -406,7 +406,7 @@ _OPERATORS: dict[str, Callable[[Product, Node], Found]] = {
 }
 
 SAFE_OPERATORS = frozenset(_OPERATORS)
-"""By the names that the compiled plan has; each with the conditions of its rule."""
+"""Names as in the compiled plan. Each operator is safe under the conditions of its rule."""
 
 
 def refused_operator(product: Product, node: Node) -> Found:

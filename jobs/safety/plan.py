@@ -18,7 +18,7 @@ from jobs.safety.report import files_of, located
 
 
 def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
-    """Rules of the plan; the file named is that of the output, or of product.yaml where several share a construct."""
+    """The rules for the plan. A problem names the file of the output, or product.yaml if several outputs share it."""
     sinks = tuple(sinks)
     nodes = distinct(sinks)
     yaml = str(product.folder / "product.yaml")
@@ -59,7 +59,7 @@ def check_plan(product: Product, sinks: Iterable[Node]) -> Iterator[Problem]:
 def _problems_of(
     product: Product, nodes: tuple[Node, ...], sinks: tuple[Node, ...]
 ) -> Iterator[tuple[Node, Problem]]:
-    """Those of each operator, its calls and its expressions."""
+    """The problems of each operator, of its calls and of its expressions."""
     for node in nodes:
         files = files_of(product, node, sinks)
         for construct, instead in refused_operator(product, node):

@@ -11,7 +11,7 @@ class Problem:
 
     file: str
     line: int
-    """From 1; 0: the file as a whole."""
+    """Counted from 1; 0 means the whole file."""
     construct: str
     instead: str
 

@@ -22,9 +22,9 @@ _KEYWORDS = {
     "deduplicate": frozenset({"ROW_NUMBER"}),
     "match": frozenset({"MATCH_RECOGNIZE"}),
 }
-"""Words of SQL that make an operator."""
+"""Keywords of SQL that lead to an operator."""
 _SIGNS = {"MOD": frozenset({"%"})}
-"""Other words for a call."""
+"""Signs of SQL for a function."""
 
 
 def files_of(product: Product, node: Node, sinks: tuple[Node, ...]) -> tuple[Path, ...]:
@@ -64,7 +64,7 @@ def located(
 
 
 def _arguments(statement: Statement, at: int) -> Iterator[str]:
-    """The tokens in the parentheses behind one, or, where it is a sign, the next."""
+    """The tokens in the parentheses after one; the next token if there are none."""
     depth = 0
     for token in statement.tokens[at + 1 :]:
         depth += {"(": 1, ")": -1}.get(token.text, 0)

@@ -17,7 +17,7 @@ from jobs.safety.problem import Problem
 
 
 def check_statements(product: Product) -> Iterator[Problem]:
-    """Rules of the text, and of product.yaml."""
+    """The rules for the text of the SQL and for product.yaml."""
     yaml = str(product.folder / "product.yaml")
     views = read_statements(product.views_sql) if product.views_sql.is_file() else ()
     selects = tuple(
@@ -43,7 +43,7 @@ def check_statements(product: Product) -> Iterator[Problem]:
 def _views(
     product: Product, views: tuple[Statement, ...], selects: tuple[Statement, ...]
 ) -> Iterator[Problem]:
-    """views.sql creates views, each of which something uses: what nothing uses, the planner does not look into."""
+    """The rules for views.sql: it creates views, and each is used, because the planner does not examine unused ones."""
     taken = {*product.settings.topics, *product.settings.outputs, "rejects"}
     for i, statement in enumerate(views):
         file, name = str(statement.file), statement.created_view

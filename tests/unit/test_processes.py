@@ -67,8 +67,8 @@ def test_flink_run_has_it_and_a_folder_of_its_own_for_scratch(tmp_path: Path) ->
 def test_a_check_that_somebody_types_starts_anew_with_it(tmp_path: Path, seed: str | None) -> None:
     script = tmp_path / "check.py"
     script.write_text(
-        "import json, os, sys\nfrom jobs.processes import start_anew_with_environment\n"
-        "start_anew_with_environment(sys.argv)\n"
+        "import json, os, sys\nfrom jobs.processes import restart_with_environment\n"
+        "restart_with_environment(sys.argv)\n"
         "print(json.dumps([sys.argv[1:], sys.flags.hash_randomization, dict(os.environ)]))\n"
     )
     given = {name: value for name, value in os.environ.items() if name not in PYTHON_ENVIRONMENT}
