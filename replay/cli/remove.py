@@ -19,7 +19,8 @@ from replay.core.steps import Blocked, Clean
 from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
 from replay.output import Output, View, err, show
 from replay.settings import load_settings
-from replay.store.store import Lease, Store
+from replay.store.leases import Lease
+from replay.store.store import Store
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 90.0

@@ -29,7 +29,8 @@ from replay.core.partitions import with_told
 from replay.errors import ConflictError, PartlyPublishedError, RefusedError, RetryableError
 from replay.flink.clusters import Started
 from replay.offsets import Offsets
-from replay.store.store import Lease, StaleLeaseError, Store
+from replay.store.leases import Lease, StaleLeaseError
+from replay.store.store import Store
 
 
 class PlatformWriter(Protocol):

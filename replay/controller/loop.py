@@ -39,7 +39,8 @@ from replay.core.steps import (
     job_id,
 )
 from replay.errors import KappaError, RetryableError
-from replay.store.store import Lease, StaleLeaseError, Store
+from replay.store.leases import Lease, StaleLeaseError
+from replay.store.store import Store
 
 _log = logger("loop")
 LEASE_SECONDS = 20.0

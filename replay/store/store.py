@@ -9,13 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any
+from dataclasses import replace
 
 import sqlalchemy as sa
 from pydantic import SecretStr
-from sqlalchemy.dialects import postgresql, sqlite
 
 from replay import database, offsets
 from replay.core import events
@@ -29,9 +26,22 @@ from replay.core.model import (
     Publication,
     Release,
 )
-from replay.errors import ConflictError, OutcomeUnknownError, RetryableError
-from replay.releases.retention import KEPT_EVENTS, remembered
+from replay.errors import OutcomeUnknownError, RetryableError
+from replay.releases.retention import remembered
 from replay.secret import reveal
+from replay.store import rows, statements
+from replay.store.engine import HOW, Begin, connect, without_parameters
+from replay.store.known import KnownStates
+from replay.store.leases import (
+    GIVE_BACK,
+    GIVEN_BACK,
+    LEASE_OF,
+    TOKEN_OF,
+    Lease,
+    LeaseStatements,
+    StaleLeaseError,
+    clock_of,
+)
 from replay.store.steady_clock import SteadyClock
 from replay.store.tables import attempts as _attempts
 from replay.store.tables import events as _events
@@ -39,156 +49,12 @@ from replay.store.tables import leases as _leases
 from replay.store.tables import publications as _publications
 from replay.store.tables import releases as _releases
 from replay.store.version import FOUND, prepare, refuse_changed
-from replay.versions import refuse_newer
 
 STORE = "the controller's store"
-GIVEN_BACK = 0.0
-"""When a lease that has no holder expired."""
 KEPT_PUBLICATIONS = 1000
 """An active attempt is published at every checkpoint; of the newest so many, of all products, these are kept."""
 KEPT_MOVES = 100 * KEPT_PUBLICATIONS
 """Of the newest so many publications, switches and rollbacks are kept."""
-
-
-# Built once: to put a statement together takes longer than SQLite takes to answer it.
-_of: sa.BindParameter[str] = sa.bindparam("of")
-_RELEASES_OF = sa.select(_releases).where(_releases.c.product == _of).order_by(_releases.c.number)
-_ATTEMPTS_OF = sa.select(_attempts.c.body).where(_attempts.c.product == _of)
-_CHANGE_ATTEMPT = _attempts.update().where(
-    _attempts.c.product == _of,
-    _attempts.c.release == sa.bindparam("r"),
-    _attempts.c.number == sa.bindparam("n"),
-)
-# One is finished or dropped before the next begins: these are the last one done, and the one under way if there is.
-_NEWEST_PUBLICATIONS_OF = (
-    sa.select(_publications)
-    .where(_publications.c.product == _of)
-    .order_by(_publications.c.id.desc())
-    .limit(2)
-)
-_FINISH = _publications.update().where(_publications.c.id == sa.bindparam("is"))
-_FORGET_UP_TO = _publications.delete().where(
-    _publications.c.product == _of,
-    _publications.c.finished.is_not(None),
-    sa.or_(
-        sa.and_(
-            _publications.c.kind == Move.publish.value, _publications.c.id <= sa.bindparam("last")
-        ),
-        _publications.c.id <= sa.bindparam("last_move"),
-    ),
-)
-_FORGET_ATTEMPT = _attempts.delete().where(
-    _attempts.c.product == _of,
-    _attempts.c.release == sa.bindparam("r"),
-    _attempts.c.number == sa.bindparam("n"),
-)
-_FORGET_RELEASE = _releases.delete().where(
-    _releases.c.product == _of, _releases.c.number == sa.bindparam("r")
-)
-_FORGET_EVENTS = _events.delete().where(
-    _events.c.product == _of,
-    _events.c.id
-    <= (
-        sa.select(_events.c.id)
-        .where(_events.c.product == _of)
-        .order_by(_events.c.id.desc())
-        .limit(1)
-        .offset(KEPT_EVENTS)
-        .scalar_subquery()
-    ),
-)
-_NEWEST_EVENT = sa.select(_events.c.at).order_by(_events.c.id.desc()).limit(1).scalar_subquery()
-_NEWEST_MOVE = (
-    sa.select(_publications.c.started)
-    .order_by(_publications.c.id.desc())
-    .limit(1)
-    .scalar_subquery()
-)
-# With the store's version: a newer program may upgrade it while this one has it open, and must not be misread.
-_VERSION = FOUND.scalar_subquery().label("version")
-_LEASE_OF = sa.select(_leases, _VERSION).where(_leases.c.product == _of)
-_TOKEN_OF = (
-    sa.select(_leases.c.token, _VERSION).where(_leases.c.product == _of).with_for_update(of=_leases)
-)
-_GIVE_BACK = _leases.update().where(
-    _leases.c.product == _of, _leases.c.token == sa.bindparam("mine")
-)
-
-
-_CLOCKS: dict[str, sa.ColumnElement[float]] = {
-    # Days since noon of 24 November 4714 BC; the epoch's number is exact, and what is left is exact to 0.1 ms.
-    "sqlite": (sa.func.julianday("now", type_=sa.Float) - 2440587.5) * 86400.0,
-    # Of this moment, not of the transaction's beginning: it may have waited for the row.
-    "postgresql": sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float),
-}
-"""Seconds since the epoch in a statement, by the dialect of the database."""
-_ANY_CLOCK: sa.ColumnElement[float] = sa.cast(
-    sa.extract("epoch", sa.func.current_timestamp()), sa.Float
-)
-
-
-def clock_of(dialect: sa.Dialect) -> sa.ColumnElement[float]:
-    """The database's own clock."""
-    return _CLOCKS.get(dialect.name, _ANY_CLOCK)
-
-
-@dataclass(frozen=True)
-class Leases:
-    """Statements about leases, by one clock."""
-
-    asked: sa.Select[Any]
-    first: sa.Insert
-    taken: sa.Update
-    renewed: sa.Update
-
-    @classmethod
-    def by(cls, clock: sa.ColumnElement[float], dialect: sa.Dialect) -> Leases:
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-        ttl: sa.BindParameter[float] = sa.bindparam("ttl", type_=sa.Float)
-        held = sa.and_(_leases.c.expires > clock, _leases.c.expires <= clock + ttl)
-        mine = {"holder": sa.bindparam("by"), "token": sa.bindparam("mine"), "expires": clock + ttl}
-        return cls(
-            asked=sa.select(_leases, _VERSION, held.label("held"), clock.label("now"))
-            .where(_leases.c.product == _of)
-            .with_for_update(of=_leases),
-            # In ms, as one lease is taken at most in each: higher than any that the product had before it was removed.
-            # Several may come first at once, and only a row that is there can be locked.
-            first=insert(_leases)
-            .on_conflict_do_nothing()
-            .values(
-                product=_of,
-                holder="",
-                token=sa.cast(1000 * clock, sa.BigInteger),
-                expires=GIVEN_BACK,
-            ),
-            taken=_leases.update().where(_leases.c.product == _of).values(**mine),
-            renewed=_leases.update().where(_leases.c.product == _of).values(expires=clock + ttl),
-        )
-
-
-class StaleLeaseError(ConflictError):
-    """Another controller took over: nothing was written."""
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to change one product, until it expires or a holder with a higher token has it."""
-
-    product: str
-    holder: str
-    token: int
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A product's state as of a lease's token, so that it need not be read again.
-
-    It stays what it is until a higher token is taken, as every write is fenced, and so needs a token; but for the
-    writes of the token's holder. So it is kept only of a lease that was given back, or is held through this store.
-    """
-
-    token: int
-    state: ProductState
 
 
 class Store:
@@ -197,10 +63,10 @@ class Store:
     def __init__(self, address: str | SecretStr, now: Callable[[], float] | None = None) -> None:
         """`now` tells the time in the place of the database's clock."""
         url = reveal(address)
-        self._engine = _engine(url)
-        self._where = _without_parameters(url)
-        self._reading = self._engine.execution_options(**{_HOW: _Begin.read})
-        self._unsynced = self._engine.execution_options(**{_HOW: _Begin.unsynced})
+        self._engine = connect(url)
+        self._where = without_parameters(url)
+        self._reading = self._engine.execution_options(**{HOW: Begin.read})
+        self._unsynced = self._engine.execution_options(**{HOW: Begin.unsynced})
         """For writes that may be lost on power failure: a lease, what is observed again, an outcome."""
         dialect = self._engine.dialect
         if dialect.name == "postgresql":
@@ -216,10 +82,8 @@ class Store:
         self._clock = (
             sa.bindparam("now", callable_=now, type_=sa.Float) if now else clock_of(dialect)
         )
-        self._leases = Leases.by(self._clock, dialect)
-        self._mine: dict[str, int] = {}
-        """Product → token that was last taken through this store."""
-        self._known: dict[str, _Known] = {}
+        self._leases = LeaseStatements.by(self._clock, dialect)
+        self._known = KnownStates()
         try:
             with self._readable_errors():
                 prepare(self._engine, self._reading)
@@ -256,10 +120,7 @@ class Store:
             )
         if isinstance(self.now, SteadyClock):
             self.now.follow(row.now)
-        self._mine[product] = lease.token
-        known = self._known.pop(product, None)
-        if known and known.token == row.token:  # there was no other holder in between
-            self._known[product] = replace(known, token=lease.token)
+        self._known.taken(lease, row.token)
         return lease
 
     def renew(self, lease: Lease, ttl: float) -> None:
@@ -270,7 +131,7 @@ class Store:
     def give_back(self, lease: Lease) -> None:
         """Let another holder have the lease at once; nothing when it is lost already."""
         with self._repeatable(), self._write(self._unsynced) as c:
-            c.execute(_GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": GIVEN_BACK})
+            c.execute(GIVE_BACK, {"of": lease.product, "mine": lease.token, "expires": GIVEN_BACK})
 
     # Reading
 
@@ -284,15 +145,14 @@ class Store:
     def load(self, product: str) -> ProductState:
         """Everything known of a product, at one instant."""
         with self._read() as c:
-            lease = c.execute(_LEASE_OF, {"of": product}).one_or_none()
+            lease = c.execute(LEASE_OF, {"of": product}).one_or_none()
             if lease:
                 refuse_changed(lease.version)
-            known = self._known.get(product)
-            if lease and known and known.token == lease.token:
-                return known.state
-            state = _read(c, product)
-        if lease and (lease.expires == GIVEN_BACK or lease.token == self._mine.get(product)):
-            self._known[product] = _Known(lease.token, state)
+                if (known := self._known.of(product, lease.token)) is not None:
+                    return known
+            state = rows.read(c, product)
+        if lease:
+            self._known.loaded(product, lease.token, lease.expires, state)
         return state
 
     def held(self, lease: Lease) -> ProductState:
@@ -300,21 +160,23 @@ class Store:
 
         Should the lease be lost by now, the next write says so.
         """
-        return self._known_to(lease) or self.load(lease.product)
+        return self._known.of(lease.product, lease.token) or self.load(lease.product)
 
     def seconds(self) -> float:
         """The database's clock, but not before the newest entry of the history: it may have been set back since."""
         with self._read() as c:
-            times = c.execute(sa.select(self._clock, _NEWEST_EVENT, _NEWEST_MOVE)).one()
+            times = c.execute(
+                sa.select(self._clock, statements.NEWEST_EVENT, statements.NEWEST_MOVE)
+            ).one()
             return max(float(time or 0.0) for time in times)
 
     def events(self, product: str) -> list[Event]:
         """What became of the product's attempts, oldest first."""
         with self._read() as c:
-            rows = c.execute(
+            found = c.execute(
                 sa.select(_events).where(_events.c.product == product).order_by(_events.c.id)
             )
-            return [events.read(r.product, r.at, r.attempt, r.what, r.detail) for r in rows]
+            return [events.read(r.product, r.at, r.attempt, r.what, r.detail) for r in found]
 
     def published_at(self, product: str, at: float) -> Publication | None:
         """What readers of the product saw at a time, by the database's clock; None: nothing, or it is not known any
@@ -327,7 +189,7 @@ class Store:
         )
         with self._read() as c:
             row = c.execute(newest).one_or_none()
-            return None if row is None else _publication(row)
+            return None if row is None else rows.publication(row)
 
     def on_session_cluster(self) -> list[str]:
         """Attempts of all products that share the session cluster."""
@@ -355,7 +217,7 @@ class Store:
                     reference_offsets=offsets.to_json(release.reference_offsets),
                 )
             )
-            self._known.pop(lease.product, None)
+            self._known.forget(lease.product)
 
     def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
         """Replace attempts whole, all or none.
@@ -399,7 +261,7 @@ class Store:
             key = result.inserted_primary_key
             assert key is not None
             begun = replace(intent, id=int(key[0]))
-            self._now_known(lease, lambda state: state.with_publication(begun))
+            self._known.changed(lease, lambda state: state.with_publication(begun))
         return begun
 
     def finish_publication(
@@ -408,7 +270,7 @@ class Store:
         """Mark an intent done, together with the attempts that it changed. If that is lost on power failure, it is
         done again."""
         with self._fenced(lease, durable=False) as c:
-            c.execute(_FINISH, {"is": publication.id, "finished": now})
+            c.execute(statements.FINISH, {"is": publication.id, "finished": now})
             self._put(c, lease, attempts)
             if publication.kind is not Move.publish:
                 self._note(
@@ -419,14 +281,14 @@ class Store:
                     f"checkpoint {publication.checkpoint}",
                 )
             c.execute(
-                _FORGET_UP_TO,
+                statements.FORGET_UP_TO,
                 {
                     "of": publication.product,
                     "last": publication.id - KEPT_PUBLICATIONS,
                     "last_move": publication.id - KEPT_MOVES,
                 },
             )
-            self._now_known(
+            self._known.changed(
                 lease, lambda state: state.with_publication(replace(publication, finished=now))
             )
 
@@ -434,18 +296,17 @@ class Store:
         """Forget an intent that was refused as a whole: `main` did not move."""
         with self._fenced(lease) as c:
             c.execute(_publications.delete().where(_publications.c.id == publication.id))
-            self._known.pop(lease.product, None)
+            self._known.forget(lease.product)
 
     def remove(self, lease: Lease) -> None:
         """Forget a product: its lease too. The next one's token is higher all the same, as it begins with the time."""
         with self._fenced(lease) as c:
             for table in (_attempts, _releases, _publications, _events, _leases):
                 c.execute(table.delete().where(table.c.product == lease.product))
-        self._mine.pop(lease.product, None)
-        self._known.pop(lease.product, None)
+        self._known.removed(lease.product)
 
     def _put(self, c: sa.Connection, lease: Lease, attempts: Sequence[Attempt]) -> None:
-        state = self._known_to(lease) or _read(c, lease.product)
+        state = self._known.of(lease.product, lease.token) or rows.read(c, lease.product)
         known = {a.name: a for a in state.attempts}
         for a in attempts:
             before = known.get(a.name)
@@ -462,7 +323,7 @@ class Store:
                 )
             elif before != a:
                 c.execute(
-                    _CHANGE_ATTEMPT,
+                    statements.CHANGE_ATTEMPT,
                     {
                         "of": a.product,
                         "r": a.release,
@@ -476,10 +337,10 @@ class Store:
             elif before.job_ids != a.job_ids:
                 self._note(c, a.product, a.name, Reason.resumed, f"job {a.job_id} from {a.restore}")
         if all(a.name in known for a in attempts):
-            self._now_known(lease, lambda state: state.with_attempts(*attempts))
+            self._known.changed(lease, lambda state: state.with_attempts(*attempts))
         else:
             self._forget(c, state.with_attempts(*attempts))
-            self._now_known(lease, lambda state: remembered(state.with_attempts(*attempts)))
+            self._known.changed(lease, lambda state: remembered(state.with_attempts(*attempts)))
 
     def _forget(self, c: sa.Connection, state: ProductState) -> None:
         """Delete what nothing needs any more of a product that got another attempt."""
@@ -489,18 +350,12 @@ class Store:
         attempts, releases = {a.name for a in kept.attempts}, {r.number for r in kept.releases}
         for a in state.attempts:
             if a.name not in attempts:
-                c.execute(_FORGET_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number})
+                c.execute(
+                    statements.FORGET_ATTEMPT, {"of": a.product, "r": a.release, "n": a.number}
+                )
         for r in state.releases:
             if r.number not in releases:
-                c.execute(_FORGET_RELEASE, {"of": r.product, "r": r.number})
-
-    def _known_to(self, lease: Lease) -> ProductState | None:
-        known = self._known.get(lease.product)
-        return known.state if known and known.token == lease.token else None
-
-    def _now_known(self, lease: Lease, change: Callable[[ProductState], ProductState]) -> None:
-        if state := self._known_to(lease):
-            self._known[lease.product] = _Known(lease.token, change(state))
+                c.execute(statements.FORGET_RELEASE, {"of": r.product, "r": r.number})
 
     def _note(
         self, c: sa.Connection, product: str, attempt: str, reason: Reason, detail: str
@@ -517,7 +372,7 @@ class Store:
                 detail=event.detail,
             )
         )
-        c.execute(_FORGET_EVENTS, {"of": event.product})
+        c.execute(statements.FORGET_EVENTS, {"of": event.product})
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:
@@ -550,7 +405,7 @@ class Store:
     def _fenced(self, lease: Lease, *, durable: bool = True) -> Iterator[sa.Connection]:
         try:
             with self._write(self._engine if durable else self._unsynced) as c:
-                row = c.execute(_TOKEN_OF, {"of": lease.product}).one_or_none()
+                row = c.execute(TOKEN_OF, {"of": lease.product}).one_or_none()
                 token = row.token if row else None
                 if row is None or token != lease.token:
                     raise StaleLeaseError(
@@ -562,104 +417,5 @@ class Store:
                 refuse_changed(row.version)
                 yield c
         except BaseException:
-            self._known.pop(lease.product, None)  # whatever became of it
+            self._known.forget(lease.product)  # whatever became of it
             raise
-
-
-def _read(c: sa.Connection, product: str) -> ProductState:
-    of = {"of": product}
-    releases = c.execute(_RELEASES_OF, of).all()
-    attempts = c.execute(_ATTEMPTS_OF, of).scalars().all()
-    newest = c.execute(_NEWEST_PUBLICATIONS_OF, of).all()
-    shown = newest[:1] if newest and newest[0].finished is not None else newest
-    return ProductState(
-        product=product,
-        releases=tuple(_release(r) for r in releases),
-        publications=tuple(_publication(p) for p in reversed(shown)),
-    ).with_attempts(*map(Attempt.from_json, attempts))
-
-
-def _release(row: Any) -> Release:
-    return Release(
-        product=row.product,
-        number=row.number,
-        fingerprint=row.fingerprint,
-        created=row.created,
-        reference_offsets=offsets.from_json(row.reference_offsets),
-        git_commit=row.git_commit,
-        computation=row.computation,
-    )
-
-
-def _publication(row: Any) -> Publication:
-    refuse_newer(f"publication {row.id} of {row.product}", row.version, JOURNAL_VERSION)
-    return Publication(
-        id=row.id,
-        product=row.product,
-        release=row.release,
-        attempt=row.attempt,
-        checkpoint=row.checkpoint,
-        before=row.before,
-        after=row.after,
-        covered=offsets.from_json(row.covered),
-        started=row.started,
-        finished=row.finished,
-        kind=Move(row.kind),
-    )
-
-
-_HOW = "kappa_begin"
-
-
-class _Begin(Enum):
-    """How SQLite begins a transaction.
-
-    An intent must survive a power failure, so `write` waits for the disk, 1 to 3 ms. What `unsynced` wrote is on the
-    disk with the next `write`, at the latest.
-    """
-
-    # IMMEDIATE: a read turned write would otherwise fail at once as 'locked'.
-    write = ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE")
-    unsynced = ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE")
-    read = ("BEGIN",)
-
-
-def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(database.timed(url), **_options(database.with_driver(url)))
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _sqlite_connect)
-        sa.event.listen(engine, "begin", _sqlite_begin)
-    return engine
-
-
-def _options(address: str) -> dict[str, Any]:
-    """Each thread of a controller gets a connection, and one that was lost meanwhile is replaced before it is used."""
-    url = sa.make_url(address)
-    if url.get_backend_name() != "sqlite":
-        return {"pool_pre_ping": True, **database.POOL}
-    if url.database in (
-        None,
-        "",
-        ":memory:",
-    ):  # there is one connection to it, whichever thread asks
-        return {"connect_args": {"check_same_thread": False}, "poolclass": sa.StaticPool}
-    return database.POOL
-
-
-def _sqlite_connect(connection: Any, _: Any) -> None:
-    connection.isolation_level = (
-        None  # the driver's own BEGIN comes too late for the read before a write
-    )
-    connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _sqlite_begin(connection: sa.Connection) -> None:
-    driver = connection.connection.driver_connection
-    assert driver
-    for statement in connection.get_execution_options().get(_HOW, _Begin.write).value:
-        driver.execute(statement)
-
-
-def _without_parameters(url: str) -> str:
-    """For people: SQLAlchemy leaves a password out, but not one that is a parameter."""
-    return sa.make_url(url).set(query={}).render_as_string()

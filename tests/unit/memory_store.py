@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from replay.core.events import Event, Reason
 from replay.core.model import Attempt, Move, ProductState, Publication, Release
 from replay.releases.retention import KEPT_EVENTS, remembered
-from replay.store.store import Lease, StaleLeaseError
+from replay.store.leases import Lease, StaleLeaseError
 
 
 @dataclass

@@ -18,7 +18,7 @@ from jobs.product.folder import Product
 from replay.errors import RetryableError
 from replay.iceberg import commits, lake, table_changes
 from replay.iceberg.commits import Change, MovedError
-from replay.store.store import StaleLeaseError
+from replay.store.leases import StaleLeaseError
 from tests.unit.lake_tables import make_product, sink
 
 

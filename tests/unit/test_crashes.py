@@ -28,8 +28,9 @@ from replay.core.model import Attempt, Check
 from replay.core.observed import FlinkDownError
 from replay.core.steps import Submit
 from replay.errors import ConflictError, KappaError, RefusedError
+from replay.store.leases import StaleLeaseError
 from replay.store.steady_clock import SteadyClock
-from replay.store.store import StaleLeaseError, Store
+from replay.store.store import Store
 from tests.unit.control_platform import (
     CLIENT_SECONDS,
     Clock,

@@ -13,7 +13,8 @@ from replay.cli import running
 from replay.core.events import Event, Reason
 from replay.core.model import Attempt, Move, Release, State
 from replay.output import Output
-from replay.store.store import Lease, Store
+from replay.store.leases import Lease
+from replay.store.store import Store
 from tests.events_doc import DOC, text
 
 

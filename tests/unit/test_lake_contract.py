@@ -18,7 +18,7 @@ from replay.errors import ConflictError, PartlyPublishedError, RefusedError, Ret
 from replay.iceberg import lake, publish, table_changes
 from replay.iceberg.commits import no_fence
 from replay.settings import Settings
-from replay.store.store import StaleLeaseError
+from replay.store.leases import StaleLeaseError
 from tests.unit.fake_lake import MAIN, TABLES, FakeLake
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 

@@ -24,7 +24,8 @@ from replay.core.model import Attempt, Check, Committed, Move, ProductState, Pub
 from replay.core.observed import SubmissionStatus
 from replay.core.steps import Blocked
 from replay.errors import KappaError
-from replay.store.store import Lease, Store
+from replay.store.leases import Lease
+from replay.store.store import Store
 from tests.unit.control_platform import (
     NO_ANSWER,
     Clock,

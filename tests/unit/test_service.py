@@ -21,7 +21,8 @@ from replay.core.model import Attempt, Check, Checkpoint, ProductState, Tables
 from replay.core.observed import Observation
 from replay.core.steps import Examine, Step, Submit, Wait, describe
 from replay.errors import KappaError
-from replay.store.store import StaleLeaseError, Store
+from replay.store.leases import StaleLeaseError
+from replay.store.store import Store
 from tests.unit.control_platform import Clock, FakePlatform
 from tests.unit.control_steps import begin, turn
 

@@ -28,7 +28,8 @@ from replay.core.model import (
 from replay.errors import RetryableError
 from replay.releases.retention import KEPT_ATTEMPTS, KEPT_EVENTS
 from replay.store import tables as store_tables
-from replay.store.store import Lease, Leases, StaleLeaseError, Store, clock_of
+from replay.store.leases import Lease, LeaseStatements, StaleLeaseError, clock_of
+from replay.store.store import Store
 from tests.unit.control_platform import Clock
 from tests.unit.memory_store import MemoryStore
 
@@ -264,7 +265,7 @@ def test_by_default_the_databases_clock_tells_whatever_the_process_believes(
 )
 def test_a_lease_is_dated_and_judged_in_the_statement_itself(database: str, told: str) -> None:
     dialect = sa.make_url(f"{database}://").get_dialect()()
-    leases = Leases.by(clock_of(dialect), dialect)
+    leases = LeaseStatements.by(clock_of(dialect), dialect)
     for statement in (leases.asked, leases.first, leases.taken, leases.renewed):
         assert told in str(statement.compile(dialect=dialect))
 

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from replay.core.model import ProductState, State
 from replay.errors import OutcomeUnknownError
 from replay.releases.retention import KEPT_ATTEMPTS
-from replay.store.store import StaleLeaseError, Store
+from replay.store.leases import StaleLeaseError
+from replay.store.store import Store
 from tests.unit.control_platform import Clock
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease, two
 

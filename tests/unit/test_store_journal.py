@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from replay.core.model import Move, Publication
 from replay.store import tables as store_tables
-from replay.store.store import KEPT_MOVES, KEPT_PUBLICATIONS, Lease, Store
+from replay.store.leases import Lease
+from replay.store.store import KEPT_MOVES, KEPT_PUBLICATIONS, Store
 from tests.unit.control_platform import Clock
 from tests.unit.test_store import ATTEMPT, INTENT, clock, lease
 

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from replay.core.events import Event, Reason
 from replay.errors import RetryableError
-from replay.store.store import Lease, Store
+from replay.store.leases import Lease
+from replay.store.store import Store
 from tests.unit.control_platform import Clock
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, clock, lease
 

@@ -22,8 +22,9 @@ from replay.errors import RefusedError
 from replay.store import migrations
 from replay.store import tables as store_tables
 from replay.store import upgrade as store_upgrade
+from replay.store.leases import Lease, StaleLeaseError
 from replay.store.migrations.versions import v0001_tables
-from replay.store.store import Lease, StaleLeaseError, Store
+from replay.store.store import Store
 from tests.unit.test_store import ATTEMPT, INTENT, RELEASE, lease
 
 

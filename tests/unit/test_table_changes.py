@@ -16,7 +16,7 @@ from replay.iceberg.commits import no_fence
 from replay.iceberg.table_types import iceberg_schema, product_type, table_type
 from replay.iceberg.type_changes import Path as Part
 from replay.iceberg.type_changes import parts
-from replay.store.store import StaleLeaseError
+from replay.store.leases import StaleLeaseError
 from tests.unit.lake_tables import COLUMNS, make_product, sink
 
 ITEM = "ROW<`sku` STRING, `price` DECIMAL(9, 2)>"
