@@ -72,14 +72,14 @@ class Written:
 
 
 class Writer:
-    """Appends to one topic of one partition, its clock in the records' timestamps."""
+    """Appends to one topic, by default of one partition, its clock in the records' timestamps."""
 
-    def __init__(self, stack: RunningStack, product: Product) -> None:
+    def __init__(self, stack: RunningStack, product: Product, partitions: int = 1) -> None:
         (self._topic,) = product.topics
         self._schema = fastavro.parse_schema(
             json.loads(product.schema_file(self._topic).read_text())
         )
-        log.create_topics(stack.settings, {self._topic: 1})
+        log.create_topics(stack.settings, {self._topic: partitions})
         self._id = log.register_schemas(stack.settings, product)[self._topic]
         self._producer = Producer(
             {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
@@ -91,9 +91,9 @@ class Writer:
         fastavro.schemaless_writer(body, self._schema, order)
         return b"\0" + self._id.to_bytes(4, "big") + body.getvalue()
 
-    def write(self, value: bytes | None, appended: int) -> int:
-        """Append, and say at which offset."""
-        self._producer.produce(self._topic, value, partition=0, timestamp=appended)
+    def write(self, value: bytes | None, appended: int, partition: int = 0) -> int:
+        """Append, and say at which offset, if there is one partition."""
+        self._producer.produce(self._topic, value, partition=partition, timestamp=appended)
         self.offset += 1
         return self.offset - 1
 
@@ -103,7 +103,10 @@ class Writer:
     def heartbeat(self, appended: int) -> None:
         """A record without a value: the log's clock alone, so that the last windows close."""
         self.write(None, appended)
-        assert self._producer.flush(30) == 0
+        self.flush()
+
+    def flush(self) -> None:
+        assert self._producer.flush(60) == 0
 
 
 def write_orders(writer: Writer) -> Written:
