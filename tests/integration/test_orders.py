@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,11 +174,14 @@ def orders(stack: RunningStack) -> Iterator[Deployed]:
 
 def stop_jobs(stack: RunningStack, product: str) -> None:
     """Give slots and memory back. No command ends what readers see, and a cancelled job would be resumed."""
-    loop = Loop(Platform(stack.settings), Store(stack.settings.store))
-    with WaitForLease(loop, product) as lease:
-        live = loop.store.load(product).live
-        loop.store.save(lease, *(replace(a, stop=State.retired, promote=None) for a in live))
-    wait_until(lambda: not loop.store.load(product).live, 120, f"the jobs of {product} have ended")
+    with (
+        closing(Platform(stack.settings)) as platform,
+        closing(Store(stack.settings.store)) as store,
+    ):
+        with WaitForLease(Loop(platform, store), product) as lease:
+            live = store.load(product).live
+            store.save(lease, *(replace(a, stop=State.retired, promote=None) for a in live))
+        wait_until(lambda: not store.load(product).live, 120, f"the jobs of {product} have ended")
 
 
 def refused(stack: RunningStack, name: str, source: Path) -> str:
