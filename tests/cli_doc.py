@@ -36,7 +36,7 @@ GROUPS = {
         "attempts",
         "history",
     ),
-    "Tables": ("query", "audit", "diff", "verify", "maintain"),
+    "Tables": ("query", "shell", "audit", "diff", "verify", "maintain"),
     "Operation": ("controller", "config", "acls", "prepare"),
 }
 SEE_ALSO = {

@@ -30,6 +30,28 @@ To = Annotated[
 ]
 
 
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        help="end it after so many seconds; by default queries.seconds of config.yaml, or 300",
+    ),
+]
+OfAttempt = Annotated[
+    str | None,
+    typer.Option(
+        help="an attempt (r2-a1) or a release (r2), such as a candidate; by default what readers see"
+    ),
+]
+OfCheckpoint = Annotated[
+    int | None, typer.Option(min=1, help="a checkpoint of the attempt, while its snapshots last")
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="what readers saw then: ISO 8601, in UTC by default"),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands for products."""
     for command in (
@@ -46,6 +68,7 @@ def register(app: typer.Typer) -> None:
         retire,
         remove,
         query,
+        shell,
         audit,
         diff,
         verify,
@@ -303,27 +326,10 @@ def remove(
 def query(
     name: Name,
     sql: Annotated[str, typer.Argument(help="a SELECT over the product's tables")],
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            help="end it after so many seconds; by default queries.seconds of config.yaml, or 300",
-        ),
-    ] = None,
-    attempt: Annotated[
-        str | None,
-        typer.Option(
-            help="an attempt (r2-a1) or a release (r2), such as a candidate; by default what readers see"
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(min=1, help="a checkpoint of the attempt, while its snapshots last"),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="what readers saw then: ISO 8601, in UTC by default"),
-    ] = None,
+    timeout: Timeout = None,
+    attempt: OfAttempt = None,
+    checkpoint: OfCheckpoint = None,
+    at: AsOf = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Query the tables, all at the same checkpoint: as readers see them, as they saw them, or those of a candidate.
@@ -333,6 +339,20 @@ def query(
     from replay.cli import query as run_query
 
     run_query.query(name, sql, timeout, output, run_query.When(attempt, checkpoint, at))
+
+
+def shell(
+    name: Name,
+    timeout: Timeout = None,
+    attempt: OfAttempt = None,
+    checkpoint: OfCheckpoint = None,
+    at: AsOf = None,
+) -> None:
+    """Prompt for queries, with history and completion; into a pipe, run the statements of standard input."""
+    from replay.cli import shell as run_shell
+    from replay.cli.query import When
+
+    run_shell.shell(name, timeout, When(attempt, checkpoint, at))
 
 
 def audit(name: Name, output: OutputOption = Output.text) -> None:

@@ -31,18 +31,23 @@ class When:
 
 def query(name: str, sql: str, timeout: float | None, output: Output, when: When) -> None:
     """Rows of a query."""
-    settings = load_settings()
-    if timeout is not None:
-        settings = settings.model_copy(
-            update={"queries": settings.queries.model_copy(update={"seconds": timeout})}
-        )
-    meant = None if when.is_now else _meant(settings, name, when)
+    settings = with_timeout(load_settings(), timeout)
+    meant = None if when.is_now else meant_by(settings, name, when)
     result = querying.query(settings, name, sql, snapshots=meant.of if meant else None)
     title = str(meant) if meant else None
     print_rows(result.rows, output, columns=result.columns, null="NULL", title=title)
 
 
-def _meant(settings: Settings, name: str, when: When) -> Snapshots:
+def with_timeout(settings: Settings, seconds: float | None) -> Settings:
+    """With another limit for each query."""
+    if seconds is None:
+        return settings
+    queries = settings.queries.model_copy(update={"seconds": seconds})
+    return settings.model_copy(update={"queries": queries})
+
+
+def meant_by(settings: Settings, name: str, when: When) -> Snapshots:
+    """The snapshots that are asked for."""
     # here: what readers see needs neither the store nor its libraries
     from replay.cli import snapshots
     from replay.controller.platform import Platform

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from uuid import uuid4
 
 import pytest
@@ -17,7 +19,8 @@ functions:
   pseudonym: {python: "udfs.privacy:pseudonym", returns: STRING, vectorised: true, deterministic: true}
 """
 SELECT = "SELECT order_id, ordered_at, shop, pseudonym(shop) AS masked, cents FROM {}\n"
-PLANNER, CLIENT, TASKMANAGER = "PythonGatewayServer", "CliFrontend", "TaskManagerRunner"
+WARM, COLD = "shaded.py4j.GatewayServer", "PythonGatewayServer"
+CLIENT, TASKMANAGER = "CliFrontend", "TaskManagerRunner"
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -36,6 +39,13 @@ def watch(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Watc
     writer.heartbeat(Order(3000).ordered_at)
     with Watch(stack.home) as found:
         stack.kappa("check", str(folder))
+        subprocess.run(
+            [sys.executable, "-m", "replay", "check", str(folder), "--output", "json"],
+            env={**stack.kappa.environment, "KAPPA_PLANNER": "cold"},
+            timeout=200,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         try:
             stack.kappa("deploy", name, "--from", str(folder), "--timeout", "180")
         finally:
@@ -52,7 +62,8 @@ def test_every_process_listens_on_loopback_while_functions_are_checked_and_run(
     watch: Watch,
 ) -> None:
     assert [found for found in watch.listeners if not found.is_loopback] == []
-    assert listening(watch, PLANNER), "the JVM of the check is talked to over a socket"
+    assert listening(watch, WARM), "the JVM of the planner is talked to over a socket"
+    assert listening(watch, COLD), "so is that of a check in a process of its own"
     assert listening(watch, CLIENT), "so is that of flink run"
     assert len(listening(watch, TASKMANAGER)) >= 8, (
         "a server for each service that Python workers ask"

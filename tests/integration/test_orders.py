@@ -200,6 +200,18 @@ def test_tables_are_read_at_a_checkpoint_of_an_attempt_or_as_of_a_time(orders: D
     shown = [{"n": COUNT}]
     for when in (["--attempt", "r1"], ["--checkpoint", checkpoint], ["--at", at]):
         assert kappa.json("query", "orders", sql, *when) == shown, when
+    shell = subprocess.run(
+        [sys.executable, "-m", "replay", "shell", "orders", "--attempt", "r1-a1"],
+        input=f"SHOW TABLES;\n{sql};\nSELECT 1 FROM nowhere;\nSELECT 'not reached';",
+        env=kappa.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert shell.returncode == 1 and "nowhere" in shell.stderr
+    assert all(word in shell.stdout for word in ("hourly_orders", "order_rows", str(COUNT)))
+    assert "not reached" not in shell.stdout
     before = kappa("query", "orders", sql, "--at", "2020-01-01", check=False)
     assert before.returncode == 1 and "2020-01-01 00:00:00Z" in before.stderr
 
