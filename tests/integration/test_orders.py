@@ -194,7 +194,8 @@ def refused(stack: RunningStack, name: str, source: Path) -> str:
 
 def test_tables_are_read_at_a_checkpoint_of_an_attempt_or_as_of_a_time(orders: Deployed) -> None:
     kappa, sql = orders.stack.kappa, "SELECT count(*) AS n FROM order_rows"
-    (move,) = [e for e in kappa.json("history", "orders") if e["what"] == "switch"]
+    events = kappa.json("history", "orders")["events"]
+    (move,) = [e for e in events if e["reason"] == "switch"]
     checkpoint = move["detail"].removeprefix("checkpoint ")
     at = datetime.fromtimestamp(Store(orders.stack.settings.store).seconds(), UTC).isoformat()
     shown = [{"n": COUNT}]
