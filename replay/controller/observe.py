@@ -197,7 +197,10 @@ class LookCache:
             return _rows(self._platform, attempt, state, job)
         of = (job.id, _read_so_far(attempt, seen) or job.checkpoint, state.published)
         at, known, rows = self._rows.get(attempt.full_name, (float("-inf"), (), None))
-        if rows and known == of and _is_recent(at, now, SAME_ROWS_SECONDS):
+        # A command that follows an attempt looks, too, and records what it sees. An older answer has none of that: the
+        # branch would be taken for one that somebody moved.
+        has_tip = rows is not None and (attempt.tip is None or attempt.tip in rows.commits)
+        if rows and has_tip and known == of and _is_recent(at, now, SAME_ROWS_SECONDS):
             return rows
         rows = _rows(self._platform, attempt, state, job)
         if rows.nothing_new and rows.commits[0].id >= job.checkpoint and not rows.log_changes:

@@ -311,6 +311,27 @@ def test_tables_with_nothing_new_are_asked_every_few_seconds(
     assert found == asked
 
 
+def test_tables_are_asked_again_once_another_process_has_seen_a_newer_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`kappa verify` looks beside the controller, and records what it sees."""
+    platform = FakePlatform(Clock(), jobs={"j": replace(RUNS, checkpoint=3)})
+    old, new = (Checkpoint(n, {"flights_rows": 30 + n}) for n in (3, 4))
+    attempt = replace(ATTEMPT, state=State.active, positions=(Position(2, READ, read=READ),))
+    monkeypatch.setattr(platform, "same_files", lambda *_: True)
+    monkeypatch.setattr(platform, "log_changes", lambda _: ())
+    cache = LookCache(platform)
+
+    def seen(tip: Checkpoint, there: tuple[Checkpoint, ...], now: float) -> object:
+        monkeypatch.setattr(platform, "publishable", lambda *_: there)
+        looked_at = state(replace(attempt, tip=tip), SHOWN)
+        return observe(platform, looked_at, now, cache).attempts["r1-a1"].publishable
+
+    assert seen(old, (old,), 0.0) == (old,)
+    assert seen(old, (new, old), 2.0) == (old,), "asked a moment ago"
+    assert seen(new, (new, old), 4.0) == (new, old)
+
+
 CLEANED = replace(ATTEMPT, number=2, state=State.failed, cleaned=True)
 
 
