@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET, socket
 from typing import Any
@@ -41,6 +41,12 @@ from jobs.processes import restart_with_environment
 IDLE_SECONDS = 900.0
 """After so long without a request it ends, and gives its memory back."""
 LOOK_SECONDS = 0.5
+ASKING_SECONDS = 10
+"""In which a client says what it wants, and takes the answer."""
+TAKEN = b"taken\n"
+"""Said at once to whoever asks: further requests wait, and a server that was stopped says nothing."""
+ENDING_SECONDS = 5.0
+"""In which a request that was given up puts away what it began."""
 AT_ONCE = 2
 """Requests; further ones wait."""
 _GATEWAY = "org.apache.flink.api.python.shaded.py4j.GatewayServer"
@@ -48,8 +54,8 @@ _JVM_ARGS = "-Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMem
 
 
 class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    """Requests of one JSON line, {"folder": …, "cwd": …}, the folder as seen from there; answers of one JSON line, none
-    if the JVM has failed."""
+    """Requests of one JSON line, {"folder": …, "cwd": …}, the folder as seen from there. Answers of one JSON line after
+    `TAKEN`; none if the JVM has failed."""
 
     max_children = AT_ONCE
 
@@ -92,19 +98,27 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         os.setpgid(0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.request.settimeout(ASKING_SECONDS)
         line = self.rfile.readline()
+        self.wfile.write(TAKEN)
+        self.request.settimeout(None)
         threading.Thread(target=self._end_with_client, daemon=True).start()
         with _own_connections() as gateway:
             request = json.loads(line)
             os.chdir(request["cwd"])
             answer = check(Path(request["folder"]))
             gateway.jvm.System.nanoTime()  # what a check made of a JVM that is gone is no answer
+        signal.alarm(ASKING_SECONDS)  # a client that was stopped reads nothing
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 
     def _end_with_client(self) -> None:
-        """Nobody wants the answer any more: end, and the processes in which functions are tried as well."""
-        while self.request.recv(1024):
-            pass
+        """Nobody wants the answer any more: end as by Ctrl-C, so that what was begun is put away; then by force."""
+        with suppress(OSError):
+            while self.request.recv(1024):
+                pass
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(ENDING_SECONDS)
         os.killpg(0, signal.SIGKILL)
 
 

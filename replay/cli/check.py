@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -96,13 +97,14 @@ def _checked(folder: Path, output: Output) -> bool:
     return True
 
 
-def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Time of the last change and size of each file; an editor may be replacing one at the moment."""
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Time of the last change and size of each file; files and folders may go at any moment."""
     found = {}
-    for file in folder.rglob("*"):
-        with suppress(OSError):
-            stat = file.stat()
-            found[file] = (stat.st_mtime_ns, stat.st_size)
+    for where, _, names in os.walk(folder):
+        for file in (os.path.join(where, name) for name in names):
+            with suppress(OSError):
+                stat = os.stat(file)
+                found[file] = (stat.st_mtime_ns, stat.st_size)
     return found
 
 

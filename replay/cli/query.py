@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from replay.errors import ConfigError
+from replay.errors import ConfigError, not_deployed
 from replay.output import Output, print_rows
 from replay.query import query as querying
 from replay.settings import Settings, load_settings
@@ -65,7 +65,9 @@ def meant_by(settings: Settings, name: str, when: When) -> Snapshots:
             found="both",
             next="kappa query --help",
         )
-    kept = lake.kept_snapshots(platform.catalog, name)
     at = snapshots.parse_time(when.at)
+    if state.published is None:
+        raise not_deployed(name)
+    kept = lake.kept_snapshots(platform.catalog, name)
     publication = store.published_at(name, at.timestamp())
-    return snapshots.of_time(name, publication, at, kept)
+    return snapshots.of_time(name, publication, at, store.seconds(), kept)

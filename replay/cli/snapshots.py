@@ -75,10 +75,21 @@ def of_attempt(
 
 
 def of_time(
-    product: str, publication: Publication | None, at: datetime, kept: Mapping[str, Collection[int]]
+    product: str,
+    publication: Publication | None,
+    at: datetime,
+    now: float,
+    kept: Mapping[str, Collection[int]],
 ) -> Snapshots:
     """What readers saw at a time: the publication of then, whose snapshots must still be among those that are `kept`
-    (table → snapshot ids). RefusedError when they are not, or nothing was published yet."""
+    (table → snapshot ids). RefusedError when they are not, nothing was published yet, or the time is yet to come."""
+    if at.timestamp() > now:
+        raise RefusedError(
+            f"{at:%Y-%m-%d %H:%M:%SZ} is yet to come",
+            expected=f"a time up to {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%SZ}",
+            found=f"{at:%Y-%m-%d %H:%M:%SZ}",
+            next=f"kappa history {product}",
+        )
     if publication is None:
         raise RefusedError(
             f"it is not known what readers of {product} saw at {at:%Y-%m-%d %H:%M:%SZ}",
@@ -100,14 +111,14 @@ def parse_time(text: str) -> datetime:
     """A time in ISO 8601, in UTC unless it says otherwise; ConfigError for anything else."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ConfigError(
             "this is no time",
             expected="ISO 8601, in UTC unless it says otherwise, such as 2026-01-31T12:00:00Z",
             found=text,
             next="kappa query --help",
         ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _published(publication: Publication) -> Snapshots:

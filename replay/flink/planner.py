@@ -9,9 +9,11 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import jobs
 import udfs
@@ -25,6 +27,10 @@ PROGRAM = "planner"
 """Its name among the programs of a home."""
 START_SECONDS = 120.0
 """In which it must listen: it starts a JVM, on a machine that others keep busy."""
+CONNECT_SECONDS = 10.0
+"""In which a planner that listens takes a connection, unless it stands still."""
+TAKEN_SECONDS = 60.0
+"""In which it says that it has taken a request; others may be before it."""
 _PATH_LIMIT = 100
 """Bytes of a Unix socket's path, less what its server puts behind it for a moment."""
 
@@ -34,7 +40,7 @@ _started_here: list[subprocess.Popen[bytes]] = []
 
 def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
     """The answer about a product's folder, as a line of JSON; None when this home has no warm planner to be had, or it
-    failed. TimeoutError when it does not answer within so many seconds."""
+    fails or stands still. TimeoutError when the answer does not come within so many seconds."""
     if os.environ.get(SWITCH) == "cold" or not (settings.flink.home / "lib").is_dir():
         return None
     try:
@@ -44,12 +50,19 @@ def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
     if connection is None:
         return None
     with connection:
-        connection.settimeout(seconds)
+        connection.settimeout(TAKEN_SECONDS)
+        answers = connection.makefile("rb")
         try:
             request = {"folder": str(folder), "cwd": os.getcwd()}
             connection.sendall(json.dumps(request).encode() + b"\n")
-            line = connection.makefile("rb").readline()
-        except (BrokenPipeError, ConnectionResetError):
+            if not answers.readline():
+                return None
+        except OSError:  # broken off, or it stands still
+            return None
+        connection.settimeout(seconds)
+        try:
+            line = answers.readline()
+        except ConnectionResetError:
             return None
     return line.decode() if line.endswith(b"\n") else None
 
@@ -64,17 +77,37 @@ def _connection(settings: Settings) -> socket.socket | None:
         return found
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f"{PROGRAM}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        deadline = time.monotonic() + START_SECONDS
+        while not _locked(lock):
+            # Somebody else starts it, or has stopped in the middle.
+            time.sleep(0.1)
+            if found := _connected(path):
+                return found
+            if time.monotonic() > deadline:
+                return None
         return _connected(path) or _started(settings, path, env)
 
 
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _connected(path: Path) -> socket.socket | None:
+    """TimeoutError when it does not even take connections: it stands still."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(CONNECT_SECONDS)
     try:
         connection.connect(str(path))
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 
@@ -118,6 +151,7 @@ def _version(settings: Settings, env: Mapping[str, str]) -> str:
     """Of everything that a warm process has read already: another one needs another process."""
     digest = hashlib.sha256(json.dumps([sys.executable, sorted(env.items())]).encode())
     files = [
+        Path(sysconfig.get_path("purelib")),  # changes with the packages that are installed
         *sorted(Path(jobs.__file__ or "").parent.rglob("*.py")),
         *sorted((settings.flink.home / "lib").glob("*.jar")),
         *sorted((settings.flink.home / "conf").glob("*")),

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +22,42 @@ from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.flink.planner import ask_warm
 from replay.flink.submit import planner_env
 from replay.releases.computation import fingerprint
+from replay.releases.folders import read_product
 from replay.settings import Settings, kappa_home
 
 PLANNER_SECONDS = 600.0
 """It starts a JVM and plans every statement, on a machine that others keep busy."""
+CHANGES = 5
+"""So often the folder may change while the planner is at work, before the person is told."""
 _NO_CONNECTOR = "Could not find any factory for identifier"
 """What Flink says where only PyFlink's own jars are."""
 
 
 def resolve(settings: Settings | None, product: Product) -> Product:
-    """The product with its outputs; RefusedError that lists every construct that must not be deployed."""
-    if (known := remembered(settings, product)) is not None:
-        return with_resolved(product, known)
-    answer = ask(settings, product.folder)
-    refuse_problems(answer, product.folder)
-    resolved = Resolved.model_validate({**answer["resolved"], "plan": answer["plan"]})
-    if settings:
-        _remember(settings, product, resolved)
-    return with_resolved(product, resolved)
+    """The product with its outputs; RefusedError that lists every construct that must not be deployed.
+
+    RetryableError when the folder is changed again and again while it is checked.
+    """
+    for _ in range(CHANGES):
+        if (known := remembered(settings, product)) is not None:
+            return with_resolved(product, known)
+        file = _file(settings, product) if settings else None
+        answer = ask(settings, product.folder)
+        if settings and file != _file(settings, product):
+            # What was saved meanwhile must not pass for what was checked.
+            product = read_product(product.folder)
+            continue
+        refuse_problems(answer, product.folder)
+        resolved = Resolved.model_validate({**answer["resolved"], "plan": answer["plan"]})
+        if file:
+            _remember(file, resolved)
+        return with_resolved(product, resolved)
+    raise RetryableError(
+        f"{product.folder} changes while it is checked",
+        expected="the same files before and after",
+        found=f"others, {CHANGES} times",
+        next=f"kappa check {product.folder}",
+    )
 
 
 def is_resolved(settings: Settings, product: Product) -> bool:
@@ -137,9 +156,13 @@ def _file(settings: Settings, product: Product) -> Path:
     return settings.home / "checked" / f"{product.name}-{digest.hexdigest()}.json"
 
 
-def _remember(settings: Settings, product: Product, resolved: Resolved) -> None:
-    file = _file(settings, product)
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _remember(file: Path, resolved: Resolved) -> None:
+    """For the next command; where nothing can be written, that one asks again."""
     scratch = file.with_suffix(f".{os.getpid()}")
-    scratch.write_text(resolved.model_dump_json())
-    scratch.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(resolved.model_dump_json())
+        scratch.replace(file)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)

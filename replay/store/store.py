@@ -181,9 +181,19 @@ class Store:
     def published_at(self, product: str, at: float) -> Publication | None:
         """What readers of the product saw at a time, by the database's clock; None: nothing, or it is not known any
         more, as only the newest publications are kept."""
+        last = (
+            sa.select(sa.func.max(_publications.c.id))
+            .where(_publications.c.product == product)
+            .scalar_subquery()
+        )
         newest = (
             sa.select(_publications)
-            .where(_publications.c.product == product, _publications.c.finished <= at)
+            .where(
+                _publications.c.product == product,
+                _publications.c.finished <= at,
+                # An older switch is kept, but not what was published after it.
+                _publications.c.id > last - KEPT_PUBLICATIONS,
+            )
             .order_by(_publications.c.id.desc())
             .limit(1)
         )

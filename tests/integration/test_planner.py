@@ -137,6 +137,45 @@ def test_a_question_that_nobody_waits_for_is_given_up(
     assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
 
 
+@pytest.mark.usefixtures("at_root")
+def test_one_that_stands_still_is_not_waited_for(
+    stack: RunningStack, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
+    (server,) = [pid for pid in pids(stack) if not is_java(pid)]
+    monkeypatch.setattr(planner, "TAKEN_SECONDS", 1.0)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("at_root")
+def test_who_asks_nothing_keeps_nobody_out_for_long(settings: Settings) -> None:
+    assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
+    silent = [planner._connection(settings) for _ in range(3)]
+    assert None not in silent
+    assert planner.ask_warm(settings, Path(PRODUCTS[0]), SECONDS)
+    for connection in silent:
+        assert connection
+        connection.close()
+
+
+@pytest.mark.usefixtures("at_root")
+def test_what_is_given_up_leaves_no_folder_behind(
+    stack: RunningStack, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    end_orphans(stack.layout, program=PLANNER)
+    with pytest.raises(TimeoutError):  # a new server, whose requests have their scratch there
+        planner.ask_warm(settings, Path("sql/flights"), 3.0)
+    wait_until(
+        lambda: [*tmp_path.glob("kappa-probe-*")] == [], 20, lambda: f"{[*tmp_path.iterdir()]}"
+    )
+    end_orphans(stack.layout, program=PLANNER)
+
+
 def test_it_ends_when_nobody_asks(settings: Settings, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "jobs.check_server", str(tmp_path / "s")]
     env = {**os.environ, **planner.environment(settings), "KAPPA_PROGRAM": ""}

@@ -25,6 +25,14 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_warm_planner() -> Iterator[None]:
+    """A home of a test lasts for less than the process that it would leave behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAPPA_PLANNER", "cold")
+        yield
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,51 @@ def test_the_planner_is_asked_once_per_content(
     assert resolved.is_resolved(settings, product)
     assert resolved.resolve(settings, product) == first
     assert len(planner.asked) == 1
+
+
+def test_what_is_saved_during_a_check_is_checked_too(
+    planner: FakePlanner,
+    settings: Settings,
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the answer about what stood there before would be remembered for what was saved meanwhile."""
+    file, edits = product.folder / "rows.sql", iter(["-- saved\n"])
+    answer = planner.answer
+
+    def answer_and_save(asked: Product) -> Any:
+        said = answer(asked)
+        file.write_text(file.read_text() + next(edits, ""))
+        return said
+
+    monkeypatch.setattr(planner, "answer", answer_and_save)
+    before = load_product(write(product.folder.parent / "before").folder)
+    resolved.resolve(settings, product)
+    assert len(planner.asked) == 2
+    assert resolved.is_resolved(settings, load_product(product.folder))
+    assert not resolved.is_resolved(settings, before)
+
+
+def test_a_folder_that_never_rests_is_not_checked_for_ever(
+    planner: FakePlanner, settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, answer = product.folder / "rows.sql", planner.answer
+
+    def answer_and_save(asked: Product) -> Any:
+        file.write_text(file.read_text() + "-- again\n")
+        return answer(asked)
+
+    monkeypatch.setattr(planner, "answer", answer_and_save)
+    with pytest.raises(RetryableError, match="changes while it is checked"):
+        resolved.resolve(settings, product)
+    assert len(planner.asked) == resolved.CHANGES
+
+
+@pytest.mark.usefixtures("planner")
+def test_an_answer_that_cannot_be_kept_is_an_answer(settings: Settings, product: Product) -> None:
+    (settings.home / "checked").write_text("no folder")
+    assert list(resolved.resolve(settings, product).outputs) == ["rows", "sums", "rejects"]
+    assert not resolved.is_resolved(settings, product)
 
 
 def test_another_folder_with_the_same_content_is_known(

@@ -78,16 +78,22 @@ def test_what_cannot_be_read_is_said(
 
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOW = AT.timestamp() + 1
 
 
 def test_what_readers_saw_is_the_publication_of_then() -> None:
-    found = of_time("flights", SHOWN, AT, {"rows": {120, 130}, "others": set()})
+    found = of_time("flights", SHOWN, AT, NOW, {"rows": {120, 130}, "others": set()})
     assert found == Snapshots("r1-a1", 12, {"rows": 120})
     with pytest.raises(RefusedError, match="is not kept any more") as gone:
-        of_time("flights", SHOWN, AT, {"rows": {130}})
+        of_time("flights", SHOWN, AT, NOW, {"rows": {130}})
     assert gone.value.found == "expired in rows"
     with pytest.raises(RefusedError, match="not known what readers of flights saw at 2026-01-31"):
-        of_time("flights", None, AT, {})
+        of_time("flights", None, AT, NOW, {})
+
+
+def test_a_time_that_is_yet_to_come_is_refused() -> None:
+    with pytest.raises(RefusedError, match="2026-01-31 12:00:00Z is yet to come"):
+        of_time("flights", SHOWN, AT, NOW - 2, {"rows": {120}})
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,9 @@ def test_times_are_utc_unless_they_say_otherwise(text: str) -> None:
     assert parse_time(text) == AT
 
 
-def test_a_time_in_another_form_is_refused() -> None:
+@pytest.mark.parametrize(
+    "text", ["yesterday", "", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"]
+)
+def test_a_time_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="this is no time"):
-        parse_time("yesterday")
+        parse_time(text)

@@ -29,7 +29,7 @@ from replay.errors import RetryableError
 from replay.releases.retention import KEPT_ATTEMPTS, KEPT_EVENTS
 from replay.store import tables as store_tables
 from replay.store.leases import Lease, LeaseStatements, StaleLeaseError, clock_of
-from replay.store.store import Store
+from replay.store.store import KEPT_PUBLICATIONS, Store
 from tests.unit.control_platform import Clock
 from tests.unit.memory_store import MemoryStore
 
@@ -154,6 +154,19 @@ def test_what_readers_saw_at_a_time_is_the_last_publication_finished_by_then(sto
     seen = [store.published_at("flights", at) for at in (19.9, 20.0, 29.9, 30.0, 99.0)]
     assert [p and p.checkpoint for p in seen] == [None, INTENT.checkpoint, INTENT.checkpoint, 4, 4]
     assert seen[1] == replace(first, finished=20.0)
+
+
+def test_a_switch_that_is_kept_is_not_what_readers_saw_after_it(databases: Databases) -> None:
+    store = Store(databases())
+    mine = lease(store)
+    kinds = [Move.switch, *[Move.publish] * (KEPT_PUBLICATIONS + 50)]
+    for number, kind in enumerate(kinds, start=1):
+        begun = store.begin_publication(mine, replace(INTENT, checkpoint=number, kind=kind))
+        store.finish_publication(mine, begun, 10.0 * number)
+    assert store.published_at("flights", 405.0) is None
+    found = store.published_at("flights", 1005.0)
+    assert found and found.checkpoint == 100
+    store.close()
 
 
 def test_what_readers_of_another_product_saw_is_not_what_this_ones_did(
