@@ -314,7 +314,11 @@ def greed(shops: tuple[Shop, Shop], tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(tea.folder, folder)
     rows = folder / "order_rows.sql"
     before, columns, after = rows.read_text().rpartition("SELECT order_id, ordered_at, shop")
-    rows.write_text(before + columns.replace("shop", "REPEAT(shop, 1200000000) AS shop") + after)
+    rows.write_text(
+        before
+        + columns.replace("shop", "REPEAT(REPEAT(REPEAT(shop, 120), 1000), 10000) AS shop")
+        + after
+    )
     settings = folder / "product.yaml"
     settings.write_text(settings.read_text() + "max_restarts: 1\n")
     untouched = Greed(
