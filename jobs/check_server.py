@@ -58,6 +58,7 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     `TAKEN`; none if the JVM has failed."""
 
     max_children = AT_ONCE
+    request_queue_size = 64
 
     def __init__(self, path: Path, jvm: subprocess.Popen[bytes], idle_seconds: float) -> None:
         self._path, self._jvm, self._idle_seconds = path, jvm, idle_seconds
