@@ -47,7 +47,7 @@ COPY --from=jars /opt/cache /opt/cache
 # Volumes that are made from these are the user's.
 RUN install --directory --owner kappa --group kappa --mode 700 /var/lib/kappa /scratch \
  && ln -s /etc/kappa/config.yaml /var/lib/kappa/config.yaml
-COPY --from=build /opt/format /opt/format
+COPY --from=build /opt/connector /opt/connector
 COPY --from=build /opt/flink /opt/flink
 COPY demo demo
 COPY jobs jobs

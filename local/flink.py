@@ -46,6 +46,9 @@ appender.file.policies.size.type = SizeBasedTriggeringPolicy
 appender.file.policies.size.size = 10MB
 appender.file.strategy.type = DefaultRolloverStrategy
 appender.file.strategy.max = 3
+# It logs its whole environment when it starts Python, and so every secret that config.yaml takes from there.
+logger.python.name = org.apache.flink.client.python.PythonEnvUtils
+logger.python.level = WARN
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local import flink, image
+from local import flink, image, stack
 from replay.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +106,25 @@ def test_the_settings_are_valid_and_name_services_and_secrets_that_there_are(
     assert files
     for name in ("controller", "kappa", "jobmanager", "taskmanager"):
         assert files <= set(SERVICES[name]["secrets"]), name
+
+
+def test_an_image_has_every_folder_that_its_build_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of what is not there fails a build that nobody runs without a daemon."""
+    for builder in ("build_connector_jar", "build_patches_jar"):
+        monkeypatch.setattr(stack, builder, lambda *arguments: arguments[-1])
+    made = {
+        f"/opt/{jar.relative_to('/opt').parts[0]}" for jar in stack.own_jars(image.LAYOUT, Path())
+    }
+    made.add(str(image.LAYOUT.flink))
+    copied = re.findall(r"^COPY --from=build (\S+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert {source for source, _ in copied} == made
+    assert [pair for pair in copied if len(set(pair)) != 1] == []
+
+
+def test_flinks_client_logs_no_environment() -> None:
+    lines = flink.LOG4J_CLIENT.splitlines()
+    name = "logger.python.name = org.apache.flink.client.python.PythonEnvUtils"
+    assert lines[lines.index(name) + 1] == "logger.python.level = WARN"
 
 
 def test_flink_of_an_image_has_the_embedded_settings_but_where_it_listens() -> None:
