@@ -58,6 +58,10 @@ class Shop:
         self._orders = write_orders(self._writer).rows
         self._minute = 2 * 24 * 60
 
+    def close(self) -> None:
+        self.platform.close()
+        self.store.close()
+
     def more(self) -> None:
         """Further orders, and the end of their windows."""
         for _ in range(5):

@@ -44,6 +44,7 @@ def shops(
     finally:
         for shop in (tea, coffee):
             stop_jobs(stack, shop.name)
+            shop.close()
 
 
 @pytest.fixture

@@ -197,7 +197,8 @@ def test_tables_are_read_at_a_checkpoint_of_an_attempt_or_as_of_a_time(orders: D
     events = kappa.json("history", "orders")["events"]
     (move,) = [e for e in events if e["reason"] == "switch"]
     checkpoint = move["detail"].removeprefix("checkpoint ")
-    at = datetime.fromtimestamp(Store(orders.stack.settings.store).seconds(), UTC).isoformat()
+    with closing(Store(orders.stack.settings.store)) as store:
+        at = datetime.fromtimestamp(store.seconds(), UTC).isoformat()
     shown = [{"n": COUNT}]
     for when in (["--attempt", "r1"], ["--checkpoint", checkpoint], ["--at", at]):
         assert kappa.json("query", "orders", sql, *when) == shown, when

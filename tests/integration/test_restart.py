@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,9 @@ class Log:
         return rows
 
     def attempt(self) -> Attempt:
-        (attempt,) = Store(self.stack.settings.store).load(self.product.name).attempts
-        return attempt
+        with closing(Store(self.stack.settings.store)) as store:
+            (attempt,) = store.load(self.product.name).attempts
+            return attempt
 
     def audit(self) -> list[dict[str, Any]]:
         """Per partition; the command fails unless every record is accounted for."""
@@ -202,7 +204,8 @@ def test_a_job_that_was_lost_goes_on_without_a_further_record_in_a_quiet_partiti
         60,
         lambda: f"positions are recorded again: {quiet.attempts()}",
     )
-    assert Platform(stack.settings).stalled_watermarks(resumed) == ()
+    with closing(Platform(stack.settings)) as platform:
+        assert platform.stalled_watermarks(resumed) == ()
     quiet.wait_published("the same as before")
 
     for n in range(5):
@@ -257,5 +260,6 @@ def test_a_partition_that_a_topic_gains_is_read_from_its_first_record(
 def test_an_empty_partition_that_the_broker_dates_holds_nothing_back(logs: tuple[Log, Log]) -> None:
     sparse = logs[1]
     sparse.wait_published("orders of the only partition with records", 120)
-    assert Platform(sparse.stack.settings).stalled_watermarks(sparse.attempt()) == ()
+    with closing(Platform(sparse.stack.settings)) as platform:
+        assert platform.stalled_watermarks(sparse.attempt()) == ()
     assert sum(p["unaccounted"] for p in sparse.audit()) == 0
