@@ -20,7 +20,7 @@ from replay.errors import ConflictError, RefusedError, RetryableError
 from replay.iceberg import commits, files, lake, table_changes
 from replay.kafka import log
 from replay.query.duck import connect
-from replay.settings import Settings
+from replay.settings import QuerySettings, Settings
 from tests.unit.lake_tables import (
     COLUMNS,
     JOB,
@@ -443,6 +443,12 @@ def test_nothing_is_old_enough_for_a_reader_in_its_grace(
         == 0
     )
     assert lake.pointers(catalog, "shop") == before
+
+
+def test_a_reader_has_as_long_as_the_manual_says_and_longer_than_a_query_may_take() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "growth.md").read_text()
+    assert "what readers saw within the last hour" in manual
+    assert timedelta(seconds=QuerySettings().seconds) < cleaning.READER_GRACE == timedelta(hours=1)
 
 
 def test_what_main_showed_until_a_moment_ago_is_kept_for_its_readers(
