@@ -165,6 +165,17 @@ def start_jvm() -> subprocess.Popen[bytes]:
     return jvm
 
 
+def end_jvm(jvm: subprocess.Popen[bytes]) -> None:
+    """End it as it wants to be ended: only so does it remove the 40 MB of Flink's planner that it has unpacked."""
+    assert jvm.stdin
+    jvm.stdin.close()
+    try:
+        jvm.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        jvm.kill()
+        jvm.wait()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until it is over."""
     parser = argparse.ArgumentParser(prog="python -m jobs.check_server", description=__doc__)
@@ -181,8 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
             server.listens_at(args.socket)
             server.serve_forever(LOOK_SECONDS)
     finally:
-        jvm.kill()
-        jvm.wait()
+        end_jvm(jvm)
     return 0
 
 
