@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ def pids(stack: RunningStack) -> set[int]:
 
 
 def is_java(pid: int) -> bool:
-    return Path(os.readlink(f"/proc/{pid}/exe")).name == "java"
+    try:
+        return Path(os.readlink(f"/proc/{pid}/exe")).name == "java"
+    except FileNotFoundError:  # gone meanwhile
+        return False
 
 
 def jvm(stack: RunningStack) -> int:
@@ -100,7 +104,8 @@ def test_whoever_does_not_know_its_token_is_not_obeyed(stack: RunningStack) -> N
 def killed(which: Callable[[int], bool]) -> Callable[[RunningStack], None]:
     def kill(stack: RunningStack) -> None:
         for pid in filter(which, pids(stack)):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a fork that has answered
+                os.kill(pid, signal.SIGKILL)
 
     return kill
 
@@ -130,10 +135,12 @@ def test_a_question_that_nobody_waits_for_is_given_up(
     stack: RunningStack, settings: Settings
 ) -> None:
     assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
+    # The fork that has just answered may take a moment to end.
+    wait_until(lambda: len(pids(stack)) == 2, 60, lambda: f"server and JVM: {pids(stack)}")
     before = pids(stack)
     with pytest.raises(TimeoutError):
         planner.ask_warm(settings, Path("sql/flights"), 0.3)
-    wait_until(lambda: pids(stack) == before, 20, lambda: f"{pids(stack)} are {before}")
+    wait_until(lambda: pids(stack) == before, 60, lambda: f"{pids(stack)} are {before}")
     assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
 
 
@@ -142,6 +149,7 @@ def test_one_that_stands_still_is_not_waited_for(
     stack: RunningStack, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert resolved.ask(settings, Path(PRODUCTS[0]))["ok"]
+    wait_until(lambda: len(pids(stack)) == 2, 60, lambda: f"server and JVM: {pids(stack)}")
     (server,) = [pid for pid in pids(stack) if not is_java(pid)]
     monkeypatch.setattr(planner, "TAKEN_SECONDS", 1.0)
     os.kill(server, signal.SIGSTOP)
