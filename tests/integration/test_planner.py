@@ -81,6 +81,7 @@ def test_it_answers_as_a_process_of_its_own_does(settings: Settings, tmp_path: P
 
 @pytest.mark.usefixtures("at_root")
 def test_many_ask_one_process_at_once(stack: RunningStack, settings: Settings) -> None:
+    assert planner.ask_warm(settings, Path(PRODUCTS[0]), SECONDS)
     before = jvm(stack)
 
     def ask(folder: str) -> str | None:
@@ -93,7 +94,10 @@ def test_many_ask_one_process_at_once(stack: RunningStack, settings: Settings) -
 
 
 @pytest.mark.usefixtures("at_root")
-def test_whoever_does_not_know_its_token_is_not_obeyed(stack: RunningStack) -> None:
+def test_whoever_does_not_know_its_token_is_not_obeyed(
+    stack: RunningStack, settings: Settings
+) -> None:
+    assert planner.ask_warm(settings, Path(PRODUCTS[0]), SECONDS)
     (port,) = listens_on(jvm(stack))
     stranger = JavaGateway(gateway_parameters=GatewayParameters(port=port))
     with pytest.raises(Py4JError):
