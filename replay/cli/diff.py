@@ -5,33 +5,25 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import typer
 from rich.console import RenderableType
 
-from jobs.product.folder import Product
 from jobs.product.model import Kind
 from replay import offsets
+from replay.cli.snapshots import PlatformReader
 from replay.compare import diff as differing
 from replay.compare.changes import Change, DiffReport, Row, TableDiff, plain
 from replay.compare.diff import Side
 from replay.compare.matching import BEYOND, OPEN
 from replay.controller.intents import resolve
 from replay.controller.platform import Platform
-from replay.core.model import Attempt, Checkpoint, ProductState
+from replay.core.model import Attempt, ProductState
 from replay.errors import RefusedError, RetryableError, not_deployed
 from replay.output import Output, View, rows_table, show
 from replay.settings import load_settings
 from replay.store.store import Store
-
-
-class PlatformReader(Protocol):
-    """What is asked of the platform."""
-
-    def product(self, attempt: Attempt, state: ProductState) -> Product: ...
-
-    def publishable(self, product: Product, attempt: Attempt) -> tuple[Checkpoint, ...]: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from replay.cli.query import When, meant_by, with_timeout
@@ -158,5 +158,6 @@ def line_editing(history: Path, words: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         readline.set_history_length(KEPT_LINES)
-        os.close(os.open(history, os.O_WRONLY | os.O_CREAT, 0o600))
-        readline.write_history_file(history)
+        with suppress(OSError):  # a full disk costs the history, and nothing else
+            os.close(os.open(history, os.O_WRONLY | os.O_CREAT, 0o600))
+            readline.write_history_file(history)

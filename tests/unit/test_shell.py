@@ -110,3 +110,9 @@ def test_completion_and_history(tmp_path: Path) -> None:
     assert history.read_text().splitlines()[-2:] == ["SELECT 1;", "SELECT 2;"]
     assert history.stat().st_mode & 0o777 == 0o600
     readline.clear_history()
+
+
+def test_a_history_that_cannot_be_kept_ends_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("readline")
+    with shell.line_editing(tmp_path / "no such folder" / "shell_history", []):
+        pass
