@@ -1,4 +1,5 @@
-"""A planner that stays warm: `python -m jobs.check_server SOCKET`. It answers what `python -m jobs.check` does.
+"""A planner that stays warm: `python -m jobs.check_server SOCKET`. It answers what `python -m jobs.check` does, and
+submits the jobs of releases.
 
 Starting a JVM and loading Flink's planner takes most of the time of a check, and a JVM plans its second product in a
 fraction of the time of the first. So one process keeps a JVM, and forks for each request: what a request imports, sets
@@ -22,7 +23,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET, socket
@@ -37,6 +38,7 @@ from pyflink.util.exceptions import install_exception_handler, install_py4j_hook
 import jobs.planner.resolve  # noqa: F401  loaded once, for all forks
 from jobs.check import check
 from jobs.processes import restart_with_environment
+from jobs.warm_submit import submit
 
 IDLE_SECONDS = 900.0
 """After so long without a request it ends, and gives its memory back."""
@@ -45,6 +47,8 @@ ASKING_SECONDS = 10
 """In which a client says what it wants, and takes the answer."""
 TAKEN = b"taken\n"
 """Said at once to whoever asks: further requests wait, and a server that was stopped says nothing."""
+GO = b"go\n"
+"""Said by who wants a submission: who has given up waiting for `TAKEN` submits in another way."""
 ENDING_SECONDS = 5.0
 """In which a request that was given up puts away what it began."""
 AT_ONCE = 2
@@ -54,8 +58,12 @@ _JVM_ARGS = "-Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMem
 
 
 class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    """Requests of one JSON line, {"folder": …, "cwd": …}, the folder as seen from there. Answers of one JSON line after
-    `TAKEN`; none if the JVM has failed."""
+    """Requests of one JSON line, answered by one after `TAKEN`; none if the JVM has failed. They are:
+
+        {"check": FOLDER, "cwd": …}                                 about a product's folder, as seen from there
+        {"submit": {"release": …, "bindings": …, "options": …}}     the job of a release, to a cluster
+
+    A submission begins when its client has sent `GO` after `TAKEN`, and ends although nobody waits for it."""
 
     max_children = AT_ONCE
     request_queue_size = 64
@@ -103,13 +111,16 @@ class Handler(socketserver.StreamRequestHandler):
         self.request.settimeout(ASKING_SECONDS)
         line = self.rfile.readline()
         self.wfile.write(TAKEN)
+        request = json.loads(line)
+        if "submit" in request:
+            if self.rfile.readline() != GO:
+                return
+        else:
+            threading.Thread(target=self._end_with_client, daemon=True).start()
         self.request.settimeout(None)
-        threading.Thread(target=self._end_with_client, daemon=True).start()
         with _own_connections() as gateway:
-            request = json.loads(line)
-            os.chdir(request["cwd"])
-            answer = check(Path(request["folder"]))
-            gateway.jvm.System.nanoTime()  # what a check made of a JVM that is gone is no answer
+            answer = _answer(request)
+            gateway.jvm.System.nanoTime()  # what was made of a JVM that is gone is no answer
         signal.alarm(ASKING_SECONDS)  # a client that was stopped reads nothing
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 
@@ -121,6 +132,13 @@ class Handler(socketserver.StreamRequestHandler):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(ENDING_SECONDS)
         os.killpg(0, signal.SIGKILL)
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    if what := request.get("submit"):
+        return submit(Path(what["release"]), Path(what["bindings"]), what["options"])
+    os.chdir(request["cwd"])
+    return check(Path(request["check"]))
 
 
 @contextmanager

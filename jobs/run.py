@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pyflink.table import TableEnvironment, TableResult
+
 from jobs import wiring
-from jobs.bindings import read_bindings
+from jobs.bindings import Bindings, read_bindings
 from jobs.product.folder import Product, load_release
 
 Planned = tuple[Product, str]
@@ -48,13 +50,19 @@ def submit(arguments: list[str] | None, read: Callable[[Path], Planned], descrip
 
     product, compiled = read(args.product)
     bindings = read_bindings(args.bindings)
-    env = wiring.environment(product)
+    client = execute(wiring.environment(product), product, compiled, bindings).get_job_client()
+    if client is not None:
+        sys.stdout.write(f"submitted {bindings.attempt} as job {client.get_job_id()}\n")
+
+
+def execute(
+    env: TableEnvironment, product: Product, compiled: str, bindings: Bindings
+) -> TableResult:
+    """Bind a product's plan, and submit it to the cluster that the environment is for."""
     wiring.configure_run(env, product, bindings)
     wiring.declare_inputs(env, product, bindings)
     wiring.declare_outputs(env, product, bindings)
-    client = wiring.run_plan(env, compiled).get_job_client()
-    if client is not None:
-        sys.stdout.write(f"submitted {bindings.attempt} as job {client.get_job_id()}\n")
+    return wiring.run_plan(env, compiled)
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ from replay.core.model import (
 )
 from replay.core.observed import Job, SubmissionStatus
 from replay.errors import ConfigError
-from replay.flink import positions
+from replay.flink import positions, warm_client
 from replay.flink.clusters import Clusters, Started, clusters
 from replay.flink.rest import Flink, Slots, retained_checkpoints
 from replay.flink.submit import Client, Submission
+from replay.flink.warm_client import WarmClient
 from replay.iceberg import durable, lake, publish, table_changes, type_changes
 from replay.iceberg.table_types import product_type
 from replay.kafka import clients, log, log_marks, schemas
@@ -73,8 +74,8 @@ class Platform:
         """Full name of a shadow → the comparison that this process has begun of it."""
         self._dated: dict[tuple[str, ...], tuple[float, list[str]]] = {}
         """Topics → when it was asked which of them the broker dates, and the answer."""
-        self._clients: dict[str, Client] = {}
-        """Job id → the `flink run` that this process started for it last."""
+        self._clients: dict[str, Client | WarmClient] = {}
+        """Job id → the submission that this process began for it last."""
         self._rejects: dict[str, int | None] = {}
         """Product → rows of `rejects` that readers saw when `main` was last looked at."""
         self._tables: dict[str, dict[str, TableMetadata]] = {}
@@ -303,8 +304,11 @@ class Platform:
 
     def submit(self, attempt: Attempt, release: Release, fence: Callable[[], None]) -> None:
         submission = self._submission(attempt, release)
+        own_jars = bool(kept_jars.others(self.settings, submission.release))
         fence()
-        self._clients[attempt.job_id] = Client(self.settings, submission)
+        self._clients[attempt.job_id] = warm_client.start(
+            self.settings, submission, own_jars=own_jars
+        )
 
     def _folder(self, release: Release) -> Path:
         return release_folder(self.settings, release.product, release.fingerprint)

@@ -13,7 +13,7 @@ import sysconfig
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import jobs
 import udfs
@@ -31,6 +31,10 @@ CONNECT_SECONDS = 10.0
 """In which a planner that listens takes a connection, unless it stands still."""
 TAKEN_SECONDS = 60.0
 """In which it says that it has taken a request; others may be before it."""
+SUBMIT_SECONDS = 2.0
+"""In which it takes a submission: the controller waits for it."""
+TAKEN, GO = b"taken\n", b"go\n"
+"""See `jobs/check_server.py`, which this package does not import: it imports PyFlink."""
 _PATH_LIMIT = 100
 """Bytes of a Unix socket's path, less what its server puts behind it for a moment."""
 
@@ -41,7 +45,7 @@ _started_here: list[subprocess.Popen[bytes]] = []
 def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
     """The answer about a product's folder, as a line of JSON; None when this home has no warm planner to be had, or it
     fails or stands still. TimeoutError when the answer does not come within so many seconds."""
-    if os.environ.get(SWITCH) == "cold" or not (settings.flink.home / "lib").is_dir():
+    if is_cold(settings):
         return None
     try:
         connection = _connection(settings)
@@ -53,7 +57,7 @@ def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
         connection.settimeout(TAKEN_SECONDS)
         answers = connection.makefile("rb")
         try:
-            request = {"folder": str(folder), "cwd": os.getcwd()}
+            request = {"check": str(folder), "cwd": os.getcwd()}
             connection.sendall(json.dumps(request).encode() + b"\n")
             if not answers.readline():
                 return None
@@ -67,10 +71,43 @@ def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
     return line.decode() if line.endswith(b"\n") else None
 
 
+def hand_over(settings: Settings, request: Mapping[str, Any]) -> socket.socket | None:
+    """Have a planner that runs already begin with a submission, which goes on whatever becomes of this process; the
+    connection on which its answer will come. None when there is no planner, or it is busy: nothing has begun."""
+    if is_cold(settings):
+        return None
+    try:
+        connection = _connected(_socket(settings, environment(settings)))
+    except OSError:
+        return None
+    if connection is None:
+        return None
+    try:
+        connection.settimeout(SUBMIT_SECONDS)
+        connection.sendall(json.dumps({"submit": request}).encode() + b"\n")
+        if connection.recv(len(TAKEN)) == TAKEN:
+            connection.sendall(GO)
+            connection.setblocking(False)
+            return connection
+    except OSError:
+        pass
+    connection.close()
+    return None
+
+
+def is_cold(settings: Settings) -> bool:
+    """Whether this home is to have no warm planner, or cannot have one."""
+    return os.environ.get(SWITCH) == "cold" or not (settings.flink.home / "lib").is_dir()
+
+
+def _socket(settings: Settings, env: Mapping[str, str]) -> Path:
+    return settings.home / "run" / f"{PROGRAM}-{_version(settings, env)}.sock"
+
+
 def _connection(settings: Settings) -> socket.socket | None:
     """To the planner of this version, which is started if there is none."""
     env = environment(settings)
-    path = settings.home / "run" / f"{PROGRAM}-{_version(settings, env)}.sock"
+    path = _socket(settings, env)
     if len(os.fsencode(path)) > _PATH_LIMIT:
         return None
     if found := _connected(path):

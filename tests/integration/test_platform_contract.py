@@ -21,7 +21,9 @@ from jobs.product.folder import Product
 from replay.controller.loop import ControlledPlatform
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, Position, ProductState, Release, State
-from replay.flink import resolved
+from replay.flink import planner, resolved
+from replay.flink.submit import Client
+from replay.flink.warm_client import WarmClient
 from replay.kafka import log
 from replay.releases.folders import read_product
 from replay.releases.release import build
@@ -87,39 +89,35 @@ class Benchmarks:
 class Real:
     """The embedded stack, with tests/products/orders under another name."""
 
-    def __init__(self, stack: RunningStack, folder: Path) -> None:
-        folder = folder / "contract"
+    def __init__(self, stack: RunningStack, name: str, folder: Path) -> None:
+        folder, topic = folder / name, f"{name}_orders"
         (folder / "schemas").mkdir(parents=True)
         settings = yaml.safe_load((ORDERS / "product.yaml").read_text())
-        topics = {"orders": {**settings["topics"]["orders"], "topic": "contract_orders"}}
+        topics = {"orders": {**settings["topics"]["orders"], "topic": topic}}
         (folder / "product.yaml").write_text(
-            yaml.safe_dump({**settings, "name": "contract", "topics": topics})
+            yaml.safe_dump({**settings, "name": name, "topics": topics})
         )
-        for name in ("order_rows.sql", "hourly_orders.sql", "schemas/orders.avsc"):
-            (folder / name).write_text((ORDERS / name).read_text())
+        for file in ("order_rows.sql", "hourly_orders.sql", "schemas/orders.avsc"):
+            (folder / file).write_text((ORDERS / file).read_text())
         self.platform = Platform(stack.settings)
         product = read_product(folder)
-        log.create_topics(stack.settings, {"contract_orders": 1})
-        self._append(
-            stack, product, log.register_schemas(stack.settings, product)["contract_orders"]
-        )
+        log.create_topics(stack.settings, {topic: 1})
+        self._append(stack, product, topic, log.register_schemas(stack.settings, product)[topic])
         self.product = resolved.resolve(stack.settings, product)
         built = build(stack.settings, self.product)
-        self.release = Release("contract", 1, built.fingerprint, 0.0, {}, None, built.computation)
-        self.attempt = Attempt("contract", 1, 1, 0.0, 1, (uuid.uuid4().hex,))
+        self.release = Release(name, 1, built.fingerprint, 0.0, {}, None, built.computation)
+        self.attempt = Attempt(name, 1, 1, 0.0, 1, (uuid.uuid4().hex,))
 
     @staticmethod
-    def _append(stack: RunningStack, product: Product, schema_id: int) -> None:
-        schema = fastavro.parse_schema(
-            json.loads(product.schema_file("contract_orders").read_text())
-        )
+    def _append(stack: RunningStack, product: Product, topic: str, schema_id: int) -> None:
+        schema = fastavro.parse_schema(json.loads(product.schema_file(topic).read_text()))
         producer = Producer({**stack.settings.kafka, "enable.idempotence": True, "log_level": 0})
         for number in range(100):
             body, at = io.BytesIO(), BEGIN + number * 60_000
             order = {"order_id": str(number), "ordered_at": at, "shop": "a", "cents": number}
             fastavro.schemaless_writer(body, schema, order)
             producer.produce(
-                "contract_orders",
+                topic,
                 b"\0" + schema_id.to_bytes(4, "big") + body.getvalue(),
                 timestamp=at,
             )
@@ -129,12 +127,18 @@ class Real:
         return wait_until(condition, 180, what)
 
 
-@pytest.fixture(params=["fake", "benchmark", "real"])
-def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
-    if request.param != "real":
+@pytest.fixture(params=["fake", "benchmark", "warm", "cold"])
+def side(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Side]:
+    """What stands in for a platform in tests and benchmarks, and the real one: its jobs submitted by the warm planner,
+    or by `flink run`."""
+    if request.param in ("fake", "benchmark"):
         yield Fake() if request.param == "fake" else Benchmarks()
         return
-    made = Real(request.getfixturevalue("stack"), tmp_path)
+    if request.param == "cold":
+        monkeypatch.setenv(planner.SWITCH, "cold")
+    made = Real(request.getfixturevalue("stack"), request.param, tmp_path)
     try:
         yield made
     finally:
@@ -150,6 +154,9 @@ def no_fence() -> None:
 def start(side: Side, attempt: Attempt) -> None:
     side.platform.prepare(side.product, attempt, side.release, no_fence)
     side.platform.submit(attempt, side.release, no_fence)
+    if isinstance(side, Real):
+        client = side.platform._clients[attempt.job_id]
+        assert isinstance(client, WarmClient if side.release.product == "warm" else Client)
     side.until(
         lambda: (job := side.platform.job(attempt)) and job.status == "RUNNING", "the job runs"
     )
