@@ -18,8 +18,9 @@ from bench.measure import Process, processes, tree
 from bench.results import keep
 from local import stack
 from replay.errors import RefusedError
+from replay.home import kappa_home
 from replay.output import Output, out, print_rows
-from replay.settings import kappa_home, load_settings
+from replay.settings import load_settings
 from replay.store.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "idle.json"

@@ -27,13 +27,14 @@ from local import stack
 from replay.controller.platform import Platform
 from replay.flink import resolved
 from replay.flink.submit import planner_env
+from replay.home import kappa_home
 from replay.iceberg import lake, table_changes
 from replay.kafka import log
 from replay.output import Output, print_rows
 from replay.query.query import open_tables
 from replay.releases import release
 from replay.secret import revealed
-from replay.settings import Settings, kappa_home, load_settings
+from replay.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "latest.json"

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from replay.finding import Finding
+from replay.home import kappa_home
 from replay.output import Output, OutputOption, View, err, out, rows_table, show, watch
-from replay.settings import kappa_home
 
 ProductsStatus = Callable[[str | None], Callable[[], View]]
 """How one product stands, or all: from a package that this one does not know."""

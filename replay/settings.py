@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from replay import kafka_names
 from replay.errors import ConfigError
+from replay.home import kappa_home
 from replay.secret import Address, Options, Secret, refers
 from replay.versions import USE_NEWER, refuse_newer
 
@@ -214,11 +214,6 @@ class Settings(BaseModel):
     def releases(self) -> Path:
         """The release archive: one folder per product and fingerprint."""
         return self.home / "releases"
-
-
-def kappa_home() -> Path:
-    """`$KAPPA_HOME`, by default `.kappa` below the working directory."""
-    return Path(os.environ.get("KAPPA_HOME") or ".kappa").absolute()
 
 
 def load_settings(home: Path | None = None) -> Settings:

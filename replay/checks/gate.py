@@ -6,11 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.schema import Schema
+from typing import TYPE_CHECKING, Any
 
 from jobs import generate
 from jobs.product.column_types import Field, Row
@@ -25,10 +21,13 @@ from replay.iceberg.table_changes import layout_of
 from replay.iceberg.table_types import column_type, iceberg_schema, schema_of
 from replay.query import query
 from replay.query.sandbox import Answer, Sandbox, SandboxError, open_sandbox
-from replay.query.statements import READING
 from replay.releases import contracts
 from replay.settings import QuerySettings, Settings
 from replay.values import words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.schema import Schema
 
 _SAMPLE = 5
 _LONGEST = 200
@@ -193,6 +192,8 @@ def _sandbox(product: Product, tables: Mapping[str, pa.Table]) -> AbstractContex
 
 
 def _no_rows(schema: Schema) -> pa.Table:
+    from pyiceberg.io.pyarrow import schema_to_pyarrow  # here: most commands validate nothing
+
     return schema_to_pyarrow(schema, include_field_ids=False).empty_table()
 
 
@@ -259,6 +260,8 @@ def _in_words(
                 next="repeat the command",
             )
         case "refused":
+            from replay.query.statements import READING  # here: it imports DuckDB
+
             return _wrong(
                 product,
                 check,

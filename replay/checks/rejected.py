@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from jobs.product.folder import Product
 from jobs.product.model import REJECTS, Role
 from replay import offsets
 from replay.core.model import Check, Tables
+
+if TYPE_CHECKING:
+    import duckdb
 
 NO_REFERENCE = "no reference record rejected"
 FEW = "few records rejected"

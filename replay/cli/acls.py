@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from replay.errors import ConfigError
+from replay.home import kappa_home
 from replay.kafka.acls import Acl, Role, commands, of_product
 from replay.output import Output, View, show
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
 from replay.secret import shown
-from replay.settings import kappa_home, load_settings
+from replay.settings import load_settings
 
 
 def acls(name: str, source: Path | None, principals: dict[Role, str], output: Output) -> None:

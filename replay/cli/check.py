@@ -20,9 +20,10 @@ from jobs.product.model import Resolved
 from replay.cli import resolve as run_resolve
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.flink import resolved
+from replay.home import kappa_home
 from replay.output import Output, busy, out, print_json, print_rows
 from replay.releases.folders import read_product
-from replay.settings import Settings, kappa_home, load_settings
+from replay.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from replay.kafka import schemas

@@ -428,16 +428,16 @@ def attempts(
     output: OutputOption = Output.text,
 ) -> None:
     """List every attempt of a product: state, job, newest checkpoint, what readers see."""
-    from replay.cli import running
+    from replay.cli import past
 
-    running.attempts(name, output)
+    past.attempts(name, output)
 
 
 def history(name: Name, output: OutputOption = Output.text) -> None:
     """Show the history of a product's attempts: states, resumptions, switches, rollbacks."""
-    from replay.cli import running
+    from replay.cli import past
 
-    running.history(name, output)
+    past.history(name, output)
 
 
 def prepare(

@@ -14,11 +14,12 @@ from jobs.product.contract import compare
 from jobs.product.contract_changes import ContractChange, breaking, changes
 from jobs.product.folder import Product
 from replay.cli import resolve as run_resolve
+from replay.home import kappa_home
 from replay.output import Output, View, rows_table, show
 from replay.releases import contracts
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
-from replay.settings import kappa_home, load_settings
+from replay.settings import load_settings
 
 
 def contract(

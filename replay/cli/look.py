@@ -14,15 +14,15 @@ from replay.controller.observe import observe
 from replay.controller.platform import Platform
 from replay.controller.publish_rules import moved_by_somebody
 from replay.controller.status import AttemptStatus, Inspection, ProductStatus, status
-from replay.core.model import CANDIDATE, Attempt, ProductState
+from replay.core.model import CANDIDATE, Attempt, ProductState, short_commit
 from replay.core.observed import FlinkDownError
 from replay.core.steps import Blocked
 from replay.errors import ConfigError, KappaError
+from replay.home import kappa_home
 from replay.iceberg import lake
 from replay.offsets import Offsets
 from replay.output import View, wrapped
-from replay.releases.release import short_commit
-from replay.settings import kappa_home, load_settings
+from replay.settings import load_settings
 from replay.store.store import Store
 
 NOT_AT_ONCE = "a switch is not atomic for readers: docs/production.md#reading-several-tables"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from importlib.metadata import version as version_of
 from typing import Annotated
 
 import typer
@@ -32,6 +31,8 @@ product_commands.register(app)
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version as version_of  # here: it imports an email parser
+
         out.print(f"kappa {version_of('kappa')}")
         raise typer.Exit
 

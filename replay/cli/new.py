@@ -11,9 +11,10 @@ from jobs.product import json_schema, names
 from jobs.product.avro_schema import SchemaError
 from replay.cli.new_product import SCHEMA, Draft, Source, draft
 from replay.errors import ConfigError, RefusedError
+from replay.home import kappa_home
 from replay.kafka import schemas, topics
 from replay.output import Output, View, show
-from replay.settings import Settings, kappa_home, load_settings
+from replay.settings import Settings, load_settings
 
 
 def new(

@@ -16,7 +16,7 @@ from replay.controller.loop import Loop, WaitForLease
 from replay.controller.platform import Platform
 from replay.controller.preflight import advice, preflight, preflight_log
 from replay.controller.watching import Pass
-from replay.core.model import Attempt, ProductState, Release, State
+from replay.core.model import Attempt, ProductState, Release, State, short_commit
 from replay.core.steps import Blocked
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import resolved
@@ -24,7 +24,7 @@ from replay.flink.rest import Slots
 from replay.kafka import schemas
 from replay.offsets import Offsets
 from replay.releases.folders import read_product
-from replay.releases.release import Build, build, find_folder, next_release, short_commit
+from replay.releases.release import Build, build, find_folder, next_release
 from replay.releases.retention import sweep
 from replay.settings import Settings
 

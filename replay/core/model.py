@@ -519,3 +519,8 @@ class ProductState:
 
     def attempt(self, name: str) -> Attempt:
         return next(a for a in self.attempts if a.name == name)
+
+
+def short_commit(commit: str) -> str:
+    """For people: twelve digits, and whether the folder had changes."""
+    return commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")

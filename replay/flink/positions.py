@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from typing import TYPE_CHECKING
 
 from replay.core.model import CheckpointPosition
 from replay.parallel import each
 from replay.settings import Settings
 from replay.storage import filesystem, storage_errors
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 Stands = Mapping[str, Mapping[str, tuple[int, int]]]
 """Topic → partition → (covered, read), as a source writes them."""
@@ -71,9 +73,11 @@ def _put(
 
 def _written(system: FileSystem, root: str) -> dict[str, set[int]]:
     """Source → checkpoints of which it has written its position."""
+    from pyarrow.fs import FileSelector  # here: nobody who imports this module asks for it at once
+
     found: dict[str, set[int]] = {}
     for entry in system.get_file_info(FileSelector(root, allow_not_found=True, recursive=True)):
-        if entry.type is FileType.File:
+        if entry.is_file:
             source = entry.path.split("/")[-2]
             found.setdefault(source, set())
             if entry.base_name.isdigit():

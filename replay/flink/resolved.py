@@ -21,9 +21,10 @@ from jobs.product.model import Resolved
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
 from replay.flink.planner import ask_warm
 from replay.flink.submit import planner_env
+from replay.home import kappa_home
 from replay.releases.computation import fingerprint
 from replay.releases.folders import read_product
-from replay.settings import Settings, kappa_home
+from replay.settings import Settings
 
 PLANNER_SECONDS = 600.0
 """It starts a JVM and plans every statement, on a machine that others keep busy."""

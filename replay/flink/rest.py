@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any
 
 import httpx
-from pyarrow.fs import FileSelector, FileType
 
 from replay import tls
 from replay.core.observed import ENDED, FlinkDownError, Job
@@ -210,6 +209,8 @@ def retained_checkpoints(
     settings: Settings, folder: str, job_ids: tuple[str, ...]
 ) -> dict[int, str]:
     """Checkpoint id → URI of the whole checkpoints (those with `_metadata`) that these jobs left below a folder."""
+    from pyarrow.fs import FileSelector  # here: few who ask Flink ask this
+
     system, root = filesystem(settings, folder)
     found: dict[int, str] = {}
     for job_id in job_ids:  # oldest first: of two with the same number, the later job's counts
@@ -218,7 +219,7 @@ def retained_checkpoints(
             numbered = [e for e in entries if e.base_name.removeprefix("chk-").isdigit()]
             wholes = system.get_file_info([f"{entry.path}/_metadata" for entry in numbered])
         for entry, metadata in zip(numbered, wholes, strict=True):
-            if metadata.type is FileType.File:
+            if metadata.is_file:
                 found[int(entry.base_name.removeprefix("chk-"))] = (
                     f"{folder.rstrip('/')}/{job_id}/{entry.base_name}"
                 )

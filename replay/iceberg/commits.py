@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import StagedTable, Table
 from pyiceberg.table.update import TableRequirement, TableUpdate
 
 from replay.errors import KappaError, RetryableError
-from replay.iceberg import files, lake, readers, rest_commits
+from replay.iceberg import files, lake, readers
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.rest import RestCatalog
 
 _PATIENCE = 3
 """Attempts to commit before others are kept from committing meanwhile."""
@@ -104,9 +106,11 @@ def attempt(
 
 
 def _by_requests(catalog: Catalog, changes: Sequence[Change], fence: Fence) -> None:
+    from replay.iceberg import rest_commits  # here: a SQL catalog does without pyiceberg's client
+
     if len(changes) > 1 and rest_commits.may_offer(catalog):
         fence()
-        if rest_commits.commit(cast(RestCatalog, catalog), changes):
+        if rest_commits.commit(cast("RestCatalog", catalog), changes):
             return
     for change in changes:
         fence()

@@ -7,15 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import fastavro
-from pyarrow import fs
-from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from replay.settings import Settings
 from replay.storage import DamagedFileError, StorageError, filesystem, is_local, storage_errors
+
+if (
+    TYPE_CHECKING
+):  # PyArrow is imported where it is used: who needs one path would wait for half a second
+    from pyarrow import fs
+    from pyiceberg.io import FileIO
+    from pyiceberg.io.pyarrow import PyArrowFileIO
 
 _THREADS = 8
 _REMOVED = 2  # a manifest entry's status: existing, added or removed
@@ -35,6 +39,8 @@ class File:
 
 def path(location: str) -> str:
     """The location without its scheme: `file:/a`, `file:///a` and `/a` are one file, and Java and Python differ."""
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+
     return PyArrowFileIO.parse_location(location)[2]
 
 
@@ -86,14 +92,16 @@ def damaged(location: str, expected: str, size: int) -> DamagedFileError:
 
 def listed(io: FileIO, folder: str) -> list[File]:
     """The files in a folder and below; none when there is no such folder, or the file system cannot be listed."""
-    if not isinstance(io, PyArrowFileIO):
+    if not _can_list(io):
         return []
+    from pyarrow import fs
+
     scheme, _, place = io.parse_location(folder, io.properties)
     with storage_errors(folder):
         found = _system(io, folder).get_file_info(
             fs.FileSelector(place, allow_not_found=True, recursive=True)
         )
-    return [File(f"{scheme}://{f.path}", f.mtime) for f in found if f.type == fs.FileType.File]
+    return [File(f"{scheme}://{f.path}", f.mtime) for f in found if f.is_file]
 
 
 def newest(found: Iterable[File]) -> datetime:
@@ -102,6 +110,12 @@ def newest(found: Iterable[File]) -> datetime:
     A disk's server and an object store have clocks of their own, which tell how old a file is, and the host's does not.
     """
     return max((f.changed for f in found), default=datetime.min.replace(tzinfo=UTC))
+
+
+def _can_list(io: FileIO) -> TypeGuard[PyArrowFileIO]:
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+
+    return isinstance(io, PyArrowFileIO)
 
 
 def _system(io: PyArrowFileIO, location: str) -> fs.FileSystem:
@@ -141,7 +155,7 @@ def _delete(io: FileIO, location: str) -> None:
 
 def delete_below(io: FileIO, folder: str) -> None:
     """Delete a folder and all below it, as a table's files are reached; where files cannot be listed, nothing."""
-    if isinstance(io, PyArrowFileIO):
+    if _can_list(io):
         _delete_dir(_system(io, folder), io.parse_location(folder, io.properties)[2], folder)
 
 
@@ -154,6 +168,8 @@ def delete_folder(settings: Settings, uri: str) -> None:
 def _delete_dir(system: fs.FileSystem, place: str, uri: str) -> None:
     if not place.strip("/") or not (is_local(uri) or "/" in place.strip("/")):
         raise ValueError(f"{uri} is a whole file system")
+    from pyarrow import fs
+
     try:
         if system.get_file_info(place).type != fs.FileType.NotFound:
             system.delete_dir(place)

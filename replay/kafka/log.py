@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -29,8 +29,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     TopicDescription,
     TopicMetadata,
 )
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.product.folder import Product
 from replay.core.model import Committed
@@ -40,6 +38,10 @@ from replay.kafka.acls import READER_GROUP
 from replay.kafka.log_durability import Replication
 from replay.secret import revealed, shown, without_user
 from replay.settings import Settings
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 TIMEOUT = 15.0
 """Seconds that a question to the broker or the registry may take."""
@@ -589,12 +591,16 @@ def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogPro
 
 def registry(settings: Settings) -> SchemaRegistryClient:
     """A client of the schema registry that gives up soon: callers say what to do."""
+    from confluent_kafka.schema_registry import SchemaRegistryClient  # here: a quarter of a second
+
     return SchemaRegistryClient(
         {"timeout": 10, "max.retries": 1, **clients.registry(settings.registry)}
     )
 
 
 def registry_down(settings: Settings, error: Exception) -> RetryableError:
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+
     if isinstance(error, SchemaRegistryError) and error.http_status_code in _NO_ENTRY:
         return RetryableError(
             "the schema registry does not allow what was asked",
@@ -648,6 +654,9 @@ def subject(topic: str) -> str:
 
 def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
     """Register every topic's schema under BACKWARD compatibility; ids per topic. RefusedError when incompatible."""
+    from confluent_kafka.schema_registry import Schema
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+
     ids: dict[str, int] = {}
     with registry(settings) as client:
         for topic in product.topics:

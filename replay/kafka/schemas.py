@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
-
-from confluent_kafka.schema_registry import Schema as RegistrySchema
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
+from typing import TYPE_CHECKING, Any
 
 from jobs.product import avro_schema
 from jobs.product.avro_schema import Schema, SchemaError
@@ -22,6 +18,9 @@ from replay.errors import ConfigError, RefusedError
 from replay.kafka import log
 from replay.kafka.log import LogProblem
 from replay.settings import Settings
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
 
 _REFUSED = (409, 422)
 
@@ -81,6 +80,8 @@ class Comparison:
 
 def versions(settings: Settings, topic: str) -> list[Registered]:
     """Every registered version of a topic's schema, the newest last; empty when there is none."""
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+
     name = log.subject(topic)
     with log.asking_registry(settings) as client:
         try:
@@ -105,6 +106,8 @@ def _version(registry: str, client: SchemaRegistryClient, topic: str, number: in
 
 def latest(settings: Settings, topic: str) -> Registered | None:
     """The newest version of a topic's schema."""
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+
     with log.asking_registry(settings) as client:
         try:
             return _registered(client, topic, client.get_latest_version(log.subject(topic)))
@@ -152,6 +155,9 @@ def refuse_incompatible(topic: str, text: str, registered: Sequence[Registered])
 
 def register(settings: Settings, topic: str, text: str) -> Registered:
     """Register under BACKWARD compatibility; the version that it is. RefusedError when incompatible."""
+    from confluent_kafka.schema_registry import Schema as RegistrySchema
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+
     name = log.subject(topic)
     with log.asking_registry(settings) as client:
         try:

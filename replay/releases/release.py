@@ -184,11 +184,6 @@ def git_commit(folder: Path) -> str | None:
         return None
 
 
-def short_commit(commit: str) -> str:
-    """For people: twelve digits, and whether the folder had changes."""
-    return commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
-
-
 def next_release(
     releases: tuple[Release, ...],
     product: str,

@@ -18,13 +18,16 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
 from shutil import rmtree
+from typing import TYPE_CHECKING
 
 from replay.errors import RefusedError
 from replay.iceberg import files
-from replay.iceberg.durable import DurableFileIO
 from replay.releases import archive
 from replay.settings import Settings
 from replay.storage import MissingFileError, below, properties
+
+if TYPE_CHECKING:
+    from replay.iceberg.durable import DurableFileIO
 
 _RELEASE = re.compile(r"([0-9a-f]{64})\.zip")
 _SAME_DAY = (1980, 1, 1, 0, 0, 0)
@@ -227,6 +230,8 @@ def _bindings(settings: Settings, product: str, name: str) -> str:
 
 
 def _io(settings: Settings) -> DurableFileIO:
+    from replay.iceberg.durable import DurableFileIO  # here: most homes share nothing
+
     return DurableFileIO(properties(settings))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from replay.cli import running
+from replay.cli import past
 from replay.core.events import Event, Reason
 from replay.core.model import Attempt, Move, Release, State
 from replay.output import Output
@@ -95,9 +95,9 @@ def test_programs_get_the_reason(
     store.add_release(lease, Release("flights", 1, "f", 0.0, {}))
     store.save(lease, Attempt("flights", 1, 1, 0.0, 1, ("job",)))
     store.note(lease, Event("flights", 1_001.0, "r1-a1", Reason.checks_failed, "rows: 2"))
-    monkeypatch.setattr(running, "load_settings", lambda: settings)
-    monkeypatch.setattr(running, "Store", lambda _: store)
-    running.history("flights", Output.json)
+    monkeypatch.setattr(past, "load_settings", lambda: settings)
+    monkeypatch.setattr(past, "Store", lambda _: store)
+    past.history("flights", Output.json)
     assert json.loads(capsys.readouterr().out)["events"] == [
         {"at": "1970-01-01 00:16:40", "attempt": "r1-a1", "reason": "built", "detail": ""},
         {

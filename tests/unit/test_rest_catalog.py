@@ -33,7 +33,7 @@ from replay.errors import (
 )
 from replay.iceberg import lake, publish, rest_commits, table_changes
 from replay.iceberg.commits import no_fence
-from replay.iceberg.timed_catalog import _TimedAdapter
+from replay.iceberg.timed_rest import _TimedAdapter
 from replay.query.query import query
 from replay.settings import Settings
 from tests.object_store import ObjectStore

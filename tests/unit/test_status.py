@@ -16,7 +16,7 @@ from rich.console import Console
 from jobs.product.settings import Verify
 from replay import output
 from replay.cli import look as run_status
-from replay.cli import running
+from replay.cli import past
 from replay.cli.look import lag, view
 from replay.controller.platform import Platform
 from replay.controller.status import Inspection, ProductStatus, status
@@ -462,7 +462,7 @@ def test_long_details_of_the_history_wrap_beside_the_rest() -> None:
         },
         {"at": "2026-11-22 00:00:01", "attempt": "r1-a2", "reason": "built", "detail": ""},
     ]
-    console.print(running.history_table(rows), soft_wrap=False)
+    console.print(past.history_table(rows), soft_wrap=False)
     shown = [line.rstrip() for line in screen.getvalue().splitlines()]
     assert shown == [
         "2026-11-21",

@@ -18,8 +18,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 from jobs.product.folder import Product
 from replay.controller.platform import Platform
 from replay.errors import RetryableError
-from replay.iceberg import lake, table_changes, timed_catalog
-from replay.iceberg.timed_catalog import TimedRestCatalog, timed
+from replay.iceberg import lake, table_changes, timed_rest
+from replay.iceberg.timed_catalog import timed
+from replay.iceberg.timed_rest import TimedRestCatalog
 from replay.kafka import log as kafka
 from replay.query import duck
 from replay.settings import Settings
@@ -40,7 +41,7 @@ def test_a_rest_catalog_that_hangs_is_given_up(
     kind: dict[str, str], silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even the question for its configuration, which pyiceberg asks first."""
-    monkeypatch.setattr(timed_catalog, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(timed_rest, "ANSWER_SECONDS", 0.05)
     properties = timed({**kind, "uri": silent})
     assert properties["py-catalog-impl"].endswith(".TimedRestCatalog")
     settings = make_settings(tmp_path)
