@@ -38,3 +38,43 @@ def test_what_decides_imports_nothing_that_reaches_out(module: str) -> None:
         [sys.executable, "-c", asked], capture_output=True, text=True, check=True
     )
     assert found.stdout.split() == []
+
+
+HELP = "import replay.cli.main, typer.testing; typer.testing.CliRunner().invoke(replay.cli.main.app, ['--help'])"
+COMMANDS = {
+    "kappa --help": (
+        HELP,
+        (*REACHES_OUT[:-1], "requests", "pydantic", "yaml", "numpy", "importlib.metadata"),
+    ),
+    "kappa attempts": (
+        "import replay.cli.past",
+        ("confluent_kafka", "duckdb", "httpx", "pyarrow", "pyiceberg", "pyflink", "numpy"),
+    ),
+    "kappa query": (
+        "import replay.cli.query",
+        ("confluent_kafka", "duckdb", "httpx", "numpy", "pyarrow", "pyiceberg", "sqlalchemy"),
+    ),
+    "kappa check": (
+        "import replay.cli.check",
+        ("confluent_kafka", "duckdb", "numpy", "pyarrow", "pyiceberg", "sqlalchemy", "pyflink"),
+    ),
+    "kappa check, once the planner has answered": (
+        "import replay.cli.check; replay.cli.check._import_later()",
+        ("duckdb", "confluent_kafka.schema_registry", "pyiceberg.catalog.rest", "pyflink"),
+    ),
+    "kappa status": (
+        "import replay.cli.look, local.stack",
+        ("duckdb", "confluent_kafka.schema_registry", "pyiceberg.catalog.rest", "pyflink"),
+    ),
+}
+"""What a command runs before it asks anybody, and libraries that it must not have imported then."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_does_not_wait_for_libraries_that_it_does_without(command: str) -> None:
+    begun, heavy = COMMANDS[command]
+    asked = f"import sys; {begun}; print(*sorted(set({heavy}) & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []
