@@ -11,6 +11,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from replay import completion
 from replay.finding import Finding
 from replay.home import kappa_home
 from replay.output import Output, OutputOption, View, err, out, rows_table, show, watch
@@ -55,7 +56,11 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
     @app.command()
     def status(
         name: Annotated[
-            str | None, typer.Argument(help="a product; by default the stack and all products")
+            str | None,
+            typer.Argument(
+                help="a product; by default the stack and all products",
+                autocompletion=completion.products,
+            ),
         ] = None,
         again: Annotated[
             bool, typer.Option("--watch", help="refresh every 2 s, until Ctrl-C")

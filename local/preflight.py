@@ -111,7 +111,7 @@ def port_problems(ports: Mapping[str, Sequence[int]]) -> Iterator[Problem]:
                     f"port {port} is in use",
                     f"127.0.0.1:{port} free for {program}",
                     f"something listens there{_owner(port)}",
-                    "kappa up --port-base N with another N, or stop what listens there",
+                    "kappa up --port-base 29000, or another number; or stop what listens there",
                 )
 
 

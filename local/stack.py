@@ -122,7 +122,7 @@ def _remembered(home: Path) -> _Memory | None:
             f"{home / 'stack.yaml'} cannot be read",
             expected="port_base: a number",
             found=repr(e),
-            next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base N",
+            next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base {DEFAULT_PORT_BASE}",
         ) from e
 
 

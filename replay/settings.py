@@ -251,7 +251,7 @@ def load_settings(home: Path | None = None) -> Settings:
             f"{path} is wrong" + (f" at '{where}'" if where else ""),
             expected=first["msg"],
             found=_found(first),
-            next=f"fix {path}; or, if kappa up wrote it, run: kappa up",
+            next=f"fix {path}; or, where it was written by the embedded stack, kappa up",
         ) from None
     _refuse_references(path, found)
     return found

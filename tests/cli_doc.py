@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 import click
@@ -67,7 +68,7 @@ SEE_ALSO = {
 _INTRODUCTION = """# Command line
 
 `kappa COMMAND --help` shows the same, and `kappa --version` the version. Names of products are those of the folders
-below `sql/`.
+below `sql/`. `kappa --install-completion` has your shell complete commands, options, products and topics.
 
 - Commands that change a topic, a product or its folder take `--dry-run`, except for `load`, `prepare` and
   `contract --write`. They may be interrupted, because the controller carries out what they asked for, and repeated,
@@ -87,7 +88,13 @@ def text() -> str:
 
 def commands() -> dict[str, click.Command]:
     """Name, such as `topic create`, → command, without groups."""
-    return dict(_commands("", typer.main.get_command(app)))
+    return dict(_commands("", root()))
+
+
+@cache
+def root() -> click.Command:
+    """The whole command line, as click has it."""
+    return typer.main.get_command(app)
 
 
 def _commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

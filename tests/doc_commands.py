@@ -11,9 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
-import typer
 
-from replay.cli.main import app
+from tests.cli_doc import root
 from tests.pages import ROOT, Block
 
 LANGUAGES = ("sh", "console", "text", "yaml", "json", "sql", "python", "promql")
@@ -94,7 +93,7 @@ def kappa_arguments(words: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def parse(arguments: tuple[str, ...]) -> None:
     """Parse as the command line does and run nothing; click.UsageError for what it would refuse."""
-    command: click.Command = typer.main.get_command(app)
+    command = root()
     context = command.make_context("kappa", list(arguments))
     while isinstance(command, click.Group):
         name, found, rest = command.resolve_command(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 import typer
+import typer.core
 from typer.core import TyperCommand
 from typer.models import CommandFunctionType
 from typer.utils import get_params_from_function
@@ -31,7 +32,12 @@ class Command(TyperCommand):
 
 
 class App(typer.Typer):
-    """A group of such commands."""
+    """A group of such commands, with help in plain text."""
+
+    def __init__(self, **options: Any) -> None:
+        # where it is True, help has [required] escaped for a markup that is off
+        typer.core.HAS_RICH = False
+        super().__init__(**{"rich_markup_mode": None, "no_args_is_help": True, **options})
 
     def command(
         self, *args: Any, **kwargs: Any

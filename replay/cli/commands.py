@@ -12,13 +12,31 @@ from typing import Annotated
 
 import typer
 
+from replay import completion
 from replay.cli import topic_commands
+from replay.cli.from_git import given
+from replay.cli.hints import naming
 from replay.finding import Finding
 from replay.output import Output, OutputOption, View
 
-Name = Annotated[str, typer.Argument(help="name of a product, such as flights")]
+Name = Annotated[
+    str,
+    typer.Argument(help="name of a product, such as flights", autocompletion=completion.products),
+]
 Source = Annotated[
-    Path | None, typer.Option("--from", help="the product's folder; by default sql/NAME")
+    Path | None,
+    typer.Option(
+        "--from",
+        help="the product's folder; by default sql/NAME, or where it was deployed from last",
+    ),
+]
+FromGit = Annotated[
+    str | None,
+    typer.Option(
+        "--from-git",
+        metavar="REF",
+        help="the product's folder, and udfs/, as of a commit, a branch or a tag; the working tree is not touched",
+    ),
 ]
 ParallelismOption = Annotated[
     int | None, typer.Option(min=1, help="subtasks of the job; by default as in product.yaml")
@@ -99,7 +117,12 @@ def catalog_checks(namespace: str | None) -> Sequence[Finding]:
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="a product's folder, such as sql/flights")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="a product's folder, such as sql/flights", autocompletion=completion.folders
+        ),
+    ],
     watch: Annotated[
         bool, typer.Option("--watch", help="check again whenever a file of the folder changes")
     ] = False,
@@ -116,7 +139,11 @@ def check(
 
 def explain(
     product: Annotated[
-        str, typer.Argument(help="a product's folder, or the name of one below sql/")
+        str,
+        typer.Argument(
+            help="a product's folder, or the name of one below sql/",
+            autocompletion=completion.products,
+        ),
     ],
     output: OutputOption = Output.text,
 ) -> None:
@@ -171,7 +198,8 @@ def pull(
     """
     from replay.cli import pull as run_pull
 
-    run_pull.pull(name, source, dry_run, output)
+    with naming(name, source):
+        run_pull.pull(name, source, dry_run, output)
 
 
 def contract(
@@ -206,22 +234,29 @@ def contract(
     """
     from replay.cli import contract as run_contract
 
-    run_contract.contract(name, source, write=write, check=check, against=against, output=output)
+    with naming(name, source):
+        run_contract.contract(
+            name, source, write=write, check=check, against=against, output=output
+        )
 
 
-def plan(name: Name, source: Source = None, output: OutputOption = Output.text) -> None:
+def plan(
+    name: Name, source: Source = None, from_git: FromGit = None, output: OutputOption = Output.text
+) -> None:
     """Show what deploying this folder would do: what changed, whether it needs a replay, and what that takes.
 
     The exit code is 1 for a change that readers of the tables could not follow. Nothing is changed.
     """
-    from replay.cli import plan as run_plan
+    with naming(name, source), given(name, source, from_git) as at:
+        from replay.cli import plan as run_plan
 
-    run_plan.plan(name, source, output)
+        run_plan.plan(name, at, output)
 
 
 def deploy(
     name: Name,
     source: Source = None,
+    from_git: FromGit = None,
     wait: Annotated[bool, typer.Option(help="follow it to the end, or return at once")] = True,
     auto_switch: Annotated[
         bool | None,
@@ -247,17 +282,19 @@ def deploy(
     Then its checks run, and readers are switched over to it, or kappa switch does so. Ctrl-C detaches and the job keeps
     running; the same command follows it again. A first release is shown to readers as soon as its checks pass.
     """
-    if dry_run:
-        from replay.cli import plan as run_plan
+    with naming(name, source), given(name, source, from_git) as at:
+        if dry_run:
+            from replay.cli import plan as run_plan
 
-        run_plan.plan(name, source, output)
-        return
-    from replay.cli import deploy as run_deploy
-    from replay.controller import deploy as deploying
+            run_plan.plan(name, at, output)
+            return
+        from replay.cli import deploy as run_deploy
+        from replay.controller import deploy as deploying
 
-    run_deploy.deploy(
-        deploying.Request(name, source, parallelism, again, auto_switch, timeout), wait, output
-    )
+        request = deploying.Request(
+            name, at.folder, parallelism, again, auto_switch, timeout, at.commit
+        )
+        run_deploy.deploy(request, wait, output)
 
 
 def switch(
@@ -424,7 +461,12 @@ def maintain(
 
 
 def attempts(
-    name: Annotated[str | None, typer.Argument(help="name of a product; by default all")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="name of a product; by default all", autocompletion=completion.products
+        ),
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """List every attempt of a product: state, job, newest checkpoint, what readers see."""
@@ -453,7 +495,8 @@ def prepare(
     """
     from replay.cli import running
 
-    running.prepare(name, branch, source, parallelism, output)
+    with naming(name, source):
+        running.prepare(name, branch, source, parallelism, output)
 
 
 def controller() -> None:

@@ -14,6 +14,7 @@ from jobs.product.contract import compare
 from jobs.product.contract_changes import ContractChange, breaking, changes
 from jobs.product.folder import Product
 from replay.cli import resolve as run_resolve
+from replay.cli.hints import with_folder
 from replay.home import kappa_home
 from replay.output import Output, View, rows_table, show
 from replay.releases import contracts
@@ -51,7 +52,9 @@ def contract(
     if check:
         document["changes"] = [asdict(c) for c in found]
         document["breaking"] = breaking(found)
-    show(View(document, list(_text(document, found, check=check))), output)
+    command = with_folder(f"kappa contract {name}", name, source)
+    shown = list(_text(document, found, check=check, command=command))
+    show(View(document, shown), output)
     if mismatches or breaking(found):
         raise typer.Exit(1)
 
@@ -68,7 +71,7 @@ def _changes(product: Product, said: dict[str, Any], against: Path | None) -> li
 
 
 def _text(
-    document: dict[str, Any], found: list[ContractChange], *, check: bool
+    document: dict[str, Any], found: list[ContractChange], *, check: bool, command: str
 ) -> Iterator[RenderableType]:
     file = document["file"]
     for line in document.get("written", ()):
@@ -84,10 +87,10 @@ def _text(
     elif Path(file).exists():
         yield f"{file} is what the SQL gives"
         if left_out := document["left_out"]:
-            follow = f"kappa contract {document['product']} --write adds them"
+            follow = f"{command} --write adds them"
             yield f"it does not describe {', '.join(left_out)}: {follow}"
     else:
-        yield f"there is no {file}: kappa contract {document['product']} --write makes one"
+        yield f"there is no {file}: {command} --write makes one"
     if check and found:
         yield rows_table(
             [{"": c.level.value, "what": c.where, "how": c.what, "rule": c.rule} for c in found],

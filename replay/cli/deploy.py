@@ -11,6 +11,7 @@ import typer
 from rich.console import RenderableType
 
 from replay import offsets
+from replay.cli.from_git import Given
 from replay.cli.progress import Display, Meter, Progress, display, live_lag, long_step, measure
 from replay.controller import deploy as deploying
 from replay.controller.loop import Loop
@@ -45,10 +46,11 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
                 else todo.attempt
             )
     except KeyboardInterrupt:
-        source = f" --from {request.source}" if request.source else ""
         out.print(
             "\ndetached; the job keeps running. Follow it again with: "
-            f"kappa deploy {request.name}{source}",
+            + Given(request.source, request.commit).in_hint(
+                f"kappa deploy {request.name}", request.name
+            ),
         )
         raise typer.Exit(130) from None
     state = store.load(request.name)

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from typing import Annotated
 
 import typer
-import typer.core
 from rich.markup import escape
 
 from demo import commands as demo_commands
@@ -20,7 +19,6 @@ from replay.query.lean import without
 
 app = App(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -51,9 +49,6 @@ def kappa(
 
 def main() -> None:
     """Run a command; errors meant for people end it with exit code 1 and no traceback."""
-    typer.core.HAS_RICH = (
-        False  # where it is True, help has [required] escaped for a markup that is off
-    )
     # The demo's data is read with pandas. Nothing else needs it, and PyArrow would import it: half a second.
     needed = sys.argv[1:2] == ["load"]
     try:

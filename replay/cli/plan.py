@@ -14,6 +14,7 @@ from rich.text import Text
 
 from replay.checks import gate
 from replay.cli import resolve as run_resolve
+from replay.cli.from_git import Given
 from replay.cli.look import look as look_at
 from replay.controller.platform import Platform
 from replay.controller.preflight import advice, refuse_breaking, size
@@ -53,12 +54,12 @@ class Placement:
     free_memory: int | None = None
 
 
-def plan(name: str, source: Path | None, output: Output) -> None:
+def plan(name: str, given: Given, output: Output) -> None:
     """Print what deploying a folder would do; RefusedError when it would be refused. Changes nothing."""
     settings = load_settings()
     platform, store = Platform(settings), Store(settings.store)
     state = store.load(name)
-    product = read_product(find_folder(name, source))
+    product = read_product(find_folder(name, given.folder))
     if product.name != name:
         raise ConfigError(
             "the folder holds another product",
@@ -72,7 +73,7 @@ def plan(name: str, source: Path | None, output: Output) -> None:
     where = look(
         platform, reviewed, own=platform.clusters is not None and bool(store.on_session_cluster())
     )
-    follow = next_command(reviewed, state, source)
+    follow = next_command(reviewed, state, given)
     told = advice(platform, product, state)
     compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
     stopped = look_at(platform, store, name).stopped if state.live else ""
@@ -100,10 +101,10 @@ def refusal(name: str, change: Change) -> RefusedError | None:
     return None
 
 
-def next_command(reviewed: Review, state: ProductState, source: Path | None) -> str:
+def next_command(reviewed: Review, state: ProductState, given: Given) -> str:
     """What to type after reading the plan."""
     name, candidate = reviewed.product.name, state.candidate
-    deploy = f"kappa deploy {name}" + (f" --from {source}" if source else "")
+    deploy = given.in_hint(f"kappa deploy {name}", name)
     if candidate and state.release(candidate.release).fingerprint == reviewed.fingerprint:
         return f"{deploy}  (follows {candidate.name}, which is under way)"
     if candidate and reviewed.change.kind in (Kind.metadata, Kind.replay):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from replay import completion
 from replay.cli.app import App
 from replay.output import Output, OutputOption
 
@@ -16,7 +17,12 @@ app = App(
     help="Create topics, show what is in them and append to them, on the Kafka and registry of config.yaml.",
 )
 
-Name = Annotated[str, typer.Argument(help="name of a topic, such as orders or pg.public.orders")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="name of a topic, such as orders or pg.public.orders", autocompletion=completion.topics
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
 Partition = Annotated[int | None, typer.Option(min=0, help="by default all")]
 Count = Annotated[int, typer.Option("-n", "--count", min=0, help="number of records")]

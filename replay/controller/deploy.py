@@ -23,6 +23,7 @@ from replay.flink import resolved
 from replay.flink.rest import Slots
 from replay.kafka import schemas
 from replay.offsets import Offsets
+from replay.releases import sources
 from replay.releases.folders import read_product
 from replay.releases.release import Build, build, find_folder, next_release
 from replay.releases.retention import sweep
@@ -41,6 +42,8 @@ class Request:
     """None: as product.yaml says."""
     timeout: float | None = None
     """Seconds in which it must catch up; None: as product.yaml says."""
+    commit: str | None = None
+    """What `source` was written out of; None: it is a folder of the working tree."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Deploy:
         for line in advice(self.platform, product, before):
             say(line)
         reference = self._reference(product)
-        built = build(self.settings, product)
+        built = build(self.settings, product, request.commit)
         with self._leased(product.name) as lease:
             store = self.loop.store
             state = store.load(product.name)
@@ -186,6 +189,8 @@ class Deploy:
                     store.add_release(lease, todo.release)
                 store.save(lease, *todo.changed)
             sweep(self.settings, store.held(lease), time.time())
+        if request.commit is None:
+            sources.remember(self.settings, product.name, product.folder)
         target = offsets.replaced(self.platform.ends(product), release.reference_offsets)
         say(begun(todo, built))
         return todo, target

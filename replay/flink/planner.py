@@ -174,14 +174,19 @@ def _started(settings: Settings, path: Path, env: Mapping[str, str]) -> socket.s
 
 def environment(settings: Settings) -> dict[str, str]:
     """What the planner has in its environment besides what is there: its Flink, its modules, and whose it is."""
-    roots = {str(Path(p.__file__ or "").parent.parent) for p in (jobs, udfs)}
     return {
         **planner_env(settings),
         **PYTHON_ENVIRONMENT,
-        "PYTHONPATH": os.pathsep.join(sorted(roots)),
+        "PYTHONPATH": modules_path(),
         "KAPPA_HOME": str(settings.home),
         "KAPPA_PROGRAM": PROGRAM,
     }
+
+
+def modules_path() -> str:
+    """Where modules come from: those of udfs/ first, which may be of a commit that is not checked out."""
+    roots = [str(Path(p.__file__ or "").parent.parent) for p in (udfs, jobs)]
+    return os.pathsep.join(dict.fromkeys(roots))
 
 
 def _version(settings: Settings, env: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from jobs.processes import PYTHON_ENVIRONMENT
 from jobs.product.folder import Product, with_resolved
 from jobs.product.model import Resolved
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.flink.planner import ask_warm
+from replay.flink.planner import ask_warm, modules_path
 from replay.flink.submit import planner_env
 from replay.home import kappa_home
 from replay.releases.computation import fingerprint
@@ -103,7 +103,7 @@ def ask(settings: Settings | None, folder: Path) -> dict[str, Any]:
 
 def _ask_cold(settings: Settings | None, folder: Path) -> Any:
     env = {**os.environ, **(planner_env(settings) if settings else {}), **PYTHON_ENVIRONMENT}
-    env.pop("PYTHONPATH", None)
+    env["PYTHONPATH"] = modules_path()
     result = subprocess.run(
         [sys.executable, "-m", "jobs.check", str(folder), "--json"],
         capture_output=True,

@@ -348,7 +348,7 @@ def limited(error: SandboxError, limits: QuerySettings, what: str) -> KappaError
                 f"{what} took too long",
                 found=error.found,
                 expected=f"an answer within {limits.seconds:g} s",
-                next="kappa query … --timeout S, or raise queries.seconds in config.yaml",
+                next=f"the same with --timeout {2 * limits.seconds:g}, or raise queries.seconds in config.yaml",
             )
         case "memory":
             return RefusedError(

@@ -195,7 +195,7 @@ def _refuse_changed(kept: Path, digest: str) -> None:
             expected=f"SHA-256 {digest}",
             found=found,
             next=f"restore it from a backup; the controller tries again by itself. Or: rm {kept}, and "
-            "kappa deploy, if Flink's lib still has this jar",
+            "deploy again, if Flink's lib still has this jar",
         )
 
 

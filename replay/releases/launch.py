@@ -83,7 +83,7 @@ def _with_user_in_url(bindings: Mapping[str, object]) -> Mapping[str, object]:
             "the release cannot log in to the registry: it was built before it knew how",
             expected="no login, or a user with a password",
             found=", ".join(sorted(options)),
-            next="kappa deploy it again: the same SQL becomes a new release",
+            next="deploy the product again: the same SQL becomes a new release",
         )
     address = str(bindings.get("registry"))
     said = {key: value for key, value in bindings.items() if key != "registry_options"}

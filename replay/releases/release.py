@@ -17,7 +17,8 @@ from jobs.product import trees
 from jobs.product.folder import Product
 from replay.core.model import Release
 from replay.errors import ConfigError
-from replay.releases import archive, closure, kept_jars, keys, launch, shared
+from replay.home import kappa_home
+from replay.releases import archive, closure, kept_jars, keys, launch, shared, sources
 from replay.releases import runtime as runtimes
 from replay.releases.computation import CODE, Parts, fingerprint, parts, plans
 from replay.releases.runtime import Runtime
@@ -108,10 +109,10 @@ def is_built(settings: Settings, product: Product) -> bool:
     return release_folder(settings, product.name, fingerprint_of(settings, product)).is_dir()
 
 
-def build(settings: Settings, product: Product) -> Build:
+def build(settings: Settings, product: Product, commit: str | None = None) -> Build:
     """Copy the product, the Python that its job runs, and what the planner said into the archive.
 
-    The same content is the same folder.
+    The same content is the same folder. `commit`: what the folder was written out of; by default what it is at.
     """
     assert product.resolved is not None
     files, resolved = dict(_sources(product)), product.resolved.model_dump_json(indent=1) + "\n"
@@ -120,10 +121,8 @@ def build(settings: Settings, product: Product) -> Build:
     kept_jars.keep(settings)
     named = fingerprint_of(settings, product)
     folder = release_folder(settings, product.name, named)
-    commit, computation = (
-        git_commit(product.folder),
-        fingerprint(computation_parts(settings, product)),
-    )
+    commit = commit or git_commit(product.folder)
+    computation = fingerprint(computation_parts(settings, product))
     if not folder.exists():
         with _written(_made(product, used, runtimes.of(settings, product))) as made:
             archive.write(
@@ -146,10 +145,12 @@ def build(settings: Settings, product: Product) -> Build:
 
 
 def find_folder(name: str, source: Path | None) -> Path:
-    """The folder of a product: given, or sql/NAME."""
+    """The folder of a product: given, or sql/NAME, or the one that it was deployed from last."""
     folder = source or Path("sql") / name
     if folder.is_dir():
         return folder
+    if source is None and (kept := sources.remembered(kappa_home(), name)):
+        return kept
     known = (
         sorted(p.parent.name for p in folder.parent.glob("*/product.yaml"))
         if folder.parent.is_dir()

@@ -74,7 +74,7 @@ def fetch_release(settings: Settings, product: str, fingerprint: str, folder: Pa
             f"the archived release {location} was changed",
             expected=f"the files of release {fingerprint[:12]}",
             found=e.found if isinstance(e, RefusedError) else f"{len(packed):,} bytes: {e}",
-            next=f"restore it from a backup; or kappa deploy {product} from the same sources",
+            next=f"restore it from a backup; or kappa deploy {product}, from the same sources",
         ) from e
     except OSError:
         if not folder.is_dir():  # otherwise the same was fetched meanwhile

@@ -182,7 +182,7 @@ def test_a_second_home_is_refused_a_port_in_use(stack: RunningStack, tmp_path: P
         in done.stderr
     )
     assert f"kafka of the home {stack.home}" in done.stderr
-    assert "next:     kappa up --port-base N with another N" in done.stderr
+    assert "next:     kappa up --port-base 29000, or another number" in done.stderr
 
 
 def test_another_port_base_is_refused_while_the_stack_runs(stack: RunningStack) -> None:

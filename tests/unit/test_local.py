@@ -188,7 +188,7 @@ def test_a_damaged_memory_of_the_ports_says_what_to_do(tmp_path: Path, text: str
     (tmp_path / "stack.yaml").write_text(text)
     with pytest.raises(ConfigError) as e:
         stack.layout_of(tmp_path)
-    assert e.value.next == f"delete {tmp_path / 'stack.yaml'}, then: kappa up --port-base N"
+    assert e.value.next == f"delete {tmp_path / 'stack.yaml'}, then: kappa up --port-base 19000"
 
 
 @pytest.mark.parametrize("base", [80, 65_500])

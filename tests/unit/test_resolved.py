@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import udfs
 from jobs.product.folder import Product, load_product
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.flink import resolved
@@ -214,4 +215,5 @@ def test_the_planner_has_the_stacks_flink_and_nobodys_python_path(
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     resolved.resolve(settings, product)
     assert planner.env["FLINK_HOME"] == str(settings.flink.home)
-    assert "PYTHONPATH" not in planner.env and planner.env["PATH"] == os.environ["PATH"]
+    assert planner.env["PYTHONPATH"] == str(Path(udfs.__file__).parents[1])
+    assert planner.env["PATH"] == os.environ["PATH"]

@@ -16,6 +16,7 @@ from pyiceberg.catalog import Catalog
 
 from jobs.product.folder import Product
 from replay.cli import plan as run_plan
+from replay.cli.from_git import Given
 from replay.controller import preflight
 from replay.controller import review as reviewing
 from replay.controller.review import Disk, MeasuredReplay, ReplayEstimate, last_replay, review
@@ -428,7 +429,7 @@ def kappa_plan(
         }
         monkeypatch.setattr(resolved, "ask", lambda *_: answer)
         monkeypatch.setattr(run_plan, "Store", lambda _: FakeStore(state, session))
-        run_plan.plan("tiny", product.folder, output)
+        run_plan.plan("tiny", Given(product.folder), output)
 
     return run
 

@@ -89,4 +89,7 @@ def test_a_file_without_fields_is_named(tmp_path: Path) -> None:
         load_settings(written(tmp_path, ["kafka"]))
     with pytest.raises(ConfigError, match=r"config\.yaml is wrong at") as e:
         load_settings(written(tmp_path, None))
-    assert e.value.next == f"fix {tmp_path}/config.yaml; or, if kappa up wrote it, run: kappa up"
+    assert (
+        e.value.next
+        == f"fix {tmp_path}/config.yaml; or, where it was written by the embedded stack, kappa up"
+    )
