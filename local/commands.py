@@ -14,7 +14,8 @@ from rich.text import Text
 from replay import completion
 from replay.finding import Finding
 from replay.home import kappa_home
-from replay.output import Output, OutputOption, View, err, out, rows_table, show, watch
+from replay.output import Output, OutputOption, View, err, out, rows_table, show, watch, wrapped
+from replay.values import duration
 
 ProductsStatus = Callable[[str | None], Callable[[], View]]
 """How one product stands, or all: from a package that this one does not know."""
@@ -65,10 +66,16 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
         again: Annotated[
             bool, typer.Option("--watch", help="refresh every 2 s, until Ctrl-C")
         ] = False,
+        processes: Annotated[
+            bool,
+            typer.Option(
+                "--processes", help="each program of the stack with its ports, memory and age"
+            ),
+        ] = False,
         output: OutputOption = Output.text,
     ) -> None:
-        """Show processes, ports and memory, and what the products are doing and waiting for."""
-        look = products(name) if name else partial(stack_view, products(None))
+        """Show what readers see of each product, what its attempts do and wait for, and whether the stack runs."""
+        look = products(name) if name else partial(stack_view, products(None), processes)
         watch(look, output) if again else show(look(), output)
 
 
@@ -114,25 +121,22 @@ def down() -> None:
     out.print("stopped" if stack.down(kappa_home(), _say) else "nothing was running")
 
 
-def stack_view(products: Callable[[], View]) -> View:
-    """The programs, then the products; of a home that is bound to other services there are no programs here."""
+def stack_view(products: Callable[[], View], processes: bool) -> View:
+    """The products, then the programs: in a line, or each of them. Bound to other services, a home has none here."""
     from local import stack
 
     layout = stack.layout_of(kappa_home())
+    below = products()
     if (
         layout.settings.exists()
         and not stack.is_written(layout)
         and not layout.supervisor_conf.exists()
     ):
-        return products()
+        return below
     programs = [asdict(row) for row in stack.status(layout)]
-    below = products()
-    above: RenderableType = f"the stack of {layout.home} is not running; start it: kappa up"
-    if programs:
-        above = rows_table([_short(row) for row in programs], title=str(layout.home))
     return View(
         {"home": str(layout.home), "programs": programs, "products": below.data},
-        Group(above, *below.parts),
+        Group(*below.parts, *_of_stack(str(layout.home), programs, processes)),
         {
             **{row["program"]: f"{row['program']}: {row['state']}" for row in programs},
             **below.lines,
@@ -140,16 +144,36 @@ def stack_view(products: Callable[[], View]) -> View:
     )
 
 
+def _of_stack(home: str, programs: list[dict[str, Any]], each: bool) -> Iterator[RenderableType]:
+    if not programs:
+        yield Text(f"the stack of {home} is not running; start it: kappa up", style="yellow")
+        return
+    bad = [row for row in programs if row["state"] != "RUNNING" or row["ready"] is False]
+    memory = sum(row["memory_mb"] or 0 for row in programs)
+    age = "" if bad else f", for {duration(min(row['up_seconds'] for row in programs))}"
+    run = f"{len(programs) - len(bad)} of {len(programs)} programs run, {memory:,} MB{age}"
+    yield Text("")
+    yield wrapped(f"stack {home}: {run}", "yellow" if bad else "dim")
+    for row in bad:
+        yield wrapped(f"  {row['program']} {_state(row)}; next: kappa logs {row['program']}", "red")
+    if each:
+        yield rows_table([_short(row) for row in programs])
+
+
+def _state(row: dict[str, Any]) -> str:
+    return str(row["state"]) + (", silent" if row["ready"] is False else "")
+
+
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     """What fits on 80 columns."""
-    ports, silent = row["ports"].split(), row["ready"] is False
+    ports = row["ports"].split()
     return {
         "program": row["program"],
-        "state": row["state"] + (", silent" if silent else ""),
+        "state": _state(row),
         "pid": str(row["pid"] or ""),
         "ports": " ".join(ports if len(ports) < 3 else (ports[0], f"to {ports[-1]}")),
         "MB": row["memory_mb"],
-        "up s": row["up_seconds"],
+        "up": duration(row["up_seconds"]) if row["up_seconds"] else "",
     }
 
 

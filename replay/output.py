@@ -17,6 +17,7 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -171,7 +172,7 @@ def watch(
         if output is Output.text and out.is_terminal:
             with Live(Text(""), console=out, auto_refresh=False) as live:
                 while True:
-                    live.update(Group(*_looked(look).parts), refresh=True)
+                    live.update(_fitting(_looked(look)), refresh=True)
                     sleep(WATCH_SECONDS)
         write = _changes(output)
         while True:
@@ -179,6 +180,21 @@ def watch(
             sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return
+
+
+def _fitting(view: View) -> RenderableType:
+    """As much of it as the screen has lines for, and how much that leaves out."""
+    whole = Group(*view.parts)
+    options = out.options.update(height=None)
+    lines = out.render_lines(whole, options, pad=False)
+    if len(lines) < out.height:
+        return whole
+    shown = lines[: max(1, out.height - 2)]
+    text = Text.assemble(
+        *((s.text, s.style or "") for line in shown for s in (*line, Segment.line()))
+    )
+    rest = f"… {len(lines) - len(shown)} more lines: a higher window, or kappa status NAME"
+    return Group(text, Text(rest, style="dim"))
 
 
 def _looked(look: Callable[[], View]) -> View:

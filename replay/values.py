@@ -37,6 +37,19 @@ def words(value: Any) -> str:
     return str(value)
 
 
+def duration(seconds: float) -> str:
+    """A time for people, in its two largest units: 48 s, 7 h 12 min."""
+    left = int(seconds + 0.5) if seconds >= 1 else 0
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(p for p in parts if p) or "less than 1 s"
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal, NaN equal to NaN at every level."""
     match one, other:

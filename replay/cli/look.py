@@ -24,6 +24,7 @@ from replay.offsets import Offsets
 from replay.output import View, wrapped
 from replay.settings import load_settings
 from replay.store.store import Store
+from replay.values import duration
 
 NOT_AT_ONCE = "a switch is not atomic for readers: docs/production.md#reading-several-tables"
 
@@ -117,18 +118,25 @@ def _read(platform: Platform, attempt: Attempt) -> Offsets:
 def view(products: list[ProductStatus]) -> View:
     """For programs, for people, and in lines."""
     lines = {f"{p.product} {key}": text for p in products for key, text in _lines(p)}
-    return View([asdict(p) for p in products], Group(*(_block(p) for p in products)), lines)
+    return View([asdict(p) for p in products], Group(*_blocks(products)), lines)
+
+
+def _blocks(products: list[ProductStatus]) -> Iterator[RenderableType]:
+    for p in products:
+        if p is not products[0]:
+            yield Text("")
+        yield _block(p)
 
 
 def _block(p: ProductStatus) -> RenderableType:
     """A product, indented under its name."""
-    parts: list[RenderableType] = [Text(f"\n{p.product}", style="bold")]
+    parts: list[RenderableType] = [Text(p.product, style="bold")]
     parts += [_indented(2, text) for text in _readers(p)]
     if verified := _verified(p):
         parts.append(_indented(2, verified, style="bold red" if _differs(p) else "dim"))
     for a in p.attempts:
         head, *details = _attempt(a)
-        parts.append(_indented(2, head, style="bold" if a.role == "active" else ""))
+        parts.append(Padding(_coloured(head, a), (0, 0, 0, 2), expand=False))
         bad = {a.error, last_exception(a)}
         parts += [_indented(9, text, style="red" if text in bad else "dim") for text in details]
     parts += [_indented(2, f"{e.attempt}  {e.state}: {e.error}", style="red") for e in p.ended]
@@ -153,6 +161,28 @@ def _open(p: ProductStatus) -> str:
 
 def _indented(by: int, text: str, style: str = "") -> Padding:
     return Padding(wrapped(text, style), (0, 0, 0, by), expand=False)
+
+
+COLOURS = {
+    "active": "green",
+    "built": "cyan",
+    "replaying": "cyan",
+    "caught_up": "cyan",
+    "audited": "cyan",
+    "shadow": "cyan",
+    "standby": "blue",
+    "stopping": "yellow",
+}
+"""Of roles, which the attempt's line has in its second column."""
+
+
+def _coloured(head: str, a: AttemptStatus) -> Text:
+    """An attempt's line: its role in a colour, restarts so that they are seen."""
+    text = wrapped(head, "bold" if a.role == "active" else "")
+    text.highlight_words([f" {a.role} "], style=COLOURS.get(a.role, ""))
+    if a.restarts:
+        text.highlight_words([f"restarts {a.restarts}"], style="yellow")
+    return text
 
 
 def _readers(p: ProductStatus) -> Iterator[str]:
@@ -215,8 +245,8 @@ def _progress(a: AttemptStatus) -> str:
     if p is None:
         return ""
     percent = f"{100 * p.read // p.total} % of " if p.total else ""
-    rate = f", {p.rate:,.0f}/s" if p.rate else ""
-    eta = f", {p.eta_seconds:,.0f} s left" if p.eta_seconds and p.read < p.total else ""
+    rate = f", {p.rate:,.0f}/s" if p.rate and p.rate > 0 else ""
+    eta = f", {duration(p.eta_seconds)} left" if rate and p.eta_seconds and p.read < p.total else ""
     near = (
         f", within limits {p.near} of {p.near_needed} times"
         if p.near and p.near < p.near_needed
@@ -244,7 +274,7 @@ def lag(records: int | None, seconds: float | None) -> str:
         return "lag unknown"
     if not records:
         return "no lag"
-    return f"lag {records:,}" + (f" ({seconds:,.0f} s)" if seconds is not None else "")
+    return f"lag {records:,}" + (f" ({duration(seconds)})" if seconds is not None else "")
 
 
 def _of_attempt(a: AttemptStatus) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ from replay.releases.plan import Change, Kind
 from replay.releases.release import find_folder
 from replay.settings import load_settings
 from replay.store.store import Store
+from replay.values import duration
 
 _MEANS = {
     Kind.nothing: "nothing to do",
@@ -144,8 +145,8 @@ def numbers(reviewed: Review, where: Placement) -> Iterator[tuple[str, str]]:
         m = needs.measured
         yield (
             "estimated time",
-            f"{_duration(needs.seconds)}, at the rate of {m.attempt} ({m.records:,} records in "
-            f"{_duration(m.seconds)})",
+            f"{duration(needs.seconds)}, at the rate of {m.attempt} ({m.records:,} records in "
+            f"{duration(m.seconds)})",
         )
     else:
         yield "estimated time", "not known: no replay of this product was measured yet"
@@ -231,9 +232,3 @@ def _free_memory() -> int | None:
     return next(
         (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from replay.controller.quiet import duration
 from replay.core import partitions
 from replay.core.model import Attempt, State
 from replay.core.observed import ObservedAttempt
 from replay.core.steps import Wait
+from replay.values import duration
 
 RESTARTING = frozenset({"RESTARTING", "FAILING"})
 """What Flink calls a job that has just failed, and is to run again."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobs.product.folder import Product
 from jobs.product.model import Role, seconds
+from replay.values import duration
 
 Clocks = Mapping[str, Mapping[int, int | None]]
 """Topic → partition → the greatest record timestamp in ms, None without a record. Only topics whose records producers
@@ -85,19 +86,6 @@ def _expected(product: Product, name: str) -> float:
     if topic.role is Role.dimension and topic.key:
         return limit
     return max(limit, seconds(topic.allowed_lateness or "0s"))
-
-
-def duration(seconds: float) -> str:
-    """In its two largest units: 7 h 12 min."""
-    left = int(seconds)
-    parts: list[str] = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count} {unit}" if count else "")
-        if len(parts) == 2:
-            break
-    return " ".join(p for p in parts if p) or "less than 1 s"
 
 
 def _partitions(clocks: Clocks) -> Iterator[tuple[str, int, int | None]]:

@@ -10,7 +10,8 @@ import pytest
 from jobs.product.folder import Product
 from jobs.product.model import Topic
 from jobs.product.settings import ProductSettings
-from replay.controller.quiet import Clocks, duration, quietest
+from replay.controller.quiet import Clocks, quietest
+from replay.values import duration
 
 HOUR = 3_600_000
 NOON = 1_717_416_000_000  # 2024-06-03 12:00:00 UTC

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
+from rich.text import Text
 
 from jobs.product.settings import Verify
 from replay import output
@@ -167,7 +168,6 @@ def test_all_of_a_product_on_80_columns() -> None:
     shown = text(told(LIVE, replace(CANDIDATE, near=1), failing))
     assert max(map(len, shown)) <= 80
     assert shown == [
-        "",
         "flights",
         "  readers see r1-a1 (release ffffffffffff, git cccccccccccc), checkpoint 9",
         "  1,006 records, lag 10 (15 s); last switch 1970-01-01 00:01:00Z",
@@ -327,7 +327,7 @@ def test_a_job_that_never_failed_has_no_last_exception() -> None:
 def test_before_the_first_deploy_has_caught_up() -> None:
     state = ProductState("flights", (R1,), (replace(CANDIDATE, release=1, positions=()),))
     shown = text(status(state, (), None, NOW))
-    assert shown[2:4] == [
+    assert shown[1:3] == [
         "  readers see nothing yet",
         "  r1-a1  replaying checkpoint -  lag unknown  restarts 0",
     ]
@@ -350,7 +350,8 @@ def test_roles(attempt: Attempt, role: str) -> None:
     [
         ((0, 3.0), "no lag"),
         ((1_234, None), "lag 1,234"),
-        ((1_234, 61.4), "lag 1,234 (61 s)"),
+        ((1_234, 61.4), "lag 1,234 (1 min 1 s)"),
+        ((1_234, 17_400.0), "lag 1,234 (4 h 50 min)"),
         ((None, None), "lag unknown"),
     ],
 )
@@ -444,6 +445,32 @@ def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     watch(look, Output.text, sleep)
     assert "x" in file.getvalue()
     assert "y" in file.getvalue()
+
+
+def test_what_does_not_fit_a_terminal_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    screen = Console(file=file, width=80, height=10, force_terminal=True, color_system=None)
+    monkeypatch.setattr(output, "out", screen)
+    long = View([], Group(*(Text(f"line {n}") for n in range(30))), {})
+    look, sleep = looks(long)
+    watch(look, Output.text, sleep)
+    shown = file.getvalue()
+    assert "line 7" in shown
+    assert "line 8" not in shown
+    assert "… 22 more lines" in shown
+
+
+def test_a_role_has_its_colour_and_restarts_are_seen() -> None:
+    screen = io.StringIO()
+    job = replace(CANDIDATE, restarts=3)
+    shown = view([status(product(LIVE, job), (), None, NOW)]).text
+    Console(file=screen, width=80, force_terminal=True, color_system="standard").print(shown)
+    lines = screen.getvalue().splitlines()
+    (active,) = [line for line in lines if "r1-a1" in line and "restarts" in line]
+    (candidate,) = [line for line in lines if "r2-a1" in line and "restarts" in line]
+    assert "32m active" in active  # green
+    assert "36m replaying" in candidate  # cyan
+    assert "33mrestarts 3" in candidate  # yellow
 
 
 # history
