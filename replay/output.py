@@ -21,6 +21,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from replay import rows_forms
 from replay.errors import KappaError
 from replay.values import json_value, words
 
@@ -32,6 +33,24 @@ class Output(StrEnum):
     json = "json"
 
 
+class RowsOutput(StrEnum):
+    """How a command prints rows."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+    table = "table"
+    vertical = "vertical"
+
+
+RowsOption = Annotated[
+    RowsOutput,
+    typer.Option(
+        "--output",
+        help="text is a table, or on a terminal that is too narrow for it a line for each value (vertical); json, csv "
+        "(RFC 4180, an empty text in quotes and NULL without)",
+    ),
+]
 OutputOption = Annotated[
     Output, typer.Option("--output", help="text for people, json for programs")
 ]
@@ -47,24 +66,53 @@ _WIDEST = 100_000
 
 
 def print_json(value: Any) -> None:
-    """One compact JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+    """One compact JSON document on one line of stdout. Decimals, times and what else JSON lacks are text."""
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN somewhere in it
+        text = json.dumps(json_value(value), default=str, ensure_ascii=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def print_rows(
     rows: Sequence[dict[str, Any]],
-    output: Output,
+    output: Output | RowsOutput,
     *,
     title: str | None = None,
     columns: Iterable[str] | None = None,
     null: str = "",
 ) -> None:
-    """A table for people, as wide as the terminal or, into a pipe, as its rows; a JSON array for programs."""
-    if output is Output.json:
+    """Rows in one of the forms of `RowsOutput`; a table is as wide as the terminal or, into a pipe, as its rows."""
+    names = list(columns or (rows[0].keys() if rows else ()))
+    form = RowsOutput(output.value)
+    if form is RowsOutput.json:
         print_json([json_value(row) for row in rows])
+    elif form is RowsOutput.csv:
+        sys.stdout.write("".join(rows_forms.csv_lines(rows, names)))
+        sys.stdout.flush()
+    elif form is RowsOutput.vertical:
+        _print_vertical(rows, names, title, null)
     else:
-        _print_part(rows_table(rows, title=title, columns=columns, null=null))
+        table = rows_table(rows, title=title, columns=names, null=null)
+        if form is RowsOutput.text and rows and out.is_terminal and _natural(table) > out.width:
+            _print_vertical(rows, names, title, null)
+        else:
+            _print_part(table)
+
+
+def _natural(table: Table) -> int:
+    """How wide it is where nothing in it is wrapped."""
+    return out.measure(table, options=out.options.update(width=_WIDEST)).maximum
+
+
+def _print_vertical(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], title: str | None, null: str
+) -> None:
+    if title:
+        out.print(title, style="italic")
+    for line in rows_forms.vertical_lines(rows, names, lambda v: null if v is None else _cell(v)):
+        out.print(line)
 
 
 class DataTable(Table):
@@ -156,8 +204,7 @@ def _print_part(part: RenderableType) -> None:
     if isinstance(part, str | Text):
         out.print(part)
     elif isinstance(part, DataTable) and not (out.is_terminal or "COLUMNS" in os.environ):
-        widest = out.measure(part, options=out.options.update(width=_WIDEST)).maximum
-        _console(width=widest).print(part)
+        _console(width=_natural(part)).print(part)
     elif isinstance(part, DataTable):
         out.print(part)
     else:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
 from typing import Any
 
 
 def json_value(value: Any) -> Any:
-    """The value with what JSON lacks as text: bytes in hex, NaN and infinities by name, keys of maps."""
+    """The value as JSON has it: bytes in base64, null for NaN and infinities, keys of maps as text."""
     match value:
         case Mapping():
             return {words(k): json_value(v) for k, v in value.items()}
         case list() | tuple():
             return [json_value(v) for v in value]
         case bytes():
-            return value.hex()
+            return base64.b64encode(value).decode()
         case float() if not math.isfinite(value):
-            return str(value)
+            return None
     return value
 
 

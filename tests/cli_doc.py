@@ -26,7 +26,7 @@ GROUPS = {
         "topic tail",
         "topic produce",
     ),
-    "A product's folder": ("new", "pull", "check", "explain", "contract", "plan"),
+    "A product's folder": ("new", "pull", "check", "explain", "contract", "plan", "ci"),
     "Releases": (
         "deploy",
         "switch",
@@ -50,6 +50,7 @@ SEE_ALSO = {
     "pull": "tutorial.md#a-schema-that-grows",
     "check": "sql.md#what-the-safety-check-refuses",
     "contract": "checks.md#the-contract",
+    "ci": "checks.md#in-a-pipeline",
     "plan": "how-a-replay-works.md#what-a-change-needs",
     "deploy": "how-a-replay-works.md#catching-up",
     "switch": "how-a-replay-works.md#switch-rollback-retire",

@@ -17,7 +17,7 @@ from replay.cli import topic_commands
 from replay.cli.from_git import given
 from replay.cli.hints import naming
 from replay.finding import Finding
-from replay.output import Output, OutputOption, View
+from replay.output import Output, OutputOption, RowsOption, RowsOutput, View
 
 Name = Annotated[
     str,
@@ -78,6 +78,7 @@ def register(app: typer.Typer) -> None:
         check,
         explain,
         contract,
+        ci,
         plan,
         deploy,
         switch,
@@ -240,6 +241,35 @@ def contract(
         )
 
 
+def ci(
+    name: Name,
+    source: Source = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="the commit or branch that the change is to be merged into: its contract.yaml is what others rely on",
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            help="write the page to this file, and a line for each step to standard output"
+        ),
+    ] = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Review a change as a pipeline does: check, tests, contract and plan, as one page of Markdown.
+
+    Exit code 0: nothing failed; 1: something did; 2: the command line is wrong. What cannot be done is left out and
+    named: tests and a contract where the folder has none, the plan where no stack can be reached.
+    """
+    with naming(name, source):
+        from replay.cli import ci as run_ci
+
+        run_ci.ci(name, source, base, markdown, output)
+
+
 def plan(
     name: Name, source: Source = None, from_git: FromGit = None, output: OutputOption = Output.text
 ) -> None:
@@ -367,7 +397,7 @@ def query(
     attempt: OfAttempt = None,
     checkpoint: OfCheckpoint = None,
     at: AsOf = None,
-    output: OutputOption = Output.text,
+    output: RowsOption = RowsOutput.text,
 ) -> None:
     """Query the tables, all at the same checkpoint: as readers see them, as they saw them, or those of a candidate.
 
@@ -467,7 +497,7 @@ def attempts(
             help="name of a product; by default all", autocompletion=completion.products
         ),
     ] = None,
-    output: OutputOption = Output.text,
+    output: RowsOption = RowsOutput.text,
 ) -> None:
     """List every attempt of a product: state, job, newest checkpoint, what readers see."""
     from replay.cli import past

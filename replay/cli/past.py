@@ -12,12 +12,12 @@ from rich.text import Text
 from replay import offsets
 from replay.core.model import ProductState, short_commit
 from replay.errors import not_deployed
-from replay.output import Output, View, rows_table, show
+from replay.output import Output, RowsOutput, View, print_rows, rows_table, show
 from replay.settings import load_settings
 from replay.store.store import Store
 
 
-def attempts(name: str | None, output: Output) -> None:
+def attempts(name: str | None, output: RowsOutput) -> None:
     """A row per attempt, and beneath the table why the ended ones ended."""
     store = Store(load_settings().store)
     rows = [
@@ -27,8 +27,11 @@ def attempts(name: str | None, output: Output) -> None:
     ]
     if name and not rows:
         raise not_deployed(name)
+    if output is not RowsOutput.text:
+        print_rows(rows, output)
+        return
     errors = [f"{r['product']} {r['attempt']}: {r['error']}" for r in rows if r["error"]]
-    show(View(rows, [rows_table([short_row(row) for row in rows]), *errors]), output)
+    show(View(rows, [rows_table([short_row(row) for row in rows]), *errors]), Output.text)
 
 
 def history(name: str, output: Output) -> None:

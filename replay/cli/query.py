@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from replay.errors import ConfigError, not_deployed
-from replay.output import Output, print_rows
+from replay.output import RowsOutput, print_rows
 from replay.query import query as querying
 from replay.settings import Settings, load_settings
 
@@ -29,7 +29,7 @@ class When:
         return self == When()
 
 
-def query(name: str, sql: str, timeout: float | None, output: Output, when: When) -> None:
+def query(name: str, sql: str, timeout: float | None, output: RowsOutput, when: When) -> None:
     """Rows of a query."""
     settings = with_timeout(load_settings(), timeout)
     meant = None if when.is_now else meant_by(settings, name, when)

@@ -23,9 +23,17 @@ from replay.kafka.producing import Appended, Appender, check
 from replay.kafka.reading import ConsumedRecord
 from replay.kafka.schemas import Registered
 from replay.kafka.topics import Topic, Wanted
-from replay.output import Output, View, err, out, print_json, rows_table, show
+from replay.output import (
+    Output,
+    RowsOutput,
+    View,
+    err,
+    out,
+    print_json,
+    print_rows,
+    show,
+)
 from replay.settings import Settings, load_settings
-from replay.values import json_value
 
 __all__ = ["Form", "create", "describe", "list_topics", "peek", "produce", "tail"]
 
@@ -75,12 +83,14 @@ def create(wanted: Wanted, schema: Path | None, dry_run: bool, output: Output) -
     show(View(done, lines), output)
 
 
-def list_topics(output: Output) -> None:
+def list_topics(output: RowsOutput) -> None:
     """A row per topic."""
     settings = load_settings()
     rows = [_row(settings, topic) for topic in topics.look(settings, topics.names(settings))]
-    none = "there is no topic\nnext:  kappa topic create NAME --schema FILE.avsc"
-    show(View([json_value(row) for row in rows], rows_table(rows) if rows else none), output)
+    if rows or output is not RowsOutput.text:
+        print_rows(rows, output)
+    else:
+        out.print("there is no topic\nnext:  kappa topic create NAME --schema FILE.avsc")
 
 
 def _row(settings: Settings, topic: Topic) -> dict[str, Any]:

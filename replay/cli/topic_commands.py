@@ -9,7 +9,7 @@ import typer
 
 from replay import completion
 from replay.cli.app import App
-from replay.output import Output, OutputOption
+from replay.output import Output, OutputOption, RowsOption, RowsOutput
 
 app = App(
     no_args_is_help=True,
@@ -67,7 +67,7 @@ def create(
 
 
 @app.command("list")
-def list_topics(output: OutputOption = Output.text) -> None:
+def list_topics(output: RowsOption = RowsOutput.text) -> None:
     """List topics: partitions, offsets, who dates the records, the version of the schema."""
     from replay.cli import topic as run_topic
 

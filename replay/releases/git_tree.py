@@ -53,6 +53,14 @@ def committed(ref: str, folder: Path) -> Iterator[CommittedFolder]:
         yield CommittedFolder(scratch / "tree" / inside, commit, code)
 
 
+def file_at(ref: str, file: Path) -> str | None:
+    """The text of a file as of a commit; None: the commit has none. ConfigError as above."""
+    top = _top(file.parent)
+    path = file.absolute().relative_to(top).as_posix()
+    commit = _commit(top, ref)
+    return _git(top, "show", f"{commit}:{path}") + "\n" if _has(top, commit, path) else None
+
+
 def _top(folder: Path) -> Path:
     """The top of the repository that a folder is in, or would be."""
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
+import io
 import json
+from decimal import Decimal
+from pathlib import Path
 
+import duckdb
 import pytest
-from rich.console import Group
+from rich.console import Console, Group
 from rich.text import Text
 
-from replay.output import Output, View, print_rows, rows_table, show
+from replay import output
+from replay.output import Output, RowsOutput, View, print_rows, rows_table, show
 
 ODD = ["[red]alarm[/red]", "[/nope]", ":smile:", "[a]", "[link=x]"]
 
@@ -75,3 +82,123 @@ def test_lines_are_whole_and_what_is_laid_out_fits(
     assert whole == long
     assert len(folded) > 1
     assert max(map(len, folded)) <= 40
+
+
+VALUES: list[dict[str, object]] = [
+    {
+        "id": 1,
+        "amount": Decimal("12345678901234567890.10"),
+        "ratio": float("nan"),
+        "raw": b"\x00\xff",
+        "note": 'said "no", twice',
+        "at": dt.datetime(2024, 6, 3, 9, 5, tzinfo=dt.UTC),
+        "tags": ["a", float("inf")],
+        "ok": True,
+    },
+    {
+        "id": 2,
+        "amount": None,
+        "ratio": 0.5,
+        "raw": b"",
+        "note": "",
+        "at": None,
+        "tags": [],
+        "ok": False,
+    },
+]
+
+
+def test_json_is_what_any_parser_of_json_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    print_rows(VALUES, RowsOutput.json)
+    first, second = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert first == {
+        "id": 1,
+        "amount": "12345678901234567890.10",
+        "ratio": None,
+        "raw": "AP8=",
+        "note": 'said "no", twice',
+        "at": "2024-06-03 09:05:00+00:00",
+        "tags": ["a", None],
+        "ok": True,
+    }
+    assert (second["raw"], second["note"], second["at"]) == ("", "", None)
+    show(View({"rate": float("nan"), "of": [float("inf")]}, ""), Output.json)
+    assert json.loads(capsys.readouterr().out, parse_constant=refuse) == {
+        "rate": None,
+        "of": [None],
+    }
+
+
+def test_csv_is_read_back_and_null_is_no_empty_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows(VALUES, RowsOutput.csv)
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[2] == '2,,0.5,"","",,[],false'
+    first, second = csv.DictReader(io.StringIO(printed, newline=""))
+    assert first == {
+        "id": "1",
+        "amount": "12345678901234567890.10",
+        "ratio": "nan",
+        "raw": "AP8=",
+        "note": 'said "no", twice',
+        "at": "2024-06-03 09:05:00+00:00",
+        "tags": '["a", null]',
+        "ok": "true",
+    }
+    assert second["note"] == ""
+
+
+def test_csv_as_another_engine_reads_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    print_rows([{"a": "x", "b": None}, {"a": " \r\n,", "b": ""}], RowsOutput.csv)
+    file = tmp_path / "rows.csv"
+    file.write_text(capsys.readouterr().out, newline="")
+    read = duckdb.sql(
+        f"SELECT * FROM read_csv('{file}', allow_quoted_nulls=false, all_varchar=true)"
+    )
+    assert read.fetchall() == [("x", None), (" \r\n,", "")]
+
+
+def test_no_row_is_a_line_of_names_in_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([], RowsOutput.csv, columns=["a", "b"])
+    assert capsys.readouterr().out == "a,b\r\n"
+
+
+def test_vertical_has_a_line_for_each_value(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows(
+        [{"a": 1, "long": "x\ny"}, {"a": None, "long": ""}], RowsOutput.vertical, null="NULL"
+    )
+    assert [line.rstrip("─") for line in capsys.readouterr().out.splitlines()] == [
+        "─ 1 ",
+        "a     1",
+        "long  x",
+        "      y",
+        "─ 2 ",
+        "a     NULL",
+        "long",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "form", "is_table"),
+    [
+        (2, RowsOutput.text, True),
+        (12, RowsOutput.text, False),
+        (12, RowsOutput.table, True),
+        (2, RowsOutput.vertical, False),
+    ],
+)
+def test_rows_that_are_wider_than_the_terminal_are_vertical_unless_a_table_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, columns: int, form: RowsOutput, *, is_table: bool
+) -> None:
+    file = io.StringIO()
+    screen = Console(file=file, width=80, force_terminal=True, color_system=None, soft_wrap=True)
+    monkeypatch.setattr(output, "out", screen)
+    print_rows([{f"column_{n}": "x" * 8 for n in range(columns)}], form)
+    shown = file.getvalue()
+    assert ("┃" in shown) is is_table
+    if not is_table:
+        assert (
+            shown.splitlines()[1].rstrip() == f"{'column_0':<{8 if columns < 11 else 9}}  xxxxxxxx"
+        )

@@ -95,12 +95,12 @@ def test_values_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) 
             "item": {
                 "sku": "a",
                 "price": "1.50",
-                "raw": "00ff",
+                "raw": "AP8=",
                 "tags": {"1": None, "2": True},
-                "list": ["nan"],
+                "list": [None],
             },
-            "raw": "01",
-            "share": "inf",
+            "raw": "AQ==",
+            "share": None,
         }
     ]
     assert json_value({None: 1}) == {"null": 1}
