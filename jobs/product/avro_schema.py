@@ -62,6 +62,8 @@ class SchemaField:
     doc: str = ""
     default: Any = MISSING
     """As JSON has it."""
+    json_name: str = ""
+    """Of a topic in JSON: what its documents call the field, if that is no name of a column."""
 
 
 @dataclass(eq=False)
@@ -83,6 +85,8 @@ class Schema:
     inner: Schema | None = None
     """Items of an array, values of a map."""
     branches: tuple[Schema, ...] = ()
+    json: str = ""
+    """Of a topic in JSON: how its documents write a value, if not as JSON has the type itself."""
 
     @property
     def short_name(self) -> str:
@@ -139,7 +143,8 @@ class _Parser:
             raise SchemaError(f"an Avro type{_at(path)}", json.dumps(spec))
         kind = spec.get("type")
         if kind in PRIMITIVES:
-            return _logical(Schema(kind), spec)
+            written = spec.get("json")
+            return _logical(Schema(kind, json=written if isinstance(written, str) else ""), spec)
         if kind in ("array", "map"):
             inner = "items" if kind == "array" else "values"
             if inner not in spec:
@@ -213,13 +218,14 @@ class _Parser:
             if "type" not in f:
                 raise SchemaError(f"a type of field {path}.{name}".replace(" .", " "), "none")
             schema = self._type(f["type"], namespace, f"{path}.{name}", depth + 1)
-            doc = f.get("doc")
+            doc, json_name = f.get("doc"), f.get("json")
             found[name] = SchemaField(
                 name,
                 schema,
                 _texts(f, "aliases", f"{path}.{name}"),
                 doc if isinstance(doc, str) else "",
                 f.get("default", MISSING),
+                json_name if isinstance(json_name, str) else "",
             )
         return tuple(found.values())
 

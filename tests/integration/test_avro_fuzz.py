@@ -62,7 +62,12 @@ class Java:
         self.figures: Counter[str] = Counter()
 
     def decode(self, writer: str, reader: str, bodies: list[bytes]) -> dict[str, Any]:
-        asked = {"writer": writer, "reader": reader, "bodies": [body.hex() for body in bodies]}
+        return self._ask(writer=writer, reader=reader, bodies=[body.hex() for body in bodies])
+
+    def decode_json(self, reader: str, documents: list[bytes]) -> dict[str, Any]:
+        return self._ask(reader=reader, bodies=[document.hex() for document in documents])
+
+    def _ask(self, **asked: Any) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
@@ -76,11 +81,15 @@ class Java:
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Java]:
-    needed = [jar for part in ("build", "flink", "test") for jar in jars.read_lock(part)]
-    jars.ensure(needed, jars.cache_folder(), lambda message: None)
-    found = Java(tmp_path_factory.mktemp("classes"))
+    found = java_decoder(tmp_path_factory.mktemp("classes"))
     yield found
     found.close()
+
+
+def java_decoder(classes: Path) -> Java:
+    needed = [jar for part in ("build", "flink", "test") for jar in jars.read_lock(part)]
+    jars.ensure(needed, jars.cache_folder(), lambda message: None)
+    return Java(classes)
 
 
 @st.composite

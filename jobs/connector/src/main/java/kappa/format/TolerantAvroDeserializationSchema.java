@@ -23,7 +23,7 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
 
     private static final long serialVersionUID = 1L;
     private static final byte MAGIC = 0;
-    private static final int HEADER = 1 + Integer.BYTES;
+    static final int HEADER = 1 + Integer.BYTES;
 
     private final String readerSchema;
     private final int width;
@@ -97,7 +97,7 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
         }
     }
 
-    private static int schemaId(byte[] message) throws UndecodableException {
+    static int schemaId(byte[] message) throws UndecodableException {
         if (message.length == 0) {
             throw new UndecodableException("empty value");
         }

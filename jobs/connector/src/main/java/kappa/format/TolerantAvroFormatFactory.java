@@ -3,18 +3,14 @@ package kappa.format;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
-import org.apache.flink.avro.shaded.org.apache.avro.AvroRuntimeException;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.formats.avro.registry.confluent.AvroConfluentFormatOptions;
 import org.apache.flink.formats.avro.registry.confluent.RegistryAvroFormatFactory;
-import org.apache.flink.table.api.DataTypes;
-import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.connector.ChangelogMode;
 import org.apache.flink.table.connector.format.DecodingFormat;
 import org.apache.flink.table.connector.source.DynamicTableSource;
@@ -24,7 +20,6 @@ import org.apache.flink.table.factories.DynamicTableFactory;
 import org.apache.flink.table.factories.FactoryUtil;
 import org.apache.flink.table.types.DataType;
 import org.apache.flink.table.types.logical.RowType;
-import org.apache.flink.table.types.logical.RowType.RowField;
 
 /**
  * The table format {@code avro-confluent-tolerant}: Flink's {@code avro-confluent}, for reading, which turns a record
@@ -61,11 +56,6 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
                     .defaultValue(Duration.ofSeconds(60))
                     .withDescription("How long to repeat a look-up while the registry is down, before the job fails.");
 
-    private static final List<RowField> ENVELOPE =
-            List.of(
-                    new RowField("log_value", DataTypes.BYTES().getLogicalType()),
-                    new RowField("log_error", DataTypes.STRING().getLogicalType()));
-
     private final RegistryAvroFormatFactory strict = new RegistryAvroFormatFactory();
 
     @Override
@@ -83,6 +73,7 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
     @Override
     public Set<ConfigOption<?>> optionalOptions() {
         Set<ConfigOption<?>> options = new HashSet<>(strict.optionalOptions());
+        options.add(Envelope.OF_KEY);
         options.add(UNKNOWN_ID_TTL);
         options.add(REGISTRY_TIMEOUT);
         options.remove(AvroConfluentFormatOptions.SCHEMA);
@@ -97,14 +88,19 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
             @Override
             public DeserializationSchema<RowData> createRuntimeDecoder(
                     DynamicTableSource.Context context, DataType physicalType) {
-                RowType columns = recordColumns((RowType) physicalType.getLogicalType());
+                RowType table = (RowType) physicalType.getLogicalType();
+                boolean isKey = options.get(Envelope.OF_KEY);
+                RowType columns =
+                        isKey ? new RowType(false, table.getFields()) : Envelope.recordColumns(table, IDENTIFIER);
                 String schema = options.get(AvroConfluentFormatOptions.SCHEMA);
-                checkColumns(columns, schema);
-                return new TolerantAvroDeserializationSchema(
-                        schema,
-                        columns.getFieldCount(),
-                        registry(options),
-                        context.createTypeInformation(physicalType));
+                Envelope.checkColumns(columns, schema, IDENTIFIER);
+                TolerantAvroDeserializationSchema tolerant =
+                        new TolerantAvroDeserializationSchema(
+                                schema,
+                                columns.getFieldCount(),
+                                registry(options),
+                                context.createTypeInformation(physicalType));
+                return isKey ? new AvroKeyDeserializationSchema(tolerant, columns.getFieldCount()) : tolerant;
             }
 
             @Override
@@ -112,55 +108,6 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
                 return ChangelogMode.insertOnly();
             }
         };
-    }
-
-    /** The columns that come from the record: all but the last two, which must be the envelope's. */
-    private static RowType recordColumns(RowType table) {
-        int width = table.getFieldCount() - ENVELOPE.size();
-        if (width < 1 || !sameFields(table.getFields().subList(width, table.getFieldCount()), ENVELOPE)) {
-            throw new ValidationException(
-                    String.format(
-                            "A table in the format '%s' ends with the columns 'log_value BYTES, log_error STRING'. Found: %s",
-                            IDENTIFIER, table.asSummaryString()));
-        }
-        for (RowField field : table.getFields()) {
-            if (!field.getType().isNullable()) {
-                throw new ValidationException(
-                        String.format(
-                                "Column '%s' is NOT NULL, but a record that cannot be decoded leaves it NULL in the "
-                                        + "format '%s'. Declare it without NOT NULL.",
-                                field.getName(), IDENTIFIER));
-            }
-        }
-        return new RowType(false, table.getFields().subList(0, width));
-    }
-
-    private static boolean sameFields(List<RowField> found, List<RowField> expected) {
-        for (int i = 0; i < expected.size(); i++) {
-            if (!found.get(i).getName().equals(expected.get(i).getName())
-                    || !found.get(i).getType().equals(expected.get(i).getType())) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    /** A column that is not what the schema says would be NULL in every row, or another value. */
-    private static void checkColumns(RowType columns, String schema) {
-        RowType expected;
-        try {
-            expected = AvroType.columns(ReaderSchema.parse(schema).schema());
-        } catch (AvroRuntimeException e) {
-            throw new ValidationException(
-                    String.format("The option 'schema' of the format '%s' is no Avro schema: %s", IDENTIFIER, e.getMessage()));
-        }
-        if (!columns.equals(expected)) {
-            throw new ValidationException(
-                    String.format(
-                            "The columns of a table in the format '%s' are the fields of the option 'schema'.\n"
-                                    + "Expected: %s\nFound:    %s",
-                            IDENTIFIER, expected.asSummaryString(), columns.asSummaryString()));
-        }
     }
 
     private static WriterSchemas.Settings registry(ReadableConfig options) {

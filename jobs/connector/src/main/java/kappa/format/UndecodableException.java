@@ -3,7 +3,7 @@ package kappa.format;
 import java.io.IOException;
 
 /** A record cannot be decoded, whatever is tried; the message is what the column {@code error} says. */
-final class UndecodableException extends IOException {
+public final class UndecodableException extends IOException {
 
     private static final long serialVersionUID = 1L;
     private static final int LONGEST = 300; // Avro likes to print whole schemas

@@ -1,6 +1,7 @@
 package kappa.log;
 
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -26,7 +27,7 @@ import org.apache.flink.table.factories.DynamicTableSourceFactory;
 import org.apache.flink.table.types.DataType;
 
 /**
- * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading values, with these differences.
+ * The table connector {@code kappa-log}: Flink's {@code kafka}, for reading, with these differences.
  *
  * <ul>
  *   <li>A checkpoint holds the clock of each partition: the latest timestamp read. A restored partition begins with the
@@ -166,16 +167,12 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                 long boundedTimestamp,
                 String tableIdentifier,
                 Integer parallelism) {
-            if (keyFormat != null) {
-                throw new ValidationException(
-                        String.format(
-                                "The connector '%s' decodes values only. Remove 'key.format'; a record's key is the metadata "
-                                        + "column 'key'.",
-                                LogTableFactory.IDENTIFIER));
-            }
+            checkOrder(keyProjection, valueProjection.length);
             return new LogTableSource(
                     physicalDataType,
+                    keyFormat,
                     valueFormat,
+                    keyProjection,
                     valueProjection,
                     topics,
                     topicPattern,
@@ -189,6 +186,18 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                     tableIdentifier,
                     parallelism,
                     options);
+        }
+
+        private static void checkOrder(int[] keyProjection, int values) {
+            for (int i = 0; i < keyProjection.length; i++) {
+                if (keyProjection[i] != values + i) {
+                    throw new ValidationException(
+                            String.format(
+                                    "In a table of the connector '%s' the columns of 'key.fields' stand behind all others, "
+                                            + "in their order, with 'value.fields-include' = 'EXCEPT_KEY'. Found: %s",
+                                    LogTableFactory.IDENTIFIER, Arrays.toString(keyProjection)));
+                }
+            }
         }
     }
 }

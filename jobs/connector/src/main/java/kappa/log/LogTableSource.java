@@ -1,6 +1,7 @@
 package kappa.log;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -43,11 +44,15 @@ final class LogTableSource extends KafkaDynamicSource {
     private static final String OF_THE_FORMAT = "value.";
 
     private final LogOptions options;
+    private final DecodingFormat<DeserializationSchema<RowData>> keyFormat;
+    private final int[] keyColumns;
     private List<String> metadata = List.of();
 
     LogTableSource(
             DataType physicalDataType,
+            DecodingFormat<DeserializationSchema<RowData>> keyFormat,
             DecodingFormat<DeserializationSchema<RowData>> format,
+            int[] keyColumns,
             int[] valueProjection,
             List<String> topics,
             Pattern topicPattern,
@@ -81,22 +86,23 @@ final class LogTableSource extends KafkaDynamicSource {
                 tableIdentifier,
                 parallelism);
         this.options = options;
+        this.keyFormat = keyFormat;
+        this.keyColumns = keyColumns;
     }
 
     @Override
     public ScanRuntimeProvider getScanRuntimeProvider(ScanContext context) {
-        DataType values = Projection.of(valueProjection).project(physicalDataType);
-        DeserializationSchema<RowData> value = valueDecodingFormat.createRuntimeDecoder(context, values);
+        DeserializationSchema<RowData> value = valueDecodingFormat.createRuntimeDecoder(context, values());
         TypeInformation<RowData> produced = context.createTypeInformation(producedDataType);
         List<Metadata> columns = metadata.stream().map(Metadata::ofKey).toList();
         LogSource source =
                 new LogSource(
                         createKafkaSource(null, value, produced),
-                        new RowDeserializer(value, new ArrayList<>(columns), produced),
+                        new RowDeserializer(rows(context, value), new ArrayList<>(columns), produced),
                         consumerProperties(),
                         options.clock(),
                         watermarkStrategy != null,
-                        options.once().isEmpty() ? null : once(DataType.getFieldNames(values)),
+                        options.once().isEmpty() ? null : once(DataType.getFieldNames(physicalDataType)),
                         specificBoundedOffsets,
                         options.checkpoints());
         WatermarkStrategy<RowData> watermarks = watermarks();
@@ -118,6 +124,18 @@ final class LogTableSource extends KafkaDynamicSource {
                 return Optional.ofNullable(parallelism);
             }
         };
+    }
+
+    private DataType values() {
+        return Projection.of(valueProjection).project(physicalDataType);
+    }
+
+    private KeyedRows rows(DynamicTableSource.Context context, DeserializationSchema<RowData> value) {
+        if (keyFormat == null) {
+            return KeyedRows.of(value);
+        }
+        DataType key = Projection.of(keyColumns).project(physicalDataType);
+        return new KeyedRows(value, keyFormat.createRuntimeDecoder(context, key), keyColumns.length);
     }
 
     private Once once(List<String> columns) {
@@ -164,8 +182,7 @@ final class LogTableSource extends KafkaDynamicSource {
      * @throws ValidationException if the table is of more than one topic, or has no such columns
      */
     Versions versions(List<String> key, String time) {
-        DataType values = Projection.of(valueProjection).project(physicalDataType);
-        List<String> columns = DataType.getFieldNames(values);
+        List<String> columns = DataType.getFieldNames(physicalDataType);
         if (topics == null || topics.size() != 1) {
             throw new ValidationException(String.format("Versions are of one topic. Found: %s", tableIdentifier));
         }
@@ -182,8 +199,10 @@ final class LogTableSource extends KafkaDynamicSource {
                         new HashMap<>(specificBoundedOffsets));
         return new Versions(
                 log,
-                valueDecodingFormat.createRuntimeDecoder(ScanRuntimeProviderContext.INSTANCE, values),
-                values,
+                rows(
+                        ScanRuntimeProviderContext.INSTANCE,
+                        valueDecodingFormat.createRuntimeDecoder(ScanRuntimeProviderContext.INSTANCE, values())),
+                physicalDataType,
                 key.stream().mapToInt(columns::indexOf).toArray(),
                 time == null ? -1 : columns.indexOf(time));
     }
@@ -225,7 +244,9 @@ final class LogTableSource extends KafkaDynamicSource {
         LogTableSource copy =
                 new LogTableSource(
                         physicalDataType,
+                        keyFormat,
                         valueDecodingFormat,
+                        keyColumns,
                         valueProjection,
                         topics,
                         topicPattern,
@@ -256,11 +277,13 @@ final class LogTableSource extends KafkaDynamicSource {
         return super.equals(other)
                 && other instanceof LogTableSource source
                 && options.equals(source.options)
+                && Objects.equals(keyFormat, source.keyFormat)
+                && Arrays.equals(keyColumns, source.keyColumns)
                 && metadata.equals(source.metadata);
     }
 
     @Override
     public int hashCode() {
-        return Objects.hash(super.hashCode(), options, metadata);
+        return Objects.hash(super.hashCode(), options, Arrays.hashCode(keyColumns), metadata);
     }
 }

@@ -19,7 +19,7 @@ import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.types.DataType;
 import org.apache.flink.util.Collector;
 
-/** The rows of a record's value, followed by metadata of the record. */
+/** The rows of a record, followed by its metadata. */
 final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData> {
 
     private static final long serialVersionUID = 1L;
@@ -95,21 +95,21 @@ final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData>
         }
     }
 
-    private final DeserializationSchema<RowData> value;
+    private final KeyedRows rows;
     private final List<Metadata> metadata;
     private final TypeInformation<RowData> produced;
     private transient WithMetadata collector;
 
     RowDeserializer(
-            DeserializationSchema<RowData> value, List<Metadata> metadata, TypeInformation<RowData> produced) {
-        this.value = value;
+            KeyedRows rows, List<Metadata> metadata, TypeInformation<RowData> produced) {
+        this.rows = rows;
         this.metadata = metadata;
         this.produced = produced;
     }
 
     @Override
     public void open(DeserializationSchema.InitializationContext context) throws Exception {
-        value.open(context);
+        rows.open(context);
         collector = new WithMetadata(metadata.toArray(new Metadata[0]));
     }
 
@@ -121,12 +121,12 @@ final class RowDeserializer implements KafkaRecordDeserializationSchema<RowData>
     @Override
     public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<RowData> out) throws IOException {
         if (metadata.isEmpty()) {
-            value.deserialize(record.value(), out);
+            rows.deserialize(record, out);
             return;
         }
         collector.record = record;
         collector.out = out;
-        value.deserialize(record.value(), collector);
+        rows.deserialize(record, collector);
     }
 
     @Override

@@ -76,7 +76,7 @@ public class Versions extends TableFunction<RowData> {
     private static final Map<String, VersionReader> READERS = new HashMap<>();
 
     private final VersionReader.Log log;
-    private final DeserializationSchema<RowData> value;
+    private final KeyedRows rows;
     private final DataType columns;
     private final DataType row;
     private final int[] shown;
@@ -87,14 +87,14 @@ public class Versions extends TableFunction<RowData> {
     private transient VersionReader.Lookup lookup;
 
     /**
-     * @param columns the type of what {@code value} makes of a record
+     * @param columns the type of what {@code rows} makes of a record
      * @param key positions of the key's columns
      * @param time position of a version's time, -1 for the record's timestamp
      */
-    Versions(VersionReader.Log log, DeserializationSchema<RowData> value, DataType columns, int[] key, int time) {
+    Versions(VersionReader.Log log, KeyedRows rows, DataType columns, int[] key, int time) {
         List<String> names = DataType.getFieldNames(columns);
         this.log = log;
-        this.value = value;
+        this.rows = rows;
         this.columns = DataTypeUtils.toInternalDataType(columns);
         this.shown = IntStream.range(0, names.size()).filter(i -> !OF_THE_FORMAT.contains(names.get(i))).toArray();
         this.row = Projection.of(shown).project(this.columns);
@@ -241,7 +241,7 @@ public class Versions extends TableFunction<RowData> {
 
     /** Puts the row of a record, if it is whole and, in a topic without end, not late. */
     VersionReader.Decoder decoder(MetricGroup metrics) throws Exception {
-        value.open(
+        rows.open(
                 new DeserializationSchema.InitializationContext() {
                     @Override
                     public MetricGroup getMetricGroup() {
@@ -260,9 +260,9 @@ public class Versions extends TableFunction<RowData> {
         RowDataSerializer serializer = new RowDataSerializer(shownTypes);
         RowData.FieldGetter[] copied = getters(shownTypes.getChildren(), IntStream.range(0, shown.length).toArray());
         return (record, latest, table) -> {
-            List<RowData> rows = new ArrayList<>();
-            value.deserialize(record.value(), new ListCollector<>(rows));
-            for (RowData decoded : rows) {
+            List<RowData> found = new ArrayList<>();
+            rows.deserialize(record, new ListCollector<>(found));
+            for (RowData decoded : found) {
                 Object[] values = fields(keys, decoded);
                 boolean whole = (error < 0 || decoded.isNullAt(error)) && (time < 0 || !decoded.isNullAt(time));
                 if (!whole || Arrays.stream(values).anyMatch(Objects::isNull)) {

@@ -17,8 +17,8 @@ import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.types.logical.RowType;
 
 /**
- * Decodes what it is given in lines of JSON, {@code {"writer": …, "reader": …, "bodies": [hex…]}}, and answers each with a
- * line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
+ * Decodes what it is given in lines of JSON, {@code {"writer": …, "reader": …, "bodies": [hex…]}}, of documents of JSON without
+ * a writer, and answers each with a line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
  */
 final class DecodeLines {
 
@@ -41,11 +41,16 @@ final class DecodeLines {
         ObjectNode answer = JSON.createObjectNode();
         try {
             ReaderSchema reader = ReaderSchema.parse(asked.get("reader").asText());
-            Schema writer = new Schema.Parser().setValidateDefaults(false).parse(asked.get("writer").asText());
+            Schema writer =
+                    asked.has("writer")
+                            ? new Schema.Parser().setValidateDefaults(false).parse(asked.get("writer").asText())
+                            : null;
+            JsonDocument document = writer == null ? document(reader) : null;
             answer.put("type", AvroType.columns(reader.schema()).asSerializableString());
             ArrayNode results = answer.putArray("results");
             for (JsonNode body : asked.get("bodies")) {
-                results.add(decode(writer, reader, HexFormat.of().parseHex(body.asText())));
+                byte[] bytes = HexFormat.of().parseHex(body.asText());
+                results.add(writer == null ? decode(document, reader, bytes) : decode(writer, reader, bytes));
             }
         } catch (ValidationException | AvroRuntimeException e) {
             answer.put("refused", e.getMessage());
@@ -60,6 +65,23 @@ final class DecodeLines {
         try {
             RecordReader records = Resolution.of(writer, reader, SCHEMA_ID);
             TolerantAvroDeserializationSchema.read(Fixtures.join(HEADER, body), records, SCHEMA_ID, row, new Body());
+            result.set("value", Rendered.row(row, columns));
+        } catch (UndecodableException e) {
+            result.put("reason", e.getMessage());
+        }
+        return result;
+    }
+
+    static JsonDocument document(ReaderSchema reader) {
+        return new JsonDocument(new JsonRecord(reader.schema(), new JsonPlace("")));
+    }
+
+    static ObjectNode decode(JsonDocument document, ReaderSchema reader, byte[] body) {
+        RowType columns = AvroType.columns(reader.schema());
+        GenericRowData row = new GenericRowData(columns.getFieldCount());
+        ObjectNode result = JSON.createObjectNode();
+        try {
+            document.readInto(row, body, 0);
             result.set("value", Rendered.row(row, columns));
         } catch (UndecodableException e) {
             result.put("reason", e.getMessage());

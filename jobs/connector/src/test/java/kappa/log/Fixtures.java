@@ -55,7 +55,7 @@ final class Fixtures {
 
     /** One column, the value as text. */
     static RowDeserializer rows(RowDeserializer.Metadata... metadata) throws Exception {
-        RowDeserializer rows = new RowDeserializer(new Text(), List.of(metadata), TypeInformation.of(RowData.class));
+        RowDeserializer rows = new RowDeserializer(KeyedRows.of(new Text()), List.of(metadata), TypeInformation.of(RowData.class));
         rows.open(null);
         return rows;
     }

@@ -81,7 +81,7 @@ class LogTableFactoryTest {
     }
 
     @Test
-    void keysAreNotRead() {
+    void columnsOfTheKeyStandBehindThoseOfTheValue() {
         Map<String, String> options = new HashMap<>(options());
         options.put("key.format", "raw");
         options.put("key.fields", "a");
@@ -91,7 +91,9 @@ class LogTableFactoryTest {
             options.put(
                     "value.avro-confluent-tolerant." + option, options.remove("avro-confluent-tolerant." + option));
         }
-        assertEquals("The connector 'kappa-log' decodes values only. Remove 'key.format'; a record's key is the metadata column 'key'.",
+        assertEquals(
+                "In a table of the connector 'kappa-log' the columns of 'key.fields' stand behind all others, in their order, "
+                        + "with 'value.fields-include' = 'EXCEPT_KEY'. Found: [0]",
                 refusal(options));
     }
 

@@ -124,7 +124,7 @@ class VersionsTest {
 
     static VersionReader.Decoder decoder(int[] key, int time, boolean bounded) throws Exception {
         VersionReader.Log log = new VersionReader.Log("log", new Properties(), AN_HOUR, bounded, Map.of());
-        return new Versions(log, new Commas(), COLUMNS, key, time).decoder(new UnregisteredMetricsGroup());
+        return new Versions(log, KeyedRows.of(new Commas()), COLUMNS, key, time).decoder(new UnregisteredMetricsGroup());
     }
 
     /** The seats of what is valid. */
