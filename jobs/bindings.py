@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jobs import generate
 from jobs.product.folder import Product
+from jobs.product.formats import Format, KeyFormat
 from jobs.product.model import Role, seconds
+from jobs.product.topic_schemas import key_schema_text, schema_text
 
 VERSION = 3
 """Of the form that this code writes and reads. Version 1 had no version; its readers refuse fields they do not know.
@@ -107,13 +109,8 @@ def source_options(name: str, product: Product, bindings: Bindings) -> dict[str,
         # Not Flink's own connector, which forgets the log's clock in a restart:
         # see jobs/connector/src/main/java/kappa/log.
         "connector": "kappa-log",
-        "format": "avro-confluent-tolerant",
-        "avro-confluent-tolerant.url": bindings.registry,
-        **{
-            f"avro-confluent-tolerant.properties.{key}": value
-            for key, value in bindings.registry_options.items()
-        },
-        "avro-confluent-tolerant.schema": generate.schema_text(product, name),
+        **_value_options(name, product, bindings),
+        **_key_options(name, product, bindings),
     }
     rule, partitions = product.settings.topics[name], bindings.partitions.get(topic, 1)
     if rule.role is Role.reference:
@@ -139,6 +136,46 @@ def source_options(name: str, product: Product, bindings: Bindings) -> dict[str,
         # Records are handed round to the subtasks behind: the safety check asks for versions ordered by a window.
         options["scan.parallelism"] = str(partitions)
     return options
+
+
+def _value_options(name: str, product: Product, bindings: Bindings) -> dict[str, str]:
+    wanted = product.settings.topics[name].format
+    if not wanted.suffix:
+        return {"format": "kappa-raw"}
+    return _format_options(wanted.value, schema_text(product, name), bindings)
+
+
+def _key_options(name: str, product: Product, bindings: Bindings) -> dict[str, str]:
+    key, schema = product.settings.topics[name].record_key, key_schema_text(product, name)
+    if key is None or schema is None:
+        return {}
+    options = (
+        {"format": "kappa-raw"}
+        if key.format is KeyFormat.raw
+        else _format_options(key.format.value, schema, bindings)
+    )
+    return {
+        **{f"key.{option}": value for option, value in options.items()},
+        f"key.{options['format']}.of-key": "true",
+        "key.fields": ";".join(f.name for f in generate.key_fields(product, name)),
+        "value.fields-include": "EXCEPT_KEY",
+    }
+
+
+def _format_options(wanted: str, schema: str, bindings: Bindings) -> dict[str, str]:
+    """How records with a schema are decoded."""
+    if wanted != Format.avro_confluent.value:
+        framed = {"json-tolerant.framed": "true"} if wanted == Format.json_confluent.value else {}
+        return {"format": "json-tolerant", "json-tolerant.schema": schema, **framed}
+    return {
+        "format": "avro-confluent-tolerant",
+        "avro-confluent-tolerant.url": bindings.registry,
+        **{
+            f"avro-confluent-tolerant.properties.{key}": value
+            for key, value in bindings.registry_options.items()
+        },
+        "avro-confluent-tolerant.schema": schema,
+    }
 
 
 def end_options(ends: Mapping[int, int]) -> dict[str, str]:

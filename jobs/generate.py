@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from jobs.product.model import (
 )
 from jobs.product.names import did_you_mean, log_table
 from jobs.product.sql import Statement, literal, quoted, read_statements, split_statements
+from jobs.product.topic_schemas import key_schema_text, schema_text
 
 ENVELOPE = (("log_value", "BYTES"), ("log_error", "STRING"))
 """Behind the schema's columns: the record's bytes, and why they could not be decoded."""
@@ -59,25 +59,40 @@ REJECT_COLUMNS = (
 _UNITS = ((86_400_000, "DAY"), (3_600_000, "HOUR"), (60_000, "MINUTE"), (1_000, "SECOND"))
 
 
-def schema_text(product: Product, name: str) -> str:
-    """The Avro schema by which a topic is read, on one line."""
-    file = product.folder / "schemas" / f"{name}.avsc"
-    try:
-        return json.dumps(json.loads(file.read_text()), ensure_ascii=False)
-    except (ValueError, RecursionError) as e:
-        raise ProductError(file, "an Avro schema (JSON)", str(e)) from e
-
-
 def schema_fields(product: Product, name: str) -> tuple[Field, ...]:
-    """The columns of a topic's schema; ProductError for one that cannot be a table."""
-    file = product.folder / "schemas" / f"{name}.avsc"
-    try:
-        found = fields(schema_text(product, name))
-    except SchemaError as e:
-        raise ProductError(file, e.expected, e.found) from e
+    """The columns of a topic's values and keys; ProductError for a schema that cannot be a table."""
+    of_key = key_fields(product, name)
+    found = (*_value_fields(product, name), *of_key)
+    names = [f.name.lower() for f in found]
+    for field in of_key:
+        if names.count(field.name.lower()) > 1:
+            raise ProductError(
+                product.folder / "product.yaml",
+                f"topics.{name}.record_key: columns that the values do not have",
+                field.name,
+            )
     _check_names(product, name, [f.name for f in found])
     _check_time(product, name, {f.name: f.type for f in found})
     return found
+
+
+def _value_fields(product: Product, name: str) -> tuple[Field, ...]:
+    try:
+        return fields(schema_text(product, name))
+    except SchemaError as e:
+        file = product.schema_file(product.settings.kafka_name(name))
+        raise ProductError(file, e.expected, e.found) from e
+
+
+def key_fields(product: Product, name: str) -> tuple[Field, ...]:
+    """The columns that are read from the keys of a topic's records."""
+    if (text := key_schema_text(product, name)) is None:
+        return ()
+    try:
+        return fields(text)
+    except SchemaError as e:
+        file = product.key_schema_file(product.settings.kafka_name(name))
+        raise ProductError(file, e.expected, e.found) from e
 
 
 _AS_TIME = {
@@ -178,8 +193,9 @@ def source_table(product: Product, name: str, options: Mapping[str, str]) -> str
     topic = product.settings.topics[name]
     metadata = {*_log_columns(product), *INTERNAL_COLUMNS}
     columns = [
-        *(f"{quoted(f.name)} {f.type}" for f in schema_fields(product, name)),
+        *(f"{quoted(f.name)} {f.type}" for f in _value_fields(product, name)),
         *(f"{quoted(column)} {type_}" for column, type_ in ENVELOPE),
+        *(f"{quoted(f.name)} {f.type}" for f in key_fields(product, name)),
         *(
             f"{quoted(column)} {type_} METADATA FROM '{key}' VIRTUAL"
             for column, type_, key in METADATA

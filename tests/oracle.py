@@ -199,7 +199,7 @@ def arrivals_from_log(settings: Any) -> pd.DataFrame:
     schema = (
         Path(__file__).parents[1] / "sql" / "flights" / "schemas" / "flights.avsc"
     ).read_text()
-    with decoding.Decoder(settings, {"flights": schema}) as decoder:
+    with decoding.Decoder(settings, {"flights": decoding.TopicReader(schema)}) as decoder:
         for partition, end in log.end_offsets(settings, ["flights"])["flights"].items():
             for record in log.read_range(settings, "flights", partition, 0, end):
                 if record.value is None:

@@ -19,6 +19,11 @@ SECTIONS = (
         "[concepts](concepts.md#the-logs-clock) what late, ahead and once mean.",
     ),
     (
+        "topics.T.record_key",
+        "RecordKey",
+        "Columns that are read from the [keys](json.md#keys) of a topic's records.",
+    ),
+    (
         "outputs.O",
         "OutputSettings",
         "One output table. It may be empty: kind, key and window follow from the SELECT. "

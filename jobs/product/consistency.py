@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from jobs.product import names
+from jobs.product.formats import KeyFormat
 from jobs.product.model import (
     INTERNAL_COLUMNS,
     LOG_COLUMNS,
     REJECTS,
     VIEWS,
     Kind,
+    RecordKey,
     Role,
     Topic,
     seconds,
@@ -91,10 +93,24 @@ def _odd(topic: Topic) -> Iterable[str]:
         yield "has an identity, which only events can have; versions have a key"
     if not topic.is_event and topic.keyed_by:
         yield "has keyed_by, which only events can have; versions have a key"
+    if topic.record_key is not None:
+        yield from _odd_record_key(topic.record_key)
     if "once" in topic.model_fields_set and not topic.identity:
         yield f"has once: {topic.once.value}, which requires an identity"
     if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *INTERNAL_COLUMNS)]:
         yield f"computes {wrong[0]}, which every topic already has"
+
+
+def _odd_record_key(key: RecordKey) -> Iterable[str]:
+    if key.format is not KeyFormat.raw:
+        if key.columns:
+            yield f"has columns of a record_key of format {key.format.value}, which are those of its schema"
+        return
+    types = ("STRING", "BYTES", "INT", "BIGINT")
+    if len(key.columns) != 1 or not set(key.columns.values()) <= set(types):
+        yield f"has a raw record_key, which is one column of {', '.join(types)}: columns: {{order_id: STRING}}"
+    elif not names.is_identifier(next(iter(key.columns))):
+        yield f"has a record_key {names.shown(next(iter(key.columns)))}, which is no identifier of SQL"
 
 
 def _waiting_problems(settings: ProductSettings) -> Iterable[str]:

@@ -17,6 +17,7 @@ from jobs.product.model import (
     Model,
     Output,
     OutputSettings,
+    RecordKey,
     Resolved,
     Topic,
     Window,
@@ -105,9 +106,26 @@ class Product(Model):
             )
         )
 
+    @property
+    def schema_files(self) -> tuple[Path, ...]:
+        """The schemas by which values and keys are read; bytes and text have none."""
+        values = [self.schema_file(t) for t, rule in self.topics.items() if rule.format.suffix]
+        keys = [
+            self.key_schema_file(topic)
+            for topic, rule in self.topics.items()
+            if rule.record_key and rule.record_key.format.suffix
+        ]
+        return (*values, *keys)
+
     def schema_file(self, kafka_topic: str) -> Path:
-        """The Avro schema by which a topic's values are read."""
-        return self.folder / "schemas" / f"{self.sql_name(kafka_topic)}.avsc"
+        """The schema by which a topic's values are read: an Avro schema or a JSON Schema."""
+        name, suffix = self.sql_name(kafka_topic), self.topics[kafka_topic].format.suffix
+        return self.folder / "schemas" / f"{name}{suffix}"
+
+    def key_schema_file(self, kafka_topic: str) -> Path:
+        """The schema by which the keys of a topic's records are read."""
+        name, key = self.sql_name(kafka_topic), self.topics[kafka_topic].record_key
+        return self.folder / "schemas" / f"{name}.key{key.format.suffix if key else ''}"
 
 
 def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
@@ -158,6 +176,8 @@ def _model_at(path: tuple[int | str, ...]) -> type[Model]:
     }
     if "window" in path:
         return Window
+    if "record_key" in path:
+        return RecordKey
     return within[str(path[0])] if path else ProductSettings
 
 
@@ -206,7 +226,7 @@ def _check_files(product: Product) -> None:
     """Require a SELECT for each output and a schema for each topic, and refuse files that are not used."""
     settings, folder = product.settings, product.folder
     wanted = [product.select_sql(name) for name in settings.outputs]
-    for file in (*wanted, *map(product.schema_file, product.topics)):
+    for file in (*wanted, *product.schema_files):
         if not file.is_file():
             raise ProductError(file, "a file", "none")
     for file in (*wanted, *(f for f in [product.views_sql] if f.is_file())):
@@ -224,8 +244,9 @@ def _check_files(product: Product) -> None:
                 "views.sql",
                 "a file that no output uses",
             )
-    for file in sorted((folder / "schemas").glob("*.avsc")):
-        if file.stem not in settings.topics:
+    schemas = set(product.schema_files)
+    for file in sorted((folder / "schemas").glob("*")):
+        if file.suffix in (".avsc", ".json") and file not in schemas:
             raise ProductError(
                 file,
                 f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",

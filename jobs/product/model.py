@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.product import column_types, names
+from jobs.product.formats import Format, KeyFormat
 from jobs.product.own_functions import ALLOWED
 
 _DURATION = re.compile(r"([0-9]+)\s*(ms|s|min|h|d)")
@@ -61,11 +62,31 @@ class Once(StrEnum):
     """In all partitions, in Flink's state."""
 
 
+class RecordKey(Model):
+    """What columns are read from the keys of a topic's records."""
+
+    format: KeyFormat = KeyFormat.raw
+    """`raw`: one column, of `columns`. `json`: JSON, with the columns of schemas/NAME.key.json, a JSON Schema.
+    `json-confluent`: the same behind a schema id. `avro-confluent`: Avro behind the id of its schema in the registry,
+    with the columns of schemas/NAME.key.avsc."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Of `raw`: one column and its type: STRING (text in UTF-8), BYTES, or INT or BIGINT (four or eight bytes, the
+    highest first)."""
+
+
 class Topic(Model):
-    """One input topic. Its name in product.yaml is its table's in SQL, and that of its schema: schemas/NAME.avsc."""
+    """One input topic. Its name in product.yaml is its table's in SQL, and that of its schema in schemas/."""
 
     topic: str | None = None
     """The topic's name in Kafka, if it differs from the name in product.yaml."""
+    format: Format = Format.avro_confluent
+    """How values are written. `avro-confluent`: Avro behind the id of its schema in the registry, with the columns of
+    schemas/NAME.avsc. `json`: JSON, with the columns of schemas/NAME.json, a JSON Schema. `json-confluent`: the same
+    behind a schema id, as Confluent's serializer writes it. `raw`: bytes, as the column `payload BYTES`. `text`: text
+    in UTF-8, as the column `payload STRING`."""
+    record_key: RecordKey | None = None
+    """Columns that are read from the records' keys, besides those of the values: `{columns: {order_id: STRING}}`. They
+    are NULL of a record without a key."""
     role: Role = Role.events
     """`events`: facts, accounted for record by record. `dimension`: versions of things, read without end. `reference`:
     versions of things, read up to the end offsets that are fixed when a release is built."""

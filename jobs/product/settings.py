@@ -63,7 +63,8 @@ class ProductSettings(Model):
     read ahead is held in state, so this bounds memory and speeds up temporal joins. Choose at least what a replay reads
     in a second, because partitions are told to wait twenty times a second, and more than any lateness."""
     topics: dict[str, Topic]
-    """The input topics, by the name of their table in SQL, which is also that of their schema, schemas/NAME.avsc."""
+    """The input topics, by the name of their table in SQL, which is also that of their schema, schemas/NAME.avsc or
+    schemas/NAME.json."""
     lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Per name N, topics with a key, by what they are looked up as. N_at(time, key…, key…) gives in one row, at less
     cost, what T_at() gives for each topic. Column c of what is looked up as n is n_c, NULL where no version is

@@ -34,7 +34,7 @@ from replay.audit.places import Places, Rejected
 from replay.audit.spool import Spool, digest
 from replay.errors import RefusedError
 from replay.kafka import clock, log
-from replay.kafka.decoding import Decoder, UndecodableError
+from replay.kafka.decoding import Decoder, Keyed, UndecodableError, readers
 from replay.offsets import partitions as places_of
 from replay.query import query
 from replay.query.grouping import grouped
@@ -85,8 +85,8 @@ def audit(
             )
         )
         if reader is None:
-            schemas = {topic: product.schema_file(topic).read_text() for topic in product.topics}
-            reader = _Kafka(settings, stack.enter_context(Decoder(settings, schemas)))
+            decoder = stack.enter_context(Decoder(settings, readers(product)))
+            reader = _Kafka(settings, decoder)
         tables = _Tables(connection, product)
         work = _Audit(
             settings,
@@ -397,10 +397,11 @@ class _Kafka:
     def read(
         self, topic: str, partition: int, start: int, end: int
     ) -> Iterator[tuple[int, int, bytes | None]]:
-        for offset, timestamp, _, value in log.read_range(
+        keyed = self._decoder.has_key(topic)
+        for offset, timestamp, key, value in log.read_range(
             self._settings, topic, partition, start, end
         ):
-            yield offset, timestamp, value
+            yield offset, timestamp, Keyed.of(value, key) if keyed and value is not None else value
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any] | None:
         try:

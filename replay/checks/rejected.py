@@ -22,7 +22,7 @@ _TOO_FEW_TO_JUDGE = 10
 """So many rejected records of a topic are a warning at most: of a hundred, two would be beyond a limit of 1 %."""
 _TIMES_THE_ACTIVE = 10
 _WHAT_TO_DO = {
-    "undecodable": "compare schemas/{name}.avsc with what the producer writes",
+    "undecodable": "compare the schema of {name}, in schemas/, with what the producer writes",
     "no key": "have the producer set the key's columns of {name}",
     "no time": "have the producer set the time of each event, or name another column as its time",
     "late": "raise allowed_lateness of {name}, or have the producer send sooner",

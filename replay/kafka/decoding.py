@@ -3,31 +3,154 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.product.avro_schema import Schema, SchemaError, parse
+from jobs.product.folder import Product
+from jobs.product.formats import Format, KeyFormat
+from jobs.product.topic_schemas import key_schema_text, schema_text
 from replay.avro.body import UndecodableError
+from replay.avro.json_records import document, json_reader, plain
 from replay.avro.reader import record_reader
 from replay.kafka.log import is_unknown, referenced, registry, registry_down
 from replay.settings import Settings
 
-__all__ = ["Decoder", "UndecodableError"]
+__all__ = ["Decoder", "TopicReader", "UndecodableError", "readers"]
 
 _HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
 
 _Reads = Callable[[bytes, int], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class TopicReader:
+    """How a release reads the values of a topic."""
+
+    schema: str
+    """Of its columns: an Avro schema, as JSON."""
+    format: Format = Format.avro_confluent
+    key: KeyReader | None = None
+
+
+@dataclass(frozen=True)
+class KeyReader:
+    """How a release reads the keys of a topic's records."""
+
+    schema: str
+    format: KeyFormat
+
+
+def readers(product: Product) -> dict[str, TopicReader]:
+    """How a product reads each topic, by its name in Kafka."""
+    found = {}
+    for topic, rule in product.topics.items():
+        name = product.sql_name(topic)
+        text = key_schema_text(product, name)
+        key = KeyReader(text, rule.record_key.format) if rule.record_key and text else None
+        found[topic] = TopicReader(schema_text(product, name), rule.format, key)
+    return found
+
+
+class Keyed(bytes):
+    """A record's value, which knows the key that columns are read from too."""
+
+    key: bytes | None = None
+
+    @classmethod
+    def of(cls, value: bytes, key: bytes | None) -> Keyed:
+        found = cls(value)
+        found.key = key
+        return found
+
+
+class _NotAvroError(UndecodableError):
+    """A schema id of another type."""
+
+    def __init__(self, schema_id: int, kind: str) -> None:
+        super().__init__(f"schema id {schema_id} is {kind}, not AVRO")
+        self.kind = kind
+
+
+def _id(value: bytes) -> int:
+    """The schema id of Confluent's wire format."""
+    if not value:
+        raise UndecodableError("empty value")
+    if value[0] != 0:
+        raise UndecodableError(f"magic byte is 0x{value[0]:02x}, not 0x00")
+    if len(value) < _HEADER:
+        raise UndecodableError(f"too short for a schema id: {len(value)} bytes")
+    return int.from_bytes(value[1:_HEADER], "big", signed=True)
+
+
+def _behind_id(value: bytes) -> bytes:
+    _id(value)
+    return value[_HEADER:]
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise UndecodableError("the value is not UTF-8") from None
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    """A document for people, whatever its fields."""
+    found: dict[str, Any] = plain(document(value))
+    return found
+
+
+def _without_registry(written: str, schema: Schema) -> Callable[[bytes], dict[str, Any]] | None:
+    """What reads values or keys that need no registry."""
+    column = schema.fields[0]
+    match written:
+        case Format.json:
+            return json_reader(schema)
+        case Format.json_confluent:
+            read = json_reader(schema)
+            return lambda value: read(_behind_id(value))
+        case Format.raw | Format.text:
+            kind = column.schema.type
+            return lambda value: {column.name: _raw(kind, value)}
+        case _:
+            return None
+
+
+def _raw(kind: str, value: bytes) -> Any:
+    """Bytes as one column."""
+    match kind:
+        case "string":
+            return _text(value)
+        case "int" | "long":
+            size = 4 if kind == "int" else 8
+            if len(value) != size:
+                raise UndecodableError(f"{len(value)} bytes, not {size}")
+            return int.from_bytes(value, "big", signed=True)
+        case _:
+            return bytes(value)
+
+
 class Decoder:
     """Values of topics as records of the schemas that a release reads them with."""
 
-    def __init__(self, settings: Settings, schemas: Mapping[str, str]) -> None:
-        """`schemas`: the reader schema of each topic, by its name in Kafka, as JSON."""
+    def __init__(self, settings: Settings, topics: Mapping[str, TopicReader]) -> None:
+        """`topics`: how each topic is read, by its name in Kafka."""
         self._settings = settings
         self._registry = registry(settings)
-        self._readers = {topic: parse(text) for topic, text in schemas.items()}
+        self._readers = {topic: parse(reader.schema) for topic, reader in topics.items()}
+        self._alone = {
+            topic: alone
+            for topic, reader in topics.items()
+            if (alone := _without_registry(reader.format, self._readers[topic]))
+        }
+        self._keys = {
+            topic: _Key(self, parse(reader.key.schema), reader.key.format)
+            for topic, reader in topics.items()
+            if reader.key
+        }
         self._writers: dict[int, Schema] = {}
         self._reads: dict[tuple[str, int], _Reads] = {}
 
@@ -38,41 +161,47 @@ class Decoder:
         self._registry.__exit__(*error)  # type: ignore[no-untyped-call]
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any]:
-        """A record's fields; UndecodableError says why not, RetryableError when the registry is down."""
-        return self._read(topic, self._id(value))(value, _HEADER)
+        """A record's fields; UndecodableError says why not, RetryableError when the registry is down.
+
+        Of a topic with columns from keys the value is a `Keyed`.
+        """
+        alone = self._alone.get(topic)
+        found = alone(value) if alone else self._read(topic, _id(value))(value, _HEADER)
+        if key := self._keys.get(topic):
+            return {**found, **key.fields(getattr(value, "key", None))}
+        return found
+
+    def has_key(self, topic: str) -> bool:
+        """Whether columns are read from the keys of its records."""
+        return topic in self._keys
 
     def decode_as_written(self, value: bytes) -> dict[str, Any]:
-        """The same by the schema that the record was written with, whatever a release reads it with."""
-        schema_id = self._id(value)
-        return record_reader(self._writer(schema_id), self._writer(schema_id), schema_id)(
-            value, _HEADER
-        )
+        """The same by what the record itself says of its form, whatever a release reads it with."""
+        if value.lstrip()[:1] == b"{":
+            return _object(value)
+        schema_id = _id(value)
+        try:
+            writer = self.writer(schema_id)
+        except _NotAvroError as e:
+            if e.kind == "JSON":
+                return _object(value[_HEADER:])
+            raise
+        return record_reader(writer, writer, schema_id)(value, _HEADER)
 
     def _read(self, topic: str, schema_id: int) -> _Reads:
         known = self._reads.get((topic, schema_id))
         if known is None:
-            known = record_reader(self._writer(schema_id), self._readers[topic], schema_id)
+            known = record_reader(self.writer(schema_id), self._readers[topic], schema_id)
             self._reads[topic, schema_id] = known
         return known
 
-    @staticmethod
-    def _id(value: bytes) -> int:
-        if not value:
-            raise UndecodableError("empty value")
-        if value[0] != 0:
-            raise UndecodableError(f"magic byte is 0x{value[0]:02x}, not 0x00")
-        if len(value) < _HEADER:
-            raise UndecodableError(f"too short for a schema id: {len(value)} bytes")
-        return int.from_bytes(value[1:_HEADER], "big", signed=True)
-
-    def _writer(self, schema_id: int) -> Schema:
+    def writer(self, schema_id: int) -> Schema:
+        """The schema that records were written with."""
         if schema_id not in self._writers:
             try:
                 found = self._registry.get_schema(schema_id)
                 if found.schema_type not in (None, "AVRO"):
-                    raise UndecodableError(
-                        f"schema id {schema_id} is {found.schema_type}, not AVRO"
-                    )
+                    raise _NotAvroError(schema_id, str(found.schema_type))
                 others = referenced(self._registry, found.references)
                 self._writers[schema_id] = parse(
                     found.schema_str or "null", referenced=others, strict=False
@@ -90,3 +219,27 @@ class Decoder:
             except Exception as e:
                 raise registry_down(self._settings, e) from e
         return self._writers[schema_id]
+
+
+class _Key:
+    """Reads the keys of a topic's records."""
+
+    def __init__(self, decoder: Decoder, schema: Schema, written: KeyFormat) -> None:
+        self._decoder, self._schema = decoder, schema
+        self._alone = _without_registry(written.value, schema)
+        self._reads: dict[int, _Reads] = {}
+
+    def fields(self, key: bytes | None) -> dict[str, Any]:
+        """A key's columns, NULL of a record without one; UndecodableError says why not."""
+        if key is None:
+            return dict.fromkeys(f.name for f in self._schema.fields)
+        try:
+            return self._alone(key) if self._alone else self._read(_id(key))(key, _HEADER)
+        except UndecodableError as e:
+            raise UndecodableError(f"key: {e}") from None
+
+    def _read(self, schema_id: int) -> _Reads:
+        if schema_id not in self._reads:
+            writer = self._decoder.writer(schema_id)
+            self._reads[schema_id] = record_reader(writer, self._schema, schema_id)
+        return self._reads[schema_id]

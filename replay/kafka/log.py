@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -424,7 +425,7 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
                 t,
                 "a topic",
                 "none",
-                f"kappa topic create {t} --schema {product.schema_file(t)}{_DEMO}",
+                f"kappa topic create {t}{_schema_option(product, t)}{_DEMO}",
             )
             for t in topics
             if t not in cluster.topics
@@ -437,6 +438,11 @@ def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
     for topic, partitions in first_offsets(settings, present).items():
         problems += cut_problems(topic, partitions, configs[topic])
     return problems
+
+
+def _schema_option(product: Product, topic: str) -> str:
+    registered = product.topics[topic].format.is_registered
+    return f" --schema {product.schema_file(topic)}" if registered else ""
 
 
 def cut_problems(
@@ -652,6 +658,15 @@ def subject(topic: str) -> str:
     return f"{topic}-value"
 
 
+def registered_files(product: Product) -> dict[str, Path]:
+    """The schemas of the topics whose records are read by the registry's."""
+    return {
+        topic: product.schema_file(topic)
+        for topic, rule in product.topics.items()
+        if rule.format.is_registered
+    }
+
+
 def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
     """Register every topic's schema under BACKWARD compatibility; ids per topic. RefusedError when incompatible."""
     from confluent_kafka.schema_registry import Schema
@@ -659,8 +674,7 @@ def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
 
     ids: dict[str, int] = {}
     with registry(settings) as client:
-        for topic in product.topics:
-            file = product.schema_file(topic)
+        for topic, file in registered_files(product).items():
             try:
                 ids[topic] = client.register_schema(
                     subject(topic), Schema(file.read_text(), "AVRO")

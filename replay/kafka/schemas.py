@@ -200,8 +200,7 @@ def compare(settings: Settings, product: Product) -> list[Comparison]:
     RetryableError when the registry does not answer.
     """
     found = []
-    for topic in product.topics:
-        file = product.schema_file(topic)
+    for topic, file in log.registered_files(product).items():
         found.append(
             compare_one(
                 pull_command(product), topic, file, read_schema(file), versions(settings, topic)

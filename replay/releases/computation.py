@@ -11,7 +11,9 @@ from typing import Any
 
 from jobs.plan.compiled import Node, parse_plan
 from jobs.product.folder import Product
+from jobs.product.model import Topic
 from jobs.product.sql import read_statements
+from jobs.product.topic_schemas import key_schema_text, schema_text
 
 Parts = Mapping[str, bytes]
 """Part → what of it decides rows. A part is a file, as it is called in the product's folder or below jobs/ and udfs/;
@@ -21,6 +23,9 @@ CODE = ("jobs", "udfs")
 PLAN = "plan/"
 DECIDES = ("time_zone", "topics", "lookups", "functions", "flink")
 """Fields of product.yaml, besides which outputs there are, and which records they leave out."""
+
+_LATER = ("format", "record_key")
+"""Settings of a topic that earlier releases do not know: by default they leave the name of a release as it was."""
 
 
 def parts(product: Product, code: Mapping[str, bytes]) -> Parts:
@@ -34,11 +39,7 @@ def parts(product: Product, code: Mapping[str, bytes]) -> Parts:
         **(
             plans(compiled) if compiled else {file.name: _sql(file) for file in _sql_files(product)}
         ),
-        **{
-            f"schemas/{name}.avsc": _schema(product.schema_file(kafka))
-            for kafka in product.topics
-            if (name := product.sql_name(kafka))
-        },
+        **_schemas(product),
         "product.yaml": _canonical(settings(product)),
         **{
             path: _python(content)
@@ -91,6 +92,10 @@ def fingerprint(content: Mapping[str, bytes]) -> str:
 def settings(product: Product) -> dict[str, Any]:
     """The fields of product.yaml that decide rows."""
     fields = product.settings.model_dump(mode="json", include={"name", *DECIDES})
+    for topic in fields["topics"].values():
+        for later in _LATER:
+            if topic[later] == Topic.model_fields[later].default:
+                del topic[later]
     laid_out = {
         name: [output.partition, output.sort]
         for name, output in product.settings.outputs.items()
@@ -116,13 +121,24 @@ def _sql(file: Path) -> bytes:
     )
 
 
-def _schema(file: Path) -> bytes:
+def _schemas(product: Product) -> dict[str, bytes]:
+    """What values and keys are read by."""
+    found = {}
+    for kafka, topic in product.topics.items():
+        name = product.sql_name(kafka)
+        if topic.format.suffix:
+            found[f"schemas/{product.schema_file(kafka).name}"] = _schema(
+                schema_text(product, name)
+            )
+        if topic.record_key and topic.record_key.format.suffix:
+            key = key_schema_text(product, name) or ""
+            found[f"schemas/{product.key_schema_file(kafka).name}"] = _schema(key)
+    return found
+
+
+def _schema(text: str) -> bytes:
     """The Avro schema without its documentation and layout."""
-    text = file.read_text()
-    try:
-        return _canonical(_undocumented(json.loads(text)))
-    except ValueError:
-        return text.encode()
+    return _canonical(_undocumented(json.loads(text)))
 
 
 def _undocumented(schema: Any) -> Any:

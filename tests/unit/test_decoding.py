@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from replay.errors import RetryableError
 from replay.kafka import decoding
-from replay.kafka.decoding import Decoder, UndecodableError
+from replay.kafka.decoding import Decoder, TopicReader, UndecodableError
 from replay.settings import RegistrySettings
 
 SCHEMA = {
@@ -73,7 +73,10 @@ def value(identity: int = 7, **fields: Any) -> bytes:
 
 @pytest.fixture
 def decoder(registry: Registry) -> Decoder:
-    return Decoder(SETTINGS, {"orders": json.dumps(READER), "plain": json.dumps(SCHEMA)})
+    return Decoder(
+        SETTINGS,
+        {"orders": TopicReader(json.dumps(READER)), "plain": TopicReader(json.dumps(SCHEMA))},
+    )
 
 
 def test_a_schema_is_asked_for_once_and_read_as_each_topic_reads_it(

@@ -12,6 +12,7 @@ from jobs import generate
 from jobs.product.folder import ProductError, load_product
 from jobs.product.model import REJECTS, Column, Kind, Output
 from jobs.product.sql import split_statements
+from jobs.product.topic_schemas import schema_text
 from tests.unit.folders import SCHEMA, SETTINGS, changed, write
 
 AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}
@@ -271,7 +272,7 @@ def test_the_schema_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
     product = write(tmp_path)
     file = tmp_path / "schemas" / "orders.avsc"
     file.write_text(json.dumps({**SCHEMA, "doc": "it's ½"}, indent=2))
-    assert generate.schema_text(product, "orders") == json.dumps(
+    assert schema_text(product, "orders") == json.dumps(
         {**SCHEMA, "doc": "it's ½"}, ensure_ascii=False
     )
     file.write_text("{")
@@ -279,7 +280,7 @@ def test_the_schema_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
         ProductError,
         match=r"orders\.avsc: expected an Avro schema \(JSON\), found Expecting property",
     ):
-        generate.schema_text(product, "orders")
+        schema_text(product, "orders")
 
 
 # --- what product.yaml says of a schema

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from jobs.product.avro_schema import parse
+from jobs.product.model import Topic
 from replay.avro import compatibility
 from replay.errors import RetryableError
 from replay.kafka import log, schemas
@@ -266,7 +267,7 @@ def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return SimpleNamespace(
         name="shop",
         folder=tmp_path,
-        topics=dict.fromkeys(folders),
+        topics={t: Topic(time="at", allowed_lateness="1h") for t in folders},
         schema_file=lambda t: tmp_path / f"{t}.avsc",
     )
 

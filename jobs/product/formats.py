@@ -1,0 +1,56 @@
+"""How the records of a topic may be written."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """How the values of a topic are written."""
+
+    avro_confluent = "avro-confluent"
+    """Avro behind the id of its schema in the registry; schemas/NAME.avsc has the columns."""
+    json = "json"
+    """Documents of JSON; schemas/NAME.json, a JSON Schema, has the columns."""
+    json_confluent = "json-confluent"
+    """The same behind a schema id, as Confluent's serializer writes them; the id is passed over."""
+    raw = "raw"
+    """Bytes: one column, `payload BYTES`."""
+    text = "text"
+    """Text in UTF-8: one column, `payload STRING`."""
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the registry has what records are read by."""
+        return self is Format.avro_confluent
+
+    @property
+    def is_json(self) -> bool:
+        return self in (Format.json, Format.json_confluent)
+
+    @property
+    def suffix(self) -> str:
+        """Of the schema's file; nothing: there is none."""
+        return ".avsc" if self.is_registered else ".json" if self.is_json else ""
+
+
+class KeyFormat(StrEnum):
+    """How the keys of a topic's records are written."""
+
+    raw = "raw"
+    """One column: text in UTF-8, bytes, or a number as Kafka's serializers of numbers write it."""
+    json = "json"
+    """Documents of JSON; schemas/NAME.key.json has the columns."""
+    json_confluent = "json-confluent"
+    """The same behind a schema id."""
+    avro_confluent = "avro-confluent"
+    """Avro behind the id of its schema in the registry; schemas/NAME.key.avsc has the columns."""
+
+    @property
+    def is_json(self) -> bool:
+        return self in (KeyFormat.json, KeyFormat.json_confluent)
+
+    @property
+    def suffix(self) -> str:
+        """Of the schema's file; nothing: there is none."""
+        return "" if self is KeyFormat.raw else ".json" if self.is_json else ".avsc"
