@@ -58,29 +58,19 @@ class LineError(Exception):
         self.line, self.problem = line, problem
 
 
-class Lines:
-    """Turns lines into messages, by a registered schema."""
+class AvroRecords:
+    """Values as Avro behind the id of a registered schema."""
 
-    def __init__(self, schema: str, schema_id: int, form: Form) -> None:
-        """JsonValueError when a field that the form names is not one of the schema."""
+    def __init__(self, schema: str, schema_id: int) -> None:
         self._values = AvroValues(schema)
         self._header = b"\0" + schema_id.to_bytes(4, "big")
-        self._form = form
-        self._clock: int | None = None
-        for name in filter(None, (form.key, form.timestamp)):
-            self._field(name)
-        if form.timestamp:
-            self._dating = _dating(self._field(form.timestamp), form.timestamp)
 
-    def read(self, lines: Iterable[bytes]) -> Iterator[Message | LineError]:
-        """A message or an error for each line, in order."""
-        for number, line in enumerate(lines, 1):
-            try:
-                yield self._message(number, _text(line, number))
-            except JsonValueError as e:
-                yield LineError(number, e)
+    def encode(self, value: Any) -> bytes:
+        """A record; JsonValueError when the schema cannot hold it."""
+        return self._header + self._values.encode(value)
 
-    def _field(self, name: str) -> Schema:
+    def field(self, name: str) -> Schema:
+        """A field's type; JsonValueError for one that the schema does not have."""
         fields = {f.name: f.schema for f in self._values.schema.fields}
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)
@@ -91,13 +81,48 @@ class Lines:
             )
         return fields[name]
 
+
+class JsonRecords:
+    """Values as documents of JSON, without a schema."""
+
+    def encode(self, value: Any) -> bytes:
+        """A document, with all digits of its numbers; JsonValueError of NaN and infinities."""
+        if not isinstance(value, dict):
+            raise JsonValueError("", "an object", shorten(value))
+        return _document(value).encode()
+
+    def field(self, name: str) -> Schema:
+        """Whatever the field is: a time that dates a record is a text, or a number of milliseconds."""
+        return _INSTANT
+
+
+class Lines:
+    """Turns lines into messages."""
+
+    def __init__(self, records: AvroRecords | JsonRecords, form: Form) -> None:
+        """JsonValueError when a field that the form names is not one of the schema."""
+        self._records, self._form = records, form
+        self._clock: int | None = None
+        for name in filter(None, (form.key, form.timestamp)):
+            records.field(name)
+        if form.timestamp:
+            self._dating = _dating(records.field(form.timestamp), form.timestamp)
+
+    def read(self, lines: Iterable[bytes]) -> Iterator[Message | LineError]:
+        """A message or an error for each line, in order."""
+        for number, line in enumerate(lines, 1):
+            try:
+                yield self._message(number, _text(line, number))
+            except JsonValueError as e:
+                yield LineError(number, e)
+
     def _message(self, number: int, text: str) -> Message:
         found = parse(text) if text else None
         if found is None:
             return Message(number, None, timestamp=self._clock)
         if self._form.envelope:
             return self._enveloped(number, found)
-        value = self._header + self._values.encode(found)
+        value = self._records.encode(found)
         timestamp = self._dated(found) if self._form.timestamp else None
         return Message(number, value, self._keyed(found) if self._form.key else None, timestamp)
 
@@ -156,7 +181,7 @@ class Lines:
         if found.get("value") is None:
             return None
         try:
-            return self._header + self._values.encode(found["value"])
+            return self._records.encode(found["value"])
         except JsonValueError as e:
             raise JsonValueError(
                 f"value.{e.path}" if e.path else "value", e.expected, e.found
@@ -167,6 +192,24 @@ class Lines:
         if found.get(name) is None:
             return None
         return self._not_before_1970(name, convert(_INSTANT, found[name], name))
+
+
+def _document(value: Any) -> str:
+    """JSON of what `parse` makes of JSON."""
+    match value:
+        case dict():
+            fields = (
+                f"{json.dumps(k, ensure_ascii=False)}: {_document(v)}" for k, v in value.items()
+            )
+            return "{" + ", ".join(fields) + "}"
+        case list():
+            return "[" + ", ".join(map(_document, value)) + "]"
+        case Decimal():
+            return str(value)
+        case float():
+            raise JsonValueError("", "numbers that JSON has", str(value))
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _dating(schema: Schema, name: str) -> tuple[Schema, int]:

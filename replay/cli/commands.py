@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.product.formats import Format
 from replay import completion
 from replay.cli import topic_commands
 from replay.cli.from_git import given
@@ -167,9 +168,24 @@ def new(
     from_schema: Annotated[
         list[Path] | None,
         typer.Option(
-            help="file of an Avro schema, in the order of the topics, instead of the registry's newest"
+            help="file of an Avro schema, or of a JSON Schema with --format json, in the order of the topics, instead "
+            "of the registry's newest"
         ),
     ] = None,
+    written: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="how the topics' values are written, by default Avro; the columns of JSON are told from records",
+        ),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="only a table of the topic's records, with their keys and headers; decoded if their format is known",
+        ),
+    ] = False,
     time: Annotated[
         str | None,
         typer.Option(help="the field that says when the event happened; by default it is guessed"),
@@ -186,7 +202,9 @@ def new(
     """
     from replay.cli import new as run_new
 
-    run_new.new(name, topic or (), from_schema or (), time, to, dry_run, output)
+    run_new.new(
+        name, topic or (), from_schema or (), time, to, dry_run, output, written=written, raw=raw
+    )
 
 
 def pull(

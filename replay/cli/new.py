@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.product import json_schema, names
 from jobs.product.avro_schema import SchemaError
-from replay.cli.new_product import SCHEMA, Draft, Source, draft
+from jobs.product.formats import Format
+from jobs.product.json_columns import avro_text
+from replay.cli import sampled
+from replay.cli.new_product import SCHEMA, Draft, Source, bronze, draft
 from replay.errors import ConfigError, RefusedError
 from replay.home import kappa_home
 from replay.kafka import schemas, topics
@@ -25,6 +29,8 @@ def new(
     to: Path | None,
     dry_run: bool,
     output: Output,
+    written: Format | None = None,
+    raw: bool = False,
 ) -> None:
     """Write a product's folder, and say what was guessed. RefusedError when the folder exists."""
     if not names.is_name(name) or "__" in name:
@@ -49,9 +55,16 @@ def new(
             found=found,
             next=f"kappa check {folder}, or kappa new {name} --to ANOTHER",
         )
-    sources = _sources(name, wanted, files)
+    if raw and len(wanted) > 1:
+        raise ConfigError(
+            "--raw is of one topic",
+            expected="one --topic",
+            found=", ".join(wanted),
+            next=f"kappa new {name} --topic {wanted[0]} --raw",
+        )
+    sources = _sources(name, wanted, files, written, raw)
     try:
-        drafted = draft(name, sources, time)
+        drafted = bronze(name, sources[0]) if raw else draft(name, sources, time)
     except SchemaError as e:
         raise ConfigError(
             "the schema cannot be a table",
@@ -78,8 +91,10 @@ def new(
     show(View(data, list(_lines(name, folder, to is not None, drafted, dry_run))), output)
 
 
-def _sources(name: str, wanted: Sequence[str], files: Sequence[Path]) -> list[Source]:
-    """A schema for each topic: the files given in their order, then the registry's newest."""
+def _sources(
+    name: str, wanted: Sequence[str], files: Sequence[Path], written: Format | None, raw: bool
+) -> list[Source]:
+    """What each topic's columns are: by the files given, in their order, then by the registry or by its records."""
     wanted = wanted or [name]
     if len(files) > len(wanted):
         raise ConfigError(
@@ -88,17 +103,47 @@ def _sources(name: str, wanted: Sequence[str], files: Sequence[Path]) -> list[So
             found=str(len(files)),
             next="name each topic: --topic T --topic U",
         )
-    settings = load_settings() if len(files) < len(wanted) else _settings_if_any()
-    texts = [schemas.read_schema(f) for f in files]
+    found = [_of_file(topic, file, written) for topic, file in zip(wanted, files, strict=False)]
+    if len(files) == len(wanted):
+        return found
+    settings = load_settings()
+    partitions = _partitions(settings, wanted)
     for topic in wanted[len(files) :]:
-        assert settings is not None
-        texts.append(_registered(settings, topic))
-    partitions = _partitions(settings, wanted) if settings and len(files) < len(wanted) else {}
-    return [Source(t, text, partitions.get(t)) for t, text in zip(wanted, texts, strict=True)]
+        chosen = written or (sampled.format_of(settings, topic) if raw else Format.avro_confluent)
+        if chosen is Format.avro_confluent:
+            found.append(Source(topic, _registered(settings, topic)))
+        else:
+            found.append(sampled.source(settings, topic, chosen))
+    return [replace(s, partitions=partitions.get(s.topic)) for s in found]
 
 
-def _settings_if_any() -> Settings | None:
-    return load_settings() if (kappa_home() / "config.yaml").exists() else None
+def _of_file(topic: str, file: Path, written: Format | None) -> Source:
+    if written is None or written is Format.avro_confluent:
+        return Source(topic, schemas.read_schema(file))
+    if not written.is_json:
+        raise ConfigError(
+            f"a topic of {written.value} has no schema",
+            expected="--format json with --from-schema",
+            found=str(file),
+            next="leave out --from-schema",
+        )
+    try:
+        text = file.read_text()
+        return Source(topic, avro_text(text), format=written, file=text)
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(
+            f"{file} cannot be read",
+            expected="a file with a JSON Schema",
+            found=str(e),
+            next="name another file",
+        ) from e
+    except SchemaError as e:
+        raise ConfigError(
+            f"{file} is no JSON Schema that a table can be made of",
+            expected=e.expected,
+            found=e.found,
+            next=f"edit {file}",
+        ) from e
 
 
 def _registered(settings: Settings, topic: str) -> str:
@@ -108,7 +153,8 @@ def _registered(settings: Settings, topic: str) -> str:
             f"topic {topic} has no schema",
             expected=f"{topic}-value in the registry",
             found="none",
-            next=f"kappa topic create {topic} --schema FILE.avsc, or kappa new … --from-schema FILE.avsc",
+            next=f"kappa topic create {topic} --schema FILE.avsc, or kappa new … --from-schema FILE.avsc, "
+            "or kappa new … --format json",
         )
     return found.text
 

@@ -11,6 +11,7 @@ import yaml
 
 from jobs.product.avro_schema import Schema, parse
 from jobs.product.avro_types import Field, fields
+from jobs.product.formats import Format
 from jobs.product.model import REJECTS
 from replay.cli import proposals
 from replay.cli.reserved_words import RESERVED
@@ -28,7 +29,13 @@ class Source:
 
     topic: str
     schema: str
+    """Of its columns: an Avro schema."""
     partitions: int | None = None
+    format: Format = Format.avro_confluent
+    file: str = ""
+    """The text of the schema's file, if that is not `schema`."""
+    guesses: tuple[str, ...] = ()
+    """What was guessed to get the schema."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class _Topic:
     columns: tuple[Field, ...]
     role: str = "events"
     time: str = ""
+    format: Format = Format.avro_confluent
     computed: Mapping[str, str] = field(default_factory=dict)
     shown: bool = False
     """Whether rows have the computed time."""
@@ -91,13 +99,50 @@ def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draf
         {
             "product.yaml": _yaml(name, topics, list(outputs), parallelism),
             **{f"{output}.sql": sql for output, sql in outputs.items()},
-            **{
-                f"schemas/{t.name}.avsc": pretty(s.schema)
-                for t, s in zip(topics, sources, strict=True)
-            },
+            **_schemas(topics, sources),
         },
         tuple(guesses),
     )
+
+
+def bronze(name: str, source: Source) -> Draft:
+    """The folder of a product that has a topic's records as they are, each once, and nothing else."""
+    rows = f"{name}_rows"
+    schema, columns = parse(source.schema), fields(source.schema)
+    sql_name = identifier(source.topic, {rows, REJECTS})
+    topic = _Topic(
+        sql_name, source.topic, schema, columns, time="log_appended", format=source.format
+    )
+    taken = {c.name.lower() for c in columns}
+    of_the_log = {"log_appended": "appended", "log_key": "record_key", "log_headers": "headers"}
+    selected = [
+        *(quoted(c.name) for c in columns),
+        *(f"{column} AS {_free(called, taken)}" for column, called in of_the_log.items()),
+    ]
+    parallelism = min(2, source.partitions or 2)
+    sql = f"SELECT {_wrapped(selected)}\nFROM {quoted(sql_name)}\n"
+    return Draft(
+        {
+            "product.yaml": _yaml(name, [topic], [rows], parallelism),
+            f"{rows}.sql": sql,
+            **_schemas([topic], [source]),
+        },
+        (
+            *source.guesses,
+            f"topic {sql_name}: values are read as {source.format.value} (format)",
+            f"topic {sql_name}: a record happened when it was appended (time); one that is dated more than {LATENESS} "
+            "before one ahead of it is rejected (allowed_lateness)",
+        ),
+    )
+
+
+def _schemas(topics: Sequence[_Topic], sources: Sequence[Source]) -> dict[str, str]:
+    """The schemas' files; bytes and text have none."""
+    return {
+        f"schemas/{t.name}{t.format.suffix}": s.file or pretty(s.schema)
+        for t, s in zip(topics, sources, strict=True)
+        if t.format.suffix
+    }
 
 
 def _topic(
@@ -105,6 +150,7 @@ def _topic(
 ) -> _Topic:
     """A topic and what it is: of a further one, what its key is in the `events` of the first."""
     schema, columns = parse(source.schema), fields(source.schema)
+    guesses += source.guesses
     name = identifier(source.topic, taken)
     if name != source.topic:
         guesses.append(f"topic {source.topic} is called {name} in SQL")
@@ -116,7 +162,16 @@ def _topic(
             f"{events.name} is its {key}; if events are to see its changes as they happen: role: dimension, "
             "with time and allowed_lateness, and an identity for the events"
         )
-        return _Topic(name, source.topic, schema, columns, "reference", key=key, foreign=foreign)
+        return _Topic(
+            name,
+            source.topic,
+            schema,
+            columns,
+            "reference",
+            format=source.format,
+            key=key,
+            foreign=foreign,
+        )
     found = proposals.time(schema, columns, None if events else time)
     guesses.append(f"topic {name}: {found.why}")
     guesses.append(
@@ -135,6 +190,7 @@ def _topic(
         source.topic,
         schema,
         columns,
+        format=source.format,
         time=found.column,
         computed=found.computed,
         shown=found.shown,
@@ -190,6 +246,8 @@ def _yaml(name: str, topics: Sequence[_Topic], outputs: Sequence[str], paralleli
 def _topic_lines(topic: _Topic) -> Iterator[str]:
     if topic.kafka != topic.name:
         yield f"topic: {_scalar(topic.kafka)}"
+    if topic.format is not Format.avro_confluent:
+        yield f"format: {topic.format.value}"
     if topic.role == "reference":
         yield "role: reference   # read up to its end when a release is built"
         yield f"key: [{_scalar(topic.key)}]"

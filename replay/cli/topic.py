@@ -13,7 +13,7 @@ import typer
 
 from jobs.product import avro_schema
 from replay.avro.compatibility import text as type_text
-from replay.avro.json_lines import Form, LineError, Lines
+from replay.avro.json_lines import AvroRecords, Form, JsonRecords, LineError, Lines
 from replay.avro.json_values import JsonValueError
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import log, reading, records, schemas, tiering, topics
@@ -78,7 +78,7 @@ def create(wanted: Wanted, schema: Path | None, dry_run: bool, output: Output) -
         lines.append(
             f"next:  kappa topic produce {name} FILE"
             if text or before
-            else f"next:  kappa topic create {name} --schema FILE.avsc"
+            else f"next:  kappa topic create {name} --schema FILE.avsc, or kappa topic produce {name} FILE --json"
         )
     show(View(done, lines), output)
 
@@ -259,11 +259,13 @@ def _quiet_when_unread() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def produce(name: str, file: str, form: Form, dry_run: bool, output: Output) -> None:
+def produce(
+    name: str, file: str, form: Form, dry_run: bool, output: Output, as_json: bool = False
+) -> None:
     """Append a file's lines; ConfigError for the first that is no record, once all before it are in the log."""
     settings = load_settings()
     (topic,) = topics.look(settings, [name])
-    lines = _lines(settings, topic, form)
+    lines = _lines(settings, topic, form, as_json)
     with _opened(file) as stream:
         if dry_run:
             done, bad = check(lines.read(stream))
@@ -278,11 +280,11 @@ def produce(name: str, file: str, form: Form, dry_run: bool, output: Output) -> 
             out.print(f"\ninterrupted: {_counts(appender.done)} are in the log")
             raise typer.Exit(130) from None
     if done.bad:
-        raise _bad_line(name, file, form, done, done.bad)
+        raise _bad_line(name, file, form, done, done.bad, as_json)
     show(_appended(name, done), output)
 
 
-def _lines(settings: Settings, topic: Topic, form: Form) -> Lines:
+def _lines(settings: Settings, topic: Topic, form: Form, as_json: bool) -> Lines:
     name = topic.name
     if form.envelope and (form.key or form.timestamp):
         raise ConfigError(
@@ -298,16 +300,18 @@ def _lines(settings: Settings, topic: Topic, form: Form) -> Lines:
             found=topics.APPEND_TIME,
             next="leave out --timestamp",
         )
+    if as_json:
+        return Lines(JsonRecords(), form)
     registered = schemas.latest(settings, name)
     if registered is None:
         raise RefusedError(
             f"topic {name} has no schema",
-            expected=f"{log.subject(name)} in the registry",
+            expected=f"{log.subject(name)} in the registry, or --json for documents of JSON",
             found="none",
-            next=f"kappa topic create {name} --schema FILE.avsc",
+            next=f"kappa topic create {name} --schema FILE.avsc, or kappa topic produce {name} --json",
         )
     try:
-        return Lines(registered.text, registered.id, form)
+        return Lines(AvroRecords(registered.text, registered.id), form)
     except JsonValueError as e:
         raise ConfigError(
             f"'{e.path}' cannot be used for --{'key' if e.path == form.key else 'timestamp'}",
@@ -335,14 +339,16 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _bad_line(name: str, file: str, form: Form, done: Appended, bad: LineError) -> ConfigError:
+def _bad_line(
+    name: str, file: str, form: Form, done: Appended, bad: LineError, as_json: bool
+) -> ConfigError:
     """What is wrong with a line, what is in the log, and how to go on from there."""
     where = "standard input" if file == "-" else file
     field = f"field {bad.problem.path}" if bad.problem.path else "the line"
     if file == "-":
         again = f"correct it, and send from line {bad.line} on"
     else:
-        again = f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name}{_options(form)}"
+        again = f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name}{_options(form, as_json)}"
     return ConfigError(
         f"line {bad.line} of {where} is no record of {name}: {field}; {_before(done)}",
         expected=bad.problem.expected,
@@ -351,10 +357,11 @@ def _bad_line(name: str, file: str, form: Form, done: Appended, bad: LineError) 
     )
 
 
-def _options(form: Form) -> str:
+def _options(form: Form, as_json: bool) -> str:
     key = f" --key {form.key}" if form.key else ""
     timestamp = f" --timestamp {form.timestamp}" if form.timestamp else ""
-    return key + timestamp + (" --envelope" if form.envelope else "")
+    flags = (" --json" if as_json else "") + (" --envelope" if form.envelope else "")
+    return key + timestamp + flags
 
 
 def _counts(done: Appended) -> str:

@@ -131,12 +131,16 @@ def produce(
             help="a line has key, value, timestamp, partition, headers, as peek prints them",
         ),
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="append each line as a document of JSON, without a schema"),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="check every line, append nothing")
     ] = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Append JSON lines as Avro, by the newest registered schema of the topic.
+    """Append JSON lines as Avro, by the newest registered schema of the topic, or as they are with --json.
 
     Timestamps are written as ISO 8601 with a zone, or as whole units since 1970; decimals as numbers or strings; bytes
     as "hex:00ff" or "base64:AP8="; the value of a union without its type. A field that is left out takes its default,
@@ -146,4 +150,5 @@ def produce(
     """
     from replay.cli import topic as run_topic
 
-    run_topic.produce(name, file, run_topic.Form(key, timestamp, envelope), dry_run, output)
+    form = run_topic.Form(key, timestamp, envelope)
+    run_topic.produce(name, file, form, dry_run, output, as_json)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from replay.avro.json_lines import Form, LineError, Lines, Message
+from replay.avro.json_lines import AvroRecords, Form, JsonRecords, LineError, Lines, Message
 from replay.avro.json_values import JsonValueError
 
 SCHEMA = json.dumps(
@@ -31,7 +31,7 @@ def line(order: str = "o1", at: str = "2024-06-03T12:00:00Z", **more: Any) -> st
 
 def read(*lines: str | bytes, **form: Any) -> list[Message | LineError]:
     encoded = [text if isinstance(text, bytes) else f"{text}\n".encode() for text in lines]
-    return list(Lines(SCHEMA, 7, Form(**form)).read(encoded))
+    return list(Lines(AvroRecords(SCHEMA, 7), Form(**form)).read(encoded))
 
 
 def message(text: str, **form: Any) -> Message:
@@ -169,3 +169,31 @@ def test_every_bad_line_is_told_by_number_and_field() -> None:
 
 def test_a_byte_order_mark_is_not_part_of_the_first_line() -> None:
     assert isinstance(read(b"\xef\xbb\xbf" + line().encode())[0], Message)
+
+
+def plain(*lines: str, **form: Any) -> list[Message | LineError]:
+    return list(Lines(JsonRecords(), Form(**form)).read([text.encode() for text in lines]))
+
+
+def test_a_document_keeps_every_digit_and_its_fields_in_their_order() -> None:
+    (found,) = plain('{"b": 1.10, "a": [12345678901234567890, 1e400, true, null, "ü\\n"]}')
+    assert isinstance(found, Message)
+    assert (
+        found.value
+        == '{"b": 1.10, "a": [12345678901234567890, 1E+400, true, null, "ü\\n"]}'.encode()
+    )
+
+
+def test_a_document_has_its_key_and_date_from_whatever_field_it_is_told() -> None:
+    (found,) = plain('{"id": 7, "at": "2024-06-03T12:00:00Z"}', key="id", timestamp="at")
+    assert isinstance(found, Message)
+    assert (found.key, found.timestamp) == (b"7", NOON)
+    (found,) = plain('{"key": "k", "value": {"a": 1.5}, "timestamp": 1}', envelope=True)
+    assert isinstance(found, Message)
+    assert (found.key, found.value, found.timestamp) == (b"k", b'{"a": 1.5}', 1)
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', "[1]", '"a"', '{"a": 1, "a": 2}', "{"])
+def test_a_line_that_is_no_document_is_refused(text: str) -> None:
+    (found,) = plain(text)
+    assert isinstance(found, LineError)
