@@ -156,7 +156,7 @@ def _registered(settings: Settings, topic: str) -> str:
             next=f"kappa topic create {topic} --schema FILE.avsc, or kappa new … --from-schema FILE.avsc, "
             "or kappa new … --format json",
         )
-    return found.text
+    return schemas.refuse_other(topic, found).text
 
 
 def _partitions(settings: Settings, wanted: Sequence[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from jobs.product.avro_schema import SchemaError
 from jobs.product.formats import Format
 from jobs.product.json_columns import avro_text
 from jobs.product.topic_schemas import payload_schema
@@ -30,7 +31,8 @@ def format_of(settings: Settings, topic: str) -> Format:
     if len(framed) >= _ENOUGH * len(values) and framed:
         if _mostly_json(_bodies(values, Format.json_confluent)):
             return Format.json_confluent
-        return Format.avro_confluent if schemas.latest(settings, topic) else Format.raw
+        found = schemas.latest(settings, topic)
+        return Format.avro_confluent if found and found.is_avro else Format.raw
     return Format.json if _mostly_json(values) else Format.raw
 
 
@@ -38,6 +40,8 @@ def source(settings: Settings, topic: str, written: Format) -> Source:
     """A topic's columns by its records; RefusedError for one that has no record of this format."""
     if not written.is_json:
         return Source(topic, payload_schema(written), format=written)
+    if written is Format.json_confluent and (registered := _registered(settings, topic)):
+        return registered
     values = _values(settings, topic)
     found = _objects(_bodies(values, written))
     if not found:
@@ -55,6 +59,20 @@ def source(settings: Settings, topic: str, written: Format) -> Source:
     )
     text = json.dumps(made.schema, ensure_ascii=False, indent=2) + "\n"
     return Source(topic, avro_text(text), format=written, file=text, guesses=said)
+
+
+def _registered(settings: Settings, topic: str) -> Source | None:
+    """By the registry's JSON Schema, if there is one that a table can be made of."""
+    found = schemas.latest(settings, topic)
+    if found is None or found.kind != schemas.JSON:
+        return None
+    try:
+        avro = avro_text(found.text)
+    except SchemaError:
+        return None
+    text = json.dumps(json.loads(found.text), ensure_ascii=False, indent=2) + "\n"
+    said = f"topic {topic}: columns are those of version {found.version} of its schema in the registry (schemas/*.json)"
+    return Source(topic, avro, format=Format.json_confluent, file=text, guesses=(said,))
 
 
 def _values(settings: Settings, topic: str) -> list[bytes]:

@@ -141,7 +141,10 @@ def _described(
             f"next:  kappa topic create {topic.name} --schema FILE.avsc"
         )
         return
-    yield f"schema {log.subject(topic.name)}: version {registered.version}, id {registered.id}"
+    kind = "" if registered.is_avro else f", {registered.kind}"
+    yield f"schema {log.subject(topic.name)}: version {registered.version}, id {registered.id}{kind}"
+    if not registered.is_avro:
+        return
     for field in avro_schema.parse(registered.text, strict=False).fields:
         yield f"  {field.name}: {type_text(field.schema)}"
 
@@ -311,6 +314,7 @@ def _lines(settings: Settings, topic: Topic, form: Form, as_json: bool) -> Lines
             next=f"kappa topic create {name} --schema FILE.avsc, or kappa topic produce {name} --json",
         )
     try:
+        schemas.refuse_other(name, registered)
         return Lines(AvroRecords(registered.text, registered.id), form)
     except JsonValueError as e:
         raise ConfigError(

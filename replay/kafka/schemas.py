@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
 _REFUSED = (409, 422)
+AVRO, JSON = "AVRO", "JSON"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Registered:
     id: int
     version: int
     text: str
+    kind: str = AVRO
+    """AVRO, JSON or PROTOBUF, as the registry calls it."""
+
+    @property
+    def is_avro(self) -> bool:
+        return self.kind == AVRO
 
 
 class Kind(StrEnum):
@@ -100,36 +107,43 @@ _known: dict[tuple[str, str, int], Registered] = {}
 def _version(registry: str, client: SchemaRegistryClient, topic: str, number: int) -> Registered:
     if (found := _known.get((registry, topic, number))) is None:
         said = client.get_version(log.subject(topic), number)
-        found = _known[registry, topic, number] = _registered(client, topic, said)
+        found = _known[registry, topic, number] = refuse_other(topic, _registered(client, said))
     return found
 
 
 def latest(settings: Settings, topic: str) -> Registered | None:
-    """The newest version of a topic's schema."""
+    """The newest version of a topic's schema, of whatever kind."""
     from confluent_kafka.schema_registry.error import SchemaRegistryError
 
     with log.asking_registry(settings) as client:
         try:
-            return _registered(client, topic, client.get_latest_version(log.subject(topic)))
+            return _registered(client, client.get_latest_version(log.subject(topic)))
         except SchemaRegistryError as e:
             if log.is_unknown(e):
                 return None
             raise
 
 
-def _registered(client: SchemaRegistryClient, topic: str, found: Any) -> Registered:
+def _registered(client: SchemaRegistryClient, found: Any) -> Registered:
     schema = found.schema
-    kind, text = schema.schema_type or "AVRO", str(schema.schema_str)
-    if kind != "AVRO":
+    kind, text = schema.schema_type or AVRO, str(schema.schema_str)
+    if kind == AVRO and schema.references:
+        text = inlined(text, log.referenced(client, schema.references))
+    return Registered(int(found.schema_id), int(found.version), text, kind)
+
+
+def refuse_other(topic: str, found: Registered) -> Registered:
+    """The schema; RefusedError if it is not Avro."""
+    if not found.is_avro:
         raise RefusedError(
             f"the schema of topic {topic} is not one that can be read",
             expected="Avro",
-            found=kind,
-            next=f"register an Avro schema as {log.subject(topic)}",
+            found=found.kind,
+            next="say format: json-confluent in product.yaml, or kappa new … --format json-confluent"
+            if found.kind == JSON
+            else f"register an Avro schema as {log.subject(topic)}",
         )
-    if schema.references:
-        text = inlined(text, log.referenced(client, schema.references))
-    return Registered(int(found.schema_id), int(found.version), text)
+    return found
 
 
 def is_registered(registered: Sequence[Registered], text: str) -> bool:
@@ -172,7 +186,7 @@ def register(settings: Settings, topic: str, text: str) -> Registered:
                 next="give new fields a default, or write to a new topic",
             ) from e
         client.set_compatibility(subject_name=name, level="BACKWARD")
-        return _registered(client, topic, client.lookup_schema(name, RegistrySchema(text, "AVRO")))
+        return _registered(client, client.lookup_schema(name, RegistrySchema(text, AVRO)))
 
 
 def read_schema(file: Path) -> str:
