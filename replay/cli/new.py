@@ -15,7 +15,6 @@ from jobs.product.json_columns import avro_text
 from replay.cli import sampled
 from replay.cli.new_product import SCHEMA, Draft, Source, bronze, draft
 from replay.errors import ConfigError, RefusedError
-from replay.home import kappa_home
 from replay.kafka import schemas, topics
 from replay.output import Output, View, show
 from replay.settings import Settings, load_settings

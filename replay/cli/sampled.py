@@ -49,7 +49,7 @@ def source(settings: Settings, topic: str, written: Format) -> Source:
             f"topic {topic} has no record from which columns could be told",
             expected="objects of JSON",
             found=f"{len(values):,} records, none of them one" if values else "no record",
-            next=f"kappa new … --format {written.value} --from-schema FILE.json, or kappa topic peek {topic}",
+            next=f"kappa new … --format json --from-schema FILE.json, or kappa topic peek {topic}",
         )
     made = guess(found)
     said = (

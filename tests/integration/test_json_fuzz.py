@@ -139,8 +139,10 @@ class Made:
     def value(self, spec: dict[str, Any]) -> str:
         """A value of the type, mostly."""
         r = self.random
-        if r.random() < 0.08:
+        if r.random() < 0.03:
             return r.choice(["null", "true", "1", '"x"', "[]", "{}", self.number(), self.text()])
+        if r.random() < 0.8 and (good := self.good(spec)):
+            return good
         kinds = spec["type"] if isinstance(spec["type"], list) else [spec["type"]]
         match r.choice(kinds):
             case "null":
@@ -161,12 +163,45 @@ class Made:
             case _:
                 return self.number()
 
+    def good(self, spec: dict[str, Any]) -> str:
+        """A value that the type has; nothing where any will do."""
+        r = self.random
+        digits = spec.get("x-precision", 3)
+        fraction = f".{r.randrange(10 ** min(digits, 9))}"[: min(digits, 9) + 1]
+        match spec.get("format"):
+            case "date":
+                return r.choice(['"2024-02-29"', '"0001-01-01"', '"9999-12-31"'])
+            case "time-local":
+                return r.choice(['"00:00:00"', '"23:59:59.999"', '"12:34:56.7"'])
+            case "date-time" | "date-time-local" as form:
+                zone = (
+                    r.choice(["Z", "z", "+05:30", "-0030", "+00:00"]) if form == "date-time" else ""
+                )
+                return (
+                    f'"{r.randrange(1900, 2100)}-0{r.randrange(1, 10)}-28T23:00:59{fraction}{zone}"'
+                )
+            case "decimal":
+                whole = r.randrange(10 ** (spec["x-precision"] - spec["x-scale"]))
+                behind = f".{r.randrange(10 ** spec['x-scale'])}" if spec["x-scale"] else ""
+                text = f"{r.choice(['', '-'])}{whole}{behind}"
+                return f'"{text}"' if "string" in spec["type"] else text
+            case "epoch-days" | "int32":
+                return str(r.randrange(-700_000, 2_900_000))
+            case "epoch-seconds" | "epoch-millis" | "epoch-micros" | "epoch-nanos" as form:
+                unit = {"seconds": 0, "millis": 3, "micros": 6, "nanos": 9}[form[6:]]
+                return str(r.randrange(-(10**9), 10**10)) + "0" * unit
+        if "contentEncoding" in spec:
+            return r.choice(['""', '"AP8="', '"AA=="', '"////"'])
+        if spec["type"] == "integer":
+            return str(r.randrange(-(2**63), 2**63))
+        return ""
+
     def fields(self, properties: dict[str, Any]) -> str:
         r = self.random
         pairs = [
             f"{json.dumps(name, ensure_ascii=r.random() < 0.5)}: {self.value(spec)}"
             for name, spec in properties.items()
-            if r.random() < 0.95
+            if r.random() < 0.98
         ]
         if pairs and r.random() < 0.05:
             pairs.append(r.choice(pairs))
