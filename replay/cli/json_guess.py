@@ -77,7 +77,8 @@ def _type(values: Sequence[Any], path: str, said: list[str]) -> dict[str, Any] |
         return None
     found = _KINDS[kinds.pop()](known, path, said)
     if found is None:
-        said.append(f"field {path} is always empty, so it has no column")
+        if not any(s.startswith((f"field {path}.", f"field {path}[")) for s in said):
+            said.append(f"field {path} is always empty, so it has no column")
     elif len(known) < len(values):
         found["type"] = [found["type"], "null"]
     return found

@@ -88,7 +88,6 @@ def test_what_has_no_column_is_named() -> None:
         "field c is always empty, so it has no column",
         "field d is always empty, so it has no column",
         "field e.f is boolean or number, so it has no column",
-        "field e is always empty, so it has no column",
     ]
 
 
