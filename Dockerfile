@@ -33,8 +33,11 @@ COPY local/__init__.py local/jars.py local/jars.lock local/
 COPY replay/__init__.py replay/errors.py replay/
 RUN python -m local.jars flink s3
 
-FROM jars AS build
+# All that is below makes something of what was fetched: it needs no network.
+FROM jars AS fetched
 RUN python -m local.jars build
+
+FROM fetched AS build
 COPY jobs jobs
 COPY local local
 COPY replay replay

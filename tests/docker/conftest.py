@@ -16,6 +16,7 @@ from tests.docker.deployment import Deployment, Orders
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PRODUCT = ROOT / "tests" / "products" / "orders"
+DOWN = "--profile client down --volumes --timeout 5"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,19 +30,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def daemon_missing() -> str:
     """Why there is no daemon to talk to; empty: there is one."""
+    if known := os.environ.get("KAPPA_NO_DOCKER"):
+        return known
     if not shutil.which("docker"):
-        return "no docker command"
+        return "no docker command: make test-docker says what it needs"
     asked = subprocess.run(
         ["docker", "info"], capture_output=True, text=True, check=False, timeout=60
     )
-    return "" if asked.returncode == 0 else "no Docker daemon answers"
+    return (
+        ""
+        if asked.returncode == 0
+        else ("no Docker daemon answers: make test-docker starts one where it may")
+    )
 
 
 @pytest.fixture(scope="session")
 def docker_compose_file() -> list[str]:
     """As Compose itself is told: COMPOSE_FILE names them where images cannot be pulled."""
     if missing := daemon_missing():
-        pytest.skip(f"{missing}: make test-docker starts one where it may")
+        pytest.skip(missing)
     return [
         str(ROOT / name) for name in os.environ.get("COMPOSE_FILE", "docker-compose.yml").split(":")
     ]
@@ -97,9 +104,16 @@ def environment(folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def docker_setup() -> list[str]:
+def docker_setup(docker_compose_file: list[str], docker_compose_project_name: str) -> list[str]:
+    """From nothing: a run that was cut may have left volumes, whose passwords are others.
+
+    Compose says that a container is unhealthy; why, its log says.
+    """
     build = [] if os.environ.get("KAPPA_IMAGES_ARE_BUILT") else ["build"]
-    return [*build, "up --no-build --wait --wait-timeout 300"]
+    files = " ".join(f"-f {shlex.quote(file)}" for file in docker_compose_file)
+    compose = f"docker compose {files} -p {docker_compose_project_name}"
+    failed = f"{{ {compose} ps --all; {compose} logs --no-color --tail 6; exit 1; }}"
+    return [DOWN, *build, f"up --no-build --wait --wait-timeout 300 || {failed}"]
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +121,7 @@ def docker_cleanup() -> list[str]:
     """KAPPA_DOCKER_LOGS names a file for what all services said."""
     logs = os.environ.get("KAPPA_DOCKER_LOGS")
     kept = [f"logs --no-color --timestamps > {shlex.quote(logs)}"] if logs else []
-    return [*kept, "--profile client down --volumes --timeout 5"]
+    return [*kept, DOWN]
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,18 @@ def test_an_image_has_every_folder_that_its_build_made(monkeypatch: pytest.Monke
     assert [pair for pair in copied if len(set(pair)) != 1] == []
 
 
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [("Dockerfile", "build kappa"), ("deploy/closed/Dockerfile", "kafka registry")],
+)
+def test_what_is_made_of_our_files_asks_no_network(file: str, stages: str) -> None:
+    """Else a build that fails for a network's reasons could not be told from one that fails for ours."""
+    text = (ROOT / file).read_text()
+    blocks = dict(re.findall(r"^FROM \S+ AS (\w+)\n(.*?)(?=^FROM |\Z)", text, re.M | re.S))
+    for stage in stages.split():
+        assert not re.search(r"apt-get|\bpip\b|/uv\b|-m local\.jars", blocks[stage]), stage
+
+
 def test_flinks_client_logs_no_environment() -> None:
     lines = flink.LOG4J_CLIENT.splitlines()
     name = "logger.python.name = org.apache.flink.client.python.PythonEnvUtils"
