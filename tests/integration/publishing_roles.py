@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import StaticTable
 from pyiceberg.table.metadata import TableMetadataV2
@@ -31,15 +31,18 @@ from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.core.model import Attempt, Checkpoint, Move, Publication, Release, State
 from replay.database import timed
-from replay.iceberg import lake
+from replay.iceberg import lake, pointer
 from replay.iceberg.publish import publish
 from replay.query import duck, query
 from replay.secret import reveal
+from replay.settings import Settings
 from replay.store.store import Store
 from tests.unit.lake_tables import compact, make_product, make_settings
 
 TABLES = ("orders", "totals", "routes", "rejects")
 COLUMNS = (("release", "STRING"), ("checkpoint", "BIGINT"), ("position", "BIGINT"))
+CONFLICTS = (CommitFailedException, OperationalError, BadRequestError)
+"""What a job that commits beside another one may be answered; BadRequestError by SeaweedFS."""
 JOBS = {"r1-a1": "1" * 32, "r2-a1": "2" * 32}
 POSITION = "position"
 FAST, SLOW = 0.02, 0.5
@@ -49,6 +52,8 @@ COMPACTED = 20
 EXPIRED = 50
 """Publishes after which old snapshots are removed."""
 GRACE = timedelta(seconds=10)
+REST = "rest.json"
+"""A file below the home: the catalog that it describes is used instead of one in the database."""
 PARENT = os.getppid()
 
 
@@ -72,6 +77,17 @@ def product_of(home: Path) -> Product:
     return make_product(home, columns=dict.fromkeys(TABLES, COLUMNS))
 
 
+def settings_of(home: Path) -> Settings:
+    """As lake_tables makes them, or with the REST catalog of the file `rest.json`."""
+    file = home / REST
+    if not file.exists():
+        return make_settings(home)
+    described = json.loads(file.read_text())
+    made = make_settings(home, storage=described["storage"])
+    catalog = made.catalog.model_copy(update={"pyiceberg": described["catalog"]})
+    return made.model_copy(update={"catalog": catalog})
+
+
 def ended(home: Path) -> bool:
     """Whether the test is over, or its process gone."""
     return (home / "stop").exists() or os.getppid() != PARENT
@@ -89,7 +105,7 @@ def job(home: Path, branch: str) -> None:
     """Checkpoint after checkpoint, in every table: an append with the summary that Flink's sink leaves."""
     # pyiceberg copies the table's metadata eighteen times per append, deeply: the load would be mostly that.
     TableMetadataV2.__deepcopy__ = lambda self, memo=None: self.__copy__()  # type: ignore[method-assign]
-    catalog, product = lake.open_catalog(make_settings(home)), product_of(home)
+    catalog, product = lake.open_catalog(settings_of(home)), product_of(home)
     rows: list[dict[str, Any]] = []
     while not ended(home):
         checkpoint = len(rows) + 1
@@ -117,7 +133,7 @@ def commit(catalog: Catalog, name: str, branch: str, rows: list[dict[str, Any]])
                 snapshot_properties=properties,
             )
             break
-        except (CommitFailedException, OperationalError):
+        except CONFLICTS:
             continue
         except ValueError as e:
             # pyiceberg: the other job was given the sequence number that this one had taken
@@ -127,7 +143,7 @@ def commit(catalog: Catalog, name: str, branch: str, rows: list[dict[str, Any]])
         try:
             compact(catalog, name, branch)
             break
-        except (CommitFailedException, OperationalError):
+        except CONFLICTS:
             continue
         except ValueError as e:
             if "sequence number" not in str(e):
@@ -142,7 +158,7 @@ class Publisher:
 
     def __init__(self, home: Path) -> None:
         self.home, self.product = home, product_of(home)
-        self.settings = make_settings(home)
+        self.settings = settings_of(home)
         self.catalog, self.store = lake.open_catalog(self.settings), Store(self.settings.store)
         lease = self.store.acquire("shop", "publisher", ttl=600)
         assert lease
@@ -265,14 +281,14 @@ Read = dict[str, tuple[list[str], int, int, int]]
 
 
 def read(home: Path, role: str) -> None:
-    """Read until the end, as fast as jobs and publisher leave time for it."""
+    """Read until the end, as fast as jobs and publisher leave time for it. A second one of a kind is called kind-2."""
     os.nice(10)
     reads: dict[str, Callable[[Path], AbstractContextManager[Callable[[], Read]]]] = {
         "kappa": with_kappa,
         "duckdb": with_duckdb,
-        "pyiceberg": with_pyiceberg,
+        "pyiceberg": with_pyiceberg_on_rest if (home / REST).exists() else with_pyiceberg,
     }
-    with reads[role](home) as look:
+    with reads[role.partition("-")[0]](home) as look:
         while not ended(home):
             begun = time.monotonic()
             try:
@@ -301,7 +317,7 @@ def _as_read(rows: list[Any]) -> Read:
 @contextmanager
 def with_kappa(home: Path) -> Iterator[Callable[[], Read]]:
     """As `kappa query` reads."""
-    settings, sql = make_settings(home), _sql(lambda table: f'"{table}"')
+    settings, sql = settings_of(home), _sql(lambda table: f'"{table}"')
 
     def look() -> Read:
         with query.open_tables(settings, "shop") as connection:
@@ -313,7 +329,7 @@ def with_kappa(home: Path) -> Iterator[Callable[[], Read]]:
 @contextmanager
 def with_duckdb(home: Path) -> Iterator[Callable[[], Read]]:
     """As anybody with DuckDB reads: one SELECT of the pointers, one of the tables."""
-    catalog = sa.create_engine(timed(reveal(make_settings(home).catalog.pyiceberg["uri"])))
+    catalog = sa.create_engine(timed(reveal(settings_of(home).catalog.pyiceberg["uri"])))
     with duck.connect() as connection:
 
         def look() -> Read:
@@ -332,24 +348,42 @@ def with_duckdb(home: Path) -> Iterator[Callable[[], Read]]:
 @contextmanager
 def with_pyiceberg(home: Path) -> Iterator[Callable[[], Read]]:
     """As pyiceberg reads, at one reading of the pointers."""
-    catalog = lake.open_catalog(make_settings(home))
+    catalog = lake.open_catalog(settings_of(home))
 
     def look() -> Read:
         rows = []
         for name, location in lake.pointers(catalog, "shop").items():
             found = StaticTable.from_metadata(location).scan().to_arrow().to_pydict()
-            rows.append(
-                (
-                    name,
-                    sorted(set(found["release"])),
-                    max(found["checkpoint"], default=0),
-                    len(found["release"]),
-                    max(found["position"], default=0),
-                )
-            )
+            rows.append(_summary(name, found))
         return _as_read(rows)
 
     yield look
+
+
+@contextmanager
+def with_pyiceberg_on_rest(home: Path) -> Iterator[Callable[[], Read]]:
+    """As docs/production.md tells readers of a catalog that is asked for one table after the other."""
+    catalog = lake.open_catalog(settings_of(home))
+
+    def look() -> Read:
+        said = catalog.load_table(("shop", pointer.TABLE)).properties.get(pointer.PROPERTY)
+        rows = []
+        for name, snapshot in (json.loads(said)["snapshots"] if said else {}).items():
+            table = catalog.load_table(("shop", name))
+            rows.append(_summary(name, table.scan(snapshot_id=snapshot).to_arrow().to_pydict()))
+        return _as_read(rows)
+
+    yield look
+
+
+def _summary(table: str, found: dict[str, list[Any]]) -> tuple[str, list[str], int, int, int]:
+    return (
+        table,
+        sorted(set(found["release"])),
+        max(found["checkpoint"], default=0),
+        len(found["release"]),
+        max(found["position"], default=0),
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Hundreds of publishes and switches under load, on SQLite and on PostgreSQL.
+"""Hundreds of publishes and switches under load, on SQLite, on PostgreSQL and on a REST catalog.
 
 No reader ever sees a mix, or goes back unless all do.
 """
@@ -25,18 +25,29 @@ from replay.core.model import Move
 from replay.iceberg import lake, table_changes
 from replay.store.store import Store
 from tests import postgres_server
-from tests.integration.publishing_roles import JOBS, SLOW, TABLES, Done, product_of
+from tests.integration.publishing_roles import (
+    JOBS,
+    REST,
+    SLOW,
+    TABLES,
+    Done,
+    product_of,
+    settings_of,
+)
 from tests.integration.running import wait_until
-from tests.unit.lake_tables import make_settings
+from tests.object_store import ObjectStore
 
 ROOT = Path(__file__).parents[2]
 PUBLISHES = {
     "sqlite": int(os.environ.get("KAPPA_PUBLISHES", "300")),
     "postgresql": int(os.environ.get("KAPPA_PUBLISHES", "96")),
+    "rest": int(os.environ.get("KAPPA_PUBLISHES", "48")),
 }
 EVERY = 6
 """One in so many is a switch."""
-READERS = ("kappa", "duckdb", "pyiceberg")
+READERS = ("kappa", "kappa-2", "duckdb", "pyiceberg")
+READERS_OF_REST = ("kappa", "kappa-2", "pyiceberg", "pyiceberg-2")
+"""Without one that asks the catalog's database itself."""
 
 
 @contextmanager
@@ -175,10 +186,17 @@ def test_what_is_wrong_with_a_read_is_seen(
     assert [complaint in text for text in found] == [True] if complaint else not found
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", pytest.param("rest", marks=pytest.mark.soak)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """PostgreSQL is one as people have it, which waits for the disk."""
-    if request.param == "sqlite":
+    """Where catalog and store are. PostgreSQL is one as people have it, which waits for the disk.
+
+    The REST catalog moves tables one by one; beside it the store is SQLite.
+    """
+    if request.param == "rest":
+        store: ObjectStore = request.getfixturevalue("rest_store")
+        described = {"catalog": store.catalog, "storage": dict(store.properties)}
+        (tmp_path / REST).write_text(json.dumps(described))
+    if request.param != "postgresql":
         yield request.param
         return
     if postgres_server.binaries() is None:
@@ -188,24 +206,25 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield request.param
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_publishes_and_switches(
     database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publishes = PUBLISHES[database]
     switches = publishes // EVERY
-    settings, product = make_settings(tmp_path), product_of(tmp_path)
+    settings, product = settings_of(tmp_path), product_of(tmp_path)
     with closing(lake.open_catalog(settings)) as catalog:
         table_changes.ensure(catalog, product)
         for branch in JOBS:
             lake.create_branch(catalog, product, branch)
             (tmp_path / f"pace-{branch}").write_text(str(SLOW))
 
-    roles = [("job", branch) for branch in JOBS] + [(reader,) for reader in READERS]
+    readers = READERS_OF_REST if database == "rest" else READERS
+    roles = [("job", branch) for branch in JOBS] + [(reader,) for reader in readers]
     with running(tmp_path, *roles, ("publisher", str(publishes), str(EVERY))) as processes:
         wait_until(
             lambda: any(p.poll() is not None for p in processes.values()),
-            1000,
+            2700,
             "the publisher is done",
         )
 
@@ -229,7 +248,7 @@ def test_publishes_and_switches(
         kinds[Move.rollback],
     )
 
-    reads = {reader: lines(tmp_path, reader) for reader in READERS}
+    reads = {reader: lines(tmp_path, reader) for reader in readers}
     assert {
         reader: found for reader, r in reads.items() if (found := complaints(r, published))
     } == {}
