@@ -12,6 +12,8 @@ from typer.core import TyperCommand
 from typer.models import CommandFunctionType
 from typer.utils import get_params_from_function
 
+from replay.cli import interrupt
+
 
 class Command(TyperCommand):
     """A command that explains each argument once, with typer 0.20 on click 8.5.
@@ -26,6 +28,13 @@ class Command(TyperCommand):
         for parameter in self.params:
             if isinstance(parameter, click.Argument) and parameter.name in written:
                 parameter.help = written[parameter.name].default.help
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with a sentence."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(interrupt.end(ctx.info_name or "")) from None
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write nothing: typer's `format_options` writes the arguments, too."""

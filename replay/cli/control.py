@@ -9,6 +9,7 @@ from collections.abc import Callable
 import typer
 
 from replay import offsets
+from replay.cli import interrupt
 from replay.cli.progress import long_step
 from replay.controller import intents
 from replay.controller.deploy import refuse_blocked
@@ -84,7 +85,9 @@ def _carry_out(
             else carry_on(loop, name, done_when(intent.attempt), waits=told.waits)
         )
     except KeyboardInterrupt:
-        say(f"\ndetached: the controller carries it out. See its state with: kappa status {name}")
+        interrupt.say(
+            f"detached: the controller carries it out. See its state with: kappa status {name}"
+        )
         raise typer.Exit(130) from None
     show(report(intent, before, after, time.monotonic() - begun, dry_run), output)
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import RenderableType
 
 from replay import offsets
+from replay.cli import interrupt
 from replay.cli.from_git import Given
 from replay.cli.progress import Display, Meter, Progress, display, live_lag, long_step, measure
 from replay.controller import deploy as deploying
@@ -22,7 +23,7 @@ from replay.core.observed import FlinkDownError
 from replay.core.steps import Step
 from replay.errors import KappaError, OutcomeUnknownError, RetryableError
 from replay.offsets import Offsets
-from replay.output import Output, View, out, rows_table, show
+from replay.output import Output, View, rows_table, show
 from replay.query import query as querying
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
@@ -36,6 +37,7 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
     platform, store = Platform(settings), Store(settings.store)
     loop = Loop(platform, store)
     work = deploying.Deploy(settings, platform, loop)
+    todo: deploying.Plan | None = None
     try:
         with display(output) as shown:
             todo, target = work.begin(request, uuid.uuid4().hex, shown.say)
@@ -46,13 +48,8 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
                 else todo.attempt
             )
     except KeyboardInterrupt:
-        out.print(
-            "\ndetached; the job keeps running. Follow it again with: "
-            + Given(request.source, request.commit).in_hint(
-                f"kappa deploy {request.name}", request.name
-            ),
-        )
-        raise typer.Exit(130) from None
+        interrupt.say(_detached(request, todo))
+        raise typer.Exit(interrupt.EXIT_CODE) from None
     state = store.load(request.name)
     if done.state is State.active:
         show(_published_view(settings, state, done), output)
@@ -60,6 +57,15 @@ def deploy(request: deploying.Request, wait: bool, output: Output) -> None:
             raise error
     else:
         show(_waiting_view(done, wait), output)
+
+
+def _detached(request: deploying.Request, todo: deploying.Plan | None) -> str:
+    """What goes on without this command."""
+    command = f"kappa deploy {request.name}"
+    again = Given(request.source, request.commit).in_hint(command, request.name)
+    if todo is None:
+        return f"interrupted; if it has begun, it goes on. Begin it or follow it with: {again}"
+    return f"detached; {todo.attempt.name} goes on. Follow it again with: {again}"
 
 
 class Follow(Watcher):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from typing import Annotated
@@ -12,6 +13,7 @@ from rich.markup import escape
 from demo import commands as demo_commands
 from local import commands as stack_commands
 from replay.cli import commands as product_commands
+from replay.cli import interrupt
 from replay.cli.app import App
 from replay.errors import KappaError
 from replay.output import err, out, print_json
@@ -50,10 +52,14 @@ def kappa(
 def main() -> None:
     """Run a command; errors meant for people end it with exit code 1 and no traceback."""
     # The demo's data is read with pandas. Nothing else needs it, and PyArrow would import it: half a second.
+    interrupt.limit(sys.argv[1:])
     needed = sys.argv[1:2] == ["load"]
     try:
         with nullcontext() if needed else without("pandas"):
             app()
+    except BrokenPipeError:  # of `kappa … | head`: who read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KappaError as e:
         if ("json" in sys.argv and "--output" in sys.argv) or "--output=json" in sys.argv:
             print_json(e.as_dict())

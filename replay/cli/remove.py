@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import typer
 
+from replay.cli.interrupt import say
 from replay.controller import removal
 from replay.controller.act import perform
 from replay.controller.deploy import refuse_blocked
@@ -48,8 +49,8 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
         if not dry_run:
             carry_out(loop, name, keep_tables=keep_tables)
     except KeyboardInterrupt:
-        err.print(
-            f"\ninterrupted: jobs may still be ending. Go on with: kappa remove {name}"
+        say(
+            f"interrupted: jobs may still be ending. Go on with: kappa remove {name}"
             f"{' --keep-tables' if keep_tables else ''}",
         )
         raise typer.Exit(130) from None

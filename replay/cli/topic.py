@@ -15,6 +15,7 @@ from jobs.product import avro_schema
 from replay.avro.compatibility import text as type_text
 from replay.avro.json_lines import AvroRecords, Form, JsonRecords, LineError, Lines
 from replay.avro.json_values import JsonValueError
+from replay.cli.interrupt import say as say_interrupted
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import log, reading, records, schemas, tiering, topics
 from replay.kafka.decoding import Decoder
@@ -280,7 +281,7 @@ def produce(
         try:
             done = appender.append(lines.read(stream))
         except KeyboardInterrupt:
-            out.print(f"\ninterrupted: {_counts(appender.done)} are in the log")
+            say_interrupted(f"interrupted: {_counts(appender.done)} are in the log")
             raise typer.Exit(130) from None
     if done.bad:
         raise _bad_line(name, file, form, done, done.bad, as_json)

@@ -15,6 +15,7 @@ from jobs.product.model import seconds
 from replay.cli import diff as run_diff
 from replay.cli.control import carry_on
 from replay.cli.deploy import Follow
+from replay.cli.interrupt import say
 from replay.cli.progress import Display, display
 from replay.controller import intents, preflight, verify
 from replay.controller.compare import compare
@@ -50,8 +51,8 @@ def run(name: str, parallelism: int | None, dry_run: bool, output: Output) -> No
         with display(output) as shown:
             verdict = work.verdict(name, parallelism, shown)
     except KeyboardInterrupt:
-        err.print(
-            f"\ndetached: the shadow keeps running. Follow it again with: kappa verify {name}\n"
+        say(
+            f"detached: the shadow keeps running. Follow it again with: kappa verify {name}\n"
             f"or end it: kappa abort {name}",
         )
         raise typer.Exit(130) from None

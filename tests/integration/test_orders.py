@@ -412,7 +412,7 @@ def test_deploy_after_ctrl_c_goes_on_with_the_same_attempt(
             said = _interrupt_after(deploy, "replaying from offset zero")
         assert deploy.returncode == 130, said
         assert (
-            f"detached; the job keeps running. Follow it again with: kappa deploy parted --from {source}"
+            f"detached; r1-a1 goes on. Follow it again with: kappa deploy parted --from {source}"
             in said
         )
         again = stack.kappa("deploy", "parted", "--from", str(source), "--timeout", "180")
