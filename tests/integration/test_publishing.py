@@ -190,7 +190,7 @@ def test_what_is_wrong_with_a_read_is_seen(
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where catalog and store are. PostgreSQL is one as people have it, which waits for the disk.
 
-    The REST catalog moves tables one by one; beside it the store is SQLite.
+    Readers ask the REST catalog for one table after the other; beside it the store is SQLite.
     """
     if request.param == "rest":
         store: ObjectStore = request.getfixturevalue("rest_store")
