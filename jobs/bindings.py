@@ -197,3 +197,32 @@ def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
         "branch": bindings.branch,
         **{k: v for k, v in bindings.catalog.options.items() if k != "type"},
     }
+
+
+RECORDS, SCHEMAS, ROWS = "records", "schemas.json", "rows"
+"""What is in the folder of a run over files: a folder of records for each topic of product.yaml, the schemas that they
+were written with, and, once it has run, a folder of rows for each output."""
+_OF_A_LIVE_LOG = ("scan.topic-partition-discovery.interval", "scan.watermark.alignment.")
+
+
+def file_options(name: str, product: Product, bindings: Bindings, folder: Path) -> dict[str, str]:
+    """Options of the table of a topic whose records are in files, which are read to their ends."""
+    options = source_options(name, product, bindings)
+    kept = {k: v for k, v in options.items() if not k.startswith(_OF_A_LIVE_LOG)}
+    schemas = {
+        key.replace(".url", ".schemas"): str(folder / SCHEMAS)
+        for key in kept
+        if key.endswith("avro-confluent-tolerant.url")
+    }
+    return {**kept, **schemas, "records": str(folder / RECORDS / name)}
+
+
+def time_options(name: str, product: Product, bindings: Bindings, folder: Path) -> dict[str, str]:
+    """As `file_options`, with each record as it comes, repeated ones too."""
+    options = file_options(name, product, bindings, folder)
+    return {k: v for k, v in options.items() if k not in ("once", "max-ahead")}
+
+
+def lines_options(table: str, folder: Path) -> dict[str, str]:
+    """Options of an output that becomes a folder of JSON lines."""
+    return {"connector": "kappa-lines", "folder": str(folder / ROWS / table)}

@@ -1,5 +1,5 @@
-"""A planner that stays warm: `python -m jobs.check_server SOCKET`. It answers what `python -m jobs.check` does, and
-submits the jobs of releases.
+"""A planner that stays warm: `python -m jobs.check_server SOCKET`. It answers what `python -m jobs.check` does, runs a
+product over records in files as `python -m jobs.local_run` does, and submits the jobs of releases.
 
 Starting a JVM and loading Flink's planner takes most of the time of a check, and a JVM plans its second product in a
 fraction of the time of the first. So one process keeps a JVM, and forks for each request: what a request imports, sets
@@ -31,12 +31,14 @@ from typing import Any
 
 from py4j.finalizer import ThreadSafeFinalizer
 from py4j.java_gateway import GatewayParameters, JavaGateway
+from py4j.protocol import Py4JError
 from pyflink import java_gateway
 from pyflink.pyflink_gateway_server import launch_gateway_server_process
 from pyflink.util.exceptions import install_exception_handler, install_py4j_hooks
 
 import jobs.planner.resolve  # noqa: F401  loaded once, for all forks
 from jobs.check import check
+from jobs.local_run import Request, local_run
 from jobs.processes import restart_with_environment
 from jobs.warm_submit import submit
 
@@ -61,6 +63,7 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     """Requests of one JSON line, answered by one after `TAKEN`; none if the JVM has failed. They are:
 
         {"check": FOLDER, "cwd": …}                                 about a product's folder, as seen from there
+        {"run": {"release": …, "runs": …, "seconds": …}}            over records in files: see `local_run.Request`
         {"submit": {"release": …, "bindings": …, "options": …}}     the job of a release, to a cluster
 
     A submission begins when its client has sent `GO` after `TAKEN`, and ends although nobody waits for it."""
@@ -123,6 +126,9 @@ class Handler(socketserver.StreamRequestHandler):
             gateway.jvm.System.nanoTime()  # what was made of a JVM that is gone is no answer
         signal.alarm(ASKING_SECONDS)  # a client that was stopped reads nothing
         self.wfile.write(json.dumps(answer).encode() + b"\n")
+        if answer.get("stuck"):
+            self.wfile.flush()
+            end_now(gateway)
 
     def _end_with_client(self) -> None:
         """Nobody wants the answer any more: end as by Ctrl-C, so that what was begun is put away; then by force."""
@@ -137,8 +143,16 @@ class Handler(socketserver.StreamRequestHandler):
 def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     if what := request.get("submit"):
         return submit(Path(what["release"]), Path(what["bindings"]), what["options"])
+    if what := request.get("run"):
+        return local_run(Request.model_validate(what))
     os.chdir(request["cwd"])
     return check(Path(request["check"]))
+
+
+def end_now(gateway: JavaGateway) -> None:
+    """End the JVM, in which something goes on that cannot be ended; the server follows it, and the next starts anew."""
+    with suppress(Py4JError):  # it is gone before it has answered
+        gateway.jvm.Runtime.getRuntime().halt(1)
 
 
 @contextmanager

@@ -218,6 +218,27 @@ def _watermark(topic: Topic) -> str:
     return f"WATERMARK FOR {time} AS `log_appended` - {interval(topic.allowed_lateness or '0s')}"
 
 
+TIME_COLUMNS = {"log_partition": "INT", "log_offset": "BIGINT", "happened": "TIMESTAMP_LTZ(6)"}
+
+
+def is_reckoned(product: Product, name: str) -> bool:
+    """Whether only SQL says when an event happened: its time is computed, or is no field of an Avro record."""
+    topic = product.settings.topics[name]
+    return topic.time is not None and (
+        topic.time in topic.columns or not topic.format.is_registered
+    )
+
+
+def times(name: str, topic: Topic, table: str) -> str:
+    """What fills a table of `TIME_COLUMNS`: when each record of a topic happened."""
+    # As no time attribute, which must not be NULL in a sink.
+    time = f"CAST({quoted(topic.time or '')} AS TIMESTAMP_LTZ(6))"
+    return (
+        f"INSERT INTO {quoted(table)}\n"
+        f"SELECT `log_partition`, `log_offset`, {time} FROM {quoted(log_table(name))}"
+    )
+
+
 def topic_view(product: Product, name: str) -> str:
     """A topic as SQL sees it: what could be decoded and is neither late nor ahead, and each event once."""
     topic, kafka = product.settings.topics[name], literal(product.settings.kafka_name(name))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -13,7 +14,15 @@ from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment, T
 from pyflink.table.udf import udf
 
 from jobs import generate
-from jobs.bindings import Bindings, Catalog, sink_options, source_options
+from jobs.bindings import (
+    Bindings,
+    Catalog,
+    file_options,
+    lines_options,
+    sink_options,
+    source_options,
+    time_options,
+)
 from jobs.product import names
 from jobs.product.folder import Product, ProductError
 from jobs.product.model import Function, Output, seconds
@@ -104,6 +113,12 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
 
 def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:
     """Declare the product's functions, its topics as tables, and the look-ups of those with versions."""
+    _declare_inputs(env, product, lambda name: source_options(name, product, bindings))
+
+
+def _declare_inputs(
+    env: TableEnvironment, product: Product, options: Callable[[str], Mapping[str, str]]
+) -> None:
     settings = product.settings
     taken = (
         {"if", *(found.lower() for found in env.list_functions())}
@@ -116,11 +131,7 @@ def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) 
             raise ProductError(product.folder / "product.yaml", expected, name)
         env.create_temporary_system_function(name, _imported(product, name, function))
     for name, topic in settings.topics.items():
-        _run(
-            env,
-            product,
-            generate.source_table(product, name, source_options(name, product, bindings)),
-        )
+        _run(env, product, generate.source_table(product, name, options(name)))
         _run(env, product, generate.topic_view(product, name))
         if topic.key:
             _java("Versions").declare(
@@ -151,6 +162,27 @@ def declare_outputs(env: TableEnvironment, product: Product, bindings: Bindings)
     for table, output in product.outputs.items():
         columns = {c.name: c.type for c in output.columns}
         _run(env, product, generate.sink_table(table, columns, sink_options(table, bindings)))
+
+
+def declare_files(env: TableEnvironment, product: Product, folder: Path) -> None:
+    """Declare the product over records in files, its outputs as files: what it reads and writes is in the folder."""
+    _declare_inputs(env, product, lambda name: file_options(name, product, NOWHERE, folder))
+    for table, output in product.outputs.items():
+        columns = {c.name: c.type for c in output.columns}
+        _run(env, product, generate.sink_table(table, columns, lines_options(table, folder)))
+
+
+def plan_of_times(env: TableEnvironment, product: Product, folder: Path) -> str:
+    """Declare the topics over records in files; the compiled plan of when each record happened, as the SQL says."""
+    _declare_inputs(env, product, lambda name: time_options(name, product, NOWHERE, folder))
+    statements = env.create_statement_set()
+    for name, topic in product.settings.topics.items():
+        if generate.is_reckoned(product, name):
+            table = f"{name}_times"
+            options = lines_options(table, folder)
+            _run(env, product, generate.sink_table(table, generate.TIME_COLUMNS, options))
+            statements.add_insert_sql(generate.times(name, topic, table))
+    return str(statements._j_statement_set.compilePlan().asJsonString())
 
 
 def declare_nowhere(env: TableEnvironment, outputs: Mapping[str, Output]) -> None:

@@ -26,7 +26,7 @@ GROUPS = {
         "topic tail",
         "topic produce",
     ),
-    "A product's folder": ("new", "pull", "check", "explain", "contract", "plan", "ci"),
+    "A product's folder": ("new", "pull", "check", "test", "explain", "contract", "plan", "ci"),
     "Releases": (
         "deploy",
         "switch",
@@ -49,6 +49,7 @@ SEE_ALSO = {
     "new": "tutorial.md#a-product",
     "pull": "tutorial.md#a-schema-that-grows",
     "check": "sql.md#what-the-safety-check-refuses",
+    "test": "testing.md",
     "contract": "checks.md#the-contract",
     "ci": "checks.md#in-a-pipeline",
     "plan": "how-a-replay-works.md#what-a-change-needs",

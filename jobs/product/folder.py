@@ -25,6 +25,9 @@ from jobs.product.model import (
 from jobs.product.names import did_you_mean
 from jobs.product.settings import LagLimit, ProductSettings
 
+TESTS = "tests"
+"""Folder of a product with tests of its SQL. They compute no rows, so no release has them."""
+
 
 class ProductError(Exception):
     """A product's folder is wrong: which file, what was expected, what was found."""
@@ -98,12 +101,9 @@ class Product(Model):
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that defines the product, relative to its folder, sorted."""
+        found = (p.relative_to(self.folder) for p in self.folder.rglob("*") if p.is_file())
         return tuple(
-            sorted(
-                p.relative_to(self.folder)
-                for p in self.folder.rglob("*")
-                if p.is_file() and "__pycache__" not in p.parts
-            )
+            sorted(p for p in found if "__pycache__" not in p.parts and p.parts[0] != TESTS)
         )
 
     @property

@@ -77,6 +77,7 @@ def register(app: typer.Typer) -> None:
         new,
         pull,
         check,
+        run_tests,
         explain,
         contract,
         ci,
@@ -100,7 +101,8 @@ def register(app: typer.Typer) -> None:
         config,
         acls,
     ):
-        app.command()(command)
+        # The name of what it runs is taken: pytest would run it, too.
+        app.command("test" if command is run_tests else None)(command)
     app.add_typer(topic_commands.app, name="topic")
 
 
@@ -137,6 +139,38 @@ def check(
         run_check.watch(folder, output)
     else:
         run_check.check(folder, output)
+
+
+def run_tests(
+    product: Annotated[
+        str, typer.Argument(help="a product's folder, or the name of one below sql/")
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="tests, patterns of their names, or files; by default all"
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the results as JUnit's XML, too")
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="write what came into tests that expect nothing yet")
+    ] = False,
+    record_all: Annotated[
+        bool, typer.Option("--record-all", help="write what came into tests that fail, too")
+    ] = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Test a product's SQL without a broker: given these events, expect these rows. Exit code 1 if one fails."""
+    from replay.cli import testing as run_testing
+    from replay.releases.release import find_folder
+
+    folder = Path(product) if Path(product).is_dir() else find_folder(product, None)
+    wanted = (
+        run_testing.Record.all if record_all else run_testing.Record.missing if record else None
+    )
+    run_testing.run(folder, names or (), output, junit, wanted)
 
 
 def explain(

@@ -43,8 +43,13 @@ _started_here: list[subprocess.Popen[bytes]] = []
 
 
 def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
-    """The answer about a product's folder, as a line of JSON; None when this home has no warm planner to be had, or it
-    fails or stands still. TimeoutError when the answer does not come within so many seconds."""
+    """The answer about a product's folder, as a line of JSON: see `answer`."""
+    return answer(settings, {"check": str(folder), "cwd": os.getcwd()}, seconds)
+
+
+def answer(settings: Settings, request: Mapping[str, Any], seconds: float) -> str | None:
+    """The answer to a request, as a line of JSON; None when this home has no warm planner to be had, or it fails or
+    stands still. TimeoutError when the answer does not come within so many seconds."""
     if is_cold(settings):
         return None
     try:
@@ -57,7 +62,6 @@ def ask_warm(settings: Settings, folder: Path, seconds: float) -> str | None:
         connection.settimeout(TAKEN_SECONDS)
         answers = connection.makefile("rb")
         try:
-            request = {"check": str(folder), "cwd": os.getcwd()}
             connection.sendall(json.dumps(request).encode() + b"\n")
             if not answers.readline():
                 return None

@@ -28,29 +28,33 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
     private final String readerSchema;
     private final int width;
     private final WriterSchemas.Settings registry;
+    private final String schemas;
     private final TypeInformation<RowData> producedType;
 
     private transient ReaderSchema reader;
-    private transient WriterSchemas writers;
+    private transient SchemasById writers;
     private transient Map<Integer, RecordReader> readers;
     private transient Body body;
     private transient Counter undecodable;
 
+    /** @param schemas a file with the writers' schemas, in the place of the registry; null for that */
     TolerantAvroDeserializationSchema(
             String readerSchema,
             int width,
             WriterSchemas.Settings registry,
+            String schemas,
             TypeInformation<RowData> producedType) {
         this.readerSchema = readerSchema;
         this.width = width;
         this.registry = registry;
+        this.schemas = schemas;
         this.producedType = producedType;
     }
 
     @Override
     public void open(InitializationContext context) {
         reader = ReaderSchema.parse(readerSchema);
-        writers = new WriterSchemas(registry);
+        writers = schemas == null ? new WriterSchemas(registry) : new SchemaFile(schemas);
         readers = new HashMap<>();
         body = new Body();
         undecodable = context.getMetricGroup().counter("undecodableRecords");

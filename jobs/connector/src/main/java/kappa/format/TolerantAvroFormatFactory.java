@@ -56,6 +56,14 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
                     .defaultValue(Duration.ofSeconds(60))
                     .withDescription("How long to repeat a look-up while the registry is down, before the job fails.");
 
+    static final ConfigOption<String> SCHEMAS =
+            ConfigOptions.key("schemas")
+                    .stringType()
+                    .noDefaultValue()
+                    .withDescription(
+                            "A file with the schemas that records were written with, {\"id\": \"schema\"}, which is asked "
+                                    + "in the place of the registry.");
+
     private final RegistryAvroFormatFactory strict = new RegistryAvroFormatFactory();
 
     @Override
@@ -76,6 +84,7 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
         options.add(Envelope.OF_KEY);
         options.add(UNKNOWN_ID_TTL);
         options.add(REGISTRY_TIMEOUT);
+        options.add(SCHEMAS);
         options.remove(AvroConfluentFormatOptions.SCHEMA);
         return options;
     }
@@ -99,6 +108,7 @@ public final class TolerantAvroFormatFactory implements DeserializationFormatFac
                                 schema,
                                 columns.getFieldCount(),
                                 registry(options),
+                                options.get(SCHEMAS),
                                 context.createTypeInformation(physicalType));
                 return isKey ? new AvroKeyDeserializationSchema(tolerant, columns.getFieldCount()) : tolerant;
             }

@@ -26,7 +26,7 @@ import org.slf4j.LoggerFactory;
  * such Avro schema (remembered for a while, so that garbage does not ask once per record); any other IOException, the
  * registry could not be asked for longer than the timeout.
  */
-final class WriterSchemas {
+final class WriterSchemas implements SchemasById {
 
     private static final Logger LOG = LoggerFactory.getLogger(WriterSchemas.class);
     private static final Duration FIRST_PAUSE = Duration.ofMillis(100);
@@ -72,7 +72,8 @@ final class WriterSchemas {
     }
 
     /** The schema of an id; the caller keeps it, as an id never changes its meaning. */
-    Schema get(int id) throws IOException {
+    @Override
+    public Schema get(int id) throws IOException {
         Unknown known = unknown.get(id);
         if (known != null && clock.nanoTime() - known.until < 0) {
             throw new UndecodableException(known.reason);

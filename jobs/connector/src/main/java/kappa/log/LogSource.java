@@ -41,6 +41,7 @@ final class LogSource
     private final Once once;
     private final Map<TopicPartition, Long> bounds;
     private final String checkpoints;
+    private final RecordFiles files;
 
     /**
      * @param consumer whole, as KafkaSourceBuilder would complete it
@@ -48,6 +49,7 @@ final class LogSource
      * @param once null for records as they come
      * @param bounds where the partitions of a source that ends, end
      * @param checkpoints where the job's checkpoints are, and their positions go; null for no positions
+     * @param files what is read instead of Kafka, to the end; null for Kafka
      */
     LogSource(
             KafkaSource<RowData> kafka,
@@ -57,7 +59,8 @@ final class LogSource
             boolean watermarks,
             Once once,
             Map<TopicPartition, Long> bounds,
-            String checkpoints) {
+            String checkpoints,
+            RecordFiles files) {
         this.kafka = kafka;
         this.rows = rows;
         this.consumer = consumer;
@@ -66,11 +69,12 @@ final class LogSource
         this.once = once;
         this.bounds = new HashMap<>(bounds);
         this.checkpoints = checkpoints;
+        this.files = files;
     }
 
     @Override
     public Boundedness getBoundedness() {
-        return kafka.getBoundedness();
+        return files == null ? kafka.getBoundedness() : Boundedness.BOUNDED;
     }
 
     @Override
@@ -91,10 +95,14 @@ final class LogSource
         KafkaSourceReaderMetrics metrics = new KafkaSourceReaderMetrics(context.metricGroup());
         AtomicBoolean caughtUp = new AtomicBoolean();
         Supplier<SplitReader<ConsumerRecord<byte[], byte[]>, KafkaPartitionSplit>> splitReader =
-                () ->
-                        clock.brokerDatesRecords()
-                                ? new EndSeeingSplitReader(consumer, context, metrics, caughtUp)
-                                : new LogSplitReader(consumer, context, metrics, caughtUp);
+                () -> {
+                    if (files != null) {
+                        return new FileSplitReader(files);
+                    }
+                    return clock.brokerDatesRecords()
+                            ? new EndSeeingSplitReader(consumer, context, metrics, caughtUp)
+                            : new LogSplitReader(consumer, context, metrics, caughtUp);
+                };
         Configuration configuration = new Configuration();
         consumer.stringPropertyNames().forEach(key -> configuration.setString(key, consumer.getProperty(key)));
         return new LogSourceReader(
@@ -114,7 +122,11 @@ final class LogSource
     public SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> createEnumerator(
             SplitEnumeratorContext<KafkaPartitionSplit> context) {
         DiscoveryContext discovery = discovery(context);
-        return of(kafka.createEnumerator(discovery == null ? context : discovery), context, discovery);
+        SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> enumerator =
+                files == null
+                        ? kafka.createEnumerator(discovery == null ? context : discovery)
+                        : new FileEnumerator(discovery, files, bounds);
+        return of(enumerator, context, discovery);
     }
 
     @Override
@@ -133,10 +145,10 @@ final class LogSource
             SplitEnumerator<KafkaPartitionSplit, KafkaSourceEnumState> enumerator,
             SplitEnumeratorContext<KafkaPartitionSplit> context,
             DiscoveryContext discovery) {
-        return new LogEnumerator(enumerator, context, discovery, bounds, files(context));
+        return new LogEnumerator(enumerator, context, discovery, bounds, positions(context));
     }
 
-    private PositionFiles files(SplitEnumeratorContext<KafkaPartitionSplit> context) {
+    private PositionFiles positions(SplitEnumeratorContext<KafkaPartitionSplit> context) {
         Map<String, String> names = context.metricGroup().getAllVariables();
         String job = names.get("<job_id>");
         String operator = names.get("<operator_id>");

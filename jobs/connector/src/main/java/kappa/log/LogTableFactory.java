@@ -43,6 +43,8 @@ import org.apache.flink.table.types.DataType;
  *       log's clock by more than {@code max-ahead} is read as it comes.
  *   <li>There are metadata columns {@code key}, {@code headers} and {@code clock}: see {@link RowDeserializer.Metadata}.
  *   <li>A table that is read to an end can also be a function of time and key: see {@link Versions}.
+ *   <li>With {@code records} it reads files in the place of Kafka, to their ends: see {@link RecordFiles}. All that follows
+ *       from records is the same.
  * </ul>
  *
  * <p>It has the options of {@code kafka} and those below. Without {@code once} the watermark declared in SQL must be the record's
@@ -87,6 +89,12 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                             "With 'once': how much later than the log's clock an event may be to be held. One that is "
                                     + "later is read as it comes.");
 
+    static final ConfigOption<String> RECORDS =
+            ConfigOptions.key("records")
+                    .stringType()
+                    .noDefaultValue()
+                    .withDescription("A folder of files with the topic's records, which are read to their ends instead of Kafka.");
+
     @Override
     public String factoryIdentifier() {
         return IDENTIFIER;
@@ -111,7 +119,8 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
                         new LogClock(options.get(ALLOWED_LATENESS), margin),
                         options.get(ONCE),
                         options.get(MAX_AHEAD),
-                        context.getConfiguration().get(CheckpointingOptions.CHECKPOINTS_DIRECTORY));
+                        context.getConfiguration().get(CheckpointingOptions.CHECKPOINTS_DIRECTORY),
+                        options.get(RECORDS));
         return new Kafka(read).createDynamicTableSource(context);
     }
 
@@ -145,6 +154,7 @@ public final class LogTableFactory implements DynamicTableSourceFactory {
             options.add(BROKER_TIME_MARGIN);
             options.add(ONCE);
             options.add(MAX_AHEAD);
+            options.add(RECORDS);
             return options;
         }
 

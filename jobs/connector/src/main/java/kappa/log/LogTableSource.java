@@ -104,7 +104,8 @@ final class LogTableSource extends KafkaDynamicSource {
                         watermarkStrategy != null,
                         options.once().isEmpty() ? null : once(DataType.getFieldNames(physicalDataType)),
                         specificBoundedOffsets,
-                        options.checkpoints());
+                        options.checkpoints(),
+                        recordFiles());
         WatermarkStrategy<RowData> watermarks = watermarks();
         return new DataStreamScanProvider() {
             @Override
@@ -136,6 +137,11 @@ final class LogTableSource extends KafkaDynamicSource {
         }
         DataType key = Projection.of(keyColumns).project(physicalDataType);
         return new KeyedRows(value, keyFormat.createRuntimeDecoder(context, key), keyColumns.length);
+    }
+
+    /** Null for Kafka. */
+    private RecordFiles recordFiles() {
+        return options.records() == null ? null : new RecordFiles(options.records(), topics);
     }
 
     private Once once(List<String> columns) {
@@ -196,7 +202,8 @@ final class LogTableSource extends KafkaDynamicSource {
                         consumerProperties(),
                         options.clock(),
                         boundedMode != BoundedMode.UNBOUNDED,
-                        new HashMap<>(specificBoundedOffsets));
+                        new HashMap<>(specificBoundedOffsets),
+                        recordFiles());
         return new Versions(
                 log,
                 rows(

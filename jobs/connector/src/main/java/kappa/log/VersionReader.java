@@ -47,9 +47,21 @@ class VersionReader implements Runnable {
         void decode(ConsumerRecord<byte[], byte[]> record, long latest, VersionTable into) throws IOException;
     }
 
-    /** What is read: a topic, to given ends or, with none, for ever. */
-    record Log(String topic, Properties consumer, LogClock clock, boolean bounded, Map<TopicPartition, Long> ends)
-            implements Serializable {}
+    /** What is read: a topic, to given ends or, with none, for ever; or {@code files} instead of Kafka, null for Kafka. */
+    record Log(
+            String topic,
+            Properties consumer,
+            LogClock clock,
+            boolean bounded,
+            Map<TopicPartition, Long> ends,
+            RecordFiles files)
+            implements Serializable {
+
+        /** Whether there is nothing more once all of it is read. Files of an unbounded topic end, too. */
+        boolean hasEnd() {
+            return bounded || files != null;
+        }
+    }
 
     private final Log log;
     private final Decoder decoder;
@@ -216,7 +228,7 @@ class VersionReader implements Runnable {
         own.remove(ConsumerConfig.CLIENT_ID_CONFIG);
         own.setProperty(ConsumerConfig.MAX_POLL_RECORDS_CONFIG, RECORDS_AT_ONCE);
         try (Consumer<byte[], byte[]> kafka = connect(own);
-                Admin admin = log.clock.brokerDatesRecords() ? Admin.create(own) : null) {
+                Admin admin = log.files == null && log.clock.brokerDatesRecords() ? Admin.create(own) : null) {
             read(kafka, admin);
         } catch (Throwable e) {
             synchronized (this) {
@@ -227,7 +239,7 @@ class VersionReader implements Runnable {
     }
 
     Consumer<byte[], byte[]> connect(Properties own) {
-        return new KafkaConsumer<>(own);
+        return log.files == null ? new KafkaConsumer<>(own) : new FileConsumer(log.files);
     }
 
     private void read(Consumer<byte[], byte[]> kafka, Admin admin) throws Exception {
@@ -242,7 +254,7 @@ class VersionReader implements Runnable {
             if (records.isEmpty() && admin != null) {
                 clocksAtEnds(kafka, admin);
             }
-            if (log.bounded) {
+            if (log.hasEnd()) {
                 finish(kafka);
             }
             again(kafka);
@@ -266,7 +278,7 @@ class VersionReader implements Runnable {
     /** Partitions that the topic has, or has gained. */
     private void discover(Consumer<byte[], byte[]> kafka) {
         boolean known = !clocks.isEmpty();
-        if (known && (log.bounded || Instant.now().isBefore(discovered.plus(DISCOVERY)))) {
+        if (known && (log.hasEnd() || Instant.now().isBefore(discovered.plus(DISCOVERY)))) {
             return;
         }
         discovered = Instant.now();
@@ -281,7 +293,7 @@ class VersionReader implements Runnable {
         gained.forEach(partition -> clocks.put(partition, Long.MIN_VALUE));
         kafka.assign(clocks.keySet());
         kafka.seekToBeginning(gained);
-        if (log.bounded) {
+        if (log.hasEnd()) {
             ends.putAll(log.ends.isEmpty() ? kafka.endOffsets(gained) : log.ends);
         }
     }
@@ -353,7 +365,7 @@ class VersionReader implements Runnable {
 
     /** Drops versions of times that nobody asks for any more, judged by two portions that all subtasks looked up in. */
     private synchronized void forget() {
-        if (log.bounded || keepAll || table.size() <= keepAtLeast) {
+        if (log.hasEnd() || keepAll || table.size() <= keepAtLeast) {
             return;
         }
         long low = lookups.stream().mapToLong(lookup -> lookup.low.get()).max().orElse(Long.MAX_VALUE);

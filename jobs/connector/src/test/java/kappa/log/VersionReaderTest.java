@@ -170,7 +170,7 @@ class VersionReaderTest {
             throws Exception {
         VersionReader.Decoder decoder = VersionsTest.decoder(new int[] {0}, bounded ? -1 : 2, bounded);
         return new VersionReader(
-                new VersionReader.Log("log", new Properties(), AN_HOUR, bounded, ends), decoder, keep, patience) {
+                new VersionReader.Log("log", new Properties(), AN_HOUR, bounded, ends, null), decoder, keep, patience) {
             @Override
             Consumer<byte[], byte[]> connect(Properties own) {
                 return log;

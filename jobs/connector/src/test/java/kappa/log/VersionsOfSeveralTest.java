@@ -78,7 +78,7 @@ class VersionsOfSeveralTest {
 
         Known(int[] key, Map<List<Object>, GenericRowData> rows) {
             super(
-                    new VersionReader.Log("known", new Properties(), AN_HOUR, true, Map.of()),
+                    new VersionReader.Log("known", new Properties(), AN_HOUR, true, Map.of(), null),
                     null,
                     DataTypes.ROW(
                                     DataTypes.FIELD("k", DataTypes.STRING()),

@@ -123,7 +123,7 @@ class VersionsTest {
     }
 
     static VersionReader.Decoder decoder(int[] key, int time, boolean bounded) throws Exception {
-        VersionReader.Log log = new VersionReader.Log("log", new Properties(), AN_HOUR, bounded, Map.of());
+        VersionReader.Log log = new VersionReader.Log("log", new Properties(), AN_HOUR, bounded, Map.of(), null);
         return new Versions(log, KeyedRows.of(new Commas()), COLUMNS, key, time).decoder(new UnregisteredMetricsGroup());
     }
 

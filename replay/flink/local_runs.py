@@ -1,0 +1,121 @@
+"""Runs of a product over records in files, in the warm planner's JVM or in one of their own: see `jobs.local_run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.bindings import RECORDS, ROWS, SCHEMAS
+from jobs.processes import PYTHON_ENVIRONMENT
+from jobs.product.folder import Product
+from replay.errors import KappaError, RetryableError
+from replay.flink import planner
+from replay.kafka import record_files
+from replay.kafka.reading import ConsumedRecord
+from replay.settings import Settings
+
+_START_SECONDS = 300.0
+"""For what comes before the first job."""
+Records = Mapping[str, Mapping[int, Iterable[ConsumedRecord]]]
+"""Per topic, by its name in product.yaml, and partition. Each topic has at least one partition."""
+
+
+class LocalRuns:
+    """Runs of a resolved product, each with a folder: records in it, and then rows."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        product: Product,
+        scratch: Path,
+        schemas: Mapping[int, str],
+        seconds: float,
+    ) -> None:
+        """`schemas`: those that values were written with, by id; `seconds`: in which a job must end.
+
+        The product is copied: what is run stays the same while somebody edits it.
+        """
+        self._settings, self._release, self._seconds = settings, scratch.resolve(), seconds
+        self._schemas = json.dumps(schemas)
+        assert product.resolved
+        for file in product.files:
+            to = self._release / "product" / file
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(product.folder / file, to)
+        (self._release / "resolved.json").write_text(product.resolved.model_dump_json())
+
+    def folder(self, name: str, records: Records) -> Path:
+        """Write what a run reads; where."""
+        folder = self._release / name
+        folder.mkdir()
+        (folder / SCHEMAS).write_text(self._schemas)
+        for topic, partitions in records.items():
+            record_files.write(folder / RECORDS / topic, partitions)
+        return folder
+
+    def run(self, runs: Sequence[Path], *, times: bool = False) -> list[str]:
+        """For each folder why its run failed, empty if it did not: then it has the rows of every output.
+
+        With `times` rows of the tables TOPIC_times instead: see `jobs.local_run`.
+        """
+        request = {
+            "release": str(self._release),
+            "runs": list(map(str, runs)),
+            "seconds": self._seconds,
+            "times": times,
+        }
+        limit = _START_SECONDS + self._seconds * (2 * len(runs) + 1)
+        try:
+            warm = planner.answer(self._settings, {"run": request}, limit)
+            answer = json.loads(warm) if warm else self._run_cold(request, limit)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise RetryableError(
+                "Flink gave no answer",
+                expected=f"one within {limit:.0f} s",
+                found="none",
+                next="kappa doctor",
+            ) from None
+        errors: list[str] = answer["errors"]
+        return errors
+
+    def _run_cold(self, request: dict[str, Any], seconds: float) -> Any:
+        file = self._release / "request.json"
+        file.write_text(json.dumps(request))
+        env = {**os.environ, **planner.environment(self._settings), **PYTHON_ENVIRONMENT}
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", "jobs.local_run", str(file)],
+            capture_output=True,
+            text=True,
+            env={**env, "KAPPA_PROGRAM": ""},
+            stdin=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+        for line in reversed(result.stdout.splitlines()):
+            if line.startswith("{"):
+                return json.loads(line)
+        raise KappaError(
+            "the run did not finish",
+            expected="an answer of `python -m jobs.local_run`",
+            found=(result.stderr or result.stdout).strip()[-800:],
+            next="kappa doctor",
+        )
+
+
+def rows(run: Path, output: str) -> list[dict[str, Any]]:
+    """The rows of an output, each value as `Json.java` writes it. KappaError where the run left no file at all."""
+    files = sorted((run / ROWS / output).glob("*.jsonl"))
+    if not files:
+        raise KappaError(
+            f"a run left no file of rows for {output}",
+            expected=f"{run / ROWS / output}/0.jsonl, empty where there are no rows",
+            found="none",
+            next="kappa doctor",
+        )
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]

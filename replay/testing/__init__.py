@@ -1,0 +1,1 @@
+"""Tests of a product's SQL: given these events, expect these rows."""
