@@ -102,21 +102,16 @@ class Encoder:
         yield from [event] * times
 
     def _is_enveloped(self, topic: str, said: Mapping[str, Any]) -> bool:
-        """Whether an event says more than a value. One of a schema with such a field always has to."""
-        fields = {f.name for f in self._values[topic].schema.fields}
-        if "value" in fields or "payload" in fields:
-            if unknown := [k for k in said if k not in _ENVELOPE]:
-                expected = (
-                    "value: {…}, as the schema itself has a field of the name value or payload"
-                )
-                raise JsonValueError(unknown[0], expected, unknown[0])
-            return True
+        """Whether an event says more than a value. One that might be either, by the fields of the schema, does."""
         if "value" not in said and "payload" not in said:
             return False
-        for key in said:
-            if key not in _ENVELOPE:
-                meant = did_you_mean(key, _ENVELOPE) or f"one of {', '.join(_ENVELOPE)}"
-                raise JsonValueError(key, meant, key)
+        fields = {f.name for f in self._values[topic].schema.fields}
+        unknown = [key for key in said if key not in _ENVELOPE]
+        if unknown and fields & {"value", "payload"}:
+            return False
+        for key in unknown:
+            meant = did_you_mean(key, _ENVELOPE) or f"one of {', '.join(_ENVELOPE)}"
+            raise JsonValueError(key, meant, key)
         if "value" in said and "payload" in said:
             raise JsonValueError("payload", "value or payload", "both")
         return True

@@ -297,18 +297,18 @@ def test_what_is_wrong_with_an_event_is_said(
     assert refusal(given) == (f"test 'a test' of tests/a.yaml: {message}", expected, found)
 
 
-def test_a_schema_with_a_field_value_has_its_events_below_value(tmp_path: Path) -> None:
+def test_a_schema_may_have_a_field_of_the_name_value(tmp_path: Path) -> None:
     schema = {
         **folders.SCHEMA,
         "fields": [*folders.SCHEMA["fields"], {"name": "value", "type": "int"}],
     }
     product = folders.write(tmp_path, schema=schema)
     body = {"a": 1, "at": "2024-06-03T12:00:00", "value": 3}
-    of = case({"orders": [{"value": body}]})
-    [event] = encoder(product).events(of)["orders"]
-    assert event.value and event.value.endswith(b"\6") and event.happened == NOON
-    with pytest.raises(ConfigError, match="event 1 of orders, a"):
-        encoder(product).events(case({"orders": [body]}))
+    bare, enveloped = encoder(product).events(case({"orders": [body, {"value": body}]}))["orders"]
+    assert bare == enveloped
+    assert bare.value and bare.value.endswith(b"\6") and bare.happened == NOON
+    with pytest.raises(ConfigError, match="event 1 of orders"):
+        encoder(product).events(case({"orders": [{"value": 3}]}))
 
 
 def test_the_time_of_flights_is_known_to_sql_alone() -> None:
