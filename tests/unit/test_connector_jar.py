@@ -134,6 +134,8 @@ def test_the_service_file_names_factories_that_exist() -> None:
         "DeserializationFormatFactory",
         "DynamicTableSourceFactory",
         "DynamicTableSinkFactory",
+        "DeserializationFormatFactory",
+        "DeserializationFormatFactory",
         "DynamicTableSinkFactory",
     )
     for source, factory in zip(sources, factories, strict=True):
