@@ -66,8 +66,8 @@ bench: install ## measure on the stack that is up: a ladder of jobs, from readin
 	$(VENV)/bin/python -m bench.chart
 
 .PHONY: bench-quick
-bench-quick: install ## the same in three minutes: three rungs, and what got slower since the results that are kept
-	$(VENV)/bin/python -m bench.ladder --compare bench/results/latest.json \
+bench-quick: install ## the same in six minutes: three rungs, each warmed up, and what got slower since the results that are kept
+	$(VENV)/bin/python -m bench.ladder --warm-up --compare bench/results/latest.json \
 	  --results "$${KAPPA_BENCH_OUT:-$${TMPDIR:-/tmp}/kappa-bench.json}" pass_through no_joins product_iceberg
 
 .PHONY: bench-peers

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Meter, largest_state, wait_finished
+from bench.measure import Meter, largest_state, turns, wait_finished
 from bench.results import keep, slower, summarise
 from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
@@ -60,6 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
         "--repeat", type=int, default=1, help="turns of all rungs; the table has medians"
     )
     parser.add_argument(
+        "--warm-up",
+        action="store_true",
+        help="run each rung once before any is measured: the first to run would pay for cold files and code",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -84,10 +89,10 @@ def main(arguments: list[str] | None = None) -> None:
     runner = Runner(settings, product, args.parallelism, extra, args.timeout, args.until)
     rungs = {rung.name: rung for rung in ladder(product)}
     rows = []
-    for turn in range(args.repeat):
-        for name in args.rungs or rungs:
-            rows.append(runner.run(rungs[name]))
-            sys.stderr.write(json.dumps({"turn": turn, **rows[-1]}) + "\n")
+    names = list(args.rungs or rungs)
+    for turn, row in turns(lambda name: runner.run(rungs[name]), names, args.repeat, args.warm_up):
+        rows.append(row)
+        sys.stderr.write(json.dumps({"turn": turn, **row}) + "\n")
     summary = summarise(rows)
     stored = json.loads(args.compare.read_text())["rows"] if args.compare else []
     keep(args.results, summary, parallelism=args.parallelism, turns=args.repeat)

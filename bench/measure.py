@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -121,3 +123,15 @@ def largest_state(rest: str, job_id: str) -> int:
         .json()
     )
     return int(answer["summary"]["state_size"]["max"])
+
+
+def turns(
+    run: Callable[[str], dict[str, Any]], names: Sequence[str], repeat: int, warm_up: bool
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number of the turn and row of each run that counts; with `warm_up` every name has run once before."""
+    if warm_up:
+        for name in names:
+            run(name)
+    for turn in range(repeat):
+        for name in names:
+            yield turn, run(name)

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -38,7 +38,10 @@ CONFIG_HEADER = (
     f"{objects.HEADER} for its embedded stack; remove this line to keep your own changes.\n"
 )
 READY_SECONDS = 240
-"""Of the stack: on two busy cores all of its JVMs together took two minutes."""
+"""Of the stack, without anything that moves: on two busy cores all of its JVMs together took two minutes, and a broker
+that recovers a large log says so for as long as it takes."""
+LONGEST_SECONDS = 3_600
+"""A program may write for ever that it waits for another."""
 CLUSTER_READY_SECONDS = 60
 """The same, further, for each Flink cluster beside the session cluster."""
 PORTS_SECONDS = 15
@@ -466,6 +469,7 @@ def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> N
     started = time.monotonic()
     waiting = list(checks(layout))
     seconds = READY_SECONDS + CLUSTER_READY_SECONDS * len(clusters.known(layout))
+    moving = Moving(layout.logs, started)
     while waiting:
         states = {state.name: state for state in supervisor.states()}
         ready = checks(layout)
@@ -484,16 +488,40 @@ def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> N
                 found="none",
                 next=f"see {layout.logs / 'supervisor.log'}, then: kappa up",
             )
-        if waiting and time.monotonic() - started > seconds:
+        now = time.monotonic()
+        if waiting and (
+            moving.still_for(waiting, now) > seconds or now - started > LONGEST_SECONDS
+        ):
             found = states.get(waiting[0])
             raise RetryableError(
-                f"not ready after {seconds} s: {', '.join(waiting)}",
+                f"not ready after {now - started:.0f} s: {', '.join(waiting)}",
                 expected="an answer from each",
                 found=str(asdict(found)) if found else "no process",
                 next=f"kappa logs {waiting[0]}",
             )
         if waiting:
             time.sleep(0.3)
+
+
+class Moving:
+    """Since when nothing has moved: fewer programs are waited for, or one of them writes to its log."""
+
+    def __init__(self, logs: Path, now: float) -> None:
+        self._logs, self._since = logs, now
+        self._seen: dict[str, int] = {}
+
+    def still_for(self, waiting: Sequence[str], now: float) -> float:
+        """Seconds without a change, after one more look."""
+        seen = {name: self._size(name) for name in waiting}
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+        return now - self._since
+
+    def _size(self, name: str) -> int:
+        try:
+            return (self._logs / f"{name}.log").stat().st_size
+        except OSError:
+            return 0
 
 
 def _gave_up(layout: Layout, state: State) -> KappaError:

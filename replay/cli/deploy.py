@@ -187,6 +187,7 @@ class Follow(Watcher):
             trouble,
             live if active and active.name != attempt.name else None,
             f"{attempt.name} flink run is running" if seen and seen.client.under_way else "",
+            state.release(attempt.release).reference_offsets,
         )
         self._shown.show(self._last)
 

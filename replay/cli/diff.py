@@ -21,7 +21,7 @@ from replay.controller.intents import resolve
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, ProductState
 from replay.errors import RefusedError, RetryableError, not_deployed
-from replay.output import Output, View, rows_table, show
+from replay.output import Output, View, busy, rows_table, show
 from replay.settings import load_settings
 from replay.store.store import Store
 
@@ -40,7 +40,8 @@ def diff(
     """Print what one attempt has and another has not; with `exit_code`, exit code 1 if that is anything."""
     settings = load_settings()
     one, other = choose(Platform(settings), Store(settings.store).load(name), old, new)
-    report = differing.diff(settings, one.side, other.side, samples=samples)
+    with busy(f"comparing {one.side.name} with {other.side.name}"):
+        report = differing.diff(settings, one.side, other.side, samples=samples)
     data = {
         "old_checkpoint": one.checkpoint,
         "new_checkpoint": other.checkpoint,

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from replay import offsets
-from replay.core.lag import lag_seconds
+from replay.core.lag import lag_seconds, records_behind
 from replay.core.model import Attempt, Position, State
 from replay.core.observed import ObservedAttempt
 from replay.core.steps import (
@@ -154,7 +154,7 @@ def live_lag(attempt: Attempt, seen: ObservedAttempt | None, published: int) -> 
     ends = seen.ends if seen and seen.ends else newest.ends
     return LiveLag(
         attempt.name,
-        offsets.lag(newest.offsets, ends),
+        records_behind(newest.offsets, ends, {}),
         lag_seconds(attempt.positions) if attempt.positions else None,
         newest.checkpoint,
         published,
@@ -172,8 +172,9 @@ def measure(
     note: str,
     live: LiveLag | None = None,
     doing: str = "",
+    reference: Offsets | None = None,
 ) -> Progress:
-    """One moment, from what was seen."""
+    """One moment, from what was seen; `reference`: what the release reads of topics that are no lag."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
     topics = tuple(
         TopicProgress(
@@ -188,7 +189,6 @@ def measure(
     )
     done, total = sum(t.read for t in topics), sum(t.total for t in topics)
     rate = meter.rate(done)
-    lag = offsets.lag(covered, ends)
     return Progress(
         product=attempt.product,
         attempt=attempt.name,
@@ -196,9 +196,9 @@ def measure(
         job_id=attempt.job_id,
         job_status=str(job.get("status", "")),
         read=done,
-        covered=total - lag,
+        covered=total - offsets.lag(covered, ends),
         total=total,
-        lag=lag,
+        lag=records_behind(covered, ends, reference or {}),
         lag_seconds=lag_seconds(attempt.positions) if attempt.positions else None,
         rate=round(rate, 1),
         eta_seconds=round((total - done) / rate, 1) if rate > 0 else None,

@@ -14,6 +14,7 @@ from jobs import explain as explaining
 from jobs.bindings import Bindings
 from jobs.bindings import Catalog as BoundCatalog
 from jobs.product.folder import Product
+from replay import offsets
 from replay.audit import audit as auditing
 from replay.audit.advice import advice, faults
 from replay.cli import resolve as run_resolve
@@ -26,7 +27,7 @@ from replay.flink.submit import Submission, submit_command, submit_env
 from replay.home import kappa_home
 from replay.iceberg import lake, table_changes
 from replay.kafka import clients
-from replay.output import Output, View, rows_table, show
+from replay.output import Output, View, busy, rows_table, show
 from replay.releases import launch
 from replay.releases.folders import read_product
 from replay.releases.release import bindings_file, build, find_folder
@@ -133,9 +134,10 @@ def audit(name: str, output: Output) -> None:
         raise not_deployed(name)
     platform = Platform(settings)
     product = platform.product(state.attempt(published.attempt_name), state)
-    report = auditing.audit(
-        settings, product, auditing.AuditSubject(published.after, published.covered)
-    )
+    with busy(f"reading {offsets.total(published.covered):,} records of the log again"):
+        report = auditing.audit(
+            settings, product, auditing.AuditSubject(published.after, published.covered)
+        )
     stopped = look(platform, store, name).stopped
     data = {
         "attempt": published.attempt_name,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from replay import offsets
 from replay.controller import schedule
 from replay.core.events import Event, Reason
-from replay.core.lag import lag_seconds
+from replay.core.lag import lag_seconds, records_behind
 from replay.core.model import CANDIDATE, Attempt, Check, Position, ProductState, State
 from replay.core.observed import Observation, ObservedAttempt
 from replay.core.steps import Blocked, Step, Wait, describe
@@ -252,7 +252,9 @@ def _attempt(
         cluster=a.cluster or "session",
         parallelism=a.parallelism,
         checkpoint=a.checkpoint,
-        lag_records=offsets.lag(covered, ends) if ends else None,
+        lag_records=records_behind(covered, ends, state.release(a.release).reference_offsets)
+        if ends
+        else None,
         lag_seconds=_seconds(a, covered, ends, now) if seen else None,
         restarts=job.restarts if job else a.restarts,
         progress=_progress(state, a, seen, read, ends)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from replay import offsets
 from replay.core.model import KEPT_POSITIONS, Attempt, Position
 from replay.core.observed import ObservedAttempt
+from replay.offsets import Offsets
 
 
 def is_near(attempt: Attempt, position: Position, seen: ObservedAttempt) -> bool:
@@ -38,3 +39,9 @@ def lag_seconds(positions: Sequence[Position]) -> float | None:
     newest = positions[-1]
     reached = [p.at for p in positions if offsets.covers(newest.offsets, p.ends)]
     return newest.at - max(reached) if reached else None
+
+
+def records_behind(covered: Offsets, ends: Offsets, reference: Offsets) -> int:
+    """The lag in records, wherever one is shown. Reference data is read once, to a fixed end: none of it is lag."""
+    growing = {topic: partitions for topic, partitions in ends.items() if topic not in reference}
+    return offsets.lag(covered, growing)

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from bench import idle, raw
 from bench.live_lag import Samples
-from bench.measure import Process, process, processes, tree
+from bench.measure import Process, process, processes, tree, turns
 from bench.results import slower, summarise
 from replay.errors import RefusedError
 
@@ -195,3 +195,19 @@ def test_lags_without_a_publication() -> None:
         "publications": 0,
     }
     assert Samples([10], {7: 12.3}).row("alone")["p99_publication_ms"] == 12
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "ran"), [(False, "a b a b"), (True, "a b a b a b")], ids=["cold", "warmed up"]
+)
+def test_what_warms_up_is_not_measured(warm_up: bool, ran: str) -> None:
+    names: list[str] = []
+
+    def run(name: str) -> dict[str, int]:
+        names.append(name)
+        return {"run": len(names)}
+
+    rows = list(turns(run, ["a", "b"], 2, warm_up))
+    assert " ".join(names) == ran
+    first = 3 if warm_up else 1
+    assert rows == [(turn, {"run": first + 2 * turn + i}) for turn in (0, 1) for i in (0, 1)]

@@ -180,7 +180,7 @@ def test_audit_says_that_publishing_has_stopped(
     monkeypatch.setattr(running, "look", lambda *_: SimpleNamespace(stopped="stopped: why"))
     assert run("audit", "flights").output.splitlines()[-1] == "stopped: why"
     assert (
-        json.loads(run("audit", "flights", "--output", "json").output)["publishing_stopped"]
+        json.loads(run("audit", "flights", "--output", "json").stdout)["publishing_stopped"]
         == "stopped: why"
     )
 

@@ -435,3 +435,14 @@ def test_a_start_waits_for_the_ports_of_what_was_killed(
     with pytest.raises(InterruptedError if killed else KappaError):
         stack._start(layout, Supervisor(layout), print)
     assert found == looks
+
+
+def test_what_starts_is_waited_for_as_long_as_something_moves(tmp_path: Path) -> None:
+    moving = stack.Moving(tmp_path, 0.0)
+    assert moving.still_for(["kafka", "registry"], 10.0) == 0.0
+    assert moving.still_for(["kafka", "registry"], 50.0) == 40.0
+    (tmp_path / "kafka.log").write_text("recovering")
+    assert moving.still_for(["kafka", "registry"], 60.0) == 0.0
+    assert moving.still_for(["kafka"], 90.0) == 0.0
+    (tmp_path / "registry.log").write_text("is waited for no more")
+    assert moving.still_for(["kafka"], 300.0) == 210.0

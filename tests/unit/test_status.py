@@ -15,10 +15,11 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from jobs.product.settings import Verify
-from replay import output
+from replay import offsets, output
 from replay.cli import look as run_status
 from replay.cli import past
 from replay.cli.look import lag, view
+from replay.cli.progress import Meter, measure
 from replay.controller.platform import Platform
 from replay.controller.status import Inspection, ProductStatus, status
 from replay.core.events import Event, Reason
@@ -471,6 +472,27 @@ def test_a_role_has_its_colour_and_restarts_are_seen() -> None:
     assert "32m active" in active  # green
     assert "36m replaying" in candidate  # cyan
     assert "33mrestarts 3" in candidate  # yellow
+
+
+def test_status_and_the_panel_of_a_deploy_count_alike() -> None:
+    """A bounded source is finished, and its position may be in no later checkpoint: none of it is lag."""
+    reference = {"airports": {0: 93_000}}
+    release = replace(R1, number=2, reference_offsets=reference)
+    state = replace(product(LIVE, CANDIDATE), releases=(R1, release))
+    inspection = Inspection(
+        Observation({a.name: seen(a.checkpoint) for a in (LIVE, CANDIDATE)}), Wait("x"), {}
+    )
+    ends = inspection.observation.attempts["r2-a1"].ends
+    told_by_status = status(state, (), inspection, NOW).attempts[1]
+    wanted = offsets.replaced(ends, reference)
+    panel = measure(CANDIDATE, {}, wanted, {}, Meter(), 0, "", reference=reference)
+    assert told_by_status.progress is not None
+    assert panel.lag == told_by_status.lag_records
+    assert (panel.read, panel.total) == (
+        told_by_status.progress.read,
+        told_by_status.progress.total,
+    )
+    assert panel.total > 93_000 > panel.lag
 
 
 # history
