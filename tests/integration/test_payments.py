@@ -20,16 +20,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema
 
-from jobs.product.column_types import parse
-from jobs.product.folder import Product, load_product
+from jobs.product.folder import load_product
 from replay import offsets
-from replay.flink import resolved
-from replay.flink.local_runs import LocalRuns, rows
 from replay.kafka import log
-from replay.kafka.reading import oldest
-from replay.releases.folders import read_product
 from replay.store.store import Store
-from replay.testing import values
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import stop_jobs
 
@@ -71,7 +65,6 @@ class Log:
             i: fastavro.parse_schema(s) for i, s in zip(ids, (before, now), strict=True)
         }
         self.before, self.now = ids
-        self.texts = (before, now)
         self._producer = Producer(
             {**self.stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
         )
@@ -287,51 +280,6 @@ def test_the_same_when_it_is_replayed(payments: Log) -> None:
         "deploy", NAME, "--from", str(FOLDER), "--again", "--auto-switch", "--timeout", "240"
     )
     everything_is_right(payments, 94)
-
-
-def test_the_same_log_in_files_gives_the_same_rows(payments: Log, tmp_path: Path) -> None:
-    settings = payments.stack.settings
-    product = resolved.resolve(settings, read_product(FOLDER))
-    schemas = {
-        i: json.dumps(s)
-        for i, s in ((payments.before, payments.texts[0]), (payments.now, payments.texts[1]))
-    }
-    runs = LocalRuns(settings, product, tmp_path, schemas, 60)
-    run = runs.folder("run", {NAME: {0: oldest(settings, TOPIC, {0: 0})}})
-    assert runs.run([run]) == [""]
-    found = {name: values_of(product, run, name) for name in product.outputs}
-    by_offset = {row["log_offset"]: row for row in found["payment_rows"]}
-    assert len(by_offset) == len(found["payment_rows"])
-    assert {o: as_told(row) for o, row in by_offset.items()} == {
-        o: as_written(record) for o, record in payments.rows.items()
-    }
-    # Every window of the file ends: those that readers see are among them, and nothing is told otherwise.
-    hours = 94
-    days = {(d["currency"], d["day"]): (d["payments"], d["amount"]) for d in found["daily_amounts"]}
-    assert payments.expected_days(hours).items() <= days.items()
-    items = {(i["sku"], i["day"]): i["quantity"] for i in found["daily_items"]}
-    assert payments.expected_items(hours).items() <= items.items()
-    told = payments.stack.kappa.json(
-        "query",
-        NAME,
-        "SELECT log_offset, reason, hex(payload) AS payload FROM rejects ORDER BY log_offset",
-    )
-    assert told == [
-        {**{c: r[c] for c in ("log_offset", "reason")}, "payload": r["payload"].hex().upper()}
-        for r in sorted(found["rejects"], key=lambda r: int(r["log_offset"]))
-    ]
-
-
-def values_of(product: Product, run: Path, output: str) -> list[dict[str, Any]]:
-    """Rows of a run over files, as `as_told` takes them."""
-    types = {c.name: parse(c.type) for c in product.outputs[output].columns}
-    found = [{c: values.found(t, row[c]) for c, t in types.items()} for row in rows(run, output)]
-    for row in found if output == "payment_rows" else ():
-        row["us"] = round(row["paid_at"].timestamp() * 1_000_000)
-        row["payload"] = row["payload"].hex() if row["payload"] else None
-        if since := row["customer"]["since"]:
-            row["customer"]["since"] = since.isoformat()
-    return found
 
 
 def test_the_model_of_a_dotted_topic() -> None:
