@@ -23,7 +23,7 @@ from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import stop_jobs
 
 FOLDER = Path(__file__).parents[1] / "products" / "parcels"
-TOPIC, NAME = "depot.parcel-scans", "parcels"
+TOPIC, PLACES, NAME = "depot.parcel-scans", "depot.places", "parcels"
 BEGIN = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 pytestmark = pytest.mark.timeout(600)
@@ -38,6 +38,9 @@ BAD = (
     b"null",
 )
 """Values that are no scan, whatever their fields."""
+HEADER = b"\0\0\0\0\x07"
+DEPOTS = {"Köln": ("Cologne", None), "Łódź": ("Lodz", dt.date(1969, 7, 20))}
+"""Name → city, and when it was opened; of the third depot nothing is known."""
 
 
 @dataclass
@@ -53,10 +56,25 @@ class Log:
 
     def __post_init__(self) -> None:
         self.random = random.Random(20240301)
-        log.create_topics(self.stack.settings, {TOPIC: 2})
+        log.create_topics(self.stack.settings, {TOPIC: 2, PLACES: 1})
         self._producer = Producer(
             {**self.stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
         )
+
+    def places(self) -> None:
+        """The depots, one of them twice, and records that are none."""
+        for name, (city, opened) in DEPOTS.items():
+            days = None if opened is None else (opened - dt.date(1970, 1, 1)).days
+            for said in ("an older name", city):
+                value = HEADER + json.dumps({"city": said, "opened": days}).encode()
+                self.place(json.dumps({"depot": name}).encode(), value)
+        self.place(b"depot 3", HEADER + b'{"city": "by a key that is no JSON"}')
+        self.place(b'{"depot": "depot \xf0\x9f\x98\x80"}', b'{"city": "without a schema id"}')
+        self.place(None, HEADER + b'{"city": "without a key"}')
+        assert self._producer.flush(30) == 0
+
+    def place(self, key: bytes | None, value: bytes) -> None:
+        self._producer.produce(PLACES, value, key, timestamp=round(BEGIN.timestamp() * 1000) - 1)
 
     def scan(self, at: dt.datetime) -> dict[str, Any]:
         """A scan of this time."""
@@ -167,6 +185,7 @@ class Log:
 @pytest.fixture(scope="module")
 def parcels(stack: RunningStack) -> Iterator[Log]:
     written = Log(stack)
+    written.places()
     written.hours(0, 12)
     try:
         stack.kappa("deploy", NAME, "--from", str(FOLDER), "--timeout", "240")
@@ -181,7 +200,8 @@ def everything_is_right(parcels: Log) -> None:
     rows = kappa.json(
         "query",
         NAME,
-        "SELECT *, epoch_ms(scanned_at) AS at, epoch_us(promised) AS promised_us, weight::VARCHAR AS kg FROM scan_rows",
+        "SELECT *, epoch_ms(scanned_at) AS at, epoch_us(promised) AS promised_us, weight::VARCHAR AS kg, "
+        "lower(hex(label)) AS label_hex FROM scan_rows",
     )
     assert {(r["log_partition"], r["log_offset"]): as_told(r) for r in rows} == {
         place: as_written(scan) for place, scan in parcels.rows.items()
@@ -197,7 +217,13 @@ def everything_is_right(parcels: Log) -> None:
     report = kappa.json("audit", NAME)
     assert report["ok"]
     told: Counter[str] = Counter()
-    for partition in report["partitions"]:
+    (places,) = [p for p in report["partitions"] if p["topic"] == PLACES]
+    assert {k: places.get(k, 0) for k in ("versions", "undecodable", "no_key")} == {
+        "versions": 4,
+        "undecodable": 2,
+        "no_key": 1,
+    }
+    for partition in [p for p in report["partitions"] if p["topic"] == TOPIC]:
         told.update({kind: partition.get(kind, 0) for kind in parcels.counts})
     assert told == parcels.counts
 
@@ -208,19 +234,21 @@ def as_told(row: dict[str, Any]) -> dict[str, Any]:
         "scan_id": row["scan_id"],
         "at": row["at"],
         "depot": row["depot"],
+        "place": (row["city"], row["opened"]),
         "weight": Decimal(row["kg"]),
         "serial": row["serial"],
         "promised": row["promised_us"],
         "route": [stop["depot"] for stop in row["route"]],
         "fragile": row["fragile"],
-        "label": row["label"],
+        "label": row["label_hex"],
     }
 
 
 def as_written(scan: dict[str, Any]) -> dict[str, Any]:
-    promised = scan["promised"]
+    promised, (city, opened) = scan["promised"], DEPOTS.get(scan["depot"], (None, None))
     return {
         **scan,
+        "place": (city, opened.isoformat() if opened else None),
         "promised": None if promised is None else round(promised.timestamp() * 1_000_000),
         "label": None if scan["label"] is None else scan["label"].hex(),
     }
@@ -232,7 +260,7 @@ def test_what_was_in_the_log(parcels: Log) -> None:
 
 def test_what_comes_while_it_is_live_and_when_it_is_replayed(parcels: Log) -> None:
     parcels.hours(16, 6)
-    wanted = {TOPIC: dict(enumerate(parcels.ends))}
+    wanted = {TOPIC: dict(enumerate(parcels.ends)), PLACES: {0: 7}}
     wait_until(lambda: offsets.covers(published(parcels.stack), wanted), 120, "it is published")
     everything_is_right(parcels)
     told = parcels.stack.kappa("verify", NAME, "--output", "json").stdout

@@ -1,5 +1,6 @@
 package kappa.log;
 
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -289,7 +290,19 @@ public class Versions extends TableFunction<RowData> {
         return Arrays.stream(getters).map(getter -> getter.getFieldOrNull(row)).toArray();
     }
 
-    private static Object keyOf(Object[] values) {
-        return values.length == 1 ? values[0] : Arrays.asList(values);
+    /** What is equal where all values are; arrays of bytes by themselves never are. */
+    static Object keyOf(Object[] values) {
+        if (values.length == 1) {
+            return comparable(values[0]);
+        }
+        Object[] found = new Object[values.length];
+        for (int i = 0; i < found.length; i++) {
+            found[i] = comparable(values[i]);
+        }
+        return Arrays.asList(found);
+    }
+
+    private static Object comparable(Object value) {
+        return value instanceof byte[] bytes ? ByteBuffer.wrap(bytes) : value;
     }
 }

@@ -40,6 +40,13 @@ class VersionsTest {
     private static final boolean BOUNDED = true;
 
     @Test
+    void keysOfBytesAreEqualByTheirContent() {
+        assertEquals(Versions.keyOf(new Object[] {"k".getBytes()}), Versions.keyOf(new Object[] {"k".getBytes()}));
+        assertEquals(
+                Versions.keyOf(new Object[] {"k".getBytes(), 1}), Versions.keyOf(new Object[] {"k".getBytes(), 1}));
+    }
+
+    @Test
     void theLatestOfThatTimeOrBeforeIsValid() throws Exception {
         VersionTable versions =
                 ofRecords(record(ZERO, 0, 10, "a,x,,1"), record(ZERO, 1, 20, "a,x,,2"), record(ZERO, 2, 15, "b,x,,3"));
