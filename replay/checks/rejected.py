@@ -22,7 +22,7 @@ _TOO_FEW_TO_JUDGE = 10
 """So many rejected records of a topic are a warning at most: of a hundred, two would be beyond a limit of 1 %."""
 _TIMES_THE_ACTIVE = 10
 _WHAT_TO_DO = {
-    "undecodable": "compare the schema of {name}, in schemas/, with what the producer writes",
+    "undecodable": "compare {schema} with what the producer writes",
     "no key": "have the producer set the key's columns of {name}",
     "no time": "have the producer set the time of each event, or name another column as its time",
     "late": "raise allowed_lateness of {name}, or have the producer send sooner",
@@ -58,6 +58,8 @@ class Rejected:
     """A whole reason of the most frequent class."""
     name: str = ""
     """Of the topic in product.yaml."""
+    schema: str = "product.yaml"
+    """The file that says how its values are read."""
 
     @property
     def count(self) -> int:
@@ -78,7 +80,7 @@ class Rejected:
         """What to do about the most frequent class."""
         first = next(iter(self.reasons), "")
         return _WHAT_TO_DO.get(first, "look at the reasons").format(
-            topic=self.topic, name=self.name
+            topic=self.topic, name=self.name, schema=self.schema
         )
 
 
@@ -121,6 +123,9 @@ def _rejected(tables: Tables, topic: str, reasons: Mapping[str, tuple[int, str]]
         {r: reasons[r][0] for r in order},
         reasons[order[0]][1] if order else "",
         tables.product.sql_name(topic),
+        f"schemas/{tables.product.schema_file(topic).name}"
+        if tables.product.topics[topic].format.suffix
+        else "product.yaml",
     )
 
 
