@@ -26,7 +26,17 @@ GROUPS = {
         "topic tail",
         "topic produce",
     ),
-    "A product's folder": ("new", "pull", "check", "test", "explain", "contract", "plan", "ci"),
+    "A product's folder": (
+        "new",
+        "pull",
+        "check",
+        "test",
+        "preview",
+        "explain",
+        "contract",
+        "plan",
+        "ci",
+    ),
     "Releases": (
         "deploy",
         "switch",

@@ -78,6 +78,7 @@ def register(app: typer.Typer) -> None:
         pull,
         check,
         run_tests,
+        preview,
         explain,
         contract,
         ci,
@@ -171,6 +172,38 @@ def run_tests(
         run_testing.Record.all if record_all else run_testing.Record.missing if record else None
     )
     run_testing.run(folder, names or (), output, junit, wanted)
+
+
+def preview(
+    product: Annotated[
+        str, typer.Argument(help="a product's folder, or the name of one below sql/")
+    ],
+    table: Annotated[
+        str | None, typer.Argument(help="an output whose rows are shown; by default some of each")
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option(help="the events appended in this time before the log's end; by default 1h"),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="the events appended since then: ISO 8601, in UTC"),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="the part ends there, and not at the log's end"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="rows of each output that are shown")] = 10,
+    output: OutputOption = Output.text,
+) -> None:
+    """Run the folder as it is now over a part of the log, into nothing that readers see, and show the rows.
+
+    Events are those of the part; references, and dimensions up to its end, are read whole. Rows that the part alone
+    does not determine are marked: their windows are cut at its edges.
+    """
+    from replay.cli import preview as run_preview
+
+    run_preview.preview(product, table, last, since, until, limit, output)
 
 
 def explain(

@@ -64,6 +64,33 @@ def oldest(
     return merged(found)
 
 
+def between(
+    settings: Settings, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]
+) -> Iterator[ConsumedRecord]:
+    """The records of each partition from one offset up to, not including, another; those of a partition in order."""
+    begin = {p: start for p, start in starts.items() if start < ends.get(p, 0)}
+    reading, heard = set(begin), time.monotonic()
+    if not reading:
+        return
+    with _consumer(settings, topic, begin) as consumer:
+        while reading:
+            for message in consumer.consume(5_000, timeout=0.2):
+                heard = time.monotonic()
+                partition = message.partition()
+                if partition not in reading:
+                    continue
+                at_end, offset = _at_end(message), message.offset() or 0
+                if not at_end and offset < ends[partition]:
+                    yield _seen(message)
+                if at_end or offset >= ends[partition] - 1:
+                    reading.discard(partition)
+                    consumer.incremental_unassign([TopicPartition(topic, partition)])
+            if time.monotonic() - heard > log.TIMEOUT:
+                raise RetryableError(
+                    f"Kafka sent no record of {topic} for {log.TIMEOUT:.0f} s", next="kappa status"
+                )
+
+
 def merged(found: Iterable[ConsumedRecord]) -> list[ConsumedRecord]:
     """By the clocks of the partitions: a record dated before one ahead of it does not overtake that one."""
     clocks: dict[int, int] = {}

@@ -177,7 +177,7 @@ def _result(
 ) -> Result:
     if error:
         return Result(case, root_cause(error))
-    came = {name: _came(product, name, folder) for name in product.outputs}
+    came = {name: rows_of(product, name, folder) for name in product.outputs}
     if case.body.expect is None:
         return Result(case, rows=came)
     partial = {name: of.partial for name, of in case.body.expect.items()}
@@ -190,6 +190,7 @@ def _result(
     return Result(case, "", tuple(d for d in differences if d), came)
 
 
-def _came(product: Product, output: str, folder: Path) -> list[dict[str, Any]]:
+def rows_of(product: Product, output: str, folder: Path) -> list[dict[str, Any]]:
+    """The rows that a run has left of an output."""
     types = {c.name: parse(c.type) for c in product.outputs[output].columns}
     return [{c: values.found(t, row[c]) for c, t in types.items()} for row in rows(folder, output)]

@@ -244,6 +244,30 @@ def test_hours_add_up(orders: Deployed) -> None:
     ]
 
 
+def test_a_preview_says_which_of_its_rows_a_replay_would_have(orders: Deployed) -> None:
+    since, until = ("2024-01-01T02:00:00Z", "2024-01-01T04:30:00Z")
+    part = ["--since", since, "--until", until, "--limit", "1000"]
+    found = orders.stack.kappa.json("preview", str(ORDERS), *part)
+    tables = {
+        t["table"]: [row for row in t["sample"] if row.pop("determined")] for t in found["tables"]
+    }
+    hour = [o for o in orders.written.rows.values() if o.ordered_at // HOUR == BEGIN // HOUR + 2]
+    assert sorted(tables["hourly_orders"], key=lambda row: str(row["shop"])) == [
+        {
+            "hour": "2024-01-01 02:00:00",
+            "shop": shop,
+            "orders": sum(o.fields["shop"] == shop for o in hour),
+            "cents": sum(o.fields["cents"] for o in hour if o.fields["shop"] == shop),
+        }
+        for shop in "abc"
+    ]
+    settled = range(BEGIN + 3 * HOUR, BEGIN + 3 * HOUR + 30 * MINUTE)
+    assert sorted(row["log_offset"] for row in tables["order_rows"]) == sorted(
+        offset for offset, o in orders.written.rows.items() if o.ordered_at in settled
+    )
+    assert all(len(t["sample"]) == t["rows"] > t["determined"] > 0 for t in found["tables"][:2])
+
+
 def test_late_and_undecodable_records_are_in_rejects(orders: Deployed) -> None:
     rows = orders.query(
         "SELECT log_offset, reason, octet_length(payload) AS bytes FROM rejects ORDER BY log_offset"

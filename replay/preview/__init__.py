@@ -1,0 +1,1 @@
+"""An edited product over a part of the real log, into nothing that readers see."""

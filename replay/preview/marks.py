@@ -1,0 +1,68 @@
+"""Which rows of a preview a replay of the whole log would have just so. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.product import zones
+from jobs.product.model import Kind, Output
+from replay.kafka import clock
+from replay.preview.part import Bounds
+
+
+def unmarked(output: Output) -> str:
+    """Why it cannot be said of an output; empty where it can."""
+    names = {c.name for c in output.columns}
+    if output.kind is Kind.aggregate and output.window is None:
+        return "its SELECT shows no window"
+    if output.kind is not Kind.aggregate and not {"log_partition", "log_offset"} <= names:
+        return "its rows have no place in the log"
+    if output.kind is Kind.rows and len(output.of) != 1 and "log_topic" not in names:
+        return "its rows do not say of which topic they are"
+    return ""
+
+
+def windows(
+    rows: Sequence[Mapping[str, Any]], column: str, size_s: float, limits: Bounds, zone: str
+) -> tuple[bool, ...]:
+    """Of rows behind windows: whether the whole window is in the part, and closed at its end."""
+    begin, end = _wall(limits.first_window(), zone), clock.local(limits.end, zone)
+    if end is None:
+        return tuple(False for _ in rows)
+    last = end - dt.timedelta(seconds=size_s)
+    return tuple(begin <= at <= last for at in (_begins(row[column], zone) for row in rows))
+
+
+def _wall(milliseconds: float, zone: str) -> dt.datetime:
+    at = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    return at.astimezone(zones.zone(zone)).replace(tzinfo=None)
+
+
+def _begins(value: Any, zone: str) -> dt.datetime:
+    """Where a window begins, by the clocks of the product's zone."""
+    if isinstance(value, dt.datetime):
+        return value.astimezone(zones.zone(zone)).replace(tzinfo=None) if value.tzinfo else value
+    if isinstance(value, dt.date):
+        return dt.datetime.combine(value, dt.time())
+    return dt.datetime.min  # NULL, or a year that Python does not have
+
+
+def records(
+    rows: Sequence[Mapping[str, Any]],
+    topics: Sequence[str],
+    limits: Bounds,
+    dated: Mapping[tuple[str, int, int], int],
+) -> tuple[bool, ...]:
+    """Of rows with a place in the log: whether all that they may depend on is in the part.
+
+    `dated`: topic in Kafka, partition and offset of each record of the part → its timestamp in ms.
+    """
+    first, last = limits.first_record(), limits.last_record()
+
+    def place(row: Mapping[str, Any]) -> tuple[str, int, int]:
+        topic = row["log_topic"] if "log_topic" in row else topics[0]
+        return topic, row["log_partition"], row["log_offset"]
+
+    return tuple(first <= dated.get(place(row), first - 1) <= last for row in rows)

@@ -1,0 +1,181 @@
+"""A preview: a part of the real log in files, the edited product's own plan over them, rows out of files."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Output, Role, seconds
+from replay.errors import RefusedError
+from replay.kafka import log, reading
+from replay.preview import marks, runs
+from replay.preview.part import Bounds, Part, bounds
+from replay.settings import Settings
+
+MOST_RECORDS = 1_000_000
+"""That a preview reads. They are held in memory."""
+_DATED_MARGIN_MS = 60_000
+"""See `broker-time.margin` of the connector."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which part of the log: from a time on, or the last so many seconds of it; to a time, or to its end."""
+
+    last: float | None = None
+    begin: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """What an output has."""
+
+    name: str
+    kind: str
+    rows: tuple[Row, ...]
+    determined: tuple[bool, ...]
+    """For each row, whether a replay of the whole log would have it just so."""
+    unmarked: str
+    """Why this is not known of any row; empty where it is."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the edited product makes of a part of the log."""
+
+    product: str
+    records: Mapping[str, int]
+    """Per topic of product.yaml."""
+    bounds: Bounds
+    tables: tuple[Table, ...]
+
+    def rejected(self) -> Mapping[str, int]:
+        """Rows of `rejects` by the first word of their reason, the most frequent first."""
+        reasons = (str(row["reason"]) for t in self.tables if t.name == REJECTS for row in t.rows)
+        return dict(Counter(r.partition(":")[0] for r in reasons).most_common())
+
+
+def preview(
+    settings: Settings, product: Product, asked: Asked, most: int = MOST_RECORDS
+) -> Preview:
+    """Run a resolved product over a part of the log; KappaError if that fails."""
+    part = find(settings, product, asked)
+    _refuse_too_many(product, part, most)
+    records = {topic: _read(settings, topic, part) for topic in product.topics}
+    limits = bounds(product, part, _clocks(settings, part, records, asked, product))
+    rows = runs.run(settings, product, records)
+    dated = {
+        (topic, r.partition, r.offset): r.timestamp
+        for topic, partitions in records.items()
+        for found in partitions.values()
+        for r in found
+    }
+    return Preview(
+        product.name,
+        {product.sql_name(t): sum(map(len, found.values())) for t, found in records.items()},
+        limits,
+        tuple(
+            _table(product, name, output, rows[name], limits, dated)
+            for name, output in product.outputs.items()
+        ),
+    )
+
+
+def _read(settings: Settings, topic: str, part: Part) -> dict[int, list[reading.ConsumedRecord]]:
+    found: dict[int, list[reading.ConsumedRecord]] = {p: [] for p in part.ends[topic]}
+    for record in reading.between(settings, topic, part.starts[topic], part.ends[topic]):
+        found[record.partition].append(record)
+    return found
+
+
+def find(settings: Settings, product: Product, asked: Asked) -> Part:
+    """The offsets to read: of event topics those of the time that was asked for, of others from the beginning."""
+    events = [t for t, rule in product.topics.items() if rule.is_event]
+    begin, end = _begin(settings, events, asked), _millis(asked.end)
+    starts = log.first_offsets(settings, product.topics)
+    ends = log.end_offsets(settings, product.topics)
+    if end is not None:
+        growing = [t for t, rule in product.topics.items() if rule.role is not Role.reference]
+        for topic, of in log.offsets_at(settings, growing, end).items():
+            ends[topic] = {**ends[topic], **of}
+    for topic, of in log.offsets_at(settings, events, begin).items():
+        starts[topic] = {p: of.get(p, last) for p, last in ends[topic].items()}
+    return Part(float(begin), starts, ends)
+
+
+def _begin(settings: Settings, events: list[str], asked: Asked) -> int:
+    if asked.begin:
+        return _millis(asked.begin) or 0
+    if asked.end:
+        newest = _millis(asked.end) or 0
+    else:
+        times = [t for of in log.latest_times(settings, events).values() for t in of.values() if t]
+        newest = max(times, default=0)
+    return max(0, newest - round((asked.last or 0) * 1000))
+
+
+def _millis(at: datetime | None) -> int | None:
+    return round(at.timestamp() * 1000) if at else None
+
+
+def _refuse_too_many(product: Product, part: Part, most: int) -> None:
+    counts = {product.sql_name(topic): part.count(topic) for topic in product.topics}
+    if sum(counts.values()) > most:
+        raise RefusedError(
+            f"the part of the log is too long for a preview of {product.name}",
+            expected=f"{most:,} records at most, of all topics",
+            found=", ".join(f"{count:,} of {topic}" for topic, count in counts.items()),
+            next=f"kappa preview {product.name} --last 10m  (or: kappa deploy {product.name} --no-auto-switch)",
+        )
+
+
+def _clocks(
+    settings: Settings, part: Part, records: runs.Records, asked: Asked, product: Product
+) -> dict[tuple[str, int], int | None]:
+    """The log's clock at the part's end. Behind a time that was asked for come only records of that time or later."""
+    waiting = [t for t, rule in product.topics.items() if rule.allowed_lateness]
+    dated = [] if asked.end else log.broker_dated(settings, waiting)
+    ends, until = log.end_offsets(settings, waiting), _millis(asked.end)
+    now = round(time.time() * 1000) - _DATED_MARGIN_MS
+    found: dict[tuple[str, int], int | None] = {}
+    for topic in waiting:
+        for partition, end in part.ends[topic].items():
+            latest = max((r.timestamp for r in records[topic][partition]), default=None)
+            if until is not None and end < ends[topic][partition]:
+                latest = until
+            if topic in dated:
+                latest = max(now, latest or 0)
+            found[topic, partition] = latest
+    return found
+
+
+def _table(
+    product: Product,
+    name: str,
+    output: Output,
+    rows: list[dict[str, Any]],
+    limits: Bounds,
+    dated: Mapping[tuple[str, int, int], int],
+) -> Table:
+    why = marks.unmarked(output)
+    if why:
+        sure = tuple(False for _ in rows)
+    elif output.window:
+        size = seconds(output.window.size)
+        sure = marks.windows(rows, output.window.column, size, limits, product.settings.time_zone)
+    else:
+        sure = marks.records(rows, output.of, limits, dated)
+    return Table(name, output.kind.value, tuple(rows), sure, why)
+
+
+def instant(milliseconds: float) -> datetime | None:
+    """The same as a time; None for one that never comes."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if math.isfinite(milliseconds) else None

@@ -1,0 +1,228 @@
+"""Which part of the log a preview reads, which rows that part determines, and what people see of it."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from jobs.product.folder import Product
+from jobs.product.model import Column, Kind, Output, Window
+from replay.cli.preview import asked_for, view
+from replay.errors import ConfigError, RefusedError
+from replay.output import Output as OutputForm
+from replay.output import View, show
+from replay.preview import marks
+from replay.preview import preview as previewing
+from replay.preview.part import Bounds, Part, bounds
+from replay.preview.preview import Asked, Preview, Table
+from replay.settings import Settings
+from tests.unit import folders
+
+HOUR = 3_600_000
+
+
+def at(hour: float) -> float:
+    """Milliseconds at so many hours of 2024-01-01, in UTC."""
+    return datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000 + hour * HOUR
+
+
+def wall(hour: int) -> datetime:
+    return datetime(2024, 1, 1, hour)
+
+
+LIMITS = Bounds(begin=at(10), end=at(14), lateness=HOUR, wait=0)
+
+
+@pytest.mark.parametrize(
+    ("begins", "zone", "expected"),
+    [
+        pytest.param(wall(9), "UTC", False, id="begins before the part"),
+        pytest.param(wall(10), "UTC", True, id="begins with the part"),
+        pytest.param(wall(13), "UTC", True, id="ends with the watermark"),
+        pytest.param(wall(14), "UTC", False, id="is still open"),
+        pytest.param(wall(11), "Europe/Berlin", True, id="begins with the part, by its clocks"),
+        pytest.param(wall(10), "Europe/Berlin", False, id="began before, by its clocks"),
+        pytest.param(
+            datetime(2024, 1, 1, 11, tzinfo=UTC), "Europe/Berlin", True, id="with a time zone"
+        ),
+        pytest.param(date(2024, 1, 1), "UTC", False, id="a day"),
+        pytest.param(None, "UTC", False, id="NULL"),
+    ],
+)
+def test_windows_that_are_whole_in_the_part(begins: Any, zone: str, expected: bool) -> None:
+    assert marks.windows([{"hour": begins}], "hour", 3600, LIMITS, zone) == (expected,)
+
+
+def test_no_window_is_closed_where_the_clock_has_not_begun() -> None:
+    limits = Bounds(at(10), -math.inf, HOUR, 0)
+    assert marks.windows([{"hour": wall(10)}], "hour", 3600, limits, "UTC") == (False,)
+
+
+def test_records_whose_copies_and_windows_are_in_the_part() -> None:
+    limits = Bounds(begin=at(10), end=at(20), lateness=HOUR, wait=2 * HOUR)
+    dated = {("orders", 0, n): round(at(12 + n)) for n in range(8)}
+    rows = [{"log_partition": 0, "log_offset": n} for n in range(8)]
+    # 10:00, an hour in which copies come and two in which rows wait; 20:00 less two hours
+    assert marks.records(rows, ["orders"], limits, dated) == (False, *[True] * 6, False)
+
+
+def test_a_row_of_several_topics_says_of_which_it_is() -> None:
+    dated = {("orders", 0, 0): round(at(12)), ("payments", 0, 0): round(at(9))}
+    rows = [{"log_topic": t, "log_partition": 0, "log_offset": 0} for t in ("orders", "payments")]
+    assert marks.records(rows, ["orders", "payments"], LIMITS, dated) == (True, False)
+
+
+PLACE = (Column(name="log_partition", type="INT"), Column(name="log_offset", type="BIGINT"))
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            Output(kind=Kind.aggregate, columns=PLACE, select=""),
+            "its SELECT shows no window",
+        ),
+        (
+            Output(
+                kind=Kind.aggregate,
+                columns=PLACE,
+                select="",
+                window=Window(column="hour", size="1h"),
+            ),
+            "",
+        ),
+        (Output(kind=Kind.rows, of=("o",), columns=PLACE, select=""), ""),
+        (
+            Output(kind=Kind.rows, of=("o",), columns=PLACE[:1], select=""),
+            "its rows have no place in the log",
+        ),
+        (
+            Output(kind=Kind.rows, of=("o", "p"), columns=PLACE, select=""),
+            "its rows do not say of which topic they are",
+        ),
+    ],
+    ids=["no window", "window", "rows", "no place", "several topics"],
+)
+def test_what_keeps_rows_from_being_marked(output: Output, expected: str) -> None:
+    assert marks.unmarked(output) == expected
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    return folders.write(tmp_path)
+
+
+def test_the_part_ends_where_the_slowest_clock_is(product: Product) -> None:
+    (topic,) = product.topics
+    part = Part(at(10), {topic: {0: 0, 1: 0}}, {topic: {0: 5, 1: 5}})
+    clocks = {(topic, 0): round(at(13)), (topic, 1): round(at(12))}
+    found = bounds(product, part, clocks)
+    lateness = found.lateness
+    assert lateness > 0
+    assert (found.begin, found.end) == (at(10), at(12) - lateness - 1)
+    assert bounds(product, part, {**clocks, (topic, 1): None}).end == -math.inf
+
+
+class Log:
+    """Offsets of one topic of two partitions, with a record each hour of a day in the first."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def first_offsets(self, settings: object, topics: object) -> dict[str, dict[int, int]]:
+        return {self._topic: {0: 0, 1: 0}}
+
+    def end_offsets(self, settings: object, topics: object) -> dict[str, dict[int, int]]:
+        return {self._topic: {0: 24, 1: 0}}
+
+    def latest_times(self, settings: object, topics: object) -> dict[str, dict[int, int | None]]:
+        return {self._topic: {0: round(at(23)), 1: None}}
+
+    def offsets_at(
+        self, settings: object, topics: object, timestamp_ms: int
+    ) -> dict[str, dict[int, int]]:
+        offset = math.ceil((timestamp_ms - at(0)) / HOUR)
+        return {self._topic: {0: max(0, offset)} if offset < 24 else {}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "begin", "offsets"),
+    [
+        (Asked(last=2 * 3600), at(21), (21, 24)),
+        (Asked(begin=datetime(2024, 1, 1, 5, 30, tzinfo=UTC)), at(5.5), (6, 24)),
+        (Asked(last=3600, end=datetime(2024, 1, 1, 5, tzinfo=UTC)), at(4), (4, 5)),
+        (Asked(begin=datetime(2024, 2, 1, tzinfo=UTC)), at(31 * 24), (24, 24)),
+    ],
+    ids=["the last hours", "since a time", "before a time", "since the future"],
+)
+def test_offsets_of_a_part(
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Asked,
+    begin: float,
+    offsets: tuple[int, int],
+) -> None:
+    (topic,) = product.topics
+    monkeypatch.setattr(previewing, "log", Log(topic))
+    part = previewing.find(cast(Settings, None), product, asked)
+    assert part.begin == begin
+    assert (part.starts[topic][0], part.ends[topic][0]) == offsets
+    assert part.count(topic) == offsets[1] - offsets[0]
+
+
+def test_a_part_that_is_too_long_is_refused(product: Product) -> None:
+    (topic,) = product.topics
+    part = Part(0, {topic: {0: 100}}, {topic: {0: 2_101}})
+    previewing._refuse_too_many(product, part, 2_001)
+    with pytest.raises(RefusedError) as refused:
+        previewing._refuse_too_many(product, part, 2_000)
+    assert refused.value.found == f"2,001 of {product.sql_name(topic)}"
+
+
+@pytest.mark.parametrize(
+    ("last", "since", "until"),
+    [
+        ("1h", "2024-01-01T00:00:00Z", None),
+        ("soon", None, None),
+        (None, "2024-01-02", "2024-01-01"),
+        (None, "yesterday", None),
+    ],
+    ids=["twice", "no duration", "backwards", "no time"],
+)
+def test_parts_that_cannot_be_meant(last: str | None, since: str | None, until: str | None) -> None:
+    with pytest.raises(ConfigError):
+        asked_for("orders", last, since, until)
+
+
+def test_by_default_it_is_the_last_hour() -> None:
+    assert asked_for("orders", None, None, None) == Asked(last=3600)
+
+
+def shown() -> View:
+    rows = ({"hour": wall(9), "n": 1}, {"hour": wall(10), "n": 2})
+    rejects = tuple({"reason": r} for r in ("late: by a day", "undecodable: no", "late: too"))
+    tables = (
+        Table("hourly", "aggregate", rows, (False, True), ""),
+        Table("rejects", "rejects", rejects, (True, True, True), ""),
+    )
+    return view(Preview("orders", {"orders": 5}, LIMITS, tables), None, 10)
+
+
+def test_people_see_the_rows_that_are_sure_first(capsys: pytest.CaptureFixture[str]) -> None:
+    show(shown(), OutputForm.text)
+    text = capsys.readouterr().out
+    assert "5 of orders read; events appended since 2024-01-01 10:00:00Z" in text
+    assert "rejects: 2 late, 1 undecodable" in text
+    assert text.index("2024-01-01 10:00:00 ") < text.index("2024-01-01 09:00:00")
+
+
+def test_programs_see_what_is_determined() -> None:
+    data = shown().data
+    assert data["rejects"] == {"late": 2, "undecodable": 1}
+    hourly = data["tables"][0]
+    assert (hourly["rows"], hourly["determined"]) == (2, 1)
+    assert [row["determined"] for row in hourly["sample"]] == [False, True]
