@@ -275,18 +275,18 @@ def test_kept_and_rejected(flights: duckdb.DuckDBPyConnection) -> None:
     assert offending(flights, FLIGHTS / "checks" / "kept_and_rejected.sql") == [(0, 2, "late")]
 
 
+FIRST_HOUR = {"shop": "a", "hour": "2024-01-01 00:00:00", "orders": 2, "cents": 30}
+LATER_HOUR = {"shop": "a", "hour": "2024-01-01 01:00:00", "orders": 1, "cents": 5}
+
+
 @pytest.mark.parametrize(
     ("hours", "expected"),
     [
-        pytest.param(
-            ({"shop": "a", "hour": "2024-01-01 00:00:00", "orders": 2, "cents": 30},), 0, id="equal"
-        ),
-        pytest.param(
-            ({"shop": "a", "hour": "2024-01-01 00:00:00", "orders": 2, "cents": 31},),
-            1,
-            id="other cents",
-        ),
-        pytest.param((), 1, id="missing"),
+        pytest.param((FIRST_HOUR, LATER_HOUR), 0, id="equal"),
+        pytest.param(({**FIRST_HOUR, "cents": 31}, LATER_HOUR), 1, id="other cents"),
+        pytest.param((LATER_HOUR,), 1, id="missing"),
+        pytest.param((), 0, id="no window has closed, though rows are written"),
+        pytest.param((FIRST_HOUR,), 0, id="no later window has closed"),
     ],
 )
 def test_hours_of_orders_add_up(
