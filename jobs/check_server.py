@@ -178,7 +178,7 @@ def start_jvm() -> subprocess.Popen[bytes]:
     os.dup2(writing, 1)
     try:
         jvm: subprocess.Popen[bytes] = launch_gateway_server_process(
-            {**os.environ, "JVM_ARGS": _JVM_ARGS},
+            {**os.environ, "JVM_ARGS": f"{_JVM_ARGS} {_scratch()}"},
             ["-c", _GATEWAY, "local", "--enable-auth", "--die-on-broken-pipe", "0"],
         )
     finally:
@@ -195,6 +195,13 @@ def start_jvm() -> subprocess.Popen[bytes]:
     install_py4j_hooks()
     java_gateway._gateway = gateway
     return jvm
+
+
+def _scratch() -> str:
+    """Have it write into the home, where `kappa up` removes what a killed JVM leaves."""
+    folder = Path(os.environ["KAPPA_HOME"]) / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"-Djava.io.tmpdir={folder}"
 
 
 def end_jvm(jvm: subprocess.Popen[bytes]) -> None:
