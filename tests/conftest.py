@@ -14,6 +14,13 @@ from tests.object_store import ObjectStore
 from tests.postgres_server import Server
 
 
+def pytest_configure() -> None:
+    """Commands that tests start can be interrupted, also where pytest was started with `&`: a shell has such jobs, and
+    all that they start, ignore SIGINT."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for a whole run; without PostgreSQL what needs it is skipped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +11,6 @@ import pytest
 from tests.integration.running import Kappa, RunningStack, free_port_base
 
 HERE = Path(__file__).parent
-
-
-def pytest_configure() -> None:
-    """Commands that tests start can be interrupted, also where pytest was started with `&`: a shell has such jobs, and
-    all that they start, ignore SIGINT."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

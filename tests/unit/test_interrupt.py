@@ -62,6 +62,7 @@ def interrupted(program: list[str]) -> tuple[float, int, str]:
         _, said = process.communicate(timeout=20)
     finally:
         process.kill()
+        process.wait()
     return time.monotonic() - began, process.returncode, said.strip()
 
 
