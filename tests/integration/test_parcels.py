@@ -68,12 +68,13 @@ class Log:
             for said in ("an older name", city):
                 value = HEADER + json.dumps({"city": said, "opened": days}).encode()
                 self.place(json.dumps({"depot": name}).encode(), value)
+            self.place(json.dumps({"depot": name}).encode(), None)  # is no version
         self.place(b"depot 3", HEADER + b'{"city": "by a key that is no JSON"}')
         self.place(b'{"depot": "depot \xf0\x9f\x98\x80"}', b'{"city": "without a schema id"}')
         self.place(None, HEADER + b'{"city": "without a key"}')
         assert self._producer.flush(30) == 0
 
-    def place(self, key: bytes | None, value: bytes) -> None:
+    def place(self, key: bytes | None, value: bytes | None) -> None:
         self._producer.produce(PLACES, value, key, timestamp=round(BEGIN.timestamp() * 1000) - 1)
 
     def scan(self, at: dt.datetime) -> dict[str, Any]:

@@ -109,7 +109,7 @@ final class LogSource
                 new LogFetcherManager(splitReader),
                 once == null
                         ? new LogRecordEmitter(rows, clock)
-                        : new OnceEmitter(rows, clock, once, once.time(context.metricGroup())),
+                        : new OnceEmitter(rows, clock, once, once.ofEvents(once.time(context.metricGroup()))),
                 configuration,
                 context,
                 metrics,

@@ -155,7 +155,11 @@ final class LogTableSource extends KafkaDynamicSource {
                     String.format("'once' of %s is some of its columns %s. Found: %s", tableIdentifier, columns, identity));
         }
         return new Once(
-                identity.stream().mapToInt(columns::indexOf).toArray(), watermarkStrategy, options.maxAhead());
+                identity.stream().mapToInt(columns::indexOf).toArray(),
+                watermarkStrategy,
+                options.maxAhead(),
+                columns.indexOf("log_value"),
+                columns.indexOf("log_error"));
     }
 
     private WatermarkStrategy<RowData> watermarks() {

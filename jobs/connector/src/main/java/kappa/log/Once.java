@@ -19,8 +19,15 @@ import org.apache.flink.util.clock.SystemClock;
  * @param identity positions of columns
  * @param declared the watermarks of {@code WATERMARK FOR t AS t}
  * @param maxAhead how much later than the log's clock an event may be to be held; null for any time
+ * @param value position of the record's bytes, -1 if it is not known
+ * @param error position of why they could not be decoded, -1 if it is not known
  */
-record Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhead) implements Serializable {
+record Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhead, int value, int error)
+        implements Serializable {
+
+    Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhead) {
+        this(identity, declared, maxAhead, -1, -1);
+    }
 
     /** The value of a computed column, as the planner's own code computes it. */
     @FunctionalInterface
@@ -37,6 +44,14 @@ record Once(int[] identity, WatermarkStrategy<RowData> declared, Duration maxAhe
             found.setField(i, columns.getField(identity[i]));
         }
         return found;
+    }
+
+    /**
+     * The same for events alone. A record without a value, or one that cannot be decoded, may have a key, and a time that
+     * is its key's or the log's: it is no event, and no copy of one.
+     */
+    Time ofEvents(Time time) {
+        return row -> (value < 0 || !row.isNullAt(value)) && (error < 0 || row.isNullAt(error)) ? time.of(row) : null;
     }
 
     /** The latest time of an event that is held, where the log's clock stands there. */

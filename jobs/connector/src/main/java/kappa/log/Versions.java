@@ -83,6 +83,7 @@ public class Versions extends TableFunction<RowData> {
     private final int[] shown;
     private final int[] key;
     private final int time;
+    private final int value;
     private final int error;
     private final String reader = UUID.randomUUID().toString();
     private transient VersionReader.Lookup lookup;
@@ -101,6 +102,7 @@ public class Versions extends TableFunction<RowData> {
         this.row = Projection.of(shown).project(this.columns);
         this.key = key;
         this.time = time;
+        this.value = names.indexOf("log_value");
         this.error = names.indexOf("log_error");
     }
 
@@ -265,8 +267,10 @@ public class Versions extends TableFunction<RowData> {
             rows.deserialize(record, new ListCollector<>(found));
             for (RowData decoded : found) {
                 Object[] values = fields(keys, decoded);
-                boolean whole = (error < 0 || decoded.isNullAt(error)) && (time < 0 || !decoded.isNullAt(time));
-                if (!whole || Arrays.stream(values).anyMatch(Objects::isNull)) {
+                // A record without a value may have a key all the same.
+                boolean isVersion = (value < 0 || !decoded.isNullAt(value)) && (error < 0 || decoded.isNullAt(error));
+                boolean hasTime = time < 0 || !decoded.isNullAt(time);
+                if (!isVersion || !hasTime || Arrays.stream(values).anyMatch(Objects::isNull)) {
                     continue;
                 }
                 long valid = time < 0 ? record.timestamp() : decoded.getTimestamp(time, 3).getMillisecond();

@@ -71,6 +71,16 @@ class OnceTest {
     }
 
     @Test
+    void onlyEventsHaveATime() throws Exception {
+        Once.Time events = new Once(new int[] {0}, null, null, 1, 2).ofEvents(row -> 7L);
+        StringData error = StringData.fromString("undecodable");
+        assertEquals(7, events.of(GenericRowData.of(StringData.fromString("a"), new byte[0], null)));
+        assertNull(events.of(GenericRowData.of(StringData.fromString("a"), null, null)));
+        assertNull(events.of(GenericRowData.of(StringData.fromString("a"), new byte[0], error)));
+        assertEquals(7, new Once(new int[] {0}, null, null).ofEvents(row -> 7L).of(row("a", null)));
+    }
+
+    @Test
     void theLatestTimeDoesNotOverflow() {
         Once aDay = new Once(new int[] {0}, null, Duration.ofDays(1));
         assertEquals(86_400_000 + 7, aDay.latest(7));

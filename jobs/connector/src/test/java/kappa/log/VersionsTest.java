@@ -78,6 +78,13 @@ class VersionsTest {
     }
 
     @Test
+    void aRecordWithAKeyAndWithoutAValueIsNoVersion() throws Exception {
+        VersionTable versions = ofRecords(record(ZERO, 0, 10, "a,x,,1"), record(ZERO, 1, 20, "a,gone,,2"));
+        assertEquals("1", at(versions, 40, "a"));
+        assertEquals(1, versions.size());
+    }
+
+    @Test
     void aKeyMayHaveColumns() throws Exception {
         ConsumerRecord<byte[], byte[]> x = record(ZERO, 0, 10, "a,x,,1");
         VersionTable versions = of(new int[] {0, 1}, RECORD, BOUNDED, x, record(ZERO, 1, 10, "a,y,,2"));
@@ -141,7 +148,7 @@ class VersionsTest {
         return valid == null ? null : valid.row().getString(3).toString();
     }
 
-    /** Text of up to five columns, maker, model, built, seats and error; an empty one is NULL. */
+    /** Text of up to five columns, maker, model, built, seats and error; an empty one is NULL. What is gone has no value. */
     private static final class Commas extends AbstractDeserializationSchema<RowData> {
 
         private static final long serialVersionUID = 1L;
@@ -151,7 +158,8 @@ class VersionsTest {
             String[] texts = Arrays.copyOf(new String(value).split(","), 5);
             Object[] columns = Arrays.stream(texts).map(Commas::text).toArray();
             Object built = columns[2] == null ? null : TimestampData.fromEpochMillis(Long.parseLong(texts[2]));
-            return GenericRowData.of(columns[0], columns[1], built, value, columns[4], columns[3]);
+            byte[] bytes = "gone".equals(texts[1]) ? null : value;
+            return GenericRowData.of(columns[0], columns[1], built, bytes, columns[4], columns[3]);
         }
 
         private static Object text(String text) {
