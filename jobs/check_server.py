@@ -164,11 +164,13 @@ def _own_connections() -> Iterator[JavaGateway]:
     inherited, client.deque = client.deque, deque()
     before = set(ThreadSafeFinalizer.finalizers)
     gc.freeze()
-    yield gateway
-    prefix = f"{client.address}{client.port}"
-    for key in set(ThreadSafeFinalizer.finalizers) - before:
-        client.garbage_collect_object(key.removeprefix(prefix))
-    inherited.clear()
+    try:
+        yield gateway
+    finally:
+        prefix = f"{client.address}{client.port}"
+        for key in set(ThreadSafeFinalizer.finalizers) - before:
+            client.garbage_collect_object(key.removeprefix(prefix))
+        inherited.clear()
 
 
 def start_jvm() -> subprocess.Popen[bytes]:

@@ -25,26 +25,37 @@ class WarmClient:
     def __init__(
         self,
         connection: socket.socket,
+        flink_run: Callable[[], Client],
         seconds: float = CLIENT_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`connection`: from `planner.hand_over`."""
+        """`connection`: from `planner.hand_over`. `flink_run`: begins the same submission in the other way."""
         self._connection, self._until, self._seconds, self._now = (
             connection,
             now() + seconds,
             seconds,
             now,
         )
+        self._flink_run = flink_run
+        self._client: Client | None = None
         self._said = b""
         self._answer: SubmissionStatus | None = None
 
     def answer(self) -> SubmissionStatus:
-        """What it has said, without waiting for more."""
+        """What it has said, without waiting for more.
+
+        Only `flink run` refuses: a planner may have been started with another environment than the controller has.
+        """
+        if self._client:
+            return self._client.answer()
         if self._answer is None:
             self._answer = self._ended()
             if self._answer is None:
                 return SubmissionStatus(under_way=True)
             self._connection.close()
+            if self._answer.refused:
+                self._client = self._flink_run()
+                return SubmissionStatus(under_way=True)
         return self._answer
 
     def _ended(self) -> SubmissionStatus | None:
@@ -69,10 +80,14 @@ def start(settings: Settings, submission: Submission, *, own_jars: bool) -> Clie
 
     `own_jars`: the release was built with other jars than Flink's `lib` has now.
     """
-    if own_jars or not _is_for_planner(settings, submission):
+
+    def flink_run() -> Client:
         return Client(settings, submission)
+
+    if own_jars or not _is_for_planner(settings, submission):
+        return flink_run()
     connection = planner.hand_over(settings, _request(settings, submission))
-    return WarmClient(connection) if connection else Client(settings, submission)
+    return WarmClient(connection, flink_run) if connection else flink_run()
 
 
 def _is_for_planner(settings: Settings, s: Submission) -> bool:
@@ -90,6 +105,10 @@ def _is_for_planner(settings: Settings, s: Submission) -> bool:
     )
 
 
+def _python_jars(settings: Settings) -> list[Path]:
+    return sorted((settings.flink.home / "opt").absolute().glob("flink-python-*.jar"))
+
+
 def _request(settings: Settings, s: Submission) -> Mapping[str, object]:
     to = urlsplit(s.rest or settings.flink.rest)
     return {
@@ -98,11 +117,14 @@ def _request(settings: Settings, s: Submission) -> Mapping[str, object]:
         "options": {
             "rest.address": to.hostname,
             "rest.port": str(to.port or 80),
+            "security.ssl.rest.enabled": "false",
             "$internal.pipeline.job-id": s.job_id,
             "pipeline.name": s.name,
             "python.files": str(s.release),
             "python.client.executable": s.launch.interpreter,
             "python.executable": s.launch.interpreter,
+            # as `flink run` has it, for a cluster without this jar in its `lib`
+            "pipeline.jars": ";".join(jar.as_uri() for jar in _python_jars(settings)),
             **({"execution.state-recovery.path": s.restore} if s.restore else {}),
         },
     }

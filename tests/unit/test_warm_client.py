@@ -68,6 +68,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv(planner.SWITCH)
     (tmp_path / "run").mkdir()
     (tmp_path / "flink" / "lib").mkdir(parents=True)
+    (tmp_path / "flink" / "opt").mkdir(parents=True)
+    (tmp_path / "flink" / "opt" / "flink-python-2.1.3.jar").touch()
     (tmp_path / "flink" / "bin").mkdir(parents=True)
     client = tmp_path / "flink" / "bin" / "flink"
     client.write_text("#!/bin/sh\nexit 0\n")
@@ -140,11 +142,13 @@ def test_the_planner_gets_what_flink_run_would_have_as_arguments(
             "options": {
                 "rest.address": "127.0.0.1",
                 "rest.port": "9000",
+                "security.ssl.rest.enabled": "false",
                 "$internal.pipeline.job-id": "ab" * 16,
                 "pipeline.name": "orders-r1-a1",
                 "python.files": str(submission.release),
                 "python.client.executable": sys.executable,
                 "python.executable": sys.executable,
+                "pipeline.jars": f"file://{settings.flink.home}/opt/flink-python-2.1.3.jar",
                 "execution.state-recovery.path": "file:///ck/chk-7",
             },
         }
@@ -154,11 +158,6 @@ def test_the_planner_gets_what_flink_run_would_have_as_arguments(
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        pytest.param(
-            answer(1, "Caused by: java.io.IOException: the disk is full"),
-            SubmissionStatus(refused="java.io.IOException: the disk is full"),
-            id="refused",
-        ),
         pytest.param(
             answer(1, "DuplicateJobSubmissionException: it was submitted"),
             SubmissionStatus(),
@@ -189,13 +188,28 @@ def test_what_the_end_of_the_planner_means(
     assert last_word(client) == expected
 
 
+def test_what_the_planner_refuses_flink_run_tries(
+    settings: Settings, submission: Submission, warm: Planner
+) -> None:
+    (settings.flink.home / "bin" / "flink").write_text(
+        "#!/bin/sh\necho 'Caused by: java.io.IOException: no such table'\nexit 1\n"
+    )
+    client = warm_client.start(settings, submission, own_jars=False)
+    warm.answers(answer(1, "Caused by: java.io.IOException: the disk is full"))
+    assert last_word(client) == SubmissionStatus(refused="java.io.IOException: no such table")
+
+
+def _no_client() -> Client:
+    raise AssertionError("nothing was refused")
+
+
 def test_a_planner_that_does_not_answer_is_not_waited_for(
     settings: Settings, submission: Submission, warm: Planner
 ) -> None:
     connection = planner.hand_over(settings, warm_client._request(settings, submission))
     assert connection
     moments = iter([0.0, 1.0, 11.0])
-    client = WarmClient(connection, seconds=10, now=lambda: next(moments))
+    client = WarmClient(connection, _no_client, seconds=10, now=lambda: next(moments))
     assert client.answer() == SubmissionStatus(under_way=True)
     assert client.answer() == SubmissionStatus(trouble="the planner gave no answer in 10 s")
 
