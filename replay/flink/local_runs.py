@@ -118,4 +118,4 @@ def rows(run: Path, output: str) -> list[dict[str, Any]]:
             found="none",
             next="kappa doctor",
         )
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [json.loads(line) for file in files for line in file.open()]

@@ -36,8 +36,10 @@ def windows(
 
 
 def _wall(milliseconds: float, zone: str) -> dt.datetime:
+    """The latest that the clocks have shown by then: where they are set back, they show an hour twice."""
     at = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
-    return at.astimezone(zones.zone(zone)).replace(tzinfo=None)
+    shown = [t.astimezone(zones.zone(zone)) for t in (at, at - dt.timedelta(days=1))]
+    return at.replace(tzinfo=None) + max(t.utcoffset() or dt.timedelta() for t in shown)
 
 
 def _begins(value: Any, zone: str) -> dt.datetime:

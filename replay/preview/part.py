@@ -27,6 +27,10 @@ class Part:
     """Milliseconds since the epoch: no event before the part was appended at this time or later."""
     starts: Offsets
     ends: Offsets
+    now: float = 0.0
+    """Milliseconds since the epoch, before the ends were asked for."""
+    cut: frozenset[tuple[str, int]] = frozenset()
+    """Topics and partitions whose end is the first record of the time that was asked for, or later."""
 
     def count(self, topic: str) -> int:
         """Offsets of a topic that are read. Some may hold no record."""

@@ -20,6 +20,8 @@ from replay.settings import Settings
 
 MOST_RECORDS = 1_000_000
 """That a preview reads. They are held in memory."""
+MOST_BYTES = 256 << 20
+"""Of the records of a topic."""
 _DATED_MARGIN_MS = 60_000
 """See `broker-time.margin` of the connector."""
 Row = Mapping[str, Any]
@@ -91,24 +93,36 @@ def preview(
 
 def _read(settings: Settings, topic: str, part: Part) -> dict[int, list[reading.ConsumedRecord]]:
     found: dict[int, list[reading.ConsumedRecord]] = {p: [] for p in part.ends[topic]}
+    size = 0
     for record in reading.between(settings, topic, part.starts[topic], part.ends[topic]):
         found[record.partition].append(record)
+        size += len(record.value or b"") + len(record.key or b"")
+        if size > MOST_BYTES:
+            raise RefusedError(
+                f"the records of {topic} are too large for a preview",
+                expected=f"{MOST_BYTES >> 20} MB at most, keys and values",
+                found=f"more, in {sum(map(len, found.values())):,} records",
+                next="the same with a shorter --last, or between --since and --until",
+            )
     return found
 
 
 def find(settings: Settings, product: Product, asked: Asked) -> Part:
     """The offsets to read: of event topics those of the time that was asked for, of others from the beginning."""
     events = [t for t, rule in product.topics.items() if rule.is_event]
+    now = time.time() * 1000
     begin, end = _begin(settings, events, asked), _millis(asked.end)
+    cut: set[tuple[str, int]] = set()
     starts = log.first_offsets(settings, product.topics)
     ends = log.end_offsets(settings, product.topics)
     if end is not None:
         growing = [t for t, rule in product.topics.items() if rule.role is not Role.reference]
         for topic, of in log.offsets_at(settings, growing, end).items():
             ends[topic] = {**ends[topic], **of}
+            cut.update((topic, partition) for partition in of)
     for topic, of in log.offsets_at(settings, events, begin).items():
         starts[topic] = {p: of.get(p, last) for p, last in ends[topic].items()}
-    return Part(float(begin), starts, ends)
+    return Part(float(begin), starts, ends, now, frozenset(cut))
 
 
 def _begin(settings: Settings, events: list[str], asked: Asked) -> int:
@@ -128,28 +142,30 @@ def _millis(at: datetime | None) -> int | None:
 
 def _refuse_too_many(product: Product, part: Part, most: int) -> None:
     counts = {product.sql_name(topic): part.count(topic) for topic in product.topics}
+    whole = sum(part.count(t) for t, rule in product.topics.items() if not rule.is_event)
     if sum(counts.values()) > most:
         raise RefusedError(
             f"the part of the log is too long for a preview of {product.name}",
             expected=f"{most:,} records at most, of all topics",
             found=", ".join(f"{count:,} of {topic}" for topic, count in counts.items()),
-            next=f"kappa preview {product.name} --last 10m  (or: kappa deploy {product.name} --no-auto-switch)",
+            next="the same with a shorter --last, or between --since and --until"
+            if whole < most
+            else f"kappa deploy {product.name} --no-auto-switch  (what is looked up is read whole)",
         )
 
 
 def _clocks(
     settings: Settings, part: Part, records: runs.Records, asked: Asked, product: Product
 ) -> dict[tuple[str, int], int | None]:
-    """The log's clock at the part's end. Behind a time that was asked for come only records of that time or later."""
+    """The log's clock at the part's end: behind a cut come only records of the time that was asked for, or later."""
     waiting = [t for t, rule in product.topics.items() if rule.allowed_lateness]
     dated = [] if asked.end else log.broker_dated(settings, waiting)
-    ends, until = log.end_offsets(settings, waiting), _millis(asked.end)
-    now = round(time.time() * 1000) - _DATED_MARGIN_MS
+    now, until = round(part.now) - _DATED_MARGIN_MS, _millis(asked.end)
     found: dict[tuple[str, int], int | None] = {}
     for topic in waiting:
-        for partition, end in part.ends[topic].items():
+        for partition in part.ends[topic]:
             latest = max((r.timestamp for r in records[topic][partition]), default=None)
-            if until is not None and end < ends[topic][partition]:
+            if (topic, partition) in part.cut:
                 latest = until
             if topic in dated:
                 latest = max(now, latest or 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jobs.product.folder import Product
+from jobs.product.formats import KeyFormat
 from replay.errors import KappaError
 from replay.flink.local_runs import LocalRuns
 from replay.flink.rest import root_cause
@@ -24,16 +26,21 @@ Rows = Mapping[str, list[dict[str, Any]]]
 """Per output."""
 
 
+def _registered(product: Product, records: Records) -> Iterator[bytes]:
+    """The values and keys that begin with the id of a schema."""
+    for topic, partitions in records.items():
+        rule = product.topics[topic]
+        keys = rule.record_key is not None and rule.record_key.format is KeyFormat.avro_confluent
+        for record in chain.from_iterable(partitions.values()):
+            if record.value and rule.format.is_registered:
+                yield record.value
+            if record.key and keys:
+                yield record.key
+
+
 def run(settings: Settings, product: Product, records: Records) -> Rows:
     """The rows of a resolved product; KappaError if the run fails."""
-    values = (
-        r.value
-        for topic, partitions in records.items()
-        for of in partitions.values()
-        for r in of
-        if r.value and product.topics[topic].format.is_registered
-    )
-    schemas = writer_schemas.of(settings, values)
+    schemas = writer_schemas.of(settings, _registered(product, records))
     with tempfile.TemporaryDirectory(prefix="kappa-preview-") as scratch:
         flink = LocalRuns(settings, product, Path(scratch), schemas, SECONDS)
         given = {product.sql_name(topic): of for topic, of in records.items()}

@@ -226,3 +226,30 @@ def test_programs_see_what_is_determined() -> None:
     hourly = data["tables"][0]
     assert (hourly["rows"], hourly["determined"]) == (2, 1)
     assert [row["determined"] for row in hourly["sample"]] == [False, True]
+
+
+def test_only_a_partition_that_is_cut_has_the_clock_of_the_cut(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (topic,) = product.topics
+    monkeypatch.setattr(previewing, "log", Log(topic))
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+    part = previewing.find(cast(Settings, None), product, Asked(last=3600, end=until))
+    assert part.cut == frozenset()
+    clocks = previewing._clocks(
+        cast(Settings, None), part, {topic: {0: [], 1: []}}, Asked(end=until), product
+    )
+    assert clocks == {(topic, 0): None, (topic, 1): None}
+
+
+@pytest.mark.parametrize(
+    ("at_utc", "expected"),
+    [
+        (datetime(2024, 10, 27, 1, 20, tzinfo=UTC), datetime(2024, 10, 27, 3, 20)),
+        (datetime(2024, 10, 29, 1, 20, tzinfo=UTC), datetime(2024, 10, 29, 2, 20)),
+        (datetime(2024, 3, 31, 1, 20, tzinfo=UTC), datetime(2024, 3, 31, 3, 20)),
+    ],
+    ids=["clocks are set back", "a day later", "clocks are set forward"],
+)
+def test_what_the_clocks_have_shown_at_the_latest(at_utc: datetime, expected: datetime) -> None:
+    assert marks._wall(at_utc.timestamp() * 1000, "Europe/Berlin") == expected
