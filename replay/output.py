@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -65,12 +66,17 @@ out, err = _console(), _console(stderr=True)
 _WIDEST = 100_000
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def print_json(value: Any) -> None:
     """One compact JSON document on one line of stdout. Decimals, times and what else JSON lacks are text."""
     try:
         text = json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
     except ValueError:  # NaN somewhere in it
         text = json.dumps(json_value(value), default=str, ensure_ascii=False)
+    # half of a surrogate pair is no text that UTF-8 has, and JSON has an escape for it
+    text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

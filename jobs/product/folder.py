@@ -246,7 +246,8 @@ def _check_files(product: Product) -> None:
             )
     schemas = set(product.schema_files)
     for file in sorted((folder / "schemas").glob("*")):
-        if file.suffix in (".avsc", ".json") and file not in schemas:
+        of_now = product.resolved is None and file.suffix == ".json"
+        if (of_now or file.suffix == ".avsc") and file not in schemas:
             raise ProductError(
                 file,
                 f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",

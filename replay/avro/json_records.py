@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from jobs.product.avro_schema import MISSING, Schema, SchemaField
@@ -19,6 +20,7 @@ from replay.avro.json_numbers import Number, decimal, double, shown, whole
 
 MAX_DEPTH = 100
 """Objects and arrays may be nested so deep, also in fields that are not read."""
+_LONG_NUMBER = 400
 _BOM = b"\xef\xbb\xbf"
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
@@ -65,12 +67,20 @@ def document(message: bytes) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A document for people: of a repeated field the last, numbers as Python has them."""
+    """A document for people: of a repeated field the last; numbers that Python would round are text."""
     if isinstance(value, JsonObject):
         return {name: plain(v) for name, v in value}
     if isinstance(value, Number):
-        return json.loads(value)
+        return _number(value)
     return [plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _number(text: str) -> Any:
+    if len(text) > _LONG_NUMBER:
+        return str(text)
+    found = json.loads(text)
+    is_exact = Decimal(text) == (found if isinstance(found, int) else Decimal(repr(found)))
+    return found if is_exact else str(text)
 
 
 def _refuse(name: str) -> None:

@@ -145,7 +145,7 @@ def command(arguments: list[str]) -> Answer:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [line for line in done.stdout.split("\n") if line.startswith("{")]
     if lines:
         return Answer(json.loads(lines[-1]), done.returncode)
     return Answer({"message": done.stderr.strip()[-2_000:] or "no answer"}, done.returncode or 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,11 @@ def given(name: str, source: Path | None, ref: str | None) -> Iterator[Given]:
             for part in ("message", "expected", "found", "next"):
                 said = getattr(e, part).replace(f"--from {found.folder}", f"--from-git {ref}")
                 setattr(e, part, said.replace(str(found.folder), f"{ref}:{folder}"))
+            e.next = e.next.replace(
+                f"kappa check {ref}:{folder}", f"kappa plan {name} --from-git {ref}"
+            )
+            if "--from-git" not in e.next:
+                e.next = Given(found.folder, found.commit).in_hint(e.next, name)
             e.args = (e.message,)
             raise
 
@@ -85,3 +91,5 @@ def _use(code: Path) -> None:
             next="another commit, or the Kappa that was installed then",
         )
     sys.path.insert(0, str(code))
+    # A planner that stays warm would be one of these functions, and put the home's own away.
+    os.environ["KAPPA_PLANNER"] = "cold"

@@ -23,8 +23,8 @@ GOES_ON = {
     "remove": "jobs may still be ending; the same command continues",
 }
 """What becomes of a command's work. Those that are not here only look, or say it themselves."""
-STAY = ("controller", "shell")
-"""They go on after Ctrl-C, or end by themselves in their own time."""
+STAY = ("controller", "shell", "topic produce")
+"""They go on after Ctrl-C, or end by themselves in their own time: once it is known which lines are in the log."""
 
 _said = False
 
@@ -55,8 +55,9 @@ def limit(
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """From now on, end this process soon after Ctrl-C, also while its main thread is in C or waits for others."""
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    if command in STAY:
+    words = [word for word in arguments if not word.startswith("-")][:2]
+    command = words[0] if words else ""
+    if command in STAY or " ".join(words) in STAY:
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)

@@ -61,15 +61,16 @@ def new(
             found=", ".join(wanted),
             next=f"kappa new {name} --topic {wanted[0]} --raw",
         )
-    sources = _sources(name, wanted, files, written, raw)
+    sources: list[Source] = []
     try:
+        sources = _sources(name, wanted, files, written, raw)
         drafted = bronze(name, sources[0]) if raw else draft(name, sources, time)
     except SchemaError as e:
         raise ConfigError(
             "the schema cannot be a table",
             expected=e.expected,
             found=e.found,
-            next="leave it out in a schema of your own: kappa new … --from-schema FILE.avsc",
+            next="leave it out in a schema of your own: kappa new … --from-schema FILE",
         ) from e
     except ValueError as e:
         raise ConfigError(

@@ -62,7 +62,7 @@ class RecordView:
             head += f"  key {_short(self.key)}"
         if self.kind != "record":
             head += f"  {self.kind}"
-        parts = [f"{name}: {_short(v)}" for name, v in (self.value or {}).items()]
+        parts = [f"{_short(name)}: {_short(v)}" for name, v in (self.value or {}).items()]
         if self.kind == "undecodable":
             parts = [f"reason: {self.reason}", f"payload: {_short(self.payload)}"]
         parts += [f"header {name}: {_short(value)}" for name, value in self.headers]

@@ -38,7 +38,7 @@ def committed(ref: str, folder: Path) -> Iterator[CommittedFolder]:
     repository, no such commit, or no product in it.
     """
     top = _top(folder)
-    inside = folder.absolute().relative_to(top).as_posix()
+    inside = _inside(top, folder)
     commit = _commit(top, ref)
     if not _has(top, commit, f"{inside}/product.yaml"):
         raise _no_product(top, ref, commit, inside)
@@ -46,6 +46,7 @@ def committed(ref: str, folder: Path) -> Iterator[CommittedFolder]:
         scratch = Path(name).resolve()
         wanted = [inside, *([_CODE] if _has(top, commit, f"{_CODE}/__init__.py") else [])]
         _write_out(top, commit, wanted, scratch)
+        _refuse_links(scratch / "tree", commit)
         code = scratch / "code" if len(wanted) > 1 else None
         if code:
             code.mkdir()
@@ -56,14 +57,28 @@ def committed(ref: str, folder: Path) -> Iterator[CommittedFolder]:
 def file_at(ref: str, file: Path) -> str | None:
     """The text of a file as of a commit; None: the commit has none. ConfigError as above."""
     top = _top(file.parent)
-    path = file.absolute().relative_to(top).as_posix()
+    path = _inside(top, file)
     commit = _commit(top, ref)
     return _git(top, "show", f"{commit}:{path}") + "\n" if _has(top, commit, path) else None
 
 
+def _inside(top: Path, path: Path) -> str:
+    """A path as the repository names it, whatever links and `..` led to it."""
+    path = path.parent.resolve() / path.name if path.name != ".." else path.resolve()
+    if not path.is_relative_to(top):
+        raise ConfigError(
+            f"{path} is not in the repository {top}",
+            expected="a path below it",
+            found=str(path),
+            next="the same in a working tree, or with --from and the product's folder there",
+        )
+    return path.relative_to(top).as_posix()
+
+
 def _top(folder: Path) -> Path:
     """The top of the repository that a folder is in, or would be."""
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
+    folder = folder.parent.resolve() / folder.name if folder.name != ".." else folder.resolve()
+    there = next(p for p in (folder, *folder.parents) if p.is_dir())
     try:
         return Path(_git(there, "rev-parse", "--show-toplevel"))
     except FileNotFoundError:
@@ -129,6 +144,18 @@ def _write_out(top: Path, commit: str, paths: list[str], scratch: Path) -> None:
     )
     prefix = f"--prefix={scratch / 'tree'}/"
     _git(top, "checkout-index", "--quiet", "-z", "--stdin", prefix, env=index, given=files)
+
+
+def _refuse_links(tree: Path, commit: str) -> None:
+    """What a link leads to is no part of the commit."""
+    for path in tree.rglob("*"):
+        if path.is_symlink():
+            raise ConfigError(
+                f"commit {commit[:12]} has a symbolic link in the product or in {_CODE}/",
+                expected="files of the commit",
+                found=f"{path.relative_to(tree)}, which leads to {path.readlink()}",
+                next="put a file in its place, and commit it",
+            )
 
 
 def _git(

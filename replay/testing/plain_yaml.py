@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 _NOT_FINITE = {".nan": "NaN", ".inf": "Infinity", "+.inf": "Infinity", "-.inf": "-Infinity"}
+_LARGEST_EXPONENT = 400
 _RESOLVERS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -38,6 +39,23 @@ class _Loader(yaml.SafeLoader):
                 said.add(key.value)
         return super().construct_mapping(node, deep)
 
+    _anchored = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """No alias within what an alias may stand for: a short file could be of any size, or without end."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            if self._anchored:
+                mark: Any = event.start_mark
+                said = "an alias within what has an anchor"
+                raise yaml.composer.ComposerError(None, None, said, mark)
+            return super().compose_node(parent, index)
+        self._anchored += bool(event.anchor)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._anchored -= bool(event.anchor)
+
 
 def _integer(_: _Loader, node: yaml.ScalarNode) -> int:
     return int(node.value)
@@ -45,7 +63,14 @@ def _integer(_: _Loader, node: yaml.ScalarNode) -> int:
 
 def _number(_: _Loader, node: yaml.ScalarNode) -> Decimal | str:
     found = _NOT_FINITE.get(node.value.lower())
-    return Decimal(node.value) if found is None else found
+    if found is not None:
+        return found
+    number = Decimal(node.value)
+    if abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise yaml.constructor.ConstructorError(
+            None, None, "a number beyond those of a double", node.start_mark
+        )
+    return number
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -60,4 +85,10 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 def load(text: str) -> Any:
     """The document; yaml.YAMLError says what is wrong with it and where."""
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except (
+        ValueError,
+        RecursionError,
+    ) as e:  # a number of thousands of digits, brackets without end
+        raise yaml.YAMLError(str(e)) from e

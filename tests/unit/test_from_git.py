@@ -11,7 +11,7 @@ import pytest
 from replay.cli.from_git import given
 from replay.errors import ConfigError, KappaError
 from replay.releases import sources
-from replay.releases.git_tree import committed
+from replay.releases.git_tree import committed, file_at
 from replay.releases.release import find_folder
 from tests.unit.lake_tables import make_settings
 
@@ -68,6 +68,26 @@ def test_a_folder_that_is_only_in_the_commit_is_found(repository: Path) -> None:
     git(repository, "rm", "-r", "--quiet", "--force", "sql")
     with committed("main", Path("sql/tiny")) as found:
         assert (found.folder / "product.yaml").read_text() == "name: second\n"
+
+
+def test_a_folder_is_found_by_whatever_path_leads_to_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "docs").mkdir()
+    (repository.parent / "link").symlink_to(repository)
+    monkeypatch.chdir(repository / "docs")
+    for folder in ("../sql/tiny", "../../link/sql/tiny"):
+        with committed("v1", Path(folder)) as found:
+            assert (found.folder / "rows.sql").read_text() == "first"
+        assert file_at("v1", Path(folder) / "rows.sql") == "first\n"
+
+
+def test_what_a_link_of_the_commit_leads_to_is_not_taken(repository: Path) -> None:
+    (repository / "sql" / "tiny" / "more.sql").symlink_to("/etc/hostname")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "a link")
+    with pytest.raises(ConfigError, match="symbolic link"), committed("HEAD", Path("sql/tiny")):
+        pass
 
 
 def test_functions_are_those_of_the_commit(repository: Path) -> None:

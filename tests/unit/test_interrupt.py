@@ -103,7 +103,7 @@ def test_the_limit_is_below_a_second_and_counts_from_the_signal() -> None:
 def test_commands_that_go_on_after_it_have_no_limit(command: str) -> None:
     before = signal.set_wakeup_fd(-1)
     try:
-        interrupt.limit([command])
+        interrupt.limit(command.split())
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.set_wakeup_fd(before)

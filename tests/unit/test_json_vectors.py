@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.product.json_columns import avro_text
+from replay.avro import json_records
 from replay.avro.json_records import MAX_DEPTH
 from tests.json_vectors import decode, document, groups
 
@@ -31,4 +32,21 @@ def test_a_document_of_megabytes_is_read_whole_and_brackets_without_end_are_not(
     assert decode(schema, json.dumps({"text": text}).encode()) == {"value": {"text": text}}
     assert decode(schema, b"[" * 1_000_000) == {
         "reason": f"the value is nested more than {MAX_DEPTH} deep"
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("12", 12),
+        ("0.5", 0.5),
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        ("1e400", "1e400"),
+        ("9" * 5000, "9" * 5000),
+    ],
+    ids=["an integer", "a double", "more digits than a double", "beyond a double", "very long"],
+)
+def test_people_see_numbers_as_they_were_written(text: str, shown: Any) -> None:
+    assert json_records.plain(json_records.document(f'{{"a": [{text}]}}'.encode())) == {
+        "a": [shown]
     }

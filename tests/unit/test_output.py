@@ -202,3 +202,10 @@ def test_rows_that_are_wider_than_the_terminal_are_vertical_unless_a_table_is_as
         assert (
             shown.splitlines()[1].rstrip() == f"{'column_0':<{8 if columns < 11 else 9}}  xxxxxxxx"
         )
+
+
+def test_half_of_a_surrogate_pair_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_json({"a": "\ud83d", "b": "ü😀"})
+    said = capsys.readouterr().out
+    assert said == '{"a": "\\ud83d", "b": "ü😀"}\n'
+    assert json.loads(said) == {"a": "\ud83d", "b": "ü😀"}

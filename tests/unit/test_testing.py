@@ -64,6 +64,21 @@ def refusal(given: dict[str, Any]) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("a: &a [1, *a]", "alias", id="without end"),
+        pytest.param("a: &a [1]\nb: &b [*a, *a]", "alias", id="doubled again and again"),
+        pytest.param("9" * 5000, "digits", id="thousands of digits"),
+        pytest.param("a: 1e999999999", "beyond", id="beyond a double"),
+        pytest.param("[" * 3000, "recursion", id="brackets without end"),
+    ],
+)
+def test_hostile_yaml_is_refused(text: str, said: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=said):
+        plain_yaml.load(text)
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         pytest.param("2024-06-03", "2024-06-03", id="a date is a text"),
