@@ -118,4 +118,5 @@ def rows(run: Path, output: str) -> list[dict[str, Any]]:
             found="none",
             next="kappa doctor",
         )
-    return [json.loads(line) for file in files for line in file.open()]
+    # not splitlines(): texts may have what Python takes for the end of a line
+    return [json.loads(line) for file in files for line in file.read_text().split("\n") if line]

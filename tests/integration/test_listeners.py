@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from uuid import uuid4
@@ -19,6 +20,11 @@ functions:
   pseudonym: {python: "udfs.privacy:pseudonym", returns: STRING, vectorised: true, deterministic: true}
 """
 SELECT = "SELECT order_id, ordered_at, shop, pseudonym(shop) AS masked, cents FROM {}\n"
+TEST = """\
+one:
+  given: {{{}: [{{order_id: a, ordered_at: 2024-06-03T10:00:00, shop: north, cents: 1}}]}}
+  expect: {{order_rows: [{{order_id: a}}]}}
+"""
 WARM, COLD = "shaded.py4j.GatewayServer", "PythonGatewayServer"
 CLIENT, TASKMANAGER = "CliFrontend", "TaskManagerRunner"
 
@@ -27,7 +33,7 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="module")
 def watch(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Watch:
-    """What was seen while orders whose shops go through a Python function were checked, deployed and published."""
+    """What was seen while orders whose shops go through a Python function were checked, tested, deployed, published."""
     name = f"masked{uuid4().hex[:6]}"
     folder = another_product(tmp_path_factory.mktemp("products"), name)
     with (folder / "product.yaml").open("a") as file:
@@ -37,20 +43,29 @@ def watch(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Watc
     for order in map(Order, range(100)):
         writer.order(order)
     writer.heartbeat(Order(3000).ordered_at)
+    shutil.rmtree(folder / "tests")
+    (folder / "tests").mkdir()
+    (folder / "tests" / "one.yaml").write_text(TEST.format(name))
     with Watch(stack.home) as found:
         stack.kappa("check", str(folder))
-        subprocess.run(
-            [sys.executable, "-m", "replay", "check", str(folder), "--output", "json"],
-            env={**stack.kappa.environment, "KAPPA_PLANNER": "cold"},
-            timeout=200,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        stack.kappa("test", str(folder))
+        cold(stack, "check", str(folder), "--output", "json")
         try:
-            stack.kappa("deploy", name, "--from", str(folder), "--timeout", "180")
+            cold(stack, "deploy", name, "--from", str(folder), "--timeout", "180")
         finally:
             stop_jobs(stack, name)
     return found
+
+
+def cold(stack: RunningStack, *arguments: str) -> None:
+    """Run a command without a planner that stays warm: `flink run` submits the job."""
+    subprocess.run(
+        [sys.executable, "-m", "replay", *arguments],
+        env={**stack.kappa.environment, "KAPPA_PLANNER": "cold"},
+        timeout=300,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def listening(watch: Watch, part: str) -> list[Listener]:
@@ -62,7 +77,9 @@ def test_every_process_listens_on_loopback_while_functions_are_checked_and_run(
     watch: Watch,
 ) -> None:
     assert [found for found in watch.listeners if not found.is_loopback] == []
-    assert listening(watch, WARM), "the JVM of the planner is talked to over a socket"
+    assert len(listening(watch, WARM)) >= 4, (
+        "the JVM of the planner is talked to over a socket, and a test in it has a Flink with ports of its own"
+    )
     assert listening(watch, COLD), "so is that of a check in a process of its own"
     assert listening(watch, CLIENT), "so is that of flink run"
     assert len(listening(watch, TASKMANAGER)) >= 8, (

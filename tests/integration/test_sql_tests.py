@@ -83,7 +83,7 @@ def test_what_is_not_as_expected_is_shown_and_recorded(stack: RunningStack, orde
         "    - {order_id: c}",
         "  rejects: 1 unexpected",
         "    + {log_topic: orders, log_partition: 0, log_offset: 2, appended: 2024-06-03T10:00:00, "
-        'reason: "undecodable: magic byte is 0x78, not 0x00", payload: "hex:78"}',
+        'reason: "undecodable: magic byte is 0x78, not 0x00", payload: hex:78}',
         f"failed   new  ({file})",
         f"  it expects nothing; to write what came: kappa test {orders} --record",
     ]
