@@ -19,7 +19,7 @@ from replay.flink.clusters import Clusters
 from replay.iceberg import files, lake, table_changes
 from replay.iceberg.commits import Fence
 from replay.kafka import log
-from replay.releases import shared
+from replay.releases import shared, sources
 from replay.releases.release import bindings_folder
 from replay.settings import Settings
 
@@ -148,6 +148,7 @@ def erase(
         if folder.exists():
             shutil.rmtree(folder)
     shared.forget(settings, name)
+    sources.forget(settings, name)
     _forget_answers(settings, name)
 
 

@@ -26,6 +26,11 @@ def remember(settings: Settings, product: str, folder: Path) -> None:
         file.write_text(f"{folder}\n")
 
 
+def forget(settings: Settings, product: str) -> None:
+    """Of a product that is removed."""
+    (settings.home / _FOLDER / product).unlink(missing_ok=True)
+
+
 def remembered(home: Path, product: str) -> Path | None:
     """The folder of the last deploy, if it still has a product."""
     if not product or Path(product).name != product:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import io
 import json
@@ -248,7 +249,7 @@ def as_written(e: dict[str, Any]) -> dict[str, Any]:
         "item_count": len(e["items"]),
         "tags": e["tags"],
         "channel": e["tags"].get("channel"),
-        "payload": e["payload"].hex() if e["payload"] else None,
+        "payload": base64.b64encode(e["payload"]).decode() if e["payload"] else None,
         "error": e["error"],
         "order": e["order"],
     }

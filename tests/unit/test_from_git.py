@@ -184,6 +184,18 @@ def test_what_is_remembered_may_be_gone_or_damaged(tmp_path: Path, content: str)
     assert sources.remembered(tmp_path, "other") is None
 
 
+def test_of_a_product_that_is_removed_nothing_is_remembered(tmp_path: Path) -> None:
+    settings, folder = make_settings(tmp_path / "home"), tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "product.yaml").touch()
+    settings.home.mkdir(exist_ok=True)
+    sources.remember(settings, "tiny", folder)
+    assert sources.remembered(settings.home, "tiny") == folder
+    for _ in range(2):
+        sources.forget(settings, "tiny")
+        assert sources.remembered(settings.home, "tiny") is None
+
+
 def test_a_folder_of_the_archive_is_not_remembered(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     sources.remember(settings, "tiny", settings.releases / "tiny" / "abc" / "product")
