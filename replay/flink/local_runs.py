@@ -87,7 +87,14 @@ class LocalRuns:
     def _run_cold(self, request: dict[str, Any], seconds: float) -> Any:
         file = self._release / "request.json"
         file.write_text(json.dumps(request))
-        env = {**os.environ, **planner.environment(self._settings), **PYTHON_ENVIRONMENT}
+        scratch = self._settings.home / "tmp"  # as the planner that stays warm has it
+        scratch.mkdir(parents=True, exist_ok=True)
+        env = {
+            **os.environ,
+            **planner.environment(self._settings),
+            **PYTHON_ENVIRONMENT,
+            "JVM_ARGS": f"-Djava.io.tmpdir={scratch}",
+        }
         result = subprocess.run(
             [sys.executable, "-P", "-m", "jobs.local_run", str(file)],
             capture_output=True,
