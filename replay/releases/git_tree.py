@@ -64,7 +64,7 @@ def file_at(ref: str, file: Path) -> str | None:
 
 def _inside(top: Path, path: Path) -> str:
     """A path as the repository names it, whatever links and `..` led to it."""
-    path = path.parent.resolve() / path.name if path.name != ".." else path.resolve()
+    path = _without_detours(path)
     if not path.is_relative_to(top):
         raise ConfigError(
             f"{path} is not in the repository {top}",
@@ -75,9 +75,14 @@ def _inside(top: Path, path: Path) -> str:
     return path.relative_to(top).as_posix()
 
 
+def _without_detours(path: Path) -> Path:
+    """Absolute, without `..` and without links on the way; what it names may be a link itself."""
+    return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
+
+
 def _top(folder: Path) -> Path:
     """The top of the repository that a folder is in, or would be."""
-    folder = folder.parent.resolve() / folder.name if folder.name != ".." else folder.resolve()
+    folder = _without_detours(folder)
     there = next(p for p in (folder, *folder.parents) if p.is_dir())
     try:
         return Path(_git(there, "rev-parse", "--show-toplevel"))
