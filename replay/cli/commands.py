@@ -193,6 +193,20 @@ def preview(
         str | None,
         typer.Option(metavar="TIME", help="the part ends there, and not at the log's end"),
     ] = None,
+    offsets: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TOPIC:PARTITION=FROM-TO",
+            help="the events from one offset to before another; other partitions are read between their times",
+        ),
+    ] = None,
+    diff: Annotated[
+        bool,
+        typer.Option(
+            "--diff",
+            help="compare with what readers see: rows that the part determines, and windows that are published",
+        ),
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="rows of each output that are shown")] = 10,
     output: OutputOption = Output.text,
 ) -> None:
@@ -203,7 +217,7 @@ def preview(
     """
     from replay.cli import preview as run_preview
 
-    run_preview.preview(product, table, last, since, until, limit, output)
+    run_preview.preview(product, table, last, since, until, offsets or (), limit, diff, output)
 
 
 def explain(

@@ -16,7 +16,7 @@ from replay.cli.snapshots import PlatformReader
 from replay.compare import diff as differing
 from replay.compare.changes import Change, DiffReport, Row, TableDiff, plain
 from replay.compare.diff import Side
-from replay.compare.matching import BEYOND, OPEN
+from replay.compare.matching import BEFORE, BEYOND, OPEN
 from replay.controller.intents import resolve
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, ProductState
@@ -63,10 +63,7 @@ def choose(
 
     An attempt that readers see is taken as they see it, another at its newest checkpoint whose position is known.
     """
-    published = state.published
-    if old is None and published is None:
-        raise not_deployed(state.product)
-    one = resolve(state, old or (published.attempt_name if published else ""))
+    one = resolve(state, old) if old else _of_readers(state)
     others = [a for a in state.live if a.name != one.name]
     other = resolve(state, new) if new else state.candidate or (others[-1] if others else None)
     if other is None or other.name == one.name:
@@ -77,6 +74,17 @@ def choose(
             next=f"kappa attempts {state.product}",
         )
     return _chosen(platform, state, one), _chosen(platform, state, other)
+
+
+def published(platform: PlatformReader, state: ProductState) -> ChosenSide:
+    """What readers see; ConfigError where they see nothing yet."""
+    return _chosen(platform, state, _of_readers(state))
+
+
+def _of_readers(state: ProductState) -> Attempt:
+    if state.published is None:
+        raise not_deployed(state.product)
+    return resolve(state, state.published.attempt_name)
 
 
 def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> ChosenSide:
@@ -111,6 +119,11 @@ def in_text(report: DiffReport) -> Iterator[RenderableType]:
         else "no window is closed yet"
     )
     yield f"the first {offsets.total(report.position):,} records of the log; {ended}"
+    yield from differences(report)
+
+
+def differences(report: DiffReport) -> Iterator[RenderableType]:
+    """The same, without a line that says what was compared."""
     yield rows_table(
         [
             {
@@ -166,11 +179,8 @@ def _remarks(table: TableDiff, report: DiffReport) -> Iterator[str]:
             f" ({(new or 0) - (old or 0):+,})"
         )
     for reason, (old, new) in table.left_out.items():
-        if reason not in (
-            BEYOND,
-            OPEN,
-        ):
-            # only one side is further than the other; their number is in the JSON
+        # where one side reaches further than the other is no remark; their number is in the JSON
+        if reason not in (BEFORE, BEYOND, OPEN):
             yield f"not compared, {reason}: {_rows(old)} of {report.old}, {_rows(new)} of {report.new}"
 
 

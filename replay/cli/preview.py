@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
+from jobs.product.folder import Product
 from jobs.product.model import REJECTS, seconds
 from replay.cli import resolve as run_resolve
 from replay.cli.snapshots import parse_time
 from replay.errors import ConfigError
+from replay.kafka.clock import instant
+from replay.offsets import at, partitions, to_json
 from replay.output import Output, View, busy, rows_table, show
+from replay.preview import named
 from replay.preview import preview as previewing
-from replay.preview.preview import Asked, Preview, Table, instant
+from replay.preview.preview import Asked, Preview, Table
 from replay.releases.folders import read_product
 from replay.releases.release import find_folder
-from replay.settings import load_settings
+from replay.settings import Settings, load_settings
 from replay.values import json_value
+
+if TYPE_CHECKING:
+    from replay.cli.diff import ChosenSide
+    from replay.preview.comparing import Compared
 
 LAST = "1h"
 _MARK = "?"
@@ -30,11 +40,13 @@ def preview(
     last: str | None,
     since: str | None,
     until: str | None,
+    offsets: Sequence[str],
     limit: int,
+    diff: bool,
     output: Output,
 ) -> None:
-    """Run the folder as it is now, and show rows of one output, or some of each."""
-    asked = asked_for(product, last, since, until)
+    """Run the folder as it is now, and show rows of one output, or some of each; with `diff`, how they differ."""
+    asked = asked_for(product, last, since, until, offsets)
     settings = load_settings()
     folder = Path(product) if Path(product).is_dir() else find_folder(product, None)
     resolved = run_resolve.resolve(settings, read_product(folder))
@@ -45,13 +57,43 @@ def preview(
             found=table,
             next=f"kappa preview {product} {next(iter(resolved.outputs))}",
         )
+    published = _published(settings, resolved.name) if diff else None
     with busy("running the SQL over a part of the log"):
         found = previewing.preview(settings, resolved, asked)
-    show(view(found, table, limit), output)
+    if published is None:
+        show(view(found, table, limit), output)
+        return
+    with busy(f"comparing with {published.side.name}"):
+        compared = _compare(settings, resolved, found, published, limit)
+    show(diff_view(found, published, compared, table), output)
 
 
-def asked_for(product: str, last: str | None, since: str | None, until: str | None) -> Asked:
+def _published(settings: Settings, product: str) -> ChosenSide:
+    from replay.cli import diff
+    from replay.controller.platform import Platform
+    from replay.store.store import Store
+
+    return diff.published(Platform(settings), Store(settings.store).load(product))
+
+
+def _compare(
+    settings: Settings, product: Product, found: Preview, published: ChosenSide, samples: int
+) -> Compared:
+    from replay.preview import comparing
+
+    return comparing.compare(settings, product, found, published.side, samples)
+
+
+def asked_for(
+    product: str,
+    last: str | None,
+    since: str | None,
+    until: str | None,
+    offsets: Sequence[str] = (),
+) -> Asked:
     """The part of the log; ConfigError where it is said in two ways, or cannot be read."""
+    if offsets:
+        return _named(product, offsets, any((last, since, until)))
     if last and since:
         raise ConfigError(
             "where the part begins is said twice",
@@ -77,6 +119,65 @@ def asked_for(product: str, last: str | None, since: str | None, until: str | No
             found=str(last),
             next=f"kappa preview {product} --last {LAST}",
         ) from e
+
+
+def _named(product: str, offsets: Sequence[str], is_timed: bool) -> Asked:
+    if is_timed:
+        raise ConfigError(
+            "the part is said twice",
+            expected="--offsets, or times",
+            found="both",
+            next=f"kappa preview {product} --offsets {offsets[0]}",
+        )
+    spans = []
+    for text in offsets:
+        span = named.parse(text)
+        if span is None:
+            raise ConfigError(
+                "--offsets names no offsets",
+                expected=f"{named.FORM}, such as orders:0=100-200, which reads 100 to 199",
+                found=text,
+                next=f"kappa preview {product} --last {LAST}",
+            )
+        spans.append(span)
+    return Asked(spans=tuple(spans))
+
+
+def diff_view(found: Preview, published: ChosenSide, compared: Compared, table: str | None) -> View:
+    """With the comparison in place of rows."""
+    from replay.cli.diff import differences
+    from replay.compare.changes import plain
+
+    report = compared.report
+    if table is not None:
+        report = replace(report, tables=tuple(t for t in report.tables if t.table == table))
+    shown = [t for t in found.tables if table in (None, t.name)]
+    data = {
+        **_data(found, shown, 0),
+        "diff": {
+            "published_checkpoint": published.checkpoint,
+            "from_position": to_json(compared.starts),
+            "windows_since": plain(compared.first_begin),
+            **report.as_dict(),
+        },
+    }
+    parts = [*_head(found), *_extent(found, published, compared), *differences(report)]
+    return View(data, parts)
+
+
+def _extent(found: Preview, published: ChosenSide, compared: Compared) -> Iterator[RenderableType]:
+    """What the comparison covers."""
+    report, starts = compared.report, compared.starts
+    records = sum(
+        max(0, end - at(starts, topic, p)) for topic, p, end in partitions(report.position)
+    )
+    since = f" since {compared.first_begin:%Y-%m-%d %H:%M}" if found.bounds.begin > 0 else ""
+    ended = (
+        f"closed by {report.clock:%Y-%m-%d %H:%M}Z" if report.clock else "none of which is closed"
+    )
+    yield f"compared with {report.old}, checkpoint {published.checkpoint}, which readers see:"
+    yield f"  the rows of {records:,} offsets, and windows{since} {ended};"
+    yield "  what the part does not determine, and what readers do not see yet, is no difference"
 
 
 def view(found: Preview, table: str | None, limit: int) -> View:
@@ -110,6 +211,18 @@ def _data(found: Preview, shown: list[Table], limit: int) -> dict[str, Any]:
 
 
 def _parts(found: Preview, shown: list[Table], limit: int) -> list[RenderableType]:
+    parts = _head(found)
+    for t in shown:
+        if t.rows and (t.name != REJECTS or len(shown) == 1):
+            parts.append(_sample(t, limit))
+    if any(not all(t.determined) for t in found.tables):
+        parts.append(
+            f"{_MARK} the part of the log does not determine this row: a replay of the whole log may have another"
+        )
+    return parts
+
+
+def _head(found: Preview) -> list[RenderableType]:
     summary = [
         {
             "table": t.name,
@@ -127,13 +240,6 @@ def _parts(found: Preview, shown: list[Table], limit: int) -> list[RenderableTyp
     ]
     if rejected := found.rejected():
         parts.append("rejects: " + ", ".join(f"{n:,} {why}" for why, n in rejected.items()))
-    for t in shown:
-        if t.rows and (t.name != REJECTS or len(shown) == 1):
-            parts.append(_sample(t, limit))
-    if any(not all(t.determined) for t in found.tables):
-        parts.append(
-            f"{_MARK} the part of the log does not determine this row: a replay of the whole log may have another"
-        )
     return parts
 
 
@@ -148,5 +254,5 @@ def _sample(t: Table, limit: int) -> RenderableType:
 
 
 def _time(milliseconds: float) -> str:
-    at = instant(milliseconds)
-    return f"{at:%Y-%m-%d %H:%M:%S}Z" if at else "the log's beginning"
+    then = instant(milliseconds) if milliseconds > 0 else None
+    return f"{then:%Y-%m-%d %H:%M:%S}Z" if then else "the log's beginning"

@@ -33,7 +33,7 @@ from replay.offsets import Offsets
 from replay.query import query
 from replay.settings import Settings
 
-__all__ = ["Change", "DiffReport", "LogReader", "Side", "TableDiff", "diff"]
+__all__ = ["Change", "DiffReport", "Kafka", "LogReader", "Side", "TableDiff", "diff"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def diff(
     settings: Settings, old: Side, new: Side, *, samples: int = 5, reader: LogReader | None = None
 ) -> DiffReport:
     """Compare the final rows of both sides, with so many samples of each sort of difference."""
-    reader = reader or _Kafka(settings)
+    reader = reader or Kafka(settings)
     for side in (old, new):
         if unknown := set(side.product.topics) - set(side.covered):
             raise RefusedError(
@@ -73,7 +73,9 @@ def diff(
             )
     position = common_position(old.covered, new.covered)
     now = min(clock.at_position(side.product, side.covered, reader) for side in (old, new))
-    settled = _settled(old, new, position, now, reader)
+    wait = max(side.product.longest_wait for side in (old, new))
+    settled = settled_offsets(position, now, wait, reader)
+    clocks = [(now, side.product.settings.time_zone) for side in (old, new)]
     product = new.product.name
 
     def compared(times: int) -> tuple[TableDiff, ...]:
@@ -82,19 +84,19 @@ def diff(
             set_bounds(connection, position, settled)
             return tuple(
                 TableMatch(
-                    connection, how, _last_begin(old, new, now, how.window_seconds), samples
+                    connection, how, last_begin(clocks, how.window_seconds), samples
                 ).result()
                 if not how.not_compared
-                else _left_out(how)
+                else left_out(how)
                 for how in comparisons(old.product, new.product)
             )
 
     tables = query.with_more_memory(settings, compared)
-    reached = dt.datetime.fromtimestamp(now / 1000, dt.UTC) if math.isfinite(now) else None
-    return DiffReport(product, old.name, new.name, position, reached, tables)
+    return DiffReport(product, old.name, new.name, position, clock.instant(now), tables)
 
 
-def _left_out(how: Comparison) -> TableDiff:
+def left_out(how: Comparison) -> TableDiff:
+    """The result for a table that is not compared."""
     return TableDiff(
         how.table,
         how.kind.value,
@@ -104,7 +106,7 @@ def _left_out(how: Comparison) -> TableDiff:
     )
 
 
-class _Kafka:
+class Kafka:
     """The real log."""
 
     def __init__(self, settings: Settings) -> None:
@@ -124,9 +126,11 @@ class _Kafka:
         return log.offsets_at(self._settings, topics, timestamp_ms)
 
 
-def _settled(old: Side, new: Side, position: Offsets, now: float, reader: LogReader) -> Offsets:
-    """Per partition the first offset whose record may wait in an open window on either side."""
-    last = min(clock.last_settled(side.product.longest_wait, now) for side in (old, new))
+def settled_offsets(
+    position: Offsets, now: float, longest_wait_s: float, reader: LogReader
+) -> dict[str, dict[int, int]]:
+    """Per partition the first offset below the position whose record may wait in an open window at a watermark."""
+    last = clock.last_settled(longest_wait_s, now)
     if last < 0:  # nothing was read yet; Kafka knows no time before 1970
         return {}
     waiting = reader.offsets_at(position, math.floor(last) + 1)
@@ -136,11 +140,10 @@ def _settled(old: Side, new: Side, position: Offsets, now: float, reader: LogRea
     }
 
 
-def _last_begin(old: Side, new: Side, now: float, window_seconds: float) -> dt.datetime | None:
-    """Where the last window begins that has ended on the wall clocks of both products; None: none has."""
-    passed = [
-        t
-        for side in (old, new)
-        if (t := clock.local(now, side.product.settings.time_zone)) is not None
-    ]
-    return min(passed) - dt.timedelta(seconds=window_seconds) if passed else None
+def last_begin(clocks: Iterable[tuple[float, str]], window_seconds: float) -> dt.datetime | None:
+    """Where the last window begins that has ended at each watermark, on the wall clock of its zone; None: none has."""
+    passed = [clock.local(now, zone) for now, zone in clocks]
+    ended = [at for at in passed if at is not None]
+    if len(ended) < len(passed):
+        return None
+    return min(ended) - dt.timedelta(seconds=window_seconds)

@@ -20,6 +20,7 @@ from replay.values import same
 OLD, NEW = "old", "new"
 """Schemas of the views that hold the two sides."""
 
+BEFORE = "before the part"
 BEYOND = "beyond the position"
 OPEN = "in windows that may be open"
 NOWHERE = "without a place in the log"
@@ -27,15 +28,25 @@ NO_WINDOW = "without a window"
 _SORTS = ("only_old", "only_new", "changed")
 
 
-def set_bounds(connection: duckdb.DuckDBPyConnection, position: Offsets, settled: Offsets) -> None:
-    """Tell DuckDB which records are below the position, and which of those wait in no window any more."""
+def set_bounds(
+    connection: duckdb.DuckDBPyConnection,
+    position: Offsets,
+    settled: Offsets,
+    start: Offsets | None = None,
+) -> None:
+    """Tell DuckDB which records are below the position, and which of those wait in no window any more.
+
+    `start`: the first offset of each partition that is compared; by default all are, from the beginning.
+    """
     connection.execute(
-        "CREATE TEMP TABLE bounds (topic VARCHAR, part INTEGER, below BIGINT, settled BIGINT)"
+        "CREATE TEMP TABLE bounds"
+        " (topic VARCHAR, part INTEGER, start BIGINT, below BIGINT, settled BIGINT)"
     )
     if bounds := [
-        (topic, p, offset, at(settled, topic, p)) for topic, p, offset in partitions(position)
+        (topic, p, at(start or {}, topic, p), offset, at(settled, topic, p))
+        for topic, p, offset in partitions(position)
     ]:
-        connection.executemany("INSERT INTO bounds VALUES (?, ?, ?, ?)", bounds)
+        connection.executemany("INSERT INTO bounds VALUES (?, ?, ?, ?, ?)", bounds)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ class TableMatch:
     last_begin: dt.datetime | None
     """Of an aggregate: where the last window begins that is closed on both sides."""
     samples: int
+    first_begin: dt.datetime | None = None
+    """Of an aggregate: where the first window begins that is compared; None: all are, from the beginning."""
 
     def result(self) -> TableDiff:
         """Compare the rows."""
@@ -128,13 +141,19 @@ class TableMatch:
             if self.last_begin
             else "TRUE"
         )
-        return f"WHEN {begin} IS NULL THEN '{NO_WINDOW}' WHEN {is_open} THEN '{OPEN}'", ""
+        reason = f"WHEN {begin} IS NULL THEN '{NO_WINDOW}' WHEN {is_open} THEN '{OPEN}'"
+        if self.first_begin:
+            reason += (
+                f" WHEN CAST({begin} AS TIMESTAMP) < TIMESTAMP '{self.first_begin}' THEN '{BEFORE}'"
+            )
+        return reason, ""
 
     def _placed(self) -> tuple[str, str]:
         topic = _text(self.how.topic) if self.how.topic else "r.log_topic"
         reason = (
             f"WHEN {topic} IS NULL OR r.log_partition IS NULL OR r.log_offset IS NULL THEN '{NOWHERE}'"
             f" WHEN bounds.below IS NULL OR r.log_offset >= bounds.below THEN '{BEYOND}'"
+            f" WHEN r.log_offset < bounds.start THEN '{BEFORE}'"
         )
         if self.how.kind is Kind.rows:
             reason += f" WHEN r.log_offset >= bounds.settled THEN '{OPEN}'"

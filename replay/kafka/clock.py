@@ -84,6 +84,11 @@ def last_settled(longest_wait_s: float, watermark_ms: float) -> float:
     return watermark_ms - longest_wait_s * 1000
 
 
+def instant(watermark_ms: float) -> datetime | None:
+    """The same as a time; None for one that never comes, or never was."""
+    return datetime.fromtimestamp(watermark_ms / 1000, UTC) if math.isfinite(watermark_ms) else None
+
+
 def local(watermark_ms: float, zone: str) -> datetime | None:
     """The local time in `zone` at or before which every wall-clock time has surely passed; None: no time has.
 

@@ -28,14 +28,14 @@ def windows(
     rows: Sequence[Mapping[str, Any]], column: str, size_s: float, limits: Bounds, zone: str
 ) -> tuple[bool, ...]:
     """Of rows behind windows: whether the whole window is in the part, and closed at its end."""
-    begin, end = _wall(limits.first_window(), zone), clock.local(limits.end, zone)
+    begin, end = wall(limits.first_window(), zone), clock.local(limits.end, zone)
     if end is None:
         return tuple(False for _ in rows)
     last = end - dt.timedelta(seconds=size_s)
     return tuple(begin <= at <= last for at in (_begins(row[column], zone) for row in rows))
 
 
-def _wall(milliseconds: float, zone: str) -> dt.datetime:
+def wall(milliseconds: float, zone: str) -> dt.datetime:
     """The latest that the clocks have shown by then: where they are set back, they show an hour twice."""
     at = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
     shown = [t.astimezone(zones.zone(zone)) for t in (at, at - dt.timedelta(days=1))]
@@ -49,6 +49,25 @@ def _begins(value: Any, zone: str) -> dt.datetime:
     if isinstance(value, dt.date):
         return dt.datetime.combine(value, dt.time())
     return dt.datetime.min  # NULL, or a year that Python does not have
+
+
+def spans(
+    dated: Mapping[tuple[str, int, int], int], limits: Bounds
+) -> tuple[dict[str, dict[int, int]], dict[str, dict[int, int]]]:
+    """Of each partition the first offset of records whose rows are determined, and the first one behind them.
+
+    A partition without such a record is absent. `dated`: as for `records`.
+    """
+    starts: dict[str, dict[int, int]] = {}
+    ends: dict[str, dict[int, int]] = {}
+    for topic, partition, offset in sorted(dated):
+        is_settled = (
+            limits.first_record() <= dated[topic, partition, offset] <= limits.last_record()
+        )
+        if is_settled:
+            starts.setdefault(topic, {}).setdefault(partition, offset)
+            ends.setdefault(topic, {})[partition] = offset + 1
+    return starts, ends
 
 
 def records(

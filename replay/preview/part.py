@@ -29,8 +29,10 @@ class Part:
     ends: Offsets
     now: float = 0.0
     """Milliseconds since the epoch, before the ends were asked for."""
+    until: int | None = None
+    """Milliseconds since the epoch: the time that the part ends with; None: it ends with the log."""
     cut: frozenset[tuple[str, int]] = frozenset()
-    """Topics and partitions whose end is the first record of the time that was asked for, or later."""
+    """Topics and partitions whose end is the first record of that time, or later."""
 
     def count(self, topic: str) -> int:
         """Offsets of a topic that are read. Some may hold no record."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from jobs.product.folder import Product
 from jobs.product.model import REJECTS, Output, Role, seconds
 from replay.errors import RefusedError
-from replay.kafka import log, reading
-from replay.preview import marks, runs
+from replay.kafka import clock, log, reading
+from replay.offsets import Offsets
+from replay.preview import marks, named, runs
+from replay.preview.named import Span
 from replay.preview.part import Bounds, Part, bounds
 from replay.settings import Settings
 
@@ -29,11 +30,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """Which part of the log: from a time on, or the last so many seconds of it; to a time, or to its end."""
+    """Which part of the log: from a time on, or the last seconds of it, to a time or to its end; or by offsets."""
 
     last: float | None = None
     begin: datetime | None = None
     end: datetime | None = None
+    spans: tuple[Span, ...] = ()
+    """Of partitions of event topics. The others are read between the times of these records."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Preview:
     """Per topic of product.yaml."""
     bounds: Bounds
     tables: tuple[Table, ...]
+    starts: Offsets = field(default_factory=dict)
+    """Topic in Kafka → partition → the first offset whose rows are determined; absent: there is none."""
+    ends: Offsets = field(default_factory=dict)
+    """The same: the first offset behind those."""
 
     def rejected(self) -> Mapping[str, int]:
         """Rows of `rejects` by the first word of their reason, the most frequent first."""
@@ -72,7 +79,7 @@ def preview(
     part = find(settings, product, asked)
     _refuse_too_many(product, part, most)
     records = {topic: _read(settings, topic, part) for topic in product.topics}
-    limits = bounds(product, part, _clocks(settings, part, records, asked, product))
+    limits = bounds(product, part, _clocks(settings, part, records, product))
     rows = runs.run(settings, product, records)
     dated = {
         (topic, r.partition, r.offset): r.timestamp
@@ -88,6 +95,7 @@ def preview(
             _table(product, name, output, rows[name], limits, dated)
             for name, output in product.outputs.items()
         ),
+        *marks.spans(dated, limits),
     )
 
 
@@ -108,7 +116,17 @@ def _read(settings: Settings, topic: str, part: Part) -> dict[int, list[reading.
 
 
 def find(settings: Settings, product: Product, asked: Asked) -> Part:
-    """The offsets to read: of event topics those of the time that was asked for, of others from the beginning."""
+    """The offsets to read: of event topics those that were asked for, of others from the beginning."""
+    if not asked.spans:
+        return _by_time(settings, product, asked)
+    events = [t for t, rule in product.topics.items() if rule.is_event]
+    chosen = named.look(settings, product, asked.spans, log.end_offsets(settings, events))
+    between = Asked(begin=clock.instant(chosen.begin), end=clock.instant(chosen.end))
+    whole = log.first_offsets(settings, events)
+    return chosen.over(_by_time(settings, product, between), events, whole)
+
+
+def _by_time(settings: Settings, product: Product, asked: Asked) -> Part:
     events = [t for t, rule in product.topics.items() if rule.is_event]
     now = time.time() * 1000
     begin, end = _begin(settings, events, asked), _millis(asked.end)
@@ -122,7 +140,7 @@ def find(settings: Settings, product: Product, asked: Asked) -> Part:
             cut.update((topic, partition) for partition in of)
     for topic, of in log.offsets_at(settings, events, begin).items():
         starts[topic] = {p: of.get(p, last) for p, last in ends[topic].items()}
-    return Part(float(begin), starts, ends, now, frozenset(cut))
+    return Part(float(begin), starts, ends, now, end, frozenset(cut))
 
 
 def _begin(settings: Settings, events: list[str], asked: Asked) -> int:
@@ -155,18 +173,18 @@ def _refuse_too_many(product: Product, part: Part, most: int) -> None:
 
 
 def _clocks(
-    settings: Settings, part: Part, records: runs.Records, asked: Asked, product: Product
+    settings: Settings, part: Part, records: runs.Records, product: Product
 ) -> dict[tuple[str, int], int | None]:
     """The log's clock at the part's end: behind a cut come only records of the time that was asked for, or later."""
     waiting = [t for t, rule in product.topics.items() if rule.allowed_lateness]
-    dated = [] if asked.end else log.broker_dated(settings, waiting)
-    now, until = round(part.now) - _DATED_MARGIN_MS, _millis(asked.end)
+    dated = log.broker_dated(settings, waiting) if part.until is None else []
+    now = round(part.now) - _DATED_MARGIN_MS
     found: dict[tuple[str, int], int | None] = {}
     for topic in waiting:
         for partition in part.ends[topic]:
             latest = max((r.timestamp for r in records[topic][partition]), default=None)
             if (topic, partition) in part.cut:
-                latest = until
+                latest = part.until
             if topic in dated:
                 latest = max(now, latest or 0)
             found[topic, partition] = latest
@@ -190,8 +208,3 @@ def _table(
     else:
         sure = marks.records(rows, output.of, limits, dated)
     return Table(name, output.kind.value, tuple(rows), sure, why)
-
-
-def instant(milliseconds: float) -> datetime | None:
-    """The same as a time; None for one that never comes."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC) if math.isfinite(milliseconds) else None

@@ -268,6 +268,46 @@ def test_a_preview_says_which_of_its_rows_a_replay_would_have(orders: Deployed) 
     assert all(len(t["sample"]) == t["rows"] > t["determined"] > 0 for t in found["tables"][:2])
 
 
+def test_a_preview_differs_from_what_readers_see_where_the_sql_does(
+    orders: Deployed, tmp_path: Path
+) -> None:
+    kappa, rows = orders.stack.kappa, orders.written.rows
+    part = ["--since", "2024-01-01T02:00:00Z", "--until", "2024-01-01T04:30:00Z"]
+    same = kappa.json("preview", str(ORDERS), *part, "--diff")["diff"]
+    assert same["equal"] and same["not_compared"] == {}
+    assert [(t["table"], t["same"]) for t in same["tables"][:2]] == [
+        ("order_rows", 30),  # from 03:00 to 03:30: see the test before
+        ("hourly_orders", 3),
+    ]
+
+    edited = tmp_path / "orders"
+    shutil.copytree(ORDERS, edited)
+    settings, hourly = edited / "product.yaml", edited / "hourly_orders.sql"
+    settings.write_text(
+        settings.read_text().replace(
+            "[order_rows, hourly_orders]",
+            """{order_rows: {where: "shop <> 'b'"}, hourly_orders: {}}""",
+        )
+    )
+    hourly.write_text(hourly.read_text().replace("SUM(cents)", "2 * SUM(cents)"))
+    first, end = min(rows), next(o for o, order in sorted(rows.items()) if order.number == 200)
+    spans = ["--offsets", f"orders:0={first}-{end}"]
+    found = kappa.json("preview", str(edited), *spans, "--diff", "--limit", "1000")["diff"]
+    assert not found["equal"]
+    table, totals = found["tables"][:2]
+    # Nothing is before the part, and its clock has come to the minute 199 less an hour of lateness.
+    settled = {o: order for o, order in rows.items() if order.number < 199 - 60}
+    left_out = {o for o, order in settled.items() if order.fields["shop"] == "b"}
+    assert {row["key"]["order_id"] for row in table["samples"]["only_old"]} == {
+        rows[o].fields["order_id"] for o in left_out
+    }
+    counts = ("same", "only_old", "only_new", "changed")
+    assert [table[c] for c in counts] == [len(settled) - len(left_out), len(left_out), 0, 0]
+    # Two hours have ended by then, each with a row of each shop.
+    assert [totals[c] for c in counts] == [0, 0, 0, 6]
+    assert totals["columns"] == {"cents": 6}
+
+
 def test_late_and_undecodable_records_are_in_rejects(orders: Deployed) -> None:
     rows = orders.query(
         "SELECT log_offset, reason, octet_length(payload) AS bytes FROM rejects ORDER BY log_offset"

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pyarrow import ArrowInvalid, ArrowTypeError
 
+from jobs.product.column_types import Row, parse
 from jobs.product.folder import Product
 from jobs.product.model import Column, Kind, Output, Window
 from replay.cli.preview import asked_for, view
 from replay.errors import ConfigError, RefusedError
+from replay.kafka.log import Record
 from replay.output import Output as OutputForm
 from replay.output import View, show
-from replay.preview import marks
+from replay.preview import comparing, marks, named
 from replay.preview import preview as previewing
+from replay.preview.named import Span
 from replay.preview.part import Bounds, Part, bounds
 from replay.preview.preview import Asked, Preview, Table
 from replay.settings import Settings
@@ -68,6 +74,14 @@ def test_records_whose_copies_and_windows_are_in_the_part() -> None:
     rows = [{"log_partition": 0, "log_offset": n} for n in range(8)]
     # 10:00, an hour in which copies come and two in which rows wait; 20:00 less two hours
     assert marks.records(rows, ["orders"], limits, dated) == (False, *[True] * 6, False)
+
+
+def test_of_each_partition_the_offsets_whose_rows_are_determined() -> None:
+    limits = Bounds(begin=at(10), end=at(20), lateness=HOUR, wait=2 * HOUR)
+    dated = {("orders", 0, 3 + 2 * n): round(at(12 + n)) for n in range(8)}
+    early = {("orders", 1, n): round(at(n)) for n in range(8)}
+    starts, ends = marks.spans({**dated, **early}, limits)
+    assert (starts, ends) == ({"orders": {0: 5}}, {"orders": {0: 16}})
 
 
 def test_a_row_of_several_topics_says_of_which_it_is() -> None:
@@ -139,6 +153,11 @@ class Log:
     def end_offsets(self, settings: object, topics: object) -> dict[str, dict[int, int]]:
         return {self._topic: {0: 24, 1: 0}}
 
+    def read_range(
+        self, settings: object, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[Record]:
+        return (Record(n, round(at(n)), None, b"") for n in range(start, end))
+
     def latest_times(self, settings: object, topics: object) -> dict[str, dict[int, int | None]]:
         return {self._topic: {0: round(at(23)), 1: None}}
 
@@ -198,8 +217,98 @@ def test_parts_that_cannot_be_meant(last: str | None, since: str | None, until: 
         asked_for("orders", last, since, until)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("orders:0=100-200", Span("orders", 0, 100, 200)),
+        ("pg.public.orders-2:12=0-1", Span("pg.public.orders-2", 12, 0, 1)),
+        ("orders:0=200-200", None),
+        ("orders=1-2", None),
+        ("orders:0=1-", None),
+        ("orders:0=-1-2", None),
+        (" orders:0=1-2", None),
+    ],
+)
+def test_offsets_as_they_are_written(text: str, expected: Span | None) -> None:
+    assert named.parse(text) == expected
+    if expected:
+        assert str(expected) == text
+        assert asked_for("orders", None, None, None, [text]) == Asked(spans=(expected,))
+    else:
+        with pytest.raises(ConfigError):
+            asked_for("orders", None, None, None, [text])
+
+
+def test_offsets_and_times_together_cannot_be_meant() -> None:
+    with pytest.raises(ConfigError):
+        asked_for("orders", "1h", None, None, ["orders:0=0-1"])
+
+
+def test_partitions_that_are_not_named_are_read_between_the_times_of_those_that_are(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (topic,) = product.topics
+    two = Log(topic)  # partition 1, too, has a record each hour
+    monkeypatch.setattr(two, "end_offsets", lambda *_: {topic: {0: 24, 1: 24}})
+    monkeypatch.setattr(
+        two,
+        "offsets_at",
+        lambda _, topics, ms: {topic: dict.fromkeys((0, 1), math.ceil((ms - at(0)) / HOUR))},
+    )
+    for module in (previewing, named):
+        monkeypatch.setattr(module, "log", two)
+    spans = (Span(product.sql_name(topic), 0, 5, 9),)
+    part = previewing.find(cast(Settings, None), product, Asked(spans=spans))
+    assert part.starts[topic] == {0: 5, 1: 5}
+    assert part.ends[topic] == {0: 9, 1: 9}
+    # What is before offset 5 may have its time; partition 1 was looked up by it.
+    assert (part.begin, part.until) == (at(5) + 1, round(at(8)) + 1)
+    assert part.cut == {(topic, 1)}
+    whole = (Span(topic, 0, 0, 9),)
+    assert previewing.find(cast(Settings, None), product, Asked(spans=whole)).begin == 0
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        (("shops:0=0-1",), "has no topic of events 'shops'"),
+        (("orders:0=0-25",), "orders:0=0-25 is not in the log"),
+        (("orders:7=0-1",), "orders:7=0-1 is not in the log"),
+        (("orders:0=0-1", "orders:0=1-2"), "partition 0 of orders is named twice"),
+    ],
+)
+def test_offsets_that_cannot_be_read(
+    product: Product, monkeypatch: pytest.MonkeyPatch, spans: tuple[str, ...], message: str
+) -> None:
+    (topic,) = product.topics
+    monkeypatch.setattr(named, "log", Log(topic))
+    given = [s for text in spans if (s := named.parse(text))]
+    ends = Log(topic).end_offsets(None, None)
+    with pytest.raises(ConfigError, match=message):
+        named.look(cast(Settings, None), product, given, ends)
+
+
 def test_by_default_it_is_the_last_hour() -> None:
     assert asked_for("orders", None, None, None) == Asked(last=3600)
+
+
+def test_rows_of_a_preview_have_the_types_of_tables() -> None:
+    columns = parse(
+        "ROW<at TIMESTAMP_LTZ(3), price DECIMAL(9, 2), tags MAP<STRING, ARRAY<ROW<n INT>>>, key BYTES>"
+    )
+    assert isinstance(columns, Row)
+    row = {
+        "at": datetime(2024, 1, 1, tzinfo=UTC),
+        "price": Decimal("1.50"),
+        "tags": {"a": [{"n": 1}, None], "b": None},
+        "key": b"\0",
+    }
+    nothing = dict.fromkeys(row)
+    table = comparing.as_arrow(columns, [row, nothing])
+    assert table.to_pylist() == [{**row, "tags": list(row["tags"].items())}, nothing]  # type: ignore[attr-defined]
+    assert str(table.schema.field("at").type) == "timestamp[us, tz=UTC]"
+    with pytest.raises((ArrowInvalid, ArrowTypeError)):
+        comparing.as_arrow(columns, [{**row, "at": "+10000-01-01T00:00:00Z"}])
 
 
 def shown() -> View:
@@ -236,9 +345,7 @@ def test_only_a_partition_that_is_cut_has_the_clock_of_the_cut(
     until = datetime(2030, 1, 1, tzinfo=UTC)
     part = previewing.find(cast(Settings, None), product, Asked(last=3600, end=until))
     assert part.cut == frozenset()
-    clocks = previewing._clocks(
-        cast(Settings, None), part, {topic: {0: [], 1: []}}, Asked(end=until), product
-    )
+    clocks = previewing._clocks(cast(Settings, None), part, {topic: {0: [], 1: []}}, product)
     assert clocks == {(topic, 0): None, (topic, 1): None}
 
 
@@ -252,4 +359,4 @@ def test_only_a_partition_that_is_cut_has_the_clock_of_the_cut(
     ids=["clocks are set back", "a day later", "clocks are set forward"],
 )
 def test_what_the_clocks_have_shown_at_the_latest(at_utc: datetime, expected: datetime) -> None:
-    assert marks._wall(at_utc.timestamp() * 1000, "Europe/Berlin") == expected
+    assert marks.wall(at_utc.timestamp() * 1000, "Europe/Berlin") == expected
