@@ -47,7 +47,7 @@ GROUPS = {
         "attempts",
         "history",
     ),
-    "Tables": ("query", "shell", "audit", "diff", "verify", "maintain"),
+    "Tables": ("query", "shell", "why", "audit", "diff", "verify", "maintain"),
     "Operation": ("controller", "config", "acls", "prepare"),
 }
 SEE_ALSO = {
@@ -68,6 +68,7 @@ SEE_ALSO = {
     "attempts": "concepts.md#attempt",
     "history": "events.md",
     "query": "../SECURITY.md#who-may-do-what-and-what-is-promised",
+    "why": "why.md",
     "audit": "concepts.md#accounting",
     "diff": "how-a-replay-works.md#diff",
     "verify": "how-a-replay-works.md#verification",

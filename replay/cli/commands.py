@@ -91,6 +91,7 @@ def register(app: typer.Typer) -> None:
         remove,
         query,
         shell,
+        why,
         audit,
         diff,
         verify,
@@ -519,6 +520,35 @@ def shell(
     from replay.cli.query import When
 
     run_shell.shell(name, timeout, When(attempt, checkpoint, at))
+
+
+def why(
+    row: Annotated[
+        str, typer.Argument(metavar="PRODUCT.TABLE", help="a table, such as orders.hourly_orders")
+    ],
+    key: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[COLUMN=VALUE]...", help="values that only one row of the table has"
+        ),
+    ] = None,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a release (r2) or an attempt (r2-a1), by default what readers see; twice: what counts in only one"
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="records of each class that are shown")] = 10,
+    output: RowsOption = RowsOutput.text,
+) -> None:
+    """Show the records of the log behind one row, and those that were repeated, rejected, filtered or undecodable.
+
+    They are found by running the release's own SQL over the part of the log that the row is of. The last line says
+    whether the records that count give exactly the row.
+    """
+    from replay.cli import why as run_why
+
+    run_why.why(row, key or (), release or (), limit, output)
 
 
 def audit(name: Name, output: OutputOption = Output.text) -> None:

@@ -87,6 +87,11 @@ def _of_readers(state: ProductState) -> Attempt:
     return resolve(state, state.published.attempt_name)
 
 
+def chosen_side(platform: PlatformReader, state: ProductState, name: str | None) -> ChosenSide:
+    """That of an attempt or a release, by default of what readers see."""
+    return _chosen(platform, state, resolve(state, name) if name else _of_readers(state))
+
+
 def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> ChosenSide:
     product, shown = platform.product(attempt, state), state.published
     if shown and shown.attempt_name == attempt.name:

@@ -36,11 +36,14 @@ class LocalRuns:
         scratch: Path,
         schemas: Mapping[int, str],
         seconds: float,
+        code: Path | None = None,
     ) -> None:
-        """`schemas`: those that values were written with, by id; `seconds`: in which a job must end.
+        """`schemas`: those that values were written with, by id; `seconds`: in which a job must end; `code`: the folder
+        whose udfs/ has the product's functions, by default where this program has them.
 
         The product is copied: what is run stays the same while somebody edits it.
         """
+        self._code = code
         self._settings, self._release, self._seconds = settings, scratch.resolve(), seconds
         self._schemas = json.dumps(schemas)
         assert product.resolved
@@ -50,11 +53,14 @@ class LocalRuns:
             shutil.copyfile(product.folder / file, to)
         (self._release / "resolved.json").write_text(product.resolved.model_dump_json())
 
-    def folder(self, name: str, records: Records) -> Path:
-        """Write what a run reads; where."""
+    def folder(self, name: str, records: Records, shared: Path | None = None) -> Path:
+        """Write what a run reads; where. Of topics that `records` leaves out it reads what the run `shared` does."""
         folder = self._release / name
-        folder.mkdir()
+        (folder / RECORDS).mkdir(parents=True)
         (folder / SCHEMAS).write_text(self._schemas)
+        for there in (shared / RECORDS).iterdir() if shared else ():
+            if there.name not in records:
+                (folder / RECORDS / there.name).symlink_to(there)
         for topic, partitions in records.items():
             record_files.write(folder / RECORDS / topic, partitions)
         return folder
@@ -72,7 +78,7 @@ class LocalRuns:
         }
         limit = _START_SECONDS + self._seconds * (2 * len(runs) + 1)
         try:
-            warm = planner.answer(self._settings, {"run": request}, limit)
+            warm = None if self._code else planner.answer(self._settings, {"run": request}, limit)
             answer = json.loads(warm) if warm else self._run_cold(request, limit)
         except (TimeoutError, subprocess.TimeoutExpired):
             raise RetryableError(
@@ -95,6 +101,8 @@ class LocalRuns:
             **PYTHON_ENVIRONMENT,
             "JVM_ARGS": f"-Djava.io.tmpdir={scratch}",
         }
+        if self._code:
+            env["PYTHONPATH"] = os.pathsep.join([str(self._code), planner.modules_path()])
         result = subprocess.run(
             [sys.executable, "-P", "-m", "jobs.local_run", str(file)],
             capture_output=True,

@@ -78,7 +78,7 @@ def preview(
     """Run a resolved product over a part of the log; KappaError if that fails."""
     part = find(settings, product, asked)
     _refuse_too_many(product, part, most)
-    records = {topic: _read(settings, topic, part) for topic in product.topics}
+    records = {topic: read(settings, topic, part) for topic in product.topics}
     limits = bounds(product, part, _clocks(settings, part, records, product))
     rows = runs.run(settings, product, records)
     dated = {
@@ -99,7 +99,8 @@ def preview(
     )
 
 
-def _read(settings: Settings, topic: str, part: Part) -> dict[int, list[reading.ConsumedRecord]]:
+def read(settings: Settings, topic: str, part: Part) -> dict[int, list[reading.ConsumedRecord]]:
+    """The records of a part, by partition; RefusedError where they are too large for memory."""
     found: dict[int, list[reading.ConsumedRecord]] = {p: [] for p in part.ends[topic]}
     size = 0
     for record in reading.between(settings, topic, part.starts[topic], part.ends[topic]):
@@ -107,7 +108,7 @@ def _read(settings: Settings, topic: str, part: Part) -> dict[int, list[reading.
         size += len(record.value or b"") + len(record.key or b"")
         if size > MOST_BYTES:
             raise RefusedError(
-                f"the records of {topic} are too large for a preview",
+                f"the records of {topic} are too large for a run over files",
                 expected=f"{MOST_BYTES >> 20} MB at most, keys and values",
                 found=f"more, in {sum(map(len, found.values())):,} records",
                 next="the same with a shorter --last, or between --since and --until",

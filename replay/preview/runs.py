@@ -26,7 +26,7 @@ Rows = Mapping[str, list[dict[str, Any]]]
 """Per output."""
 
 
-def _registered(product: Product, records: Records) -> Iterator[bytes]:
+def registered(product: Product, records: Records) -> Iterator[bytes]:
     """The values and keys that begin with the id of a schema."""
     for topic, partitions in records.items():
         rule = product.topics[topic]
@@ -40,7 +40,7 @@ def _registered(product: Product, records: Records) -> Iterator[bytes]:
 
 def run(settings: Settings, product: Product, records: Records) -> Rows:
     """The rows of a resolved product; KappaError if the run fails."""
-    schemas = writer_schemas.of(settings, _registered(product, records))
+    schemas = writer_schemas.of(settings, registered(product, records))
     with tempfile.TemporaryDirectory(prefix="kappa-preview-") as scratch:
         flink = LocalRuns(settings, product, Path(scratch), schemas, SECONDS)
         given = {product.sql_name(topic): of for topic, of in records.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -121,19 +121,18 @@ def _times(
             next=f"kappa check {product.folder}",
         )
     return {
-        (topic, row["log_offset"]): _millis(row["happened"])
+        (topic, row["log_offset"]): at
         for topic in records
-        for row in _times_of(folder, product, topic)
-        if row["happened"] is not None
+        if generate.is_reckoned(product, topic)
+        for row, at in times_of(rows(folder, f"{topic}_times"))
     }
 
 
-def _millis(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def _times_of(run: Path, product: Product, topic: str) -> list[dict[str, Any]]:
-    return rows(run, f"{topic}_times") if generate.is_reckoned(product, topic) else []
+def times_of(found: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Rows of a table of times, and when each record happened in ms since the epoch, of those that have a time."""
+    for row in found:
+        if row["happened"] is not None:
+            yield row, round(datetime.fromisoformat(row["happened"]).timestamp() * 1000)
 
 
 def _expected(product: Product, case: Case) -> dict[str, list[dict[str, Any]]]:

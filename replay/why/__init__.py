@@ -1,0 +1,1 @@
+"""Which records of the log are behind a row of a table."""

@@ -1,0 +1,198 @@
+"""What the plan of a release says of the columns of an output: which fields of which topics they are. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from jobs.plan.compiled import WINDOWS, Node, function_name, parse_plan, window_seconds
+from jobs.plan.inference import infer
+from jobs.plan.origins import Origin, origins
+from jobs.product.folder import Product
+
+_PASSES_ON = ("exchange", "global-window-aggregate", "local-window-aggregate")
+_ONE_BY_ONE = (
+    "exchange",
+    "calc",
+    "python-calc",
+    "table-source-scan",
+    "local-window-aggregate",
+    "watermark-assigner",
+    "drop-update-before",
+)
+"""Operators that hand on at most one row for each, whatever the others are."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Of one output."""
+
+    sink: Node
+    events: frozenset[str]
+    """The product's topics of events, by their names in SQL."""
+    looked_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Table function of the plan → the topics whose versions it looks up."""
+    compared: frozenset[str] = frozenset()
+    """Topics of which generated SQL compares the places of an event's copies, and keeps one."""
+
+    @cached_property
+    def topics(self) -> frozenset[str]:
+        """The topics that it reads, by their names in SQL."""
+        nodes = tuple(self.sink.walk())
+        scanned = {n.topic for n in nodes} - {""}
+        return frozenset(scanned.union(*(self.looked_up.get(n.function, ()) for n in nodes)))
+
+    @cached_property
+    def fields(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
+        """Topic of events → column of the output → the fields that it is, each in a branch of a UNION."""
+        found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for index, column in enumerate(self.sink.columns):
+            for topic, name in _fields(self.sink, index):
+                if topic in self.events:
+                    found[topic][column].add(name)
+        return {
+            topic: {column: frozenset(names) for column, names in of.items()}
+            for topic, of in found.items()
+        }
+
+    @cached_property
+    def summed(self) -> Mapping[str, tuple[str, ...]]:
+        """Topic of events → the fields that its aggregates take, in their order."""
+        found: dict[str, dict[str, None]] = defaultdict(dict)
+        for node in self.sink.walk():
+            for call in node.body.get("aggCalls") or ():
+                for argument in call.get("argList") or ():
+                    for topic, name in _fields(node.inputs[0], int(argument)):
+                        if topic in self.events:
+                            found[topic][name] = None
+        return {topic: tuple(names) for topic, names in found.items()}
+
+    @cached_property
+    def count(self) -> str:
+        """The column with the number of records behind a row, each counted once; empty without one."""
+        for index, column in enumerate(self.sink.columns):
+            node, at = _behind(self.sink, index)
+            if node.type in WINDOWS and _counts(node, at) and self._one_by_one(node):
+                return column
+        return ""
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every accepted record is in a row, as far as the plan shows: no condition, and each by itself."""
+        each_once = len(self.compared & self.topics)
+        filters = infer(self.sink, self.sink.columns, self.events).filters - each_once
+        return not filters and self._one_by_one(self.sink)
+
+    def _one_by_one(self, last: Node) -> bool:
+        """Whether each record gives one row at the most, and none depends on another record but in an aggregate."""
+        topics = [n.topic for n in last.walk() if n.topic]
+        return len(topics) == 1 and all(
+            n is last
+            or n.type in _ONE_BY_ONE
+            or n.type in WINDOWS
+            or (n.type == "correlate" and n.function in self.looked_up)
+            or (n.type == "over-aggregate" and self.compared.issuperset(topics))
+            for n in last.walk()
+        )
+
+    @cached_property
+    def window(self) -> WindowColumns | None:
+        """The columns that say which window a row is of; None where none does."""
+        of: dict[str, tuple[str, Origin]] = {}
+        for index, column in enumerate(self.sink.columns):
+            found = origins(self.sink, index)
+            if found[0].kind in ("window_start", "window_end") and len(found) == 1:
+                of.setdefault(found[0].kind, (column, found[0]))
+        if not of:
+            return None
+        node = next(iter(of.values()))[1].node
+        window = node.window if node else {}
+        session = str(window.get("type") or window.get("kind", "")).upper().startswith("SESSION")
+        return WindowColumns(
+            starts=of["window_start"][0] if "window_start" in of else None,
+            ends=of["window_end"][0] if "window_end" in of else None,
+            seconds=window_seconds(window),
+            is_session=session,
+        )
+
+
+@dataclass(frozen=True)
+class WindowColumns:
+    """Columns of an output, TIMESTAMP or DATE."""
+
+    starts: str | None
+    ends: str | None
+    seconds: float = 0.0
+    """The longest that the window lasts; 0 of a session."""
+    is_session: bool = False
+    """Its ends follow from its records: with fewer of them it is another window."""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(c for c in (self.starts, self.ends) if c)
+
+
+def of_output(product: Product, output: str) -> Lineage | None:
+    """None of a release that was archived without its plan."""
+    if product.resolved is None or not product.resolved.plan:
+        return None
+    settings = product.settings
+    events = frozenset(n for n, t in settings.topics.items() if t.is_event)
+    looked_up = {
+        **{f"{name}_at": (name,) for name, topic in settings.topics.items() if topic.key},
+        **{f"{name}_at": tuple(topics.values()) for name, topics in settings.lookups.items()},
+    }
+    compared = frozenset(
+        n for n, t in settings.topics.items() if t.is_event and t.identity and not t.held_by_source
+    )
+    sink = next((s for s in parse_plan(product.resolved.plan) if s.table == output), None)
+    return Lineage(sink, events, looked_up, compared) if sink else None
+
+
+def _behind(node: Node, index: int) -> tuple[Node, int]:
+    """The operator that a column is of, behind those that only pass it on."""
+    while node.inputs:
+        if node.type == "calc":
+            expression = node.body["projection"][index]
+            if expression.get("internalName") == "$CAST$1":
+                expression = expression["operands"][0]
+            if expression.get("kind") != "INPUT_REF":
+                break
+            index = int(expression["inputIndex"])
+        elif node.type not in ("sink", "exchange"):
+            break
+        node = node.inputs[0]
+    return node, index
+
+
+def _counts(window: Node, index: int) -> bool:
+    calls = window.body["aggCalls"]
+    at = index - len(window.body["grouping"])
+    if not 0 <= at < len(calls):
+        return False
+    call = calls[at]
+    every = not call.get("argList") and int(call.get("filterArg", -1)) < 0
+    return every and not call.get("distinct") and function_name(call) == "COUNT"
+
+
+def _fields(node: Node, index: int) -> Iterator[tuple[str, str]]:
+    """Topic and field that a column comes from, behind the groups of aggregates too."""
+    if node.type in _PASSES_ON:
+        yield from _of_group(node, index)
+        return
+    for found in origins(node, index):
+        if found.kind == "field":
+            yield found.topic, found.name
+        elif found.kind == "group" and found.node:
+            yield from _of_group(found.node, found.index)
+
+
+def _of_group(node: Node, index: int) -> Iterator[tuple[str, str]]:
+    if node.type == "exchange":
+        yield from _fields(node.inputs[0], index)
+        return
+    groups = node.body.get("grouping") or ()
+    if index < len(groups):
+        yield from _fields(node.inputs[0], int(groups[index]))

@@ -1,0 +1,184 @@
+"""The row of a table that is asked about, and what its table of rejects knows, at the snapshots of an attempt."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from jobs.product.column_types import Atomic, Type, parse
+from jobs.product.folder import Product
+from jobs.product.model import REJECTS, Output
+from jobs.product.names import did_you_mean
+from replay.avro.json_values import JsonValueError
+from replay.compare.diff import Side
+from replay.errors import ConfigError, RefusedError
+from replay.kafka.reading import ConsumedRecord
+from replay.query import query
+from replay.settings import Settings
+from replay.testing import values
+from replay.why.records import Place
+from replay.why.span import Slice
+
+_NAMED = 3
+"""Rows that an error names."""
+_BATCH = 1_000
+_NUMBERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE"})
+Row = Mapping[str, Any]
+
+
+def types(output: Output) -> dict[str, Type]:
+    """Column → type."""
+    return {c.name: parse(c.type) for c in output.columns}
+
+
+def key_of(output: Output) -> tuple[str, ...]:
+    """The columns that tell its rows apart; empty where nobody knows them."""
+    names = [c.name for c in output.columns]
+    if output.key and set(output.key) <= set(names):
+        return output.key
+    return tuple(c for c in ("log_topic", "log_partition", "log_offset") if c in names)
+
+
+def wanted(product: Product, table: str, said: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE as columns and values; ConfigError for what is none."""
+    if table not in product.outputs:
+        meant = did_you_mean(table, product.outputs) or f"one of {', '.join(product.outputs)}"
+        raise ConfigError(
+            f"{product.name} has no table '{table}'",
+            expected=meant,
+            found=table,
+            next=f"kappa why {product.name}.{next(iter(product.outputs))}",
+        )
+    known = types(product.outputs[table])
+    found: dict[str, Any] = {}
+    for pair in said:
+        column, equals, text = pair.partition("=")
+        if not equals or column not in known:
+            meant = did_you_mean(column, known) or f"one of {', '.join(known)}"
+            raise ConfigError(
+                f"'{pair}' names no row of {table}",
+                expected=f"COLUMN=VALUE, with a column of {table}: {meant}",
+                found=pair,
+                next=f'kappa query {product.name} "SELECT * FROM {table} LIMIT 5"',
+            )
+        try:
+            found[column] = _typed(known[column], text, product.settings.time_zone, column)
+        except (JsonValueError, InvalidOperation) as e:
+            expected = e.expected if isinstance(e, JsonValueError) else "a number"
+            raise ConfigError(
+                f"'{text}' is no value of {column}",
+                expected=f"{known[column]}: {expected}",
+                found=text,
+                next=f'kappa query {product.name} "SELECT * FROM {table} LIMIT 5"',
+            ) from e
+    return found
+
+
+def _typed(type_: Type, text: str, zone: str, column: str) -> Any:
+    if text == "NULL":
+        return None
+    if not isinstance(type_, Atomic):
+        raise JsonValueError(column, "a column that is no ROW, ARRAY or MAP", text)
+    value: Any = text
+    if type_.name in _NUMBERS and text not in ("NaN", "Infinity", "-Infinity"):
+        value = Decimal(text)
+    elif type_.name == "BOOLEAN":
+        value = {"true": True, "false": False}.get(text.lower(), text)
+    return values.expected(type_, value, zone, column)
+
+
+def find(settings: Settings, side: Side, table: str, key: Mapping[str, Any]) -> list[Row]:
+    """Up to a few rows with these values."""
+    columns = [c.name for c in side.product.outputs[table].columns]
+    with query.open_tables(settings, side.product.name, side.snapshots) as connection:
+        conditions = [f"{_name(c)} IS NOT DISTINCT FROM ${i}" for i, c in enumerate(key, 1)]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        found = connection.execute(
+            f"SELECT {', '.join(map(_name, columns))} FROM {_name(table)} {where} LIMIT {_NAMED}",
+            {str(i): value for i, value in enumerate(key.values(), 1)},
+        ).fetchall()
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def one(settings: Settings, side: Side, table: str, key: Mapping[str, Any]) -> Row | None:
+    """The row with these values; None without one, RefusedError that names some of several."""
+    found = find(settings, side, table, key)
+    if len(found) > 1 or not key:
+        raise _not_one(side.product, table, key, found)
+    return found[0] if found else None
+
+
+def none_such(settings: Settings, side: Side, table: str, key: Mapping[str, Any]) -> RefusedError:
+    """What a person is told of a row that is not there: some that differ in one column."""
+    like: list[Row] = []
+    for column in key:
+        like += find(settings, side, table, {c: v for c, v in key.items() if c != column})
+    return _not_one(side.product, table, key, like[:_NAMED] or find(settings, side, table, {}))
+
+
+def _not_one(
+    product: Product, table: str, key: Mapping[str, Any], found: Sequence[Row]
+) -> RefusedError:
+    output = product.outputs[table]
+    told = key_of(output) or tuple(key)
+    zone = product.settings.time_zone
+    named = [_said(row, told, zone) for row in found]
+    several = all(all(_equal(row[c], v) for c, v in key.items()) for row in found)
+    what = "more than one row" if several and found else "no row"
+    return RefusedError(
+        f"{product.name}.{table} has {what} with {_said(key, tuple(key), zone) or 'no value said'}",
+        expected=f"the values of one row that readers see, such as those of its key: {', '.join(told)}",
+        found=(f"rows with {'; '.join(named)}" if named else "an empty table"),
+        next=f"kappa why {product.name}.{table} {named[0]}"
+        if named
+        else f"kappa status {product.name}",
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return one is other or bool(one == other)
+
+
+def _said(row: Row, columns: Sequence[str], zone: str) -> str:
+    """As it can be typed."""
+    return " ".join(
+        shlex.quote(f"{c}={'NULL' if row[c] is None else values.shown(row[c], zone)}")
+        for c in columns
+        if c in row
+    )
+
+
+def rejected(
+    settings: Settings, side: Side, topics: Sequence[str], part: Slice, since: int
+) -> Iterator[tuple[Place, ConsumedRecord, str]]:
+    """What is rejected of these topics for its time, and stands outside of a slice; with the reason.
+
+    `since`: ms since the epoch, before which only what is ahead of its time matters.
+    """
+    with query.open_tables(settings, side.product.name, side.snapshots) as connection:
+        found = connection.execute(
+            f"""SELECT log_topic, log_partition, log_offset, epoch_ms(appended), reason, payload FROM {_name(REJECTS)}
+                WHERE log_topic IN (SELECT unnest($topics)) AND payload IS NOT NULL
+                  AND NOT starts_with(reason, 'undecodable') AND NOT starts_with(reason, 'no time')
+                  AND NOT epoch_ms(appended) BETWEEN $begin AND $end
+                  AND (epoch_ms(appended) >= $since OR starts_with(reason, 'ahead'))
+                ORDER BY 1, 2, 3""",
+            {"topics": list(topics), "begin": part.begin, "end": part.end - 1, "since": since},
+        )
+        while batch := found.fetchmany(_BATCH):
+            for topic, partition, offset, appended, reason, payload in batch:
+                record = ConsumedRecord(partition, offset, appended, None, payload)
+                yield Place(topic, partition, offset), record, reason
+
+
+def differing(output: Output, one: Row, other: Row) -> tuple[str, ...]:
+    """The columns in which two rows differ."""
+    return tuple(
+        c for c, type_ in types(output).items() if not values.same(type_, one[c], other[c])
+    )
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

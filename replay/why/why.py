@@ -1,0 +1,262 @@
+"""Where a row comes from: a slice of the log, the release's own plan over it and over parts of it, a verdict."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.product.model import Kind, Output, seconds
+from replay.compare.diff import Side
+from replay.errors import RefusedError
+from replay.kafka.decoding import Decoder, readers
+from replay.offsets import Offsets
+from replay.settings import Settings
+from replay.why import rows, span
+from replay.why.gather import Gathering, Records
+from replay.why.lineage import of_output
+from replay.why.records import Became, Evidence, Place, in_order, sort
+from replay.why.rows import Row
+from replay.why.span import Slice, Span
+from replay.why.tell import How, Verdict, tell
+from replay.why.trials import Trials
+
+_NEVER = range(0)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked: a row of a table of an attempt."""
+
+    side: Side
+    checkpoint: int
+    table: str
+    key: Mapping[str, Any]
+    """Columns that name the row."""
+    ends: Offsets
+    """Where the attempt's reading of references ends."""
+    code: Path | None = None
+    """The folder with the release's udfs/, if they are others than those installed."""
+
+    @property
+    def output(self) -> Output:
+        return self.side.product.outputs[self.table]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a row comes from."""
+
+    subject: Subject
+    row: Row | None
+    """As the table has it; None: it has none."""
+    span: Span | None
+    """When its records happened; None: whenever."""
+    read: Mapping[str, int]
+    """Per topic, by its name in product.yaml, the records that were run over."""
+    evidence: tuple[Evidence, ...]
+    again: Row | None
+    """What the release's SQL gives over the records that count; None: no such row."""
+    whole: Row | None
+    """What it gives over all records of the slice."""
+    fields: Mapping[str, tuple[str, ...]]
+    """Topic in Kafka → fields of its records that matter to the row."""
+
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """Columns in which the row is another over the records that count."""
+        if self.row is None or self.again is None:
+            return ()
+        return rows.differing(self.subject.output, self.row, self.again)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the records that count give exactly the row of the table."""
+        return not self.differing and (self.again is None) == (self.row is None)
+
+    def count(self, became: Became) -> int:
+        return sum(e.became is became for e in self.evidence)
+
+
+def explain(
+    settings: Settings, subject: Subject, row: Row | None, like: Row | None = None
+) -> Explanation:
+    """The records behind a row; KappaError where they cannot be read or run.
+
+    `row`: of the table, see `rows.one`; `like`: where the table has none, a row of another release with the same key.
+    """
+    known = row if row is not None else like
+    assert known is not None
+    product = subject.side.product
+    lineage = of_output(product, subject.table)
+    if lineage is None:
+        raise RefusedError(
+            f"the plan of {product.name} {subject.side.name} was not archived with it",
+            expected="a release with its compiled plan",
+            found="one of before plans were kept",
+            next=f"kappa deploy {product.name}",
+        )
+    if lacking := [c for c in rows.key_of(subject.output) if c not in known]:
+        raise RefusedError(
+            f"{product.name}.{subject.table} of {subject.side.name} has another key",
+            expected="two releases whose rows are told apart by the same columns",
+            found=f"{', '.join(lacking)} only in {subject.side.name}",
+            next=f"kappa diff {product.name}",
+        )
+    with (
+        Decoder(settings, readers(product)) as decoder,
+        tempfile.TemporaryDirectory(prefix="kappa-why-") as scratch,
+    ):
+        gathering = Gathering(
+            settings, subject.side, subject.table, subject.ends, lineage, known, decoder
+        )
+        work = _Work(settings, subject, gathering, row, Path(scratch))
+        found = work.explanation(ahead=False)
+        if found.adds_up or found.span is None or work.source:
+            return found
+        # perhaps some of its records were appended before they happened
+        wider = work.explanation(ahead=True)
+        return wider if wider.adds_up else found
+
+
+class _Work:
+    """One row of one release."""
+
+    def __init__(
+        self, settings: Settings, subject: Subject, of: Gathering, row: Row | None, scratch: Path
+    ) -> None:
+        self.settings, self.subject, self.of, self.row = settings, subject, of, row
+        self.scratch = scratch
+        self.product = subject.side.product
+        self.zone = self.product.settings.time_zone
+        self.source = of.source()
+
+    def explanation(self, *, ahead: bool) -> Explanation:
+        within, part = self._where(ahead)
+        records = self.of.read(part)
+        folder = self.scratch / f"ahead-{ahead}"
+        folder.mkdir()
+        trials = Trials(
+            self.settings, self.product, self.subject.table, records, folder, self.subject.code
+        )
+        over, rejects = trials.whole()
+        reasons = {
+            Place(r["log_topic"], r["log_partition"], r["log_offset"]): str(r["reason"])
+            for r in rejects
+        }
+        whole = self.how.pick(over)
+        for keyed in (True, False):
+            within, verdict, settled = self._told(
+                trials, records, reasons, within, part, whole, keyed
+            )
+            if self.source or self.how.equal(verdict.row, whole):
+                break
+        return Explanation(
+            self.subject,
+            self.row,
+            within,
+            {self.product.sql_name(t): n for t, of in records.items() if (n := _count(of))},
+            in_order((*settled, *verdict.evidence)),
+            whole if self.of.output.kind is Kind.rejects else verdict.row,
+            whole,
+            {topic: self._fields(topic) for topic in self.of.topics},
+        )
+
+    def _where(self, ahead: bool) -> tuple[Span | None, Slice | None]:
+        if self.source:
+            return None, self.of.around(self.source[1])
+        columns = self.of.lineage.window
+        within = span.of_window(self.of.known, columns, self.zone) if columns else None
+        return within, span.slice_of(self.product, within, ahead=ahead) if within else None
+
+    @property
+    def how(self) -> How:
+        lineage = self.of.lineage
+        window = lineage.window
+        return How(
+            self.of.output,
+            self.of.key or dict(self.subject.key),
+            self.of.known,
+            window.is_session if window else False,
+            window.columns if window else frozenset(),
+            lineage.count,
+            lineage.keeps_all,
+        )
+
+    def _told(
+        self,
+        trials: Trials,
+        records: Records,
+        reasons: Mapping[Place, str],
+        within: Span | None,
+        part: Slice | None,
+        whole: Row | None,
+        keyed: bool,
+    ) -> tuple[Span | None, Verdict, tuple[Evidence, ...]]:
+        seen = {
+            Place(t, p, r.offset): r
+            for t in self.of.topics
+            for p, of in records[t].items()
+            for r in of
+        }
+        found = list(self.of.candidates(records, reasons, keyed and not self.source))
+        since = within.first_ms if within else self.source[1].timestamp if self.source else 0
+        if part and self.of.output.kind is not Kind.rejects:
+            for candidate, record in self.of.outside(part, since):
+                found.append(candidate)
+                seen[candidate.place] = record
+        if self.source:
+            own = next(c for c in found if c.place == self.source[0])
+            found = list(self.of.copies(own, iter(found)))
+        found = self.of.dated(trials, found, seen)
+        if self.source:
+            at = next(c.happened for c in found if c.place == self.source[0])
+            within = span.of_event(at, self.zone) if at is not None else None
+        apart = sort(found, self.product.topics, within, self._near(within))
+        verdict = tell(trials, self.how, apart.units, whole)
+        if keyed or self.source:
+            return within, verdict, apart.settled
+        mine = replace(verdict, evidence=self._mine(verdict.evidence))
+        return within, mine, self._mine(apart.settled)
+
+    def _mine(self, evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+        """Without records of other keys that do not count."""
+        counted = (Became.counted, Became.not_told)
+        return tuple(
+            e
+            for e in evidence
+            if e.became in counted or e.candidate.fields is None or self.of.has_key(e.candidate)
+        )
+
+    def _near(self, within: Span | None) -> range:
+        """When records were appended that nobody can date, and that may be of the span."""
+        if within is None or self.source:
+            return _NEVER
+        late = max(
+            (
+                seconds(t.allowed_lateness)
+                for t in self.product.topics.values()
+                if t.allowed_lateness
+            ),
+            default=0.0,
+        )
+        return range(within.first_ms, within.last_ms + round(late * 1000))
+
+    def _fields(self, topic: str) -> tuple[str, ...]:
+        """Those that tell its records apart, and those that the row is made of."""
+        name, lineage = self.product.sql_name(topic), self.of.lineage
+        key = rows.key_of(self.of.output)
+        values = (
+            field
+            for column, of in lineage.fields.get(name, {}).items()
+            if column not in key
+            for field in sorted(of)
+        )
+        wanted = (*self.product.topics[topic].identity, *lineage.summed.get(name, ()), *values)
+        return tuple(dict.fromkeys(wanted))
+
+
+def _count(partitions: Mapping[int, list[Any]]) -> int:
+    return sum(map(len, partitions.values()))

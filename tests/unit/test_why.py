@@ -1,0 +1,429 @@
+"""Which records are behind a row: the window, the key, the copies, and what runs over some of them tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.product.folder import Product
+from jobs.product.model import Column, Kind, Once, Output, Topic
+from replay.cli import why as run_why
+from replay.compare.diff import Side
+from replay.errors import ConfigError
+from replay.output import RowsOutput
+from replay.why import rows, span
+from replay.why.lineage import Lineage, WindowColumns
+from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
+from replay.why.search import Answer, search
+from replay.why.tell import MOST, How, tell
+from replay.why.why import Explanation, Subject
+from tests.unit import folders
+from tests.unit.plans import sinks
+
+HOUR = 3_600_000
+NEW_YORK = "America/New_York"
+EVERY = range(1 << 53)
+
+
+def at(hour: float) -> int:
+    """Milliseconds at so many hours of 2024-01-01, in UTC."""
+    return round(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000 + hour * HOUR)
+
+
+def wall(hour: int, minute: int = 0) -> datetime:
+    return datetime(2024, 1, 1, hour, minute)
+
+
+# Windows
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "expected"),
+    [
+        pytest.param(
+            {"b": wall(9)}, WindowColumns("b", None, 3600), (wall(9), wall(10)), id="its begin"
+        ),
+        pytest.param(
+            {"e": wall(9)}, WindowColumns(None, "e", 3600), (wall(8), wall(9)), id="its end"
+        ),
+        pytest.param(
+            {"b": wall(9), "e": wall(9, 5)},
+            WindowColumns("b", "e", is_session=True),
+            (wall(9), wall(9, 5)),
+            id="both of a session",
+        ),
+        pytest.param(
+            {"d": date(2024, 1, 1)},
+            WindowColumns("d", None, 86_400),
+            (datetime(2024, 1, 1), datetime(2024, 1, 2)),
+            id="a day",
+        ),
+        pytest.param({"b": None}, WindowColumns("b", None, 3600), None, id="NULL"),
+        pytest.param(
+            {"b": wall(9)},
+            WindowColumns("b", None, is_session=True),
+            None,
+            id="no end of a session",
+        ),
+    ],
+)
+def test_the_window_of_a_row(
+    row: dict[str, Any], columns: WindowColumns, expected: tuple[datetime, datetime] | None
+) -> None:
+    found = span.of_window(row, columns, "UTC")
+    assert (found and (found.begin, found.end)) == expected
+
+
+def test_an_event_on_the_edge_is_of_the_window_that_begins_there() -> None:
+    hour = span.Span(wall(9), wall(10), "UTC")
+    assert [hour.holds(at(h)) for h in (9 - 1 / HOUR, 9, 10 - 1 / HOUR, 10)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_hour_that_clocks_show_twice_is_one_window() -> None:
+    back = datetime(2024, 11, 3, 1)
+    hour = span.Span(back, datetime(2024, 11, 3, 2), NEW_YORK)
+    first = round(datetime(2024, 11, 3, 5, 30, tzinfo=UTC).timestamp() * 1000)
+    assert hour.holds(first) and hour.holds(first + HOUR)
+    assert hour.last_ms - hour.first_ms == 2 * HOUR
+
+
+def test_the_slice_reaches_as_far_as_lateness_and_as_what_is_ahead(tmp_path: Path) -> None:
+    product = folders.write(tmp_path)
+    hour = span.Span(wall(9), wall(10), "UTC")
+    near, wide = (span.slice_of(product, hour, ahead=ahead) for ahead in (False, True))
+    assert (near.begin, near.end) == (at(9), at(11) + 1)
+    assert (wide.begin, wide.end) == (at(9) - 24 * HOUR, at(11) + 1)
+
+
+# What the plan says
+
+
+@pytest.mark.parametrize(
+    ("plan", "table", "fields", "count", "starts"),
+    [
+        pytest.param(
+            "orders", "hourly_orders", {"shop": {"shop"}}, "orders", "hour", id="in two phases"
+        ),
+        pytest.param(
+            "flights",
+            "daily_routes",
+            {"origin": {"origin"}, "dest": {"dest"}},
+            "flights",
+            "day",
+            id="in one phase",
+        ),
+    ],
+)
+def test_keys_are_traced_to_fields_through_aggregates(
+    plan: str, table: str, fields: dict[str, set[str]], count: str, starts: str
+) -> None:
+    lineage = Lineage(sinks(plan)[table], frozenset({plan}))
+    assert lineage.fields[plan] == fields
+    assert lineage.count == count
+    assert lineage.keeps_all
+    assert lineage.window is not None and lineage.window.starts == starts
+
+
+def test_a_look_up_reads_the_topics_of_its_versions() -> None:
+    looked_up = {"surroundings_at": ("airlines", "planes"), "airports_at": ("airports",)}
+    lineage = Lineage(sinks("flights")["departures"], frozenset({"flights"}), looked_up)
+    assert lineage.topics == {"flights", "airlines", "planes", "airports"}
+
+
+# Records
+
+
+TOPIC = Topic(time="at", allowed_lateness="1h", identity=("id",))
+
+
+def candidate(offset: int, **said: Any) -> Candidate:
+    fields = {"id": f"o{offset}", "shop": "a", **said.pop("fields", {})}
+    place = Place("orders", said.pop("partition", 0), offset)
+    happened = said.pop("happened", at(9))
+    return Candidate(place, at(9), fields, happened, **said)
+
+
+def test_of_copies_the_first_of_a_partition_is_asked_about() -> None:
+    twice = [candidate(n, fields={"id": "x"}) for n in (7, 3)]
+    elsewhere = candidate(1, partition=1, fields={"id": "x"})
+    later = candidate(9, fields={"id": "x"}, happened=at(9.5))
+    found = sort([*twice, elsewhere, later], {"orders": TOPIC}, None, EVERY)
+    assert [u.place[1:] for u in found.units] == [(0, 3), (0, 9), (1, 1)]
+    [copy] = found.settled
+    assert (copy.candidate.place.offset, copy.became) == (7, Became.repeated)
+    assert copy.why == "of orders-0 @ 3"
+
+
+def test_of_copies_in_a_topic_the_smallest_place_is_kept() -> None:
+    rule = TOPIC.model_copy(update={"once": Once.in_topic})
+    copies = [
+        candidate(5, fields={"id": "x"}),
+        candidate(2, partition=1, fields={"id": "x"}),
+        candidate(2, fields={"id": "x"}, partition=3),
+    ]
+    found = sort(copies, {"orders": rule}, None, EVERY)
+    assert [u.place[1:] for u in found.units] == [(1, 2)]
+
+
+def test_records_of_other_windows_are_left_out_and_undated_ones_go_by_when_they_were_appended() -> (
+    None
+):
+    hour = span.Span(wall(9), wall(10), "UTC")
+    found = sort(
+        [
+            candidate(0),
+            candidate(1, happened=at(10)),
+            candidate(2, reason="late: at 2024 is more than 1h …"),
+            Candidate(Place("orders", 0, 3), at(9.5), None, None, "undecodable: empty value"),
+            Candidate(Place("orders", 0, 4), at(11.5), None, None, "undecodable: empty value"),
+        ],
+        {"orders": TOPIC},
+        hour,
+        range(at(9), at(11)),
+    )
+    assert [u.place.offset for u in found.units] == [0]
+    assert [(e.candidate.place.offset, e.became) for e in found.settled] == [
+        (2, Became.rejected),
+        (3, Became.undecodable),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"shop": "a"}, True, id="same"),
+        pytest.param({"shop": "b"}, False, id="another"),
+        pytest.param({"shop": None}, False, id="NULL"),
+        pytest.param({"other": "a"}, True, id="not its field: nothing is known"),
+    ],
+)
+def test_a_record_has_the_key_of_a_row(fields: dict[str, Any], expected: bool) -> None:
+    assert matches(fields, {"shop": "a"}, {"shop": frozenset({"shop"})}) is expected
+
+
+# Telling records apart
+
+
+@pytest.mark.parametrize("good", [set(range(50)), set(), {7}, {3, 4, 44}], ids=len)
+def test_groups_are_split_until_each_is_told(good: set[int]) -> None:
+    asked = 0
+
+    def ask(groups: Sequence[Sequence[int]]) -> list[Answer]:
+        nonlocal asked
+        asked += len(groups)
+        counted = [len(good & set(group)) for group in groups]
+        return [
+            Answer.none if not n else Answer.all if n == len(group) else Answer.some
+            for n, group in zip(counted, groups, strict=True)
+        ]
+
+    told = search(range(50), ask, 100)
+    assert (set(told.counted), set(told.others)) == (good, set(range(50)) - good)
+    assert asked <= 30 and not told.untold
+
+
+def test_what_would_take_too_many_questions_is_not_told() -> None:
+    told = search(range(100), lambda groups: [Answer.some] * len(groups), 15)
+    assert len(told.untold) + len(told.counted) == 100
+    assert len(told.counted) == 5
+
+
+OUTPUT = Output(
+    kind=Kind.aggregate,
+    key=("shop", "hour"),
+    columns=(
+        Column(name="shop", type="STRING"),
+        Column(name="hour", type="TIMESTAMP(3)"),
+        Column(name="n", type="BIGINT"),
+    ),
+    select="",
+)
+
+
+class Sql:
+    """A count per shop and hour of the records for which a condition holds, perhaps with a HAVING."""
+
+    def __init__(self, keeps: Callable[[int], bool], having: int = 1) -> None:
+        self.keeps, self.having, self.runs = keeps, having, 0
+
+    def of(self, groups: Sequence[Collection[Place]]) -> list[list[rows.Row]]:
+        self.runs += len(groups)
+        return [self.row(sum(self.keeps(place.offset) for place in group)) for group in groups]
+
+    def row(self, n: int) -> list[rows.Row]:
+        other = {"shop": "z", "hour": wall(9), "n": 99}
+        return [other, *([{"shop": "a", "hour": wall(9), "n": n}] if n >= self.having else [])]
+
+
+def how(count: str = "n", *, keeps_all: bool = False) -> How:
+    known = {"shop": "a", "hour": wall(9), "n": -1}
+    key = {"shop": "a"}
+    return How(OUTPUT, key, known, False, frozenset({"hour"}), count, keeps_all)
+
+
+@pytest.mark.parametrize(
+    ("keeps", "having", "count"),
+    [
+        pytest.param(lambda n: n % 3 == 0, 1, "n", id="WHERE, with a count"),
+        pytest.param(lambda n: n % 3 == 0, 1, "", id="WHERE, without one"),
+        pytest.param(lambda n: n % 3 == 0, 6, "", id="HAVING"),
+        pytest.param(lambda n: True, 1, "", id="nothing left out"),
+    ],
+)
+def test_runs_over_some_records_tell_which_count(
+    keeps: Callable[[int], bool], having: int, count: str
+) -> None:
+    units = [candidate(n) for n in range(20)]
+    sql = Sql(keeps, having)
+    target = how().pick(sql.row(sum(map(keeps, range(20)))))
+    found = tell(sql, how(count), units, target)
+    counted = {e.candidate.place.offset for e in found.evidence if e.became is Became.counted}
+    assert counted == set(filter(keeps, range(20)))
+    assert found.row == target
+    assert sql.runs < 2 * MOST
+
+
+def test_where_the_plan_leaves_nothing_out_one_run_is_enough() -> None:
+    sql = Sql(lambda n: True)
+    found = tell(
+        sql, how("", keeps_all=True), [candidate(n) for n in range(500)], {"n": 500, **WHERE}
+    )
+    assert (sql.runs, len(found.evidence)) == (1, 500)
+    assert {e.became for e in found.evidence} == {Became.counted}
+
+
+WHERE = {"shop": "a", "hour": wall(9)}
+
+
+def test_records_of_which_none_counts_give_no_row() -> None:
+    found = tell(Sql(lambda n: False), how(), [candidate(n) for n in range(3)], None)
+    assert found.row is None
+    assert {e.became for e in found.evidence} == {Became.filtered}
+
+
+# What a person says
+
+
+def test_values_are_read_by_the_types_of_the_columns(tmp_path: Path) -> None:
+    product = folders.write(tmp_path)
+    assert rows.wanted(product, "sums", ["day=2024-01-01", "n=3"]) == {
+        "day": date(2024, 1, 1),
+        "n": 3,
+    }
+    assert rows.wanted(product, "rows", ["a=NULL", "b=x=y"]) == {"a": None, "b": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "expected"),
+    [
+        pytest.param("sumz", [], "sums", id="no such table"),
+        pytest.param("sums", ["dy=2024-01-01"], "day", id="no such column"),
+        pytest.param("sums", ["day"], "COLUMN=VALUE", id="no value"),
+        pytest.param("sums", ["day=monday"], "DATE", id="no day"),
+        pytest.param("sums", ["n=many"], "a number", id="no number"),
+    ],
+)
+def test_what_names_no_row_is_refused_with_what_would(
+    tmp_path: Path, table: str, said: list[str], expected: str
+) -> None:
+    with pytest.raises(ConfigError) as e:
+        rows.wanted(folders.write(tmp_path), table, said)
+    assert expected in e.value.expected
+
+
+# What a person sees
+
+
+def explained(
+    product: Product, name: str, counted: int, again: dict[str, Any] | None
+) -> Explanation:
+    """A day of six records: so many count, one is a copy, one is late, one is text, the others are filtered."""
+    evidence = [
+        *(Evidence(candidate(n), Became.counted) for n in range(counted)),
+        *(Evidence(candidate(n), Became.filtered) for n in range(counted, 3)),
+        Evidence(candidate(3), Became.repeated, "of orders-0 @ 0"),
+        Evidence(candidate(4), Became.rejected, f"late: at 2024 {'is more than 1h ' * 9}"),
+        Evidence(
+            Candidate(Place("orders", 0, 5), at(9), None),
+            Became.undecodable,
+            "undecodable: magic byte is 0x70, not 0x00",
+        ),
+    ]
+    side = Side(name, product, {}, {})
+    day = {"day": date(2024, 1, 1), "n": counted}
+    return Explanation(
+        Subject(side, 7, "sums", {"day": date(2024, 1, 1)}, {}),
+        day,
+        span.Span(datetime(2024, 1, 1), datetime(2024, 1, 2), "UTC"),
+        {"orders": 6},
+        tuple(evidence),
+        again,
+        again,
+        {"orders": ("id", "shop")},
+    )
+
+
+def printed(
+    capsys: pytest.CaptureFixture[str], found: list[Explanation], form: RowsOutput = RowsOutput.text
+) -> str:
+    run_why.show_all(found, 10, form)
+    return capsys.readouterr().out
+
+
+def test_a_row_its_records_and_the_verdict_fit_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = folders.write(tmp_path)
+    text = printed(
+        capsys, [explained(product, "r1-a1", 2, {"day": date(2024, 1, 1), "n": 2})]
+    ).splitlines()
+    assert max(map(len, text)) <= 80
+    assert text[:5] == [
+        "tiny.sums, r1-a1, checkpoint 7",
+        "  day  2024-01-01",
+        "  n    2",
+        "records that happened from 2024-01-01 00:00:00 to 2024-01-02 00:00:00 (UTC)",
+        "run over 6 of orders",
+    ]
+    assert text[-2:] == [
+        "counted 2, repeated 1, filtered 1, rejected 1, undecodable 1",
+        "adds up: the SQL of r1-a1 over these 2 records gives the row",
+    ]
+
+
+def test_a_row_that_does_not_add_up_says_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explained(folders.write(tmp_path), "r1-a1", 2, {"day": date(2024, 1, 1), "n": 1})
+    text = printed(capsys, [found])
+    assert "  n    2    (the records that count give 1)" in text
+    assert "does not add up: in n" in text
+    [release] = json.loads(printed(capsys, [found], RowsOutput.json))["releases"]
+    assert (release["adds_up"], release["differing"]) == (False, ["n"])
+    assert [r["offset"] for r in release["records"] if r["became"] == "counted"] == [0, 1]
+
+
+def test_two_releases_show_what_counts_in_only_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = folders.write(tmp_path)
+    found = [explained(product, f"r{n}-a1", n, {"day": date(2024, 1, 1), "n": n}) for n in (1, 2)]
+    data = json.loads(printed(capsys, found, RowsOutput.json))
+    assert [(r["offset"], r["became"]) for r in data["only_in_one"]] == [
+        (1, {"r1-a1": "filtered", "r2-a1": "counted"})
+    ]
+    text = printed(capsys, found)
+    assert "records that count in only one" in text
+    assert max(map(len, text.splitlines())) <= 80
+    rows_of_csv = printed(capsys, found, RowsOutput.csv).splitlines()
+    assert len(rows_of_csv) == 1 + 2 * 6
