@@ -47,7 +47,7 @@ integration: install ## integration tests (half an hour, on stacks of their own)
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, made-up SQL (hours)
 	$(VENV)/bin/pytest tests/integration/test_flights.py
 	$(VENV)/bin/pytest $(call tests-of,stack clusters orders)
-	$(VENV)/bin/pytest $(call tests-of,backup disturbed restart objects postgresql secured release_jars tiered parallelism)
+	$(VENV)/bin/pytest $(call tests-of,backup disturbed restart objects postgresql secured release_jars tiered vended parallelism)
 	KAPPA_HISTORIES=$${KAPPA_HISTORIES:-10000} $(VENV)/bin/pytest -s tests/unit/test_histories.py
 	KAPPA_PUBLISHES=1000 $(VENV)/bin/pytest tests/integration/test_publishing.py
 	KAPPA_SAME_ROWS_MINUTES=$${KAPPA_SAME_ROWS_MINUTES:-60} $(VENV)/bin/pytest -s tests/integration/test_same_rows.py
