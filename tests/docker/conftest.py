@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pytest_docker.plugin import Services
 
-from tests.docker.deployment import Deployment, Orders
+from tests.docker.deployment import Deployment, Orders, make_readable
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PRODUCT = ROOT / "tests" / "products" / "orders"
@@ -85,8 +85,7 @@ def environment(folder: Path) -> Iterator[None]:
     """What docker-compose.yml takes from it: ports that are free, secrets, the products of the tests."""
     subprocess.run([ROOT / "deploy" / "compose" / "secrets", folder / "secrets"], check=True)
     shutil.copytree(PRODUCT, folder / "products" / "orders")
-    for place in (folder / "products").rglob("*"):
-        place.chmod(0o755 if place.is_dir() else 0o644)
+    make_readable(folder / "products")
     base = int(os.environ.get("KAPPA_DOCKER_PORTS", "43000"))
     values = {
         "KAPPA_SECRETS_DIR": folder / "secrets",
