@@ -31,17 +31,18 @@ lint: install ## ruff (rules and format), mypy, import-linter
 unit: install ## unit tests, and what is relied on of catalogs (seconds)
 	$(VENV)/bin/pytest -n auto tests/unit tests/catalogs
 
-# Files of tests/integration. Those without a stack run two at a time; flights have a stack of their own.
+# Files of tests/integration. Those without a stack, and those on one, run two at a time: a stack waits more than it
+# works, and each of the two has its own. flights have a stack to themselves.
 STACKLESS := windows connector_java avro_fuzz json_fuzz permissions
 FLIGHTS := flights maintenance
 ON_A_STACK := stack planner sql_tests platform_contract log_identity listeners clusters safety topics publishing orders why transactions tokyo tables types reserved_words sales payments parcels wheel same_rows
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration
-integration: install ## integration tests (half an hour, on stacks of their own)
+integration: install ## integration tests (on stacks of their own, two at a time: 10 GB)
 	$(VENV)/bin/pytest -n 2 --dist loadfile --durations=8 $(call tests-of,$(STACKLESS))
 	$(VENV)/bin/pytest --durations=8 -m "not soak" $(call tests-of,$(FLIGHTS))
-	$(VENV)/bin/pytest --durations=12 -m "not soak" $(call tests-of,$(ON_A_STACK))
+	$(VENV)/bin/pytest -n 2 --dist loadfile --durations=12 -m "not soak" $(call tests-of,$(ON_A_STACK))
 
 .PHONY: soak
 soak: install ## what takes longer: killed and frozen processes, meddlers, a long load, made-up SQL (hours)
