@@ -16,7 +16,7 @@ from demo import flights
 from demo.flights import PARTITIONS, Encoder, Planned
 from jobs.product.folder import Product
 from replay.errors import ConflictError, RefusedError, RetryableError
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.secret import revealed
 from replay.settings import Settings
 
@@ -102,7 +102,7 @@ def _load(
     progress: Callable[[Loaded], None],
     until: int | None,
 ) -> Loaded:
-    ids = log.register_schemas(settings, product)
+    ids = schema_registry.register(settings, product)
     log.create_topics(settings, PARTITIONS)
     schemas = {topic: json.loads(product.schema_file(topic).read_text()) for topic in PARTITIONS}
     encoder, loaded = Encoder(schemas, ids), Loaded()

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from jobs.product.model import Kind
 from replay import offsets
-from replay.cli.snapshots import PlatformReader
+from replay.cli.snapshots import SnapshotReader
 from replay.compare import diff as differing
 from replay.compare.changes import Change, DiffReport, Row, TableDiff, plain
 from replay.compare.diff import Side
@@ -57,7 +57,7 @@ def diff(
 
 
 def choose(
-    platform: PlatformReader, state: ProductState, old: str | None, new: str | None
+    platform: SnapshotReader, state: ProductState, old: str | None, new: str | None
 ) -> tuple[ChosenSide, ChosenSide]:
     """Both sides: by default what readers see, and the candidate, or else the newest other attempt whose job runs.
 
@@ -76,7 +76,7 @@ def choose(
     return _chosen(platform, state, one), _chosen(platform, state, other)
 
 
-def published(platform: PlatformReader, state: ProductState) -> ChosenSide:
+def published(platform: SnapshotReader, state: ProductState) -> ChosenSide:
     """What readers see; ConfigError where they see nothing yet."""
     return _chosen(platform, state, _of_readers(state))
 
@@ -87,12 +87,12 @@ def _of_readers(state: ProductState) -> Attempt:
     return resolve(state, state.published.attempt_name)
 
 
-def chosen_side(platform: PlatformReader, state: ProductState, name: str | None) -> ChosenSide:
+def chosen_side(platform: SnapshotReader, state: ProductState, name: str | None) -> ChosenSide:
     """That of an attempt or a release, by default of what readers see."""
     return _chosen(platform, state, resolve(state, name) if name else _of_readers(state))
 
 
-def _chosen(platform: PlatformReader, state: ProductState, attempt: Attempt) -> ChosenSide:
+def _chosen(platform: SnapshotReader, state: ProductState, attempt: Attempt) -> ChosenSide:
     product, shown = platform.product(attempt, state), state.published
     if shown and shown.attempt_name == attempt.name:
         return ChosenSide(Side(attempt.name, product, shown.after, shown.covered), shown.checkpoint)

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.product import avro_schema
 from replay.avro import compatibility
 from replay.errors import ConfigError, RefusedError
-from replay.kafka import log, schemas
+from replay.kafka import schema_registry, schemas
 from replay.kafka.schemas import Comparison, Kind
 from replay.output import Output, View, show
 from replay.releases.folders import read_product
@@ -41,7 +41,7 @@ def pull(name: str, source: Path | None, dry_run: bool, output: Output) -> None:
         )
     pulled: list[Pulled] = []
     left: list[Comparison] = []
-    for topic, file in log.registered_files(product).items():
+    for topic, file in schema_registry.registered_files(product).items():
         registered = schemas.versions(settings, topic)
         text = schemas.read_schema(file)
         found = schemas.compare_one(schemas.pull_command(product), topic, file, text, registered)

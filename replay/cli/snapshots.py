@@ -13,7 +13,7 @@ from replay.core.model import Attempt, Checkpoint, ProductState, Publication
 from replay.errors import ConfigError, RefusedError, RetryableError, not_deployed
 
 
-class PlatformReader(Protocol):
+class SnapshotReader(Protocol):
     """What is asked of the platform."""
 
     def product(self, attempt: Attempt, state: ProductState) -> Product: ...
@@ -35,7 +35,7 @@ class Snapshots:
 
 
 def of_attempt(
-    platform: PlatformReader, state: ProductState, name: str | None, checkpoint: int | None
+    platform: SnapshotReader, state: ProductState, name: str | None, checkpoint: int | None
 ) -> Snapshots:
     """Those of an attempt (r2-a1), or of the newest of a release (r2); by default of the attempt that readers see.
 

@@ -17,13 +17,13 @@ from replay.avro.json_lines import AvroRecords, Form, JsonRecords, LineError, Li
 from replay.avro.json_values import JsonValueError
 from replay.cli.interrupt import say as say_interrupted
 from replay.errors import ConfigError, RefusedError
-from replay.kafka import log, reading, records, schemas, tiering, topics
+from replay.kafka import reading, records, schema_registry, schemas, tiering, topics, whole_log
 from replay.kafka.decoding import Decoder
-from replay.kafka.log import LogProblem
 from replay.kafka.producing import Appended, Appender, check
 from replay.kafka.reading import ConsumedRecord
 from replay.kafka.schemas import Registered
 from replay.kafka.topics import Topic, Wanted
+from replay.kafka.whole_log import LogProblem
 from replay.output import (
     Output,
     RowsOutput,
@@ -72,7 +72,7 @@ def create(wanted: Wanted, schema: Path | None, dry_run: bool, output: Output) -
     if text:
         version = f", version {registered.version}, id {registered.id}" if registered else ""
         lines.append(
-            f"schema {log.subject(name)}: {would + 'registered' if is_registered else 'registered already'}"
+            f"schema {schema_registry.subject(name)}: {would + 'registered' if is_registered else 'registered already'}"
             f"{version}"
         )
     if not dry_run:
@@ -138,12 +138,12 @@ def _described(
         )
     if not registered:
         yield (
-            f"no schema {log.subject(topic.name)} is registered\n"
+            f"no schema {schema_registry.subject(topic.name)} is registered\n"
             f"next:  kappa topic create {topic.name} --schema FILE.avsc"
         )
         return
     kind = "" if registered.is_avro else f", {registered.kind}"
-    yield f"schema {log.subject(topic.name)}: version {registered.version}, id {registered.id}{kind}"
+    yield f"schema {schema_registry.subject(topic.name)}: version {registered.version}, id {registered.id}{kind}"
     if not registered.is_avro:
         return
     for field in avro_schema.parse(registered.text, strict=False).fields:
@@ -151,7 +151,7 @@ def _described(
 
 
 def _problems(settings: Settings, topic: Topic) -> list[LogProblem]:
-    return topic.problems + log.durability_problems(settings, topic.name, topic.copies)
+    return topic.problems + whole_log.durability_problems(settings, topic.name, topic.copies)
 
 
 def _description(
@@ -310,7 +310,7 @@ def _lines(settings: Settings, topic: Topic, form: Form, as_json: bool) -> Lines
     if registered is None:
         raise RefusedError(
             f"topic {name} has no schema",
-            expected=f"{log.subject(name)} in the registry, or --json for documents of JSON",
+            expected=f"{schema_registry.subject(name)} in the registry, or --json for documents of JSON",
             found="none",
             next=f"kappa topic create {name} --schema FILE.avsc, or kappa topic produce {name} --json",
         )

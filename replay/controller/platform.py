@@ -42,7 +42,7 @@ from replay.flink.submit import Client, Submission
 from replay.flink.warm_client import WarmClient
 from replay.iceberg import durable, lake, publish, table_changes, type_changes
 from replay.iceberg.table_types import product_type
-from replay.kafka import clients, log, log_marks, schemas
+from replay.kafka import clients, log, log_marks, schemas, whole_log
 from replay.offsets import Offsets
 from replay.releases import folders, kept_jars, launch, runtime, shared
 from replay.releases.archive import verified
@@ -252,7 +252,7 @@ class Platform:
 
     def log_advice(self, product: Product) -> list[str]:
         """What an operator should know of how its topics are kept."""
-        return log.durability_advice(self.settings, product.topics)
+        return whole_log.durability_advice(self.settings, product.topics)
 
     # PlatformWriter
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from confluent_kafka.schema_registry.error import SchemaRegistryError
-
 from jobs.product.avro_schema import Schema, SchemaError, parse
 from jobs.product.folder import Product
 from jobs.product.formats import Format, KeyFormat
@@ -15,12 +13,12 @@ from jobs.product.topic_schemas import key_schema_text, schema_text
 from replay.avro.body import UndecodableError
 from replay.avro.json_records import document, json_reader, plain
 from replay.avro.reader import record_reader
-from replay.kafka.log import is_unknown, referenced, registry, registry_down
+from replay.kafka import schema_registry
 from replay.settings import Settings
 
 __all__ = ["Decoder", "TopicReader", "UndecodableError", "readers"]
 
-_HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
+_HEADER = schema_registry.HEADER
 
 _Reads = Callable[[bytes, int], dict[str, Any]]
 
@@ -139,7 +137,7 @@ class Decoder:
     def __init__(self, settings: Settings, topics: Mapping[str, TopicReader]) -> None:
         """`topics`: how each topic is read, by its name in Kafka."""
         self._settings = settings
-        self._registry = registry(settings)
+        self._registry = schema_registry.client(settings)
         self._readers = {topic: parse(reader.schema) for topic, reader in topics.items()}
         self._alone = {
             topic: alone
@@ -198,26 +196,15 @@ class Decoder:
     def writer(self, schema_id: int) -> Schema:
         """The schema that records were written with."""
         if schema_id not in self._writers:
+            found = schema_registry.writer_schema(self._settings, self._registry, schema_id)
+            if found is None:
+                raise UndecodableError(f"schema id {schema_id} is unknown to the registry")
+            if found.kind != schema_registry.AVRO:
+                raise _NotAvroError(schema_id, found.kind)
             try:
-                found = self._registry.get_schema(schema_id)
-                if found.schema_type not in (None, "AVRO"):
-                    raise _NotAvroError(schema_id, str(found.schema_type))
-                others = referenced(self._registry, found.references)
-                self._writers[schema_id] = parse(
-                    found.schema_str or "null", referenced=others, strict=False
-                )
-            except UndecodableError:
-                raise
+                self._writers[schema_id] = parse(found.text, referenced=found.others, strict=False)
             except SchemaError as e:
                 raise UndecodableError(f"schema id {schema_id} is not valid Avro: {e}") from e
-            except SchemaRegistryError as e:
-                if is_unknown(e):
-                    raise UndecodableError(
-                        f"schema id {schema_id} is unknown to the registry"
-                    ) from e
-                raise registry_down(self._settings, e) from e
-            except Exception as e:
-                raise registry_down(self._settings, e) from e
         return self._writers[schema_id]
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,21 +26,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     OffsetSpec,
     ResourceType,
     TopicDescription,
-    TopicMetadata,
 )
 
-from jobs.product.folder import Product
 from replay.core.model import Committed
-from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.kafka import clients, log_durability, tiering
+from replay.errors import ConfigError, RefusedError, RetryableError
+from replay.kafka import log_durability
 from replay.kafka.acls import READER_GROUP
-from replay.kafka.log_durability import Replication
-from replay.secret import revealed, shown, without_user
+from replay.secret import revealed, shown
 from replay.settings import Settings
 
 if TYPE_CHECKING:
-    from confluent_kafka.schema_registry import SchemaRegistryClient
-    from confluent_kafka.schema_registry.error import SchemaRegistryError
+    pass
 
 TIMEOUT = 15.0
 """Seconds that a question to the broker or the registry may take."""
@@ -55,12 +49,6 @@ TOPIC_CONFIG = {
     "unclean.leader.election.enable": "false",
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": str(2**63 - 1),
-}
-_WHOLE = {
-    "retention.ms": "-1",
-    "retention.bytes": "-1",
-    "cleanup.policy": "delete",
-    "unclean.leader.election.enable": "false",
 }
 _NO_COORDINATOR_YET = (
     KafkaError.NOT_COORDINATOR,
@@ -79,7 +67,10 @@ _NOT_LOGGED_IN = (
 )
 _LOGIN_SECONDS = 3.0
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
-_DEMO = "  (the demo's: kappa load flights)"
+
+
+DEMO = "  (the demo's: kappa load flights)"
+"""Behind a command that makes a topic."""
 
 
 class Record(NamedTuple):
@@ -90,23 +81,6 @@ class Record(NamedTuple):
     """Milliseconds since the epoch."""
     key: bytes | None
     value: bytes | None
-
-
-@dataclass(frozen=True)
-class LogProblem:
-    """Why a log is not whole."""
-
-    topic: str
-    expected: str
-    found: str
-    next: str
-    lost: bool = False
-    """Records are gone; else a setting is wrong."""
-
-    def __str__(self) -> str:
-        return (
-            f"topic {self.topic}: expected {self.expected}, found {self.found}; next: {self.next}"
-        )
 
 
 def admin(settings: Settings) -> AdminClient:
@@ -325,7 +299,7 @@ def _missing(topic: str, error: KafkaException) -> RefusedError:
         f"topic {topic} is missing",
         expected=f"a topic named {topic}",
         found=error.args[0].str(),
-        next=f"kappa topic create {topic}{_DEMO}; of one that was read before, a backup of the broker",
+        next=f"kappa topic create {topic}{DEMO}; of one that was read before, a backup of the broker",
     )
 
 
@@ -414,54 +388,6 @@ def delete_group(settings: Settings, group: str) -> None:
             raise _broker(settings, e) from e
 
 
-def check_whole_log(settings: Settings, product: Product) -> list[LogProblem]:
-    """Why a replay from offset zero would miss something, now or one day: topics or records that are not there,
-    retention, records that one disk may lose, a remote tier that may be deleted or not be found any more."""
-    topics = list(product.topics)
-    with asking_broker(settings):
-        cluster = admin(settings).list_topics(timeout=TIMEOUT)
-        problems = [
-            LogProblem(
-                t,
-                "a topic",
-                "none",
-                f"kappa topic create {t}{_schema_option(product, t)}{_DEMO}",
-            )
-            for t in topics
-            if t not in cluster.topics
-        ]
-        present = [t for t in topics if t in cluster.topics]
-        configs = _configs_with_index(settings, present, cluster.topics)
-    for topic, config in configs.items():
-        kept = log_durability.copies(len(cluster.brokers), replicas(cluster.topics[topic]), config)
-        problems += config_problems(topic, config) + durability_problems(settings, topic, kept)
-    for topic, partitions in first_offsets(settings, present).items():
-        problems += cut_problems(topic, partitions, configs[topic])
-    return problems
-
-
-def _schema_option(product: Product, topic: str) -> str:
-    registered = product.topics[topic].format.is_registered
-    return f" --schema {product.schema_file(topic)}" if registered else ""
-
-
-def cut_problems(
-    topic: str, first: Mapping[int, int], config: Mapping[str, str | None]
-) -> list[LogProblem]:
-    """Partitions, by their first offsets, that have lost their beginning."""
-    return [
-        LogProblem(
-            topic,
-            f"offset 0 of partition {partition} in the log",
-            tiering.beginning(offset, config),
-            "restore the deleted records from a backup: a replay would miss them",
-            lost=True,
-        )
-        for partition, offset in sorted(first.items())
-        if offset
-    ]
-
-
 Config = Mapping[str, str | None]
 
 
@@ -476,54 +402,6 @@ def topic_configs(settings: Settings, topics: Iterable[str]) -> dict[str, Config
             resource.name: {name: entry.value for name, entry in future.result(TIMEOUT).items()}
             for resource, future in futures.items()
         }
-
-
-def _configs_with_index(
-    settings: Settings, topics: Iterable[str], visible: Collection[str]
-) -> dict[str, Config]:
-    """The same; where one of them has a remote tier, with the topic that says where its segments are.
-
-    A broker may have another index, or not show it to this login: then nothing is known of it.
-    """
-    configs = topic_configs(settings, topics)
-    if tiering.INDEX in visible and any(map(tiering.is_tiered, configs.values())):
-        with suppress(RetryableError):
-            configs |= topic_configs(settings, [tiering.INDEX])
-    return configs
-
-
-def replicas(topic: TopicMetadata) -> int:
-    """Of the partition that has the fewest."""
-    return min((len(p.replicas) for p in topic.partitions.values()), default=0)
-
-
-def durability_problems(settings: Settings, topic: str, kept: Replication) -> list[LogProblem]:
-    """That one disk may lose a record which the broker has acknowledged, on a cluster that could keep it."""
-    if settings.kafka_storage_replicated or not kept.refused:
-        return []
-    return [
-        LogProblem(
-            topic,
-            "two disks that have a record before it is acknowledged",
-            str(kept),
-            kept.fix(topic),
-        )
-    ]
-
-
-def durability_advice(settings: Settings, topics: Iterable[str]) -> list[str]:
-    """What an operator should know of topics that their cluster cannot keep better: see `log_durability`."""
-    if settings.kafka_storage_replicated:
-        return []
-    with asking_broker(settings):
-        cluster = admin(settings).list_topics(timeout=TIMEOUT)
-    known = cluster.topics
-    configs = _configs_with_index(settings, [t for t in topics if t in known], known)
-    found = {
-        topic: log_durability.copies(len(cluster.brokers), replicas(known[topic]), config)
-        for topic, config in configs.items()
-    }
-    return log_durability.advice(found)
 
 
 def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
@@ -577,122 +455,6 @@ def broker_dated(settings: Settings, topics: Iterable[str]) -> list[str]:
         return found
     except (KafkaException, TimeoutError) as e:
         raise _broker(settings, e) from e
-
-
-def config_problems(topic: str, config: Mapping[str, str | None]) -> list[LogProblem]:
-    """Settings under which a broker deletes or compacts records, or loses some that it has acknowledged."""
-    wrong = {key: wanted for key, wanted in _WHOLE.items() if config.get(key) != wanted}
-    if tiering.may_be_deleted(config):
-        wrong[tiering.DELETE_ON_DISABLE] = "false"
-    return [
-        LogProblem(
-            topic,
-            f"{key}={wanted}",
-            f"{key}={config.get(key)}",
-            f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={wanted}",
-        )
-        for key, wanted in wrong.items()
-    ]
-
-
-def registry(settings: Settings) -> SchemaRegistryClient:
-    """A client of the schema registry that gives up soon: callers say what to do."""
-    from confluent_kafka.schema_registry import SchemaRegistryClient  # here: a quarter of a second
-
-    return SchemaRegistryClient(
-        {"timeout": 10, "max.retries": 1, **clients.registry(settings.registry)}
-    )
-
-
-def registry_down(settings: Settings, error: Exception) -> RetryableError:
-    from confluent_kafka.schema_registry.error import SchemaRegistryError
-
-    if isinstance(error, SchemaRegistryError) and error.http_status_code in _NO_ENTRY:
-        return RetryableError(
-            "the schema registry does not allow what was asked",
-            expected=f"a login at {settings.registry.url} that may do it",
-            found=f"HTTP {error.http_status_code}",
-            next="see kappa config; fix `registry` in config.yaml, or the user at the registry",
-        )
-    return RetryableError(
-        "the schema registry does not answer",
-        expected=settings.registry.url,
-        found=without_user(f"{type(error).__name__}: {error}")[:300],
-        next="kappa status, then kappa up",
-    )
-
-
-_NO_ENTRY = (401, 403)
-_NOT_FOUND = 404  # of HTTP, and the first digits of the registry's own codes
-
-
-@contextmanager
-def asking_registry(settings: Settings) -> Iterator[SchemaRegistryClient]:
-    """A client of the registry; whatever its questions raise becomes a RetryableError."""
-    with registry(settings) as client:
-        try:
-            yield client
-        except KappaError:
-            raise
-        except Exception as e:
-            raise registry_down(settings, e) from e
-
-
-def is_unknown(error: SchemaRegistryError) -> bool:
-    """Whether the registry says that it has no such thing: a bare 404 comes from a wrong URL or a proxy."""
-    return bool(error.http_status_code == _NOT_FOUND and error.error_code // 100 == _NOT_FOUND)
-
-
-def referenced(client: SchemaRegistryClient, references: Iterable[Any] | None) -> tuple[str, ...]:
-    """The texts of what a schema refers to, each behind what it refers to itself."""
-    texts: list[str] = []
-    for reference in references or ():
-        found = client.get_version(reference.subject, reference.version).schema
-        inner = referenced(client, found.references)
-        texts += [t for t in (*inner, found.schema_str or "null") if t not in texts]
-    return tuple(texts)
-
-
-def subject(topic: str) -> str:
-    """The registry's name of a topic's values."""
-    return f"{topic}-value"
-
-
-def registered_files(product: Product) -> dict[str, Path]:
-    """The schemas of the topics whose records are read by the registry's."""
-    return {
-        topic: product.schema_file(topic)
-        for topic, rule in product.topics.items()
-        if rule.format.is_registered
-    }
-
-
-def register_schemas(settings: Settings, product: Product) -> dict[str, int]:
-    """Register every topic's schema under BACKWARD compatibility; ids per topic. RefusedError when incompatible."""
-    from confluent_kafka.schema_registry import Schema
-    from confluent_kafka.schema_registry.error import SchemaRegistryError
-
-    ids: dict[str, int] = {}
-    with registry(settings) as client:
-        for topic, file in registered_files(product).items():
-            try:
-                ids[topic] = client.register_schema(
-                    subject(topic), Schema(file.read_text(), "AVRO")
-                )
-                client.set_compatibility(subject_name=subject(topic), level="BACKWARD")
-            except SchemaRegistryError as e:
-                if e.http_status_code in (409, 422):
-                    raise RefusedError(
-                        f"{file} cannot be the next version of {subject(topic)}",
-                        expected="a change that readers of old records survive (BACKWARD)",
-                        found=str(e.error_message)[:400],
-                        next="add fields with a default, or write to a new topic",
-                    ) from e
-                raise registry_down(settings, e) from e
-            except Exception as e:
-                # httpx and its kin: the client passes on whatever its transport raises
-                raise registry_down(settings, e) from e
-    return ids
 
 
 def read_range(

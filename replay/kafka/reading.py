@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,30 +38,13 @@ def oldest(
     settings: Settings, topic: str, starts: Mapping[int, int], count: int | None = None
 ) -> list[ConsumedRecord]:
     """Up to `count` records of each partition from these offsets on, in the order of the log's clock."""
-    found: list[ConsumedRecord] = []
     taken: Counter[int] = Counter()
-    reading = set(starts) if count != 0 else set()
-    with _consumer(settings, topic, starts) as consumer:
-        heard = time.monotonic()
-        while reading:
-            for message in consumer.consume(500, timeout=0.2):
-                heard = time.monotonic()
-                partition = message.partition()
-                if partition not in reading:
-                    continue
-                if _at_end(message):
-                    reading.discard(partition)
-                    continue
-                found.append(_seen(message))
-                taken[partition] += 1
-                if taken[partition] == count:
-                    reading.discard(partition)
-                    consumer.incremental_unassign([TopicPartition(topic, partition)])
-            if time.monotonic() - heard > log.TIMEOUT:
-                raise RetryableError(
-                    f"Kafka sent no record of {topic} for {log.TIMEOUT:.0f} s", next="kappa status"
-                )
-    return merged(found)
+
+    def is_last(record: ConsumedRecord) -> bool:
+        taken[record.partition] += 1
+        return taken[record.partition] == count
+
+    return [] if count == 0 else merged(_until(settings, topic, starts, is_last, 500))
 
 
 def between(
@@ -69,20 +52,38 @@ def between(
 ) -> Iterator[ConsumedRecord]:
     """The records of each partition from one offset up to, not including, another; those of a partition in order."""
     begin = {p: start for p, start in starts.items() if start < ends.get(p, 0)}
-    reading, heard = set(begin), time.monotonic()
-    if not reading:
+
+    def is_last(record: ConsumedRecord) -> bool:
+        return record.offset >= ends[record.partition] - 1
+
+    found = _until(settings, topic, begin, is_last, 5_000)
+    # of offsets without a record, the next one ends the partition
+    return (record for record in found if record.offset < ends[record.partition])
+
+
+def _until(
+    settings: Settings,
+    topic: str,
+    starts: Mapping[int, int],
+    is_last: Callable[[ConsumedRecord], bool],
+    batch: int,
+) -> Iterator[ConsumedRecord]:
+    """The records of each partition from an offset on, up to its last one or the end of the log."""
+    if not (reading := set(starts)):
         return
-    with _consumer(settings, topic, begin) as consumer:
+    with _consumer(settings, topic, starts) as consumer:
+        heard = time.monotonic()
         while reading:
-            for message in consumer.consume(5_000, timeout=0.2):
+            for message in consumer.consume(batch, timeout=0.2):
                 heard = time.monotonic()
                 partition = message.partition()
                 if partition not in reading:
                     continue
-                at_end, offset = _at_end(message), message.offset() or 0
-                if not at_end and offset < ends[partition]:
-                    yield _seen(message)
-                if at_end or offset >= ends[partition] - 1:
+                if _at_end(message):
+                    reading.discard(partition)
+                    continue
+                yield (record := _seen(message))
+                if is_last(record):
                     reading.discard(partition)
                     consumer.incremental_unassign([TopicPartition(topic, partition)])
             if time.monotonic() - heard > log.TIMEOUT:

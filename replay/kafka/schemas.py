@@ -15,15 +15,16 @@ from jobs.product.folder import Product
 from replay.avro import compatibility
 from replay.avro.inline import inlined
 from replay.errors import ConfigError, RefusedError
-from replay.kafka import log
-from replay.kafka.log import LogProblem
+from replay.kafka import schema_registry, whole_log
+from replay.kafka.schema_registry import AVRO
+from replay.kafka.whole_log import LogProblem
 from replay.settings import Settings
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
 _REFUSED = (409, 422)
-AVRO, JSON = "AVRO", "JSON"
+JSON = "JSON"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Comparison:
     def expected(self) -> str:
         """What there should be, for an error."""
         return {
-            Kind.missing: f"a schema {log.subject(self.topic)} in the registry",
+            Kind.missing: f"a schema {schema_registry.subject(self.topic)} in the registry",
             Kind.incompatible: "a schema that reads the records of every registered version",
         }.get(self.kind, "the same schema in the folder and in the registry")
 
@@ -89,12 +90,12 @@ def versions(settings: Settings, topic: str) -> list[Registered]:
     """Every registered version of a topic's schema, the newest last; empty when there is none."""
     from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-    name = log.subject(topic)
-    with log.asking_registry(settings) as client:
+    name = schema_registry.subject(topic)
+    with schema_registry.asking(settings) as client:
         try:
             numbers = client.get_versions(name)
         except SchemaRegistryError as e:
-            if log.is_unknown(e):
+            if schema_registry.is_unknown(e):
                 return []
             raise
         return [_version(settings.registry.url, client, topic, n) for n in sorted(numbers)]
@@ -106,7 +107,7 @@ _known: dict[tuple[str, str, int], Registered] = {}
 
 def _version(registry: str, client: SchemaRegistryClient, topic: str, number: int) -> Registered:
     if (found := _known.get((registry, topic, number))) is None:
-        said = client.get_version(log.subject(topic), number)
+        said = client.get_version(schema_registry.subject(topic), number)
         found = _known[registry, topic, number] = refuse_other(topic, _registered(client, said))
     return found
 
@@ -115,11 +116,11 @@ def latest(settings: Settings, topic: str) -> Registered | None:
     """The newest version of a topic's schema, of whatever kind."""
     from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-    with log.asking_registry(settings) as client:
+    with schema_registry.asking(settings) as client:
         try:
-            return _registered(client, client.get_latest_version(log.subject(topic)))
+            return _registered(client, client.get_latest_version(schema_registry.subject(topic)))
         except SchemaRegistryError as e:
-            if log.is_unknown(e):
+            if schema_registry.is_unknown(e):
                 return None
             raise
 
@@ -128,7 +129,7 @@ def _registered(client: SchemaRegistryClient, found: Any) -> Registered:
     schema = found.schema
     kind, text = schema.schema_type or AVRO, str(schema.schema_str)
     if kind == AVRO and schema.references:
-        text = inlined(text, log.referenced(client, schema.references))
+        text = inlined(text, schema_registry.referenced(client, schema.references))
     return Registered(int(found.schema_id), int(found.version), text, kind)
 
 
@@ -141,7 +142,7 @@ def refuse_other(topic: str, found: Registered) -> Registered:
             found=found.kind,
             next="say format: json-confluent in product.yaml, or kappa new … --format json-confluent"
             if found.kind == JSON
-            else f"register an Avro schema as {log.subject(topic)}",
+            else f"register an Avro schema as {schema_registry.subject(topic)}",
         )
     return found
 
@@ -160,7 +161,7 @@ def refuse_incompatible(topic: str, text: str, registered: Sequence[Registered])
     fault = _first_fault(schema, registered, [_parsed(topic, r) for r in registered])
     if fault is not None:
         raise RefusedError(
-            f"{log.subject(topic)} cannot have this schema as its next version",
+            f"{schema_registry.subject(topic)} cannot have this schema as its next version",
             expected="a schema that reads the records that are in the log",
             found=fault,
             next="give new fields a default and renamed ones an alias, or write to a new topic",
@@ -172,10 +173,10 @@ def register(settings: Settings, topic: str, text: str) -> Registered:
     from confluent_kafka.schema_registry import Schema as RegistrySchema
     from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-    name = log.subject(topic)
-    with log.asking_registry(settings) as client:
+    name = schema_registry.subject(topic)
+    with schema_registry.asking(settings) as client:
         try:
-            client.register_schema(name, RegistrySchema(text, "AVRO"))
+            client.register_schema(name, RegistrySchema(text, AVRO))
         except SchemaRegistryError as e:
             if e.http_status_code not in _REFUSED:
                 raise
@@ -214,7 +215,7 @@ def compare(settings: Settings, product: Product) -> list[Comparison]:
     RetryableError when the registry does not answer.
     """
     found = []
-    for topic, file in log.registered_files(product).items():
+    for topic, file in schema_registry.registered_files(product).items():
         found.append(
             compare_one(
                 pull_command(product), topic, file, read_schema(file), versions(settings, topic)
@@ -225,7 +226,7 @@ def compare(settings: Settings, product: Product) -> list[Comparison]:
 
 def log_problems(settings: Settings, product: Product) -> list[LogProblem]:
     """Why a replay from offset zero would miss something: what the broker lacks, and schemas that read no records."""
-    problems = log.check_whole_log(settings, product)
+    problems = whole_log.problems(settings, product)
     absent = {p.topic for p in problems if p.found == "none"}
     return problems + [
         LogProblem(c.topic, c.expected, c.what, c.next)
@@ -292,7 +293,7 @@ def _parsed(topic: str, registered: Registered) -> Schema:
         return avro_schema.parse(registered.text, strict=False)
     except SchemaError as e:
         raise RefusedError(
-            f"version {registered.version} of {log.subject(topic)} is not an Avro schema",
+            f"version {registered.version} of {schema_registry.subject(topic)} is not an Avro schema",
             expected=e.expected,
             found=e.found,
             next="register another one",

@@ -11,9 +11,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
 )
 
 from replay.errors import RefusedError
-from replay.kafka import log, log_durability, tiering
-from replay.kafka.log import LogProblem
+from replay.kafka import log, log_durability, tiering, whole_log
 from replay.kafka.log_durability import Replication
+from replay.kafka.whole_log import LogProblem
 from replay.settings import Settings
 
 _TIMESTAMPS = "message.timestamp.type"
@@ -87,7 +87,7 @@ class Topic:
     @property
     def problems(self) -> list[LogProblem]:
         """Why a replay from offset zero would miss something."""
-        return log.config_problems(self.name, self.config) + log.cut_problems(
+        return whole_log.config_problems(self.name, self.config) + whole_log.cut_problems(
             self.name, self.first, self.config
         )
 
@@ -113,7 +113,7 @@ def look(settings: Settings, wanted: Iterable[str]) -> list[Topic]:
     first, ends = log.first_offsets(settings, wanted), log.end_offsets(settings, wanted)
     configs = log.topic_configs(settings, wanted)
     return [
-        Topic(n, log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers))
+        Topic(n, whole_log.replicas(known[n]), first[n], ends[n], configs[n], len(cluster.brokers))
         for n in wanted
     ]
 
@@ -167,7 +167,7 @@ def refuse_other(wanted: Wanted, topic: Topic) -> None:
             f"{tiering.ENABLE}=true"
         )
     else:
-        follow = log.config_problems(name, topic.config)[0].next
+        follow = whole_log.config_problems(name, topic.config)[0].next
     raise RefusedError(
         f"topic {name} exists with other settings",
         expected=", ".join(f"{k}={config[k]}" for k in other),

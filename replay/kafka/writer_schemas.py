@@ -4,42 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from confluent_kafka.schema_registry.error import SchemaRegistryError
-
-from replay.errors import RefusedError
-from replay.kafka.log import is_unknown, registry, registry_down
+from replay.avro.inline import inlined
+from replay.kafka import schema_registry
 from replay.settings import Settings
-
-_HEADER = 5  # Confluent's wire format: a zero byte, then the schema's id in four bytes
 
 
 def of(settings: Settings, values: Iterable[bytes]) -> dict[int, str]:
-    """Id → schema, as JSON. RefusedError for one that refers to others, RetryableError when the registry is down."""
-    heads = {bytes(value[:_HEADER]) for value in values}
+    """Id → Avro schema, as JSON, with what it refers to; RetryableError when the registry does not answer."""
+    width = schema_registry.HEADER
+    heads = {bytes(value[:width]) for value in values}
     ids = {
         int.from_bytes(head[1:], "big", signed=True)
         for head in heads
-        if len(head) == _HEADER and head[0] == 0
+        if len(head) == width and head[0] == 0
     }
-    with registry(settings) as client:
-        found: dict[int, str] = {}
-        for number in sorted(ids):
-            try:
-                schema = client.get_schema(number)
-            except SchemaRegistryError as e:
-                if is_unknown(e):
-                    continue
-                raise registry_down(settings, e) from e
-            except Exception as e:
-                # httpx and its kin: the client passes on whatever its transport raises
-                raise registry_down(settings, e) from e
-            if schema.references:
-                raise RefusedError(
-                    f"schema {number} of the registry refers to others",
-                    expected="records whose schemas are whole",
-                    found=", ".join(str(r.subject) for r in schema.references),
-                    next="kappa topic list, and a deploy with --no-auto-switch: its job reads them",
-                )
-            if schema.schema_type in (None, "AVRO"):
-                found[number] = schema.schema_str or "null"
-    return found
+    with schema_registry.client(settings) as client:
+        found = {n: schema_registry.writer_schema(settings, client, n) for n in sorted(ids)}
+    return {
+        number: inlined(schema.text, schema.others)
+        for number, schema in found.items()
+        if schema and schema.kind == schema_registry.AVRO
+    }

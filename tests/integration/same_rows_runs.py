@@ -37,6 +37,7 @@ from replay.core.observed import FlinkDownError, Job
 from replay.flink import positions
 from replay.flink.rest import Flink, retained_checkpoints
 from replay.kafka import log as kafka
+from replay.kafka import schema_registry
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.same_rows_log import PARTITIONS, SCHEMAS, Log, Record, encoded
 from tests.integration.same_rows_product import NAME, kafka_name, write_product
@@ -186,7 +187,7 @@ class Copy:
 
 def _register(stack: RunningStack) -> dict[str, int]:
     """Schema ids: under subjects of its own, for other tests have topics of the same names."""
-    registry = kafka.registry(stack.settings)
+    registry = schema_registry.client(stack.settings)
     return {
         name: registry.register_schema(f"same_rows.{name}-value", Schema(json.dumps(text), "AVRO"))
         for name, text in SCHEMAS.items()

@@ -12,7 +12,7 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from replay.core import partitions
 from replay.core.log_identity import LogMark, Topic
-from replay.kafka import log, log_marks, topics
+from replay.kafka import log, log_marks, topics, whole_log
 from replay.kafka.log_durability import Replication
 from replay.settings import Settings
 from tests.integration.running import RunningStack, wait_until
@@ -103,8 +103,10 @@ def test_partitions_that_a_topic_gains_are_no_other_log(stack: RunningStack, top
 def test_what_one_broker_may_lose_is_told_and_not_refused(stack: RunningStack, topic: str) -> None:
     (found,) = topics.look(stack.settings, [topic])
     assert found.copies == Replication(brokers=1, replicas=1, in_sync=1)
-    assert log.durability_problems(stack.settings, topic, found.copies) == found.problems == []
-    (advice,) = log.durability_advice(stack.settings, [topic, "absent"])
+    assert (
+        whole_log.durability_problems(stack.settings, topic, found.copies) == found.problems == []
+    )
+    (advice,) = whole_log.durability_advice(stack.settings, [topic, "absent"])
     assert advice.startswith(
         f"{topic}: replication factor 1 and min.insync.replicas=1 on 1 broker; "
     )

@@ -31,7 +31,7 @@ from jobs.product.folder import Product, load_product
 from replay.controller.loop import Loop, WaitForLease
 from replay.controller.platform import Platform
 from replay.core.model import State
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.store.store import Store
 from tests.integration.running import Kappa, RunningStack, wait_until
 
@@ -81,7 +81,7 @@ class Writer:
             json.loads(product.schema_file(self._topic).read_text())
         )
         log.create_topics(stack.settings, {self._topic: partitions})
-        self._id = log.register_schemas(stack.settings, product)[self._topic]
+        self._id = schema_registry.register(stack.settings, product)[self._topic]
         self._producer = Producer(
             {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
         )
@@ -389,7 +389,7 @@ def test_a_topic_that_forgets_is_refused(stack: RunningStack, tmp_path: Path) ->
     source = another_product(tmp_path, "forgotten")
     topic = NewTopic("forgotten", 1, 1, config={**log.TOPIC_CONFIG, "retention.ms": "86400000"})
     log.admin(stack.settings).create_topics([topic])["forgotten"].result(30)
-    log.register_schemas(stack.settings, load_product(source))
+    schema_registry.register(stack.settings, load_product(source))
     said = refused(stack, "forgotten", source)
     assert (
         "the log of forgotten is not whole: topic forgotten\n  expected: retention.ms=-1\n" in said

@@ -23,7 +23,7 @@ from confluent_kafka.schema_registry import Schema
 
 from jobs.product.folder import load_product
 from replay import offsets
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.store.store import Store
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import stop_jobs
@@ -57,7 +57,7 @@ class Log:
             "fields": [f for f in now["fields"] if f["name"] not in ("currency", "tags", "order")],
         }
         log.create_topics(self.stack.settings, {TOPIC: 1})
-        with log.registry(self.stack.settings) as registry:
+        with schema_registry.client(self.stack.settings) as registry:
             ids = [
                 registry.register_schema(f"{TOPIC}-value", Schema(json.dumps(s), "AVRO"))
                 for s in (before, now)

@@ -24,7 +24,7 @@ from replay.core.model import Attempt, Position, ProductState, Release, State
 from replay.flink import planner, resolved
 from replay.flink.submit import Client
 from replay.flink.warm_client import WarmClient
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.releases.folders import read_product
 from replay.releases.release import build
 from tests.integration.running import RunningStack, wait_until
@@ -102,7 +102,9 @@ class Real:
         self.platform = Platform(stack.settings)
         product = read_product(folder)
         log.create_topics(stack.settings, {topic: 1})
-        self._append(stack, product, topic, log.register_schemas(stack.settings, product)[topic])
+        self._append(
+            stack, product, topic, schema_registry.register(stack.settings, product)[topic]
+        )
         self.product = resolved.resolve(stack.settings, product)
         built = build(stack.settings, self.product)
         self.release = Release(name, 1, built.fingerprint, 0.0, {}, None, built.computation)

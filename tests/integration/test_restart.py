@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented
 from jobs.product.folder import Product, load_product
 from replay.controller.platform import Platform
 from replay.core.model import Attempt
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.store.store import Store
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import another_product, stop_jobs
@@ -61,7 +61,7 @@ class Log:
         self._schema = fastavro.parse_schema(
             json.loads(self.product.schema_file(self.topic).read_text())
         )
-        self._id = log.register_schemas(self.stack.settings, self.product)[self.topic]
+        self._id = schema_registry.register(self.stack.settings, self.product)[self.topic]
         self._producer = self._new_producer()
         self._ends: dict[int, int] = {}
 

@@ -20,7 +20,7 @@ from confluent_kafka import Producer
 
 from jobs.product.folder import Product, load_product
 from replay.iceberg import lake
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.store.store import Store
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import stop_jobs
@@ -84,7 +84,7 @@ class Log:
 
     def __init__(self, stack: RunningStack, product: Product) -> None:
         log.create_topics(stack.settings, dict.fromkeys(SCHEMAS, 1))
-        self._ids = log.register_schemas(stack.settings, product)
+        self._ids = schema_registry.register(stack.settings, product)
         self._producer = Producer(
             {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
         )

@@ -20,7 +20,7 @@ from confluent_kafka import Producer
 from jobs.product.folder import load_product
 from replay.flink.rest import Flink
 from replay.flink.submit import flink_run, submit_env
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import stop_jobs
 
@@ -43,7 +43,7 @@ class Till:
         product = load_product(TOKYO)
         log.create_topics(stack.settings, {"sales": 1})
         self._schema = fastavro.parse_schema(json.loads(product.schema_file("sales").read_text()))
-        self._id = log.register_schemas(stack.settings, product)["sales"]
+        self._id = schema_registry.register(stack.settings, product)["sales"]
         self._producer = Producer(
             {**stack.settings.kafka, "enable.idempotence": True, "log_level": 0}
         )

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaReference
 
-from replay.kafka import log, topics
+from replay.kafka import schema_registry, topics
 from tests.integration.running import RunningStack, wait_until
 from tests.integration.test_orders import stop_jobs
 
@@ -232,7 +232,7 @@ def test_a_schema_that_refers_to_another_subject_is_read_whole(
         ],
     }
     stack.kappa("topic", "create", "bills")
-    with log.registry(stack.settings) as registry:
+    with schema_registry.client(stack.settings) as registry:
         registry.register_schema("money", Schema(json.dumps(money), "AVRO"))
         refers = [SchemaReference("shop.Money", "money", 1)]
         registry.register_schema("bills-value", Schema(json.dumps(bill), "AVRO", refers))

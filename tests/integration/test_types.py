@@ -16,7 +16,7 @@ from jobs.product.avro_schema import parse
 from jobs.product.avro_types import fields
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
-from replay.kafka import log
+from replay.kafka import log, schema_registry
 from replay.query import query
 from replay.store.store import Store
 from tests.avro_schemas import Messages, Names
@@ -127,7 +127,7 @@ class Log:
         config = {**log.TOPIC_CONFIG, "max.message.bytes": str(4 * LARGE)}
         client.create_topics([NewTopic(NAME, 1, 1, config=config)])[NAME].result(30)
         texts = [json.dumps(s) for s in (before(), pinned())]
-        with log.registry(self.stack.settings) as registry:
+        with schema_registry.client(self.stack.settings) as registry:
             ids = [
                 registry.register_schema(f"{NAME}-value", Schema(text, "AVRO")) for text in texts
             ]

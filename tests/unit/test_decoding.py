@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry import SchemaReference
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from replay.errors import RetryableError
-from replay.kafka import decoding
+from replay.kafka import schema_registry
 from replay.kafka.decoding import Decoder, TopicReader, UndecodableError
 from replay.settings import RegistrySettings
 
@@ -59,7 +59,7 @@ class Registry:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     fake = Registry()
-    monkeypatch.setattr(decoding, "registry", lambda settings: fake)
+    monkeypatch.setattr(schema_registry, "client", lambda settings: fake)
     return fake
 
 

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 
 from replay.errors import ConfigError, RetryableError
-from replay.kafka import log
+from replay.kafka import log, whole_log
 
 TIERED = {"remote.storage.enable": "true"}
 DELETED = {"remote.log.delete.on.disable": "true"}
@@ -55,7 +55,7 @@ def test_questions_share_a_connection() -> None:
     ],
 )
 def test_a_topic_must_keep_everything(change: dict[str, str], complaint: str | None) -> None:
-    problems = log.config_problems("flights", {**log.TOPIC_CONFIG, **change})
+    problems = whole_log.config_problems("flights", {**log.TOPIC_CONFIG, **change})
     assert [p.expected for p in problems] == ([complaint] if complaint else [])
     assert all("--add-config" in p.next and "topic flights" in str(p) for p in problems)
 
@@ -199,7 +199,7 @@ def test_properties_that_librdkafka_does_not_know_are_named() -> None:
     ],
 )
 def test_a_log_that_begins_later_is_lost_and_says_why(config: dict[str, str], found: str) -> None:
-    problems = log.cut_problems("flights", {0: 0, 1: 7}, {**log.TOPIC_CONFIG, **config})
+    problems = whole_log.cut_problems("flights", {0: 0, 1: 7}, {**log.TOPIC_CONFIG, **config})
     assert [(p.expected, p.found, p.lost) for p in problems] == [
         ("offset 0 of partition 1 in the log", found, True)
     ]
@@ -271,5 +271,5 @@ def test_the_index_of_the_remote_tier_is_kept_like_the_log(
     monkeypatch.setattr(log, "first_offsets", lambda settings, topics: {t: {0: 0} for t in topics})
     settings: Any = SimpleNamespace(kafka={}, kafka_storage_replicated=False)
     product: Any = SimpleNamespace(topics={"flights": None})
-    found = log.check_whole_log(settings, product)
+    found = whole_log.problems(settings, product)
     assert [(p.topic, p.expected) for p in found] == problems

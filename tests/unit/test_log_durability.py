@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from replay.kafka import log
+from replay.kafka import whole_log
 from replay.kafka.log_durability import Replication, advice, copies, wanted
 
 REASSIGN = "kafka-reassign-partitions with 3 replicas of each partition of orders"
@@ -38,11 +38,11 @@ def settings(*, replicated: bool = False) -> Any:
     ],
 )
 def test_what_a_cluster_could_keep_better_is_refused(kept: Replication, fix: str) -> None:
-    (problem,) = log.durability_problems(settings(), "orders", kept)
+    (problem,) = whole_log.durability_problems(settings(), "orders", kept)
     assert (problem.found, problem.next) == (str(kept), fix)
     assert not problem.lost
     assert not kept.told
-    assert log.durability_problems(settings(replicated=True), "orders", kept) == []
+    assert whole_log.durability_problems(settings(replicated=True), "orders", kept) == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_two_disks_have_is_as_it_should_be(kept: Replication) -> None:
 @pytest.mark.parametrize("kept", [Replication(1, 1, 1), Replication(2, 2, 1), Replication(2, 1, 2)])
 def test_what_a_small_cluster_cannot_keep_better_is_told(kept: Replication) -> None:
     assert kept.told
-    assert log.durability_problems(settings(), "orders", kept) == []
+    assert whole_log.durability_problems(settings(), "orders", kept) == []
 
 
 def test_topics_that_are_alike_are_told_in_a_line() -> None:

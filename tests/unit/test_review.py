@@ -27,9 +27,9 @@ from replay.errors import ConfigError, RefusedError
 from replay.flink import resolved
 from replay.flink.rest import Slots
 from replay.iceberg import lake, table_changes
-from replay.kafka.log import LogProblem
 from replay.kafka.schemas import Comparison
 from replay.kafka.schemas import Kind as SchemaKind
+from replay.kafka.whole_log import LogProblem
 from replay.offsets import Offsets
 from replay.output import Output
 from replay.releases.plan import Kind

@@ -15,9 +15,9 @@ from jobs.product.avro_schema import parse
 from jobs.product.model import Topic
 from replay.avro import compatibility
 from replay.errors import RetryableError
-from replay.kafka import log, schemas
-from replay.kafka.log import LogProblem
+from replay.kafka import schema_registry, schemas, whole_log
 from replay.kafka.schemas import Comparison, Kind, Registered, compare_one, pretty
+from replay.kafka.whole_log import LogProblem
 from tests.unit.lake_tables import make_settings
 
 FILE = Path("schemas/orders.avsc")
@@ -60,7 +60,7 @@ def test_only_the_registry_itself_says_that_there_is_no_schema(
 
         get_versions = get_latest_version = _answer
 
-    monkeypatch.setattr(log, "registry", lambda settings: nullcontext(Registry()))
+    monkeypatch.setattr(schema_registry, "client", lambda settings: nullcontext(Registry()))
     settings = make_settings(tmp_path)
     if known:
         assert (schemas.versions(settings, "orders"), schemas.latest(settings, "orders")) == (
@@ -262,7 +262,7 @@ def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         lambda _, topic: [Registered(n, n, text) for n, text in enumerate(known[topic], 1)],
     )
     monkeypatch.setattr(
-        log, "check_whole_log", lambda *_: [LogProblem("absent", "a topic", "none", "make it")]
+        whole_log, "problems", lambda *_: [LogProblem("absent", "a topic", "none", "make it")]
     )
     return SimpleNamespace(
         name="shop",

@@ -22,7 +22,7 @@ from replay.controller.platform import Platform, write_bindings
 from replay.errors import KappaError, RetryableError
 from replay.flink.submit import Submission, maintain_command, submit_command, submit_env
 from replay.iceberg import lake
-from replay.kafka import clients, log
+from replay.kafka import clients, log, schema_registry
 from replay.secret import Options, holds_secret, revealed
 from replay.settings import VERSION, Settings, load_settings
 from replay.store.store import Store
@@ -198,7 +198,7 @@ def test_commands_and_their_environments_have_none(settings: Settings, tmp_path:
 
 
 FAILING: dict[str, Callable[[Settings], object]] = {
-    "registry": lambda s: log.register_schemas(s, products.orders()),
+    "registry": lambda s: schema_registry.register(s, products.orders()),
     "catalog": lake.open_catalog,
     "store": lambda s: Store(s.store),
 }

@@ -17,7 +17,7 @@ from replay import tls
 from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RetryableError
 from replay.flink.rest import Flink, Slots
-from replay.kafka import clients, log
+from replay.kafka import clients, schema_registry
 from replay.settings import CatalogSettings, FlinkSettings, RegistrySettings, Settings, TlsSettings
 from tests.unit.certificates import Authority
 
@@ -116,7 +116,7 @@ def test_flink_is_not_asked_without(world: World, lacking: str) -> None:
 def test_the_registry_is_asked_over_mutual_tls(
     world: World, files: TlsSettings, login: dict[str, str]
 ) -> None:
-    with log.asking_registry(world.settings(files, **login)) as registry:
+    with schema_registry.asking(world.settings(files, **login)) as registry:
         assert registry.get_subjects() == ["orders-value"]
 
 
@@ -124,7 +124,7 @@ def test_a_login_that_the_registry_refuses_is_told(world: World) -> None:
     files = TlsSettings(ca=world.authority.ca, certificate=world.authority.pem("client"))
     with (
         pytest.raises(RetryableError) as e,
-        log.asking_registry(world.settings(files, user="u:wr0ng")) as registry,
+        schema_registry.asking(world.settings(files, user="u:wr0ng")) as registry,
     ):
         registry.get_subjects()
     assert str(e.value) == (

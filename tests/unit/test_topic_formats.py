@@ -12,7 +12,7 @@ from jobs import generate
 from jobs.bindings import Bindings, Catalog, source_options
 from jobs.product.folder import Product, ProductError, load_product
 from jobs.product.formats import Format, KeyFormat
-from replay.kafka import log
+from replay.kafka import schema_registry
 from replay.kafka.decoding import Decoder, Keyed, KeyReader, TopicReader, UndecodableError, readers
 from replay.releases import computation
 from tests.unit.folders import SETTINGS, changed, write
@@ -74,7 +74,7 @@ def test_the_columns_of_json_and_of_its_keys(tmp_path: Path) -> None:
         "value.fields-include": "EXCEPT_KEY",
     }.items() <= options.items()
     assert not [option for option in options if "avro" in option or "url" in option]
-    assert log.registered_files(product) == {}
+    assert schema_registry.registered_files(product) == {}
 
 
 def test_bytes_and_text_need_no_schema(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ SETTINGS_OF_NOBODY: Any = None
 
 @pytest.fixture
 def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decoder:
-    monkeypatch.setattr("replay.kafka.decoding.registry", lambda settings: None)
+    monkeypatch.setattr("replay.kafka.schema_registry.client", lambda settings: None)
     product = folder(
         tmp_path,
         {"orders.json": JSON_SCHEMA},
@@ -191,11 +191,11 @@ def test_a_document_is_shown_by_itself_and_behind_a_schema_id(
     class Registry:
         def get_schema(self, schema_id: int) -> Any:
             class Found:
-                schema_type = "JSON"
+                schema_type, schema_str = "JSON", "{}"
 
             return Found
 
-    monkeypatch.setattr("replay.kafka.decoding.registry", lambda settings: Registry())
+    monkeypatch.setattr("replay.kafka.schema_registry.client", lambda settings: Registry())
     decoder = Decoder(SETTINGS_OF_NOBODY, {})
     assert decoder.decode_as_written(b' {"a": [1, {"b": 1.5}]}') == {"a": [1, {"b": 1.5}]}
     assert decoder.decode_as_written(b'\0\0\0\0\x07{"a": null}') == {"a": None}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from replay.errors import RefusedError
-from replay.kafka import log, records, topics
+from replay.kafka import log, records, topics, whole_log
 from replay.kafka.decoding import UndecodableError
 from replay.kafka.reading import ConsumedRecord, merged
 from replay.kafka.topics import Topic, Wanted
@@ -69,7 +69,7 @@ def test_a_topic_that_differs_is_refused(wanted: Wanted, config: dict[str, str],
 
 
 def test_a_new_topic_keeps_everything() -> None:
-    assert log.config_problems("orders", Wanted("orders", log_append_time=True).config) == []
+    assert whole_log.config_problems("orders", Wanted("orders", log_append_time=True).config) == []
     assert (
         Wanted("orders", log_append_time=True).config["message.timestamp.type"] == "LogAppendTime"
     )
