@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
 import yaml
 
 from jobs.processes import RELEASE_ENVIRONMENT
-from local import jars, objects
+from local import answers, jars, objects
 from local.layout import FlinkPorts, Layout, java_home, python
 from local.preflight import port_free
 from local.supervise import Program
@@ -320,12 +319,14 @@ def taskmanager_ready(cluster: Cluster) -> bool:
 
 
 def _overview(cluster: Cluster) -> dict[str, int] | None:
-    try:
-        answer = httpx.get(f"{cluster.rest}/overview", timeout=2, trust_env=False)
-        found: dict[str, int] = answer.json()
-    except (httpx.HTTPError, ValueError):
+    answer = answers.get(f"{cluster.rest}/overview")
+    if answer is None or answer.status_code != 200:
         return None
-    return found if answer.status_code == 200 else None
+    try:
+        found: dict[str, int] = answer.json()
+    except ValueError:
+        return None
+    return found
 
 
 def _wheel() -> Path:

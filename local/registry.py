@@ -6,9 +6,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import httpx
-
-from local import jars
+from local import answers, jars
 from local.layout import Layout, java
 
 JVM = (
@@ -81,7 +79,5 @@ def url(layout: Layout) -> str:
 
 def ready(layout: Layout) -> bool:
     """Whether it lists its subjects."""
-    try:
-        return httpx.get(f"{url(layout)}/subjects", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
+    answer = answers.get(f"{url(layout)}/subjects")
+    return answer is not None and answer.status_code == 200

@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import httpx
 import yaml
 
-from local import clusters, flink, jars, kafka, objects, preflight, privacy, registry
+from local import answers, clusters, flink, jars, kafka, objects, preflight, privacy, registry
 from local.connector_jar import build_connector_jar
 from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
 from local.patches import JAR_NAME, build_patches_jar
@@ -173,13 +172,8 @@ def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
 
 def controller_ready(layout: Layout) -> bool:
     """Whether its loop goes round."""
-    try:
-        answer = httpx.get(
-            f"http://127.0.0.1:{layout.ports.controller}/healthz", timeout=2, trust_env=False
-        )
-    except httpx.HTTPError:
-        return False
-    return answer.status_code == 200
+    answer = answers.get(f"http://127.0.0.1:{layout.ports.controller}/healthz")
+    return answer is not None and answer.status_code == 200
 
 
 def port_map(layout: Layout) -> dict[str, tuple[int, ...]]:

@@ -83,6 +83,11 @@ def is_local(uri: str) -> bool:
     return uri.startswith(_LOCAL)
 
 
+def local_path(uri: str) -> str:
+    """The path of a local URI: Flink writes file:/x where PyIceberg writes file:///x."""
+    return uri.removeprefix("file://").removeprefix("file:")
+
+
 def below(uri: str, *names: str) -> str:
     """The URI of something below a folder."""
     return "/".join([uri.rstrip("/"), *names])

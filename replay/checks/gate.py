@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobs import generate
 from jobs.product.column_types import Field, Row
@@ -17,17 +17,12 @@ from replay.checks.quality import Rule, rules
 from replay.checks.rejected import Rejected
 from replay.core.model import Check, Tables
 from replay.errors import ConfigError, KappaError, RetryableError
-from replay.iceberg.table_changes import layout_of
-from replay.iceberg.table_types import column_type, iceberg_schema, schema_of
-from replay.query import query
+from replay.iceberg.product_types import column_type, layout_of, product_type
+from replay.query import query, table_types
 from replay.query.sandbox import Answer, Sandbox, SandboxError, open_sandbox
 from replay.releases import contracts
 from replay.settings import QuerySettings, Settings
 from replay.values import words
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyiceberg.schema import Schema
 
 _SAMPLE = 5
 _LONGEST = 200
@@ -178,7 +173,8 @@ def validate(product: Product) -> None:
     ]
     if wanted:
         with _sandbox(
-            product, {name: _no_rows(iceberg_schema(product, name)) for name in product.outputs}
+            product,
+            {name: table_types.columns(product_type(product, name)) for name in product.outputs},
         ) as sandbox:
             for check in wanted:
                 _run(sandbox, product, QuerySettings(), check)
@@ -186,15 +182,11 @@ def validate(product: Product) -> None:
         _validate_where(product, name, output)
 
 
-def _sandbox(product: Product, tables: Mapping[str, pa.Table]) -> AbstractContextManager[Sandbox]:
-    """There may be no settings yet, and so no home."""
-    return open_sandbox(QuerySettings(), {product.name: {}}, tables)
-
-
-def _no_rows(schema: Schema) -> pa.Table:
-    from pyiceberg.io.pyarrow import schema_to_pyarrow  # here: most commands validate nothing
-
-    return schema_to_pyarrow(schema, include_field_ids=False).empty_table()
+def _sandbox(
+    product: Product, tables: Mapping[str, Mapping[str, str]]
+) -> AbstractContextManager[Sandbox]:
+    """Empty tables. There may be no settings yet, and so no home."""
+    return open_sandbox(QuerySettings(), {product.name: {}}, empty=tables)
 
 
 def _validate_where(product: Product, name: str, output: Output) -> None:
@@ -203,7 +195,7 @@ def _validate_where(product: Product, name: str, output: Output) -> None:
         fields = generate.schema_fields(product, product.sql_name(topic))
         record_type = Row(tuple(Field(f.name, column_type(f.type, f.name)) for f in fields))
         try:
-            with _sandbox(product, {"record": _no_rows(schema_of(record_type))}) as sandbox:
+            with _sandbox(product, {"record": table_types.columns(record_type)}) as sandbox:
                 sandbox.ask(f"SELECT 1 FROM record WHERE ({output.where}) IS NOT TRUE")
         except SandboxError as e:
             file = product.folder / "product.yaml"

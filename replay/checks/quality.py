@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pyiceberg.types import DecimalType, DoubleType, FloatType, IntegerType, LongType
-
+from jobs.product.column_types import Atomic
 from jobs.product.folder import Product
 from jobs.product.model import Column
 from replay.errors import ConfigError
-from replay.iceberg.table_types import iceberg_type
+from replay.iceberg.product_types import column_type
 
 Number = int | float | Decimal
 
@@ -54,7 +53,7 @@ _PROSE = {
     "customProperties",
 }
 _KEYS = {"type", "severity", "unit", *_OPERATORS, *_PROSE}
-_NUMERIC = (IntegerType, LongType, FloatType, DoubleType, DecimalType)
+_NUMERIC = ("INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL")
 _PLACEHOLDER = re.compile(r"\$?\{(object|table|property|column)\}")
 
 
@@ -309,7 +308,8 @@ def _is(column: Column, value: Any) -> str:
     name = _identifier(column.name)
     if value is None:
         return f"{name} IS NULL"
-    if _number(value) and isinstance(iceberg_type(column.type), _NUMERIC):
+    of = column_type(column.type)
+    if _number(value) and isinstance(of, Atomic) and of.name in _NUMERIC:
         return f"coalesce({name} = {value}, false)"
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"coalesce(CAST({name} AS VARCHAR) = {_text(text)}, false)"

@@ -10,7 +10,7 @@ from jobs.product.column_types import Atomic, Type
 from jobs.product.folder import Product
 from jobs.product.model import Column, Kind, Output, seconds
 from replay.compare.shapes import common as common_shape
-from replay.iceberg.table_types import product_type
+from replay.iceberg.product_types import product_type
 from replay.iceberg.type_changes import Change, differences, words
 from replay.offsets import Offsets
 

@@ -40,8 +40,8 @@ from replay.flink.clusters import Clusters, Started, clusters
 from replay.flink.rest import Flink, Slots, retained_checkpoints
 from replay.flink.submit import Client, Submission
 from replay.flink.warm_client import WarmClient
-from replay.iceberg import durable, lake, publish, table_changes, type_changes
-from replay.iceberg.table_types import product_type
+from replay.iceberg import file_io, lake, publish, table_changes, type_changes
+from replay.iceberg.product_types import product_type
 from replay.kafka import clients, log, log_marks, schemas, whole_log
 from replay.offsets import Offsets
 from replay.releases import folders, kept_jars, launch, runtime, shared
@@ -467,7 +467,7 @@ class Platform:
             ),
             "catalog": {
                 "name": s.catalog.name,
-                "options": durable.of_flink(
+                "options": file_io.of_flink(
                     referenced(clients.catalog_of_job(s), s.secrets, "catalog")
                 ),
             },

@@ -44,7 +44,9 @@ class Flink:
             base_url=self._rest,
             timeout=10,
             trust_env=False,
-            verify=tls.context(settings.flink.tls),
+            verify=tls.nobody()
+            if self._rest.startswith("http://")
+            else tls.context(settings.flink.tls),
             limits=httpx.Limits(max_connections=2 * THREADS, max_keepalive_connections=THREADS),
         )
 

@@ -23,24 +23,12 @@ from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT
 
 from replay.secret import without_user
-from replay.storage import StorageError, is_local, renewal, storage_errors
+from replay.storage import StorageError, renewal, storage_errors
 
-_PYTHON, _JAVA = "py-io-impl", "io-impl"
 Renew = Callable[[], Mapping[str, str]]
 """The properties with which a table's files are reached from now on."""
 _known: set[tuple[int, int]] = set()
 """Folders whose own entry is on the disk, by device and inode."""
-
-
-def of_pyiceberg(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties of a catalog, with this FileIO unless they name another."""
-    return {_PYTHON: f"{DurableFileIO.__module__}.{DurableFileIO.__name__}", **properties}
-
-
-def of_flink(options: Mapping[str, str]) -> dict[str, str]:
-    """The options of a catalog in Flink, with the FileIO for local files unless they name another."""
-    local = is_local(options.get("warehouse", ""))
-    return {**({_JAVA: "kappa.lake.DurableFileIO"} if local else {}), **options}
 
 
 class DurableFileIO(PyArrowFileIO):

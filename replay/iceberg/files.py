@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-import fastavro
-
 from replay.settings import Settings
 from replay.storage import DamagedFileError, StorageError, filesystem, is_local, storage_errors
 
@@ -70,6 +68,8 @@ def _records(io: FileIO, location: str) -> Iterator[Any]:
     with storage_errors(location), io.new_input(location).open() as stream:
         content = stream.read()
     try:
+        import fastavro  # here: who reads no manifest does without
+
         yield from cast(Iterator[Any], fastavro.reader(BytesIO(content)))
     except (
         EOFError,

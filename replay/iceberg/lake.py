@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
     AuthorizationExpiredError,
     CommitFailedException,
@@ -43,7 +43,8 @@ from replay.errors import (
     RefusedError,
     RetryableError,
 )
-from replay.iceberg import durable, files, pointer, table_metadata
+from replay.iceberg import file_io, files, pointer, sql_places, table_metadata
+from replay.iceberg.sql_places import ReadableTable
 from replay.iceberg.timed_catalog import timed
 from replay.secret import revealed, without_user
 from replay.settings import Settings
@@ -82,16 +83,6 @@ _wrote: WeakKeyDictionary[Catalog, dict[str, Writers]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class ReadableTable:
-    """Where a table's metadata is, and what reads the table's files: properties by PyIceberg's names."""
-
-    location: str
-    properties: Mapping[str, str] = field(repr=False)
-    snapshot: int | None = None
-    """What readers are to read, where the tables were not asked at one instant; None: what `main` shows."""
-
-
-@dataclass(frozen=True)
 class Published:
     """What `main` shows: one snapshot per table; job id and checkpoint are None at genesis."""
 
@@ -104,7 +95,7 @@ def open_catalog(settings: Settings) -> Catalog:
     """The product's catalog as pyiceberg sees it; RetryableError when it does not answer."""
     chosen = with_keys(properties(settings), revealed(settings.catalog.pyiceberg))
     with catalog_errors():
-        catalog = load_catalog(settings.catalog.name, **timed(durable.of_pyiceberg(chosen)))
+        catalog = load_catalog(settings.catalog.name, **timed(file_io.of_pyiceberg(chosen)))
         if isinstance(catalog, SqlCatalog) and catalog.engine.dialect.name == "sqlite":
             with catalog.engine.connect() as connection:
                 # readers never wait for writers
@@ -412,14 +403,11 @@ def read_metadata(catalog: Catalog, location: str) -> TableMetadata:
     """One metadata file; the last one of each table is remembered, for most looks find what the one before found."""
     last, metadata = _known.get(catalog, {}).get(location.rpartition("/")[0], ("", None))
     if metadata is None or last != location:
-        metadata = _read_metadata(_io_of(catalog, location).new_input(location), metadata)
+        lent = _io.get(catalog, {}).get(location.rpartition("/")[0])
+        file = file_io.to_read(catalog.properties, location, lent)
+        metadata = _read_metadata(file, metadata)
         remember(catalog, location, metadata)
     return metadata
-
-
-def _io_of(catalog: Catalog, location: str) -> FileIO:
-    lent = _io.get(catalog, {}).get(location.rpartition("/")[0])
-    return lent or load_file_io(catalog.properties, location)
 
 
 def _read_metadata(file: InputFile, before: TableMetadata | None) -> TableMetadata:
@@ -480,15 +468,8 @@ def places(catalog: Catalog, product: str) -> dict[str, ReadableTable]:
     """
     with catalog_errors():
         if isinstance(catalog, SqlCatalog):
-            rows = sa.select(IcebergTables.table_name, IcebergTables.metadata_location).where(
-                IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == product
-            )
             with catalog.engine.connect() as connection:
-                return {
-                    name: ReadableTable(location, catalog.properties)
-                    for name, location in connection.execute(rows)
-                    if location
-                }
+                return sql_places.found(connection, catalog.name, product, catalog.properties)
         try:
             names = catalog.list_tables(product)
         except NoSuchNamespaceError:

@@ -26,11 +26,12 @@ from pyiceberg.transforms import IdentityTransform, parse_transform
 
 from jobs.product import column_types
 from jobs.product.folder import Product
-from jobs.product.layout import Layout, LayoutError, layout
-from replay.errors import ConfigError, RefusedError
+from jobs.product.layout import Layout
+from replay.errors import RefusedError
 from replay.iceberg import commits, files, lake
 from replay.iceberg.commits import Fence
-from replay.iceberg.table_types import iceberg_schema, product_type, table_type, to_iceberg
+from replay.iceberg.product_types import layout_of, product_type
+from replay.iceberg.table_types import iceberg_schema, table_type, to_iceberg
 from replay.iceberg.type_changes import Change, Difference, Path, differences, parts, words
 
 PROPERTIES = {
@@ -81,23 +82,6 @@ def _make_namespace(catalog: Catalog, name: str) -> None:
     if not catalog.namespace_exists(name):
         with suppress(NamespaceAlreadyExistsError):
             catalog.create_namespace(name)
-
-
-def layout_of(product: Product, table: str) -> Layout:
-    """Partition spec and sort order of an output; ConfigError names the entry of product.yaml that is wrong."""
-    output = product.outputs[table]
-    try:
-        return layout(
-            output.partition, output.sort, {c.name: c.type for c in product.columns[table]}
-        )
-    except LayoutError as e:
-        file = product.folder / "product.yaml"
-        raise ConfigError(
-            f"{file} is wrong at 'outputs.{table}.{e.field}'",
-            expected=e.expected,
-            found=e.found,
-            next=f"fix {file}",
-        ) from e
 
 
 def begin(table: Table) -> None:

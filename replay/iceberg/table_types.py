@@ -30,9 +30,10 @@ from pyiceberg.types import (
 )
 
 from jobs.product import column_types
-from jobs.product.column_types import Array, Atomic, ColumnTypeError, Map, Row, Type
+from jobs.product.column_types import Array, Atomic, Map, Row, Type
 from jobs.product.folder import Product
 from replay.errors import ConfigError
+from replay.iceberg.product_types import column_type, product_type
 
 _TYPES: dict[str, IcebergType] = {
     "STRING": StringType(),
@@ -54,19 +55,6 @@ _ATOMIC = {
     # no table of kappa has one, but a column may have been added by hand
     UUIDType(): Atomic("BINARY", (16,)),
 }
-
-
-def column_type(flink_type: str, where: str = "a column") -> Type:
-    """The type of a table's column for a Flink SQL type; ConfigError for one that no table can hold."""
-    try:
-        return column_types.stored(column_types.parse(flink_type))
-    except ColumnTypeError as e:
-        raise ConfigError(
-            f"{where} has a type that the tables cannot hold",
-            expected=e.expected,
-            found=e.found,
-            next=f"write instead: {e.instead}",
-        ) from e
 
 
 def iceberg_type(flink_type: str, where: str = "a column") -> IcebergType:
@@ -149,22 +137,3 @@ def from_iceberg(found: IcebergType) -> Type:
 def table_type(schema: Schema) -> Row:
     """A table as one ROW of its columns, in the table's order."""
     return Row(tuple(column_types.Field(f.name, from_iceberg(f.field_type)) for f in schema.fields))
-
-
-def product_type(product: Product, table: str) -> Row:
-    """A product's table as one ROW of the columns that its SELECT gives; ConfigError for names that only case tells
-    apart, which most readers do not."""
-    columns = product.columns[table]
-    fields = tuple(
-        column_types.Field(c.name, column_type(c.type, f"{table}.{c.name}")) for c in columns
-    )
-    try:
-        column_types.stored(found := Row(fields))
-    except ColumnTypeError as e:
-        raise ConfigError(
-            f"columns of {table} cannot be told apart",
-            expected=e.expected,
-            found=e.found,
-            next=f"give one of them another name in {table}.sql",
-        ) from e
-    return found

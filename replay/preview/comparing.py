@@ -18,7 +18,8 @@ from replay.compare.changes import DiffReport, TableDiff
 from replay.compare.comparison import Comparison, common_position, comparisons
 from replay.compare.diff import Side
 from replay.compare.matching import NEW, OLD, TableMatch, set_bounds
-from replay.iceberg.table_types import product_type, schema_of
+from replay.iceberg.product_types import product_type
+from replay.iceberg.table_types import schema_of
 from replay.kafka import clock
 from replay.offsets import Offsets
 from replay.preview import marks

@@ -72,12 +72,14 @@ def places(
     settings: Settings, product: str, snapshots: Mapping[str, int] | None = None
 ) -> dict[str, TableVersion]:
     """Where the product's tables are, all of one instant, or at exactly these snapshots."""
-    # here: its libraries take longer to import than a query's process to start
-    from replay.iceberg import (
-        lake,
-    )
+    # here: these libraries take longer to import than a query's process to start
+    from replay.iceberg import sql_places
 
-    found = lake.places(lake.open_catalog(settings), product)
+    found = sql_places.places(settings, product)
+    if found is None:
+        from replay.iceberg import lake
+
+        found = lake.places(lake.open_catalog(settings), product)
     reading = revealed(settings.queries.storage)
     if missing := set(snapshots or ()) - set(found):
         raise ConfigError(

@@ -5,7 +5,8 @@ memory, and ends with its parent. It has no network and no secrets, unless the t
 can connect to the ports of that store, with keys that a statement cannot see. Requests and answers are lines of JSON:
 
     {"schemas": {schema: {table: {"location": …, "snapshot": …}}}, "stores": {folder: options of a secret},
-     "arrow": {table: Arrow stream}, "folders": […], "spill": folder, "threads": …, "memory": bytes, "disk": bytes}
+     "arrow": {table: Arrow stream}, "empty": {table: {column: type}}, "folders": […], "spill": folder, "threads": …,
+     "memory": bytes, "disk": bytes}
     {"arrow": {table: Arrow stream}}: other rows for such tables
     {"sql": …, "keep": rows or null}   →   {"columns": […]}, a row a line, {"rows": count}; or {"fault": …}
 """
@@ -27,6 +28,7 @@ from replay.query import confine, wire
 from replay.query.duck import NETWORK_FILES, connect, load_iceberg, names_of, port_of, reach
 from replay.query.lean import without
 from replay.query.statements import Names, NotReadingError, functions, readable
+from replay.query.table_types import quoted
 
 _BATCH = 2_000
 _OVERHEAD = 4 << 30
@@ -92,8 +94,11 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
     connection.execute("SET allowed_directories = $folders", {"folders": request["folders"]})
     names: dict[str, list[str]] = {}
     for schema, tables in request["schemas"].items():
-        names[schema] = sorted([*tables, *request["arrow"]])
+        names[schema] = sorted([*tables, *request["arrow"], *request["empty"]])
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        for table, columns in request["empty"].items():
+            typed = ", ".join(f"{quoted(name)} {of}" for name, of in columns.items())
+            connection.execute(f'CREATE TABLE "{schema}"."{table}" ({typed})')
         for table, at in sorted(tables.items()):
             snapshot = (
                 f", snapshot_from_id => {at['snapshot']}" if at["snapshot"] is not None else ""

@@ -118,8 +118,12 @@ class Sandbox:
         self,
         schemas: Mapping[str, Mapping[str, TableVersion]],
         arrow: Mapping[str, Any] | None = None,
+        empty: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Show it these tables and no others; the first schema is in use. `arrow`: tables of Arrow, in each schema."""
+        """Show it these tables and no others; the first schema is in use.
+
+        In each schema there are more: `arrow`, tables of Arrow; `empty`, by their columns' types in DuckDB.
+        """
         folders = sorted({at.folder for tables in schemas.values() for at in tables.values()})
         self._send(
             {
@@ -133,6 +137,7 @@ class Sandbox:
                 "stores": stores(at for tables in schemas.values() for at in tables.values()),
                 "authorities": authorities(),
                 "arrow": {name: _stream(table) for name, table in (arrow or {}).items()},
+                "empty": empty or {},
                 "folders": folders,
                 "spill": self._spill,
                 "threads": os.cpu_count() or 1,
@@ -219,11 +224,12 @@ def open_sandbox(
     schemas: Mapping[str, Mapping[str, TableVersion]],
     arrow: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    empty: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Sandbox]:
     """A process that reads these tables, until the end of the block."""
     sandbox = Sandbox(limits, folder)
     try:
-        sandbox.open(schemas, arrow)
+        sandbox.open(schemas, arrow, empty)
         yield sandbox
     finally:
         sandbox.close()

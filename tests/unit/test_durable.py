@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from replay.iceberg import durable, lake, publish, table_changes
+from replay.iceberg import durable, file_io, lake, publish, table_changes
 from replay.iceberg.commits import no_fence
 from replay.iceberg.durable import DurableFileIO
 from replay.settings import Settings
@@ -102,15 +102,15 @@ def test_without_it_a_power_cut_tears_the_tables(
 )
 def test_only_local_files_need_it(warehouse: str | None, durably: bool) -> None:
     properties = {"warehouse": warehouse} if warehouse else {}
-    assert durable.of_flink(properties).get("io-impl") == (
+    assert file_io.of_flink(properties).get("io-impl") == (
         "kappa.lake.DurableFileIO" if durably else None
     )
-    assert durable.of_pyiceberg(properties)["py-io-impl"] == "replay.iceberg.durable.DurableFileIO"
+    assert file_io.of_pyiceberg(properties)["py-io-impl"] == "replay.iceberg.durable.DurableFileIO"
 
 
 def test_who_chose_another_keeps_it() -> None:
     chosen = {"warehouse": "file:///a", "io-impl": "org.example.IO", "py-io-impl": "example.IO"}
-    assert durable.of_flink(chosen) == durable.of_pyiceberg(chosen) == chosen
+    assert file_io.of_flink(chosen) == file_io.of_pyiceberg(chosen) == chosen
 
 
 def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:

@@ -9,8 +9,16 @@ from pyiceberg.catalog import Catalog
 
 from jobs.product.folder import Product
 from replay.errors import ConfigError, ConflictError, RefusedError
-from replay.iceberg import lake, table_changes
-from tests.unit.lake_tables import COLUMNS, JOB, make_product, publish, sink, sink_all
+from replay.iceberg import lake, sql_places, table_changes
+from tests.unit.lake_tables import (
+    COLUMNS,
+    JOB,
+    make_product,
+    make_settings,
+    publish,
+    sink,
+    sink_all,
+)
 
 
 @pytest.fixture
@@ -133,3 +141,25 @@ def test_the_rows_of_a_snapshot_are_those_of_its_branch(catalog: Catalog, produc
     genesis = metadata.refs[lake.GENESIS].snapshot_id
     assert [lake.rows(metadata, s) for s in (genesis, one, two, other)] == [0, 2, 3, 1]
     assert lake.rows(metadata, None) is None
+
+
+def test_the_database_alone_says_where_tables_are_as_the_catalog_does(
+    catalog: Catalog, product: Product, tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path)
+    alone = sql_places.places(settings, product.name)
+    asked = lake.places(catalog, product.name)
+    assert alone is not None and set(alone) == set(product.outputs)
+    assert {n: p.location for n, p in alone.items()} == {n: p.location for n, p in asked.items()}
+    assert sql_places.places(settings, "nothing") == {}
+
+
+def test_where_the_catalog_is_none_of_sql_or_has_no_tables_the_database_is_not_asked(
+    tmp_path: Path,
+) -> None:
+    settings = make_settings(tmp_path)
+    assert sql_places.places(settings, "shop") is None  # nobody has opened the catalog yet
+    for other in ({"type": "rest"}, {"type": "sql", "py-catalog-impl": "example.Catalog"}):
+        pyiceberg = {**settings.catalog.pyiceberg, **other}
+        changed = settings.catalog.model_copy(update={"pyiceberg": pyiceberg})
+        assert sql_places.places(settings.model_copy(update={"catalog": changed}), "shop") is None

@@ -41,6 +41,15 @@ def test_what_decides_imports_nothing_that_reaches_out(module: str) -> None:
 
 
 HELP = "import replay.cli.main, typer.testing; typer.testing.CliRunner().invoke(replay.cli.main.app, ['--help'])"
+SETTINGS = (
+    "__import__('types').SimpleNamespace(storage={}, catalog=__import__('types').SimpleNamespace("
+    "name='lake', pyiceberg={'type': 'sql', 'uri': 'sqlite://'}))"
+)
+"""With a catalog in memory, which has no tables."""
+WITHOUT_FILES = (
+    *("confluent_kafka.schema_registry", "duckdb", "fastavro", "numpy", "packaging", "pyarrow"),
+    *("pyflink", "pyiceberg.catalog.rest", "pyiceberg.io.pyarrow"),
+)
 COMMANDS = {
     "kappa --help": (
         HELP,
@@ -48,7 +57,10 @@ COMMANDS = {
     ),
     "kappa attempts": (
         "import replay.cli.past",
-        ("confluent_kafka", "duckdb", "httpx", "pyarrow", "pyiceberg", "pyflink", "numpy"),
+        (
+            *("confluent_kafka", "duckdb", "fastavro", "httpx", "numpy", "packaging", "pyarrow"),
+            *("pyflink", "pyiceberg", "sqlalchemy.orm"),
+        ),
     ),
     "kappa query": (
         "import replay.cli.query",
@@ -60,11 +72,23 @@ COMMANDS = {
     ),
     "kappa check, once the planner has answered": (
         "import replay.cli.check; replay.cli.check._import_later()",
-        ("duckdb", "confluent_kafka.schema_registry", "pyiceberg.catalog.rest", "pyflink"),
+        (
+            *("confluent_kafka.schema_registry", "duckdb", "numpy", "packaging", "pyarrow"),
+            *("pyflink", "pyiceberg", "sqlalchemy"),
+        ),
     ),
-    "kappa status": (
-        "import replay.cli.look, local.stack",
-        ("duckdb", "confluent_kafka.schema_registry", "pyiceberg.catalog.rest", "pyflink"),
+    "kappa query, once it has asked where tables are": (
+        "import replay.cli.query; from replay.iceberg import sql_places;"
+        f" sql_places.places({SETTINGS}, 'orders')",
+        ("confluent_kafka", "duckdb", "httpx", "numpy", "pyarrow", "pyiceberg", "sqlalchemy.orm"),
+    ),
+    "kappa status": ("import replay.cli.look, local.stack", WITHOUT_FILES),
+    "kappa status, once it has read files of this machine": (
+        "import replay.cli.look, local.stack; from replay.flink import positions;"
+        " from replay.iceberg import file_io;"
+        f" file_io.to_read(file_io.of_pyiceberg({{}}), {__file__!r}, None).open();"
+        " positions.newest(None, 'file:///nowhere', 'job', (), 0)",
+        WITHOUT_FILES,
     ),
 }
 """What a command runs before it asks anybody, and libraries that it must not have imported then."""

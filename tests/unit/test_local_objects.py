@@ -11,7 +11,7 @@ import yaml
 
 from local import flink, jars, objects, stack
 from local.layout import Layout, Ports
-from replay.iceberg import durable
+from replay.iceberg import file_io
 from replay.kafka import clients
 from replay.releases import runtime
 from replay.secret import referenced
@@ -84,7 +84,7 @@ def test_the_job_reaches_the_store_as_the_controller_does_and_gets_no_secret(
     tmp_path: Path,
 ) -> None:
     settings = load_settings(home(tmp_path).home)
-    options = durable.of_flink(
+    options = file_io.of_flink(
         referenced(clients.catalog_of_job(settings), settings.secrets, "catalog")
     )
     assert options["io-impl"] == "org.apache.iceberg.aws.s3.S3FileIO"

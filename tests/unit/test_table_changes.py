@@ -13,7 +13,8 @@ from jobs.product.folder import Product
 from replay.errors import ConfigError, RefusedError
 from replay.iceberg import lake, table_changes
 from replay.iceberg.commits import no_fence
-from replay.iceberg.table_types import iceberg_schema, product_type, table_type
+from replay.iceberg.product_types import product_type
+from replay.iceberg.table_types import iceberg_schema, table_type
 from replay.iceberg.type_changes import Path as Part
 from replay.iceberg.type_changes import parts
 from replay.store.leases import StaleLeaseError

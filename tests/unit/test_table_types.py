@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import count
 
+import duckdb
 import pytest
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.types import (
     BinaryType,
     DecimalType,
@@ -22,10 +24,12 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from jobs.product.column_types import parse, stored
+from jobs.product.column_types import Row, parse, stored
 from replay.errors import ConfigError
-from replay.iceberg.table_types import column_type, from_iceberg, iceberg_type, to_iceberg
+from replay.iceberg.product_types import column_type
+from replay.iceberg.table_types import from_iceberg, iceberg_type, schema_of, to_iceberg
 from replay.iceberg.type_changes import described, differences
+from replay.query.table_types import columns, quoted
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,26 @@ from replay.iceberg.type_changes import described, differences
 def test_types(flink: str, iceberg: IcebergType) -> None:
     assert iceberg_type(flink) == iceberg
     assert from_iceberg(iceberg) == column_type(flink)
+
+
+EVERY_TYPE = (
+    "ROW<a STRING, b BOOLEAN, c TINYINT, d INT, e BIGINT, f FLOAT, g DOUBLE, h DATE, i TIME(3), j TIMESTAMP(3),"
+    ' k TIMESTAMP_LTZ(3), l BYTES, m DECIMAL(9, 2), `n "n` ARRAY<ROW<`x y` INT>>, o MAP<STRING, ARRAY<BIGINT>>>'
+)
+
+
+def test_empty_tables_of_duckdb_have_the_types_with_which_it_reads_those_of_iceberg() -> None:
+    row = stored(parse(EVERY_TYPE))
+    assert isinstance(row, Row)
+    read = schema_to_pyarrow(schema_of(row), include_field_ids=False).empty_table()
+    typed = ", ".join(f"{quoted(name)} {of}" for name, of in columns(row).items())
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE made ({typed})")
+        connection.register("read_by_it", read)
+        made, wanted = (
+            connection.execute(f"DESCRIBE {table}").fetchall() for table in ("made", "read_by_it")
+        )
+    assert made == wanted
 
 
 @pytest.mark.parametrize(
