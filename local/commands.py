@@ -14,7 +14,18 @@ from rich.text import Text
 from replay import completion
 from replay.finding import Finding
 from replay.home import kappa_home
-from replay.output import Output, OutputOption, View, err, out, rows_table, show, watch, wrapped
+from replay.output import (
+    Output,
+    OutputOption,
+    View,
+    err,
+    out,
+    rows_table,
+    show,
+    waiting,
+    watch,
+    wrapped,
+)
 from replay.values import duration
 
 ProductsStatus = Callable[[str | None], Callable[[], View]]
@@ -76,7 +87,12 @@ def register(app: typer.Typer, products: ProductsStatus, catalog_checks: Catalog
     ) -> None:
         """Show what readers see of each product, what its attempts do and wait for, and whether the stack runs."""
         look = products(name) if name else partial(stack_view, products(None), processes)
-        watch(look, output) if again else show(look(), output)
+        if again:
+            watch(look, output)
+            return
+        with waiting("asking Flink, Kafka and the catalog"):
+            view = look()
+        show(view, output)
 
 
 def up(
@@ -108,7 +124,8 @@ def up(
     """Start the embedded stack, or those of its programs that do not run, and wait until it answers."""
     from local import stack
 
-    layout = stack.up(kappa_home(), port_base, _say, tiered=tiered, taskmanagers=taskmanagers)
+    with waiting("waiting for the stack"):
+        layout = stack.up(kappa_home(), port_base, _say, tiered=tiered, taskmanagers=taskmanagers)
     addresses = {"home": str(layout.home), **stack.addresses(layout)}
     lines = ["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]
     show(View(addresses, lines), output)
@@ -118,7 +135,9 @@ def down() -> None:
     """Stop the embedded stack; its data stays."""
     from local import stack
 
-    out.print("stopped" if stack.down(kappa_home(), _say) else "nothing was running")
+    with waiting("waiting for its programs to end"):
+        stopped = stack.down(kappa_home(), _say)
+    out.print("stopped" if stopped else "nothing was running")
 
 
 def stack_view(products: Callable[[], View], processes: bool) -> View:

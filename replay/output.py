@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -163,18 +164,41 @@ def busy(text: str) -> Iterator[None]:
         err.print(text, style="dim")
         yield
         return
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-    ) as shown:
-        shown.add_task(text, total=None)
+    with _spinner(text, err):
         yield
 
 
+@contextmanager
+def waiting(text: str, console: Console = err) -> Iterator[None]:
+    """The same of what is mostly over at once: on a terminal only, and only when it has taken two seconds.
+
+    `console`: on which the block prints, if it does.
+    """
+    if not console.is_terminal:
+        yield
+        return
+    shown = _spinner(text, console)
+    later = threading.Timer(SILENT_SECONDS, shown.start)
+    later.daemon = True
+    later.start()
+    try:
+        yield
+    finally:
+        later.cancel()
+        later.join()
+        shown.stop()
+
+
+def _spinner(text: str, console: Console) -> Progress:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    found = Progress(*columns, console=console, transient=True)
+    found.add_task(text, total=None)
+    return found
+
+
 WATCH_SECONDS = 2.0
+SILENT_SECONDS = 2.0
+"""For which a terminal may stand still."""
 
 
 @dataclass(frozen=True)

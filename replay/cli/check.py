@@ -21,7 +21,7 @@ from replay.cli import resolve as run_resolve
 from replay.errors import KappaError, RefusedError, RetryableError
 from replay.flink import resolved
 from replay.home import kappa_home
-from replay.output import Output, busy, out, print_json, print_rows
+from replay.output import Output, busy, out, print_json, print_rows, waiting
 from replay.releases.folders import read_product
 from replay.settings import Settings, load_settings
 
@@ -115,9 +115,10 @@ def _import_later() -> None:
 
 
 def _validate(product: Product) -> None:
-    from replay.checks import gate
+    with waiting("trying its checks on empty tables"):
+        from replay.checks import gate
 
-    gate.validate(product)
+        gate.validate(product)
 
 
 def compared_schemas(
@@ -133,7 +134,9 @@ def compared_schemas(
     if settings is None:
         return [], "there is no stack"
     try:
-        found = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
+        with waiting("comparing schemas with the registry's"):
+            compared = schemas.compare(settings, product)
+        found = [c for c in compared if c.kind is not schemas.Kind.equal]
     except RetryableError as e:
         return [], e.message
     for comparison in found:

@@ -21,7 +21,7 @@ from replay.controller.watching import Watcher
 from replay.core.model import Attempt, ProductState
 from replay.core.steps import Step, Wait
 from replay.errors import RetryableError
-from replay.output import Output, View, out, show
+from replay.output import Output, View, err, out, show, waiting
 from replay.settings import load_settings
 from replay.store.store import Store
 
@@ -79,11 +79,10 @@ def _carry_out(
         before, intent = intend(loop, name, wish)
     say(f"would do: {intent.sentence}" if dry_run and intent.changed else intent.sentence)
     try:
-        after = (
-            before
-            if dry_run or not intent.changed
-            else carry_on(loop, name, done_when(intent.attempt), waits=told.waits)
-        )
+        after = before
+        if intent.changed and not dry_run:
+            with waiting("under way", out if output is Output.text else err):
+                after = carry_on(loop, name, done_when(intent.attempt), waits=told.waits)
     except KeyboardInterrupt:
         interrupt.say(
             f"detached: the controller carries it out. See its state with: kappa status {name}"

@@ -15,6 +15,7 @@ SECONDS = 0.9
 """From the signal until the process ends, whatever it waits for: a client of Kafka waits up to 15 s in C, and threads
 are joined. Commands may be killed at any time, so this loses nothing."""
 EXIT_CODE = 130
+SHOW_CURSOR = b"\x1b[?25h"
 GOES_ON = {
     "up": "what was started keeps running; kappa up waits for the rest, and kappa down stops it",
     "down": "programs that were told to stop still do; kappa down waits for them",
@@ -70,6 +71,8 @@ def limit(
             sleep(SECONDS)
             if not _said:
                 os.write(2, f"\n{sentence(command)}\n".encode())
+            if os.isatty(2):
+                os.write(2, SHOW_CURSOR)  # what counts the seconds had hidden it
             leave(EXIT_CODE)
 
     threading.Thread(target=wait, daemon=True, name="interrupt").start()

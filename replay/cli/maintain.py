@@ -14,7 +14,7 @@ from replay.flink.rest import Flink
 from replay.flink.submit import judge, maintain_command, submit_env
 from replay.iceberg import lake, maintenance
 from replay.iceberg.maintenance import Compacted
-from replay.output import Output, View, rows_table, show
+from replay.output import Output, View, rows_table, show, waiting
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
 
@@ -41,7 +41,8 @@ def maintain(name: str, target_file_size: str, dry_run: bool, output: Output) ->
     wanted = [table for table, files in small.items() if files]
     said = ""
     if wanted and not dry_run:
-        said = run(settings, attempt, wanted, target)
+        with waiting(f"compacting {', '.join(wanted)} on Flink's session cluster"):
+            said = run(settings, attempt, wanted, target)
     now = lake.load_tables(platform.catalog, name, before)
     after = maintenance.sizes(now, attempt.name)
     compacted = [

@@ -24,7 +24,7 @@ from replay.core.observed import FlinkDownError
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas
 from replay.kafka.schemas import Comparison
-from replay.output import Output, View, rows_table, show
+from replay.output import Output, View, rows_table, show, waiting
 from replay.releases.folders import read_product
 from replay.releases.plan import Change, Kind
 from replay.releases.release import find_folder
@@ -69,15 +69,20 @@ def plan(name: str, given: Given, output: Output) -> None:
             next=f"kappa plan {product.name} --from {product.folder}",
         )
     product = run_resolve.resolve(settings, product)
-    gate.validate(product)
-    reviewed = review(settings, platform, product, state)
-    where = look(
-        platform, reviewed, own=platform.clusters is not None and bool(store.on_session_cluster())
-    )
-    follow = next_command(reviewed, state, given)
-    told = advice(platform, product, state)
-    compared = [c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal]
-    stopped = look_at(platform, store, name).stopped if state.live else ""
+    with waiting("looking at the log, the registry and the tables"):
+        gate.validate(product)
+        reviewed = review(settings, platform, product, state)
+        where = look(
+            platform,
+            reviewed,
+            own=platform.clusters is not None and bool(store.on_session_cluster()),
+        )
+        follow = next_command(reviewed, state, given)
+        told = advice(platform, product, state)
+        compared = [
+            c for c in schemas.compare(settings, product) if c.kind is not schemas.Kind.equal
+        ]
+        stopped = look_at(platform, store, name).stopped if state.live else ""
     refused = refusal(name, reviewed.change)
     data = document(reviewed, where, compared, told, follow, stopped)
     text: list[RenderableType] = [*in_text(reviewed, where)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from replay.errors import ConfigError, not_deployed
-from replay.output import RowsOutput, print_rows
+from replay.output import RowsOutput, print_rows, waiting
 from replay.query import query as querying
 from replay.settings import Settings, load_settings
 
@@ -33,7 +33,8 @@ def query(name: str, sql: str, timeout: float | None, output: RowsOutput, when: 
     """Rows of a query."""
     settings = with_timeout(load_settings(), timeout)
     meant = None if when.is_now else meant_by(settings, name, when)
-    result = querying.query(settings, name, sql, snapshots=meant.of if meant else None)
+    with waiting(f"querying {name}"):
+        result = querying.query(settings, name, sql, snapshots=meant.of if meant else None)
     title = str(meant) if meant else None
     print_rows(result.rows, output, columns=result.columns, null="NULL", title=title)
 

@@ -18,7 +18,7 @@ from replay.controller.platform import Platform
 from replay.core.model import ProductState
 from replay.core.steps import Blocked, Clean
 from replay.errors import OutcomeUnknownError, RefusedError, RetryableError
-from replay.output import Output, View, err, show
+from replay.output import Output, View, err, show, waiting
 from replay.settings import load_settings
 from replay.store.leases import Lease
 from replay.store.store import Store
@@ -47,7 +47,8 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
     begun = time.monotonic()
     try:
         if not dry_run:
-            carry_out(loop, name, keep_tables=keep_tables)
+            with waiting("ending its jobs, then removing tables, checkpoints and history"):
+                carry_out(loop, name, keep_tables=keep_tables)
     except KeyboardInterrupt:
         say(
             f"interrupted: jobs may still be ending. Go on with: kappa remove {name}"

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import io
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from replay import output
-from replay.output import Output, RowsOutput, View, print_rows, rows_table, show
+from replay.output import Output, RowsOutput, View, print_rows, rows_table, show, waiting
 
 ODD = ["[red]alarm[/red]", "[/nope]", ":smile:", "[a]", "[link=x]"]
 
@@ -209,3 +210,39 @@ def test_half_of_a_surrogate_pair_is_escaped(capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert said == '{"a": "\\ud83d", "b": "ü😀"}\n'
     assert json.loads(said) == {"a": "\ud83d", "b": "ü😀"}
+
+
+class Timer:
+    """One whose time has come at once, or not before it is cancelled."""
+
+    is_over = True
+
+    def __init__(self, seconds: float, work: Callable[[], None]) -> None:
+        self._work = work
+        self.daemon = False
+
+    def start(self) -> None:
+        if self.is_over:
+            self._work()
+
+    def cancel(self) -> None:
+        """Nothing is left to cancel."""
+
+    join = cancel
+
+
+@pytest.mark.parametrize(
+    ("terminal", "is_over", "is_shown"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+    ids=["long", "short", "piped"],
+)
+def test_a_terminal_does_not_stand_still(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, is_over: bool, is_shown: bool
+) -> None:
+    monkeypatch.setattr(Timer, "is_over", is_over)
+    monkeypatch.setattr("replay.output.threading.Timer", Timer)
+    screen = io.StringIO()
+    with waiting("asking Flink", Console(file=screen, force_terminal=terminal, width=80)):
+        pass
+    assert ("asking Flink" in screen.getvalue()) == is_shown
+    assert bool(screen.getvalue()) == is_shown
