@@ -34,7 +34,7 @@ class LocalRuns:
         settings: Settings,
         product: Product,
         scratch: Path,
-        schemas: Mapping[int, str],
+        schemas: Mapping[int, str | dict[str, str]],
         seconds: float,
         code: Path | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""The log: Kafka topics, their positions and records, and the schemas of their values."""
+"""The log: Kafka topics, their positions and records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -34,9 +34,6 @@ from replay.kafka import log_durability
 from replay.kafka.acls import READER_GROUP
 from replay.secret import revealed, shown
 from replay.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 TIMEOUT = 15.0
 """Seconds that a question to the broker or the registry may take."""

@@ -79,11 +79,10 @@ def _until(
                 partition = message.partition()
                 if partition not in reading:
                     continue
-                if _at_end(message):
-                    reading.discard(partition)
-                    continue
-                yield (record := _seen(message))
-                if is_last(record):
+                if not (is_over := _at_end(message)):
+                    yield (record := _seen(message))
+                    is_over = is_last(record)
+                if is_over:
                     reading.discard(partition)
                     consumer.incremental_unassign([TopicPartition(topic, partition)])
             if time.monotonic() - heard > log.TIMEOUT:

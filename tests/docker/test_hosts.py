@@ -27,14 +27,16 @@ SECONDS = 30
 def hosts(deployment: Deployment) -> Iterator[list[str]]:
     """The containers of three TaskManagers, of four slots each."""
     scale = "up", "--detach", "--no-build", "--no-recreate", "--wait", "--scale"
-    deployment.compose(*scale, "taskmanager=3")
-    yield [deployment.container("taskmanager", number) for number in (1, 2, 3)]
-    deployment.compose(*scale, "taskmanager=1")
+    try:
+        deployment.compose(*scale, "taskmanager=3")
+        yield [deployment.container("taskmanager", number) for number in (1, 2, 3)]
+    finally:
+        deployment.compose(*scale, "taskmanager=1")
 
 
 @pytest.fixture
-def wide(deployment: Deployment, products: Path) -> Orders:
-    """A copy of the tests' small product, for sixteen partitions and eight subtasks."""
+def wide(deployment: Deployment, hosts: list[str], products: Path) -> Iterator[Orders]:
+    """A copy of the tests' small product, for sixteen partitions and eight subtasks; it leaves no job behind."""
     folder = another_product(products, NAME)
     settings = yaml.safe_load((folder / "product.yaml").read_text())
     (folder / "product.yaml").write_text(yaml.safe_dump({**settings, "parallelism": PARALLELISM}))
@@ -42,7 +44,8 @@ def wide(deployment: Deployment, products: Path) -> Orders:
     kafka, registry = (int(os.environ[f"KAPPA_{name}_PORT"]) for name in ("KAFKA", "REGISTRY"))
     wide = Orders(deployment, kafka, registry, NAME, PARTITIONS)
     wide.create()
-    return wide
+    yield wide
+    deployment.kappa("remove", NAME, "--yes", NAME)
 
 
 def working(deployment: Deployment) -> set[str]:

@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack of its own on free ports. KAPPA_TEST_HOME names a home to use, and to leave running, instead."""
     if chosen := os.environ.get("KAPPA_TEST_HOME"):
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            raise pytest.UsageError("KAPPA_TEST_HOME is one home: two workers cannot share it")
         Kappa(Path(chosen))("up")
         yield RunningStack(Path(chosen))
         return

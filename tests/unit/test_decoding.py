@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry import SchemaReference
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from replay.errors import RetryableError
-from replay.kafka import schema_registry
+from replay.kafka import schema_registry, writer_schemas
 from replay.kafka.decoding import Decoder, TopicReader, UndecodableError
 from replay.settings import RegistrySettings
 
@@ -41,6 +41,12 @@ class Registry:
         self.down = False
         self.schemas = {7: schema(json.dumps(SCHEMA))}
         self.subjects: dict[str, Any] = {}
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is open."""
 
     def get_schema(self, identity: int) -> Any:
         self.asked.append(identity)
@@ -163,3 +169,21 @@ def test_a_registry_that_is_down_makes_nothing_undecodable(
     registry.down = True
     with pytest.raises(RetryableError, match="the schema registry does not answer"):
         decoder.decode("orders", value())
+
+
+def test_the_schemas_of_records_are_handed_on_whole_and_what_is_no_avro_by_its_kind(
+    registry: Registry,
+) -> None:
+    money = {"type": "record", "name": "Money", "fields": [{"name": "cents", "type": "int"}]}
+    sale = {"type": "record", "name": "Sale", "fields": [{"name": "price", "type": "Money"}]}
+    registry.subjects = {"money": schema(json.dumps(money))}
+    registry.schemas = {
+        1: schema(json.dumps(sale), references=[SimpleNamespace(subject="money", version=1)]),
+        2: schema("{}", "JSON"),
+        3: schema("no JSON"),
+    }
+    values = [bytes([0, 0, 0, 0, number]) + b"x" for number in (1, 2, 3, 4)] + [b"\x01", b""]
+    part = {"name": "price", "type": {**money, "namespace": ""}}
+    whole = {**sale, "fields": [part], "namespace": ""}
+    found = writer_schemas.of(SETTINGS, values)
+    assert found == {1: json.dumps(whole), 2: {"kind": "JSON"}, 3: "no JSON"}

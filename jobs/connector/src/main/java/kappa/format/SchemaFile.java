@@ -8,7 +8,10 @@ import org.apache.flink.avro.shaded.org.apache.avro.Schema;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 
-/** The writers' schemas from a file, {"id": "schema"}, in the place of the registry, whose words it has for what is missing. */
+/**
+ * The writers' schemas from a file, {"id": "schema"}, or {"id": {"kind": "JSON"}} of one that is no Avro, in the place of
+ * the registry, whose words it has for what is missing.
+ */
 final class SchemaFile implements SchemasById {
 
     private final JsonNode schemas;
@@ -26,6 +29,9 @@ final class SchemaFile implements SchemasById {
         JsonNode found = schemas.get(Integer.toString(id));
         if (found == null) {
             throw new UndecodableException("schema id " + id + " is unknown to the registry");
+        }
+        if (found.isObject()) {
+            throw new UndecodableException("schema id " + id + " is " + found.get("kind").asText() + ", not AVRO");
         }
         try {
             return new Schema.Parser().setValidateDefaults(false).parse(found.asText());
