@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 import udfs
 from jobs.bindings import read_bindings
+from jobs.product.model import Kind
 from replay.cli.diff import chosen_side
 from replay.controller.platform import Platform, fetch_bindings
 from replay.core.model import ProductState
@@ -24,6 +25,7 @@ from replay.store.store import Store
 from replay.values import json_value
 from replay.why import rows
 from replay.why.records import Became, Evidence
+from replay.why.span import MILLISECOND, wall
 from replay.why.why import Explanation, Subject, explain
 
 _FIELDS = 2
@@ -183,7 +185,8 @@ def _of(e: Explanation, limit: int, *, apart: bool) -> Iterator[RenderableType]:
             other = f"    (the records that count give {again})" if column in e.differing else ""
             yield f"  {column:<{width}}  {'NULL' if value is None else value}{other}"
     if e.span:
-        yield f"records that happened from {e.span.begin} to {e.span.end} ({e.span.zone})"
+        until = f" to {e.span.end}" if e.span.end - e.span.begin > MILLISECOND else ""
+        yield f"events of {e.span.begin}{until} ({e.span.zone})"
     yield f"run over {', '.join(f'{n:,} of {topic}' for topic, n in e.read.items()) or 'no record'}"
     for became in Became:
         if limit:
@@ -209,8 +212,9 @@ def _table(e: Explanation, became: Became, limit: int) -> Iterator[RenderableTyp
 
 def _shown(e: Explanation, one: Evidence) -> dict[str, Any]:
     c = one.candidate
-    at = _time(c.happened) or _time(c.appended)
-    fields = [f for f in e.fields.get(c.place.topic, ()) if c.fields and f in c.fields][:_FIELDS]
+    at = wall(c.appended if c.happened is None else c.happened, e.zone)
+    named = [f for f in e.fields.get(c.place.topic, ()) if c.fields and f in c.fields]
+    fields = named[: _FIELDS - bool(one.why)]
     return {
         "topic": c.place.topic,
         "part": c.place.partition,
@@ -228,14 +232,25 @@ def _short(one: Evidence) -> str:
 
 
 def _verdict(e: Explanation) -> Iterator[str]:
-    if e.adds_up and e.row is not None:
-        yield f"adds up: the SQL of {e.subject.side.name} over these {e.count(Became.counted):,} records gives the row"
+    name, records = e.subject.side.name, e.count(Became.counted) + e.count(Became.not_told)
+    if e.adds_up and e.subject.output.kind is Kind.rejects:
+        yield f"adds up: the SQL of {name} rejects this record, with this reason"
+    elif e.adds_up and e.row is not None:
+        yield f"adds up: the SQL of {name} over {'these' if records > 1 else 'this'} {_records(records)} gives the row"
     elif e.adds_up:
-        yield f"adds up: the SQL of {e.subject.side.name} gives no such row over these records"
+        yield f"adds up: the SQL of {name} gives no such row over these records"
     else:
-        what = f"in {', '.join(e.differing)}" if e.differing else "the row is missing"
+        what = (
+            f"in {', '.join(e.differing)}" if e.differing else "they give no row, or one too many"
+        )
         yield f"does not add up: {what}"
         yield from (f"  {line}" for line in _missing(e))
+    if e.count(Became.not_told):
+        yield "of some it is not told whether they count: there are too many to try each"
+
+
+def _records(count: int) -> str:
+    return f"{count:,} records" if count > 1 else "record"
 
 
 def _missing(e: Explanation) -> Iterator[str]:
@@ -243,13 +258,10 @@ def _missing(e: Explanation) -> Iterator[str]:
     if e.adds_up:
         return
     product = e.subject.side.product
-    if e.count(Became.not_told):
-        yield "of some records it is not told whether they count: there are too many to try each"
     looked_up = sorted(n for n, t in product.settings.topics.items() if not t.is_event)
     if looked_up:
         yield f"{', '.join(looked_up)}: what is looked up may have been read in another state by the job"
-    same = e.row is not None and e.whole is not None
-    if same and not rows.differing(e.subject.output, e.row or {}, e.whole or {}):
+    if e.is_whole:
         yield "over all records of that part of the log the SQL does give the row: it depends on other rows' records"
     else:
         yield (
@@ -285,6 +297,7 @@ def _between(found: Sequence[Explanation], limit: int) -> Iterator[RenderableTyp
         values = record["values"] or {}
         named = [f for f in fields.get(record["topic"], ()) if f in values][:_FIELDS]
         at = record["happened"] or record["appended"]
+        at = wall(round(at.timestamp() * 1000), found[0].zone)
         table.append(
             {
                 "topic": record["topic"],

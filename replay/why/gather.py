@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -176,18 +176,17 @@ class Gathering:
         columns = rows.key_of(self.output)
         return {c: self.known[c] for c in columns if c not in window}
 
-    def copies(self, own: Candidate, found: Iterator[Candidate]) -> Iterator[Candidate]:
-        """The record that a row is of, and records of one topic with the same identity."""
-        identity = self.product.topics[own.place.topic].identity
+    def copies(self, place: Place, found: Sequence[Candidate]) -> Iterator[Candidate]:
+        """The record that a row is of, and, where events are told apart, those with its identity."""
+        own = next(c for c in found if c.place == place)
+        identity = self.product.topics[place.topic].identity
         for candidate in found:
-            same = bool(identity) and candidate.place.topic == own.place.topic
-            if candidate.place == own.place or (
-                same
-                and candidate.fields is not None
-                and own.fields is not None
-                and all(candidate.fields.get(c) == own.fields.get(c) for c in identity)
-            ):
+            if candidate.place == place:
                 yield candidate
+            elif self.output.kind is Kind.rows and candidate.place.topic == place.topic:
+                fields = (own.fields, candidate.fields)
+                if identity and all(fields) and len({_event(f, identity) for f in fields}) == 1:
+                    yield candidate
 
     def outside(self, part: Slice, since: int) -> Iterator[tuple[Candidate, ConsumedRecord]]:
         """Rejected records with the row's key that stand elsewhere in the log, such as late ones.
@@ -224,6 +223,10 @@ class Gathering:
             replace(c, happened=times.get(c.place)) if trials.is_reckoned(c.place.topic) else c
             for c in found
         ]
+
+
+def _event(fields: Mapping[str, Any] | None, identity: Sequence[str]) -> str:
+    return repr([(fields or {}).get(name) for name in identity])
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -11,9 +11,11 @@ from jobs.plan.compiled import WINDOWS, Node, function_name, parse_plan, window_
 from jobs.plan.inference import infer
 from jobs.plan.origins import Origin, origins
 from jobs.product.folder import Product
+from jobs.product.model import Kind
 
 _PASSES_ON = ("exchange", "global-window-aggregate", "local-window-aggregate")
 _ONE_BY_ONE = (
+    "sink",
     "exchange",
     "calc",
     "python-calc",
@@ -80,21 +82,23 @@ class Lineage:
 
     @property
     def keeps_all(self) -> bool:
-        """Whether every accepted record is in a row, as far as the plan shows: no condition, and each by itself."""
+        """Whether every accepted record of a row's window and key is in the row, as far as the plan shows."""
         each_once = len(self.compared & self.topics)
-        filters = infer(self.sink, self.sink.columns, self.events).filters - each_once
-        return not filters and self._one_by_one(self.sink)
+        found = infer(self.sink, self.sink.columns, self.events)
+        is_known = found.kind is Kind.rows or (self.window is not None and self.window.is_exact)
+        return is_known and found.filters == each_once and self._one_by_one(self.sink)
 
     def _one_by_one(self, last: Node) -> bool:
-        """Whether each record gives one row at the most, and none depends on another record but in an aggregate."""
-        topics = [n.topic for n in last.walk() if n.topic]
-        return len(topics) == 1 and all(
-            n is last
+        """Whether each record gives one row at the most, and none depends on others but in one aggregate."""
+        nodes = tuple(last.walk())
+        topics = [n.topic for n in nodes if n.topic]
+        single = len(topics) == 1 and sum(n.type in WINDOWS for n in nodes) <= 1
+        return single and all(
+            n.type in WINDOWS
             or n.type in _ONE_BY_ONE
-            or n.type in WINDOWS
             or (n.type == "correlate" and n.function in self.looked_up)
             or (n.type == "over-aggregate" and self.compared.issuperset(topics))
-            for n in last.walk()
+            for n in nodes
         )
 
     @cached_property
@@ -103,18 +107,19 @@ class Lineage:
         of: dict[str, tuple[str, Origin]] = {}
         for index, column in enumerate(self.sink.columns):
             found = origins(self.sink, index)
-            if found[0].kind in ("window_start", "window_end") and len(found) == 1:
+            if len(found) == 1 and _is_end_of_window(found[0]):
                 of.setdefault(found[0].kind, (column, found[0]))
         if not of:
             return None
         node = next(iter(of.values()))[1].node
         window = node.window if node else {}
-        session = str(window.get("type") or window.get("kind", "")).upper().startswith("SESSION")
+        kind = str(window.get("type") or window.get("kind", "")).upper()
         return WindowColumns(
             starts=of["window_start"][0] if "window_start" in of else None,
             ends=of["window_end"][0] if "window_end" in of else None,
             seconds=window_seconds(window),
-            is_session=session,
+            is_session=kind.startswith("SESSION"),
+            is_exact=len(of) > 1 or not kind.startswith(("SESSION", "CUMUL")),
         )
 
 
@@ -128,6 +133,8 @@ class WindowColumns:
     """The longest that the window lasts; 0 of a session."""
     is_session: bool = False
     """Its ends follow from its records: with fewer of them it is another window."""
+    is_exact: bool = True
+    """The columns say where it begins and where it ends."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -149,6 +156,14 @@ def of_output(product: Product, output: str) -> Lineage | None:
     )
     sink = next((s for s in parse_plan(product.resolved.plan) if s.table == output), None)
     return Lineage(sink, events, looked_up, compared) if sink else None
+
+
+def _is_end_of_window(found: Origin) -> bool:
+    """Whether it is where a window begins or ends; as a date only of windows of whole days."""
+    if found.kind not in ("window_start", "window_end") or found.node is None:
+        return False
+    size = window_seconds(found.node.window)
+    return not found.as_date or (size > 0 and size % 86_400 == 0)
 
 
 def _behind(node: Node, index: int) -> tuple[Node, int]:

@@ -14,6 +14,7 @@ from jobs.product.names import did_you_mean
 from replay.avro.json_values import JsonValueError
 from replay.compare.diff import Side
 from replay.errors import ConfigError, RefusedError
+from replay.kafka import clock, log
 from replay.kafka.reading import ConsumedRecord
 from replay.query import query
 from replay.settings import Settings
@@ -115,7 +116,25 @@ def none_such(settings: Settings, side: Side, table: str, key: Mapping[str, Any]
     like: list[Row] = []
     for column in key:
         like += find(settings, side, table, {c: v for c, v in key.items() if c != column})
-    return _not_one(side.product, table, key, like[:_NAMED] or find(settings, side, table, {}))
+    found = _not_one(side.product, table, key, like[:_NAMED] or find(settings, side, table, {}))
+    zone = side.product.settings.time_zone
+    until = clock.local(clock.at_position(side.product, side.covered, _Log(settings)), zone)
+    if side.product.outputs[table].window and until:
+        found.expected += f"; its windows that end by {until:%Y-%m-%d %H:%M:%S} ({zone}) are closed"
+    return found
+
+
+class _Log:
+    """The log, for its clock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[tuple[int, int, bytes | None]]:
+        for record in log.read_range(self._settings, topic, partition, start, end):
+            yield record.offset, record.timestamp, record.value
 
 
 def _not_one(
@@ -125,10 +144,11 @@ def _not_one(
     told = key_of(output) or tuple(key)
     zone = product.settings.time_zone
     named = [_said(row, told, zone) for row in found]
-    several = all(all(_equal(row[c], v) for c, v in key.items()) for row in found)
-    what = "more than one row" if several and found else "no row"
+    several = found and all(_equal(row[c], v) for row in found for c, v in key.items())
+    what = "more than one row" if several else "no row"
+    where = f" with {_said(key, tuple(key), zone)}" if key else ""
     return RefusedError(
-        f"{product.name}.{table} has {what} with {_said(key, tuple(key), zone) or 'no value said'}",
+        f"{product.name}.{table} has {what}{where}",
         expected=f"the values of one row that readers see, such as those of its key: {', '.join(told)}",
         found=(f"rows with {'; '.join(named)}" if named else "an empty table"),
         next=f"kappa why {product.name}.{table} {named[0]}"

@@ -12,7 +12,7 @@ from jobs.product.folder import Product
 from jobs.product.model import seconds
 from replay.why.lineage import WindowColumns
 
-_MILLISECOND = dt.timedelta(milliseconds=1)
+MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def of_window(row: Mapping[str, Any], columns: WindowColumns, zone: str) -> Span
 def of_event(happened_ms: int, zone: str) -> Span:
     """The millisecond of one event."""
     at = wall(happened_ms, zone)
-    return Span(at, at + _MILLISECOND, zone)
+    return Span(at, at + MILLISECOND, zone)
 
 
 def slice_of(product: Product, span: Span, *, ahead: bool) -> Slice:

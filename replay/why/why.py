@@ -17,7 +17,7 @@ from replay.settings import Settings
 from replay.why import rows, span
 from replay.why.gather import Gathering, Records
 from replay.why.lineage import of_output
-from replay.why.records import Became, Evidence, Place, in_order, sort
+from replay.why.records import Became, Candidate, Evidence, Place, in_order, sort
 from replay.why.rows import Row
 from replay.why.span import Slice, Span
 from replay.why.tell import How, Verdict, tell
@@ -65,6 +65,11 @@ class Explanation:
     """Topic in Kafka → fields of its records that matter to the row."""
 
     @property
+    def zone(self) -> str:
+        """That of the product's clocks."""
+        return self.subject.side.product.settings.time_zone
+
+    @property
     def differing(self) -> tuple[str, ...]:
         """Columns in which the row is another over the records that count."""
         if self.row is None or self.again is None:
@@ -75,6 +80,13 @@ class Explanation:
     def adds_up(self) -> bool:
         """Whether the records that count give exactly the row of the table."""
         return not self.differing and (self.again is None) == (self.row is None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all records of the slice give the row of the table."""
+        if self.row is None or self.whole is None:
+            return self.row is self.whole
+        return not rows.differing(self.subject.output, self.row, self.whole)
 
     def count(self, became: Became) -> int:
         return sum(e.became is became for e in self.evidence)
@@ -114,11 +126,23 @@ def explain(
         )
         work = _Work(settings, subject, gathering, row, Path(scratch))
         found = work.explanation(ahead=False)
-        if found.adds_up or found.span is None or work.source:
+        if found.adds_up or found.is_whole or found.span is None or work.source:
             return found
         # perhaps some of its records were appended before they happened
         wider = work.explanation(ahead=True)
         return wider if wider.adds_up else found
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A slice of the log that the release's SQL has run over."""
+
+    part: Slice | None
+    records: Records
+    trials: Trials
+    reasons: Mapping[Place, str]
+    """Why records of it are in `rejects`."""
+    whole: Row | None
 
 
 class _Work:
@@ -135,34 +159,37 @@ class _Work:
 
     def explanation(self, *, ahead: bool) -> Explanation:
         within, part = self._where(ahead)
-        records = self.of.read(part)
-        folder = self.scratch / f"ahead-{ahead}"
-        folder.mkdir()
-        trials = Trials(
-            self.settings, self.product, self.subject.table, records, folder, self.subject.code
+        ran = self._run(part, self.scratch / f"ahead-{ahead}")
+        for keyed in (True, False):
+            happened, verdict, settled = self._told(ran, within, keyed)
+            if self.source or self.how.equal(verdict.row, ran.whole):
+                break
+        return Explanation(
+            self.subject,
+            self.row,
+            happened,
+            {self.product.sql_name(t): n for t, of in ran.records.items() if (n := _count(of))},
+            in_order((*settled, *verdict.evidence)),
+            ran.whole if self.is_reject else verdict.row,
+            ran.whole,
+            {topic: self._fields(topic) for topic in self.of.topics},
         )
+
+    def _run(self, part: Slice | None, folder: Path) -> _Ran:
+        folder.mkdir()
+        records = self.of.read(part)
+        subject = self.subject
+        trials = Trials(self.settings, self.product, subject.table, records, folder, subject.code)
         over, rejects = trials.whole()
         reasons = {
             Place(r["log_topic"], r["log_partition"], r["log_offset"]): str(r["reason"])
             for r in rejects
         }
-        whole = self.how.pick(over)
-        for keyed in (True, False):
-            within, verdict, settled = self._told(
-                trials, records, reasons, within, part, whole, keyed
-            )
-            if self.source or self.how.equal(verdict.row, whole):
-                break
-        return Explanation(
-            self.subject,
-            self.row,
-            within,
-            {self.product.sql_name(t): n for t, of in records.items() if (n := _count(of))},
-            in_order((*settled, *verdict.evidence)),
-            whole if self.of.output.kind is Kind.rejects else verdict.row,
-            whole,
-            {topic: self._fields(topic) for topic in self.of.topics},
-        )
+        return _Ran(part, records, trials, reasons, self.how.pick(over))
+
+    @property
+    def is_reject(self) -> bool:
+        return self.of.output.kind is Kind.rejects
 
     def _where(self, ahead: bool) -> tuple[Span | None, Slice | None]:
         if self.source:
@@ -186,40 +213,36 @@ class _Work:
         )
 
     def _told(
-        self,
-        trials: Trials,
-        records: Records,
-        reasons: Mapping[Place, str],
-        within: Span | None,
-        part: Slice | None,
-        whole: Row | None,
-        keyed: bool,
+        self, ran: _Ran, within: Span | None, keyed: bool
     ) -> tuple[Span | None, Verdict, tuple[Evidence, ...]]:
-        seen = {
-            Place(t, p, r.offset): r
-            for t in self.of.topics
-            for p, of in records[t].items()
-            for r in of
-        }
-        found = list(self.of.candidates(records, reasons, keyed and not self.source))
-        since = within.first_ms if within else self.source[1].timestamp if self.source else 0
-        if part and self.of.output.kind is not Kind.rejects:
-            for candidate, record in self.of.outside(part, since):
-                found.append(candidate)
-                seen[candidate.place] = record
-        if self.source:
-            own = next(c for c in found if c.place == self.source[0])
-            found = list(self.of.copies(own, iter(found)))
-        found = self.of.dated(trials, found, seen)
+        """When its records happened, what was found of those that were accepted, and of the others."""
+        found = self._candidates(ran, within, keyed)
         if self.source:
             at = next(c.happened for c in found if c.place == self.source[0])
             within = span.of_event(at, self.zone) if at is not None else None
         apart = sort(found, self.product.topics, within, self._near(within))
-        verdict = tell(trials, self.how, apart.units, whole)
+        verdict = tell(ran.trials, self.how, apart.units, ran.whole)
         if keyed or self.source:
             return within, verdict, apart.settled
         mine = replace(verdict, evidence=self._mine(verdict.evidence))
         return within, mine, self._mine(apart.settled)
+
+    def _candidates(self, ran: _Ran, within: Span | None, keyed: bool) -> list[Candidate]:
+        seen = {
+            Place(t, p, r.offset): r
+            for t in self.of.topics
+            for p, of in ran.records[t].items()
+            for r in of
+        }
+        found = list(self.of.candidates(ran.records, ran.reasons, keyed and not self.source))
+        if ran.part and not self.is_reject:
+            since = within.first_ms if within else ran.part.begin
+            for candidate, record in self.of.outside(ran.part, since):
+                found.append(candidate)
+                seen[candidate.place] = record
+        if self.source:
+            found = list(self.of.copies(self.source[0], found))
+        return self.of.dated(ran.trials, found, seen)
 
     def _mine(self, evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
         """Without records of other keys that do not count."""
@@ -245,17 +268,14 @@ class _Work:
         return range(within.first_ms, within.last_ms + round(late * 1000))
 
     def _fields(self, topic: str) -> tuple[str, ...]:
-        """Those that tell its records apart, and those that the row is made of."""
+        """Those that the row is made of, and those that tell its records apart."""
         name, lineage = self.product.sql_name(topic), self.of.lineage
-        key = rows.key_of(self.of.output)
-        values = (
-            field
-            for column, of in lineage.fields.get(name, {}).items()
-            if column not in key
-            for field in sorted(of)
-        )
-        wanted = (*self.product.topics[topic].identity, *lineage.summed.get(name, ()), *values)
-        return tuple(dict.fromkeys(wanted))
+        of = lineage.fields.get(name, {})
+        key = set(rows.key_of(self.of.output))
+        same = frozenset().union(*(of.get(column, ()) for column in key))
+        made = (field for column, fields in of.items() for field in sorted(fields))
+        wanted = (*lineage.summed.get(name, ()), *self.product.topics[topic].identity, *made)
+        return tuple(f for f in dict.fromkeys(wanted) if f not in same or self.source)
 
 
 def _count(partitions: Mapping[int, list[Any]]) -> int:

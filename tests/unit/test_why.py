@@ -14,8 +14,9 @@ from jobs.product.folder import Product
 from jobs.product.model import Column, Kind, Once, Output, Topic
 from replay.cli import why as run_why
 from replay.compare.diff import Side
-from replay.errors import ConfigError
+from replay.errors import ConfigError, RefusedError
 from replay.output import RowsOutput
+from replay.settings import Settings
 from replay.why import rows, span
 from replay.why.lineage import Lineage, WindowColumns
 from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
@@ -132,6 +133,24 @@ def test_keys_are_traced_to_fields_through_aggregates(
     assert lineage.count == count
     assert lineage.keeps_all
     assert lineage.window is not None and lineage.window.starts == starts
+
+
+@pytest.mark.parametrize(
+    ("table", "keeps_all", "count"),
+    [
+        pytest.param("order_rows", False, "", id="a condition besides that of each event once"),
+        pytest.param("hops", True, "n", id="a window with both ends"),
+        pytest.param("first_rows", False, "", id="a rank, which leaves rows out"),
+        pytest.param("paired", False, "", id="a join, in which records need each other"),
+        pytest.param("both_rows", False, "", id="a union"),
+    ],
+)
+def test_only_a_plan_that_takes_records_one_by_one_keeps_all(
+    table: str, keeps_all: bool, count: str
+) -> None:
+    sink = sinks("many")[table]
+    lineage = Lineage(sink, frozenset({"orders", "refunds"}), {}, frozenset({"orders"}))
+    assert (lineage.keeps_all, lineage.count) == (keeps_all, count)
 
 
 def test_a_look_up_reads_the_topics_of_its_versions() -> None:
@@ -341,6 +360,22 @@ def test_what_names_no_row_is_refused_with_what_would(
     assert expected in e.value.expected
 
 
+def test_several_rows_are_answered_with_a_command_for_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = Side("r1-a1", folders.write(tmp_path), {}, {})
+    found = [{"a": 1, "b": "it's", "log_partition": 0, "log_offset": n} for n in (4, 5)]
+    monkeypatch.setattr(rows, "find", lambda *_: found)
+    with pytest.raises(RefusedError) as e:
+        rows.one(Settings.__new__(Settings), side, "rows", {"a": 1})
+    assert str(e.value).splitlines() == [
+        "tiny.rows has more than one row with a=1",
+        "  expected: the values of one row that readers see, such as those of its key: log_partition, log_offset",
+        "  found:    rows with log_partition=0 log_offset=4; log_partition=0 log_offset=5",
+        "  next:     kappa why tiny.rows log_partition=0 log_offset=4",
+    ]
+
+
 # What a person sees
 
 
@@ -392,7 +427,7 @@ def test_a_row_its_records_and_the_verdict_fit_80_columns(
         "tiny.sums, r1-a1, checkpoint 7",
         "  day  2024-01-01",
         "  n    2",
-        "records that happened from 2024-01-01 00:00:00 to 2024-01-02 00:00:00 (UTC)",
+        "events of 2024-01-01 00:00:00 to 2024-01-02 00:00:00 (UTC)",
         "run over 6 of orders",
     ]
     assert text[-2:] == [
