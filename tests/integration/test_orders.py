@@ -33,6 +33,7 @@ from replay.controller.platform import Platform
 from replay.core.model import State
 from replay.kafka import log, schema_registry
 from replay.store.store import Store
+from tests.hints_typed import TYPED
 from tests.integration.running import Kappa, RunningStack, wait_until
 
 ORDERS = Path(__file__).parents[1] / "products" / "orders"
@@ -306,6 +307,13 @@ def test_a_preview_differs_from_what_readers_see_where_the_sql_does(
     # Two hours have ended by then, each with a row of each shop.
     assert [totals[c] for c in counts] == [0, 0, 0, 6]
     assert totals["columns"] == {"cents": 6}
+
+
+@pytest.mark.parametrize("hint", TYPED)
+def test_what_a_message_says_to_type_next_works(orders: Deployed, hint: str) -> None:
+    done = orders.stack.kappa(*TYPED[hint])
+    assert done.stdout, "it shows something"
+    assert "Traceback" not in done.stderr
 
 
 def test_late_and_undecodable_records_are_in_rejects(orders: Deployed) -> None:

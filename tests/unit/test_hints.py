@@ -10,6 +10,7 @@ from replay.cli.hints import naming, with_folder
 from replay.errors import KappaError
 from tests.cli_doc import commands
 from tests.hints import Hint, fault, hints, hints_of, words_of
+from tests.hints_typed import NOT_TYPED, TYPED
 
 FEWEST = 150
 """Of commands behind `next`: should they no longer be found, this test would hold nothing."""
@@ -19,6 +20,11 @@ def test_every_command_in_a_message_can_be_typed() -> None:
     found = hints()
     assert sum(hint.is_next for hint in found) >= FEWEST
     assert [said for hint in found if (said := fault(hint))] == []
+
+
+def test_of_each_command_to_be_typed_next_it_is_said_whether_a_test_types_it() -> None:
+    to_be_typed = {" ".join(hint.words) for hint in hints() if hint.is_next}
+    assert sorted((*TYPED, *NOT_TYPED)) == sorted(to_be_typed)
 
 
 @pytest.mark.parametrize(
