@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from functools import partial
 from typing import Any, SupportsIndex
 
 from jobs.product.column_types import Array, Atomic, Map, Row, Type
@@ -22,38 +23,53 @@ class ReturnedError(ValueError):
     """A value that the declared type does not have."""
 
 
-def as_declared(value: Any, declared: Type) -> Any:
-    """The value as the column stores it, so that equal columns are equal; ReturnedError if it is of another type."""
+def as_declared(value: Any, declared: Type, *, vectorised: bool = False) -> Any:
+    """The value as the column stores it, so that equal columns are equal; ReturnedError if it is of another type.
+
+    `vectorised`: it comes out of Arrow, as `from_pandas` gives it.
+    """
     if value is None:
         if not declared.nullable:
             raise ReturnedError(f"NULL, which {declared} is not")
         return None
+    inner = partial(as_declared, vectorised=vectorised)
     match declared:
         case Array(element):
             if not isinstance(value, list | tuple):
                 raise _wrong(value, declared)
-            return [as_declared(v, element) for v in value]
+            return [inner(v, element) for v in value]
         case Map(key, of):
             if not isinstance(value, dict):
                 raise _wrong(value, declared)
             if None in value:
                 raise ReturnedError(f"a key that is NULL, which no {declared} has")
-            pairs = [(as_declared(k, key), as_declared(v, of)) for k, v in value.items()]
+            pairs = [(inner(k, key), inner(v, of)) for k, v in value.items()]
             return dict(sorted(pairs, key=repr))  # a map has no order
         case Row(fields):
-            values = _fields(value, declared, [f.name for f in fields])
-            return tuple(as_declared(v, f.type) for v, f in zip(values, fields, strict=True))
+            names = [f.name for f in fields]
+            values = (_arrow_fields if vectorised else _fields)(value, declared, names)
+            return tuple(inner(v, f.type) for v, f in zip(values, fields, strict=True))
         case Atomic():
             return _atomic(value, declared)
 
 
 def _fields(value: Any, declared: Row, names: list[str]) -> list[Any]:
-    if isinstance(value, dict):
-        found = [value.get(name) for name in names]
-    elif isinstance(value, tuple | list) or type(value).__name__ == "Row":
-        found = list(value)
-    else:
-        raise _wrong(value, declared)
+    """Of a Row, the only thing that PyFlink takes for a ROW; it finds fields with names by their names."""
+    if type(value).__name__ != "Row" or not hasattr(value, "get_fields_by_names"):
+        raise ReturnedError(f"{_wrong(value, declared)}: return a pyflink.common.Row")
+    try:
+        found = list(value.get_fields_by_names(names))
+    except Exception as e:
+        raise ReturnedError(f"a Row of other fields than {declared} has: {e}") from e
+    return _counted(found, declared, names)
+
+
+def _arrow_fields(value: Any, declared: Row, names: list[str]) -> list[Any]:
+    found = [value.get(name) for name in names] if isinstance(value, dict) else list(value)
+    return _counted(found, declared, names)
+
+
+def _counted(found: list[Any], declared: Row, names: list[str]) -> list[Any]:
     if len(found) != len(names):
         raise ReturnedError(f"{len(found)} fields where {declared} has {len(names)}")
     return found

@@ -127,7 +127,7 @@ def called(trial: Trial, values: Values) -> Answer:
 
 def _value(trial: Trial, value: Any) -> Answer:
     try:
-        text = shown(as_declared(value, trial.declared))
+        text = shown(as_declared(value, trial.declared, vectorised=trial.vectorised))
     except ReturnedError as e:
         return Answer("returns", "another type", str(e))
     if len(text) > _SHOWN:

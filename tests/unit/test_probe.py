@@ -312,7 +312,24 @@ BAD = {
         says="which DECIMAL(4, 2) cannot hold",
     ),
     "fields that a ROW does not have": Case(
-        "def f(x):\n    return (1,)", returns="ROW<a INT, b INT>", says="1 fields"
+        "from pyflink.common import Row\ndef f(x):\n    return Row(1)",
+        returns="ROW<a INT, b INT>",
+        says="1 fields",
+    ),
+    "other fields than a ROW has": Case(
+        "from pyflink.common import Row\ndef f(x):\n    return Row(a=1, c=2)",
+        returns="ROW<a INT, b INT>",
+        says="a Row of other fields than ROW<`a` INT, `b` INT> has",
+    ),
+    "a tuple for a ROW": Case(
+        "def f(x):\n    return (1, 2)",
+        returns="ROW<a INT, b INT>",
+        says="a tuple where ROW<`a` INT, `b` INT> is declared: return a pyflink.common.Row",
+    ),
+    "a dict for a ROW in an array": Case(
+        "def f(x):\n    return [{'a': 1}]",
+        returns="ARRAY<ROW<a INT>>",
+        says="a dict where ROW<`a` INT> is declared: return a pyflink.common.Row",
     ),
     "a set for an array": Case(
         "def f(x):\n    return {1}", returns="ARRAY<INT>", says="a set where ARRAY<INT>"
@@ -446,7 +463,16 @@ GOOD = {
         "def f(x):\n    return {w: len(w) for w in set((x or '').split())}",
         returns="MAP<STRING, INT>",
     ),
-    "a row": Case("def f(x, y):\n    return (x, y)", (TEXT, WHOLE), "ROW<a STRING, b INT>"),
+    "a row": Case(
+        "from pyflink.common import Row\ndef f(x, y):\n    return Row(x, y)",
+        (TEXT, WHOLE),
+        "ROW<a STRING, b INT>",
+    ),
+    "a row whose fields are named in another order": Case(
+        "from pyflink.common import Row\ndef f(x, y):\n    return Row(b=y, a=x)",
+        (TEXT, WHOLE),
+        "ROW<a STRING, b INT>",
+    ),
     "a log line and a print": Case(
         "import logging\ndef f(x):\n    print('hello')\n    logging.getLogger(__name__).warning('seen %s', x)\n"
         "    return x"
