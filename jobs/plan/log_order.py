@@ -16,7 +16,7 @@ from jobs.plan.compiled import FIRST_INPUT_FIRST, KEEPS_COLUMNS, WINDOWS, Node, 
 from jobs.plan.inference import keeps_apart
 from jobs.plan.origins import Origin, keeps_values, origin
 from jobs.product.folder import Product
-from jobs.product.model import LOG_COLUMNS
+from jobs.product.model import LOG_COLUMNS, Topic
 
 PLACE = ("log_partition", "log_offset")
 _IN_ORDER = frozenset({"calc", "python-calc", "exchange", "correlate"})
@@ -25,23 +25,40 @@ _IN_ORDER = frozenset({"calc", "python-calc", "exchange", "correlate"})
 
 def in_log_order(product: Product, node: Node) -> bool:
     """Whether the rows of each key of an OVER or a pattern come to it in the order of the log."""
+    topic, by = _topic_in_order(product, node), _columns_of_topic(node)
+    return topic is not None and not _has_identity(topic, by)
+
+
+def identity_that_is_a_key(product: Product, node: Node) -> tuple[str, ...]:
+    """The identity with the time, if rows are out of order only because each key has all of the identity.
+
+    If that is a key of its own for each event, every key would be kept for ever.
+    """
+    topic, by = _topic_in_order(product, node), _columns_of_topic(node)
+    if topic is None or topic.time is None or not _has_identity(topic, by):
+        return ()
+    return (*topic.identity, topic.time)
+
+
+def _has_identity(topic: Topic, by: frozenset[str | None]) -> bool:
+    return bool(topic.identity) and by.issuperset(topic.identity)
+
+
+def _topic_in_order(product: Product, node: Node) -> Topic | None:
+    """The topic with `keyed_by` whose rows come to an operator of these keys with nothing dealing them out before."""
     by = _columns_of_topic(node)
     if None in by:
-        return False
+        return None
     before = node.inputs[0]
     while before.type != "table-source-scan":
         same_key = before.type == "over-aggregate" and _columns_of_topic(before) == by
         if len(before.inputs) != 1 or not (before.type in _IN_ORDER or same_key):
-            return False
+            return None
         before = before.inputs[0]
     topic = product.settings.topics.get(before.topic)
     if topic is None or not topic.keyed_by or not by.issuperset(topic.keyed_by):
-        return False
-    # A key of its own for each event would be kept for ever.
-    of_one_event = by.intersection((*LOG_COLUMNS, topic.time)) or (
-        topic.identity and by.issuperset(topic.identity)
-    )
-    return not of_one_event
+        return None
+    return None if by.intersection((*LOG_COLUMNS, topic.time)) else topic
 
 
 def without_ties(node: Node) -> bool:

@@ -82,6 +82,15 @@ def _advice(error: str, reason: str, statement: Statement, known: Known) -> str:
         return f"INTERVAL … {interval[1]}(3), for a number of three digits"
     if "time attribute" in reason.lower() or "timecol" in reason.lower():
         return "DESCRIPTOR of the topic's time, as product.yaml names it; behind a window, of window_time"
+    if "time travel expression" in reason:
+        return "FOR SYSTEM_TIME AS OF <event time>, or, of a topic with a key, LATERAL TABLE(T_at(<event time>, <key>))"
+    if "Could not parse type" in reason:
+        return "a type in returns of product.yaml; a name that Flink reserves in backticks: ROW<`zone` STRING>"
+    if "same window" in reason and "OVER" in reason:
+        return (
+            "one OVER window in a SELECT: make a view of the one, with log_partition and log_offset, and read it in "
+            "the other"
+        )
     return "SQL that Flink's planner accepts"
 
 

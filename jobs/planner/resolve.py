@@ -180,8 +180,29 @@ def _compile(
         compiled = str(statements._j_statement_set.compilePlan().asJsonString())
         return with_log_order(product, numbered(compiled))
     except Exception as e:  # what of Java PyFlink knows, it raises as its own
-        whole = Statement(product.folder / "product.yaml", 0, "", ())
-        raise ProblemError(planner_problem(str(e), whole, known_names(product))) from e
+        raise _refused(env, product, queries, selects, e) from e
+
+
+def _refused(
+    env: TableEnvironment,
+    product: Product,
+    queries: Mapping[str, Query],
+    selects: Mapping[str, str],
+    error: Exception,
+) -> ProblemError:
+    """What Flink says of all outputs together, with the output of which it also says so alone."""
+    known, name, line, said = known_names(product), "", 0, error
+    file = product.folder / "product.yaml"
+    for output, query in queries.items():
+        alone = generate.insert(
+            output, Output(kind=Kind.rows, columns=query.columns, select=selects[output])
+        )
+        try:
+            env.explain_sql(alone)
+        except Exception as e:  # noqa: BLE001 - whatever Flink says
+            name, file, line, said = output, product.select_sql(output), query.statement.line, e
+            break
+    return ProblemError(planner_problem(str(said), Statement(file, line, "", ()), known, name))
 
 
 def _translate(env: TableEnvironment, product: Product, compiled: str) -> None:

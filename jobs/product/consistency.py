@@ -93,10 +93,20 @@ def _odd(topic: Topic) -> Iterable[str]:
         yield "has an identity, which only events can have; versions have a key"
     if not topic.is_event and topic.keyed_by:
         yield "has keyed_by, which only events can have; versions have a key"
-    if topic.record_key is not None:
-        yield from _odd_record_key(topic.record_key)
+    yield from _odd_columns(topic)
     if "once" in topic.model_fields_set and not topic.identity:
         yield f"has once: {topic.once.value}, which requires an identity"
+
+
+def _odd_columns(topic: Topic) -> Iterable[str]:
+    """What is wrong with columns that are no values' fields."""
+    if topic.record_key is not None:
+        yield from _odd_record_key(topic.record_key)
+    if topic.key and topic.time in topic.columns:
+        yield (
+            f"computes its time {topic.time}, but versions are found by a time of the schema, such as one of "
+            "format epoch-millis, or by log_appended"
+        )
     if wrong := [c for c in topic.columns if c in (*LOG_COLUMNS, *INTERNAL_COLUMNS)]:
         yield f"computes {wrong[0]}, which every topic already has"
 

@@ -9,28 +9,43 @@ from jobs.plan.compiled import (
     Node,
     function_name,
 )
-from jobs.safety.expressions import INTEGERS, NUMBERS, Known, is_null, literal, parts, results
+from jobs.safety.expressions import (
+    INTEGERS,
+    NUMBERS,
+    Known,
+    branches_of,
+    is_null,
+    literal,
+    parts,
+    results,
+)
 
 
 def may_divide(node: Node, operands: list[dict[str, Any]], known: Known) -> bool:
     """Whether a division fails on no value: NULL divided by zero is NULL."""
     dividend, divisor = operands
-    return _is_not_zero(node, divisor, known) or all(
-        is_null(result)
-        or any(_rules_out_zero(*condition, divisor) for condition in then)
-        or _sums_what_is_counted(node, result, divisor)
-        for result, then in results(dividend, known)
-    )
+    return _is_not_zero(node, divisor, known) or _is_null_where_zero(node, dividend, divisor, known)
 
 
-def _sums_what_is_counted(node: Node, value: dict[str, Any], count: dict[str, Any]) -> bool:
-    """Whether a number is NULL where a count is zero: it is computed of the sum of what is counted.
+def _is_null_where_zero(
+    node: Node, value: dict[str, Any], divisor: dict[str, Any], known: Known
+) -> bool:
+    """Whether a number is NULL, or is not computed, wherever a divisor is zero.
 
     So Flink computes AVG, VAR_POP and their kin: a sum of no values is NULL, and so is what is computed of it.
     """
+    if is_null(value) or any(_rules_out_zero(*condition, divisor) for condition in known):
+        return True
+    if branches_of(value, known) is not None:
+        return all(
+            _is_null_where_zero(node, result, divisor, then)
+            for result, then in results(value, known)
+        )
     if function_name(value) in ("+", "-", "*", "/", "CAST"):
-        return any(_sums_what_is_counted(node, operand, count) for operand in value["operands"])
-    of_sum, of_count = _aggregate(node, value, "SUM"), _aggregate(node, count, "COUNT")
+        return any(
+            _is_null_where_zero(node, operand, divisor, known) for operand in value["operands"]
+        )
+    of_sum, of_count = _aggregate(node, value, "SUM"), _aggregate(node, divisor, "COUNT")
     return of_sum is not None and of_sum == of_count
 
 

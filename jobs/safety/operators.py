@@ -13,6 +13,7 @@ from jobs.plan.inference import of_identity
 from jobs.plan.log_order import (
     PLACE,
     groups_of,
+    identity_that_is_a_key,
     in_log_order,
     is_lag,
     is_placed,
@@ -172,17 +173,24 @@ def _over(product: Product, node: Node) -> Found:
         elif (group.get("isRows") or is_lag(group)) and not (
             in_log_order(product, node) or without_ties(node)
         ):
-            yield (
-                "LAG over rows that may have the same time" if is_lag(group) else "OVER (… ROWS …)",
-                _IN_ORDER
-                if is_lag(group)
-                else f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_IN_ORDER}",
-            )
+            yield _out_of_order(product, node, "LAG" if is_lag(group) else "OVER (… ROWS …)")
         elif _is_unbounded(group) and not _keeps_little(group):
             yield (
                 "OVER without a lower bound",
                 "RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW: its state is bounded",
             )
+
+
+def _out_of_order(product: Product, node: Node, what: str) -> tuple[str, str]:
+    if identity := identity_that_is_a_key(product, node):
+        return (
+            f"{what} by all columns of the identity: if each event has a key of its own, every key is kept for ever",
+            f"identity: [{', '.join(identity)}] in product.yaml, if a key has many events; or fewer columns in "
+            "PARTITION BY",
+        )
+    if what == "LAG":
+        return "LAG over rows that may have the same time", _IN_ORDER
+    return what, f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_IN_ORDER}"
 
 
 def _is_unbounded(group: dict[str, Any]) -> bool:
@@ -298,7 +306,13 @@ def _waited(product: Product, node: Node) -> bool:
 def _deduplicate(product: Product, node: Node) -> Found:
     before = tuple(node.walk())
     roles = {product.settings.topics[n.topic].role for n in before if n.topic}
-    if Role.events in roles:
+    if Role.events in roles and node.body.get("keepLastRow"):
+        yield (
+            "the latest row of each key, which every further row changes",
+            "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time> DESC, log_partition DESC, "
+            "log_offset DESC) on a TUMBLE; or all rows, of which readers take the latest (docs/pipelines.md)",
+        )
+    elif Role.events in roles:
         yield (
             "a de-duplication of events without a window",
             "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time>, "

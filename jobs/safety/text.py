@@ -48,9 +48,7 @@ def _views(
     for i, statement in enumerate(views):
         file, name = str(statement.file), statement.created_view
         if name is None:
-            yield Problem(
-                file, statement.line, " ".join(statement.words[:3]), "CREATE VIEW name AS SELECT …"
-            )
+            yield Problem(file, statement.line, " ".join(statement.words[:3]), _no_view(statement))
         elif name in taken or "__" in name:
             yield Problem(file, statement.line, f"view {name}", "a name of its own, without __")
         elif not any(other.mentions(name) for other in (*views[i + 1 :], *selects)):
@@ -60,6 +58,20 @@ def _views(
                 f"view {name} is not used",
                 "a use of it, or its removal",
             )
+
+
+def _no_view(statement: Statement) -> str:
+    """What stands where a statement that creates no view would be needed."""
+    if statement.verb == "CREATE" and "TABLE" in statement.words[:3]:
+        return (
+            "topics of product.yaml, with schemas/T.avsc or schemas/T.json, for what is read (kappa new NAME --topic T "
+            "writes both), and outputs for what is filled"
+        )
+    if statement.verb in ("INSERT", "EXECUTE"):
+        return "outputs of product.yaml, and for each O of them a file O.sql with its SELECT"
+    if statement.verb == "SET":
+        return "no such setting, or one that decides no row, under flink of product.yaml (docs/safety.md lists them)"
+    return "CREATE VIEW name AS SELECT …"
 
 
 def _text(product: Product, statement: Statement) -> Iterator[Problem]:

@@ -375,9 +375,13 @@ def test_null_divided_by_a_count_of_nothing_is_null() -> None:
     assert found(call("/", total, count), fewer) == ["/ by a value that may be zero"]
     positive = call(">", count, literal(0), to="BOOLEAN")
     assert found(call("/", case(positive, total, NULL), count)) == []
-    assert found(call("/", case(positive, total, literal(0)), count)) == [
-        "/ by a value that may be zero"
-    ]
+    exact = case(positive, total, NULL)
+    for of in (cast(exact, "DECIMAL(38, 6)"), call("-", total, call("*", exact, exact))):
+        assert found(call("/", of, count)) == []
+    for of in (literal(0), cast(literal(0), "DECIMAL(38, 6)")):
+        assert found(call("/", case(positive, total, of), count)) == [
+            "/ by a value that may be zero"
+        ]
     is_one = call("=", count, literal(1), to="BOOLEAN")
     less = call("-", count, literal(1))
     assert found(call("/", total, case(is_one, NULL, less))) == []

@@ -10,6 +10,7 @@ import pytest
 
 from jobs.plan.compiled import Node, parse_plan
 from jobs.plan.log_order import (
+    identity_that_is_a_key,
     in_log_order,
     is_placed,
     order_of,
@@ -27,8 +28,10 @@ EVENTS = scan("orders", *COLUMNS)
 CHANGED = call("UPPER", ref(1))
 
 
-def product(*keyed_by: str) -> Product:
-    topics = {"orders": Topic(time="at", allowed_lateness="1h", keyed_by=keyed_by)}
+def product(*keyed_by: str, identity: tuple[str, ...] = ()) -> Product:
+    topics = {
+        "orders": Topic(time="at", allowed_lateness="1h", keyed_by=keyed_by, identity=identity)
+    }
     return Product(
         folder=Path("/nowhere"), settings=ProductSettings(name="shop", topics=topics, outputs={})
     )
@@ -109,6 +112,26 @@ def test_only_a_topic_that_says_so_is_in_order() -> None:
     assert not in_log_order(product(), over(EVENTS))
     assert not in_log_order(product("shop", "item"), over(EVENTS))
     assert in_log_order(product("shop", "item"), over(EVENTS, by=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("identity", "by", "ordered", "instead"),
+    [
+        pytest.param(("shop",), (1,), False, ("shop", "at"), id="all of it"),
+        pytest.param(("shop",), (1, 2), False, ("shop", "at"), id="more than it"),
+        pytest.param(("shop", "at"), (1,), True, (), id="but for the time"),
+        pytest.param(("shop", "item"), (1,), True, (), id="a part of it"),
+        pytest.param((), (1,), True, (), id="none"),
+        pytest.param(("shop",), (0, 1), False, (), id="and the time itself"),
+    ],
+)
+def test_a_key_that_each_event_has_of_its_own_is_none_to_keep(
+    identity: tuple[str, ...], by: tuple[int, ...], ordered: bool, instead: tuple[str, ...]
+) -> None:
+    told = product("shop", identity=identity)
+    assert in_log_order(told, over(EVENTS, by=by)) is ordered
+    assert identity_that_is_a_key(told, over(EVENTS, by=by)) == instead
+    assert identity_that_is_a_key(told, over(node("window-deduplicate", EVENTS), by=by)) == ()
 
 
 def windowed(*groups: int) -> Node:

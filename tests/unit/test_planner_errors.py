@@ -148,6 +148,21 @@ def test_columns_that_product_adds_move_no_line() -> None:
             "Window can only be defined on a time attribute column, but is type of BIGINT",
             "DESCRIPTOR of the topic's time, as product.yaml names it; behind a window, of window_time",
         ),
+        (
+            "Over Agg: Unsupported use of OVER windows. All aggregates must be computed on the same window. please "
+            "re-check the over window statement.",
+            "one OVER window in a SELECT: make a view of the one, with log_partition and log_offset, and read it in "
+            "the other",
+        ),
+        (
+            "Unsupported time travel expression: PROCTIME() for the expression can not be reduced to a constant by "
+            "Flink.",
+            "FOR SYSTEM_TIME AS OF <event time>, or, of a topic with a key, LATERAL TABLE(T_at(<event time>, <key>))",
+        ),
+        (
+            "Could not parse type at position 19: <IDENTIFIER> expected but was <KEYWORD>.",
+            "a type in returns of product.yaml; a name that Flink reserves in backticks: ROW<`zone` STRING>",
+        ),
         ("Something else", "SQL that Flink's planner accepts"),
     ],
 )

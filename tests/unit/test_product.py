@@ -347,6 +347,12 @@ SHOPS = {"role": "dimension", "time": "at", "allowed_lateness": "1h", "key": ["a
             id="key",
         ),
         pytest.param(
+            more(shops={**SHOPS, "columns": {"at": "CAST(ts AS TIMESTAMP_LTZ(3))"}, "time": "at"}),
+            "topic shops (dimension) computes its time at, but versions are found by a time of the schema, such as one "
+            "of format epoch-millis, or by log_appended",
+            id="the time of versions",
+        ),
+        pytest.param(
             more(shops={**SHOPS, "identity": ["a"]}),
             "topic shops (dimension) has an identity, which only events can have; versions have a key",
             id="identity",

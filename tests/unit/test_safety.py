@@ -123,20 +123,30 @@ def test_an_order_of_rows_is_refused_where_it_stands(product: Product) -> None:
 
 
 VIEW = "CREATE VIEW v AS SELECT a FROM orders"
+TABLE = (
+    "topics of product.yaml, with schemas/T.avsc or schemas/T.json, for what is read (kappa new NAME --topic T writes "
+    "both), and outputs for what is filled"
+)
 
 
 @pytest.mark.parametrize(
     ("views", "line", "construct", "instead"),
     [
         ("SELECT 1", 1, "SELECT 1", "CREATE VIEW name AS SELECT …"),
-        ("SET 'a' = 'b'", 1, "SET 'A' =", "CREATE VIEW name AS SELECT …"),
+        (
+            "SET 'a' = 'b'",
+            1,
+            "SET 'A' =",
+            "no such setting, or one that decides no row, under flink of product.yaml (docs/safety.md lists them)",
+        ),
         (
             f"{VIEW};\nINSERT INTO rows SELECT 1",
             2,
             "INSERT INTO ROWS",
-            "CREATE VIEW name AS SELECT …",
+            "outputs of product.yaml, and for each O of them a file O.sql with its SELECT",
         ),
-        (f"{VIEW};\nCREATE TABLE t (a INT)", 2, "CREATE TABLE T", "CREATE VIEW name AS SELECT …"),
+        (f"{VIEW};\nCREATE TABLE t (a INT)", 2, "CREATE TABLE T", TABLE),
+        ("CREATE TEMPORARY TABLE t (a INT)", 1, "CREATE TEMPORARY TABLE", TABLE),
         (
             f"{VIEW};\nCREATE FUNCTION f AS 'x'",
             2,
@@ -1189,6 +1199,13 @@ def test_de_duplication_without_a_window(tmp_path: Path) -> None:
             "a de-duplication of events without a window",
             "identity in product.yaml, or ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time>, "
             "log_partition, log_offset) on a TUMBLE",
+        )
+    ]
+    assert refused(product, node("deduplicate", lookup(EVENTS), keepLastRow=True)) == [
+        (
+            "the latest row of each key, which every further row changes",
+            "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY <time> DESC, log_partition DESC, "
+            "log_offset DESC) on a TUMBLE; or all rows, of which readers take the latest (docs/pipelines.md)",
         )
     ]
     latest, windowed = (
