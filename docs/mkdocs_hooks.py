@@ -20,6 +20,8 @@ OUTSIDE = {
 }
 """Path in the repository → page of the site, in its top folder."""
 _LINK = re.compile(r"\]\(([^()\s#]+\.md)(#[^()\s]*)?\)")
+_FOLDER = re.compile(r"\[[^\[\]]+\]\(\.\./((?:sql|tests)/[\w/-]+)\)")
+"""A folder of the repository, which the site does not have."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -30,7 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Make links between files of the repository links between pages of the site."""
+    """Make links between files of the repository links between pages of the site; a folder is only named."""
     sources = {page: source for source, page in OUTSIDE.items()}
     here = posixpath.dirname(page.file.src_uri)
     folder = posixpath.dirname(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
@@ -40,4 +42,4 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         shown = OUTSIDE.get(target, target.removeprefix("docs/"))
         return f"]({posixpath.relpath(shown, here or '.')}{match[2] or ''})"
 
-    return _LINK.sub(in_the_site, markdown)
+    return _LINK.sub(in_the_site, _FOLDER.sub(r"`\1`", markdown))

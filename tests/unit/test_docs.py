@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests import cli_doc, product_yaml_doc
+from tests import cli_doc, product_yaml_doc, refused_statements
 from tests.pages import ROOT, Link, headings, links, pages, slug
 
 DOCS = ROOT / "docs"
@@ -119,3 +119,15 @@ def test_messages_that_troubleshooting_explains_are_those_of_the_program() -> No
     ]
     assert len(said) > 30
     assert [part for part in said if len(part) > 7 and part not in code] == []
+
+
+def test_pipelines_links_to_every_product_of_the_tests() -> None:
+    products = {file.parent for file in (ROOT / "tests" / "products").glob("*/product.yaml")}
+    linked = {link.file for link in links(refused_statements.PAGE)}
+    assert products - linked == set()
+
+
+def test_every_refusal_of_pipelines_has_a_statement_and_an_answer() -> None:
+    found = list(refused_statements.refused())
+    assert len(found) > 9
+    assert [r.title for r in found if not r.answers or not r.file.parent.is_dir()] == []
