@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from jobs.product import zones
@@ -54,20 +56,31 @@ def _begins(value: Any, zone: str) -> dt.datetime:
 def spans(
     dated: Mapping[tuple[str, int, int], int], limits: Bounds
 ) -> tuple[dict[str, dict[int, int]], dict[str, dict[int, int]]]:
-    """Of each partition the first offset of records whose rows are determined, and the first one behind them.
+    """Of each partition the first offset of a run of records with determined rows only, and the first one behind it.
 
-    A partition without such a record is absent. `dated`: as for `records`.
+    A partition without such a run is absent. `dated`: as for `records`.
     """
     starts: dict[str, dict[int, int]] = {}
     ends: dict[str, dict[int, int]] = {}
-    for topic, partition, offset in sorted(dated):
-        is_settled = (
-            limits.first_record() <= dated[topic, partition, offset] <= limits.last_record()
-        )
-        if is_settled:
-            starts.setdefault(topic, {}).setdefault(partition, offset)
-            ends.setdefault(topic, {})[partition] = offset + 1
+    for (topic, partition), places in groupby(sorted(dated), key=itemgetter(0, 1)):
+        run = _run([(offset, dated[topic, partition, offset]) for _, _, offset in places], limits)
+        if run:
+            starts.setdefault(topic, {})[partition] = run[0]
+            ends.setdefault(topic, {})[partition] = run[-1] + 1
     return starts, ends
+
+
+def _run(records: Sequence[tuple[int, int]], limits: Bounds) -> list[int]:
+    """The offsets of one partition with only determined rows between them: timestamps may go backwards."""
+    found: list[int] = []
+    for offset, at in records:
+        if at > limits.last_record():
+            break
+        if at < limits.first_record():
+            found.clear()
+        else:
+            found.append(offset)
+    return found
 
 
 def records(

@@ -84,6 +84,26 @@ def test_of_each_partition_the_offsets_whose_rows_are_determined() -> None:
     assert (starts, ends) == ({"orders": {0: 5}}, {"orders": {0: 16}})
 
 
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ((13, 14, 18.1, 14, 18.1), (0, 2)),
+        ((12, 13, 12, 14, 15), (3, 5)),
+        ((14, 18.1, 12, 13), (0, 1)),
+        ((18.1, 13, 14), None),
+        ((13, 14, 12), None),
+    ],
+    ids=["behind the end", "before the first", "both", "only behind the end", "only before"],
+)
+def test_timestamps_that_go_backwards_leave_no_open_row_among_those_compared(
+    hours: tuple[float, ...], expected: tuple[int, int] | None
+) -> None:
+    limits = Bounds(begin=at(10), end=at(20), lateness=HOUR, wait=2 * HOUR)  # 13:00 to 18:00
+    starts, ends = marks.spans({("o", 0, n): round(at(h)) for n, h in enumerate(hours)}, limits)
+    found = (starts["o"][0], ends["o"][0]) if starts else None
+    assert found == expected
+
+
 def test_a_row_of_several_topics_says_of_which_it_is() -> None:
     dated = {("orders", 0, 0): round(at(12)), ("payments", 0, 0): round(at(9))}
     rows = [{"log_topic": t, "log_partition": 0, "log_offset": 0} for t in ("orders", "payments")]
