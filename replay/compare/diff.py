@@ -76,6 +76,7 @@ def diff(
     wait = max(side.product.longest_wait for side in (old, new))
     settled = settled_offsets(position, now, wait, reader)
     clocks = [(now, side.product.settings.time_zone) for side in (old, new)]
+    zones = {name: p.settings.time_zone for name, p in ((OLD, old.product), (NEW, new.product))}
     product = new.product.name
 
     def compared(times: int) -> tuple[TableDiff, ...]:
@@ -84,7 +85,7 @@ def diff(
             set_bounds(connection, position, settled)
             return tuple(
                 TableMatch(
-                    connection, how, last_begin(clocks, how.window_seconds), samples
+                    connection, how, last_begin(clocks, how.window_seconds), samples, zones
                 ).result()
                 if not how.not_compared
                 else left_out(how)

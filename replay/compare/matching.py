@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,8 @@ class TableMatch:
     last_begin: dt.datetime | None
     """Of an aggregate: where the last window begins that is closed on both sides."""
     samples: int
+    zones: Mapping[str, str]
+    """Side → its product's time zone: by its clocks a window's column of type TIMESTAMP_LTZ is read."""
     first_begin: dt.datetime | None = None
     """Of an aggregate: where the first window begins that is compared; None: all are, from the beginning."""
 
@@ -113,19 +115,22 @@ class TableMatch:
     def _rows(self, side: str) -> str:
         """The rows of a side, and for each why it is left out (NULL: it is compared)."""
         how, table = self.how, f"{_name(side)}.{_name(self.how.table)}"
-        there = {
-            name
-            for (name,) in self.connection.execute(
-                "SELECT column_name FROM duckdb_columns() WHERE schema_name = $side AND table_name = $table",
+        there: dict[str, str] = dict(
+            self.connection.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = $side AND table_name = $table",
                 {"side": side, "table": how.table},
             ).fetchall()
-        }
+        )
         # A snapshot that was written before a column was added does not have it.
         columns = [
             f"{self._column(c) if c in there else 'NULL'} AS c{i}"
             for i, c in enumerate(how.columns)
         ]
-        reason, join = self._aggregates() if how.kind is Kind.aggregate else self._placed()
+        if how.kind is Kind.aggregate:
+            is_instant = there.get(how.window_column) == "TIMESTAMP WITH TIME ZONE"
+            reason, join = self._aggregates(self.zones[side] if is_instant else "")
+        else:
+            reason, join = self._placed()
         return (
             f"SELECT {', '.join(columns)}, CASE {reason} END AS left_out FROM {table} AS r {join}"
         )
@@ -134,18 +139,14 @@ class TableMatch:
         column = f"r.{_name(name)}"
         return shaped(column, self.how.shapes[name]) if name in self.how.shapes else column
 
-    def _aggregates(self) -> tuple[str, str]:
+    def _aggregates(self, zone: str) -> tuple[str, str]:
+        """`zone`: of a window's column that holds instants; empty of one that holds what the clocks show."""
         begin = f"r.{_name(self.how.window_column)}"
-        is_open = (
-            f"CAST({begin} AS TIMESTAMP) > TIMESTAMP '{self.last_begin}'"
-            if self.last_begin
-            else "TRUE"
-        )
+        shown = f"timezone({_text(zone)}, {begin})" if zone else f"CAST({begin} AS TIMESTAMP)"
+        is_open = f"{shown} > TIMESTAMP '{self.last_begin}'" if self.last_begin else "TRUE"
         reason = f"WHEN {begin} IS NULL THEN '{NO_WINDOW}' WHEN {is_open} THEN '{OPEN}'"
         if self.first_begin:
-            reason += (
-                f" WHEN CAST({begin} AS TIMESTAMP) < TIMESTAMP '{self.first_begin}' THEN '{BEFORE}'"
-            )
+            reason += f" WHEN {shown} < TIMESTAMP '{self.first_begin}' THEN '{BEFORE}'"
         return reason, ""
 
     def _placed(self) -> tuple[str, str]:

@@ -58,9 +58,9 @@ def compare(
     position = common_position(published.covered, found.ends)
     now = clock.at_position(published.product, published.covered, reader)
     settled = differing.settled_offsets(position, now, published.product.longest_wait, reader)
-    zones = [p.settings.time_zone for p in (published.product, product)]
-    clocks = list(zip((now, found.bounds.end), zones, strict=True))
-    first_begin = max(marks.wall(found.bounds.first_window(), zone) for zone in zones)
+    zones = {OLD: published.product.settings.time_zone, NEW: product.settings.time_zone}
+    clocks = [(now, zones[OLD]), (found.bounds.end, zones[NEW])]
+    first_begin = max(marks.wall(found.bounds.first_window(), zone) for zone in zones.values())
 
     def compared(times: int) -> tuple[TableDiff, ...]:
         schemas = {OLD: published.snapshots}
@@ -73,7 +73,7 @@ def compare(
                 if how.not_compared or (why := _load(connection, product, tables[how.table])):
                     return differing.left_out(replace(how, not_compared=how.not_compared or why))
                 last_begin = differing.last_begin(clocks, how.window_seconds)
-                return TableMatch(connection, how, last_begin, samples, first_begin).result()
+                return TableMatch(connection, how, last_begin, samples, zones, first_begin).result()
 
             return tuple(map(result, comparisons(published.product, product)))
 

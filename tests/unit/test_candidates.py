@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import duckdb
 import pytest
@@ -11,7 +12,7 @@ from jobs.product.model import Kind
 from replay.compare import candidates
 from replay.compare.changes import TableDiff
 from replay.compare.comparison import Comparison
-from replay.compare.matching import NEW, OLD, TableMatch, set_bounds
+from replay.compare.matching import BEFORE, NEW, OLD, OPEN, TableMatch, set_bounds
 
 ROWS = 200_000
 TEXTS = 24
@@ -38,7 +39,7 @@ def compared(connection: duckdb.DuckDBPyConnection, old: str, new: str, *columns
         key=("id",),
         topic="orders",
     )
-    return TableMatch(connection, how, None, samples=3).result()
+    return TableMatch(connection, how, None, samples=3, zones={}).result()
 
 
 def rows(count: int, amount: str, source: str = "range") -> str:
@@ -140,3 +141,42 @@ def test_wide_rows_do_not_have_to_fit_into_memory(
     found = compared(connection, *sides, "amount", *names)
     assert (found.changed, found.same) == (ROWS // every, ROWS - ROWS // every)
     assert found.columns == {"amount": ROWS // every}
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        (
+            "TIMESTAMPTZ",
+            (
+                "2024-01-01 14:59:00Z",
+                "2024-01-01 15:00:00Z",
+                "2024-01-01 16:00:00Z",
+                "2024-01-01 16:01:00Z",
+            ),
+        ),
+        (
+            "TIMESTAMP",
+            (
+                "2024-01-01 09:59:00",
+                "2024-01-01 10:00:00",
+                "2024-01-01 11:00:00",
+                "2024-01-01 11:01:00",
+            ),
+        ),
+    ],
+)
+def test_windows_begin_by_the_clocks_of_the_product_whatever_their_column_holds(
+    connection: duckdb.DuckDBPyConnection, column: str, values: tuple[str, ...]
+) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    for side in (OLD, NEW):
+        rows = ", ".join(f"('{value}'::{column})" for value in values)
+        connection.execute(f'CREATE SCHEMA "{side}"')
+        connection.execute(f'CREATE VIEW "{side}".t AS SELECT * FROM (VALUES {rows}) AS v(hour)')
+    how = Comparison("t", Kind.aggregate, columns=("hour",), key=("hour",), window_column="hour")
+    first, last = datetime(2024, 1, 1, 10), datetime(2024, 1, 1, 11)
+    zones = dict.fromkeys((OLD, NEW), "America/New_York")
+    found = TableMatch(connection, how, last, 3, zones, first).result()
+    assert found.same == 2
+    assert found.left_out == {BEFORE: (1, 1), OPEN: (1, 1)}

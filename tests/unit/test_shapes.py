@@ -156,7 +156,7 @@ def compare(catalog: Catalog, home: Path, old: dict[str, Any], new: dict[str, An
         make_settings(home), "shop", {"old": snapshots[0], "new": snapshots[1]}
     ) as connection:
         matching.set_bounds(connection, {}, {})
-        return matching.TableMatch(connection, how, dt.datetime(2100, 1, 1), 5).result()
+        return matching.TableMatch(connection, how, dt.datetime(2100, 1, 1), 5, {}).result()
 
 
 DAY = dt.date(2024, 1, 1)
