@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import RenderableType
 
-import udfs
+import udfs.keys
 from jobs.bindings import read_bindings
+from jobs.product.folder import Product
 from jobs.product.model import Kind
 from replay.cli.diff import chosen_side
 from replay.controller.platform import Platform, fetch_bindings
@@ -19,6 +20,7 @@ from replay.core.model import ProductState
 from replay.errors import ConfigError, not_deployed
 from replay.output import Output as Form
 from replay.output import RowsOutput, View, busy, print_rows, rows_table, show
+from replay.releases import keys
 from replay.releases.release import release_folder
 from replay.settings import Settings, load_settings
 from replay.store.store import Store
@@ -73,20 +75,24 @@ def _subject(
     bound = read_bindings(fetch_bindings(settings, state.product, side.name))
     release = state.release(state.attempt(side.name).release)
     folder = release_folder(settings, state.product, release.fingerprint)
-    code = _own_code(folder, scratch / side.name) if side.product.settings.functions else None
+    product, own = side.product, scratch / side.name
+    code = _own_code(settings, product, folder, own) if product.settings.functions else None
     return Subject(side, chosen.checkpoint, table, wanted, bound.reference_offsets, code)
 
 
-def _own_code(release: Path, scratch: Path) -> Path | None:
-    """A folder with the udfs/ of a release; None where it is the one that is installed."""
+def _own_code(settings: Settings, product: Product, release: Path, scratch: Path) -> Path | None:
+    """A folder with the functions of a release and its names of keys; None where they are those of now."""
     own, here = release / "udfs", Path(udfs.__file__ or "").parent
     files = [f.relative_to(own) for f in own.rglob("*.py")]
-    if all(
+    is_installed = all(
         (here / f).is_file() and (here / f).read_bytes() == (own / f).read_bytes() for f in files
-    ):
+    )
+    if is_installed and keys.of_release(release) == keys.ids(settings, product):
         return None
     scratch.mkdir()
-    (scratch / "udfs").symlink_to(own)
+    for name in ("udfs", udfs.keys.NAMED):
+        if (release / name).exists():
+            (scratch / name).symlink_to(release / name)
     return scratch
 
 

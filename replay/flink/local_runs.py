@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.bindings import RECORDS, ROWS, SCHEMAS
-from jobs.processes import PYTHON_ENVIRONMENT
+from jobs.processes import RELEASE_ENVIRONMENT
 from jobs.product.folder import Product
 from replay.errors import KappaError, RetryableError
 from replay.flink import planner
@@ -98,7 +98,7 @@ class LocalRuns:
         env = {
             **os.environ,
             **planner.environment(self._settings),
-            **PYTHON_ENVIRONMENT,
+            **RELEASE_ENVIRONMENT,  # workers, too, take no module from where this command was typed
             "JVM_ARGS": f"-Djava.io.tmpdir={scratch}",
         }
         if self._code:
