@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -40,12 +40,24 @@ def at_position(product: Product, covered: Offsets, log: Records) -> float:
 
 
 def _clock(topic: str, partition: int, end: int, log: Records) -> int | None:
-    """The latest timestamp of the last records below `end`; None when there are none."""
+    def times(start: int, end: int) -> list[int]:
+        return [time for _, time, _ in log.read(topic, partition, start, end)]
+
+    return latest_before(end, times)
+
+
+def latest_before(
+    end: int, times: Callable[[int, int], Sequence[int]], first: int = 0
+) -> int | None:
+    """The latest timestamp of the last records below `end`; None when there are none.
+
+    `times`: of the records from an offset to before another; `first`: the first offset that the log has.
+    """
     tail, start = _TAIL, end
-    while start > 0:
-        start = max(0, end - tail)
-        if times := [time for _, time, _ in log.read(topic, partition, start, end)]:
-            return max(times)
+    while start > first:
+        start = max(first, end - tail)
+        if found := times(start, end):
+            return max(found)
         tail *= 10
     return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from jobs.product.folder import Product
 from replay.errors import ConfigError, RefusedError
-from replay.kafka import log
+from replay.kafka import clock, log
 from replay.offsets import Offsets
 from replay.preview.part import Part
 from replay.settings import Settings
@@ -51,6 +51,8 @@ class Chosen:
     firsts: Mapping[tuple[str, int], int]
     """Of the first record of each span."""
     lasts: Mapping[tuple[str, int], int]
+    befores: Mapping[tuple[str, int], int]
+    """Of the latest of the records before each span; absent where there is none."""
 
     @property
     def begin(self) -> int:
@@ -68,13 +70,14 @@ class Chosen:
         ends = {topic: dict(of) for topic, of in part.ends.items()}
         for (topic, partition), span in self.spans.items():
             starts[topic][partition], ends[topic][partition] = span.start, span.end
-        # What is before a span may be dated as its first record is, but not later.
-        begins = [
-            self.firsts[topic, p] + 1 if (topic, p) in self.firsts else self.begin
+        looked_up = [
+            self.begin
             for topic in events
             for p, start in starts[topic].items()
-            if start > whole[topic][p]
+            if (topic, p) not in self.spans and start > whole[topic][p]
         ]
+        # What is before a span may be dated later than its first record.
+        begins = [*looked_up, *(before + 1 for before in self.befores.values())]
         return replace(
             part,
             begin=float(max(begins, default=0)),
@@ -84,8 +87,13 @@ class Chosen:
         )
 
 
-def look(settings: Settings, product: Product, spans: Sequence[Span], ends: Offsets) -> Chosen:
-    """Find the spans in the log. ConfigError for one of no event topic, or that goes beyond the log's `ends`."""
+def look(
+    settings: Settings, product: Product, spans: Sequence[Span], whole: Offsets, ends: Offsets
+) -> Chosen:
+    """Find the spans in the log, whose first offsets are `whole`.
+
+    ConfigError for one of no event topic, or that goes beyond the log's `ends`.
+    """
     found: dict[tuple[str, int], Span] = {}
     for span in spans:
         topic = _topic(product, span)
@@ -106,10 +114,15 @@ def look(settings: Settings, product: Product, spans: Sequence[Span], ends: Offs
             )
         found[topic, span.partition] = span
     times = {place: _times(settings, place[0], span) for place, span in found.items()}
+    befores = {
+        place: _before(settings, place[0], span, whole[place[0]][place[1]])
+        for place, span in found.items()
+    }
     return Chosen(
         found,
         {place: first for place, (first, _) in times.items()},
         {place: last for place, (_, last) in times.items()},
+        {place: latest for place, latest in befores.items() if latest is not None},
     )
 
 
@@ -143,6 +156,16 @@ def _times(settings: Settings, topic: str, span: Span) -> tuple[int, int]:
         found="none",
         next=f"kappa topic peek {topic} --partition {span.partition} --from {span.start}",
     )
+
+
+def _before(settings: Settings, topic: str, span: Span, first: int) -> int | None:
+    """When the latest of the last records before a span was appended; None where the log has none from `first` on."""
+
+    def times(start: int, end: int) -> list[int]:
+        found = log.read_range(settings, topic, span.partition, start, end)
+        return [record.timestamp for record in found]
+
+    return clock.latest_before(span.start, times, first)
 
 
 def _wrong(product: Product, message: str, expected: str, found: str) -> ConfigError:

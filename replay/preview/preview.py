@@ -121,9 +121,9 @@ def find(settings: Settings, product: Product, asked: Asked) -> Part:
     if not asked.spans:
         return _by_time(settings, product, asked)
     events = [t for t, rule in product.topics.items() if rule.is_event]
-    chosen = named.look(settings, product, asked.spans, log.end_offsets(settings, events))
+    whole, ends = log.first_offsets(settings, events), log.end_offsets(settings, events)
+    chosen = named.look(settings, product, asked.spans, whole, ends)
     between = Asked(begin=clock.instant(chosen.begin), end=clock.instant(chosen.end))
-    whole = log.first_offsets(settings, events)
     return chosen.over(_by_time(settings, product, between), events, whole)
 
 

@@ -281,11 +281,43 @@ def test_partitions_that_are_not_named_are_read_between_the_times_of_those_that_
     part = previewing.find(cast(Settings, None), product, Asked(spans=spans))
     assert part.starts[topic] == {0: 5, 1: 5}
     assert part.ends[topic] == {0: 9, 1: 9}
-    # What is before offset 5 may have its time; partition 1 was looked up by it.
-    assert (part.begin, part.until) == (at(5) + 1, round(at(8)) + 1)
+    # Partition 1 was looked up by the time of offset 5.
+    assert (part.begin, part.until) == (at(5), round(at(8)) + 1)
     assert part.cut == {(topic, 1)}
     whole = (Span(topic, 0, 0, 9),)
     assert previewing.find(cast(Settings, None), product, Asked(spans=whole)).begin == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "hours", "begin"),
+    [
+        (0, (9, 10.5, 10, 11), at(10.5) + 1),
+        (0, (9, 9.5, 10, 11), at(9.5) + 1),
+        (2, (9, 10.5, 10, 11), 0),
+    ],
+    ids=["dated later", "dated before", "no longer in the log"],
+)
+def test_a_part_named_by_offsets_begins_behind_all_that_is_before_it(
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int,
+    hours: tuple[float, ...],
+    begin: float,
+) -> None:
+    (topic,) = product.topics
+    one = Log(topic)
+    monkeypatch.setattr(one, "first_offsets", lambda *_: {topic: {0: first, 1: 0}})
+    monkeypatch.setattr(
+        one,
+        "read_range",
+        lambda _, __, ___, start, end: [
+            Record(n, round(at(hours[n])), None, b"") for n in range(max(start, first), end)
+        ],
+    )
+    for module in (previewing, named):
+        monkeypatch.setattr(module, "log", one)
+    asked = Asked(spans=(Span(product.sql_name(topic), 0, 2, 4),))
+    assert previewing.find(cast(Settings, None), product, asked).begin == begin
 
 
 @pytest.mark.parametrize(
@@ -303,9 +335,9 @@ def test_offsets_that_cannot_be_read(
     (topic,) = product.topics
     monkeypatch.setattr(named, "log", Log(topic))
     given = [s for text in spans if (s := named.parse(text))]
-    ends = Log(topic).end_offsets(None, None)
+    whole, ends = Log(topic).first_offsets(None, None), Log(topic).end_offsets(None, None)
     with pytest.raises(ConfigError, match=message):
-        named.look(cast(Settings, None), product, given, ends)
+        named.look(cast(Settings, None), product, given, whole, ends)
 
 
 def test_by_default_it_is_the_last_hour() -> None:
