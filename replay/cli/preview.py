@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 
 from jobs.product.folder import Product
-from jobs.product.model import REJECTS, seconds
+from jobs.product.model import REJECTS, Role, seconds
 from replay.cli import resolve as run_resolve
 from replay.cli.snapshots import parse_time
 from replay.errors import ConfigError
 from replay.kafka.clock import instant
-from replay.offsets import at, partitions, to_json
+from replay.offsets import Offsets, at, only, partitions, to_json
 from replay.output import Output, View, busy, rows_table, show
 from replay.preview import named
 from replay.preview import preview as previewing
@@ -57,9 +57,9 @@ def preview(
             found=table,
             next=f"kappa preview {product} {next(iter(resolved.outputs))}",
         )
-    published = _published(settings, resolved.name) if diff else None
+    published, references = _published(settings, resolved) if diff else (None, {})
     with busy("running the SQL over a part of the log"):
-        found = previewing.preview(settings, resolved, asked)
+        found = previewing.preview(settings, resolved, asked, references)
     if published is None:
         show(view(found, table, limit), output)
         return
@@ -68,12 +68,17 @@ def preview(
     show(diff_view(found, published, compared, table), output)
 
 
-def _published(settings: Settings, product: str) -> ChosenSide:
+def _published(settings: Settings, product: Product) -> tuple[ChosenSide, Offsets]:
+    """What readers see, and where the references end that it was made with."""
     from replay.cli import diff
     from replay.controller.platform import Platform
     from replay.store.store import Store
 
-    return diff.published(Platform(settings), Store(settings.store).load(product))
+    state = Store(settings.store).load(product.name)
+    chosen = diff.published(Platform(settings), state)
+    release = state.release(state.attempt(chosen.side.name).release)
+    references = [t for t, rule in product.topics.items() if rule.role is Role.reference]
+    return chosen, only(release.reference_offsets, references)
 
 
 def _compare(
@@ -158,6 +163,7 @@ def diff_view(found: Preview, published: ChosenSide, compared: Compared, table: 
             "published_checkpoint": published.checkpoint,
             "from_position": to_json(compared.starts),
             "windows_since": plain(compared.first_begin),
+            "newer_references": dict(found.newer),
             **report.as_dict(),
         },
     }
@@ -177,6 +183,9 @@ def _extent(found: Preview, published: ChosenSide, compared: Compared) -> Iterat
     )
     yield f"compared with {report.old}, checkpoint {published.checkpoint}, which readers see:"
     yield f"  the rows of {records:,} offsets, and windows{since} {ended};"
+    if found.newer:
+        newer = ", ".join(f"{topic} ({count:,} offsets)" for topic, count in found.newer.items())
+        yield f"  without what came since to {newer}, which a replay reads, too;"
     yield "  what the part does not determine, and what readers do not see yet, is no difference"
 
 

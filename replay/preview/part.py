@@ -11,12 +11,12 @@ of its time (`max_ahead` allows it) may belong to a window of the part and stand
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.product.folder import Product
 from jobs.product.model import seconds
 from replay.kafka import clock
-from replay.offsets import Offsets
+from replay.offsets import Offsets, at
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,16 @@ class Part:
     """Milliseconds since the epoch: the time that the part ends with; None: it ends with the log."""
     cut: frozenset[tuple[str, int]] = frozenset()
     """Topics and partitions whose end is the first record of that time, or later."""
+
+    def with_ends(self, ends: Offsets) -> tuple[Part, dict[str, int]]:
+        """The part without what stands behind some ends of its topics; and how many offsets of each that leaves out."""
+        kept = {
+            t: {p: min(end, at(ends, t, p)) for p, end in of.items()} if t in ends else of
+            for t, of in self.ends.items()
+        }
+        part = replace(self, ends=kept)
+        left_out = {t: n for t in self.ends if (n := self.count(t) - part.count(t))}
+        return part, left_out
 
     def count(self, topic: str) -> int:
         """Offsets of a topic that are read. Some may hold no record."""

@@ -65,6 +65,8 @@ class Preview:
     """Topic in Kafka → partition → the first offset whose rows are determined; absent: there is none."""
     ends: Offsets = field(default_factory=dict)
     """The same: the first offset behind those."""
+    newer: Mapping[str, int] = field(default_factory=dict)
+    """Topic of product.yaml → offsets that were left out, as they stand behind where readers' references end."""
 
     def rejected(self) -> Mapping[str, int]:
         """Rows of `rejects` by the first word of their reason, the most frequent first."""
@@ -73,10 +75,17 @@ class Preview:
 
 
 def preview(
-    settings: Settings, product: Product, asked: Asked, most: int = MOST_RECORDS
+    settings: Settings,
+    product: Product,
+    asked: Asked,
+    references: Offsets | None = None,
+    most: int = MOST_RECORDS,
 ) -> Preview:
-    """Run a resolved product over a part of the log; KappaError if that fails."""
-    part = find(settings, product, asked)
+    """Run a resolved product over a part of the log; KappaError if that fails.
+
+    `references`: where to stop reading references, such as those of a release; by default they are read whole.
+    """
+    part, newer = find(settings, product, asked).with_ends(references or {})
     _refuse_too_many(product, part, most)
     records = {topic: read(settings, topic, part) for topic in product.topics}
     limits = bounds(product, part, _clocks(settings, part, records, product))
@@ -96,6 +105,7 @@ def preview(
             for name, output in product.outputs.items()
         ),
         *marks.spans(dated, limits),
+        newer={product.sql_name(t): count for t, count in newer.items()},
     )
 
 

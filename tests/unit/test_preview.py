@@ -222,6 +222,17 @@ def test_a_part_that_is_too_long_is_refused(product: Product) -> None:
     assert refused.value.found == f"2,001 of {product.sql_name(topic)}"
 
 
+def test_references_end_where_those_of_readers_do() -> None:
+    starts = {"orders": {0: 10}, "shops": {0: 2, 1: 0}}
+    part = Part(0, starts, {"orders": {0: 30}, "shops": {0: 7, 1: 4}})
+    found, newer = part.with_ends({"shops": {0: 5}, "gone": {0: 1}})
+    # A partition that was added since had nothing.
+    assert found.ends == {"orders": {0: 30}, "shops": {0: 5, 1: 0}}
+    assert newer == {"shops": 6}
+    assert part.with_ends({"shops": {0: 9, 1: 4}}) == (part, {})
+    assert part.with_ends({}) == (part, {})
+
+
 @pytest.mark.parametrize(
     ("last", "since", "until"),
     [
