@@ -13,6 +13,7 @@ from jobs.product.avro_schema import SchemaError
 from jobs.product.formats import Format
 from jobs.product.json_columns import avro_text
 from replay.cli import sampled
+from replay.cli.first_test import FILE
 from replay.cli.new_product import SCHEMA, Draft, Source, bronze, draft
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schemas, topics
@@ -191,4 +192,5 @@ def _lines(
     for guess in drafted.guesses:
         yield f"  {guess}"
     source = f" --from {folder}" if elsewhere else ""
-    yield f"next:  kappa check {folder}\n       kappa deploy {name}{source}"
+    tested = f"       kappa test {folder}\n" if FILE in drafted.files else ""
+    yield f"next:  kappa check {folder}\n{tested}       kappa deploy {name}{source}"

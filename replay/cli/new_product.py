@@ -14,6 +14,7 @@ from jobs.product.avro_types import Field, fields
 from jobs.product.formats import Format
 from jobs.product.model import REJECTS
 from replay.cli import proposals
+from replay.cli.first_test import FILE, first_test
 from replay.cli.reserved_words import RESERVED
 from replay.kafka.schemas import pretty
 
@@ -80,10 +81,8 @@ def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draf
         topic = _topic(source, taken, time, topics[0] if topics else None, guesses)
         taken.add(topic.name.lower())
         topics.append(topic)
-    outputs = {
-        rows: _rows(topics[0], [t for t in topics if t.foreign]),
-        hourly: _hourly(topics[0], guesses),
-    }
+    counted, count = _hourly(topics[0], guesses)
+    outputs = {rows: _rows(topics[0], [t for t in topics if t.foreign]), hourly: counted}
     for topic in topics[1:]:
         if not topic.foreign:
             outputs[_free(f"{topic.name.lower()}_rows", taken | set(outputs))] = _rows(topic, ())
@@ -100,9 +99,18 @@ def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draf
             "product.yaml": _yaml(name, topics, list(outputs), parallelism),
             **{f"{output}.sql": sql for output, sql in outputs.items()},
             **_schemas(topics, sources),
+            **_tests(topics[0], rows, hourly, count),
         },
         tuple(guesses),
     )
+
+
+def _tests(events: _Topic, rows: str, hourly: str, count: str) -> dict[str, str]:
+    """A first test; none of JSON, whose documents a schema of columns does not show."""
+    if events.format is not Format.avro_confluent:
+        return {}
+    text = first_test(events.name, events.schema, rows, events.identity, hourly, count)
+    return {FILE: text} if text else {}
 
 
 def bronze(name: str, source: Source) -> Draft:
@@ -312,7 +320,8 @@ def _wrapped(names: Sequence[str], width: int = 110) -> str:
     return "\n       ".join([*lines, line])
 
 
-def _hourly(topic: _Topic, guesses: list[str]) -> str:
+def _hourly(topic: _Topic, guesses: list[str]) -> tuple[str, str]:
+    """The SELECT, and its column that counts events."""
     group = proposals.category(topic.schema, topic.columns)
     sums = proposals.amounts(topic.schema, topic.columns)
     used = {c.lower() for c in (group, *sums) if c}
@@ -326,8 +335,9 @@ def _hourly(topic: _Topic, guesses: list[str]) -> str:
     said = f"hours are counted by {group}" if group else "no column to count hours by was found"
     guesses.append(said + (f", with sums of {', '.join(sums)}" if sums else ""))
     by = f", {quoted(group)}" if group else ""
-    return (
+    sql = (
         f"SELECT {_wrapped(columns)}\n"
         f"FROM TABLE(TUMBLE(TABLE {quoted(topic.name)}, DESCRIPTOR({quoted(topic.time)}), INTERVAL '1' HOUR))\n"
         f"GROUP BY window_start, window_end{by}\n"
     )
+    return sql, count

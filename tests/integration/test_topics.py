@@ -258,6 +258,7 @@ def test_from_an_empty_log_to_rows_and_a_schema_that_grows(
     kappa, folder = shop.kappa, tmp_path / "sql" / "shop"
     kappa("new", "shop", "--topic", TOPIC, "--to", str(folder))
     kappa("check", str(folder))
+    assert "2 passed" in kappa("test", str(folder)).stdout
     produce(shop, "\n")  # dated now: every window closes
     kappa("deploy", "shop", "--from", str(folder), "--timeout", "200")
     count = "SELECT count(*) AS n, sum(amount) AS amount FROM shop_rows"

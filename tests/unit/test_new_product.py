@@ -20,6 +20,8 @@ from replay.cli.main import app
 from replay.cli.new import write
 from replay.cli.new_product import Source, draft, identifier, quoted
 from replay.errors import ConfigError, RefusedError
+from replay.testing import model
+from replay.testing.events import Encoder
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
@@ -203,6 +205,7 @@ def test_a_topic_that_cannot_be_looked_up_has_a_table_of_its_own(tmp_path: Path)
         "visits_rows.sql",
         "schemas/orders.avsc",
         "schemas/visits.avsc",
+        "tests/first.yaml",
     }
     assert drafted.files["visits_rows.sql"] == "SELECT visit_id, `at`, path\nFROM visits\n"
     write(tmp_path / "orders", drafted)
@@ -264,3 +267,55 @@ def test_what_cannot_be_made_is_said(
     assert isinstance(error, ConfigError), error
     assert error.message == message
     assert not (tmp_path / "sql").exists()
+
+
+EVERY_TYPE = {
+    "at": MILLIS,
+    "local": {"type": "long", "logicalType": "local-timestamp-micros"},
+    "day": {"type": "int", "logicalType": "date"},
+    "hour": {"type": "int", "logicalType": "time-millis"},
+    "price": {"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 2},
+    "uuid": {"type": "string", "logicalType": "uuid"},
+    "state": {"type": "enum", "name": "State", "symbols": ["null", "open"]},
+    "tags": {"type": "array", "items": "string"},
+    "more": {"type": "map", "values": "long"},
+    "part": {
+        "type": "record",
+        "name": "Part",
+        "fields": [{"name": "true", "type": ["null", "double"]}],
+    },
+    "is_new": "boolean",
+    "raw": "bytes",
+    "value": ["null", "float"],
+}
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        {"order_id": "string", "ordered_at": MILLIS},
+        {"at": MILLIS, "no": "long"},
+        {"value": "string", "payload": "string", "ts": MICROS},
+        {"order_id": "long", **EVERY_TYPE},
+    ],
+)
+def test_the_first_test_of_a_folder_can_be_read_and_its_events_fit_their_schema(
+    tmp_path: Path, types: dict[str, Any]
+) -> None:
+    text = schema(**types)
+    write(tmp_path / "orders", draft("orders", [Source("orders", text)]))
+    product, cases = load_product(tmp_path / "orders"), model.read(tmp_path / "orders")
+    assert [case.name for case in cases] == [
+        "an event is a row, and counted in its hour",
+        *(["an event that comes twice counts once"] if "order_id" in types else []),
+    ]
+    encoder = Encoder(product, {"orders": text})
+    for number, case in enumerate(cases, 1):
+        assert set(case.body.expect or ()) == {"orders_rows", "hourly_orders"}
+        events = encoder.events(case)["orders"]
+        assert len(events) == number and all(event.value for event in events)
+
+
+def test_a_schema_of_which_no_example_is_made_has_no_first_test() -> None:
+    two = schema(order_id="string", ordered_at=MILLIS, either=["string", "long"])
+    assert "tests/first.yaml" not in draft("orders", [Source("orders", two)]).files
