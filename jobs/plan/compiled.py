@@ -209,6 +209,20 @@ def window_seconds(window: dict[str, Any]) -> float:
     return iso_seconds(str(window.get("maxSize") or window.get("size") or "PT0S"))
 
 
+def is_session(window: dict[str, Any]) -> bool:
+    """Whether its ends follow from its rows."""
+    return _kind(window).startswith("SESSION")
+
+
+def is_cumulative(window: dict[str, Any]) -> bool:
+    """Whether several windows of different lengths begin at one time."""
+    return _kind(window).startswith("CUMUL")
+
+
+def _kind(window: dict[str, Any]) -> str:
+    return str(window.get("type") or window.get("kind", "")).upper()
+
+
 def iso_seconds(duration: str) -> float:
     """A duration as Java prints it, PT1H30M or PT0.5S, in seconds."""
     match = _DURATION.match(duration)

@@ -39,7 +39,7 @@ def set_bounds(
     `start`: the first offset of each partition that is compared; by default all are, from the beginning.
     """
     connection.execute(
-        "CREATE TEMP TABLE bounds"
+        "CREATE OR REPLACE TEMP TABLE bounds"
         " (topic VARCHAR, part INTEGER, start BIGINT, below BIGINT, settled BIGINT)"
     )
     if bounds := [

@@ -23,6 +23,7 @@ from replay.iceberg.table_types import schema_of
 from replay.kafka import clock
 from replay.offsets import Offsets
 from replay.preview import marks
+from replay.preview.marks import Known
 from replay.preview.preview import Preview, Table
 from replay.query import query
 from replay.settings import Settings
@@ -59,21 +60,24 @@ def compare(
     now = clock.at_position(published.product, published.covered, reader)
     settled = differing.settled_offsets(position, now, published.product.longest_wait, reader)
     zones = {OLD: published.product.settings.time_zone, NEW: product.settings.time_zone}
-    clocks = [(now, zones[OLD]), (found.bounds.end, zones[NEW])]
     first_begin = max(marks.wall(found.bounds.first_window(), zone) for zone in zones.values())
 
     def compared(times: int) -> tuple[TableDiff, ...]:
         schemas = {OLD: published.snapshots}
         with query.open_schemas(settings, product.name, schemas, times=times) as connection:
-            set_bounds(connection, position, settled, found.starts)
             connection.execute(f"CREATE SCHEMA {NEW}")
             tables = {t.name: t for t in found.tables}
 
             def result(how: Comparison) -> TableDiff:
-                if how.not_compared or (why := _load(connection, product, tables[how.table])):
-                    return differing.left_out(replace(how, not_compared=how.not_compared or why))
-                last_begin = differing.last_begin(clocks, how.window_seconds)
-                return TableMatch(connection, how, last_begin, samples, zones, first_begin).result()
+                why = how.not_compared or tables[how.table].unmarked
+                if why := why or _load(connection, product, tables[how.table]):
+                    return differing.left_out(replace(how, not_compared=why))
+                table = tables[how.table]
+                before = marks.of_product(published.product, how.table, found.bounds)
+                below = common_position(published.covered, table.ends)
+                set_bounds(connection, below, settled, table.starts)
+                first, last = compared_windows(how, before, table.known, now, zones)
+                return TableMatch(connection, how, last, samples, zones, first).result()
 
             return tuple(map(result, comparisons(published.product, product)))
 
@@ -81,6 +85,18 @@ def compare(
     reached = clock.instant(min(now, found.bounds.end))
     report = DiffReport(product.name, published.name, NAME, position, reached, tables)
     return Compared(report, found.starts, first_begin)
+
+
+def compared_windows(
+    how: Comparison, old: Known, new: Known, now: float, zones: Mapping[str, str]
+) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """What the window's column shows of the first and the last window that is compared; None without a bound.
+
+    `now`: the log's clock where readers see the product. A join holds back the windows behind it, on either side.
+    """
+    first = [new.shown.first(new.limits, zone) for zone in zones.values()] if new.shown else []
+    clocks = [(now - old.limits.ahead, zones[OLD]), (new.limits.last_end(), zones[NEW])]
+    return max(first, default=None), differing.last_begin(clocks, how.window_seconds)
 
 
 def _load(connection: duckdb.DuckDBPyConnection, product: Product, table: Table) -> str:

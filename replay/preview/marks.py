@@ -4,14 +4,86 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from jobs.plan.compiled import Node, parse_plan
+from jobs.plan.reach import reach
+from jobs.plan.windows import WindowColumns, window_columns
 from jobs.product import zones
-from jobs.product.model import Kind, Output
+from jobs.product.folder import Product
+from jobs.product.model import Kind, Output, Window, seconds
 from replay.kafka import clock
 from replay.preview.part import Bounds
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The column that shows a window."""
+
+    column: str
+    since: float
+    """Seconds from where the window begins to what the column shows, such as 0, or the longest window."""
+    rest: float
+    """Seconds from there to the window's end."""
+
+    def first(self, limits: Bounds, zone: str) -> dt.datetime:
+        """What the column shows of the first window without events from before the part."""
+        return wall(limits.first_window(), zone) + dt.timedelta(seconds=self.since)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a part determines of an output's rows."""
+
+    limits: Bounds
+    unmarked: str = ""
+    """Why this is not known of any row; empty where it is."""
+    shown: Shown | None = None
+    """Of rows behind windows."""
+
+
+def of_product(product: Product, name: str, limits: Bounds) -> Known:
+    """Of an output of a resolved product; `limits`: what holds for all outputs."""
+    plan = product.resolved.plan if product.resolved else ""
+    sink = next((s for s in parse_plan(plan) if s.table == name), None) if plan else None
+    events = frozenset(n for n, t in product.settings.topics.items() if t.is_event)
+    return known(product.outputs[name], sink, events, limits, product.settings.time_zone)
+
+
+def known(
+    output: Output, sink: Node | None, events: frozenset[str], limits: Bounds, zone: str
+) -> Known:
+    """Of an output that `sink` fills; None: nobody kept the plan.
+
+    `events`: the topics with events, by their names in SQL.
+    """
+    why = unmarked(output)
+    if why or output.kind is Kind.rejects:
+        return Known(limits, why)
+    if sink is None:
+        return Known(limits, "its plan was not kept")
+    found = reach(sink, events)
+    if found.unbounded:
+        return Known(limits, found.unbounded)
+    back = found.back if output.window else found.back + found.span
+    if back:  # on local time it may be as much longer
+        back += zones.largest_setback(zone).total_seconds()
+    own = replace(limits, back=back * 1000, ahead=found.ahead * 1000)
+    if output.window is None:
+        return Known(own)
+    shown = _shown(output.window, window_columns(sink))
+    return Known(own, "" if shown else "its SELECT does not show where its windows begin", shown)
+
+
+def _shown(window: Window, columns: WindowColumns | None) -> Shown | None:
+    """None where nobody knows how long the window lasts before its end."""
+    size = seconds(window.size)
+    if columns and window.column == columns.ends:
+        return Shown(window.column, columns.seconds, 0.0)
+    return Shown(window.column, 0.0, size) if size else None
 
 
 def unmarked(output: Output) -> str:
@@ -26,15 +98,30 @@ def unmarked(output: Output) -> str:
     return ""
 
 
+def determined(
+    output: Output,
+    rows: Sequence[Mapping[str, Any]],
+    known: Known,
+    dated: Mapping[tuple[str, int, int], int],
+    zone: str,
+) -> tuple[bool, ...]:
+    """For each row, whether a replay of the whole log would have it just so. `dated`: as for `records`."""
+    if known.unmarked:
+        return tuple(False for _ in rows)
+    if known.shown:
+        return windows(rows, known.shown, known.limits, zone)
+    return records(rows, output.of, known.limits, dated)
+
+
 def windows(
-    rows: Sequence[Mapping[str, Any]], column: str, size_s: float, limits: Bounds, zone: str
+    rows: Sequence[Mapping[str, Any]], shown: Shown, limits: Bounds, zone: str
 ) -> tuple[bool, ...]:
     """Of rows behind windows: whether the whole window is in the part, and closed at its end."""
-    begin, end = wall(limits.first_window(), zone), clock.local(limits.end, zone)
+    first, end = shown.first(limits, zone), clock.local(limits.last_end(), zone)
     if end is None:
         return tuple(False for _ in rows)
-    last = end - dt.timedelta(seconds=size_s)
-    return tuple(begin <= at <= last for at in (_begins(row[column], zone) for row in rows))
+    last = end - dt.timedelta(seconds=shown.rest)
+    return tuple(first <= at <= last for at in (_shows(row[shown.column], zone) for row in rows))
 
 
 def wall(milliseconds: float, zone: str) -> dt.datetime:
@@ -44,8 +131,8 @@ def wall(milliseconds: float, zone: str) -> dt.datetime:
     return at.replace(tzinfo=None) + max(t.utcoffset() or dt.timedelta() for t in shown)
 
 
-def _begins(value: Any, zone: str) -> dt.datetime:
-    """Where a window begins, by the clocks of the product's zone."""
+def _shows(value: Any, zone: str) -> dt.datetime:
+    """A window's column, by the clocks of the product's zone."""
     if isinstance(value, dt.datetime):
         return value.astimezone(zones.zone(zone)).replace(tzinfo=None) if value.tzinfo else value
     if isinstance(value, dt.date):

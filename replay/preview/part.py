@@ -63,18 +63,26 @@ class Bounds:
     """The longest time in milliseconds between an event and its record, of events that are on time."""
     wait: float
     """The longest window in milliseconds in which a record waits before its row is written."""
+    back: float = 0.0
+    """How far in milliseconds a row depends on events before its own, or before its window."""
+    ahead: float = 0.0
+    """And behind."""
 
     def first_record(self) -> float:
         """Rows of records dated before this may depend on what is before the part."""
-        return self.begin + self.lateness + self.wait
+        return self.first_window() + self.lateness
 
     def last_record(self) -> float:
         """Rows of records dated after this may depend on what comes behind it."""
-        return clock.last_settled(self.wait / 1000, self.end)
+        return clock.last_settled(max(self.wait, self.ahead) / 1000, self.end)
 
     def first_window(self) -> float:
         """Windows that begin before this may have events from before the part."""
-        return self.begin + self.wait
+        return self.begin + max(self.wait, self.back)
+
+    def last_end(self) -> float:
+        """Windows that end after this may be open."""
+        return self.end - self.ahead
 
 
 def bounds(product: Product, part: Part, clocks: Mapping[tuple[str, int], int | None]) -> Bounds:

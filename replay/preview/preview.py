@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from jobs.product.folder import Product
-from jobs.product.model import REJECTS, Output, Role, seconds
+from jobs.product.model import REJECTS, Role
 from replay.errors import RefusedError
 from replay.kafka import clock, log, reading
 from replay.offsets import Offsets
 from replay.preview import marks, named, runs
+from replay.preview.marks import Known
 from replay.preview.named import Span
 from replay.preview.part import Bounds, Part, bounds
 from replay.settings import Settings
@@ -48,8 +50,16 @@ class Table:
     rows: tuple[Row, ...]
     determined: tuple[bool, ...]
     """For each row, whether a replay of the whole log would have it just so."""
-    unmarked: str
-    """Why this is not known of any row; empty where it is."""
+    known: Known
+    starts: Offsets = field(default_factory=dict)
+    """Topic in Kafka → partition → the first offset whose rows are determined; absent: there is none."""
+    ends: Offsets = field(default_factory=dict)
+    """The same: the first offset behind those."""
+
+    @property
+    def unmarked(self) -> str:
+        """Why it is not known of any row whether it is determined; empty where it is."""
+        return self.known.unmarked
 
 
 @dataclass(frozen=True)
@@ -96,15 +106,20 @@ def preview(
         for found in partitions.values()
         for r in found
     }
+    spans = cache(lambda limits: marks.spans(dated, limits))
+    tables = []
+    for name, output in product.outputs.items():
+        known = marks.of_product(product, name, limits)
+        zone = product.settings.time_zone
+        sure = marks.determined(output, rows[name], known, dated, zone)
+        found = tuple(rows[name])
+        tables.append(Table(name, output.kind.value, found, sure, known, *spans(known.limits)))
     return Preview(
         product.name,
         {product.sql_name(t): sum(map(len, found.values())) for t, found in records.items()},
         limits,
-        tuple(
-            _table(product, name, output, rows[name], limits, dated)
-            for name, output in product.outputs.items()
-        ),
-        *marks.spans(dated, limits),
+        tuple(tables),
+        *spans(limits),
         newer={product.sql_name(t): count for t, count in newer.items()},
     )
 
@@ -200,22 +215,3 @@ def _clocks(
                 latest = max(now, latest or 0)
             found[topic, partition] = latest
     return found
-
-
-def _table(
-    product: Product,
-    name: str,
-    output: Output,
-    rows: list[dict[str, Any]],
-    limits: Bounds,
-    dated: Mapping[tuple[str, int, int], int],
-) -> Table:
-    why = marks.unmarked(output)
-    if why:
-        sure = tuple(False for _ in rows)
-    elif output.window:
-        size = seconds(output.window.size)
-        sure = marks.windows(rows, output.window.column, size, limits, product.settings.time_zone)
-    else:
-        sure = marks.records(rows, output.of, limits, dated)
-    return Table(name, output.kind.value, tuple(rows), sure, why)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from jobs.plan.compiled import WINDOWS, Node, function_name, parse_plan, window_seconds
+from jobs.plan.compiled import WINDOWS, Node, function_name, parse_plan
 from jobs.plan.inference import infer
-from jobs.plan.origins import Origin, origins
+from jobs.plan.origins import origins
+from jobs.plan.windows import WindowColumns, window_columns
 from jobs.product.folder import Product
 from jobs.product.model import Kind
 
@@ -104,41 +105,7 @@ class Lineage:
     @cached_property
     def window(self) -> WindowColumns | None:
         """The columns that say which window a row is of; None where none does."""
-        of: dict[str, tuple[str, Origin]] = {}
-        for index, column in enumerate(self.sink.columns):
-            found = origins(self.sink, index)
-            if len(found) == 1 and _is_end_of_window(found[0]):
-                of.setdefault(found[0].kind, (column, found[0]))
-        if not of:
-            return None
-        node = next(iter(of.values()))[1].node
-        window = node.window if node else {}
-        kind = str(window.get("type") or window.get("kind", "")).upper()
-        return WindowColumns(
-            starts=of["window_start"][0] if "window_start" in of else None,
-            ends=of["window_end"][0] if "window_end" in of else None,
-            seconds=window_seconds(window),
-            is_session=kind.startswith("SESSION"),
-            is_exact=len(of) > 1 or not kind.startswith(("SESSION", "CUMUL")),
-        )
-
-
-@dataclass(frozen=True)
-class WindowColumns:
-    """Columns of an output, TIMESTAMP or DATE."""
-
-    starts: str | None
-    ends: str | None
-    seconds: float = 0.0
-    """The longest that the window lasts; 0 of a session."""
-    is_session: bool = False
-    """Its ends follow from its records: with fewer of them it is another window."""
-    is_exact: bool = True
-    """The columns say where it begins and where it ends."""
-
-    @property
-    def columns(self) -> frozenset[str]:
-        return frozenset(c for c in (self.starts, self.ends) if c)
+        return window_columns(self.sink)
 
 
 def of_output(product: Product, output: str) -> Lineage | None:
@@ -156,14 +123,6 @@ def of_output(product: Product, output: str) -> Lineage | None:
     )
     sink = next((s for s in parse_plan(product.resolved.plan) if s.table == output), None)
     return Lineage(sink, events, looked_up, compared) if sink else None
-
-
-def _is_end_of_window(found: Origin) -> bool:
-    """Whether it is where a window begins or ends; as a date only of windows of whole days."""
-    if found.kind not in ("window_start", "window_end") or found.node is None:
-        return False
-    size = window_seconds(found.node.window)
-    return not found.as_date or (size > 0 and size % 86_400 == 0)
 
 
 def _behind(node: Node, index: int) -> tuple[Node, int]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.plan.windows import WindowColumns
 from jobs.product import zones
 from jobs.product.folder import Product
 from jobs.product.model import seconds
-from replay.why.lineage import WindowColumns
 
 MILLISECOND = dt.timedelta(milliseconds=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,21 +13,27 @@ from typing import Any, cast
 import pytest
 from pyarrow import ArrowInvalid, ArrowTypeError
 
+from jobs.plan.compiled import Node
+from jobs.plan.reach import ANY_EARLIER
 from jobs.product.column_types import Row, parse
 from jobs.product.folder import Product
 from jobs.product.model import Column, Kind, Output, Window
 from replay.cli.preview import asked_for, view
+from replay.compare.comparison import Comparison
+from replay.compare.matching import NEW, OLD
 from replay.errors import ConfigError, RefusedError
 from replay.kafka.log import Record
 from replay.output import Output as OutputForm
 from replay.output import View, show
 from replay.preview import comparing, marks, named
 from replay.preview import preview as previewing
+from replay.preview.marks import Known, Shown
 from replay.preview.named import Span
 from replay.preview.part import Bounds, Part, bounds
 from replay.preview.preview import Asked, Preview, Table
 from replay.settings import Settings
 from tests.unit import folders
+from tests.unit.plans import aggregate, calc, node, ref, scan
 
 HOUR = 3_600_000
 
@@ -41,6 +48,7 @@ def wall(hour: int) -> datetime:
 
 
 LIMITS = Bounds(begin=at(10), end=at(14), lateness=HOUR, wait=0)
+HOURLY = Shown("hour", since=0, rest=3600)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +68,12 @@ LIMITS = Bounds(begin=at(10), end=at(14), lateness=HOUR, wait=0)
     ],
 )
 def test_windows_that_are_whole_in_the_part(begins: Any, zone: str, expected: bool) -> None:
-    assert marks.windows([{"hour": begins}], "hour", 3600, LIMITS, zone) == (expected,)
+    assert marks.windows([{"hour": begins}], HOURLY, LIMITS, zone) == (expected,)
 
 
 def test_no_window_is_closed_where_the_clock_has_not_begun() -> None:
     limits = Bounds(at(10), -math.inf, HOUR, 0)
-    assert marks.windows([{"hour": wall(10)}], "hour", 3600, limits, "UTC") == (False,)
+    assert marks.windows([{"hour": wall(10)}], HOURLY, limits, "UTC") == (False,)
 
 
 def test_records_whose_copies_and_windows_are_in_the_part() -> None:
@@ -143,6 +151,93 @@ PLACE = (Column(name="log_partition", type="INT"), Column(name="log_offset", typ
 )
 def test_what_keeps_rows_from_being_marked(output: Output, expected: str) -> None:
     assert marks.unmarked(output) == expected
+
+
+ORDERS = scan("orders", "shop", "at")
+EVENTS = frozenset({"orders"})
+
+
+def hourly(before: Node = ORDERS, **shows: int) -> Node:
+    """Windows of an hour, with columns: 0 the shop, 1 where the window begins, 2 where it ends."""
+    return node("sink", calc(aggregate(before, 0), **{c: ref(i) for c, i in shows.items()}))
+
+
+def windowed(column: str, size: str) -> Output:
+    window = Window(column=column, size=size)
+    return Output(kind=Kind.aggregate, columns=PLACE, select="", window=window)
+
+
+@pytest.mark.parametrize(
+    ("output", "sink", "expected"),
+    [
+        pytest.param(
+            windowed("w", "1h"), hourly(w=1), Known(LIMITS, shown=Shown("w", 0, 3600)), id="begins"
+        ),
+        pytest.param(
+            windowed("w", "0s"), hourly(w=2), Known(LIMITS, shown=Shown("w", 3600, 0)), id="ends"
+        ),
+        pytest.param(
+            windowed("w", "0s"),
+            hourly(w=0),
+            Known(LIMITS, "its SELECT does not show where its windows begin"),
+            id="neither",
+        ),
+        pytest.param(
+            windowed("w", "1h"),
+            node("sink", aggregate(node("match", ORDERS), 0)),
+            Known(LIMITS, ANY_EARLIER),
+            id="of any earlier rows",
+        ),
+        pytest.param(windowed("w", "1h"), None, Known(LIMITS, "its plan was not kept"), id="plan"),
+        pytest.param(
+            windowed("w", "1h"),
+            hourly(
+                node(
+                    "interval-join",
+                    ORDERS,
+                    ORDERS,
+                    intervalJoinSpec={
+                        "windowBounds": {"leftLowerBound": -HOUR, "leftUpperBound": 0}
+                    },
+                ),
+                w=1,
+            ),
+            Known(replace(LIMITS, back=HOUR, ahead=HOUR), shown=Shown("w", 0, 3600)),
+            id="behind a join",
+        ),
+        pytest.param(
+            Output(kind=Kind.rows, of=("orders",), columns=PLACE, select=""),
+            node("sink", aggregate(ORDERS, 0, type_="window-deduplicate")),
+            Known(replace(LIMITS, back=HOUR)),
+            id="rows that wait in windows",
+        ),
+    ],
+)
+def test_what_is_known_of_an_output(output: Output, sink: Node | None, expected: Known) -> None:
+    assert marks.known(output, sink, EVENTS, LIMITS, "UTC") == expected
+
+
+def test_windows_that_are_shown_by_their_end_begin_within_the_part() -> None:
+    known = marks.known(windowed("w", "0s"), hourly(w=2), EVENTS, LIMITS, "UTC")
+    rows = [{"w": wall(hour)} for hour in (10, 11, 14, 15)]
+    output = windowed("w", "0s")
+    assert marks.determined(output, rows, known, {}, "UTC") == (False, True, True, False)
+    how = Comparison("t", Kind.aggregate, window_column="w")
+    zones = {OLD: "UTC", NEW: "UTC"}
+    found = comparing.compared_windows(how, Known(LIMITS), known, at(13), zones)
+    assert found == (wall(11), wall(13))
+
+
+def test_rows_whose_look_back_or_join_leaves_the_part_are_not_determined() -> None:
+    limits = replace(LIMITS, back=2 * HOUR, ahead=HOUR)
+    rows = [{"hour": wall(hour)} for hour in (11, 12, 13)]
+    assert marks.windows(rows, HOURLY, limits, "UTC") == (False, True, False)
+    dated = {("o", 0, n): round(at(n)) for n in range(10, 16)}
+    assert marks.spans(dated, limits) == ({"o": {0: 13}}, {"o": {0: 14}})
+    how = Comparison("t", Kind.aggregate, window_column="hour", window_seconds=3600)
+    joined, zones = Known(limits, shown=HOURLY), {OLD: "UTC", NEW: "Europe/Berlin"}
+    # Windows of New begin by its own clocks, an hour ahead; those of Old wait for the join, too.
+    assert comparing.compared_windows(how, joined, joined, at(13), zones) == (wall(13), wall(11))
 
 
 @pytest.fixture
@@ -378,8 +473,8 @@ def shown() -> View:
     rows = ({"hour": wall(9), "n": 1}, {"hour": wall(10), "n": 2})
     rejects = tuple({"reason": r} for r in ("late: by a day", "undecodable: no", "late: too"))
     tables = (
-        Table("hourly", "aggregate", rows, (False, True), ""),
-        Table("rejects", "rejects", rejects, (True, True, True), ""),
+        Table("hourly", "aggregate", rows, (False, True), Known(LIMITS)),
+        Table("rejects", "rejects", rejects, (True, True, True), Known(LIMITS)),
     )
     return view(Preview("orders", {"orders": 5}, LIMITS, tables), None, 10)
 

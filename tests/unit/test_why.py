@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jobs.plan.windows import WindowColumns
 from jobs.product.folder import Product
 from jobs.product.model import Column, Kind, Once, Output, Topic
 from replay.cli import why as run_why
@@ -18,7 +19,7 @@ from replay.errors import ConfigError, RefusedError
 from replay.output import RowsOutput
 from replay.settings import Settings
 from replay.why import rows, span
-from replay.why.lineage import Lineage, WindowColumns
+from replay.why.lineage import Lineage
 from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
 from replay.why.search import Answer, search
 from replay.why.tell import MOST, How, tell

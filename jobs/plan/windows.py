@@ -1,0 +1,54 @@
+"""The columns of an output that say which window its rows are of. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.plan.compiled import Node, is_cumulative, is_session, window_seconds
+from jobs.plan.origins import Origin, origins
+
+
+@dataclass(frozen=True)
+class WindowColumns:
+    """Columns of an output, TIMESTAMP or DATE."""
+
+    starts: str | None
+    ends: str | None
+    seconds: float = 0.0
+    """The longest that the window lasts; 0 of a session."""
+    is_session: bool = False
+    """Its ends follow from its records: with fewer of them it is another window."""
+    is_exact: bool = True
+    """The columns say where it begins and where it ends."""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(c for c in (self.starts, self.ends) if c)
+
+
+def window_columns(sink: Node) -> WindowColumns | None:
+    """Those of the table that a sink fills; None where none says it."""
+    of: dict[str, tuple[str, Origin]] = {}
+    for index, column in enumerate(sink.columns):
+        found = origins(sink, index)
+        if len(found) == 1 and _is_end_of_window(found[0]):
+            of.setdefault(found[0].kind, (column, found[0]))
+    if not of:
+        return None
+    node = next(iter(of.values()))[1].node
+    window = node.window if node else {}
+    return WindowColumns(
+        starts=of["window_start"][0] if "window_start" in of else None,
+        ends=of["window_end"][0] if "window_end" in of else None,
+        seconds=window_seconds(window),
+        is_session=is_session(window),
+        is_exact=len(of) > 1 or not (is_session(window) or is_cumulative(window)),
+    )
+
+
+def _is_end_of_window(found: Origin) -> bool:
+    """Whether it is where a window begins or ends; as a date only of windows of whole days."""
+    if found.kind not in ("window_start", "window_end") or found.node is None:
+        return False
+    size = window_seconds(found.node.window)
+    return not found.as_date or (size > 0 and size % 86_400 == 0)
