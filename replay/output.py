@@ -160,11 +160,12 @@ def wrapped(text: str, style: str = "") -> Text:
 @contextmanager
 def busy(text: str) -> Iterator[None]:
     """Says on stderr what takes long: on a terminal with its seconds, and only until it is done."""
-    if not err.is_terminal:
+    if not _can_move(err):
         err.print(text, style="dim")
         yield
         return
     with _spinner(text, err):
+        err.show_cursor(True)
         yield
 
 
@@ -174,11 +175,16 @@ def waiting(text: str, console: Console = err) -> Iterator[None]:
 
     `console`: on which the block prints, if it does.
     """
-    if not console.is_terminal:
+    if not _can_move(console):
         yield
         return
     shown = _spinner(text, console)
-    later = threading.Timer(SILENT_SECONDS, shown.start)
+
+    def begin() -> None:
+        shown.start()
+        console.show_cursor(True)  # whatever ends the command would leave it hidden
+
+    later = threading.Timer(SILENT_SECONDS, begin)
     later.daemon = True
     later.start()
     try:
@@ -187,6 +193,11 @@ def waiting(text: str, console: Console = err) -> Iterator[None]:
         later.cancel()
         later.join()
         shown.stop()
+
+
+def _can_move(console: Console) -> bool:
+    """Whether lines can be redrawn. FORCE_COLOR makes of a pipe a terminal; a dumb one prints what is redrawn."""
+    return console.is_interactive and console.file.isatty()
 
 
 def _spinner(text: str, console: Console) -> Progress:

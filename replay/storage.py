@@ -143,14 +143,12 @@ def _expiry(properties: Mapping[str, str]) -> float:
 def filesystem(settings: Settings, uri: str) -> tuple[FileSystem, str]:
     """The file system that a URI is on, and its path there; connections are kept."""
     # here and below: a process that asks for one query does without
-    from pyarrow.fs import (
-        FileSystem,
-    )
+    from pyarrow.fs import LocalFileSystem
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
     if is_local(uri):
-        found: tuple[FileSystem, str] = FileSystem.from_uri(uri)
-        return found
+        # as Flink and pyiceberg read it: PyArrow would take %20 for a space
+        return LocalFileSystem(), local_path(uri)
     scheme, host, path = PyArrowFileIO.parse_location(uri)
     return _remote(scheme, host, tuple(sorted(properties(settings).items()))), path
 

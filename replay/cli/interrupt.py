@@ -50,6 +50,13 @@ def end(command: str) -> int:
     return EXIT_CODE
 
 
+def _show_cursor() -> None:
+    """What is redrawn, such as `status --watch`, had hidden it."""
+    if os.environ.get("TERM") not in (None, "dumb", "unknown"):
+        for stream in filter(os.isatty, (1, 2)):
+            os.write(stream, SHOW_CURSOR)
+
+
 def limit(
     arguments: Sequence[str],
     leave: Callable[[int], None] = os._exit,
@@ -71,8 +78,7 @@ def limit(
             sleep(SECONDS)
             if not _said:
                 os.write(2, f"\n{sentence(command)}\n".encode())
-            if os.isatty(2):
-                os.write(2, SHOW_CURSOR)  # what counts the seconds had hidden it
+            _show_cursor()
             leave(EXIT_CODE)
 
     threading.Thread(target=wait, daemon=True, name="interrupt").start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,16 +36,25 @@ class ReadableTable:
 def places(settings: Settings, product: str) -> dict[str, ReadableTable] | None:
     """Table name → where it is, of all tables of the product at one instant.
 
-    None: the catalog is none of SQL, or has no tables of its own yet. RetryableError when it does not answer.
+    None: the catalog is none of SQL, has no tables of its own yet, or only pyiceberg knows it whole. RetryableError
+    when it does not answer.
     """
     chosen = with_keys(properties(settings), revealed(settings.catalog.pyiceberg))
-    if chosen.get("type") != "sql" or "py-catalog-impl" in chosen:
+    if chosen.get("type") != "sql" or "py-catalog-impl" in chosen or _is_said_elsewhere():
         return None
     engine = sa.create_engine(database.timed(chosen["uri"]), poolclass=sa.NullPool)
     with database.readable_errors("the Iceberg catalog", "the catalog"), engine.connect() as c:
         if not sa.inspect(c).has_table(TABLES.name):
             return None
         return found(c, settings.catalog.name, product, chosen)
+
+
+def _is_said_elsewhere() -> bool:
+    """Whether pyiceberg has a configuration of its own, which it merges with ours."""
+    folders = (os.environ.get("PYICEBERG_HOME"), os.path.expanduser("~"), os.getcwd())
+    return any(name.startswith("PYICEBERG_CATALOG__") for name in os.environ) or any(
+        os.path.exists(os.path.join(folder, ".pyiceberg.yaml")) for folder in folders if folder
+    )
 
 
 def found(

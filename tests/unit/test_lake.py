@@ -163,3 +163,18 @@ def test_where_the_catalog_is_none_of_sql_or_has_no_tables_the_database_is_not_a
         pyiceberg = {**settings.catalog.pyiceberg, **other}
         changed = settings.catalog.model_copy(update={"pyiceberg": pyiceberg})
         assert sql_places.places(settings.model_copy(update={"catalog": changed}), "shop") is None
+
+
+@pytest.mark.parametrize("said", ["environment", "file"])
+def test_what_pyiceberg_is_told_elsewhere_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    settings = make_settings(tmp_path)
+    lake.open_catalog(settings)
+    assert sql_places.places(settings, "shop") == {}
+    if said == "environment":
+        monkeypatch.setenv("PYICEBERG_CATALOG__LAKE__S3__ENDPOINT", "http://s3")
+    else:
+        monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))
+        (tmp_path / ".pyiceberg.yaml").write_text("catalog: {}\n")
+    assert sql_places.places(settings, "shop") is None

@@ -231,18 +231,39 @@ class Timer:
     join = cancel
 
 
+class Screen(io.StringIO):
+    def __init__(self, tty: bool) -> None:
+        super().__init__()
+        self.tty = tty
+
+    def isatty(self) -> bool:
+        return self.tty
+
+
 @pytest.mark.parametrize(
-    ("terminal", "is_over", "is_shown"),
-    [(True, True, True), (True, False, False), (False, True, False)],
-    ids=["long", "short", "piped"],
+    ("tty", "environment", "is_over", "is_shown"),
+    [
+        (True, {"TERM": "xterm"}, True, True),
+        (True, {"TERM": "xterm"}, False, False),
+        (True, {"TERM": "dumb"}, True, False),
+        (False, {"TERM": "xterm"}, True, False),
+        (False, {"FORCE_COLOR": "1"}, True, False),
+    ],
+    ids=["long", "short", "dumb", "piped", "piped in colour"],
 )
 def test_a_terminal_does_not_stand_still(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool, is_over: bool, is_shown: bool
+    monkeypatch: pytest.MonkeyPatch,
+    tty: bool,
+    environment: dict[str, str],
+    is_over: bool,
+    is_shown: bool,
 ) -> None:
+    """And nothing is redrawn elsewhere."""
     monkeypatch.setattr(Timer, "is_over", is_over)
     monkeypatch.setattr("replay.output.threading.Timer", Timer)
-    screen = io.StringIO()
-    with waiting("asking Flink", Console(file=screen, force_terminal=terminal, width=80)):
-        pass
+    screen = Screen(tty)
+    console = Console(file=screen, width=80, _environ=environment)
+    with waiting("asking Flink", console):
+        assert not screen.getvalue().endswith("\x1b[?25l"), "the cursor is hidden"
     assert ("asking Flink" in screen.getvalue()) == is_shown
     assert bool(screen.getvalue()) == is_shown

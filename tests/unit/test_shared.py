@@ -252,3 +252,13 @@ def test_shared_jars_that_no_release_of_any_host_needs_go(
     assert len(shared_jars(one)) == 4
     shared.forget_jars(other, kept_jars.needed(other), runtime.NAMED, at_once)
     assert len(shared_jars(one)) == 3 and f"jars/{'a' * 64}.jar" not in shared_jars(one)
+
+
+def test_a_local_folder_is_read_as_flink_and_pyiceberg_write_it(tmp_path: Path) -> None:
+    """They take an escape in a URI for part of the name."""
+    folder = tmp_path / "c%2B%2B a"
+    folder.mkdir()
+    (folder / "file").touch()
+    for uri in (f"file://{folder}", f"file:{folder}", str(folder)):
+        system, root = filesystem(make_settings(tmp_path), uri)
+        assert system.get_file_info(f"{root}/file").is_file, uri
