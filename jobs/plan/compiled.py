@@ -219,6 +219,11 @@ def is_cumulative(window: dict[str, Any]) -> bool:
     return _kind(window).startswith("CUMUL")
 
 
+def is_tumbling(window: dict[str, Any]) -> bool:
+    """Whether each row is of one window of a fixed length."""
+    return _kind(window).startswith("TUMB")
+
+
 def _kind(window: dict[str, Any]) -> str:
     return str(window.get("type") or window.get("kind", "")).upper()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.plan.compiled import Node, is_cumulative, is_session, window_seconds
+from jobs.plan.compiled import Node, is_cumulative, is_session, is_tumbling, window_seconds
 from jobs.plan.origins import Origin, origins
 
 
@@ -20,6 +20,8 @@ class WindowColumns:
     """Its ends follow from its records: with fewer of them it is another window."""
     is_exact: bool = True
     """The columns say where it begins and where it ends."""
+    overlaps: bool = False
+    """An event may be of several."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -43,6 +45,7 @@ def window_columns(sink: Node) -> WindowColumns | None:
         seconds=window_seconds(window),
         is_session=is_session(window),
         is_exact=len(of) > 1 or not (is_session(window) or is_cumulative(window)),
+        overlaps=not (is_session(window) or is_tumbling(window)),
     )
 
 

@@ -12,7 +12,6 @@ from jobs.plan.inference import infer
 from jobs.plan.origins import origins
 from jobs.plan.windows import WindowColumns, window_columns
 from jobs.product.folder import Product
-from jobs.product.model import Kind
 
 _PASSES_ON = ("exchange", "global-window-aggregate", "local-window-aggregate")
 _ONE_BY_ONE = (
@@ -26,6 +25,8 @@ _ONE_BY_ONE = (
     "drop-update-before",
 )
 """Operators that hand on at most one row for each, whatever the others are."""
+_BY_THEMSELVES = ("union", "window-table-function", "correlate", "python-correlate", "expand")
+"""Operators that hand on the same rows for each, whatever the others are."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,25 @@ class Lineage:
         """Whether every accepted record of a row's window and key is in the row, as far as the plan shows."""
         each_once = len(self.compared & self.topics)
         found = infer(self.sink, self.sink.columns, self.events)
-        is_known = found.kind is Kind.rows or (self.window is not None and self.window.is_exact)
-        return is_known and found.filters == each_once and self._one_by_one(self.sink)
+        is_exact = self.window is not None and self.window.is_exact
+        return is_exact and found.filters == each_once and self._one_by_one(self.sink)
+
+    @property
+    def is_by_itself(self) -> bool:
+        """Whether a record that gives a row by itself is behind that row among others, too.
+
+        Not so where others can keep it out: ranks, LAG and patterns, joins of events, conditions of aggregates.
+        """
+        return all(map(self._is_by_itself, self.sink.walk()))
+
+    def _is_by_itself(self, node: Node) -> bool:
+        if node.type in ("calc", "python-calc"):
+            return not node.body.get("condition") or all(n.type not in WINDOWS for n in node.walk())
+        if node.type == "temporal-join":
+            return not self.events & {n.topic for n in node.inputs[1].walk()}
+        if node.type == "over-aggregate":
+            return self._compares_copies(node)
+        return node.type in (*WINDOWS, *_ONE_BY_ONE, *_BY_THEMSELVES)
 
     def _one_by_one(self, last: Node) -> bool:
         """Whether each record gives one row at the most, and none depends on others but in one aggregate."""
@@ -98,8 +116,15 @@ class Lineage:
             n.type in WINDOWS
             or n.type in _ONE_BY_ONE
             or (n.type == "correlate" and n.function in self.looked_up)
-            or (n.type == "over-aggregate" and self.compared.issuperset(topics))
+            or (n.type == "over-aggregate" and self._compares_copies(n))
             for n in nodes
+        )
+
+    def _compares_copies(self, over: Node) -> bool:
+        """Whether it is the one that generated SQL has: that next to the topic."""
+        below = [n for before in over.inputs for n in before.walk()]
+        return self.compared.issuperset(n.topic for n in below if n.topic) and all(
+            n.type != "over-aggregate" for n in below
         )
 
     @cached_property

@@ -18,6 +18,8 @@ class Answer(Enum):
 
     all = "all"
     none = "none"
+    elsewhere = "elsewhere"
+    """None, and they are in other rows."""
     some = "some"
     """One at least, of several."""
 
@@ -31,6 +33,7 @@ class Told(Generic[T]):
 
     counted: tuple[T, ...]
     others: tuple[T, ...]
+    """These do not; those that are in other rows are neither here nor there."""
     untold: tuple[T, ...] = ()
     """Some of these count: to tell them apart would have taken more questions."""
 
@@ -49,9 +52,9 @@ def search(units: Sequence[T], ask: Ask[T], most: int) -> Told[T]:
         for group, answer in zip(asked, ask(asked) if asked else (), strict=True):
             if answer is Answer.none:
                 others += group
-            elif answer is Answer.all or len(group) == 1:
+            elif answer is Answer.all or (answer is Answer.some and len(group) == 1):
                 counted += group
-            else:
+            elif answer is Answer.some:
                 waiting += _split(group)
     return Told(tuple(counted), tuple(others), tuple(untold))
 

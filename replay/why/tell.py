@@ -41,14 +41,21 @@ class How:
     """The column with the number of its records."""
     keeps_all: bool = False
     """The plan shows nothing that would leave a record out."""
+    overlaps: bool = False
+    """A record is of several windows."""
+    alone: bool = True
+    """A record that gives a row by itself is behind that row among others, too."""
 
     def pick(self, found: Sequence[Row]) -> Row | None:
         """The row of that key among those of a run."""
-        key = dict(self.key)
+        mine = [row for row in found if all(same(row[c], v) for c, v in self.key.items())]
         if not self.is_session:
-            key |= {c: self.known[c] for c in self.window}
-        mine = [row for row in found if all(same(row[c], v) for c, v in key.items())]
+            mine = self.of_window(mine)
         return next((row for row in mine if self.equal(row, self.known)), mine[0] if mine else None)
+
+    def of_window(self, found: Sequence[Row]) -> list[Row]:
+        """The rows of its window, of all keys."""
+        return [row for row in found if all(same(row[c], self.known[c]) for c in self.window)]
 
     def equal(self, one: Row | None, other: Row | None) -> bool:
         """Whether two rows are the same in every column."""
@@ -70,37 +77,50 @@ def tell(runs: Runs, how: How, units: Sequence[Candidate], target: Row | None) -
     """Tell the records of a row from others; `target`: what the SQL gives over all of the slice."""
     if not units:
         return Verdict((), None)
-    row = _rows(runs, how, [units])[0]
+    [found] = _run(runs, [units])
+    row = how.pick(found)
     whole = how.equal(row, target)
-    if whole and row is not None and _all_count(how, units, row):
+    if whole and row is not None and _all_count(how, units, found, row):
         return Verdict(_evidence(Told(tuple(units), ())), row)
-    alone = search(units, _alone(runs, how), MOST)
-    if alone.counted or row is None:
+    if row is None and not how.alone:
+        untold = (Evidence(c, Became.not_told, "depends on others") for c in units)
+        return Verdict(tuple(untold), None)
+    if how.alone:
+        alone = search(units, _alone(runs, how), MOST)
         again = _over(runs, how, alone, units, row)
         if how.equal(again, row) or row is None:
             return Verdict(_evidence(alone), again)
     # by themselves they give another row, or none: HAVING, sessions, joins of events
     without = search(units, _left_out(runs, how, units, row), MOST)
-    return Verdict(_evidence(without), _over(runs, how, without, units, row))
+    evidence = _evidence(without, Became.no_effect)
+    return Verdict(evidence, _over(runs, how, without, units, row))
 
 
-def _all_count(how: How, units: Sequence[Candidate], row: Row) -> bool:
-    return len(units) == 1 or how.keeps_all or bool(how.count and row[how.count] == len(units))
+def _all_count(how: How, units: Sequence[Candidate], found: Sequence[Row], row: Row) -> bool:
+    """Whether all are in the row; `found`: all rows that they give."""
+    if len(units) == 1:
+        return True
+    if how.count:
+        return bool(row[how.count] == len(units))
+    # records without a field for each column of the key may be of other rows
+    beside = how.of_window(found) if how.overlaps else found
+    return how.keeps_all and len(beside) == 1
 
 
 def _alone(runs: Runs, how: How) -> Callable[[_Groups], list[Answer]]:
     def ask(groups: _Groups) -> list[Answer]:
         return [
-            _answer(how, group, row)
-            for group, row in zip(groups, _rows(runs, how, groups), strict=True)
+            _answer(how, group, found)
+            for group, found in zip(groups, _run(runs, groups), strict=True)
         ]
 
     return ask
 
 
-def _answer(how: How, group: Sequence[Candidate], row: Row | None) -> Answer:
+def _answer(how: How, group: Sequence[Candidate], found: Sequence[Row]) -> Answer:
+    row = how.pick(found)
     if row is None:
-        return Answer.none
+        return Answer.elsewhere if found else Answer.none
     counted = row[how.count] if how.count else None
     return Answer.all if counted == len(group) else Answer.some
 
@@ -112,8 +132,8 @@ def _left_out(
         left_out = [frozenset(unit.place for unit in group) for group in groups]
         others = [[u for u in units if u.place not in places] for places in left_out]
         return [
-            Answer.none if how.equal(found, row) else Answer.some
-            for found in _rows(runs, how, others)
+            Answer.none if how.equal(how.pick(found), row) else Answer.some
+            for found in _run(runs, others)
         ]
 
     return ask
@@ -126,17 +146,16 @@ def _over(
     chosen = [*told.counted, *told.untold]
     if not chosen:
         return None
-    return row if len(chosen) == len(units) else _rows(runs, how, [chosen])[0]
+    return row if len(chosen) == len(units) else how.pick(_run(runs, [chosen])[0])
 
 
-def _rows(runs: Runs, how: How, groups: _Groups) -> list[Row | None]:
-    places = [frozenset(unit.place for unit in group) for group in groups]
-    return [how.pick(found) for found in runs.of(places)]
+def _run(runs: Runs, groups: _Groups) -> Sequence[Sequence[Row]]:
+    return runs.of([frozenset(unit.place for unit in group) for group in groups])
 
 
-def _evidence(told: Told[Candidate]) -> tuple[Evidence, ...]:
+def _evidence(told: Told[Candidate], others: Became = Became.filtered) -> tuple[Evidence, ...]:
     return (
         *(Evidence(c, Became.counted) for c in told.counted),
-        *(Evidence(c, Became.filtered) for c in told.others),
+        *(Evidence(c, others) for c in told.others),
         *(Evidence(c, Became.not_told) for c in told.untold),
     )

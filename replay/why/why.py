@@ -210,6 +210,8 @@ class _Work:
             window.columns if window else frozenset(),
             lineage.count,
             lineage.keeps_all,
+            window.overlaps if window else False,
+            lineage.is_by_itself,
         )
 
     def _told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,9 +23,9 @@ from replay.why import rows, span
 from replay.why.lineage import Lineage
 from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
 from replay.why.search import Answer, search
-from replay.why.tell import MOST, How, tell
+from replay.why.tell import MOST, How, Verdict, tell
 from replay.why.why import Explanation, Subject
-from tests.unit import folders
+from tests.unit import folders, plans
 from tests.unit.plans import sinks
 
 HOUR = 3_600_000
@@ -154,6 +155,36 @@ def test_only_a_plan_that_takes_records_one_by_one_keeps_all(
     assert (lineage.keeps_all, lineage.count) == (keeps_all, count)
 
 
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        pytest.param("order_rows", True, id="the comparison of copies"),
+        pytest.param("hops", True, id="an aggregate"),
+        pytest.param("both_rows", True, id="a union"),
+        pytest.param("first_rows", False, id="a rank"),
+        pytest.param("paired", False, id="a join of events"),
+    ],
+)
+def test_records_depend_on_others_in_ranks_and_joins(table: str, expected: bool) -> None:
+    sink = sinks("many")[table]
+    lineage = Lineage(sink, frozenset({"orders", "refunds"}), {}, frozenset({"orders", "refunds"}))
+    assert lineage.is_by_itself is expected
+
+
+def test_records_depend_on_others_in_lag_and_in_conditions_of_aggregates() -> None:
+    copies = plans.node("over-aggregate", plans.scan("orders", "id"))
+    lag = plans.node("over-aggregate", copies)
+    where = plans.call("GREATER", plans.ref(0))
+    window = plans.node("window-aggregate", copies)
+    for last, expected in (
+        (plans.node("calc", copies, condition=where), True),
+        (lag, False),
+        (plans.node("calc", window, condition=where), False),
+    ):
+        found = Lineage(plans.node("sink", last), frozenset({"orders"}), {}, frozenset({"orders"}))
+        assert found.is_by_itself is expected
+
+
 def test_a_look_up_reads_the_topics_of_its_versions() -> None:
     looked_up = {"surroundings_at": ("airlines", "planes"), "airports_at": ("airports",)}
     lineage = Lineage(sinks("flights")["departures"], frozenset({"flights"}), looked_up)
@@ -273,22 +304,39 @@ OUTPUT = Output(
 class Sql:
     """A count per shop and hour of the records for which a condition holds, perhaps with a HAVING."""
 
-    def __init__(self, keeps: Callable[[int], bool], having: int = 1) -> None:
-        self.keeps, self.having, self.runs = keeps, having, 0
+    def __init__(
+        self,
+        keeps: Callable[[int], bool],
+        having: int = 1,
+        shops: Callable[[int], str] = lambda n: "a",
+    ) -> None:
+        self.keeps, self.having, self.shops, self.runs = keeps, having, shops, 0
 
     def of(self, groups: Sequence[Collection[Place]]) -> list[list[rows.Row]]:
         self.runs += len(groups)
-        return [self.row(sum(self.keeps(place.offset) for place in group)) for group in groups]
+        return [self.over({place.offset for place in group}) for group in groups]
 
-    def row(self, n: int) -> list[rows.Row]:
-        other = {"shop": "z", "hour": wall(9), "n": 99}
-        return [other, *([{"shop": "a", "hour": wall(9), "n": n}] if n >= self.having else [])]
+    def over(self, offsets: Collection[int]) -> list[rows.Row]:
+        counts = Counter(self.shops(n) for n in offsets if self.keeps(n))
+        return [
+            {"shop": shop, "hour": wall(9), "n": n}
+            for shop, n in sorted(counts.items(), reverse=True)
+            if n >= self.having
+        ]
 
 
-def how(count: str = "n", *, keeps_all: bool = False) -> How:
+def how(count: str = "n", **plan: bool) -> How:
     known = {"shop": "a", "hour": wall(9), "n": -1}
     key = {"shop": "a"}
-    return How(OUTPUT, key, known, False, frozenset({"hour"}), count, keeps_all)
+    return How(OUTPUT, key, known, False, frozenset({"hour"}), count, **plan)
+
+
+def classes(found: Verdict) -> dict[str, set[int]]:
+    """What became of records → their offsets."""
+    became: dict[str, set[int]] = {}
+    for e in found.evidence:
+        became.setdefault(e.became.value, set()).add(e.candidate.place.offset)
+    return became
 
 
 @pytest.mark.parametrize(
@@ -305,10 +353,9 @@ def test_runs_over_some_records_tell_which_count(
 ) -> None:
     units = [candidate(n) for n in range(20)]
     sql = Sql(keeps, having)
-    target = how().pick(sql.row(sum(map(keeps, range(20)))))
+    target = how().pick(sql.over(range(20)))
     found = tell(sql, how(count), units, target)
-    counted = {e.candidate.place.offset for e in found.evidence if e.became is Became.counted}
-    assert counted == set(filter(keeps, range(20)))
+    assert classes(found)["counted"] == set(filter(keeps, range(20)))
     assert found.row == target
     assert sql.runs < 2 * MOST
 
@@ -323,6 +370,56 @@ def test_where_the_plan_leaves_nothing_out_one_run_is_enough() -> None:
 
 
 WHERE = {"shop": "a", "hour": wall(9)}
+
+
+def test_records_of_other_rows_are_neither_counted_nor_filtered() -> None:
+    # the key is a computed column: each second record is of another shop
+    sql = Sql(lambda n: n % 4 < 2, shops=lambda n: "az"[n % 2])
+    plan_without_filter = Sql(lambda n: True, shops=lambda n: "az"[n % 2])
+    units = [candidate(n) for n in range(8)]
+    for run, filtered in ((sql, {2, 3, 6, 7}), (plan_without_filter, set())):
+        for count in ("n", ""):
+            found = tell(
+                run,
+                how(count, keeps_all=not filtered),
+                units,
+                how().pick(run.over(range(8))),
+            )
+            became = classes(found)
+            assert became["counted"] == {n for n in range(0, 8, 2) if n not in filtered}
+            assert became.get("filtered", set()) == filtered
+
+
+def test_overlapping_windows_give_rows_besides_that_of_all_records() -> None:
+    class Hops(Sql):
+        def over(self, offsets: Collection[int]) -> list[rows.Row]:
+            found = super().over(offsets)
+            return [*({**row, "hour": wall(10)} for row in found), *found]
+
+    units = [candidate(n) for n in range(500)]
+    sql, target = Hops(lambda n: True), {"n": 500, **WHERE}
+    found = tell(sql, how("", keeps_all=True, overlaps=True), units, target)
+    assert (sql.runs, classes(found)) == (1, {"counted": set(range(500))})
+
+
+class Newest:
+    """The newest record of a key, by its offset."""
+
+    def of(self, groups: Sequence[Collection[Place]]) -> list[list[rows.Row]]:
+        return [[{**WHERE, "n": max(p.offset for p in g)}] if g else [] for g in groups]
+
+
+def test_records_that_others_keep_out_do_not_count() -> None:
+    units = [candidate(n) for n in range(3)]
+    found = tell(Newest(), how("", alone=False), units, {**WHERE, "n": 2})
+    assert classes(found) == {"counted": {2}, "no effect": {0, 1}}
+    assert found.row == {**WHERE, "n": 2}
+
+
+def test_where_others_matter_a_row_that_is_not_there_tells_nothing_of_single_records() -> None:
+    found = tell(Sql(lambda n: False), how("", alone=False), [candidate(0), candidate(1)], None)
+    assert classes(found) == {"not told": {0, 1}}
+    assert found.row is None
 
 
 def test_records_of_which_none_counts_give_no_row() -> None:
