@@ -75,7 +75,7 @@ def known(
     if output.window is None:
         return Known(own)
     shown = _shown(output.window, window_columns(sink))
-    return Known(own, "" if shown else "its SELECT does not show where its windows begin", shown)
+    return Known(own, "" if shown else "it does not show where its windows begin", shown)
 
 
 def _shown(window: Window, columns: WindowColumns | None) -> Shown | None:

@@ -179,7 +179,7 @@ def windowed(column: str, size: str) -> Output:
         pytest.param(
             windowed("w", "0s"),
             hourly(w=0),
-            Known(LIMITS, "its SELECT does not show where its windows begin"),
+            Known(LIMITS, "it does not show where its windows begin"),
             id="neither",
         ),
         pytest.param(
