@@ -238,20 +238,24 @@ def _short(one: Evidence) -> str:
 
 
 def _verdict(e: Explanation) -> Iterator[str]:
-    name, records = e.subject.side.name, e.count(Became.counted) + e.count(Became.not_told)
-    if e.adds_up and e.subject.output.kind is Kind.rejects:
+    name, untold = e.subject.side.name, e.count(Became.not_told)
+    records = e.count(Became.counted) + untold
+    if e.adds_up is None:
+        yield f"the SQL of {name} gives the row over {e.count(Became.counted):,} that count and {untold:,} that may"
+    elif e.adds_up and e.subject.output.kind is Kind.rejects:
         yield f"adds up: the SQL of {name} rejects this record, with this reason"
     elif e.adds_up and e.row is not None:
         yield f"adds up: the SQL of {name} over {'these' if records > 1 else 'this'} {_records(records)} gives the row"
     elif e.adds_up:
-        yield f"adds up: the SQL of {name} gives no such row over these records"
+        over = "these records" if records else "that part of the log"
+        yield f"adds up: the SQL of {name} gives no such row over {over}"
     else:
         what = (
             f"in {', '.join(e.differing)}" if e.differing else "they give no row, or one too many"
         )
         yield f"does not add up: {what}"
         yield from (f"  {line}" for line in _missing(e))
-    if e.count(Became.not_told):
+    if any(one.became is Became.not_told and not one.why for one in e.evidence):
         yield "of some it is not told whether they count: there are too many to try each"
 
 
@@ -261,7 +265,7 @@ def _records(count: int) -> str:
 
 def _missing(e: Explanation) -> Iterator[str]:
     """What may be missing of a row that does not add up."""
-    if e.adds_up:
+    if e.adds_up is not False:
         return
     product = e.subject.side.product
     looked_up = sorted(n for n, t in product.settings.topics.items() if not t.is_event)
@@ -277,11 +281,12 @@ def _missing(e: Explanation) -> Iterator[str]:
 
 
 def _only_in_one(found: Sequence[Explanation]) -> Iterator[dict[str, Any]]:
-    """The records that count in one of two releases and not in the other."""
+    """The records that count in one of two releases and not in the other, where both say so."""
     of = [{one.candidate.place: one for one in e.evidence} for e in found]
     for place in sorted({*of[0], *of[1]}):
         became = [_became(side.get(place)) for side in of]
-        if (became[0] == Became.counted) != (became[1] == Became.counted):
+        counted = [b == Became.counted for b in became]
+        if any(counted) and not all(counted) and Became.not_told not in became:
             one = of[0].get(place) or of[1][place]
             names = [e.subject.side.name for e in found]
             yield {**_record(one), "became": dict(zip(names, became, strict=True))}
@@ -295,7 +300,9 @@ def _between(found: Sequence[Explanation], limit: int) -> Iterator[RenderableTyp
     names = [e.subject.side.name for e in found]
     differing = list(_only_in_one(found))
     if not differing:
-        yield f"\nthe same records count in {names[0]} and {names[1]}"
+        untold = any(e.count(Became.not_told) for e in found)
+        some = ", as far as it is told" if untold else ""
+        yield f"\nthe same records count in {names[0]} and {names[1]}{some}"
         return
     fields = {**found[0].fields, **found[1].fields}
     table = []

@@ -77,9 +77,16 @@ class Explanation:
         return rows.differing(self.subject.output, self.row, self.again)
 
     @property
-    def adds_up(self) -> bool:
-        """Whether the records that count give exactly the row of the table."""
-        return not self.differing and (self.again is None) == (self.row is None)
+    def adds_up(self) -> bool | None:
+        """Whether the records that count give exactly the row of the table.
+
+        None while it is not told of each record: with those that may count they give the row.
+        """
+        if self.differing or (self.again is None) != (self.row is None):
+            return False
+        if self.row is None:
+            return self.whole is None
+        return None if self.count(Became.not_told) else True
 
     @property
     def is_whole(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -544,6 +545,28 @@ def test_a_row_that_does_not_add_up_says_where(
     [release] = json.loads(printed(capsys, [found], RowsOutput.json))["releases"]
     assert (release["adds_up"], release["differing"]) == (False, ["n"])
     assert [r["offset"] for r in release["records"] if r["became"] == "counted"] == [0, 1]
+
+
+def test_records_of_which_it_is_not_told_prove_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = folders.write(tmp_path)
+    told = [explained(product, f"r{n}-a1", 2, {"day": date(2024, 1, 1), "n": 2}) for n in (1, 2)]
+    may = (Evidence(candidate(n), Became.not_told) for n in (20, 21, 22))
+    untold = replace(told[0], evidence=(*told[0].evidence, *may))
+    text = printed(capsys, [untold]).splitlines()
+    assert text[-2:] == [
+        "the SQL of r1-a1 gives the row over 2 that count and 3 that may",
+        "of some it is not told whether they count: there are too many to try each",
+    ]
+    data = json.loads(printed(capsys, [untold, told[1]], RowsOutput.json))
+    assert [release["adds_up"] for release in data["releases"]] == [None, True]
+    counted = (Evidence(candidate(20), Became.counted), *told[1].evidence)
+    found = [untold, replace(told[1], evidence=counted)]
+    assert json.loads(printed(capsys, found, RowsOutput.json))["only_in_one"] == []
+    assert "the same records count in r1-a1 and r2-a1, as far as it is told" in printed(
+        capsys, found
+    )
 
 
 def test_two_releases_show_what_counts_in_only_one(
