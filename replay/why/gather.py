@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -188,18 +188,24 @@ class Gathering:
                 if identity and all(fields) and len({_event(f, identity) for f in fields}) == 1:
                     yield candidate
 
-    def outside(self, part: Slice, since: int) -> Iterator[tuple[Candidate, ConsumedRecord]]:
-        """Rejected records with the row's key that stand elsewhere in the log, such as late ones.
+    def outside(
+        self, read: Collection[Place], since: int, near: range
+    ) -> Iterator[tuple[Candidate, ConsumedRecord]]:
+        """Rejected records with the row's key that were not read, such as late ones, and undecodable ones.
 
-        `since`: ms since the epoch; those that were appended before are not late for the row.
+        A slice ends at the first record of a time: behind it some may have been appended with earlier times. For
+        `since` and `near` see `rows.rejected`.
         """
-        found = rows.rejected(self.settings, self.side, self.topics, part, since)
-        for place, seen, reason in found:
+        for place, seen, reason in rows.rejected(
+            self.settings, self.side, self.topics, since, near
+        ):
+            if place in read:
+                continue
             record = seen
             if self.decoder.has_key(place.topic):
                 [record] = self._one(place) or [seen]
             candidate = self._candidate(place, record, reason)
-            if candidate and candidate.fields is not None and self.has_key(candidate):
+            if candidate and (candidate.fields is None or self.has_key(candidate)):
                 yield candidate, record
 
     def _one(self, place: Place) -> list[ConsumedRecord]:

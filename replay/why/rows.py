@@ -20,7 +20,6 @@ from replay.query import query
 from replay.settings import Settings
 from replay.testing import values
 from replay.why.records import Place
-from replay.why.span import Slice
 
 _NAMED = 3
 """Rows that an error names."""
@@ -171,21 +170,29 @@ def _said(row: Row, columns: Sequence[str], zone: str) -> str:
 
 
 def rejected(
-    settings: Settings, side: Side, topics: Sequence[str], part: Slice, since: int
+    settings: Settings, side: Side, topics: Sequence[str], since: int, near: range
 ) -> Iterator[tuple[Place, ConsumedRecord, str]]:
-    """What is rejected of these topics for its time, and stands outside of a slice; with the reason.
+    """What is rejected of these topics, wherever it stands; with the reason.
 
-    `since`: ms since the epoch, before which only what is ahead of its time matters.
+    `since`: ms since the epoch, before which only what is ahead of its time matters; `near`: when what nobody can date
+    was appended.
     """
     with query.open_tables(settings, side.product.name, side.snapshots) as connection:
         found = connection.execute(
             f"""SELECT log_topic, log_partition, log_offset, epoch_ms(appended), reason, payload FROM {_name(REJECTS)}
                 WHERE log_topic IN (SELECT unnest($topics)) AND payload IS NOT NULL
-                  AND NOT starts_with(reason, 'undecodable') AND NOT starts_with(reason, 'no time')
-                  AND NOT epoch_ms(appended) BETWEEN $begin AND $end
-                  AND (epoch_ms(appended) >= $since OR starts_with(reason, 'ahead'))
+                  AND CASE
+                    WHEN starts_with(reason, 'undecodable') OR starts_with(reason, 'no time')
+                      THEN epoch_ms(appended) >= $first AND epoch_ms(appended) < $last
+                    ELSE epoch_ms(appended) >= $since OR starts_with(reason, 'ahead')
+                  END
                 ORDER BY 1, 2, 3""",
-            {"topics": list(topics), "begin": part.begin, "end": part.end - 1, "since": since},
+            {
+                "topics": list(topics),
+                "since": since,
+                "first": near.start,
+                "last": near.stop,
+            },
         )
         while batch := found.fetchmany(_BATCH):
             for topic, partition, offset, appended, reason, payload in batch:

@@ -246,7 +246,7 @@ class _Work:
         found = list(self.of.candidates(ran.records, ran.reasons, keyed and not self.source))
         if ran.part and not self.is_reject:
             since = within.first_ms if within else ran.part.begin
-            for candidate, record in self.of.outside(ran.part, since):
+            for candidate, record in self.of.outside(seen, since, self._near(within)):
                 found.append(candidate)
                 seen[candidate.place] = record
         if self.source:

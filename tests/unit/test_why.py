@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import duckdb
 import pytest
 
 from jobs.plan.windows import WindowColumns
@@ -18,9 +20,11 @@ from jobs.product.model import Column, Kind, Once, Output, Topic
 from replay.cli import why as run_why
 from replay.compare.diff import Side
 from replay.errors import ConfigError, RefusedError
+from replay.kafka.decoding import Decoder
 from replay.output import RowsOutput
 from replay.settings import Settings
 from replay.why import rows, span
+from replay.why.gather import Gathering
 from replay.why.lineage import Lineage
 from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
 from replay.why.search import Answer, search
@@ -261,6 +265,64 @@ def test_records_of_other_windows_are_left_out_and_undated_ones_go_by_when_they_
 )
 def test_a_record_has_the_key_of_a_row(fields: dict[str, Any], expected: bool) -> None:
     assert matches(fields, {"shop": "a"}, {"shop": frozenset({"shop"})}) is expected
+
+
+class Texts:
+    """Decodes values such as `a`: the shop."""
+
+    def decode(self, topic: str, value: bytes) -> dict[str, Any]:
+        return {"shop": value.decode()}
+
+    def has_key(self, topic: str) -> bool:
+        return False
+
+
+def gathering(product: Product, known: rows.Row) -> Gathering:
+    """Of a row of `sums`, whose key is traced to the field `shop`."""
+    sink = plans.node("sink", plans.scan(next(iter(product.topics)), "shop"))
+    return Gathering(
+        Settings.__new__(Settings),
+        Side("r1-a1", product, {}, {}),
+        "sums",
+        {},
+        Lineage(sink, frozenset(product.settings.topics)),
+        known,
+        cast(Decoder, Texts()),
+    )
+
+
+def test_rejects_are_found_wherever_they_stand_but_for_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = folders.write(tmp_path)
+    [topic] = product.topics
+    late = f"late: at 2024-01-01 09:30 is more than 1h {'.' * 3}"
+    there = [
+        (9, at(9.2), late, "a"),  # was read, and is told of already
+        # behind an offset with a later time, at which the slice ends
+        (11, at(9.5), "out of order: …", "a"),
+        (12, at(9.5), "undecodable: empty value", "?"),
+        (13, at(9.5), "no time: …", "a"),
+        (14, at(30), late, "a"),
+        (15, at(1), "ahead: …", "a"),
+        (16, at(8), late, "a"),  # before anything of the hour could be late
+        (17, at(30), "undecodable: empty value", "?"),
+        (18, at(30), "no time: …", "a"),
+    ]
+    connection = duckdb.connect()
+    connection.execute(
+        "CREATE TABLE rejects (log_topic TEXT, log_partition INT, log_offset BIGINT, appended TIMESTAMP, reason TEXT,"
+        " payload BLOB)"
+    )
+    for offset, appended, reason, shop in there:
+        connection.execute(
+            "INSERT INTO rejects VALUES (?, 0, ?, epoch_ms(?::BIGINT), ?, ?)",
+            [topic, offset, appended, reason, shop.encode()],
+        )
+    monkeypatch.setattr(rows.query, "open_tables", lambda *_: nullcontext(connection))
+    of = gathering(product, {"day": date(2024, 1, 1), "n": 1})
+    found = of.outside({Place(topic, 0, 9)}, at(9), range(at(9), at(11)))
+    assert {c.place.offset for c, _ in found} == {11, 12, 13, 14, 15}
 
 
 # Telling records apart
