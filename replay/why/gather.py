@@ -177,14 +177,21 @@ class Gathering:
         return {c: self.known[c] for c in columns if c not in window}
 
     def copies(self, place: Place, found: Sequence[Candidate]) -> Iterator[Candidate]:
-        """The record that a row is of, and, where events are told apart, those with its identity."""
-        own = next(c for c in found if c.place == place)
-        identity = self.product.topics[place.topic].identity
+        """The record that a row is of, and, where events are told apart, those with its identity.
+
+        Where the source tells them apart, one in another partition is an event of its own, and in a row of its own.
+        """
+        own = next((c for c in found if c.place == place), None)
+        rule = self.product.topics[place.topic]
         for candidate in found:
+            if own is None or candidate.place.topic != place.topic:
+                continue
+            elsewhere = rule.held_by_source and candidate.place.partition != place.partition
             if candidate.place == place:
                 yield candidate
-            elif self.output.kind is Kind.rows and candidate.place.topic == place.topic:
+            elif self.output.kind is Kind.rows and not elsewhere:
                 fields = (own.fields, candidate.fields)
+                identity = rule.identity
                 if identity and all(fields) and len({_event(f, identity) for f in fields}) == 1:
                     yield candidate
 

@@ -319,10 +319,31 @@ def test_rejects_are_found_wherever_they_stand_but_for_what_was_read(
             "INSERT INTO rejects VALUES (?, 0, ?, epoch_ms(?::BIGINT), ?, ?)",
             [topic, offset, appended, reason, shop.encode()],
         )
-    monkeypatch.setattr(rows.query, "open_tables", lambda *_: nullcontext(connection))
+    monkeypatch.setattr("replay.query.query.open_tables", lambda *_: nullcontext(connection))
     of = gathering(product, {"day": date(2024, 1, 1), "n": 1})
     found = of.outside({Place(topic, 0, 9)}, at(9), range(at(9), at(11)))
     assert {c.place.offset for c, _ in found} == {11, 12, 13, 14, 15}
+
+
+@pytest.mark.parametrize(
+    ("once", "expected"),
+    [
+        pytest.param(Once.in_partition, {(0, 17), (0, 18)}, id="by the source"),
+        pytest.param(Once.in_topic, {(0, 17), (0, 18), (1, 40)}, id="in the whole topic"),
+    ],
+)
+def test_an_event_in_another_partition_is_a_copy_only_where_a_topic_has_it_once(
+    tmp_path: Path, once: Once, expected: set[tuple[int, int]]
+) -> None:
+    orders = {**folders.SETTINGS["topics"]["orders"], "once": once.value}
+    settings = {**folders.SETTINGS, "topics": {"orders": orders}}
+    of = replace(gathering(folders.write(tmp_path, settings=settings), {}), table="rows")
+    found = [
+        candidate(offset, partition=partition, fields={"a": "x"})
+        for partition, offset in ((0, 17), (0, 18), (1, 40))
+    ] + [candidate(19, fields={"a": "y"})]
+    copies = of.copies(Place("orders", 0, 17), found)
+    assert {c.place[1:] for c in copies} == expected
 
 
 # Telling records apart
