@@ -47,11 +47,12 @@ class How:
     """A record that gives a row by itself is behind that row among others, too."""
 
     def pick(self, found: Sequence[Row]) -> Row | None:
-        """The row of that key among those of a run."""
+        """The row of that key among those of a run; where columns tell no rows apart, the very row."""
         mine = [row for row in found if all(same(row[c], v) for c, v in self.key.items())]
         if not self.is_session:
             mine = self.of_window(mine)
-        return next((row for row in mine if self.equal(row, self.known)), mine[0] if mine else None)
+        other = mine[0] if mine and rows.key_of(self.output) else None
+        return next((row for row in mine if self.equal(row, self.known)), other)
 
     def of_window(self, found: Sequence[Row]) -> list[Row]:
         """The rows of its window, of all keys."""
@@ -83,7 +84,7 @@ def tell(runs: Runs, how: How, units: Sequence[Candidate], target: Row | None) -
     if whole and row is not None and _all_count(how, units, found, row):
         return Verdict(_evidence(Told(tuple(units), ())), row)
     if row is None and not how.alone:
-        untold = (Evidence(c, Became.not_told, "depends on others") for c in units)
+        untold = (Evidence(c, Became.not_told, "they give no such row") for c in units)
         return Verdict(tuple(untold), None)
     if how.alone:
         alone = search(units, _alone(runs, how), MOST)

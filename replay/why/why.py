@@ -207,19 +207,7 @@ class _Work:
 
     @property
     def how(self) -> How:
-        lineage = self.of.lineage
-        window = lineage.window
-        return How(
-            self.of.output,
-            self.of.key or dict(self.subject.key),
-            self.of.known,
-            window.is_session if window else False,
-            window.columns if window else frozenset(),
-            lineage.count,
-            lineage.keeps_all,
-            window.overlaps if window else False,
-            lineage.is_by_itself,
-        )
+        return how(self.of, self.subject.key, self.zone)
 
     def _told(
         self, ran: _Ran, within: Span | None, keyed: bool
@@ -285,6 +273,25 @@ class _Work:
         made = (field for column, fields in of.items() for field in sorted(fields))
         wanted = (*lineage.summed.get(name, ()), *self.product.topics[topic].identity, *made)
         return tuple(f for f in dict.fromkeys(wanted) if f not in same or self.source)
+
+
+def how(of: Gathering, key: Mapping[str, Any], zone: str) -> How:
+    """What is known of a row before anything is run; `key`: what it was asked for by."""
+    lineage, window = of.lineage, of.lineage.window
+    session = window if window and window.is_session else None
+    # without its span there are records of other sessions: which of them a record is in only the row itself says
+    is_known = session is None or span.of_window(of.known, session, zone) is not None
+    return How(
+        of.output,
+        of.key or dict(key),
+        of.known,
+        session is not None and is_known,
+        window.columns if window else frozenset(),
+        lineage.count,
+        lineage.keeps_all,
+        window.overlaps if window else False,
+        lineage.is_by_itself and is_known and bool(rows.key_of(of.output)),
+    )
 
 
 def _count(partitions: Mapping[int, list[Any]]) -> int:

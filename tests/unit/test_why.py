@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -30,6 +31,7 @@ from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
 from replay.why.search import Answer, search
 from replay.why.tell import MOST, How, Verdict, tell
 from replay.why.why import Explanation, Subject
+from replay.why.why import how as how_of
 from tests.unit import folders, plans
 from tests.unit.plans import sinks
 
@@ -454,6 +456,55 @@ def test_where_the_plan_leaves_nothing_out_one_run_is_enough() -> None:
 
 
 WHERE = {"shop": "a", "hour": wall(9)}
+
+
+def test_where_nothing_tells_rows_apart_only_the_very_row_counts() -> None:
+    # an hour's count of a table that shows no hour: the key is not known
+    class Hours(Sql):
+        def over(self, offsets: Collection[int]) -> list[rows.Row]:
+            counts = Counter(n // 10 for n in offsets)
+            return [{"shop": "a", "hour": None, "n": n} for n in counts.values()]
+
+    asked = replace(
+        how("", alone=False), output=OUTPUT.model_copy(update={"key": ()}), window=frozenset()
+    )
+    units = [candidate(n) for n in (0, 1, 2, 10, 11, 20)]
+    for n, expected in ((2, {"counted": {10, 11}, "no effect": {0, 1, 2, 20}}), (4, None)):
+        known = {"shop": "a", "hour": None, "n": n}
+        found = tell(
+            Hours(lambda n: True), replace(asked, known=known), units, known if expected else None
+        )
+        assert classes(found) == (expected or {"not told": {0, 1, 2, 10, 11, 20}})
+        assert found.row == (known if expected else None)
+
+
+class Sessions:
+    """The count of each run of offsets without a gap; a row shows where it begins."""
+
+    def of(self, groups: Sequence[Collection[Place]]) -> list[list[rows.Row]]:
+        return [self.over({place.offset for place in group}) for group in groups]
+
+    def over(self, offsets: Collection[int]) -> list[rows.Row]:
+        begins = [n for n in offsets if n - 1 not in offsets]
+        lasts = {b: next(n for n in itertools.count(b) if n not in offsets) for b in begins}
+        return [{"shop": "a", "hour": wall(0, b), "n": last - b} for b, last in lasts.items()]
+
+
+@pytest.mark.parametrize("shown", ["hour", "", "both"])
+def test_records_of_other_sessions_do_not_count(tmp_path: Path, shown: str) -> None:
+    outputs = {"rows": {}, "sums": {"key": ["day"]}}
+    product = folders.write(tmp_path, settings={**folders.SETTINGS, "outputs": outputs})
+    known = {**WHERE, "n": 3, "hour": wall(0, 10), "end": wall(1), "day": date(2024, 1, 1)}
+    of = gathering(product, known)
+    columns = {"hour": ("hour", None), "": (None, None), "both": ("hour", "end")}[shown]
+    of.lineage.__dict__["window"] = WindowColumns(*columns, is_session=True, is_exact=False)
+    found = how_of(of, {"shop": "a"}, "UTC")
+    assert found.alone is found.is_session is (shown == "both")
+    if shown != "both":
+        units = [candidate(n) for n in (1, 2, 10, 11, 12, 20)]
+        asked = replace(found, output=OUTPUT, key={"shop": "a"})
+        told = tell(Sessions(), asked, units, {**WHERE, "n": 3, "hour": wall(0, 10)})
+        assert classes(told) == {"counted": {10, 11, 12}, "no effect": {1, 2, 20}}
 
 
 def test_records_of_other_rows_are_neither_counted_nor_filtered() -> None:
