@@ -126,7 +126,10 @@ def _data(found: Sequence[Explanation]) -> dict[str, Any]:
         "table": found[0].subject.table,
         "releases": [_one(e) for e in found],
     }
-    return data if len(found) == 1 else {**data, "only_in_one": list(_only_in_one(found))}
+    if len(found) == 1:
+        return data
+    is_known = not any(e.behind for e in found)
+    return {**data, "only_in_one": list(_only_in_one(found)) if is_known else None}
 
 
 def _one(e: Explanation) -> dict[str, Any]:
@@ -138,6 +141,7 @@ def _one(e: Explanation) -> dict[str, Any]:
         "again": json_value(e.again),
         "differing": list(e.differing),
         "missing": list(_missing(e)),
+        "behind": e.behind or None,
         "from": e.span.begin if e.span else None,
         "to": e.span.end if e.span else None,
         "read": dict(e.read),
@@ -193,6 +197,9 @@ def _of(e: Explanation, limit: int, *, apart: bool) -> Iterator[RenderableType]:
     if e.span:
         until = f" to {e.span.end}" if e.span.end - e.span.begin > MILLISECOND else ""
         yield f"events of {e.span.begin}{until} ({e.span.zone})"
+    if e.behind:
+        yield f"{side.name} may still have it: {e.behind}"
+        return
     yield f"run over {', '.join(f'{n:,} of {topic}' for topic, n in e.read.items()) or 'no record'}"
     for became in Became:
         if limit:
@@ -298,6 +305,9 @@ def _became(one: Evidence | None) -> str:
 
 def _between(found: Sequence[Explanation], limit: int) -> Iterator[RenderableType]:
     names = [e.subject.side.name for e in found]
+    if any(e.behind for e in found):
+        yield f"\n{names[0]} and {names[1]} are not compared"
+        return
     differing = list(_only_in_one(found))
     if not differing:
         untold = any(e.count(Became.not_told) for e in found)

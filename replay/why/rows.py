@@ -117,10 +117,15 @@ def none_such(settings: Settings, side: Side, table: str, key: Mapping[str, Any]
         like += find(settings, side, table, {c: v for c, v in key.items() if c != column})
     found = _not_one(side.product, table, key, like[:_NAMED] or find(settings, side, table, {}))
     zone = side.product.settings.time_zone
-    until = clock.local(clock.at_position(side.product, side.covered, _Log(settings)), zone)
+    until = clock.local(reached(settings, side), zone)
     if side.product.outputs[table].window and until:
         found.expected += f"; its windows that end by {until:%Y-%m-%d %H:%M:%S} ({zone}) are closed"
     return found
+
+
+def reached(settings: Settings, side: Side) -> float:
+    """How far an attempt has come on the log's clock: ms since the epoch, -inf of one that has read nothing."""
+    return clock.at_position(side.product, side.covered, _Log(settings))
 
 
 class _Log:

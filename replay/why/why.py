@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,13 +12,14 @@ from typing import Any
 from jobs.product.model import Kind, Output, seconds
 from replay.compare.diff import Side
 from replay.errors import RefusedError
+from replay.kafka import clock
 from replay.kafka.decoding import Decoder, readers
-from replay.offsets import Offsets
+from replay.offsets import Offsets, at
 from replay.settings import Settings
 from replay.why import rows, span
 from replay.why.gather import Gathering, Records
 from replay.why.lineage import of_output
-from replay.why.records import Became, Candidate, Evidence, Place, in_order, sort
+from replay.why.records import Became, Candidate, Evidence, Place, in_order, said, sort
 from replay.why.rows import Row
 from replay.why.span import Slice, Span
 from replay.why.tell import How, Verdict, tell
@@ -63,6 +65,8 @@ class Explanation:
     """What it gives over all records of the slice."""
     fields: Mapping[str, tuple[str, ...]]
     """Topic in Kafka → fields of its records that matter to the row."""
+    behind: str = ""
+    """How far the release has come, where it may still have the row later: then nothing was run."""
 
     @property
     def zone(self) -> str:
@@ -80,8 +84,11 @@ class Explanation:
     def adds_up(self) -> bool | None:
         """Whether the records that count give exactly the row of the table.
 
-        None while it is not told of each record: with those that may count they give the row.
+        None while it is not told of each record: with those that may count they give the row. Also of a release that
+        has not come so far.
         """
+        if self.behind:
+            return None
         if self.differing or (self.again is None) != (self.row is None):
             return False
         if self.row is None:
@@ -132,6 +139,8 @@ def explain(
             settings, subject.side, subject.table, subject.ends, lineage, known, decoder
         )
         work = _Work(settings, subject, gathering, row, Path(scratch))
+        if behind := work.behind():
+            return Explanation(subject, None, work.span, {}, (), None, None, {}, behind)
         found = work.explanation(ahead=False)
         if found.adds_up or found.is_whole or found.span is None or work.source:
             return found
@@ -163,6 +172,32 @@ class _Work:
         self.product = subject.side.product
         self.zone = self.product.settings.time_zone
         self.source = of.source()
+        columns = of.lineage.window if self.source is None else None
+        self.span = span.of_window(of.known, columns, self.zone) if columns else None
+
+    def behind(self) -> str:
+        """How far a release without the row has come, if it may still have it later; empty otherwise."""
+        if self.row is not None:
+            return ""
+        side = self.subject.side
+        if self.source:
+            place, record = self.source
+            end = at(side.covered, place.topic, place.partition)
+            if end <= place.offset:
+                return f"it has come to {said(place._replace(offset=end))}"
+            waits = self.product.longest_wait or self.product.topics[place.topic].held_by_source
+            needed = record.timestamp if waits else -math.inf
+        elif self.span:
+            needed = self.span.last_ms
+        else:
+            return "its rows do not show when their windows end"
+        reached = rows.reached(self.settings, side)
+        if reached >= needed + self.product.longest_wait * 1000:
+            return ""
+        until = clock.local(reached, self.zone)
+        if until is None:
+            return "it has not read all partitions yet"
+        return f"it has come to {until:%Y-%m-%d %H:%M:%S} ({self.zone})"
 
     def explanation(self, *, ahead: bool) -> Explanation:
         within, part = self._where(ahead)
@@ -201,8 +236,7 @@ class _Work:
     def _where(self, ahead: bool) -> tuple[Span | None, Slice | None]:
         if self.source:
             return None, self.of.around(self.source[1])
-        columns = self.of.lineage.window
-        within = span.of_window(self.of.known, columns, self.zone) if columns else None
+        within = self.span
         return within, span.slice_of(self.product, within, ahead=ahead) if within else None
 
     @property
@@ -215,8 +249,8 @@ class _Work:
         """When its records happened, what was found of those that were accepted, and of the others."""
         found = self._candidates(ran, within, keyed)
         if self.source:
-            at = next(c.happened for c in found if c.place == self.source[0])
-            within = span.of_event(at, self.zone) if at is not None else None
+            happened = next((c.happened for c in found if c.place == self.source[0]), None)
+            within = span.of_event(happened, self.zone) if happened is not None else None
         apart = sort(found, self.product.topics, within, self._near(within))
         verdict = tell(ran.trials, self.how, apart.units, ran.whole)
         if keyed or self.source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from replay.cli import why as run_why
 from replay.compare.diff import Side
 from replay.errors import ConfigError, RefusedError
 from replay.kafka.decoding import Decoder
+from replay.kafka.reading import ConsumedRecord
 from replay.output import RowsOutput
 from replay.settings import Settings
 from replay.why import rows, span
@@ -30,7 +32,7 @@ from replay.why.lineage import Lineage
 from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
 from replay.why.search import Answer, search
 from replay.why.tell import MOST, How, Verdict, tell
-from replay.why.why import Explanation, Subject
+from replay.why.why import Explanation, Subject, _Work
 from replay.why.why import how as how_of
 from tests.unit import folders, plans
 from tests.unit.plans import sinks
@@ -346,6 +348,66 @@ def test_an_event_in_another_partition_is_a_copy_only_where_a_topic_has_it_once(
     ] + [candidate(19, fields={"a": "y"})]
     copies = of.copies(Place("orders", 0, 17), found)
     assert {c.place[1:] for c in copies} == expected
+
+
+class Work(_Work):
+    """Of a release without the row of that day, with the place of the row's record where it is of one."""
+
+    def __init__(
+        self, product: Product, source: tuple[Place, ConsumedRecord] | None, covered: int
+    ) -> None:
+        of = gathering(product, {"day": date(2024, 1, 1), "n": 1})
+        of = replace(of, side=replace(of.side, covered={"orders": {0: covered}}))
+        of.lineage.__dict__["window"] = WindowColumns("day", None, 86_400)
+        object.__setattr__(of, "source", lambda: source)
+        subject = Subject(of.side, 7, "sums", {}, {})
+        super().__init__(of.settings, subject, of, None, Path())
+
+
+@pytest.mark.parametrize(
+    ("hour", "expected"),
+    [
+        pytest.param(23.999, "it has come to 2024-01-01 23:59:56 (UTC)", id="the day is open"),
+        pytest.param(24, "", id="the day is closed"),
+        pytest.param(-math.inf, "it has not read all partitions yet", id="nothing is read"),
+    ],
+)
+def test_a_release_that_has_not_come_so_far_may_still_have_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hour: float, expected: str
+) -> None:
+    reached = at(hour) if math.isfinite(hour) else hour
+    monkeypatch.setattr(rows, "reached", lambda *_: reached)
+    work = Work(folders.write(tmp_path), None, 0)
+    assert work.behind() == expected
+    work.row = {"day": date(2024, 1, 1), "n": 1}
+    assert work.behind() == ""
+    work.row, work.span = None, None
+    assert work.behind() == "its rows do not show when their windows end"
+
+
+@pytest.mark.parametrize(
+    ("once", "covered", "hour", "expected"),
+    [
+        (Once.in_topic, 17, 30, "it has come to orders-0 @ 17"),
+        (Once.in_topic, 18, 0, ""),
+        (Once.in_partition, 18, 8, "it has come to 2024-01-01 08:00:00 (UTC)"),
+        (Once.in_partition, 18, 9, ""),
+    ],
+    ids=["before the record", "behind it", "behind it, held", "behind it, handed on"],
+)
+def test_a_release_that_has_not_read_the_record_may_still_have_its_row(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    once: Once,
+    covered: int,
+    hour: float,
+    expected: str,
+) -> None:
+    orders = {**folders.SETTINGS["topics"]["orders"], "once": once.value}
+    product = folders.write(tmp_path, settings={**folders.SETTINGS, "topics": {"orders": orders}})
+    monkeypatch.setattr(rows, "reached", lambda *_: at(hour))
+    source = (Place("orders", 0, 17), ConsumedRecord(0, 17, at(9), None, b"x"))
+    assert Work(product, source, covered).behind() == expected
 
 
 # Telling records apart
@@ -701,6 +763,25 @@ def test_records_of_which_it_is_not_told_prove_nothing(
     assert "the same records count in r1-a1 and r2-a1, as far as it is told" in printed(
         capsys, found
     )
+
+
+def test_a_release_that_is_behind_is_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = folders.write(tmp_path)
+    first, second = (explained(product, f"r{n}-a1", 2, None) for n in (1, 2))
+    behind = replace(
+        second, row=None, whole=None, evidence=(), read={}, behind="it has come to orders-0 @ 17"
+    )
+    text = printed(capsys, [first, behind]).splitlines()
+    assert text[-3:] == [
+        "r2-a1 may still have it: it has come to orders-0 @ 17",
+        "",
+        "r1-a1 and r2-a1 are not compared",
+    ]
+    data = json.loads(printed(capsys, [first, behind], RowsOutput.json))
+    assert data["only_in_one"] is None
+    assert (data["releases"][1]["adds_up"], data["releases"][1]["behind"]) == (None, behind.behind)
 
 
 def test_two_releases_show_what_counts_in_only_one(
