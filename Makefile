@@ -35,7 +35,7 @@ unit: install ## unit tests, and what is relied on of catalogs (seconds)
 # works, and each of the two has its own. flights have a stack to themselves.
 STACKLESS := windows connector_java avro_fuzz json_fuzz permissions
 FLIGHTS := flights maintenance
-ON_A_STACK := stack planner sql_tests platform_contract log_identity listeners clusters safety topics publishing orders why transactions tokyo tables types reserved_words sales payments parcels pipelines wheel same_rows
+ON_A_STACK := stack planner sql_tests tutorial platform_contract log_identity listeners clusters safety topics publishing orders why transactions tokyo tables types reserved_words sales payments parcels pipelines wheel same_rows
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration
@@ -54,7 +54,7 @@ soak: install ## what takes longer: killed and frozen processes, meddlers, a lon
 	KAPPA_SAME_ROWS_MINUTES=$${KAPPA_SAME_ROWS_MINUTES:-60} $(VENV)/bin/pytest -s tests/integration/test_same_rows.py
 
 .PHONY: test-docker
-test-docker: install ## docker-compose.yml: a product on it, then its services killed, frozen, cut off (30 minutes)
+test-docker: install ## docker-compose.yml: a product on it, then its services killed, frozen, cut off (25 minutes)
 	@deploy/closed/test $(VENV)/bin/pytest --durations=0 tests/docker
 
 .PHONY: test-kubernetes
