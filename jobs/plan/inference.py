@@ -145,7 +145,7 @@ def _key(sink: Node, names: tuple[str, ...], found: list[Origin]) -> tuple[str, 
         for name, o in reversed(list(zip(names, found, strict=True)))
         if o.kind == "group"
     }
-    ends = [(name, o.kind) for name, o in zip(names, found, strict=True) if _tells_windows_apart(o)]
+    ends = [(name, o.kind) for name, o in zip(names, found, strict=True) if tells_windows_apart(o)]
     if node.type not in WINDOWS or set(range(len(node.body["grouping"]))) - set(groups) or not ends:
         return ()
     if node.window.get("type") == "CumulativeWindow" and not any(
@@ -157,7 +157,8 @@ def _key(sink: Node, names: tuple[str, ...], found: list[Origin]) -> tuple[str, 
     return (*(groups[i] for i in range(len(node.body["grouping"]))), *(name for name, _ in ends))
 
 
-def _tells_windows_apart(found: Origin) -> bool:
+def tells_windows_apart(found: Origin) -> bool:
+    """Whether no two windows begin, or end, at the time that a column shows."""
     if found.kind not in ("window_start", "window_end") or found.node is None:
         return False
     return not found.as_date or _is_of_whole_days(found.node.window)

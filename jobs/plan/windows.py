@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.plan.compiled import Node, is_cumulative, is_session, is_tumbling, window_seconds
+from jobs.plan.inference import tells_windows_apart
 from jobs.plan.origins import Origin, origins
 
 
@@ -34,7 +35,9 @@ def window_columns(sink: Node) -> WindowColumns | None:
     for index, column in enumerate(sink.columns):
         found = origins(sink, index)
         if len(found) == 1 and _is_end_of_window(found[0]):
-            of.setdefault(found[0].kind, (column, found[0]))
+            shown = of.get(found[0].kind)
+            if shown is None or (shown[1].as_date and not found[0].as_date):
+                of[found[0].kind] = (column, found[0])
     if not of:
         return None
     node = next(iter(of.values()))[1].node
@@ -50,8 +53,9 @@ def window_columns(sink: Node) -> WindowColumns | None:
 
 
 def _is_end_of_window(found: Origin) -> bool:
-    """Whether it is where a window begins or ends; as a date only of windows of whole days."""
-    if found.kind not in ("window_start", "window_end") or found.node is None:
+    """Whether it is where a window begins or ends; as a date only of windows of whole days that begin at midnight."""
+    if not tells_windows_apart(found) or found.node is None:
         return False
-    size = window_seconds(found.node.window)
-    return not found.as_date or (size > 0 and size % 86_400 == 0)
+    window = found.node.window
+    begins_at_midnight = window.get("offset") in (None, "PT0S")
+    return not found.as_date or (begins_at_midnight and window_seconds(window) % 86_400 == 0)
