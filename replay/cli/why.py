@@ -44,7 +44,7 @@ def why(
             "it is not said which row" if not dot else "more than two releases",
             expected="PRODUCT.TABLE, and --release at most twice",
             found=row if not dot else ", ".join(releases),
-            next=f'kappa why {name or "orders"}.TABLE COLUMN=VALUE  (tables: kappa query {name} "SHOW TABLES")',
+            next=f'kappa query {name or "orders"} "SHOW TABLES"',
         )
     settings = load_settings()
     state = Store(settings.store).load(name)
@@ -56,7 +56,7 @@ def why(
             _subject(settings, platform, state, attempt, table, key, Path(scratch))
             for attempt in (releases or (None,))
         ]
-        found = _explained(settings, subjects)
+        found = _explained(settings, subjects, releases)
     show_all(found, limit, output)
 
 
@@ -96,12 +96,14 @@ def _own_code(settings: Settings, product: Product, release: Path, scratch: Path
     return scratch
 
 
-def _explained(settings: Settings, subjects: Sequence[Subject]) -> list[Explanation]:
+def _explained(
+    settings: Settings, subjects: Sequence[Subject], asked: Sequence[str]
+) -> list[Explanation]:
     first = subjects[0]
-    there = [rows.one(settings, s.side, s.table, s.key) for s in subjects]
+    there = [rows.one(settings, s.side, s.table, s.key, asked) for s in subjects]
     known = next((row for row in there if row is not None), None)
     if known is None:
-        raise rows.none_such(settings, first.side, first.table, first.key)
+        raise rows.none_such(settings, first.side, first.table, first.key, asked)
     found = []
     for subject, row in zip(subjects, there, strict=True):
         with busy(f"running {subject.side.name} over the records behind the row"):

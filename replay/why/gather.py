@@ -22,7 +22,7 @@ from replay.preview.part import Part
 from replay.settings import Settings
 from replay.why import rows
 from replay.why.lineage import Lineage
-from replay.why.records import Candidate, Place, is_decodable, matches
+from replay.why.records import Candidate, Place, is_decodable, matches, said
 from replay.why.rows import Row
 from replay.why.span import Slice
 from replay.why.trials import Trials
@@ -60,19 +60,24 @@ class Gathering:
             return (str(self.known["log_topic"]),)
         return tuple(kafka(t) for t in sorted(self.lineage.events & self.lineage.topics))
 
-    def source(self) -> tuple[Place, ConsumedRecord] | None:
-        """The record that the row says it is of; None of a row that says nothing of it."""
+    def place(self) -> Place | None:
+        """Where the record stands that the row says it is of; None of a row that says nothing of it."""
         if self.output.kind is Kind.aggregate:
             return None
-        topic = str(self.known.get("log_topic") or self.output.of[0])
         partition, offset = self.known.get("log_partition"), self.known.get("log_offset")
         if partition is None or offset is None:
             return None
-        start, end = {partition: offset}, {partition: offset + 1}
-        for record in reading.between(self.settings, topic, start, end):
-            return Place(topic, partition, offset), record
+        return Place(str(self.known.get("log_topic") or self.output.of[0]), partition, offset)
+
+    def source(self) -> tuple[Place, ConsumedRecord] | None:
+        """The record that the row says it is of; None of a row that says nothing of it."""
+        place = self.place()
+        if place is None:
+            return None
+        for record in self._one(place):
+            return place, record
         raise RefusedError(
-            f"the record of the row is not in the log: {topic}-{partition} @ {offset}",
+            f"the record of the row is not in the log: {said(place)}",
             expected="the log that the table was made of",
             found="no record at that offset",
             next=f"kappa audit {self.product.name}",
@@ -89,24 +94,32 @@ class Gathering:
         RefusedError where they are too many to be held in memory.
         """
         found = self._part(part)
+        shorter = f'kappa query {self.product.name} "SELECT * FROM {self.table} LIMIT 5"'
         counts = {self.product.sql_name(t): found.count(t) for t in self.product.topics}
         if sum(counts.values()) > preview.MOST_RECORDS:
             raise RefusedError(
                 "the part of the log that this row is of is too long for a run",
                 expected=f"{preview.MOST_RECORDS:,} records at most, of all topics",
                 found=", ".join(f"{n:,} of {topic}" for topic, n in counts.items() if n),
-                next=f'kappa query {self.product.name} "SELECT * FROM {self.table} LIMIT 5"  (a row of fewer records)',
+                next=shorter,
             )
-        return {t: preview.read(self.settings, t, found) for t in self.product.topics}
+        try:
+            return {t: preview.read(self.settings, t, found) for t in self.product.topics}
+        except RefusedError as e:
+            e.next = shorter
+            raise
 
     def _part(self, part: Slice | None) -> Part:
         asked = preview.Asked(
-            begin=_instant(part.begin if part else 0), end=_instant(part.end) if part else None
+            begin=instant(part.begin if part else 0), end=instant(part.end) if part else None
         )
         found = preview.find(self.settings, self.product, asked)
-        return replace(
-            found, ends={t: self._ends(t, of, found.starts[t]) for t, of in found.ends.items()}
-        )
+        ends = {t: self._ends(t, of, found.starts[t]) for t, of in found.ends.items()}
+        if place := self.place():
+            # a slice ends at the first record of a time, and the row's own may stand behind it with an earlier one
+            last = ends[place.topic].get(place.partition, 0)
+            ends[place.topic][place.partition] = max(last, place.offset + 1)
+        return replace(found, ends=ends)
 
     def _ends(
         self, topic: str, ends: Mapping[int, int], starts: Mapping[int, int]
@@ -242,5 +255,6 @@ def _event(fields: Mapping[str, Any] | None, identity: Sequence[str]) -> str:
     return repr([(fields or {}).get(name) for name in identity])
 
 
-def _instant(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+def instant(milliseconds: int) -> datetime:
+    last = datetime.max.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(min(milliseconds / 1000, last.timestamp() - 1), UTC)

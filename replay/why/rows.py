@@ -79,6 +79,8 @@ def wanted(product: Product, table: str, said: Sequence[str]) -> dict[str, Any]:
 def _typed(type_: Type, text: str, zone: str, column: str) -> Any:
     if text == "NULL":
         return None
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        text = text[1:-1].replace("''", "'")
     if not isinstance(type_, Atomic):
         raise JsonValueError(column, "a column that is no ROW, ARRAY or MAP", text)
     value: Any = text
@@ -102,20 +104,28 @@ def find(settings: Settings, side: Side, table: str, key: Mapping[str, Any]) -> 
     return [dict(zip(columns, row, strict=True)) for row in found]
 
 
-def one(settings: Settings, side: Side, table: str, key: Mapping[str, Any]) -> Row | None:
-    """The row with these values; None without one, RefusedError that names some of several."""
+def one(
+    settings: Settings, side: Side, table: str, key: Mapping[str, Any], asked: Sequence[str] = ()
+) -> Row | None:
+    """The row with these values; None without one, RefusedError that names some of several.
+
+    `asked`: the releases that the command named.
+    """
     found = find(settings, side, table, key)
     if len(found) > 1 or not key:
-        raise _not_one(side.product, table, key, found)
+        raise _not_one(side.product, table, key, found, asked)
     return found[0] if found else None
 
 
-def none_such(settings: Settings, side: Side, table: str, key: Mapping[str, Any]) -> RefusedError:
+def none_such(
+    settings: Settings, side: Side, table: str, key: Mapping[str, Any], asked: Sequence[str] = ()
+) -> RefusedError:
     """What a person is told of a row that is not there: some that differ in one column."""
     like: list[Row] = []
     for column in key:
         like += find(settings, side, table, {c: v for c, v in key.items() if c != column})
-    found = _not_one(side.product, table, key, like[:_NAMED] or find(settings, side, table, {}))
+    like = like[:_NAMED] or find(settings, side, table, {})
+    found = _not_one(side.product, table, key, like, asked)
     zone = side.product.settings.time_zone
     until = clock.local(reached(settings, side), zone)
     if side.product.outputs[table].window and until:
@@ -142,22 +152,30 @@ class _Log:
 
 
 def _not_one(
-    product: Product, table: str, key: Mapping[str, Any], found: Sequence[Row]
+    product: Product,
+    table: str,
+    key: Mapping[str, Any],
+    found: Sequence[Row],
+    asked: Sequence[str],
 ) -> RefusedError:
     output = product.outputs[table]
-    told = key_of(output) or tuple(key)
+    told = key_of(output) or tuple(c for c, t in types(output).items() if isinstance(t, Atomic))
     zone = product.settings.time_zone
     named = [_said(row, told, zone) for row in found]
     several = found and all(_equal(row[c], v) for row in found for c, v in key.items())
     what = "more than one row" if several else "no row"
     where = f" with {_said(key, tuple(key), zone)}" if key else ""
+    next = f"kappa status {product.name}"
+    if named and several and set(told) <= set(key):
+        next = f'kappa query {product.name} "SELECT * FROM {table} LIMIT 5"'
+    elif named:
+        releases = "".join(f" --release {name}" for name in asked)
+        next = f"kappa why {product.name}.{table} {named[0]}{releases}"
     return RefusedError(
         f"{product.name}.{table} has {what}{where}",
         expected=f"the values of one row that readers see, such as those of its key: {', '.join(told)}",
         found=(f"rows with {'; '.join(named)}" if named else "an empty table"),
-        next=f"kappa why {product.name}.{table} {named[0]}"
-        if named
-        else f"kappa status {product.name}",
+        next=next,
     )
 
 
@@ -167,11 +185,16 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _said(row: Row, columns: Sequence[str], zone: str) -> str:
     """As it can be typed."""
-    return " ".join(
-        shlex.quote(f"{c}={'NULL' if row[c] is None else values.shown(row[c], zone)}")
-        for c in columns
-        if c in row
-    )
+    return " ".join(shlex.quote(f"{c}={typable(row[c], zone)}") for c in columns if c in row)
+
+
+def typable(value: Any, zone: str) -> str:
+    """A text that would be taken for another value is put in quotes, as in SQL."""
+    if value is None:
+        return "NULL"
+    text = str(values.shown(value, zone))
+    is_quoted = len(text) > 1 and text[0] == text[-1] == "'"
+    return "'" + text.replace("'", "''") + "'" if text == "NULL" or is_quoted else text
 
 
 def rejected(
@@ -206,9 +229,11 @@ def rejected(
 
 
 def differing(output: Output, one: Row, other: Row) -> tuple[str, ...]:
-    """The columns in which two rows differ."""
+    """The columns in which two rows differ, or that one of them has not: another release's."""
     return tuple(
-        c for c, type_ in types(output).items() if not values.same(type_, one[c], other[c])
+        c
+        for c, type_ in types(output).items()
+        if c not in one or c not in other or not values.same(type_, one[c], other[c])
     )
 
 

@@ -47,9 +47,12 @@ class Slice:
 
 
 def wall(milliseconds: int, zone: str) -> dt.datetime:
-    """What the clocks of a zone show then."""
-    at = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(milliseconds=milliseconds)
-    return at.astimezone(zones.zone(zone)).replace(tzinfo=None)
+    """What the clocks of a zone show then; at the ends of what Python can say, the first or the last time."""
+    try:
+        at = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(milliseconds=milliseconds)
+        return at.astimezone(zones.zone(zone)).replace(tzinfo=None)
+    except OverflowError:
+        return dt.datetime.min if milliseconds < 0 else dt.datetime.max
 
 
 def of_window(row: Mapping[str, Any], columns: WindowColumns, zone: str) -> Span | None:
@@ -57,17 +60,20 @@ def of_window(row: Mapping[str, Any], columns: WindowColumns, zone: str) -> Span
     size = dt.timedelta(seconds=columns.seconds)
     begin = _local(row[columns.starts], zone) if columns.starts else None
     end = _local(row[columns.ends], zone) if columns.ends else None
-    if begin is None and end is not None and size:
-        begin = end - size
-    if end is None and begin is not None and size:
-        end = begin + size
+    try:
+        if begin is None and end is not None and size:
+            begin = end - size
+        if end is None and begin is not None and size:
+            end = begin + size
+    except OverflowError:  # it begins or ends in a year that Python does not have
+        return None
     return Span(begin, end, zone) if begin and end else None
 
 
 def of_event(happened_ms: int, zone: str) -> Span:
     """The millisecond of one event."""
     at = wall(happened_ms, zone)
-    return Span(at, at + MILLISECOND, zone)
+    return Span(at, min(at, dt.datetime.max - MILLISECOND) + MILLISECOND, zone)
 
 
 def slice_of(product: Product, span: Span, *, ahead: bool) -> Slice:
@@ -80,13 +86,17 @@ def slice_of(product: Product, span: Span, *, ahead: bool) -> Slice:
     before = max((seconds(t.max_ahead) for t in rules if t.is_event), default=0.0) if ahead else 0.0
     wait = product.longest_wait
     begin = span.first_ms - round((before + wait) * 1000)
-    return Slice(max(0, begin), span.last_ms + round((late + wait) * 1000) + 1)
+    end = span.last_ms + round((late + wait) * 1000) + 1
+    return Slice(max(0, begin), max(0, end))
 
 
 def _instants(at: dt.datetime, zone: str) -> list[int]:
     """When clocks show a time: two instants where they are set back."""
     shown = [at.replace(tzinfo=zones.zone(zone), fold=fold) for fold in (0, 1)]
-    return [round(t.timestamp() * 1000) for t in shown]
+    try:
+        return [round(t.timestamp() * 1000) for t in shown]
+    except OverflowError:  # in UTC it is in a year that Python does not have
+        return [round(at.replace(tzinfo=dt.UTC).timestamp() * 1000)]
 
 
 def _local(value: Any, zone: str) -> dt.datetime | None:

@@ -124,7 +124,8 @@ def explain(
             found="one of before plans were kept",
             next=f"kappa deploy {product.name}",
         )
-    if lacking := [c for c in rows.key_of(subject.output) if c not in known]:
+    key = (*rows.key_of(subject.output), *(lineage.window.columns if lineage.window else ()))
+    if lacking := [c for c in dict.fromkeys(key) if c not in known]:
         raise RefusedError(
             f"{product.name}.{subject.table} of {subject.side.name} has another key",
             expected="two releases whose rows are told apart by the same columns",
@@ -145,7 +146,10 @@ def explain(
         if found.adds_up or found.is_whole or found.span is None or work.source:
             return found
         # perhaps some of its records were appended before they happened
-        wider = work.explanation(ahead=True)
+        try:
+            wider = work.explanation(ahead=True)
+        except RefusedError:  # that part of the log is too long
+            return found
         return wider if wider.adds_up else found
 
 

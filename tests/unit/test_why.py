@@ -25,12 +25,15 @@ from replay.errors import ConfigError, RefusedError
 from replay.kafka.decoding import Decoder
 from replay.kafka.reading import ConsumedRecord
 from replay.output import RowsOutput
+from replay.preview import preview
+from replay.preview.part import Part
 from replay.settings import Settings
-from replay.why import rows, span
+from replay.why import gather, rows, span
 from replay.why.gather import Gathering
 from replay.why.lineage import Lineage
 from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
 from replay.why.search import Answer, search
+from replay.why.span import Slice
 from replay.why.tell import MOST, How, Verdict, tell
 from replay.why.why import Explanation, Subject, _Work
 from replay.why.why import how as how_of
@@ -107,6 +110,28 @@ def test_the_hour_that_clocks_show_twice_is_one_window() -> None:
     first = round(datetime(2024, 11, 3, 5, 30, tzinfo=UTC).timestamp() * 1000)
     assert hour.holds(first) and hour.holds(first + HOUR)
     assert hour.last_ms - hour.first_ms == 2 * HOUR
+
+
+@pytest.mark.parametrize("zone", [NEW_YORK, "Asia/Tokyo"])
+@pytest.mark.parametrize(
+    ("begin", "columns"),
+    [
+        (datetime(1, 1, 1), WindowColumns("b", None, 3600)),
+        (datetime(9999, 12, 31, 22), WindowColumns("b", None, 3600)),
+        (datetime(1, 1, 1), WindowColumns(None, "b", 3600)),
+        (datetime(9999, 12, 31, 23), WindowColumns("b", None, 3600)),
+    ],
+)
+def test_times_at_the_ends_of_the_calendar_are_no_crash(
+    tmp_path: Path, zone: str, begin: datetime, columns: WindowColumns
+) -> None:
+    product = folders.write(tmp_path)
+    ends = [round(t.replace(tzinfo=UTC).timestamp() * 1000) for t in (datetime.min, datetime.max)]
+    found = span.of_window({"b": begin}, columns, zone)
+    for one in (*([found] if found else []), *(span.of_event(end, zone) for end in ends)):
+        part = span.slice_of(product, one, ahead=True)
+        assert gather.instant(part.begin) <= gather.instant(part.end)
+        assert not one.holds(at(9))
 
 
 def test_the_slice_reaches_as_far_as_lateness_and_as_what_is_ahead(tmp_path: Path) -> None:
@@ -348,6 +373,34 @@ def test_an_event_in_another_partition_is_a_copy_only_where_a_topic_has_it_once(
     ] + [candidate(19, fields={"a": "y"})]
     copies = of.copies(Place("orders", 0, 17), found)
     assert {c.place[1:] for c in copies} == expected
+
+
+def test_the_record_of_a_row_is_read_behind_the_end_of_its_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"log_topic": "orders", "log_partition": 0, "log_offset": 11}
+    of = gathering(folders.write(tmp_path), known)
+    side = replace(of.side, covered={"orders": {0: 20, 1: 20}})
+    of = replace(of, side=side, table="rejects")
+    part = Part(0.0, {"orders": {0: 5, 1: 0}}, {"orders": {0: 10, 1: 3}})
+    monkeypatch.setattr(preview, "find", lambda *_: part)
+    read: list[Part] = []
+
+    def remember(settings: Settings, topic: str, part: Part) -> dict[int, list[ConsumedRecord]]:
+        read.append(part)
+        return {}
+
+    monkeypatch.setattr(preview, "read", remember)
+    of.read(Slice(at(9), at(11)))
+    assert read[0].ends == {"orders": {0: 12, 1: 3}}
+
+    def too_large(*_: Any) -> Any:
+        raise RefusedError("too large", next="the same with a shorter --last")
+
+    monkeypatch.setattr(preview, "read", too_large)
+    with pytest.raises(RefusedError) as e:
+        of.read(Slice(at(9), at(11)))
+    assert e.value.next == 'kappa query tiny "SELECT * FROM rejects LIMIT 5"'
 
 
 class Work(_Work):
@@ -669,6 +722,59 @@ def test_several_rows_are_answered_with_a_command_for_one_of_them(
         "  found:    rows with log_partition=0 log_offset=4; log_partition=0 log_offset=5",
         "  next:     kappa why tiny.rows log_partition=0 log_offset=4",
     ]
+
+
+def test_a_text_that_would_mean_another_value_is_asked_for_in_quotes(tmp_path: Path) -> None:
+    product = folders.write(tmp_path)
+    for text in ("NULL", "'x'", "'NULL'", "it's", "'"):
+        said = rows.typable(text, "UTC")
+        assert rows.wanted(product, "rows", [f"b={said}"]) == {"b": text}
+    assert rows.typable(None, "UTC") == "NULL"
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "expected"),
+    [
+        pytest.param(
+            "rows",
+            {"a": 1},
+            "kappa why tiny.rows log_partition=0 log_offset=4 --release r1 --release r2",
+            id="of two releases",
+        ),
+        pytest.param(
+            "sums",
+            {"n": 1},
+            "kappa why tiny.sums day=2024-01-01 n=1 --release r1 --release r2",
+            id="of a table without a key",
+        ),
+        pytest.param(
+            "sums",
+            {"n": 1, "day": date(2024, 1, 1)},
+            'kappa query tiny "SELECT * FROM sums LIMIT 5"',
+            id="where nothing tells them apart",
+        ),
+    ],
+)
+def test_the_next_command_names_another_row(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    key: dict[str, Any],
+    expected: str,
+) -> None:
+    row = {"a": 1, "b": "x", "log_partition": 0, "log_offset": 4, "day": date(2024, 1, 1), "n": 1}
+    monkeypatch.setattr(rows, "find", lambda *_: [row, row])
+    side = Side("r1-a1", folders.write(tmp_path), {}, {})
+    with pytest.raises(RefusedError) as e:
+        rows.one(Settings.__new__(Settings), side, table, key, ("r1", "r2"))
+    assert e.value.next == expected
+
+
+def test_a_column_that_only_one_release_has_differs(tmp_path: Path) -> None:
+    output = folders.write(tmp_path).outputs["sums"]
+    row = {"day": date(2024, 1, 1), "n": 1}
+    assert rows.differing(output, row, {"day": date(2024, 1, 1)}) == ("n",)
+    assert rows.differing(output, row, {**row, "cents": 5}) == ()
 
 
 # What a person sees
