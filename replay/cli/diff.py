@@ -76,19 +76,16 @@ def choose(
     return _chosen(platform, state, one), _chosen(platform, state, other)
 
 
-def published(platform: SnapshotReader, state: ProductState) -> ChosenSide:
-    """What readers see; ConfigError where they see nothing yet."""
-    return _chosen(platform, state, _of_readers(state))
-
-
 def _of_readers(state: ProductState) -> Attempt:
     if state.published is None:
         raise not_deployed(state.product)
     return resolve(state, state.published.attempt_name)
 
 
-def chosen_side(platform: SnapshotReader, state: ProductState, name: str | None) -> ChosenSide:
-    """That of an attempt or a release, by default of what readers see."""
+def chosen_side(
+    platform: SnapshotReader, state: ProductState, name: str | None = None
+) -> ChosenSide:
+    """That of an attempt or a release, by default of what readers see; ConfigError where they see nothing yet."""
     return _chosen(platform, state, resolve(state, name) if name else _of_readers(state))
 
 

@@ -75,7 +75,7 @@ def _published(settings: Settings, product: Product) -> tuple[ChosenSide, Offset
     from replay.store.store import Store
 
     state = Store(settings.store).load(product.name)
-    chosen = diff.published(Platform(settings), state)
+    chosen = diff.chosen_side(Platform(settings), state)
     release = state.release(state.attempt(chosen.side.name).release)
     references = [t for t, rule in product.topics.items() if rule.role is Role.reference]
     return chosen, only(release.reference_offsets, references)
