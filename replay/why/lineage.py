@@ -9,7 +9,7 @@ from functools import cached_property
 
 from jobs.plan.compiled import WINDOWS, Node, function_name, parse_plan
 from jobs.plan.inference import infer
-from jobs.plan.origins import origins
+from jobs.plan.origins import Origin, origins
 from jobs.plan.windows import WindowColumns, window_columns
 from jobs.product.folder import Product
 
@@ -60,6 +60,17 @@ class Lineage:
             topic: {column: frozenset(names) for column, names in of.items()}
             for topic, of in found.items()
         }
+
+    @cached_property
+    def timed_by(self) -> frozenset[str]:
+        """The topics of events whose own time says in which window they are; others are joined to those."""
+        found: list[Origin] = []
+        for node in self.sink.walk():
+            index = (node.body.get("windowing") or {}).get("timeAttributeIndex")
+            if index is not None:
+                found += origins(node.inputs[0], int(index))
+        is_known = found and all(o.kind == "field" for o in found)
+        return frozenset(o.topic for o in found) if is_known else self.events
 
     @cached_property
     def summed(self) -> Mapping[str, tuple[str, ...]]:

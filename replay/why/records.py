@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -98,18 +98,23 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def sort(
-    found: Iterable[Candidate], topics: Mapping[str, Topic], span: Span | None, near: range
+    found: Iterable[Candidate],
+    topics: Mapping[str, Topic],
+    span: Span | None,
+    near: range,
+    joined: Collection[str] = (),
 ) -> Sorted:
     """Candidates of the span by what is known of them.
 
     `topics`: the rules by names in Kafka; `near`: when a record that nobody can date was appended, in ms, if it may
-    be of the span.
+    be of the span; `joined`: topics whose accepted records may be behind the row whenever they happened.
     """
     units: list[Candidate] = []
     settled: list[Evidence] = []
     accepted: dict[tuple[Any, ...], Candidate] = {}
     for c in sorted(found, key=_order_in(topics)):
-        if not _may_be_of(c, span, near):
+        is_joined = c.place.topic in joined and not c.reason
+        if not is_joined and not _may_be_of(c, span, near):
             continue
         if c.reason:
             became = Became.rejected if is_decodable(c.reason) else Became.undecodable

@@ -255,7 +255,9 @@ class _Work:
         if self.source:
             happened = next((c.happened for c in found if c.place == self.source[0]), None)
             within = span.of_event(happened, self.zone) if happened is not None else None
-        apart = sort(found, self.product.topics, within, self._near(within))
+        timed_by = self.of.lineage.timed_by
+        joined = [t for t in self.of.topics if self.product.sql_name(t) not in timed_by]
+        apart = sort(found, self.product.topics, within, self._near(within), joined)
         verdict = tell(ran.trials, self.how, apart.units, ran.whole)
         if keyed or self.source:
             return within, verdict, apart.settled

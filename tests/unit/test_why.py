@@ -219,6 +219,27 @@ def test_records_depend_on_others_in_lag_and_in_conditions_of_aggregates() -> No
         assert found.is_by_itself is expected
 
 
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        pytest.param("hops", {"refunds"}, id="of one topic"),
+        pytest.param("paired", {"orders", "refunds"}, id="no window: nobody knows"),
+    ],
+)
+def test_the_topics_whose_time_a_window_is_of(table: str, expected: set[str]) -> None:
+    assert Lineage(sinks("many")[table], frozenset({"orders", "refunds"})).timed_by == expected
+
+
+def test_a_window_behind_a_join_is_of_the_time_of_its_left_side() -> None:
+    left, right = plans.scan("orders", "id", "at"), plans.scan("refunds", "id", "at")
+    joined = plans.node("interval-join", left, right, columns=("id", "at", "id0", "at0"))
+    for index, expected in ((1, {"orders"}), (3, {"refunds"})):
+        windowing = {"timeAttributeIndex": index}
+        window = plans.node("local-window-aggregate", joined, windowing=windowing)
+        found = Lineage(plans.sink(window), frozenset({"orders", "refunds"}))
+        assert found.timed_by == expected
+
+
 def test_a_look_up_reads_the_topics_of_its_versions() -> None:
     looked_up = {"surroundings_at": ("airlines", "planes"), "airports_at": ("airports",)}
     lineage = Lineage(sinks("flights")["departures"], frozenset({"flights"}), looked_up)
@@ -281,6 +302,20 @@ def test_records_of_other_windows_are_left_out_and_undated_ones_go_by_when_they_
         (2, Became.rejected),
         (3, Became.undecodable),
     ]
+
+
+def test_records_that_are_joined_are_of_the_window_whenever_they_happened() -> None:
+    refund = replace(candidate(5, happened=at(12)), place=Place("refunds", 0, 5))
+    late = replace(refund, place=Place("refunds", 0, 6), reason="late: …")
+    found = sort(
+        [candidate(0), candidate(1, happened=at(12)), refund, late],
+        {"orders": TOPIC, "refunds": TOPIC},
+        span.Span(wall(9), wall(10), "UTC"),
+        EVERY,
+        ["refunds"],
+    )
+    assert [u.place[::2] for u in found.units] == [("orders", 0), ("refunds", 5)]
+    assert not found.settled
 
 
 @pytest.mark.parametrize(
