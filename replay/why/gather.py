@@ -84,8 +84,14 @@ class Gathering:
         )
 
     def around(self, record: ConsumedRecord) -> Slice:
-        """Where the copies of a record stand that are on time, and what it waits for in windows."""
-        wait = round((self._lateness + self.product.longest_wait) * 1000)
+        """Where the copies of a record stand that are on time, and what it waits for in windows.
+
+        Either of two copies may be appended before it happened: see `span.slice_of`.
+        """
+        rules = self.product.topics.values()
+        allowed = max((seconds(t.max_ahead) for t in rules if t.is_event), default=0.0)
+        ahead = min(allowed, self._lateness)
+        wait = round((ahead + self._lateness + self.product.longest_wait) * 1000)
         return Slice(max(0, record.timestamp - wait), record.timestamp + wait + 1)
 
     def read(self, part: Slice | None) -> Records:

@@ -79,11 +79,13 @@ def of_event(happened_ms: int, zone: str) -> Span:
 def slice_of(product: Product, span: Span, *, ahead: bool) -> Slice:
     """Where its records stand that are on time: behind when they happened, and by the lateness at the most.
 
-    With `ahead`, also those that were appended before they happened, as far as `max_ahead` allows.
+    Clocks differ: also those that were appended before they happened, as far as `max_ahead` allows, but by no more than
+    the lateness, or without that limit with `ahead`.
     """
     rules = product.topics.values()
     late = max((seconds(t.allowed_lateness) for t in rules if t.allowed_lateness), default=0.0)
-    before = max((seconds(t.max_ahead) for t in rules if t.is_event), default=0.0) if ahead else 0.0
+    allowed = max((seconds(t.max_ahead) for t in rules if t.is_event), default=0.0)
+    before = allowed if ahead else min(allowed, late)
     wait = product.longest_wait
     begin = span.first_ms - round((before + wait) * 1000)
     end = span.last_ms + round((late + wait) * 1000) + 1

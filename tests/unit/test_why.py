@@ -138,8 +138,14 @@ def test_the_slice_reaches_as_far_as_lateness_and_as_what_is_ahead(tmp_path: Pat
     product = folders.write(tmp_path)
     hour = span.Span(wall(9), wall(10), "UTC")
     near, wide = (span.slice_of(product, hour, ahead=ahead) for ahead in (False, True))
-    assert (near.begin, near.end) == (at(9), at(11) + 1)
+    assert (near.begin, near.end) == (at(8), at(11) + 1)
     assert (wide.begin, wide.end) == (at(9) - 24 * HOUR, at(11) + 1)
+
+
+def test_copies_are_looked_for_as_far_as_clocks_may_differ(tmp_path: Path) -> None:
+    of = gathering(folders.write(tmp_path), {})
+    around = of.around(ConsumedRecord(0, 17, at(9), None, b"x"))
+    assert (around.begin, around.end) == (at(7), at(11) + 1)
 
 
 # What the plan says
@@ -923,6 +929,16 @@ def test_a_release_that_is_behind_is_not_compared(
     data = json.loads(printed(capsys, [first, behind], RowsOutput.json))
     assert data["only_in_one"] is None
     assert (data["releases"][1]["adds_up"], data["releases"][1]["behind"]) == (None, behind.behind)
+
+
+def test_a_row_that_depends_on_earlier_records_is_not_said_to_be_of_another_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explained(folders.write(tmp_path), "r1-a1", 2, {"day": date(2024, 1, 1), "n": 1})
+    assert "kappa audit tiny" in printed(capsys, [found])
+    text = printed(capsys, [replace(found, looks_back=True)])
+    assert "kappa audit" not in text
+    assert "takes other records into account" in text
 
 
 def test_two_releases_show_what_counts_in_only_one(
