@@ -282,6 +282,8 @@ def _missing(e: Explanation) -> Iterator[str]:
         yield f"{', '.join(looked_up)}: what is looked up may have been read in another state by the job"
     if e.is_whole:
         yield "over all records of that part of the log the SQL does give the row: it depends on other rows' records"
+    elif e.looks_back:
+        yield "its SQL takes other records into account, which may stand before that part of the log"
     else:
         yield (
             "not even all records of that part of the log give the row: it depends on others, or the table was not "

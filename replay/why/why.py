@@ -65,6 +65,8 @@ class Explanation:
     """What it gives over all records of the slice."""
     fields: Mapping[str, tuple[str, ...]]
     """Topic in Kafka → fields of its records that matter to the row."""
+    looks_back: bool = False
+    """It is of one record, and depends on earlier ones, which are not run: LAG, OVER, ranks, patterns."""
     behind: str = ""
     """How far the release has come, where it may still have the row later: then nothing was run."""
 
@@ -141,7 +143,7 @@ def explain(
         )
         work = _Work(settings, subject, gathering, row, Path(scratch))
         if behind := work.behind():
-            return Explanation(subject, None, work.span, {}, (), None, None, {}, behind)
+            return Explanation(subject, None, work.span, {}, (), None, None, {}, behind=behind)
         found = work.explanation(ahead=False)
         if found.adds_up or found.is_whole or found.span is None or work.source:
             return found
@@ -219,6 +221,7 @@ class _Work:
             ran.whole if self.is_reject else verdict.row,
             ran.whole,
             {topic: self._fields(topic) for topic in self.of.topics},
+            looks_back=self.source is not None and not self.of.lineage.is_by_itself,
         )
 
     def _run(self, part: Slice | None, folder: Path) -> _Ran:
