@@ -123,7 +123,7 @@ def sort(
         event = _event(c, topics[c.place.topic])
         if event is not None and event in accepted:
             first = accepted[event].place
-            settled.append(Evidence(c, Became.repeated, f"of {said(first)}"))
+            settled.append(Evidence(c, Became.repeated, _copy_of(first)))
             continue
         if event is not None:
             accepted[event] = c
@@ -156,6 +156,23 @@ def _event(c: Candidate, topic: Topic) -> tuple[Any, ...] | None:
     where = (c.place.partition,) if topic.held_by_source else ()
     values = tuple(repr(c.fields.get(name)) for name in topic.identity)
     return (c.place.topic, *where, c.happened, values)
+
+
+def of_row(
+    settled: Iterable[Evidence], told: Iterable[Evidence], *, shows_window: bool
+) -> tuple[Evidence, ...]:
+    """Those that were not asked about and are known to be of the row, or that nobody can date.
+
+    Copies of records that are in other rows are not, and nobody knows which rejects are of a window that is not shown.
+    """
+    first = {_copy_of(e.candidate.place) for e in told}
+    return tuple(
+        e for e in settled if (e.why in first if e.became is Became.repeated else shows_window)
+    )
+
+
+def _copy_of(place: Place) -> str:
+    return f"of {said(place)}"
 
 
 def said(place: Place) -> str:

@@ -19,7 +19,7 @@ from replay.settings import Settings
 from replay.why import rows, span
 from replay.why.gather import Gathering, Records
 from replay.why.lineage import of_output
-from replay.why.records import Became, Candidate, Evidence, Place, in_order, said, sort
+from replay.why.records import Became, Candidate, Evidence, Place, in_order, of_row, said, sort
 from replay.why.rows import Row
 from replay.why.span import Slice, Span
 from replay.why.tell import How, Verdict, tell
@@ -262,10 +262,13 @@ class _Work:
         joined = [t for t in self.of.topics if self.product.sql_name(t) not in timed_by]
         apart = sort(found, self.product.topics, within, self._near(within), joined)
         verdict = tell(ran.trials, self.how, apart.units, ran.whole)
+        window = self.of.lineage.window
+        shows_window = self.source is not None or (window is not None and window.is_exact)
+        settled = of_row(apart.settled, verdict.evidence, shows_window=shows_window)
         if keyed or self.source:
-            return within, verdict, apart.settled
+            return within, verdict, settled
         mine = replace(verdict, evidence=self._mine(verdict.evidence))
-        return within, mine, self._mine(apart.settled)
+        return within, mine, self._mine(settled)
 
     def _candidates(self, ran: _Ran, within: Span | None, keyed: bool) -> list[Candidate]:
         seen = {

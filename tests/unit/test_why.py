@@ -31,7 +31,7 @@ from replay.settings import Settings
 from replay.why import gather, rows, span
 from replay.why.gather import Gathering
 from replay.why.lineage import Lineage
-from replay.why.records import Became, Candidate, Evidence, Place, matches, sort
+from replay.why.records import Became, Candidate, Evidence, Place, matches, of_row, sort
 from replay.why.search import Answer, search
 from replay.why.span import Slice
 from replay.why.tell import MOST, How, Verdict, tell
@@ -308,6 +308,18 @@ def test_records_of_other_windows_are_left_out_and_undated_ones_go_by_when_they_
         (2, Became.rejected),
         (3, Became.undecodable),
     ]
+
+
+def test_only_copies_and_rejects_of_the_row_are_listed_with_it() -> None:
+    copies = [
+        candidate(n, fields={"id": identity}) for n, identity in enumerate(("x", "x", "y", "y"))
+    ]
+    late = candidate(4, reason="late: …")
+    apart = sort([*copies, late], {"orders": TOPIC}, None, EVERY)
+    told = [Evidence(copies[0], Became.counted)]  # that of y is in another row
+    for shows_window, expected in ((True, [4, 1]), (False, [1])):
+        found = of_row(apart.settled, told, shows_window=shows_window)
+        assert {e.candidate.place.offset for e in found} == set(expected)
 
 
 def test_records_that_are_joined_are_of_the_window_whenever_they_happened() -> None:
