@@ -259,9 +259,9 @@ def _verdict(e: Explanation) -> Iterator[str]:
         over = "these records" if records else "that part of the log"
         yield f"adds up: the SQL of {name} gives no such row over {over}"
     else:
-        what = (
-            f"in {', '.join(e.differing)}" if e.differing else "they give no row, or one too many"
-        )
+        what = f"in {', '.join(e.differing)}" if e.differing else "they give no such row"
+        if e.row is None:
+            what = f"the SQL of {name} gives such a row"
         yield f"does not add up: {what}"
         yield from (f"  {line}" for line in _missing(e))
     if any(one.became is Became.not_told and not one.why for one in e.evidence):
@@ -280,7 +280,9 @@ def _missing(e: Explanation) -> Iterator[str]:
     looked_up = sorted(n for n, t in product.settings.topics.items() if not t.is_event)
     if looked_up:
         yield f"{', '.join(looked_up)}: what is looked up may have been read in another state by the job"
-    if e.is_whole:
+    if e.row is None:
+        yield f"the table has none; it may not have been made of this log: kappa audit {product.name}"
+    elif e.is_whole:
         yield "over all records of that part of the log the SQL does give the row: it depends on other rows' records"
     elif e.looks_back:
         yield "its SQL takes other records into account, which may stand before that part of the log"

@@ -953,6 +953,20 @@ def test_a_row_that_depends_on_earlier_records_is_not_said_to_be_of_another_log(
     assert "takes other records into account" in text
 
 
+def test_a_row_that_the_sql_gives_and_the_table_lacks_does_not_add_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explained(folders.write(tmp_path), "r1-a1", 2, {"day": date(2024, 1, 1), "n": 2})
+    text = printed(capsys, [replace(found, row=None)])
+    assert "  no such row\n" in text
+    assert "does not add up: the SQL of r1-a1 gives such a row\n" in text
+    assert "the table has none" in text and "not even all" not in text
+    none = replace(found, row=None, again=None, whole=None)
+    assert "adds up: the SQL of r1-a1 gives no such row over these records" in printed(
+        capsys, [none]
+    )
+
+
 def test_two_releases_show_what_counts_in_only_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
