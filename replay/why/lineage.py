@@ -107,7 +107,11 @@ class Lineage:
 
         Not so where others can keep it out: ranks, LAG and patterns, joins of events, conditions of aggregates.
         """
-        return all(map(self._is_by_itself, self.sink.walk()))
+        return all(
+            self._is_by_itself(n)
+            for n in self.sink.walk()
+            if self.events & {m.topic for m in n.walk()}
+        )
 
     def _is_by_itself(self, node: Node) -> bool:
         if node.type in ("calc", "python-calc"):

@@ -186,6 +186,13 @@ def test_records_depend_on_others_in_ranks_and_joins(table: str, expected: bool)
     assert lineage.is_by_itself is expected
 
 
+def test_what_keeps_the_newest_version_of_a_dimension_keeps_no_event_out() -> None:
+    versions = plans.node("deduplicate", plans.scan("airlines", "id"))
+    joined = plans.node("temporal-join", plans.scan("orders", "id"), versions)
+    assert Lineage(plans.sink(joined), frozenset({"orders"})).is_by_itself
+    assert not Lineage(plans.sink(joined), frozenset({"orders", "airlines"})).is_by_itself
+
+
 def test_records_depend_on_others_in_lag_and_in_conditions_of_aggregates() -> None:
     copies = plans.node("over-aggregate", plans.scan("orders", "id"))
     lag = plans.node("over-aggregate", copies)
