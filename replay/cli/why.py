@@ -252,7 +252,12 @@ def _verdict(e: Explanation) -> Iterator[str]:
     if e.adds_up is None:
         yield f"the SQL of {name} gives the row over {e.count(Became.counted):,} that count and {untold:,} that may"
     elif e.adds_up and e.subject.output.kind is Kind.rejects:
-        yield f"adds up: the SQL of {name} rejects this record, with this reason"
+        what = (
+            "does not reject this record"
+            if e.row is None
+            else "rejects this record, with this reason"
+        )
+        yield f"adds up: the SQL of {name} {what}"
     elif e.adds_up and e.row is not None:
         yield f"adds up: the SQL of {name} over {'these' if records > 1 else 'this'} {_records(records)} gives the row"
     elif e.adds_up:

@@ -152,7 +152,7 @@ def explain(
             wider = work.explanation(ahead=True)
         except RefusedError:  # that part of the log is too long
             return found
-        return wider if wider.adds_up else found
+        return found if wider.adds_up is False else wider
 
 
 @dataclass(frozen=True)

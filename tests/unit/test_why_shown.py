@@ -258,6 +258,21 @@ def test_a_row_that_the_sql_gives_and_the_table_lacks_does_not_add_up(
     )
 
 
+def test_a_release_that_does_not_reject_a_record_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = folders.write(tmp_path)
+    row = {c.name: None for c in product.outputs["rejects"].columns}
+    found = explained(product, "r1-a1", 1, row)
+    rejected = replace(found, subject=replace(found.subject, table="rejects"), row=row)
+    accepted = replace(rejected, row=None, again=None, whole=None)
+    for one, expected in (
+        (rejected, "adds up: the SQL of r1-a1 rejects this record, with this reason"),
+        (accepted, "adds up: the SQL of r1-a1 does not reject this record"),
+    ):
+        assert expected in printed(capsys, [one]).splitlines()
+
+
 def test_two_releases_show_what_counts_in_only_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
