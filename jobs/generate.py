@@ -114,9 +114,12 @@ def _check_time(product: Product, name: str, types: Mapping[str, str]) -> None:
     if found == "TIMESTAMP_LTZ(3)":
         return
     how = _AS_TIME.get(found, "…").format(quoted(time or ""))
+    instead = f'such as columns: {{{time}_ms: "{how}"}} with time: {time}_ms'
+    if product.settings.topics[name].key:  # versions are found by a field
+        instead = "such as timestamp-millis of Avro or epoch-millis of JSON, or log_appended"
     raise ProductError(
         product.folder / "product.yaml",
-        f'topics.{name}.time: a TIMESTAMP_LTZ(3), such as columns: {{{time}_ms: "{how}"}} with time: {time}_ms',
+        f"topics.{name}.time: a TIMESTAMP_LTZ(3), {instead}",
         f"{time}, a {found}",
     )
 

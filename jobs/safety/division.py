@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from jobs.plan.compiled import (
@@ -83,11 +84,22 @@ def _is_not_zero(node: Node, value: dict[str, Any], known: Known) -> bool:
 
 
 def _differ(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:
-    """Whether a difference is of two numbers that are not equal: CASE WHEN n = 1 THEN NULL ELSE n - 1 END."""
+    """Whether a difference is of two whole numbers that are not equal: CASE WHEN n = 1 THEN NULL ELSE n - 1 END.
+
+    Of decimals Flink may round the difference to zero.
+    """
     if holds or function_name(condition) != "=" or function_name(value) != "-":
         return False
     (number, other), (left, right) = condition["operands"], value["operands"]
-    return bool(number == left and literal(right) is not None and literal(other) == literal(right))
+    is_whole = bool(INTEGERS.intersection(parts(number.get("type"))))
+    return bool(
+        number == left and is_whole and _exact(right) is not None and _exact(other) == _exact(right)
+    )
+
+
+def _exact(value: dict[str, Any]) -> Decimal | None:
+    """The value of a numeric literal with every digit."""
+    return None if literal(value) is None else Decimal(str(value["value"]))
 
 
 def _rules_out_zero(condition: dict[str, Any], holds: bool, value: dict[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from tests.refused_statements import Refused, refused
 
 PRODUCTS = Path(__file__).parents[1] / "products"
 FOLDERS = sorted(file.parent for file in PRODUCTS.glob("*/product.yaml"))
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,7 @@ def deployed(stack: RunningStack) -> Iterator[list[pipelines.Made]]:
     def deploy(made: pipelines.Made) -> None:
         folder = str(PRODUCTS / made.name)
         stack.kappa("deploy", made.name, "--from", folder, "--timeout", "240")
+        wait_until(partial(is_published, stack, made), 120, f"{made.name} is published")
 
     try:
         for made in logs:
@@ -104,7 +105,6 @@ def test_four_of_them_have_the_rows_that_plain_python_works_out(
     stack: RunningStack, deployed: list[pipelines.Made]
 ) -> None:
     for made in deployed:
-        wait_until(partial(is_published, stack, made), 120, f"{made.name} is published")
         for query, expected in made.tables.items():
             rows = [tuple(row.values()) for row in stack.kappa.json("query", made.name, query)]
             assert expected

@@ -1146,11 +1146,20 @@ TRIED: dict[str, tuple[tuple[str, Changed], str]] = {
     ),
     "a time, a number and a ROW": (
         python(
-            "def f(t, n):\n    return None if t is None or n is None else (t.isoformat(), n % 7)",
+            "from pyflink.common import Row\n"
+            "def f(t, n):\n    return None if t is None or n is None else Row(t.isoformat(), n % 7)",
             "f(ordered_at, cents)",
             returns="ROW<a STRING, b BIGINT>",
         ),
         "",
+    ),
+    "a tuple for a ROW": (
+        python(
+            "def f(n):\n    return None if n is None else (n, n % 7)",
+            "f(cents)",
+            returns="ROW<a BIGINT, b BIGINT>",
+        ),
+        "a tuple where ROW",
     ),
     "a counter": (
         python("n = 0\ndef f(x):\n    global n\n    n += 1\n    return str(n)", "f(shop)"),

@@ -1,4 +1,5 @@
--- Impressions and clicks of one hour: both are counted first, and then what was counted is joined.
+-- Impressions and clicks of one hour: both are counted first, and then what was counted is joined. Clicks of an hour
+-- in which the campaign was not shown are in no row.
 SELECT s.campaign, s.window_start AS `hour`, s.impressions, COALESCE(k.clicks, 0) AS clicks, s.cost_micros
 FROM (
   SELECT window_start, window_end, campaign, COUNT(*) AS impressions, SUM(cost_micros) AS cost_micros
