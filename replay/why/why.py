@@ -325,8 +325,12 @@ def how(of: Gathering, key: Mapping[str, Any], zone: str) -> How:
     """What is known of a row before anything is run; `key`: what it was asked for by."""
     lineage, window = of.lineage, of.lineage.window
     session = window if window and window.is_session else None
-    # without its span there are records of other sessions: which of them a record is in only the row itself says
-    is_known = session is None or span.of_window(of.known, session, zone) is not None
+    # else there are records of other windows with that key: which of them a record is in only the row itself says
+    is_known = of.output.kind is not Kind.aggregate or (
+        window is not None
+        and (window.is_exact or window.ends is not None)
+        and span.of_window(of.known, window, zone) is not None
+    )
     return How(
         of.output,
         of.key or dict(key),

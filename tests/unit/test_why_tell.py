@@ -178,6 +178,27 @@ def test_records_of_other_sessions_do_not_count(tmp_path: Path, shown: str) -> N
         assert classes(told) == {"counted": {10, 11, 12}, "no effect": {1, 2, 20}}
 
 
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        pytest.param(None, False, id="none"),
+        pytest.param(WindowColumns("hour", None, 3600), True, id="where it begins"),
+        pytest.param(
+            WindowColumns(None, "hour", 3600, is_exact=False), True, id="the end of a step"
+        ),
+        pytest.param(WindowColumns("hour", None, 3600, is_exact=False), False, id="of all steps"),
+    ],
+)
+def test_a_key_that_shows_no_window_is_that_of_several_rows(
+    tmp_path: Path, window: WindowColumns | None, expected: bool
+) -> None:
+    outputs = {"rows": {}, "sums": {"key": ["day"]}}
+    product = folders.write(tmp_path, settings={**folders.SETTINGS, "outputs": outputs})
+    of = gathering(product, {**WHERE, "day": date(2024, 1, 1)})
+    of.lineage.__dict__["window"] = window
+    assert how_of(of, {"shop": "a"}, "UTC").alone is expected
+
+
 def test_records_of_other_rows_are_neither_counted_nor_filtered() -> None:
     # the key is a computed column: each second record is of another shop
     sql = Sql(lambda n: n % 4 < 2, shops=lambda n: "az"[n % 2])
