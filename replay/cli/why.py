@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from replay.cli.diff import chosen_side
 from replay.controller.platform import Platform, fetch_bindings
 from replay.core.model import ProductState
 from replay.errors import ConfigError, not_deployed
+from replay.flink.local_runs import scratch
 from replay.output import Output as Form
 from replay.output import RowsOutput, View, busy, print_rows, rows_table, show
 from replay.releases import keys
@@ -51,9 +51,9 @@ def why(
     if state.published is None and not releases:
         raise not_deployed(name)
     platform = Platform(settings)
-    with tempfile.TemporaryDirectory(prefix="kappa-why-udfs-") as scratch:
+    with scratch(settings, "udfs") as folder:
         subjects = [
-            _subject(settings, platform, state, attempt, table, key, Path(scratch))
+            _subject(settings, platform, state, attempt, table, key, folder)
             for attempt in (releases or (None,))
         ]
         found = _explained(settings, subjects, releases)

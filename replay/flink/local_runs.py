@@ -7,7 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,23 @@ from replay.settings import Settings
 
 _START_SECONDS = 300.0
 """For what comes before the first job."""
+_LEFT_SECONDS = 86_400
+"""After which nobody works in a scratch folder any more."""
 Records = Mapping[str, Mapping[int, Iterable[ConsumedRecord]]]
 """Per topic, by its name in product.yaml, and partition. Each topic has at least one partition."""
+
+
+@contextmanager
+def scratch(settings: Settings, purpose: str) -> Iterator[Path]:
+    """A folder of the home for records of the log, gone with the command; what a killed one left goes a day later."""
+    below, prefix = settings.home / "tmp", f"kappa-{purpose}-"
+    below.mkdir(parents=True, exist_ok=True)
+    for left in below.glob(f"{prefix}*"):
+        with suppress(OSError):  # another command was faster
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=below) as made:
+        yield Path(made)
 
 
 class LocalRuns:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from jobs.product.folder import Product
 from jobs.product.formats import KeyFormat
 from replay.errors import KappaError
-from replay.flink.local_runs import LocalRuns
+from replay.flink.local_runs import LocalRuns, scratch
 from replay.flink.rest import root_cause
 from replay.kafka import writer_schemas
 from replay.kafka.reading import ConsumedRecord
@@ -41,8 +39,8 @@ def registered(product: Product, records: Records) -> Iterator[bytes]:
 def run(settings: Settings, product: Product, records: Records) -> Rows:
     """The rows of a resolved product; KappaError if the run fails."""
     schemas = writer_schemas.of(settings, registered(product, records))
-    with tempfile.TemporaryDirectory(prefix="kappa-preview-") as scratch:
-        flink = LocalRuns(settings, product, Path(scratch), schemas, SECONDS)
+    with scratch(settings, "preview") as made:
+        flink = LocalRuns(settings, product, made, schemas, SECONDS)
         given = {product.sql_name(topic): of for topic, of in records.items()}
         folder = flink.folder("run", given)
         [error] = flink.run([folder])

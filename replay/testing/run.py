@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +16,7 @@ from jobs.product.names import did_you_mean
 from jobs.product.topic_schemas import schema_text
 from replay.avro.json_values import JsonValueError
 from replay.errors import RefusedError
-from replay.flink.local_runs import LocalRuns, rows
+from replay.flink.local_runs import LocalRuns, rows, scratch
 from replay.flink.rest import root_cause
 from replay.kafka.reading import ConsumedRecord
 from replay.settings import Settings
@@ -55,9 +54,9 @@ def run(
     encoder = events.Encoder(product, schemas)
     given = [encoder.events(case) for case in cases]
     expected = [_expected(product, case) for case in cases]
-    with tempfile.TemporaryDirectory(prefix="kappa-test-") as scratch:
+    with scratch(settings, "test") as made:
         by_id = {number: schemas[name] for name, number in encoder.ids.items()}
-        flink = LocalRuns(settings, product, Path(scratch), by_id, seconds)
+        flink = LocalRuns(settings, product, made, by_id, seconds)
         given = _dated(flink, product, given)
         runs = [
             flink.folder(

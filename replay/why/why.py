@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from jobs.product.model import Kind, Output, seconds
 from replay.compare.diff import Side
 from replay.errors import RefusedError
+from replay.flink.local_runs import scratch
 from replay.kafka import clock
 from replay.kafka.decoding import Decoder, readers
 from replay.offsets import Offsets, at
@@ -136,12 +136,12 @@ def explain(
         )
     with (
         Decoder(settings, readers(product)) as decoder,
-        tempfile.TemporaryDirectory(prefix="kappa-why-") as scratch,
+        scratch(settings, "why") as folder,
     ):
         gathering = Gathering(
             settings, subject.side, subject.table, subject.ends, lineage, known, decoder
         )
-        work = _Work(settings, subject, gathering, row, Path(scratch))
+        work = _Work(settings, subject, gathering, row, folder)
         if behind := work.behind():
             return Explanation(subject, None, work.span, {}, (), None, None, {}, behind=behind)
         found = work.explanation(ahead=False)
