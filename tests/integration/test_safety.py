@@ -654,10 +654,10 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
             "PRECEDING AND CURRENT ROW) AS n, COUNT(*) OVER (PARTITION BY shop ORDER BY ordered_at RANGE BETWEEN "
             "INTERVAL '2' HOUR PRECEDING AND CURRENT ROW) AS m FROM orders"
         ),
-        "product.yaml",
-        0,
-        "Over Agg: Unsupported use of OVER windows. All aggregates must be computed on the same window. please "
-        "re-check the over window statement.",
+        "order_rows.sql",
+        1,
+        "order_rows: Over Agg: Unsupported use of OVER windows. All aggregates must be computed on the same window. "
+        "please re-check the over window statement.",
     ),
     "a pattern that goes on at what may not be there": (
         hourly(PATTERN.replace("SKIP PAST LAST ROW", "SKIP TO FIRST A")),
@@ -696,7 +696,7 @@ REFUSED: dict[str, tuple[Changed, str, int, str]] = {
         ),
         "order_rows.sql",
         1,
-        "LAG over rows that may have the same time",
+        "LAG by all columns of the identity: if each event has a key of its own, every key is kept for ever",
     ),
     "a view of another's name": (
         Changed(

@@ -173,8 +173,11 @@ def test_two_ups_at_once_make_one_stack(stack: RunningStack) -> None:
     assert any("is running here: waiting for it" in text for text in said)
 
 
-def test_a_second_home_is_refused_a_port_in_use(stack: RunningStack, tmp_path: Path) -> None:
-    done = Kappa(tmp_path / "home")("up", "--port-base", str(stack.layout.ports.base), check=False)
+def test_a_second_home_is_refused_a_port_in_use(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("a") / "home"  # short: its supervisor has a socket there
+    done = Kappa(home)("up", "--port-base", str(stack.layout.ports.base), check=False)
     assert done.returncode == 1
     port = stack.layout.ports.kafka
     assert (

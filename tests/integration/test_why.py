@@ -19,7 +19,7 @@ from tests.integration.test_orders import (
     write_orders,
 )
 
-NAME = "sold"
+NAME = "bought"
 SHOP, HOUR_OF_ROW = "a", 1
 FROM = (630, 700)
 """The first release leaves out what costs less than the first, the second what costs less than the second."""
