@@ -28,7 +28,6 @@ TYPED = {
     "query 1 SELECT * FROM 1 LIMIT 5": ("query", "orders", "SELECT * FROM order_rows LIMIT 5"),
     "query 1 SHOW TABLES": ("query", "orders", "SHOW TABLES"),
     "status": ("status",),
-    "status 1": ("status", "orders"),
     "topic create --help": ("topic", "create", "--help"),
     "topic describe 1": ("topic", "describe", "orders"),
     "topic peek 1": ("topic", "peek", "orders"),
@@ -93,6 +92,4 @@ NOT_TYPED = {
     "verify 1": _JOB,
     "verify 1 --parallelism 1": _JOB,
     "why 1.1": "it runs the product over the records behind a row, which its own tests do",
-    "why 1.1 1": "it runs the product over the records behind a row, which its own tests do",
-    "why 1.TABLE COLUMN=VALUE": "it runs the product over the records behind a row, which its own tests do",
 }

@@ -56,7 +56,7 @@ def first_test(
     if identity:
         tests["an event that comes twice counts once"] = {"value": event, "times": 2}
     lines = [
-        "# What becomes of events. More of it: docs/testing.md of Kappa, and kappa test --help."
+        "# What becomes of events. What a test may say is in docs/testing.md of Kappa."
     ]
     for name, given in tests.items():
         lines += [
