@@ -55,9 +55,7 @@ def first_test(
     tests = {"an event is a row, and counted in its hour": said}
     if identity:
         tests["an event that comes twice counts once"] = {"value": event, "times": 2}
-    lines = [
-        "# What becomes of events. What a test may say is in docs/testing.md of Kappa."
-    ]
+    lines = ["# What becomes of events. What a test may say is in docs/testing.md of Kappa."]
     for name, given in tests.items():
         lines += [
             "",
