@@ -14,14 +14,13 @@ from replay.avro.json_records import JsonObject, document
 from replay.cli.json_guess import guess
 from replay.cli.new_product import Source
 from replay.errors import RefusedError
-from replay.kafka import reading, schemas, topics
+from replay.kafka import reading, schema_registry, schemas, topics
 from replay.settings import Settings
 
 SAMPLE = 1000
 """Records of a topic that are looked at, half of them its oldest."""
 _ENOUGH = 0.9
 """So much of a sample that is JSON makes a topic one of JSON: the rest are rejects."""
-_HEADER = 5
 
 
 def format_of(settings: Settings, topic: str) -> Format:
@@ -87,7 +86,7 @@ def _values(settings: Settings, topic: str) -> list[bytes]:
 
 def _bodies(values: Sequence[bytes], written: Format) -> list[bytes]:
     if written is Format.json_confluent:
-        return [v[_HEADER:] for v in values if v[:1] == b"\0"]
+        return [v[schema_registry.HEADER :] for v in values if v[:1] == b"\0"]
     return list(values)
 
 
