@@ -218,7 +218,7 @@ def test_of_a_removed_product_nothing_is_left_and_its_name_may_be_used_again(
 
 def is_of(parts: Sequence[str], product: str) -> bool:
     """Whether a file of the home is the product's: a table of another may have its name."""
-    return product == parts[2] if parts[:2] == ("lake", "warehouse") else product in parts
+    return product in (parts[2:3] if parts[:2] == ("lake", "warehouse") else parts)
 
 
 def left_of(stack: RunningStack, product: str) -> list[str]:
