@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +34,8 @@ TAKEN_SECONDS = 60.0
 """In which it says that it has taken a request; others may be before it."""
 SUBMIT_SECONDS = 2.0
 """In which it takes a submission: the controller waits for it."""
+LOG_BYTES = 1_000_000
+"""Of its log, which is begun again when a planner starts and finds more: it may say why the one before has ended."""
 TAKEN, GO = b"taken\n", b"go\n"
 """See `jobs/check_server.py`, which this package does not import: it imports PyFlink."""
 _PATH_LIMIT = 100
@@ -53,26 +56,40 @@ def answer(settings: Settings, request: Mapping[str, Any], seconds: float) -> st
     if is_cold(settings):
         return None
     try:
-        connection = _connection(settings)
-    except OSError:  # a full disk, a home that cannot be written
+        try:
+            connection = _taken(settings, request)
+        except ConnectionError:  # it was ending, and has not begun: the next one is asked
+            connection = _taken(settings, request)
+    except (
+        OSError
+    ):  # it stands still, or cannot be started: a full disk, a home that cannot be written
         return None
     if connection is None:
         return None
-    with connection:
-        connection.settimeout(TAKEN_SECONDS)
-        answers = connection.makefile("rb")
-        try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            if not answers.readline():
-                return None
-        except OSError:  # broken off, or it stands still
-            return None
+    with connection, connection.makefile("rb") as answers:
         connection.settimeout(seconds)
         try:
             line = answers.readline()
         except ConnectionResetError:
             return None
     return line.decode() if line.endswith(b"\n") else None
+
+
+def _taken(settings: Settings, request: Mapping[str, Any]) -> socket.socket | None:
+    """A connection on which the answer to a request will come, once it is taken; None when no planner can be had.
+    ConnectionError when the planner ends before it takes the request, another OSError when it stands still."""
+    if (connection := _connection(settings)) is None:
+        return None
+    try:
+        connection.settimeout(TAKEN_SECONDS)
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        if connection.recv(len(TAKEN), socket.MSG_WAITALL) == TAKEN:
+            return connection
+    except OSError:
+        connection.close()
+        raise
+    connection.close()
+    raise ConnectionResetError("the planner has ended")
 
 
 def hand_over(settings: Settings, request: Mapping[str, Any]) -> socket.socket | None:
@@ -157,7 +174,10 @@ def _started(settings: Settings, path: Path, env: Mapping[str, str]) -> socket.s
         other.unlink(missing_ok=True)  # its server ends: it is of another version, or dead
     (settings.home / "logs").mkdir(parents=True, exist_ok=True)
     file = settings.home / "logs" / f"{PROGRAM}.log"
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+    with suppress(FileNotFoundError):
+        if file.stat().st_size > LOG_BYTES:
+            file.unlink()
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "jobs.check_server", str(path)],
             env={**os.environ, **env},

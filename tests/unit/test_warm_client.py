@@ -21,7 +21,8 @@ from replay.flink import planner, warm_client
 from replay.flink.submit import Client, Submission
 from replay.flink.warm_client import WarmClient
 from replay.releases.launch import Launch
-from replay.settings import CatalogSettings, FlinkSettings, Settings
+from replay.settings import Settings
+from tests.unit.warm_homes import warm_home
 
 
 class Planner:
@@ -65,26 +66,7 @@ class Planner:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.delenv(planner.SWITCH)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "flink" / "lib").mkdir(parents=True)
-    (tmp_path / "flink" / "opt").mkdir(parents=True)
-    (tmp_path / "flink" / "opt" / "flink-python-2.1.3.jar").touch()
-    (tmp_path / "flink" / "bin").mkdir(parents=True)
-    client = tmp_path / "flink" / "bin" / "flink"
-    client.write_text("#!/bin/sh\nexit 0\n")
-    client.chmod(0o755)
-    return Settings(
-        home=tmp_path,
-        kafka={},
-        registry="http://registry",
-        store="sqlite://",
-        secrets=tmp_path / "secrets",
-        flink=FlinkSettings(
-            rest="http://127.0.0.1:8081", home=tmp_path / "flink", checkpoints="file:///ck"
-        ),
-        catalog=CatalogSettings(flink={}, pyiceberg={}),
-    )
+    return warm_home(tmp_path, monkeypatch)
 
 
 @pytest.fixture
