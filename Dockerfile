@@ -44,6 +44,18 @@ COPY replay replay
 COPY udfs udfs
 RUN python -m local.image build
 
+# Kafka with a remote tier, a folder: only for compose.tiered.yml.
+FROM packages AS tier
+COPY local/__init__.py local/jars.py local/jars.lock local/
+COPY replay/__init__.py replay/errors.py replay/
+RUN KAPPA_CACHE=/tier python -m local.jars tiered && install -D --target-directory /kafka-tier $(find /tier -name '*.jar')
+
+FROM apache/kafka:4.1.1 AS tiered-kafka
+USER root
+RUN mkdir /var/lib/kafka/tier && chown appuser:appuser /var/lib/kafka/tier
+COPY --from=tier /kafka-tier /opt/kafka-tier
+USER appuser
+
 FROM base AS kappa
 COPY --from=packages /opt/kappa/.venv .venv
 COPY --from=jars /opt/cache /opt/cache

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
-from local import flink, image, stack
+from local import flink, image, kafka, stack
+from local.layout import Layout
 from replay.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 FILE = yaml.safe_load(COMPOSE)
 SERVICES: dict[str, Any] = FILE["services"]
+TIERED: dict[str, Any] = yaml.safe_load((ROOT / "compose.tiered.yml").read_text())
 CLOSED: dict[str, Any] = yaml.safe_load((ROOT / "compose.closed.yml").read_text())["services"]
 ONE_OFF = {"kappa"}
 
@@ -90,6 +92,33 @@ def test_without_a_registry_of_images_only_images_differ(name: str) -> None:
 def test_every_image_of_somebody_else_has_a_replacement() -> None:
     others = {name for name, service in SERVICES.items() if "KAPPA_IMAGE" not in service["image"]}
     assert {name for name, service in CLOSED.items() if "image" in service} == others
+
+
+def test_the_remote_tier_is_that_of_the_embedded_stack() -> None:
+    (name,) = TIERED["services"]
+    tiered = TIERED["services"][name]
+    here = SERVICES[name]["environment"]
+    assert here.keys().isdisjoint(tiered["environment"])
+    properties = dict(
+        line.split("=", 1) for line in kafka.server_properties(kafka_layout(True)).splitlines()
+    )
+    without = kafka.server_properties(kafka_layout(False))
+    added = {key for key in properties if f"{key}=" not in without}
+    ours = {
+        key.removeprefix("KAFKA_").lower().replace("_", "."): value
+        for key, value in tiered["environment"].items()
+    }
+    elsewhere = {
+        "remote.log.storage.manager.class.path",  # the embedded broker has them on its class path
+        "rsm.config.dir",
+        "remote.log.metadata.manager.listener.name",
+    }
+    assert ours.keys() - elsewhere == added - elsewhere
+    assert [key for key in added - elsewhere if ours[key] != properties[key]] == []
+
+
+def kafka_layout(tiered: bool) -> Layout:
+    return Layout(Path("/home-of-kappa"), tiered=tiered)
 
 
 def test_the_settings_are_valid_and_name_services_and_secrets_that_there_are(
