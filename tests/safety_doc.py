@@ -15,9 +15,9 @@ DOC = Path(__file__).parents[1] / "docs" / "safety.md"
 _INTRODUCTION = """# What the safety check allows
 
 A replay fixes a bug only if it gives the rows that the live job would have given. So `kappa check` does not look at
-the text of a product's SQL, but at what Flink makes of it: statements by Flink's parser, operators and calls by its
-compiled plan. What is listed here is allowed. Anything else is refused by name, with file, line, and what to write
-instead. The job then runs the same plan that was checked: a release archives it.
+the text of a product's SQL, but at what Flink makes of it: the statements that Flink's parser reads, and the operators
+and function calls of its compiled plan. What is listed here is allowed. Everything else is refused, with file, line,
+and what to write instead. The job then runs the same plan that was checked: a release archives it.
 
 Everything that is allowed has three properties:
 
@@ -31,25 +31,25 @@ test.
 _ORDER = """## Order
 
 Rows of one partition come in the order of the log, in every run; rows of several partitions do not. Where an order
-matters, SQL states it in full: `ORDER BY <time>, log_partition, log_offset` (behind a `UNION ALL` with `log_topic`) in
+matters, SQL states it in full: `ORDER BY <time>, log_partition, log_offset` (after a `UNION ALL` also `log_topic`) in
 a window Top-N and in `MATCH_RECOGNIZE`.
 
-Flink orders an `OVER` by time alone. `OVER (… RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW)` takes rows of one
-time together, so their order does not matter. `ROWS …`, `LAG` and `ROW_NUMBER` need one:
+Flink orders an `OVER` by time alone. `OVER (… RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW)` takes all rows of
+the same time together, so their order does not matter. `ROWS …`, `LAG` and `ROW_NUMBER` need an order of these rows:
 
 - `keyed_by: [shop]` of a topic says that its producers choose the partition by `shop`, so that all records of a shop
-  are in one partition. `PARTITION BY` then has these columns, as the topic has them. Rows of one time come in the order
-  of the log, and `LAG` counts rows: the plan is changed for that, because Flink's own plan gives one predecessor to all
-  rows of one time. No operator may distribute rows by another key before: no `once: topic`, join, window or UNION.
-  `kappa audit` reads the log and names every key that is in two partitions (`keys_astray`).
+  are in one partition. `PARTITION BY` must then have these columns, unchanged. Rows of the same time come in the order
+  of the log, and `LAG` counts single rows. (kappa changes the plan for that: Flink's own plan gives one predecessor to
+  all rows of the same time.) No earlier operator may distribute rows by another key: no `once: topic`, join, window or
+  UNION. `kappa audit` reads the log and names every key that is in two partitions (`keys_astray`).
 - After a window, every group has one row for each time: `LAG(n) OVER (PARTITION BY <groups> ORDER BY window_time)`.
 
 ## Joins
 
 - **Window join**: both sides in the same window, `l.window_start = r.window_start AND l.window_end = r.window_end`; its
   state is that of the window.
-- **Interval join**: `l.t BETWEEN r.t - INTERVAL … AND r.t + INTERVAL …`, of the topics' times; each side is kept until
-  the clock of the other side has passed the interval.
+- **Interval join**: `l.t BETWEEN r.t - INTERVAL … AND r.t + INTERVAL …`, over the topics' times; each side is kept
+  until the clock of the other side has passed the interval.
 - **Versions**: `LEFT JOIN LATERAL TABLE(T_at(<event time>, <key>)) AS t ON TRUE`, or an event-time temporal join
   `FOR SYSTEM_TIME AS OF <event time>`.
 
@@ -84,7 +84,7 @@ def _parts() -> Iterator[str]:
     yield _list(functions.OF_PATTERNS) + "\n"
     yield "Python functions of `udfs/` are tried at each check: see [Python functions](sql.md#python-functions).\n"
     yield "## Settings\n"
-    yield "`flink:` of product.yaml may have these, as they decide no row:\n"
+    yield "`flink` of product.yaml may have these settings, because no row depends on them:\n"
     yield "| Setting | Values | What it decides |\n|---|---|---|"
     yield from (f"| `{key}` | `{_cell(s.values)}` | {s.why} |" for key, s in SETTINGS.items())
     yield "\n## Refused, and corrected\n"

@@ -211,7 +211,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "The first row of a window, ordered by time alone",
-        "rows of one time have no order",
+        "rows of the same time have no order",
         _top("ordered_at", "n = 1"),
         "the first or last row of a window, ordered by time alone",
         "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends on "
@@ -220,7 +220,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A frame of ROWS without an order",
-        "rows of one time have no order, unless they are of one partition",
+        "rows of the same time have no order, unless they are of one partition",
         rows(_over("SUM(cents)", frame=_ROWS)),
         "OVER (… ROWS …)",
         f"RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW; or {_KEYED_BY}",
@@ -228,7 +228,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "LAG without an order",
-        "rows of one time have no order, unless they are of one partition",
+        "rows of the same time have no order, unless they are of one partition",
         rows(_over("LAG(cents)")),
         "LAG over rows that may have the same time",
         _KEYED_BY,
@@ -261,7 +261,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "A pattern ordered by time alone",
-        "rows of one time have no order",
+        "rows of the same time have no order",
         _pattern("ordered_at"),
         "MATCH_RECOGNIZE whose ORDER BY may leave rows equal",
         "ORDER BY <time>, log_partition, log_offset: which of two rows with the same time comes first depends on "

@@ -56,7 +56,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     **{
         f"python.fn-execution.{name}": Setting(
-            values, "how many rows Python takes at once, as was tried"
+            values, "how many rows Python takes at once; a test shows that rows do not depend on it"
         )
         for name, values in {
             "bundle.size": _NUMBER,
@@ -88,7 +88,7 @@ SETTINGS: Mapping[str, Setting] = {
     },
     "table.optimizer.agg-phase-strategy": Setting(
         "AUTO|ONE_PHASE|TWO_PHASE",
-        "whether rows are aggregated before they are dealt out, too; sums are exact",
+        "whether rows are also aggregated before they are distributed; sums are exact",
     ),
 }
 

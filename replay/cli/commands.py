@@ -157,10 +157,10 @@ def run_tests(
         Path | None, typer.Option(metavar="FILE", help="write the results as JUnit's XML, too")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="write what came into tests that expect nothing yet")
+        bool, typer.Option("--record", help="write the rows of the run into tests without expect")
     ] = False,
     record_all: Annotated[
-        bool, typer.Option("--record-all", help="write what came into tests that fail, too")
+        bool, typer.Option("--record-all", help="write them into tests that fail, too")
     ] = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -192,26 +192,26 @@ def preview(
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="the part ends there, and not at the log's end"),
+        typer.Option(metavar="TIME", help="the part ends then, and not at the log's end"),
     ] = None,
     offsets: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TOPIC:PARTITION=FROM-TO",
-            help="the events from one offset to before another; other partitions are read between their times",
+            help="events by offset, without the last; other partitions are read between their times",
         ),
     ] = None,
     diff: Annotated[
         bool,
         typer.Option(
             "--diff",
-            help="compare with what readers see: rows that the part determines, and windows that are published",
+            help="compare with what readers see: rows that the part determines, in windows that are published",
         ),
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="rows of each output that are shown")] = 10,
     output: OutputOption = Output.text,
 ) -> None:
-    """Run the folder as it is now over a part of the log, into nothing that readers see, and show the rows.
+    """Run the folder as it is now over a part of the log and show the rows; readers see nothing of it.
 
     Events are those of the part; references, and dimensions up to its end, are read whole. Rows that the part alone
     does not determine are marked: their windows are cut at its edges.
@@ -258,7 +258,7 @@ def new(
         Format | None,
         typer.Option(
             "--format",
-            help="how the topics' values are written, by default Avro; the columns of JSON are told from records",
+            help="how the topics' values are written, by default Avro; the columns of JSON are inferred from records",
         ),
     ] = None,
     raw: Annotated[

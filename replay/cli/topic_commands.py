@@ -92,7 +92,7 @@ def peek(
     partition: Partition = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Show records decoded: the newest, or the first from an offset on. What cannot be decoded is shown with why."""
+    """Show records, decoded or with the reason why not: the newest, or the first from an offset on."""
     from replay.cli import topic as run_topic
 
     run_topic.peek(name, count, start, partition, output)
