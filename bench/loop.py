@@ -23,6 +23,8 @@ from replay.output import Output, print_rows
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "loop.json"
 COLD = {"KAPPA_PLANNER": "cold"}
+SLICE = "--since", "2013-08-15T00:00:00Z", "--until", "2013-11-20T00:00:00Z"
+"""About 100,000 records of flights and all of the references, at scale 1."""
 COMMANDS: Mapping[str, tuple[Sequence[str], Mapping[str, str]]] = {
     "help": (("--help",), {}),
     "status": (("status",), {}),
@@ -33,8 +35,8 @@ COMMANDS: Mapping[str, tuple[Sequence[str], Mapping[str, str]]] = {
     "check flights, cold": (("check", "sql/flights"), COLD),
     "test orders": (("test", "tests/products/orders"), {}),
     "test flights": (("test", "sql/flights"), {}),
-    "preview flights": (("preview", "sql/flights", "--last", "2d"), {}),
-    "preview flights, compared": (("preview", "sql/flights", "--last", "2d", "--diff"), {}),
+    "preview flights": (("preview", "sql/flights", *SLICE), {}),
+    "preview flights, compared": (("preview", "sql/flights", *SLICE, "--diff"), {}),
 }
 
 

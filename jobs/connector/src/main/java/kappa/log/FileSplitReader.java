@@ -1,10 +1,17 @@
 package kappa.log;
 
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import org.apache.flink.connector.base.source.reader.RecordsBySplits;
 import org.apache.flink.connector.base.source.reader.RecordsWithSplitIds;
 import org.apache.flink.connector.base.source.reader.splitreader.SplitReader;
@@ -20,6 +27,7 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerR
 final class FileSplitReader implements SplitReader<ConsumerRecord<byte[], byte[]>, KafkaPartitionSplit> {
 
     private static final int RECORDS_AT_ONCE = 500;
+    private static final long WAIT_MILLIS = 100;
 
     /** A partition that is read, and its next record; null behind the last. */
     private static final class Reading {
@@ -47,13 +55,19 @@ final class FileSplitReader implements SplitReader<ConsumerRecord<byte[], byte[]
             }
         }
 
+        boolean isAtEnd() {
+            return next == null;
+        }
+
         long timestamp() {
-            return next == null ? Long.MIN_VALUE : next.timestamp();
+            return isAtEnd() ? Long.MIN_VALUE : next.timestamp();
         }
     }
 
     private final RecordFiles files;
     private final List<Reading> open = new ArrayList<>();
+    private final Set<String> paused = new HashSet<>();
+    private final Semaphore woken = new Semaphore(0);
 
     FileSplitReader(RecordFiles files) {
         this.files = files;
@@ -62,18 +76,48 @@ final class FileSplitReader implements SplitReader<ConsumerRecord<byte[], byte[]
     @Override
     public RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> fetch() throws IOException {
         RecordsBySplits.Builder<ConsumerRecord<byte[], byte[]>> records = new RecordsBySplits.Builder<>();
-        for (int i = 0; i < RECORDS_AT_ONCE && !open.isEmpty(); i++) {
-            Reading oldest = open.stream().min(Comparator.comparingLong(Reading::timestamp)).orElseThrow();
-            if (oldest.next == null) {
+        for (int i = 0; i < RECORDS_AT_ONCE; i++) {
+            Optional<Reading> next = open.stream().filter(this::mayBeRead).min(Comparator.comparingLong(Reading::timestamp));
+            if (next.isEmpty()) {
+                break;
+            }
+            Reading oldest = next.get();
+            if (oldest.isAtEnd()) {
                 records.addFinishedSplit(oldest.split);
                 oldest.file.close();
                 open.remove(oldest);
-                break; // what is finished comes behind its records
+                return records.build(); // what is finished comes behind its records
             }
             records.add(oldest.split, oldest.next);
             oldest.advance();
         }
+        if (open.stream().noneMatch(this::mayBeRead)) {
+            await();
+        }
         return records.build();
+    }
+
+    private boolean mayBeRead(Reading reading) {
+        return reading.isAtEnd() || !paused.contains(reading.split);
+    }
+
+    /** Until a partition is added or resumed: without it, the thread that fetches would turn in vain. */
+    private void await() throws IOException {
+        try {
+            woken.tryAcquire(WAIT_MILLIS, TimeUnit.MILLISECONDS);
+            woken.drainPermits();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new InterruptedIOException("Interrupted while all partitions are paused");
+        }
+    }
+
+    /** Watermark alignment: partitions wait that are further ahead of those of other subtasks than is allowed. */
+    @Override
+    public void pauseOrResumeSplits(
+            Collection<KafkaPartitionSplit> splitsToPause, Collection<KafkaPartitionSplit> splitsToResume) {
+        splitsToPause.forEach(split -> paused.add(split.splitId()));
+        splitsToResume.forEach(split -> paused.remove(split.splitId()));
     }
 
     @Override
@@ -93,7 +137,9 @@ final class FileSplitReader implements SplitReader<ConsumerRecord<byte[], byte[]
     }
 
     @Override
-    public void wakeUp() {} // nothing waits
+    public void wakeUp() {
+        woken.release();
+    }
 
     @Override
     public void close() throws IOException {

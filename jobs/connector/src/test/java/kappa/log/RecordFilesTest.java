@@ -65,6 +65,35 @@ class RecordFilesTest {
         assertEquals(List.of("log-1 ended"), read(new KafkaPartitionSplit(ONE, -2)));
     }
 
+    /** As watermark alignment asks: a partition that was read to its end is finished all the same. */
+    @Test
+    void aPausedPartitionWaitsUntilItIsResumed() throws Exception {
+        write(ZERO, record(ZERO, 0, 1, "a"), record(ZERO, 1, 9, "b"));
+        write(ONE, record(ONE, 0, 2, "c"));
+        KafkaPartitionSplit zero = new KafkaPartitionSplit(ZERO, -2);
+        KafkaPartitionSplit one = new KafkaPartitionSplit(ONE, -2);
+        try (FileSplitReader reader = new FileSplitReader(files)) {
+            reader.handleSplitsChanges(new SplitsAddition<>(List.of(zero, one)));
+            reader.pauseOrResumeSplits(List.of(zero), List.of());
+            assertEquals(List.of("1:0 c", "log-1 ended"), fetch(reader));
+            assertEquals(List.of(), fetch(reader));
+            reader.pauseOrResumeSplits(List.of(), List.of(zero));
+            assertEquals(List.of("0:0 a", "0:1 b", "log-0 ended"), fetch(reader));
+            assertEquals(List.of(), fetch(reader));
+        }
+    }
+
+    @Test
+    void aPausedPartitionAtItsEndIsFinished() throws Exception {
+        write(ZERO);
+        KafkaPartitionSplit zero = new KafkaPartitionSplit(ZERO, -2);
+        try (FileSplitReader reader = new FileSplitReader(files)) {
+            reader.handleSplitsChanges(new SplitsAddition<>(List.of(zero)));
+            reader.pauseOrResumeSplits(List.of(zero), List.of());
+            assertEquals(List.of("log-0 ended"), fetch(reader));
+        }
+    }
+
     @Test
     void aRecordIsWhatKafkaWouldHandOut() throws Exception {
         ConsumerRecord<byte[], byte[]> written = record(ZERO, 5, 9, "value");
@@ -129,25 +158,31 @@ class RecordFilesTest {
         FileSplitReader reader = new FileSplitReader(files);
         reader.handleSplitsChanges(new SplitsAddition<>(List.of(splits)));
         for (int ended = 0; ended < splits.length; ) {
-            RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records = reader.fetch();
-            List<ConsumerRecord<byte[], byte[]>> some = new ArrayList<>();
-            while (records.nextSplit() != null) {
-                ConsumerRecord<byte[], byte[]> record;
-                while ((record = records.nextRecordFromSplit()) != null) {
-                    some.add(record);
-                }
-            }
-            some.sort((one, other) -> Long.compare(one.timestamp(), other.timestamp()));
-            for (ConsumerRecord<byte[], byte[]> record : some) {
-                String value = record.value() == null ? null : new String(record.value());
-                read.add(record.partition() + ":" + record.offset() + " " + value);
-            }
-            for (String split : records.finishedSplits()) {
-                read.add(split + " ended");
-                ended++;
-            }
+            List<String> some = fetch(reader);
+            ended += (int) some.stream().filter(what -> what.endsWith(" ended")).count();
+            read.addAll(some);
         }
         reader.close();
+        return read;
+    }
+
+    /** What it hands out at once: records by their dates, then the partitions that are finished. */
+    private static List<String> fetch(FileSplitReader reader) throws IOException {
+        RecordsWithSplitIds<ConsumerRecord<byte[], byte[]>> records = reader.fetch();
+        List<ConsumerRecord<byte[], byte[]>> some = new ArrayList<>();
+        while (records.nextSplit() != null) {
+            ConsumerRecord<byte[], byte[]> record;
+            while ((record = records.nextRecordFromSplit()) != null) {
+                some.add(record);
+            }
+        }
+        some.sort((one, other) -> Long.compare(one.timestamp(), other.timestamp()));
+        List<String> read = new ArrayList<>();
+        for (ConsumerRecord<byte[], byte[]> record : some) {
+            String value = record.value() == null ? null : new String(record.value());
+            read.add(record.partition() + ":" + record.offset() + " " + value);
+        }
+        records.finishedSplits().forEach(split -> read.add(split + " ended"));
         return read;
     }
 
