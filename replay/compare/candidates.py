@@ -9,6 +9,7 @@ with digests while Parquet is read, which takes a few MB for each column.
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ _PIECE_BYTES = 16 << 20
 _PIECES = 500
 """At most: each is a file that is open."""
 _BATCH = 1 << 13
+_NESTED = re.compile(r"^(STRUCT|MAP|UNION)\b|\]$")
+"""Types of DuckDB that have parts."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,21 @@ class Candidates:
         """Fill the table with one piece after the other, at least with one.
 
         Of the rows of two statements, so many in all, it gets those that one side has more often, and maybe others.
-        Equal rows have equal digests, for what GROUP BY takes for equal, hash() does. Rows that differ have others, but
-        for one chance in 2^64: where one column differs, both digests come down to the hash of its value.
+        Rows that differ have other digests, but for one chance in 2^64: where one column differs, both digests come
+        down to the hash of its value. Equal rows may have several (-0.0 is 0.0 for GROUP BY, and another text in a
+        list): then all of them are candidates, and cancel out.
         """
         every = ", ".join(self.columns)
         both = f"(SELECT {every}, 1 AS side FROM ({old}) UNION ALL SELECT {every}, -1 AS side FROM ({new}))"
-        differing = self._differing(both, rows)
+        digests = self._digests(both)
+        differing = self._differing(both, digests, rows)
         few = differing <= rows * _MOST
         with ExitStack() as stack:
             pieces = self._sort(
                 stack,
                 f"""
                 SELECT {every}, side, hash({", ".join(self.key)}) AS piece
-                FROM (SELECT *, {self._digests} FROM {both}) {"SEMI JOIN differing USING (high, low)" if few else ""}
+                FROM (SELECT *, {digests} FROM {both}) {"SEMI JOIN differing USING (high, low)" if few else ""}
                 """,
                 differing if few else rows,
             )
@@ -67,11 +72,11 @@ class Candidates:
                 yield
         self._run("DROP TABLE candidates")
 
-    def _differing(self, both: str, rows: int) -> int:
+    def _differing(self, both: str, digests: str, rows: int) -> int:
         """Make the table `differing`, of digests that one side has more often; how many there are."""
         self._run(
             "CREATE OR REPLACE TEMP TABLE digests AS"
-            f" SELECT {self._digests}, CAST(side AS TINYINT) AS side FROM {both}"
+            f" SELECT {digests}, CAST(side AS TINYINT) AS side FROM {both}"
         )
         count = grouped(
             self.connection,
@@ -83,9 +88,16 @@ class Candidates:
         self._run("DROP TABLE digests")
         return count
 
-    @property
-    def _digests(self) -> str:
-        return f"hash({', '.join(self.columns)}) AS high, hash({', '.join(reversed(self.columns))}) AS low"
+    def _digests(self, both: str) -> str:
+        """The digests of a row. For hash() an empty list is a NULL, [[1], [2]] is [[1, 2]], and a ROW of NULLs is a
+        NULL: so of columns with parts their text counts as well."""
+        described = self.connection.execute(
+            f"DESCRIBE SELECT {', '.join(self.columns)} FROM {both}"
+        )
+        values = []
+        for column, type_, *_ in described.fetchall():
+            values += [column, f"CAST({column} AS VARCHAR)"] if _NESTED.search(type_) else [column]
+        return f"hash({', '.join(values)}) AS high, hash({', '.join(reversed(values))}) AS low"
 
     def _sort(self, stack: ExitStack, sql: str, rows: int) -> list[IO[bytes]]:
         """Arrow streams of about so many rows, each of its piece."""

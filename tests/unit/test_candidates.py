@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -96,6 +97,58 @@ def test_values_that_are_equal_have_one_digest(
     found = compared(connection, old, new, "a", "b", "c", "d", "e")
     assert (found.same, found.changed) == (1, 0)
     assert connection.execute("SELECT count(*) FROM changes").fetchone() == (0,)
+
+
+ALIKE = {
+    "INT[]": ("NULL", "[]", "[NULL]"),
+    "VARCHAR[]": ("[NULL]", "['NULL']", "['a, b']", "['a', 'b']"),
+    "INT[][]": ("NULL", "[]", "[[]]", "[NULL]", "[[NULL]]"),
+    "BIGINT[][]": ("[[1], [2]]", "[[1, 2]]"),
+    "MAP(VARCHAR, INT)": ("NULL", "MAP {}"),
+    "STRUCT(a INT, b INT[])": ("NULL", "{'a': NULL, 'b': NULL}", "{'a': NULL, 'b': []}"),
+}
+"""Values for which DuckDB's hash() gives the same, mostly."""
+
+
+@pytest.mark.parametrize("most", [0.0, 1.0], ids=["all are candidates", "those that differ"])
+@pytest.mark.parametrize(
+    ("type_", "one", "other"),
+    [
+        (type_, one, other)
+        for type_, values in ALIKE.items()
+        for one, other in itertools.combinations(values, 2)
+    ],
+)
+def test_values_with_parts_that_differ_are_never_taken_for_equal(
+    connection: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+    one: str,
+    other: str,
+    most: float,
+) -> None:
+    monkeypatch.setattr(candidates, "_MOST", most)
+    old, new = (
+        f"SELECT range AS id, 0 AS log_partition, range AS log_offset,"
+        f" CASE WHEN range = 1 THEN CAST({value} AS {type_}) END AS a FROM range(10)"
+        for value in (one, other)
+    )
+    found = compared(connection, old, new, "a")
+    assert (found.same, found.changed, found.columns) == (9, 1, {"a": 1})
+
+
+def test_numbers_in_lists_that_are_equal_are_told_apart_by_no_text(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_MOST", 1.0)
+    place = "SELECT 1 AS id, 0 AS log_partition, 1 AS log_offset"
+    found = compared(
+        connection,
+        f"{place}, [0.0, 1.0]::DOUBLE[] AS a",
+        f"{place}, [-0.0, 1.0]::DOUBLE[] AS a",
+        "a",
+    )
+    assert (found.same, found.changed) == (1, 0)
 
 
 def test_values_of_every_type_are_shown_as_they_are(connection: duckdb.DuckDBPyConnection) -> None:
