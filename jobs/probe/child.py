@@ -20,7 +20,7 @@ from typing import Any
 from jobs.probe import outside
 from jobs.probe.arguments import Literal
 from jobs.probe.kept import mentioned
-from jobs.probe.limits import limits
+from jobs.probe.limits import OfThread, limits
 from jobs.probe.orders import tried
 from jobs.probe.trial import Trial, invoke, raised
 from jobs.product import own_functions
@@ -71,6 +71,7 @@ def _watch(told: dict[str, Any]) -> outside.Watch:
 def _imported(
     function: dict[str, Any], watch: outside.Watch
 ) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
+    of_thread = OfThread()
     limits.begin()
     try:
         call = own_functions.imported(function["python"])
@@ -89,6 +90,8 @@ def _imported(
             "kind": "outside",
             "problem": "; ".join(f"{s} when it is imported" for s in seen[:3]),
         }
+    if changed := of_thread.restore():
+        return None, {"kind": "thread", "problem": f"{changed} when it is imported"}
     return call, {"kind": "", "problem": "", "mentioned": mentioned(call)}
 
 

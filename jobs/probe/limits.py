@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import random
 import select
 import signal
@@ -22,6 +23,7 @@ class Run:
         """The arguments of the call in progress."""
         self._trial, self._watch, self._number = trial, watch, number
         self._before: dict[str, Any] = {}
+        self._of_thread = OfThread()
 
     def __enter__(self) -> Run:
         if (
@@ -36,6 +38,7 @@ class Run:
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed(seed)
         self._before = _shared_random()
+        self._of_thread = OfThread()
         limits.begin()
         return self
 
@@ -49,8 +52,11 @@ class Run:
             if name in self._before
         ):
             seen.append("draws from the random numbers that all code shares")
+        changed = self._of_thread.restore()
         if seen:
             raise FoundError("outside", "; ".join(seen[:3])) from error
+        if changed:
+            raise FoundError("thread", changed) from error
         if isinstance(error, LimitError):
             words = self._trial.shown(self.values) if self.values is not None else self._trial.name
             raise FoundError("limit", f"{words} does not end: {error}") from error
@@ -63,6 +69,53 @@ def _shared_random() -> dict[str, Any]:
     if numpy is not None:
         found["numpy"] = [*map(str, numpy.random.get_state()[1:])]
     return found
+
+
+class OfThread:
+    """Settings of which each thread has its own: those of decimal and of numpy, as they are now.
+
+    Flink's worker calls a function in one of several threads, and imports its module in one of them.
+    """
+
+    def __init__(self) -> None:
+        self._contexts = [c.copy() for c in _decimal_contexts()]
+        numpy = sys.modules.get("numpy")
+        self._of_numpy = numpy.geterr() if numpy else _NUMPYS_OWN
+
+    def restore(self) -> str:
+        """Set them as they were; what was changed, in words."""
+        changed = []
+        for context, before in zip(_decimal_contexts(), self._contexts, strict=True):
+            if _settings(context) != _settings(before):
+                changed.append("decimal's context")
+                _set(context, before)
+        numpy = sys.modules.get("numpy")
+        if numpy and numpy.geterr() != self._of_numpy:
+            changed.append("numpy's errors (seterr)")
+            numpy.seterr(**self._of_numpy)
+        return f"changes {' and '.join(dict.fromkeys(changed))} and leaves it so" * bool(changed)
+
+
+_NUMPYS_OWN = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""As numpy is when it is imported."""
+
+
+def _decimal_contexts() -> list[decimal.Context]:
+    """That of this thread, and that of which threads to come get a copy."""
+    return [decimal.getcontext(), decimal.DefaultContext]
+
+
+_SETTINGS = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+
+
+def _settings(context: decimal.Context) -> list[Any]:
+    """Without its flags, which say what has happened."""
+    return [getattr(context, name) for name in _SETTINGS]
+
+
+def _set(context: decimal.Context, to: decimal.Context) -> None:
+    for name in _SETTINGS:
+        setattr(context, name, getattr(to, name))
 
 
 @dataclass

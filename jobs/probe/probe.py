@@ -32,6 +32,8 @@ _PATIENCE = 20.0
 """Further seconds in which a process should itself notice that a call does not end."""
 _ALIKE = {
     "outside": "what it needs as an argument, such as a column or the event's own time; data as a module of udfs/",
+    "thread": "with decimal.localcontext() as c, or with numpy.errstate(…), in the function: each thread has its own "
+    "settings, and which of them calls the function depends on the run",
     "differs": "a function of its arguments alone, which keeps nothing from call to call",
     "processes": "a function of its arguments alone, independent of the order of a set, of hash(), of id() and of "
     "the machine's settings",

@@ -270,6 +270,29 @@ BAD = {
         returns="BIGINT",
         says="calls native code",
     ),
+    # what only the thread has that imports or calls
+    "decimal's context at the import": Case(
+        "import decimal\ndecimal.getcontext().prec = 50\n"
+        "def f(x):\n    return str(decimal.Decimal(1) / 3)",
+        says="changes decimal's context and leaves it so when it is imported",
+    ),
+    "decimal's context of threads to come": Case(
+        "import decimal\ndecimal.DefaultContext.rounding = decimal.ROUND_UP\ndef f(x):\n    return x",
+        says="changes decimal's context and leaves it so when it is imported",
+    ),
+    "decimal's context in a call": Case(
+        "import decimal\ndef f(x):\n    decimal.getcontext().prec = 6\n"
+        "    return str(decimal.Decimal(1) / 3)",
+        says="changes decimal's context and leaves it so",
+    ),
+    "another context of decimal's": Case(
+        "import decimal\ndef f(x):\n    decimal.setcontext(decimal.BasicContext)\n    return x",
+        says="changes decimal's context and leaves it so",
+    ),
+    "numpy's errors": Case(
+        "import numpy as np\nnp.seterr(all='raise')\ndef f(x):\n    return x",
+        says="changes numpy's errors (seterr) and leaves it so when it is imported",
+    ),
     # what would stop the job
     "an exception": Case("def f(x):\n    return x.upper()", says="f(None) raises AttributeError"),
     "an exception, for one value alone": Case(
@@ -443,6 +466,13 @@ GOOD = {
         "import datetime\ndef f(x):\n    try:\n        return datetime.datetime.strptime(x, '%Y-%m-%d').date()\n"
         "    except (TypeError, ValueError):\n        return None",
         returns="DATE",
+    ),
+    "a context of decimal's for the call": Case(
+        "import decimal\ndef f(x):\n    with decimal.localcontext() as c:\n        c.prec = 6\n"
+        "        return str(decimal.Decimal(1) / 3)",
+    ),
+    "numpy's errors for the call": Case(
+        "import numpy as np\ndef f(x):\n    with np.errstate(all='ignore'):\n        return x",
     ),
     "a decimal": Case(
         "from decimal import Decimal\ndef f(x):\n    return x and (x / 3).quantize(Decimal('0.01'))",
