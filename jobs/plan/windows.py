@@ -52,6 +52,30 @@ def window_columns(sink: Node) -> WindowColumns | None:
     )
 
 
+def held(sink: Node, column: str) -> float:
+    """How many seconds behind the window that a column shows its row may come, at the most: later windows and joins
+    hold it back."""
+    shown = {id(o.node) for o in origins(sink, sink.columns.index(column)) if o.node}
+    return _held(sink, shown)
+
+
+def _held(node: Node, shown: set[int]) -> float:
+    if id(node) in shown:
+        return 0.0
+    behind = [n for n in node.inputs if any(id(m) in shown for m in n.walk())]
+    return max((_held(n, shown) + _holds(node) for n in behind), default=0.0)
+
+
+def _holds(node: Node) -> float:
+    """How many seconds behind the time of its input an operator hands a row on."""
+    bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
+    if bounds:
+        return max(abs(int(bounds.get(b, 0))) for b in ("leftLowerBound", "leftUpperBound")) / 1000
+    # A window that its input has been given is that of an operator before it.
+    strategy = (node.body.get("windowing") or {}).get("strategy", "TimeAttribute")
+    return window_seconds(node.window) if strategy == "TimeAttribute" else 0.0
+
+
 def _is_end_of_window(found: Origin) -> bool:
     """Whether it is where a window begins or ends; as a date only of windows of whole days that begin at midnight."""
     if not tells_windows_apart(found) or found.node is None:

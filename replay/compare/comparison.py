@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from jobs.plan.compiled import parse_plan
+from jobs.plan.windows import held
 from jobs.product.column_types import Atomic, Type
 from jobs.product.folder import Product
 from jobs.product.model import Column, Kind, Output, seconds
@@ -37,6 +39,7 @@ class Comparison:
     window_column: str = ""
     """Of an aggregate: where the window begins."""
     window_seconds: float = 0
+    """From there until the row is written at the latest: the window, and what holds its rows back behind it."""
     numeric: tuple[str, ...] = ()
     """Of an aggregate: columns that can be summed."""
     not_compared: str = ""
@@ -102,7 +105,19 @@ def _comparison(table: str, old: Product, new: Product) -> Comparison:
         case Kind.rejects:
             return _placed(replace(common, key=named or ("log_topic", *PLACE)), "log_topic", *PLACE)
         case Kind.aggregate:
-            return _aggregate(common, named, one, other, both)
+            found = _aggregate(common, named, one, other, both)
+            return replace(
+                found,
+                window_seconds=found.window_seconds
+                + max(_held(p, table, found.window_column) for p in (old, new)),
+            )
+
+
+def _held(product: Product, table: str, column: str) -> float:
+    """Seconds that rows of a window come behind its end; 0 where nobody kept the plan."""
+    plan = product.resolved.plan if product.resolved else ""
+    sinks = [s for s in parse_plan(plan) if s.table == table] if plan and column else []
+    return max((held(s, column) for s in sinks if column in s.columns), default=0.0)
 
 
 def _shapes(old: Product, new: Product, table: str) -> dict[str, Type]:

@@ -7,8 +7,8 @@ Only rows that are final on both sides are compared, so that a difference is one
 - Rows: those of records below the position and below the first record of their partition that was appended after the
   clock less the longest wait; the windows of the records before it are closed on both sides. That needs what lateness
   needs: records happen before they are appended, and timestamps do not go backwards within a partition.
-- Aggregates: those whose window ended by the clock, on the product's wall clock. Where the window begins, and how long
-  it is, must be in product.yaml.
+- Aggregates: those whose window ended by the clock, on the product's wall clock, and so did later windows and joins
+  that hold their rows back. Where the window begins, and how long it is, must be in product.yaml.
 - Rejects: those of records below the position, as no window holds them back.
 
 Rows are compared as multisets: equal ones cancel out, NULL equals NULL and NaN equals NaN, other numbers are compared

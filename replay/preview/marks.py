@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.plan.compiled import Node, parse_plan
 from jobs.plan.reach import reach
-from jobs.plan.windows import WindowColumns, window_columns
+from jobs.plan.windows import WindowColumns, held, window_columns
 from jobs.product import zones
 from jobs.product.folder import Product
 from jobs.product.model import Kind, Output, Window, seconds
@@ -27,7 +27,7 @@ class Shown:
     since: float
     """Seconds from where the window begins to what the column shows, such as 0, or the longest window."""
     rest: float
-    """Seconds from there to the window's end."""
+    """Seconds from there to the end of its window, and of those behind it that hold its rows back."""
 
     def first(self, limits: Bounds, zone: str) -> dt.datetime:
         """What the column shows of the first window without events from before the part."""
@@ -75,6 +75,8 @@ def known(
     if output.window is None:
         return Known(own)
     shown = _shown(output.window, window_columns(sink))
+    if shown:
+        shown = replace(shown, rest=shown.rest + held(sink, shown.column))
     return Known(own, "" if shown else "it does not show where its windows begin", shown)
 
 

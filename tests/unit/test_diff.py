@@ -20,6 +20,7 @@ from replay.compare.matching import TableMatch
 from replay.errors import RefusedError
 from replay.iceberg import lake, table_changes
 from replay.settings import Settings
+from tests.unit import plans
 from tests.unit.lake_tables import COLUMNS, make_product, make_settings, sink
 
 HOUR = 3_600_000
@@ -350,6 +351,28 @@ def test_open_windows_of_aggregates_are_not_compared(case: Case) -> None:
     assert (figures(found), found.left_out) == (
         (2, 0, 0, 0),
         {"in windows that may be open": (1, 0), "without a window": (1, 0)},
+    )
+
+
+def test_windows_that_later_ones_hold_back_may_be_open_for_longer(case: Case) -> None:
+    """Windows of a day, of which later windows of a day take the first: the clock is in the third day."""
+    days = {"type": "TumblingWindow", "size": "PT24H"}
+    first = plans.aggregate(plans.scan("orders", "shop"), 0, window=days)
+    later = plans.aggregate(first, 0, window=days, type_="window-deduplicate")
+    plan = plans.compiled(
+        plans.sink(plans.calc(later, shop=plans.ref(0), day=plans.ref(1)), "totals")
+    )
+    product = case.new_product
+    assert product.resolved is not None
+    case.new_product = product.model_copy(
+        update={"resolved": product.resolved.model_copy(update={"plan": plan})}
+    )
+    case.new["totals"] = [total("corner", 1, 1.0, DAY + dt.timedelta(days=n)) for n in range(3)]
+    case.old["totals"] = case.new["totals"][:1]
+    found = of(case.diff(), "totals")
+    assert (figures(found), found.left_out) == (
+        (1, 0, 0, 0),
+        {"in windows that may be open": (0, 2)},
     )
 
 

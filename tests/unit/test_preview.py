@@ -162,6 +162,11 @@ def hourly(before: Node = ORDERS, **shows: int) -> Node:
     return node("sink", calc(aggregate(before, 0), **{c: ref(i) for c, i in shows.items()}))
 
 
+def joined(before: Node) -> Node:
+    bounds = {"leftLowerBound": -HOUR, "leftUpperBound": 0}
+    return node("interval-join", before, ORDERS, intervalJoinSpec={"windowBounds": bounds})
+
+
 def windowed(column: str, size: str) -> Output:
     window = Window(column=column, size=size)
     return Output(kind=Kind.aggregate, columns=PLACE, select="", window=window)
@@ -175,6 +180,12 @@ def windowed(column: str, size: str) -> Output:
         ),
         pytest.param(
             windowed("w", "0s"), hourly(w=2), Known(LIMITS, shown=Shown("w", 3600, 0)), id="ends"
+        ),
+        pytest.param(
+            windowed("w", "1h"),
+            node("sink", calc(joined(aggregate(ORDERS, 0)), w=ref(1))),
+            Known(replace(LIMITS, back=2 * HOUR, ahead=HOUR), shown=Shown("w", 0, 2 * 3600)),
+            id="in front of a join",
         ),
         pytest.param(
             windowed("w", "0s"),
@@ -191,17 +202,7 @@ def windowed(column: str, size: str) -> Output:
         pytest.param(windowed("w", "1h"), None, Known(LIMITS, "its plan was not kept"), id="plan"),
         pytest.param(
             windowed("w", "1h"),
-            hourly(
-                node(
-                    "interval-join",
-                    ORDERS,
-                    ORDERS,
-                    intervalJoinSpec={
-                        "windowBounds": {"leftLowerBound": -HOUR, "leftUpperBound": 0}
-                    },
-                ),
-                w=1,
-            ),
+            hourly(joined(ORDERS), w=1),
             Known(replace(LIMITS, back=HOUR, ahead=HOUR), shown=Shown("w", 0, 3600)),
             id="behind a join",
         ),
