@@ -142,7 +142,8 @@ class LostRecords:
             if opened:
                 sandbox.replace({"lost_records": shown})
             else:
-                sandbox.open({"lost": {}}, {"lost_records": shown})
+                zone = self._product.settings.time_zone  # as Flink has it
+                sandbox.open({"lost": {}}, {"lost_records": shown}, zone=zone)
             found = [False] * rows.num_rows
             for (row,) in sandbox.ask(f"SELECT lost_row FROM lost_records WHERE {unwanted}").rows:
                 found[row] = True

@@ -5,8 +5,8 @@ memory, and ends with its parent. It has no network and no secrets, unless the t
 can connect to the ports of that store, with keys that a statement cannot see. Requests and answers are lines of JSON:
 
     {"schemas": {schema: {table: {"location": …, "snapshot": …}}}, "stores": {folder: options of a secret},
-     "arrow": {table: Arrow stream}, "empty": {table: {column: type}}, "folders": […], "spill": folder, "threads": …,
-     "memory": bytes, "disk": bytes}
+     "arrow": {table: Arrow stream}, "empty": {table: {column: type}}, "zone": …, "folders": […], "spill": folder,
+     "threads": …, "memory": bytes, "disk": bytes}
     {"arrow": {table: Arrow stream}}: other rows for such tables
     {"sql": …, "keep": rows or null}   →   {"columns": […]}, a row a line, {"rows": count}; or {"fault": …}
 """
@@ -87,6 +87,7 @@ def _open(connection: duckdb.DuckDBPyConnection, request: Mapping[str, Any]) -> 
         write=[request["spill"]],
         connect={port_of(options) for options in stores.values()},
     )
+    connection.execute("SET TimeZone = $zone", {"zone": request["zone"]})
     connection.execute(f"SET threads = {request['threads']}")
     connection.execute(f"SET memory_limit = '{memory}B'")
     connection.execute("SET temp_directory = $folder", {"folder": request["spill"]})

@@ -119,10 +119,12 @@ class Sandbox:
         schemas: Mapping[str, Mapping[str, TableVersion]],
         arrow: Mapping[str, Any] | None = None,
         empty: Mapping[str, Mapping[str, str]] | None = None,
+        zone: str = "UTC",
     ) -> None:
         """Show it these tables and no others; the first schema is in use.
 
-        In each schema there are more: `arrow`, tables of Arrow; `empty`, by their columns' types in DuckDB.
+        In each schema there are more: `arrow`, tables of Arrow; `empty`, by their columns' types in DuckDB. `zone`: by
+        whose clocks a time without a zone, or a date, is compared with an instant.
         """
         folders = sorted({at.folder for tables in schemas.values() for at in tables.values()})
         self._send(
@@ -138,6 +140,7 @@ class Sandbox:
                 "authorities": authorities(),
                 "arrow": {name: _stream(table) for name, table in (arrow or {}).items()},
                 "empty": empty or {},
+                "zone": zone,
                 "folders": folders,
                 "spill": self._spill,
                 "threads": os.cpu_count() or 1,

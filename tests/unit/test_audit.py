@@ -511,6 +511,24 @@ def test_a_record_of_which_where_holds_is_lost_without_its_row(case: Case, where
     assert of(report, "orders")["samples"] == {"unaccounted": [lost]}
 
 
+@pytest.mark.parametrize(
+    "literal", ["TIMESTAMP '1970-01-01 05:00:00'", "'1970-01-01 05:00:00'", "DATE '1970-01-02'"]
+)
+@pytest.mark.parametrize(("zone", "filtered"), [("UTC", True), ("Asia/Tokyo", False)])
+def test_where_reads_a_time_by_the_products_clocks(
+    case: Case, literal: str, zone: str, filtered: bool
+) -> None:
+    """At 1970-01-01 16:00 UTC it is past midnight in Tokyo; 01:00 UTC is 10:00 there."""
+    at = 16 * HOUR if literal.startswith("DATE") else HOUR
+    change(case, where=f"ordered_at >= {literal}")
+    settings = case.product.settings.model_copy(update={"time_zone": zone})
+    case.product = case.product.model_copy(update={"settings": settings})
+    record = add(case, 60, at)
+    report = case.audit()
+    assert report.ok == filtered
+    assert of(report, "orders")["samples"] == ({} if filtered else {"unaccounted": [record]})
+
+
 def test_of_null_where_does_not_hold(case: Case) -> None:
     change(case, where="id + 1 > 0")
     case.log.add("orders", HOUR, b"nobody", {"id": None, "day": DAY, "ordered_at": time_of(HOUR)})
