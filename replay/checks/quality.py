@@ -80,7 +80,7 @@ class Rule:
         """Whether the measured value is as it must be, and both in words."""
         if self.metric and self.unit == "percent":
             value = 100 * value / rows if rows else 0
-        if value is None or not isinstance(value, bool | int | float | Decimal):
+        if not isinstance(value, bool | int | float | Decimal) or value != value:  # NaN
             return (
                 False,
                 f"{self.subject} is {value!r}, and must be a number or a boolean{self._because}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def limits(**limits: Any) -> Rule:
         pytest.param(True, limits(mustBe=True), True, id="a boolean"),
         pytest.param(None, limits(mustBeLessThan=5), False, id="NULL holds nothing"),
         pytest.param("5", limits(mustBe=5), False, id="text holds nothing"),
+        pytest.param(math.nan, limits(mustNotBe=5), False, id="NaN holds nothing"),
+        pytest.param(math.nan, limits(mustNotBeBetween=[4, 6]), False, id="nor is it outside"),
     ],
 )
 def test_comparisons(value: Any, rule: Rule, expected: bool) -> None:
