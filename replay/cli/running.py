@@ -1,4 +1,4 @@
-"""What the product commands do, apart from their arguments: `replay/cli/commands.py` imports it when it is needed."""
+"""What the product commands do, apart from their arguments: the `*_commands.py` import it when it is needed."""
 
 from __future__ import annotations
 
