@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, cast
 
 from replay.controller import intents
-from replay.controller.decide import LOST_ANSWER_SECONDS
+from replay.controller.job_rules import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
 from replay.core.model import Attempt, Check, Move, ProductState, State
 from replay.core.observed import SubmissionStatus

@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 
 from jobs.product.settings import LagLimit
-from replay.controller.decide import (
-    EXPIRY_SECONDS,
-    LOST_ANSWER_SECONDS,
-    MISSING_SECONDS,
-    ORPHANED_SECONDS,
-    decide,
-)
+from replay.controller.decide import EXPIRY_SECONDS, decide
+from replay.controller.job_rules import LOST_ANSWER_SECONDS, MISSING_SECONDS, ORPHANED_SECONDS
 from replay.controller.publish_rules import STILL_PUBLISHED_SECONDS
 from replay.core import partitions
 from replay.core.lag import is_near, lag_seconds

@@ -23,6 +23,8 @@ REACHES_OUT = (
 )
 DECIDES = (
     "replay.controller.decide",
+    "replay.controller.attempt_rules",
+    "replay.controller.job_rules",
     "replay.controller.publish_rules",
     "replay.controller.intents",
     "replay.controller.schedule",

@@ -14,8 +14,8 @@ import pytest
 from jobs.product.folder import Product
 from jobs.product.settings import LagLimit
 from replay.controller import intents
-from replay.controller.decide import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
 from replay.controller.deploy import Terms, plan
+from replay.controller.job_rules import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop, heartbeat
 from replay.controller.observe import STRAYS_SECONDS
 from replay.controller.watching import Watcher

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from replay import offsets
 from replay.controller import intents
-from replay.controller.decide import LOST_ANSWER_SECONDS
+from replay.controller.job_rules import LOST_ANSWER_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop
 from replay.core.model import Attempt, Check, Committed, Move, ProductState, Publication, State
 from replay.core.observed import SubmissionStatus
