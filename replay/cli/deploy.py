@@ -13,7 +13,8 @@ from rich.console import RenderableType
 from replay import offsets
 from replay.cli import interrupt
 from replay.cli.from_git import Given
-from replay.cli.progress import Display, Meter, Progress, display, live_lag, long_step, measure
+from replay.cli.progress import Meter, Progress, live_lag, long_step, measure
+from replay.cli.progress_display import Display, display
 from replay.controller import deploy as deploying
 from replay.controller.loop import Loop
 from replay.controller.platform import Platform

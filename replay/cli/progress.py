@@ -1,24 +1,16 @@
-"""How far a deploy has come, and showing it: live on a terminal, plain lines in a pipe, NDJSON on request."""
+"""How far a deploy has come: records read and covered, rate, lag, and how the attempt that readers see fares."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from replay import offsets
 from replay.core.lag import lag_seconds, records_behind
-from replay.core.model import Attempt, Position, State
+from replay.core.model import Attempt, Position
 from replay.core.observed import ObservedAttempt
 from replay.core.steps import (
     Cancel,
@@ -32,22 +24,8 @@ from replay.core.steps import (
     attempt_name,
 )
 from replay.offsets import Offsets
-from replay.output import Output, err, out, print_json, wrapped
 
 RATE_SECONDS = 10.0
-PLAIN_SECONDS = 5.0
-LONGEST_NOTE = 600
-"""Characters: what is waited for, and what to do about it, is about 300 for each attempt."""
-LONGEST_ETA = 7 * 86400.0
-"""What takes longer by the rate of the last seconds stands still."""
-
-WORDS = {
-    State.built: "submitting",
-    State.replaying: "replaying",
-    State.caught_up: "caught up",
-    State.audited: "checked",
-    State.active: "published",
-}
 
 
 LONG: dict[type, str] = {
@@ -176,17 +154,7 @@ def measure(
 ) -> Progress:
     """One moment, from what was seen; `reference`: what the release reads of topics that are no lag."""
     covered = attempt.positions[-1].offsets if attempt.positions else {}
-    topics = tuple(
-        TopicProgress(
-            topic,
-            sum(
-                min(end, max(offsets.at(read, topic, p), offsets.at(covered, topic, p)))
-                for p, end in partitions.items()
-            ),
-            sum(partitions.values()),
-        )
-        for topic, partitions in sorted(ends.items())
-    )
+    topics = tuple(_of_topic(topic, read, covered, ends[topic]) for topic in sorted(ends))
     done, total = sum(t.read for t in topics), sum(t.total for t in topics)
     rate = meter.rate(done)
     return Progress(
@@ -213,231 +181,12 @@ def measure(
     )
 
 
-class Display:
-    """Shows progress in one of three ways."""
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-
-    def show(self, progress: Progress) -> None:
-        """The newest moment."""
-
-
-class JsonDisplay(Display):
-    """NDJSON: one document per change, at most one a second."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, Any] = {}
-
-    def say(self, text: str) -> None:
-        err.print(text)
-
-    def show(self, progress: Progress) -> None:
-        document = asdict(progress)
-        changed = {
-            k: v for k, v in document.items() if k not in ("elapsed_seconds", "rate", "eta_seconds")
-        }
-        if changed != self._last:
-            self._last = changed
-            print_json(document)
-
-
-class PlainDisplay(Display):
-    """A line when something happened, and every few seconds."""
-
-    def __init__(
-        self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._write = write
-        self._now = now
-        self._last: tuple[Any, ...] = ()
-        self._note = ""
-        self._doing = ""
-        self._shown_at = float("-inf")
-
-    def say(self, text: str) -> None:
-        self._write(text)
-
-    def show(self, progress: Progress) -> None:
-        key = (
-            progress.attempt,
-            progress.state,
-            progress.checkpoint,
-            progress.published_checkpoint,
-            progress.note,
-        )
-        if key != self._last or self._now() - self._shown_at >= PLAIN_SECONDS:
-            is_told = progress.note == self._note  # said once, not every few seconds
-            self._last, self._shown_at, self._note = key, self._now(), progress.note
-            for text in lines(replace(progress, note="") if is_told else progress):
-                self._write(text)
-            self._doing = ""
-        self._show_doing(progress)
-
-    def _show_doing(self, progress: Progress) -> None:
-        """A step at once, its parts every few seconds."""
-        step, _, part = progress.doing.partition(": ")
-        is_told = step == self._doing and (not part or self._now() - self._shown_at < PLAIN_SECONDS)
-        if step and not is_told:
-            self._write(f"         {progress.doing}")
-            self._shown_at = self._now()
-        self._doing = step
-
-
-class LiveDisplay(Display):
-    """A panel that is redrawn, for terminals of 80 columns and more. Its seconds go on while nothing else does."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._said = ""
-        self._at = now()
-        self._progress: Progress | None = None
-        self.live = Live(
-            console=out, refresh_per_second=4, transient=False, get_renderable=self.drawn
-        )
-
-    def say(self, text: str) -> None:
-        self.live.console.print(text, soft_wrap=False)
-        if self._progress is None:
-            self._said, self._at = text, self._now()
-
-    def show(self, progress: Progress) -> None:
-        self._progress, self._at = progress, self._now()
-        self.live.refresh()
-
-    def drawn(self) -> RenderableType:
-        """As it is now."""
-        since = self._now() - self._at
-        if self._progress is None:  # whatever was said last is under way
-            return Text(f"{since:.0f} s", style="dim") if self._said else Text("")
-        return panel(
-            replace(self._progress, elapsed_seconds=self._progress.elapsed_seconds + since)
-        )
-
-
-@contextmanager
-def display(output: Output) -> Iterator[Display]:
-    """The display that fits where stdout leads to."""
-    if output is Output.json:
-        yield JsonDisplay()
-    elif sys.stdout.isatty():
-        drawn = LiveDisplay()
-        with drawn.live:
-            yield drawn
-    else:
-        yield PlainDisplay(lambda text: out.print(text))
-
-
-def lines(p: Progress) -> Iterator[str]:
-    """A moment in a line for each attempt, of 80 columns unless the numbers are huge, and one for what is wrong."""
-    percent = f"{100 * p.read // p.total} % of {short(p.total)}" if p.total else "nothing to read"
-    parts = [f"{p.elapsed_seconds:5.0f} s  {p.attempt} {_word(p)}", percent]
-    if p.rate:
-        parts.append(f"{short(p.rate)}/s")
-    if eta := _eta(p):
-        parts.append(eta)
-    parts += [f"lag {short(p.lag)}", _chk(p.checkpoint)]
-    if p.published_checkpoint:
-        parts.append(f"readers {_chk(p.published_checkpoint)}")
-    if p.restarts:
-        parts.append(f"restarts {p.restarts}")
-    yield "  ".join(parts)
-    if live := p.live:
-        seconds = f" ({live.seconds:.0f} s)" if live.seconds is not None else ""
-        restarts = f"  restarts {live.restarts}" if live.restarts else ""
-        yield (
-            f"         {live.attempt} live  lag {short(live.records)}{seconds}  {_chk(live.checkpoint)}"
-            f"  readers {_chk(live.published_checkpoint)}{restarts}"
-        )
-    if p.note:
-        yield f"         {p.note.splitlines()[0][:LONGEST_NOTE]}"
-
-
-def panel(p: Progress) -> RenderableType:
-    """A moment as two small tables of at most 80 columns: what is read, and how the attempts stand."""
-    read = Table.grid(padding=(0, 1))
-    read.add_column(width=10, no_wrap=True)
-    read.add_column(width=22)
-    read.add_column(justify="right", min_width=len(f"{p.total:,}") * 2 + 3, no_wrap=True)
-    read.add_column(no_wrap=True)
-    rate = "  ".join(part for part in (f"{p.rate:,.0f}/s" if p.rate else "", _eta(p)) if part)
-    read.add_row(
-        Text("total", style="bold"),
-        _bar(p.read, p.total),
-        Text(f"{p.read:,} / {p.total:,}", style="bold"),
-        Text(rate, style="cyan"),
+def _of_topic(
+    topic: str, read: Offsets, covered: Offsets, ends: Mapping[int, int]
+) -> TopicProgress:
+    """What was read, or is covered by a checkpoint, of each partition up to its end."""
+    done = (
+        min(end, max(offsets.at(read, topic, p), offsets.at(covered, topic, p)))
+        for p, end in ends.items()
     )
-    for t in p.topics:
-        read.add_row(t.topic, _bar(t.read, t.total), f"{t.read:,} / {t.total:,}", "")
-    stand = Table.grid(padding=(0, 2))
-    stand.add_column(min_width=16, no_wrap=True)
-    for width in (11, 7, 10, 11, 8):  # columns that stay where they are
-        stand.add_column(justify="right", min_width=width, no_wrap=True)
-    stand.add_row(
-        "",
-        *(
-            Text(n, style="dim")
-            for n in ("lag", "seconds", "checkpoint", "readers see", "restarts")
-        ),
-    )
-    stand.add_row(
-        f"{p.attempt} {_word(p)}",
-        f"{p.lag:,}",
-        _seconds(p.lag_seconds),
-        *_numbers(p.checkpoint, p.published_checkpoint, p.restarts),
-    )
-    if live := p.live:
-        stand.add_row(
-            f"{live.attempt} live",
-            f"{live.records:,}",
-            _seconds(live.seconds),
-            *_numbers(live.checkpoint, live.published_checkpoint, live.restarts),
-        )
-    head = Text.assemble(
-        (f"{p.product} {p.attempt}", "bold"),
-        "  ",
-        (_word(p), "cyan"),
-        f"  {p.elapsed_seconds:.0f} s",
-    )
-    parts: list[RenderableType] = [head, read, stand]
-    if p.doing:
-        parts.append(wrapped(p.doing, "cyan"))
-    if p.note:
-        parts.append(wrapped(p.note.splitlines()[0][:LONGEST_NOTE], "yellow"))
-    return Group(*parts)
-
-
-def short(count: float) -> str:
-    """A number in at most five characters: 950, 12.3k, 371k, 98.8M."""
-    for unit in ("", "k", "M"):
-        if count < 999.5:
-            return f"{count:.0f}{unit}" if not unit or count >= 99.95 else f"{count:.1f}{unit}"
-        count /= 1000
-    return f"{count:,.1f}G"
-
-
-def _numbers(checkpoint: int, published: int, restarts: int) -> tuple[str, str, str]:
-    return str(checkpoint or "-"), str(published or "-"), str(restarts)
-
-
-def _seconds(lag: float | None) -> str:
-    return "-" if lag is None else f"{lag:.0f}"
-
-
-def _bar(done: int, total: int) -> ProgressBar:
-    return ProgressBar(total=max(1, total), completed=done if total else 1, width=22)
-
-
-def _word(p: Progress) -> str:
-    return WORDS.get(State(p.state), p.state)
-
-
-def _eta(p: Progress) -> str:
-    seconds = p.eta_seconds
-    if not seconds or p.read >= p.total or seconds > LONGEST_ETA:
-        return ""
-    return f"{seconds:.0f} s left" if seconds < 600 else f"{seconds / 60:,.0f} min left"
-
-
-def _chk(checkpoint: int) -> str:
-    return f"chk-{checkpoint or 'none'}"
+    return TopicProgress(topic, sum(done), sum(ends.values()))

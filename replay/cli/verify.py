@@ -16,7 +16,7 @@ from replay.cli import diff as run_diff
 from replay.cli.control import carry_on
 from replay.cli.deploy import Follow
 from replay.cli.interrupt import say
-from replay.cli.progress import Display, display
+from replay.cli.progress_display import Display, display
 from replay.controller import intents, preflight, verify
 from replay.controller.compare import compare
 from replay.controller.loop import Loop, WaitForLease

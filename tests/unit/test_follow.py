@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from replay.cli.deploy import Follow
-from replay.cli.progress import PlainDisplay
+from replay.cli.progress_display import PlainDisplay
 from replay.controller import deploy as deploying
 from replay.controller.loop import Loop
 from replay.controller.platform import Platform

@@ -12,17 +12,12 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from replay.cli.progress import (
-    LONG,
+from replay.cli.progress import LONG, LiveLag, Meter, Progress, long_step, measure
+from replay.cli.progress_display import (
     JsonDisplay,
     LiveDisplay,
-    LiveLag,
-    Meter,
     PlainDisplay,
-    Progress,
     lines,
-    long_step,
-    measure,
     panel,
     short,
 )

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from replay.cli import verify as run_verify
-from replay.cli.progress import Display
+from replay.cli.progress_display import Display
 from replay.cli.verify import Verification
 from replay.compare import diff as differing
 from replay.compare.changes import DiffReport, TableDiff
