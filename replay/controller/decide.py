@@ -11,12 +11,7 @@ from collections.abc import Iterator, Sequence
 from replay.controller import attempt_rules, schedule
 from replay.controller.news import told
 from replay.controller.publish_rules import moved_by_somebody, moved_meanwhile
-from replay.core.model import (
-    Attempt,
-    Move,
-    ProductState,
-    State,
-)
+from replay.core.model import Attempt, Move, ProductState, State
 from replay.core.observed import Observation, ObservedAttempt
 from replay.core.steps import (
     Blocked,

@@ -6,11 +6,7 @@ is stopped with everything that may still arrive of it.
 
 from __future__ import annotations
 
-from replay.core.model import (
-    CANDIDATE,
-    Attempt,
-    State,
-)
+from replay.core.model import CANDIDATE, Attempt, State
 from replay.core.observed import ObservedAttempt
 from replay.core.steps import (
     Cancel,
