@@ -18,7 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from replay.controller.act import Context, PlatformWriter, perform
 from replay.controller.decide import decide
-from replay.controller.observe import LookCache, PlatformReader, observe
+from replay.controller.look_cache import LookCache
+from replay.controller.observe import observe
+from replay.controller.platform_reader import PlatformReader
 from replay.controller.service_log import logger
 from replay.controller.watching import Pass, Watcher
 from replay.core.model import Move, ProductState

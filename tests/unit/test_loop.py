@@ -16,8 +16,8 @@ from jobs.product.settings import LagLimit
 from replay.controller import intents
 from replay.controller.deploy import Terms, plan
 from replay.controller.job_rules import LOST_ANSWER_SECONDS, ORPHANED_SECONDS
+from replay.controller.look_cache import STRAYS_SECONDS
 from replay.controller.loop import LEASE_SECONDS, ControlledPlatform, Loop, heartbeat
-from replay.controller.observe import STRAYS_SECONDS
 from replay.controller.watching import Watcher
 from replay.core.events import Reason
 from replay.core.model import Attempt, Check, Committed, State

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jobs.product.folder import Product
-from replay.controller.observe import STRAYS_SECONDS, UNANSWERED_SECONDS, LookCache, observe
+from replay.controller.look_cache import STRAYS_SECONDS, UNANSWERED_SECONDS, LookCache
+from replay.controller.observe import observe
 from replay.controller.quiet import Clocks
 from replay.core.model import (
     Attempt,
