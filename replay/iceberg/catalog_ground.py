@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import ForbiddenError, NoSuchNamespaceError, UnauthorizedError
@@ -21,7 +22,15 @@ from replay.iceberg import files, lake, table_changes
 
 PREFIX = "kappa_doctor_"
 """Of namespaces and tables that checks make."""
+BRANCH, OTHER_BRANCH = "r1-a1", "r2-a1"
+ROW = pa.table({"id": pa.array([1], pa.int64())})
+"""Branches in the tables of checks, and a row to write to them."""
 _SCHEMA = Schema(NestedField(1, "id", LongType(), required=False))
+
+_ANOTHER = "choose another catalog in config.yaml, or another version of this one; then: kappa doctor --catalog"
+
+Answer = str | tuple[str, str]
+"""What a check found; and what that means, if it is something else than what it expects."""
 
 
 @dataclass
@@ -150,3 +159,13 @@ def in_words(error: Exception) -> str:
     """What went wrong, on one line."""
     text = error.message if isinstance(error, KappaError) else ""
     return text or f"{type(error).__name__}: {lake.reason(error)}"
+
+
+def fault(name: str, expected: str, found: str) -> RefusedError:
+    """A catalog is not what products rely on."""
+    return RefusedError(
+        f"products cannot rely on this Iceberg catalog: {name}",
+        expected=expected,
+        found=found,
+        next=_ANOTHER,
+    )

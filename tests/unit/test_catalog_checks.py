@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from replay.cli.main import app
 from replay.errors import RefusedError
 from replay.finding import Finding
-from replay.iceberg import catalog_checks, commits, lake, rest_commits, table_changes
+from replay.iceberg import catalog_commit_checks, commits, lake, rest_commits, table_changes
 from replay.iceberg.catalog_checks import CHECKS, Check, examine, result
 from replay.iceberg.catalog_ground import CheckNamespace, ground
 from replay.settings import Settings
@@ -246,7 +246,7 @@ def test_a_catalog_without_a_request_for_several_tables_is_noted(
     with closing(reopen()) as catalog:
         at = ground(catalog, reopen)
         at.make_namespace()
-        monkeypatch.setattr(catalog_checks, "SqlCatalog", type(None))
+        monkeypatch.setattr(catalog_commit_checks, "SqlCatalog", type(None))
         assert not rest_commits.may_offer(catalog)
         found = result(check("several tables at once"), at)
         at.clear()
