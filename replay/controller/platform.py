@@ -40,7 +40,7 @@ from replay.flink.clusters import Clusters, Started, clusters
 from replay.flink.rest import Flink, Slots, retained_checkpoints
 from replay.flink.submit import Client, Submission
 from replay.flink.warm_client import WarmClient
-from replay.iceberg import file_io, lake, publish, table_changes, type_changes
+from replay.iceberg import branch_checkpoints, file_io, lake, publish, table_changes, type_changes
 from replay.iceberg.product_types import product_type
 from replay.kafka import clients, log, log_marks, schemas, whole_log
 from replay.offsets import Offsets
@@ -206,13 +206,15 @@ class Platform:
         tables = self._tables[product.name] = lake.tables_now(self.catalog, product)
         job_ids, resumed_from = attempt.job_ids, attempt.resumed_from
         return tuple(
-            lake.publishable(self.catalog, product, attempt.name, job_ids, resumed_from, tables)
+            branch_checkpoints.publishable(
+                self.catalog, product, attempt.name, job_ids, resumed_from, tables
+            )
         )
 
     def same_files(
         self, product: Product, before: Mapping[str, int], after: Mapping[str, int]
     ) -> bool:
-        return lake.hold_same_files(self._tables.get(product.name, {}), before, after)
+        return branch_checkpoints.hold_same_files(self._tables.get(product.name, {}), before, after)
 
     def main(self, product: Product) -> tuple[Mapping[str, int], bool]:
         locations = lake.pointers(self.catalog, product.name)

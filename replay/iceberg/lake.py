@@ -1,12 +1,11 @@
-"""The product's Iceberg tables: their branches, and which checkpoints are whole in all of them."""
+"""The product's Iceberg tables: the catalog, their metadata at one instant, their branches, what `main` shows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -34,15 +33,7 @@ from requests.exceptions import RequestException
 
 from jobs.product.folder import Product
 from replay import database
-from replay.core.model import Checkpoint
-from replay.errors import (
-    ConfigError,
-    ConflictError,
-    KappaError,
-    OutcomeUnknownError,
-    RefusedError,
-    RetryableError,
-)
+from replay.errors import ConfigError, KappaError, OutcomeUnknownError, RefusedError, RetryableError
 from replay.iceberg import file_io, files, pointer, sql_places, table_metadata
 from replay.iceberg.sql_places import ReadableTable
 from replay.iceberg.timed_catalog import timed
@@ -56,9 +47,6 @@ GENESIS = "genesis"
 
 JOB_ID = "flink.job-id"
 CHECKPOINT_ID = "flink.max-committed-checkpoint-id"
-
-_CHANGES = ("added-data-files", "deleted-data-files", "added-delete-files", "removed-delete-files")
-"""What a snapshot's summary counts of files that its parent has not, or that it has no more; absent where none is."""
 
 Writers = Mapping[int, tuple[str | None, int | None]]
 """Snapshot id → who wrote it, as `written_by` says."""
@@ -213,103 +201,14 @@ def ancestors(metadata: TableMetadata, ref: str) -> Iterator[Snapshot]:
         snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
 
 
-def _writers(metadata: TableMetadata, known: Writers | None = None) -> Writers:
-    """Of all snapshots at once: to ask one of its summary takes longer than all else that is done with it."""
-    before = known or {}
-    return {s.snapshot_id: before.get(s.snapshot_id) or written_by(s) for s in metadata.snapshots}
-
-
-def _checkpoints(
-    metadata: TableMetadata, writers: Writers, branch: str, job_ids: frozenset[str]
-) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for snapshot in ancestors(metadata, branch):
-        job, checkpoint = writers[snapshot.snapshot_id]
-        if job in job_ids and checkpoint is not None:
-            # walking back: the last commit of a checkpoint wins
-            found.setdefault(checkpoint, snapshot.snapshot_id)
+def writers(catalog: Catalog, metadata: TableMetadata) -> Writers:
+    """Of all snapshots of a table at once: to ask one of its summary takes longer than all else that is done with
+    it."""
+    known = _wrote.setdefault(catalog, {})
+    before = known.get(metadata.location) or {}
+    found = {s.snapshot_id: before.get(s.snapshot_id) or written_by(s) for s in metadata.snapshots}
+    known[metadata.location] = found
     return found
-
-
-def _refuse_foreign_commits(
-    metadata: TableMetadata,
-    writers: Writers,
-    table: str,
-    branch: str,
-    job_ids: Sequence[str],
-    resumed_from: int | None,
-) -> None:
-    """ConflictError unless the branch consists of the commits of these jobs, one job after the other.
-
-    A checkpoint is committed once, and a job begins behind the checkpoint that it was resumed from. If the numbers do
-    not increase, or an earlier job continued, two jobs have written, and some rows are in the table twice.
-    """
-    if branch not in metadata.refs:
-        return
-    line = {s.snapshot_id: s for s in ancestors(metadata, branch)}
-    oldest = min((s.sequence_number or 0 for s in line.values()), default=0)
-    genesis = metadata.refs[GENESIS].snapshot_id if GENESIS in metadata.refs else None
-    others = [s for i, s in line.items() if (job := writers[i][0]) and job not in job_ids]
-    unknown = [
-        s for i, s in line.items() if not writers[i][0] and i != genesis and not same_rows(s)
-    ]
-    lost = [
-        s
-        for s in metadata.snapshots
-        if s.snapshot_id not in line
-        and (s.sequence_number or 0) > oldest
-        and writers[s.snapshot_id][0] in job_ids
-    ]
-    commits = [
-        (job_ids.index(job), number or 0, s)
-        for i, s in reversed(line.items())
-        for job, number in [writers[i]]
-        if job in job_ids
-    ]
-    beside = [
-        s
-        for (before, last, _), (of, number, s) in pairwise(commits)
-        if of < before or number <= last
-    ]
-    if resumed_from is not None:
-        beside += [
-            s for of, number, s in commits if of < len(job_ids) - 1 and number > resumed_from
-        ]
-    for what, found in (
-        ("has commits of other jobs", others),
-        ("has commits that no job made", unknown),
-        ("lost commits of its own job", lost),
-        ("has commits of a job beside its successor", beside),
-    ):
-        if found:
-            raise ConflictError(
-                f"in table {table} it {what}", found=f"snapshot {found[0].snapshot_id}"
-            )
-
-
-def hold_same_files(
-    tables: Mapping[str, TableMetadata], before: Mapping[str, int], after: Mapping[str, int]
-) -> bool:
-    """Whether from the snapshots `before` to `after`, later ones of the same branch, no table got or lost a file."""
-    return all(
-        name in tables and name in before and _added_nothing(tables[name], before[name], snapshot)
-        for name, snapshot in after.items()
-    )
-
-
-def _added_nothing(metadata: TableMetadata, before: int, after: int) -> bool:
-    by_id = {s.snapshot_id: s for s in metadata.snapshots}
-    at = by_id.get(after)
-    while at is not None and at.snapshot_id != before and _is_empty(at):
-        at = by_id.get(at.parent_snapshot_id or -1)
-    return at is not None and at.snapshot_id == before
-
-
-def _is_empty(snapshot: Snapshot) -> bool:
-    """Whether it has the files of its parent, no more and no fewer."""
-    return snapshot.summary is not None and not any(
-        int(snapshot.summary.get(c) or 0) for c in _CHANGES
-    )
 
 
 def same_rows(snapshot: Snapshot) -> bool:
@@ -335,39 +234,6 @@ def tables_now(catalog: Catalog, product: Product) -> dict[str, TableMetadata]:
     return {} if set(product.outputs) - set(at) else current_metadata(catalog, product, at)
 
 
-def publishable(
-    catalog: Catalog,
-    product: Product,
-    branch: str,
-    job_ids: Sequence[str],
-    resumed_from: int | None = None,
-    tables: Mapping[str, TableMetadata] | None = None,
-) -> list[Checkpoint]:
-    """The checkpoints of these jobs (the oldest first) that every table has, newest first.
-
-    `resumed_from` is the checkpoint that the last of them continues from, if there were others; `tables` is a result of
-    `tables_now`, which is called if it is not given.
-
-    ConflictError when the branch of a table does not consist of their commits, one after the other: the branch was
-    dropped and Iceberg recreated it from the head of `main`, or it was moved or written to from outside, or a job
-    continued beside its successor. Compactions in between are allowed.
-    """
-    tables = tables_now(catalog, product) if tables is None else tables
-    if not tables:
-        return []
-    jobs, wrote = frozenset(job_ids), _wrote.setdefault(catalog, {})
-    found: dict[str, dict[int, int]] = {}
-    for name, metadata in tables.items():
-        writers = wrote[metadata.location] = _writers(metadata, wrote.get(metadata.location))
-        _refuse_foreign_commits(metadata, writers, name, branch, job_ids, resumed_from)
-        found[name] = _checkpoints(metadata, writers, branch, jobs)
-    common = set.intersection(*(set(f) for f in found.values()))
-    return [
-        Checkpoint(c, {name: f[c] for name, f in found.items()})
-        for c in sorted(common, reverse=True)
-    ]
-
-
 def published(catalog: Catalog, product: Product) -> Published:
     """What `main` shows now."""
     heads: dict[str, Snapshot] = {}
@@ -376,8 +242,8 @@ def published(catalog: Catalog, product: Product) -> Published:
         if head is None:
             raise no_tables(product.name, f"table {name} has no snapshot")
         heads[name] = head
-    writers = {written_by(s) for s in heads.values()}
-    job_id, checkpoint = writers.pop() if len(writers) == 1 else (None, None)
+    wrote = {written_by(s) for s in heads.values()}
+    job_id, checkpoint = wrote.pop() if len(wrote) == 1 else (None, None)
     return Published({name: s.snapshot_id for name, s in heads.items()}, job_id, checkpoint)
 
 

@@ -31,7 +31,7 @@ from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.core.model import Attempt, Checkpoint, Move, Publication, Release, State
 from replay.database import timed
-from replay.iceberg import lake, pointer
+from replay.iceberg import branch_checkpoints, lake, pointer
 from replay.iceberg.publish import publish
 from replay.query import duck, query
 from replay.secret import reveal
@@ -244,7 +244,9 @@ class Publisher:
     def _target(self, kind: Move, branch: str) -> tuple[Checkpoint, int]:
         """The newest checkpoint that is as new as what readers see, or for a rollback one that is older."""
         while not ended(self.home):
-            found = lake.publishable(self.catalog, self.product, branch, [JOBS[branch]])
+            found = branch_checkpoints.publishable(
+                self.catalog, self.product, branch, [JOBS[branch]]
+            )
             metadata = lake.current_metadata(self.catalog, self.product)[TABLES[0]]
             for checkpoint in found if kind is Move.rollback else found[:1]:
                 snapshot = metadata.snapshot_by_id(checkpoint.snapshots[TABLES[0]])
@@ -262,7 +264,9 @@ class Publisher:
     def expire(self) -> None:
         published = lake.published(self.catalog, self.product).snapshots
         for branch, job_id in JOBS.items():
-            newest = lake.publishable(self.catalog, self.product, branch, [job_id])[0].id
+            newest = branch_checkpoints.publishable(self.catalog, self.product, branch, [job_id])[
+                0
+            ].id
             cleaning.expire(
                 self.catalog,
                 "shop",

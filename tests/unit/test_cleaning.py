@@ -17,7 +17,7 @@ from pyiceberg.expressions import EqualTo
 from jobs.product.folder import Product
 from replay.controller import cleaning
 from replay.errors import ConflictError, RefusedError, RetryableError
-from replay.iceberg import commits, files, lake, table_changes
+from replay.iceberg import branch_checkpoints, commits, files, lake, table_changes
 from replay.kafka import log
 from replay.query.duck import connect
 from replay.settings import QuerySettings, Settings
@@ -411,7 +411,13 @@ def test_old_snapshots_go_and_the_writer_goes_on(
     head = write(catalog, product, "r1-a1", 8)
     publish(catalog, product, head)
     assert rows(catalog, product)["orders", head["orders"]] == 8
-    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB])] == [8, 7, 6, 5, 4]
+    assert [c.id for c in branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB])] == [
+        8,
+        7,
+        6,
+        5,
+        4,
+    ]
 
 
 def test_what_a_branch_that_was_made_anew_stands_on_is_kept_so_that_it_is_seen(
@@ -429,7 +435,7 @@ def test_what_a_branch_that_was_made_anew_stands_on_is_kept_so_that_it_is_seen(
         publish(catalog, product, write(catalog, product, "r1-a1", checkpoint))
     expire(catalog, product, keep_from=8)
     with pytest.raises(ConflictError):
-        lake.publishable(catalog, product, "r2-a1", [OTHER])
+        branch_checkpoints.publishable(catalog, product, "r2-a1", [OTHER])
 
 
 def test_nothing_is_old_enough_for_a_reader_in_its_grace(

@@ -9,7 +9,7 @@ from pyiceberg.catalog import Catalog
 
 from jobs.product.folder import Product
 from replay.errors import ConfigError, ConflictError, RefusedError
-from replay.iceberg import lake, sql_places, table_changes
+from replay.iceberg import branch_checkpoints, lake, sql_places, table_changes
 from tests.unit.lake_tables import (
     COLUMNS,
     JOB,
@@ -60,22 +60,22 @@ def test_only_checkpoints_in_all_tables_are_publishable_newest_first(
     one = sink_all(catalog, product, "r1-a1", 1)
     two = sink_all(catalog, product, "r1-a1", 2)
     sink(catalog, "orders", "r1-a1", 3)
-    found = lake.publishable(catalog, product, "r1-a1", [JOB])
+    found = branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB])
     assert [(c.id, dict(c.snapshots)) for c in found] == [(2, two), (1, one)]
 
 
 def test_tables_that_are_being_made_have_no_checkpoints(catalog: Catalog, tmp_path: Path) -> None:
     whole = make_product(tmp_path)
-    assert lake.publishable(catalog, whole, "r1-a1", [JOB]) == []
+    assert branch_checkpoints.publishable(catalog, whole, "r1-a1", [JOB]) == []
     table_changes.ensure(catalog, make_product(tmp_path, columns={"orders": COLUMNS["orders"]}))
-    assert lake.publishable(catalog, whole, "r1-a1", [JOB]) == []
+    assert branch_checkpoints.publishable(catalog, whole, "r1-a1", [JOB]) == []
 
 
 def test_checkpoints_of_other_branches_do_not_count(catalog: Catalog, product: Product) -> None:
     lake.create_branch(catalog, product, "r1-a1")
     lake.create_branch(catalog, product, "r1-a2")
     sink_all(catalog, product, "r1-a2", 2, job_id="b" * 32)
-    assert lake.publishable(catalog, product, "r1-a1", [JOB]) == []
+    assert branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB]) == []
 
 
 def test_a_branch_that_iceberg_made_anew_from_main_is_noticed(
@@ -89,7 +89,7 @@ def test_a_branch_that_iceberg_made_anew_from_main_is_noticed(
     with catalog.load_table(("shop", "totals")).manage_snapshots() as changes:
         changes.create_branch(first["totals"], "r1-a1")
     with pytest.raises(ConflictError) as e:
-        lake.publishable(catalog, product, "r1-a1", [JOB])
+        branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB])
     assert (e.value.message, e.value.found) == (
         "in table totals it has commits of other jobs",
         f"snapshot {first['totals']}",
@@ -105,7 +105,7 @@ def test_a_branch_that_lost_a_commit_is_noticed(catalog: Catalog, product: Produ
             changes.create_branch(snapshot, "r1-a1")
     sink_all(catalog, product, "r1-a1", 3)
     with pytest.raises(ConflictError) as e:
-        lake.publishable(catalog, product, "r1-a1", [JOB])
+        branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB])
     assert (e.value.message, e.value.found) == (
         "in table orders it lost commits of its own job",
         f"snapshot {second['orders']}",
@@ -116,7 +116,9 @@ def test_a_resumed_attempt_goes_on_with_another_job_id(catalog: Catalog, product
     lake.create_branch(catalog, product, "r1-a1")
     sink_all(catalog, product, "r1-a1", 1)
     sink_all(catalog, product, "r1-a1", 2, job_id="b" * 32)
-    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB, "b" * 32])] == [2, 1]
+    assert [
+        c.id for c in branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB, "b" * 32])
+    ] == [2, 1]
 
 
 def test_a_product_without_tables(catalog: Catalog, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pyiceberg.catalog import Catalog
 
 from replay.controller import cleaning
 from replay.errors import ConflictError, PartlyPublishedError, RefusedError, RetryableError
-from replay.iceberg import lake, publish, table_changes
+from replay.iceberg import branch_checkpoints, lake, publish, table_changes
 from replay.iceberg.commits import no_fence
 from replay.settings import Settings
 from replay.store.leases import StaleLeaseError
@@ -195,11 +195,15 @@ class Real:
     ) -> dict[int, Snapshots]:
         return {
             c.id: c.snapshots
-            for c in lake.publishable(self.catalog, self.product, branch, jobs, resumed_from)
+            for c in branch_checkpoints.publishable(
+                self.catalog, self.product, branch, jobs, resumed_from
+            )
         }
 
     def same_files(self, before: Snapshots, after: Snapshots) -> bool:
-        return lake.hold_same_files(lake.tables_now(self.catalog, self.product), before, after)
+        return branch_checkpoints.hold_same_files(
+            lake.tables_now(self.catalog, self.product), before, after
+        )
 
     def publish(
         self, after: Snapshots, before: Snapshots, fence: Callable[[], None] = no_fence

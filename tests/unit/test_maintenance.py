@@ -18,7 +18,7 @@ from replay.core.model import Attempt, Release, State
 from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
 from replay.flink.rest import Flink, Slots
 from replay.flink.submit import maintain_command
-from replay.iceberg import lake, table_changes
+from replay.iceberg import branch_checkpoints, lake, table_changes
 from replay.iceberg.maintenance import Compacted, sentence, size_in_bytes, sizes, too_small
 from replay.output import Output
 from replay.releases.release import MAINTENANCE, fingerprint_of
@@ -158,18 +158,20 @@ def product(tmp_path: Path, catalog: Catalog) -> Product:
 def test_a_compaction_is_published_with_the_next_checkpoint(
     catalog: Catalog, product: Product
 ) -> None:
-    newest = lake.publishable(catalog, product, BRANCH, [JOB])[0]
+    newest = branch_checkpoints.publishable(catalog, product, BRANCH, [JOB])[0]
     publish(catalog, product, newest.snapshots)
     compact(catalog, "orders", BRANCH)
 
-    assert lake.publishable(catalog, product, BRANCH, [JOB])[0] == newest, "it is no checkpoint"
+    assert branch_checkpoints.publishable(catalog, product, BRANCH, [JOB])[0] == newest, (
+        "it is no checkpoint"
+    )
     assert lake.published(catalog, product).snapshots == newest.snapshots
     sink(catalog, "orders", BRANCH, 4)
-    following = lake.publishable(catalog, product, BRANCH, [JOB])[0]
+    following = branch_checkpoints.publishable(catalog, product, BRANCH, [JOB])[0]
     publish(catalog, product, following.snapshots)
     table = catalog.load_table("shop.orders")
     tables = lake.tables_now(catalog, product)
-    assert not lake.hold_same_files(tables, newest.snapshots, following.snapshots), (
+    assert not branch_checkpoints.hold_same_files(tables, newest.snapshots, following.snapshots), (
         "it is worth publishing"
     )
     assert (following.id, len(list(table.scan().plan_files()))) == (4, 1)
@@ -179,7 +181,7 @@ def test_a_compaction_is_published_with_the_next_checkpoint(
 def test_a_compaction_that_lost_a_row_stops_publishing(catalog: Catalog, product: Product) -> None:
     strange = compact(catalog, "orders", BRANCH, lose=1)
     with pytest.raises(ConflictError) as e:
-        lake.publishable(catalog, product, BRANCH, [JOB])
+        branch_checkpoints.publishable(catalog, product, BRANCH, [JOB])
     assert (e.value.message, e.value.found) == (
         "in table orders it has commits that no job made",
         f"snapshot {strange}",
@@ -192,7 +194,7 @@ def test_rows_that_somebody_appended_stop_publishing(catalog: Catalog, product: 
         table.scan(snapshot_id=table.metadata.refs[BRANCH].snapshot_id).to_arrow(), branch=BRANCH
     )
     with pytest.raises(ConflictError, match="in table orders it has commits that no job made"):
-        lake.publishable(catalog, product, BRANCH, [JOB])
+        branch_checkpoints.publishable(catalog, product, BRANCH, [JOB])
 
 
 def test_the_small_files_go_with_the_snapshots_that_name_them(
@@ -202,7 +204,7 @@ def test_the_small_files_go_with_the_snapshots_that_name_them(
     compact(catalog, "orders", BRANCH)
     for checkpoint in (4, 5):
         sink(catalog, "orders", BRANCH, checkpoint)
-    shown = lake.publishable(catalog, product, BRANCH, [JOB])[0].snapshots
+    shown = branch_checkpoints.publishable(catalog, product, BRANCH, [JOB])[0].snapshots
     publish(catalog, product, shown)
 
     def expire(keep_from: int) -> int:

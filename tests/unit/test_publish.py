@@ -29,7 +29,7 @@ from replay.errors import (
     RefusedError,
     RetryableError,
 )
-from replay.iceberg import commits, lake, pointer, publish, table_changes
+from replay.iceberg import branch_checkpoints, commits, lake, pointer, publish, table_changes
 from replay.iceberg.commits import Fence, no_fence
 from replay.settings import Settings
 from replay.storage import StorageError
@@ -564,7 +564,7 @@ def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
         t.start()
     current = lake.published(catalog, product)
     while current.checkpoint != last and not done.is_set():
-        for checkpoint in lake.publishable(catalog, product, "r1-a1", [JOB])[:1]:
+        for checkpoint in branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB])[:1]:
             move(catalog, product, checkpoint.snapshots, current.snapshots)
         current = lake.published(catalog, product)
     done.set()
@@ -572,7 +572,7 @@ def test_publishing_beside_a_committing_job_loses_and_mixes_nothing(
         t.join(timeout=60)
 
     assert not failures
-    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", [JOB])] == list(
+    assert [c.id for c in branch_checkpoints.publishable(catalog, product, "r1-a1", [JOB])] == list(
         range(last, 0, -1)
     )
     assert all(len(checkpoints) == 1 for checkpoints in seen)

@@ -31,7 +31,7 @@ from replay.errors import (
     RefusedError,
     RetryableError,
 )
-from replay.iceberg import lake, publish, rest_commits, table_changes
+from replay.iceberg import branch_checkpoints, lake, publish, rest_commits, table_changes
 from replay.iceberg.commits import no_fence
 from replay.iceberg.timed_rest import _TimedAdapter
 from replay.query.query import query
@@ -108,7 +108,9 @@ def test_all_tables_are_published_by_one_request(
     assert lake.published(catalog, product).snapshots == target
     assert query(settings, product.name, "SELECT count(*) AS n FROM orders").rows == [{"n": 0}]
     publishing()  # is done already
-    assert lake.publishable(catalog, product, "r1-a1", ["a" * 32])[0].snapshots == target
+    assert (
+        branch_checkpoints.publishable(catalog, product, "r1-a1", ["a" * 32])[0].snapshots == target
+    )
     found = cleaning.garbage(catalog, product.name, product.outputs, "r1-a1")
     assert found == ()
 

@@ -18,7 +18,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from jobs.product.folder import Product
 from replay.controller.platform import Platform
 from replay.errors import RetryableError
-from replay.iceberg import lake, table_changes, timed_rest
+from replay.iceberg import branch_checkpoints, lake, table_changes, timed_rest
 from replay.iceberg.timed_catalog import timed
 from replay.iceberg.timed_rest import TimedRestCatalog
 from replay.kafka import log as kafka
@@ -134,7 +134,9 @@ def test_many_threads_make_branches_and_look_while_a_job_commits(tmp_path: Path)
     table_changes.ensure(catalog, product)
 
     def look(n: int) -> list[int]:
-        looks = [lake.publishable(catalog, product, "r1-a0", [JOB]) for _ in range(10)]
+        looks = [
+            branch_checkpoints.publishable(catalog, product, "r1-a0", [JOB]) for _ in range(10)
+        ]
         return [found[0].id if found else 0 for found in looks]
 
     with ThreadPoolExecutor(BRANCHES) as pool:
@@ -145,7 +147,8 @@ def test_many_threads_make_branches_and_look_while_a_job_commits(tmp_path: Path)
         }
         assert all(ids == sorted(ids) for ids in seen), "nobody looks back"
     assert {
-        c.id: dict(c.snapshots) for c in lake.publishable(catalog, product, "r1-a0", [JOB])
+        c.id: dict(c.snapshots)
+        for c in branch_checkpoints.publishable(catalog, product, "r1-a0", [JOB])
     } == written
     refs = lake.current_metadata(catalog, product)["orders"].refs
     assert {f"r1-a{n}" for n in range(BRANCHES)} <= set(refs)

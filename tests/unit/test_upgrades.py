@@ -24,7 +24,7 @@ from replay.controller.loop import LEASE_SECONDS, Loop
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, ProductState, Release, State
 from replay.flink.submit import submit_command
-from replay.iceberg import lake, table_changes
+from replay.iceberg import branch_checkpoints, lake, table_changes
 from replay.releases import launch
 from replay.settings import Settings
 from replay.store.store import Store
@@ -256,13 +256,23 @@ def test_branches_of_then_are_read_and_written_on(
         except NamespaceAlreadyExistsError:
             pass
         catalog.register_table(("shop", name), str(file))
-    assert [c.id for c in lake.publishable(catalog, product, "r2-a1", JOBS, 2)] == [3, 2, 1]
-    assert [c.id for c in lake.publishable(catalog, product, "r1-a1", ("c" * 32,))] == [2, 1]
+    assert [c.id for c in branch_checkpoints.publishable(catalog, product, "r2-a1", JOBS, 2)] == [
+        3,
+        2,
+        1,
+    ]
+    assert [
+        c.id for c in branch_checkpoints.publishable(catalog, product, "r1-a1", ("c" * 32,))
+    ] == [2, 1]
     shown = lake.published(catalog, product)
     assert (shown.job_id, shown.checkpoint) == (JOBS[-1], 3)
     table_changes.ensure(catalog, product, resume=True)
     lake.create_branch(catalog, product, "r2-a1", resume=True)
-    assert [c.id for c in lake.publishable(catalog, product, "r2-a1", JOBS, 2)] == [3, 2, 1]
+    assert [c.id for c in branch_checkpoints.publishable(catalog, product, "r2-a1", JOBS, 2)] == [
+        3,
+        2,
+        1,
+    ]
     lake.create_branch(catalog, product, "r3-a1")
     for name in product.outputs:
         refs = catalog.load_table(("shop", name)).metadata.refs
