@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.measure import Process, processes, tree
 from bench.results import keep
-from local import stack
+from local import remembered, stack
 from replay.errors import RefusedError
 from replay.home import kappa_home
 from replay.output import Output, out, print_rows
@@ -74,7 +74,7 @@ def rows(before: Look, after: Look) -> list[dict[str, Any]]:
 
 
 def _pids(home: Path) -> dict[str, int]:
-    layout = stack.layout_of(home)
+    layout = remembered.layout_of(home)
     pids = {s.program: s.pid for s in stack.status(layout) if s.pid}
     return {SUPERVISOR: int(layout.supervisor_pid.read_text()), **pids}
 

@@ -23,7 +23,7 @@ from bench.results import keep, slower, summarise
 from bench.rungs import ICEBERG, Rung, build, ladder
 from jobs.bindings import Bindings
 from jobs.product.folder import Product, load_product
-from local import stack
+from local import remembered, stack
 from replay.controller.platform import Platform
 from replay.flink import resolved
 from replay.flink.submit import planner_env
@@ -153,7 +153,7 @@ class Runner:
         }
         self.pids = tuple(
             row.pid
-            for row in stack.status(stack.layout_of(kappa_home()))
+            for row in stack.status(remembered.layout_of(kappa_home()))
             if row.pid and row.program in ("jobmanager", "taskmanager")
         )
         self.ends = log.end_offsets(settings, list(product.topics))

@@ -11,129 +11,45 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import sys
 import xmlrpc.client
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
-
-from local import flink, preflight
+from local import preflight
+from local.cluster_files import (
+    JOBMANAGER_MB,
+    TASKMANAGER_MB,
+    Memory,
+    cluster_of,
+    known,
+    memory_file,
+    names,
+    programs_file,
+    prune_logs,
+    recall,
+    remember,
+    write,
+)
 from local.flink import Cluster
 from local.layout import FlinkPorts, Layout
-from local.supervise import DEAD, State, Supervisor, end_orphans, group_configuration, resident_mb
-from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
-from replay.flink.clusters import LIB, NAME, refuse_other_names
+from local.remembered import layout_of
+from local.supervise import DEAD, State, Supervisor, end_orphans, resident_mb
+from replay.errors import KappaError, RefusedError, RetryableError
+from replay.flink.clusters import LIB, refuse_other_names
 
 CATCHING_UP_NICE = 10
 """Added to the TaskManager's nice value: on a busy core, a tenth of what one of the same need gets without it."""
-JOBMANAGER_MB, JOBMANAGER_OVERHEAD_MB = 768, 128
-"""MiB. One job's: 320 of heap, where the session cluster's has 512 for many jobs and their history."""
-TASKMANAGER_MB = 3072
-"""MiB. One job's: 1,411 for the heap of its tasks, where the session cluster's 2,056 are for two."""
 NEEDED_MB = (JOBMANAGER_MB + TASKMANAGER_MB) * 2**20 // 1_000_000
-LOGS_KEPT = 10
-"""Clusters that are gone of which the logs stay: they tell why an attempt failed."""
 _TERMINATING = "Terminating due to"
 """What a JVM says with -XX:+ExitOnOutOfMemoryError."""
-_LOG = re.compile(r"(?:job|task)manager-(.+?)\.log(\.\d+)?")
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a cluster's folder remembers between starts: cluster.yaml."""
-
-    first_port: int
-    live: bool = False
-    lib: str = ""
-    """Folder with its jars; empty: those of the session cluster."""
-
-
 _NOWHERE = Memory(0)
 """Of a cluster of which only the names are asked."""
-
-
-def recall(layout: Layout, name: str) -> Memory | None:
-    """What is remembered of a cluster, None when it was never started whole."""
-    file = _file(layout, name)
-    try:
-        found = yaml.safe_load(file.read_text())
-        return Memory(int(found["first_port"]), bool(found["live"]), str(found.get("lib") or ""))
-    except FileNotFoundError:
-        return None
-    except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
-        raise ConfigError(
-            f"{file} cannot be read",
-            expected="first_port: a number, live: true or false",
-            found=repr(e),
-            next=f"kappa down; rm -r {file.parent}; kappa up",
-        ) from e
-
-
-def names(layout: Layout) -> list[str]:
-    """Every cluster of which there is something left, also half started or half stopped ones."""
-    found = layout.clusters.glob("*")
-    return sorted(
-        folder.name for folder in found if folder.is_dir() and NAME.fullmatch(folder.name)
-    )
-
-
-def known(layout: Layout) -> list[Cluster]:
-    """The clusters that are to run."""
-    found = ((name, recall(layout, name)) for name in names(layout))
-    return [cluster_of(layout, name, memory) for name, memory in found if memory]
-
-
-def cluster_of(layout: Layout, name: str, memory: Memory) -> Cluster:
-    """A cluster with everything of its own below its folder, but for its jars."""
-    folder = layout.clusters / name
-    return Cluster(
-        FlinkPorts(memory.first_port),
-        folder / "conf",
-        folder / "tmp",
-        folder / "run",
-        name,
-        JOBMANAGER_MB,
-        JOBMANAGER_OVERHEAD_MB,
-        TASKMANAGER_MB,
-        Path(memory.lib) if memory.lib else None,
-    )
-
-
-def is_catching_up(layout: Layout, program: str) -> bool:
-    """Whether a program belongs to a cluster that serves no readers yet."""
-    memory = recall(layout, program.partition("-")[2]) if "-" in program else None
-    return memory is not None and not memory.live
-
-
-def write(layout: Layout, cluster: Cluster) -> None:
-    """Everything that a cluster's processes and their supervisor read."""
-    flink.write_conf(layout, cluster)
-    text = group_configuration(layout, cluster.name, flink.programs(layout, cluster))
-    _replace(_programs(layout, cluster.name), text)
-
-
-def write_all(layout: Layout) -> None:
-    """The same for all that are to run, and for no other.
-
-    One whose jars are of another Flink than is installed, or are gone, would not start, and nor would the stack: it is
-    forgotten, and the controller gets it the right jars or says why it cannot.
-    """
-    for cluster in known(layout):
-        if cluster.lib and _flink(cluster.lib) != _flink(layout.flink / "lib"):
-            shutil.rmtree(layout.clusters / cluster.name)
-    clusters = known(layout)
-    for file in layout.cluster_programs.glob("*.conf"):
-        if file.stem not in {cluster.name for cluster in clusters}:
-            file.unlink()
-    for cluster in clusters:
-        write(layout, cluster)
 
 
 def free_block(
@@ -187,7 +103,7 @@ class LocalClusters:
                 cluster = cluster_of(self._layout, name, memory)
                 for problem in preflight.port_problems(cluster.port_map):
                     raise problem.error()
-                _remember(self._layout, name, memory)
+                remember(self._layout, name, memory)
                 write(self._layout, cluster)
             cluster = cluster_of(self._layout, name, memory)
             self._supervise(cluster)
@@ -211,12 +127,12 @@ class LocalClusters:
         refuse_other_names(name)
         with self._locked():
             # first: half stopped, it must not come back with `up`
-            _file(self._layout, name).unlink(missing_ok=True)
+            memory_file(self._layout, name).unlink(missing_ok=True)
             if self._supervisor.running():
                 self._supervisor.remove_group(name)
             for program in cluster_of(self._layout, name, _NOWHERE).port_map:
                 end_orphans(self._layout, program=program)
-            _programs(self._layout, name).unlink(missing_ok=True)
+            programs_file(self._layout, name).unlink(missing_ok=True)
             if (folder := self._layout.clusters / name).is_dir():
                 shutil.rmtree(folder)
             prune_logs(self._layout)
@@ -233,7 +149,7 @@ class LocalClusters:
                     found="none",
                     next="kappa status",
                 )
-            _remember(self._layout, name, replace(memory, live=True))
+            remember(self._layout, name, replace(memory, live=True))
             return all(
                 _set_priority(pid, _nice(self._supervisor.pid())) for pid in self._slow_pids(name)
             )
@@ -284,16 +200,7 @@ class LocalClusters:
         available = self._available_mb()
         if available is None:
             return
-        # What runs already may grow to its full size: clusters that were started a moment ago are still small.
-        promised = 0
-        for other in names(self._layout):
-            if other != name:
-                resident = sum(
-                    resident_mb(state.pid) or 0
-                    for state in states
-                    if state.group == other and state.pid
-                )
-                promised += max(0, NEEDED_MB - resident)
+        promised = sum(_to_grow_mb(other, states) for other in names(self._layout) if other != name)
         if available - promised < NEEDED_MB:
             others = (
                 f", {promised:,} MB of it promised to other attempts' clusters" if promised else ""
@@ -314,44 +221,10 @@ class LocalClusters:
             yield
 
 
-def prune_logs(layout: Layout, keep: int = LOGS_KEPT) -> None:
-    """Delete the oldest logs of clusters that are gone."""
-    running = set(names(layout))
-    found: dict[str, list[Path]] = {}
-    for file in layout.logs.glob("*manager-*.log*"):
-        if (match := _LOG.fullmatch(file.name)) and match[1] not in running:
-            found.setdefault(match[1], []).append(file)
-    newest_first = sorted(
-        found.values(), key=lambda files: max(file.stat().st_mtime for file in files), reverse=True
-    )
-    for files in newest_first[keep:]:
-        for file in files:
-            file.unlink(missing_ok=True)
-
-
-def _flink(lib: Path) -> list[str]:
-    """The jar that is Flink itself: its version is in the name."""
-    return sorted(jar.name for jar in lib.glob("flink-dist-*.jar"))
-
-
-def _file(layout: Layout, name: str) -> Path:
-    return layout.clusters / name / "cluster.yaml"
-
-
-def _programs(layout: Layout, name: str) -> Path:
-    return layout.cluster_programs / f"{name}.conf"
-
-
-def _remember(layout: Layout, name: str, memory: Memory) -> None:
-    _replace(_file(layout, name), yaml.safe_dump(asdict(memory)))
-
-
-def _replace(file: Path, text: str) -> None:
-    """Whole or not at all, also for who reads it at this moment."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.rename(file)
+def _to_grow_mb(cluster: str, states: list[State]) -> int:
+    """What runs already may grow to its full size: clusters that were started a moment ago are still small."""
+    of_cluster = (state.pid for state in states if state.group == cluster and state.pid)
+    return max(0, NEEDED_MB - sum(resident_mb(pid) or 0 for pid in of_cluster))
 
 
 def _nice(pid: int) -> int:
@@ -390,28 +263,28 @@ def main() -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def _answer(arguments: list[str]) -> object:
-    from local.stack import layout_of  # here: the stack imports this module
+def _of(home: str) -> LocalClusters:
+    return LocalClusters(layout_of(Path(home).absolute()))
 
+
+def _answer(arguments: list[str]) -> object:
     match arguments:
         case [home, "start", name]:
-            started = LocalClusters(layout_of(Path(home).absolute())).start(
-                name, os.environ.get(LIB, "")
-            )
+            started = _of(home).start(name, os.environ.get(LIB, ""))
             return {"name": name, "rest": started.rest, "lib": str(started.lib or "")}
         case [home, "stop", name]:
-            LocalClusters(layout_of(Path(home).absolute())).stop(name)
+            _of(home).stop(name)
             return {"name": name}
         case [home, "live", name]:
-            raised = LocalClusters(layout_of(Path(home).absolute())).live(name)
+            raised = _of(home).live(name)
             return {
                 "name": name,
                 "priority": "full" if raised else "low until it is restarted: not permitted",
             }
         case [home, "why", name]:
-            return {"name": name, "why": LocalClusters(layout_of(Path(home).absolute())).why(name)}
+            return {"name": name, "why": _of(home).why(name)}
         case [home, "list"]:
-            return sorted(LocalClusters(layout_of(Path(home).absolute())).names())
+            return sorted(_of(home).names())
         case _:
             sys.exit("usage: python -m local.clusters HOME start|stop|live|why NAME, or HOME list")
 

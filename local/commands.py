@@ -122,11 +122,11 @@ def up(
     output: OutputOption = Output.text,
 ) -> None:
     """Start the embedded stack, or those of its programs that do not run, and wait until it answers."""
-    from local import stack
+    from local import config_file, stack
 
     with waiting("waiting for the stack"):
         layout = stack.up(kappa_home(), port_base, _say, tiered=tiered, taskmanagers=taskmanagers)
-    addresses = {"home": str(layout.home), **stack.addresses(layout)}
+    addresses = {"home": str(layout.home), **config_file.addresses(layout)}
     lines = ["the stack is up", *(f"  {name:<10}{value}" for name, value in addresses.items())]
     show(View(addresses, lines), output)
 
@@ -142,13 +142,13 @@ def down() -> None:
 
 def stack_view(products: Callable[[], View], processes: bool) -> View:
     """The products, then the programs: in a line, or each of them. Bound to other services, a home has none here."""
-    from local import stack
+    from local import config_file, remembered, stack
 
-    layout = stack.layout_of(kappa_home())
+    layout = remembered.layout_of(kappa_home())
     below = products()
     if (
         layout.settings.exists()
-        and not stack.is_written(layout)
+        and not config_file.is_written(layout)
         and not layout.supervisor_conf.exists()
     ):
         return below

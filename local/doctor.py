@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from local import clusters, jars, preflight, privacy, stack
+from local import cluster_files, jars, preflight, privacy, remembered, stack
 from local.clusters import LocalClusters
 from local.layout import Layout, java
 from local.preflight import Problem
@@ -33,8 +33,8 @@ Products = Callable[[], Sequence[Mapping[str, Any]]]
 def examine(home: Path, products: Products) -> list[Check]:
     """All checks; none of them changes anything."""
     try:
-        layout = stack.layout_of(home)
-        clusters.known(layout)
+        layout = remembered.layout_of(home)
+        cluster_files.known(layout)
     except KappaError as e:
         return [Check("remembered ports", (_problem(e),))]
     running = Supervisor(layout).running()

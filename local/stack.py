@@ -7,18 +7,18 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from local import answers, clusters, flink, jars, kafka, objects, preflight, privacy, registry
+from local import cluster_files, clusters, flink, jars, kafka, objects, preflight, privacy, registry
+from local.config_file import write_settings
 from local.connector_jar import build_connector_jar
-from local.layout import DEFAULT_PORT_BASE, Layout, Ports, java, python
+from local.layout import Layout, java, python
 from local.patches import JAR_NAME, build_patches_jar
+from local.readiness import checks, wait_ready
+from local.remembered import layout_of, refuse_other_form, refuse_other_ports, remember
 from local.supervise import (
     DEAD,
     PLANNER,
@@ -29,20 +29,9 @@ from local.supervise import (
     end_orphans,
     resident_mb,
 )
-from replay.errors import ConfigError, ConflictError, KappaError, RetryableError
-from replay.settings import VERSION
+from replay.errors import ConfigError
 
 Progress = Callable[[str], None]
-CONFIG_HEADER = (
-    f"{objects.HEADER} for its embedded stack; remove this line to keep your own changes.\n"
-)
-READY_SECONDS = 240
-"""Of the stack, without anything that moves: on two busy cores all of its JVMs together took two minutes, and a broker
-that recovers a large log says so for as long as it takes."""
-LONGEST_SECONDS = 3_600
-"""A program may write for ever that it waits for another."""
-CLUSTER_READY_SECONDS = 60
-"""The same, further, for each Flink cluster beside the session cluster."""
 PORTS_SECONDS = 15
 """After a start that did not end by itself."""
 ORDER = ("kafka", "registry", "jobmanager", "taskmanager", "controller")
@@ -61,71 +50,6 @@ class ProgramStatus:
     memory_mb: int | None
     """Resident memory of the process and those it started."""
     up_seconds: int
-
-
-def layout_of(
-    home: Path,
-    port_base: int | None = None,
-    *,
-    tiered: bool = False,
-    taskmanagers: int | None = None,
-) -> Layout:
-    """The home's layout: ports and TaskManagers as asked for, else as remembered, else the default.
-
-    A remote tier, once asked for, is always remembered: Kafka refuses to start without it where a topic uses it.
-    """
-    remembered = _remembered(home) or _NOTHING
-    base = port_base or remembered.port_base or DEFAULT_PORT_BASE
-    if not 1024 <= base <= 65_000:
-        raise ConfigError(
-            "this port base is out of range",
-            expected="1024 to 65000",
-            found=str(base),
-            next=f"kappa up --port-base {DEFAULT_PORT_BASE}",
-        )
-    return Layout(
-        home,
-        Ports(base),
-        tiered or remembered.tiered,
-        taskmanagers or remembered.taskmanagers,
-    )
-
-
-def remembered_port_base(home: Path) -> int | None:
-    """The port base of the last start."""
-    return (_remembered(home) or _NOTHING).port_base
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """What stack.yaml remembers of the last start."""
-
-    port_base: int | None = None
-    tiered: bool = False
-    taskmanagers: int = 1
-
-
-_NOTHING = _Memory()
-
-
-def _remembered(home: Path) -> _Memory | None:
-    """What `kappa up` wrote; None of a home in which nothing was started yet."""
-    try:
-        found = yaml.safe_load((home / "stack.yaml").read_text())
-        return _Memory(
-            int(found["port_base"]),
-            bool(found.get("tiered", False)),
-            int(found.get("taskmanagers", 1)),
-        )
-    except FileNotFoundError:
-        return None
-    except (TypeError, KeyError, ValueError, yaml.YAMLError) as e:
-        raise ConfigError(
-            f"{home / 'stack.yaml'} cannot be read",
-            expected="port_base: a number",
-            found=repr(e),
-            next=f"delete {home / 'stack.yaml'}, then: kappa up --port-base {DEFAULT_PORT_BASE}",
-        ) from e
 
 
 def jars_needed(layout: Layout) -> list[jars.Jar]:
@@ -154,32 +78,10 @@ def programs(layout: Layout, cache: Path) -> list[Program]:
     ]
 
 
-def checks(layout: Layout) -> dict[str, Callable[[], bool]]:
-    """Programs that answer others, with the question whether they do."""
-    found: dict[str, Callable[[], bool]] = {
-        "kafka": partial(kafka.ready, layout),
-        "registry": partial(registry.ready, layout),
-    }
-    for cluster in (flink.session(layout), *clusters.known(layout)):
-        found[cluster.jobmanager] = partial(flink.jobmanager_ready, cluster)
-        found[cluster.taskmanager] = partial(flink.taskmanager_ready, cluster)
-    for name, (_, data) in flink.further_taskmanagers(layout).items():
-        found[name] = partial(flink.further_ready, layout, data)
-    if is_written(layout):  # otherwise the address of the controller is not known
-        found["controller"] = partial(controller_ready, layout)
-    return found
-
-
-def controller_ready(layout: Layout) -> bool:
-    """Whether its loop goes round."""
-    answer = answers.get(f"http://127.0.0.1:{layout.ports.controller}/healthz")
-    return answer is not None and answer.status_code == 200
-
-
 def port_map(layout: Layout) -> dict[str, tuple[int, ...]]:
     """The ports of each program."""
     found = {**layout.ports.of, **flink.further_taskmanagers(layout)}
-    for cluster in clusters.known(layout):
+    for cluster in cluster_files.known(layout):
         found |= cluster.port_map
     return found
 
@@ -199,12 +101,12 @@ def up(
     with locked(layout, progress):
         supervisor = Supervisor(layout)
         if supervisor.running():
-            _refuse_other_ports(layout)
-            _refuse_other_form(layout)
+            refuse_other_ports(layout)
+            refuse_other_form(layout)
             _revive(layout, supervisor, progress)
         else:
             _start(layout, supervisor, progress)
-        _wait_ready(layout, supervisor, progress)
+        wait_ready(layout, supervisor, progress)
     return layout
 
 
@@ -311,7 +213,7 @@ def _wait_for_ports(layout: Layout) -> None:
 
 def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     """Everything the programs read; again at each start, so that an upgrade takes effect."""
-    for scratch in (layout.tmp, *(cluster.tmp for cluster in clusters.known(layout))):
+    for scratch in (layout.tmp, *(cluster.tmp for cluster in cluster_files.known(layout))):
         # native libraries and spill files of JVMs that were killed
         shutil.rmtree(scratch, ignore_errors=True)
     for folder in (layout.logs, layout.lake / "warehouse", layout.checkpoints):
@@ -321,14 +223,9 @@ def _write(layout: Layout, cache: Path, progress: Progress) -> None:
     objects.write_truststore(layout)
     registry.write(layout)
     flink.write(layout, own_jars(layout, cache))
-    clusters.write_all(layout)
+    cluster_files.write_all(layout)
     layout.supervisor_conf.write_text(configuration(layout, programs(layout, cache)))
-    remembered = {
-        "port_base": layout.ports.base,
-        **({"tiered": True} if layout.tiered else {}),
-        **({"taskmanagers": layout.taskmanagers} if layout.taskmanagers > 1 else {}),
-    }
-    layout.stack_file.write_text(yaml.safe_dump(remembered))
+    remember(layout)
     if not write_settings(layout):
         progress(f"kept {layout.settings}: it is not one that kappa up wrote")
 
@@ -358,98 +255,6 @@ def write_secret(file: Path) -> None:
         stream.write(secrets.token_hex(32))
 
 
-def settings_of(layout: Layout) -> dict[str, object]:
-    """config.yaml for this stack."""
-    catalog, warehouse = layout.lake / "catalog.db", layout.lake / "warehouse"
-    return {
-        "version": VERSION,
-        "kafka": {"bootstrap.servers": f"127.0.0.1:{layout.ports.kafka}"},
-        "registry": registry.url(layout),
-        "flink": {
-            "rest": flink.session(layout).rest,
-            "home": str(layout.flink),
-            "checkpoints": layout.checkpoints.as_uri(),
-            "clusters": [str(python()), "-m", "local.clusters", str(layout.home)],
-        },
-        "catalog": {
-            "name": "lake",
-            "flink": {
-                "type": "iceberg",
-                "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
-                "uri": f"jdbc:sqlite:{catalog}?busy_timeout=30000",
-                "jdbc.schema-version": "V1",
-                "warehouse": warehouse.as_uri(),
-            },
-            "pyiceberg": {
-                "type": "sql",
-                "uri": f"sqlite:///{catalog}",
-                "warehouse": warehouse.as_uri(),
-            },
-        },
-        "store": f"sqlite:///{layout.home / 'store.db'}",
-        "secrets": str(layout.secrets),
-        "controller": {"port": layout.ports.controller},
-    }
-
-
-def addresses(layout: Layout) -> dict[str, str]:
-    """What a person or another client connects to."""
-    return {
-        "kafka": f"127.0.0.1:{layout.ports.kafka}",
-        "registry": registry.url(layout),
-        "flink": flink.session(layout).rest,
-        "metrics": f"http://127.0.0.1:{layout.ports.controller}/metrics",
-    }
-
-
-def is_written(layout: Layout) -> bool:
-    """Whether config.yaml is there, and one that `kappa up` wrote."""
-    return layout.settings.exists() and layout.settings.read_text().startswith(
-        CONFIG_HEADER.split(";")[0]
-    )
-
-
-def write_settings(layout: Layout) -> bool:
-    """Write config.yaml unless a person made it their own; whether it was written."""
-    if layout.settings.exists() and not is_written(layout):
-        return False
-    text = CONFIG_HEADER + yaml.safe_dump(settings_of(layout), sort_keys=False)
-    fresh = layout.settings.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.rename(layout.settings)
-    return True
-
-
-def _refuse_other_ports(layout: Layout) -> None:
-    running = remembered_port_base(layout.home)
-    if running is not None and running != layout.ports.base:
-        raise ConflictError(
-            "the stack of this home runs on other ports",
-            expected=f"port base {layout.ports.base}",
-            found=f"port base {running}",
-            next=f"kappa down, then: kappa up --port-base {layout.ports.base}",
-        )
-
-
-def _refuse_other_form(layout: Layout) -> None:
-    """ConflictError for what a running stack would have to be started again for."""
-    running = _remembered(layout.home) or _NOTHING
-    if layout.tiered and not running.tiered:
-        raise ConflictError(
-            "the stack of this home runs without a remote tier",
-            expected="a broker that was started with one",
-            found="remote.log.storage.system.enable=false",
-            next="kappa down, then: kappa up --tiered",
-        )
-    if layout.taskmanagers != running.taskmanagers:
-        raise ConflictError(
-            "the stack of this home runs with other TaskManagers",
-            expected=str(layout.taskmanagers),
-            found=str(running.taskmanagers),
-            next=f"kappa down, then: kappa up --taskmanagers {layout.taskmanagers}",
-        )
-
-
 def _revive(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
     """Start again what was stopped or given up."""
     for state in supervisor.states():
@@ -457,73 +262,3 @@ def _revive(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
             progress(f"starting {state.name}, which was {state.state}")
             supervisor.start_program(state.group, state.name)
     clusters.LocalClusters(layout, supervisor).supervise_all()
-
-
-def _wait_ready(layout: Layout, supervisor: Supervisor, progress: Progress) -> None:
-    started = time.monotonic()
-    waiting = list(checks(layout))
-    seconds = READY_SECONDS + CLUSTER_READY_SECONDS * len(clusters.known(layout))
-    moving = Moving(layout.logs, started)
-    while waiting:
-        states = {state.name: state for state in supervisor.states()}
-        ready = checks(layout)
-        for name in list(waiting):
-            if name not in ready:  # a cluster that the controller stopped meanwhile
-                waiting.remove(name)
-            elif ready[name]():
-                waiting.remove(name)
-                progress(f"{name} is ready ({time.monotonic() - started:.0f} s)")
-            elif name in states and states[name].state == "FATAL":
-                raise _gave_up(layout, states[name])
-        if not states:
-            raise KappaError(
-                "the supervisor has gone",
-                expected="a running supervisord",
-                found="none",
-                next=f"see {layout.logs / 'supervisor.log'}, then: kappa up",
-            )
-        now = time.monotonic()
-        if waiting and (
-            moving.still_for(waiting, now) > seconds or now - started > LONGEST_SECONDS
-        ):
-            found = states.get(waiting[0])
-            raise RetryableError(
-                f"not ready after {now - started:.0f} s: {', '.join(waiting)}",
-                expected="an answer from each",
-                found=str(asdict(found)) if found else "no process",
-                next=f"kappa logs {waiting[0]}",
-            )
-        if waiting:
-            time.sleep(0.3)
-
-
-class Moving:
-    """Since when nothing has moved: fewer programs are waited for, or one of them writes to its log."""
-
-    def __init__(self, logs: Path, now: float) -> None:
-        self._logs, self._since = logs, now
-        self._seen: dict[str, int] = {}
-
-    def still_for(self, waiting: Sequence[str], now: float) -> float:
-        """Seconds without a change, after one more look."""
-        seen = {name: self._size(name) for name in waiting}
-        if seen != self._seen:
-            self._seen, self._since = seen, now
-        return now - self._since
-
-    def _size(self, name: str) -> int:
-        try:
-            return (self._logs / f"{name}.log").stat().st_size
-        except OSError:
-            return 0
-
-
-def _gave_up(layout: Layout, state: State) -> KappaError:
-    log = layout.logs / f"{state.name}.log"
-    tail = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
-    return KappaError(
-        f"{state.name} does not start",
-        expected="a process that stays up",
-        found="\n".join([state.problem or "it ended again and again", *tail]),
-        next=f"kappa logs {state.name}",
-    )

@@ -9,7 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from local.clusters import CATCHING_UP_NICE, is_catching_up
+from local.cluster_files import is_catching_up
+from local.clusters import CATCHING_UP_NICE
 from local.layout import Layout
 from local.supervise import end_orphans
 

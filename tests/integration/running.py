@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from local import preflight
+from local import preflight, readiness, remembered
 from local import stack as local_stack
 from local.layout import Layout, Ports
 from replay.settings import Settings, load_settings
@@ -97,7 +97,7 @@ class RunningStack:
 
     @property
     def layout(self) -> Layout:
-        return local_stack.layout_of(self.home)
+        return remembered.layout_of(self.home)
 
     @property
     def settings(self) -> Settings:
@@ -109,7 +109,7 @@ class RunningStack:
 
     def ready(self, program: str) -> bool:
         """Whether a program answers."""
-        return local_stack.checks(self.layout)[program]()
+        return readiness.checks(self.layout)[program]()
 
     def free_slots(self) -> int:
         """Of the session cluster."""

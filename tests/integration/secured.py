@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     ResourceType,
 )
 
-from local import flink, jars, kafka, registry, stack
+from local import config_file, flink, jars, kafka, registry, stack
 from local.layout import Layout, Ports, java
 from local.supervise import Supervisor, configuration, end_orphans
 from replay import tls
@@ -221,7 +221,7 @@ class Secured:
         rest = f"https://127.0.0.1:{self.layout.ports.flink.rest}"
         jaas = self.secret("job.jaas", _JAAS.format(user=JOB, password=password(JOB)))
         user = self.secret("registry.user", f"{CONTROLLER}:{password(CONTROLLER)}")
-        said = stack.settings_of(self.layout)
+        said = config_file.settings_of(self.layout)
         flink_said = said["flink"]
         assert isinstance(flink_said, dict)
         return said | {

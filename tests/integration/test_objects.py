@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from jobs.product.folder import load_product
-from local import stack as local_stack
+from local import config_file, remembered
 from tests.integration.running import Kappa, RunningStack, free_port_base, wait_until
 from tests.integration.test_orders import another_product
 from tests.integration.test_restart import BEGIN, HOUR, MINUTE, Log
@@ -49,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, store: ObjectStore) -> Itera
     home = tmp_path_factory.mktemp("stack") / "home"
     home.mkdir(mode=0o700)
     base = int(os.environ.get("KAPPA_TEST_PORT_BASE") or free_port_base(27_000))
-    settings: dict[str, Any] = local_stack.settings_of(local_stack.layout_of(home, base))
+    settings: dict[str, Any] = config_file.settings_of(remembered.layout_of(home, base))
     settings["flink"]["checkpoints"] = CHECKPOINTS
     for catalog in settings["catalog"]["flink"], settings["catalog"]["pyiceberg"]:
         catalog["warehouse"] = TABLES

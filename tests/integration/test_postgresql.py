@@ -14,7 +14,7 @@ import yaml
 from pyiceberg.catalog import Catalog
 
 from jobs.product.folder import load_product
-from local import stack as local_stack
+from local import config_file
 from local.layout import Layout, Ports
 from replay.iceberg import lake
 from replay.settings import CatalogSettings, Settings
@@ -73,7 +73,7 @@ def stack(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Itera
     home = tmp_path_factory.mktemp("postgresql") / "home"
     home.mkdir()
     base = free_port_base(27_000)
-    settings = local_stack.settings_of(Layout(home, Ports(base)))
+    settings = config_file.settings_of(Layout(home, Ports(base)))
     catalog = settings["catalog"]
     assert isinstance(catalog, dict)
     catalog["flink"] |= {

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from jobs.product.folder import load_product
-from local import stack as local_stack
+from local import config_file, remembered
 from tests.integration.running import Kappa, RunningStack, free_port_base
 from tests.integration.test_objects import write
 from tests.integration.test_orders import another_product
@@ -66,7 +66,7 @@ def stack(
     home = tmp_path_factory.mktemp("stack") / "home"
     home.mkdir(mode=0o700)
     base = int(os.environ.get("KAPPA_TEST_PORT_BASE") or free_port_base(29_000))
-    settings: dict[str, Any] = local_stack.settings_of(local_stack.layout_of(home, base))
+    settings: dict[str, Any] = config_file.settings_of(remembered.layout_of(home, base))
     at = {**store.catalog, "uri": lender.address}
     settings["catalog"]["pyiceberg"] = at
     settings["catalog"]["flink"] = {

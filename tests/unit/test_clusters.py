@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local import stack
+from local import config_file
 from local.layout import Layout
 from replay.controller.platform import Platform
 from replay.core.model import Attempt, State
@@ -135,7 +135,7 @@ def test_a_strange_answer_is_a_fault_of_the_settings(verb: str, said: str) -> No
 
 def test_the_embedded_stack_names_its_program(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    stack.write_settings(layout)
+    config_file.write_settings(layout)
     program = clusters(load_settings(tmp_path))
     assert program is not None
     assert program.names() == frozenset()
@@ -145,7 +145,7 @@ def test_the_embedded_stack_names_its_program(tmp_path: Path) -> None:
 
 def test_without_a_program_all_attempts_share_the_session_cluster(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    stack.write_settings(layout)
+    config_file.write_settings(layout)
     text = layout.settings.read_text()
     layout.settings.write_text(text[: text.index("  clusters:")] + text[text.index("catalog:") :])
     assert clusters(load_settings(tmp_path)) is None
@@ -153,7 +153,7 @@ def test_without_a_program_all_attempts_share_the_session_cluster(tmp_path: Path
 
 def test_products_share_an_answer_of_what_is_left_of_clusters(tmp_path: Path) -> None:
     file = tmp_path / "asked"
-    stack.write_settings(Layout(tmp_path))
+    config_file.write_settings(Layout(tmp_path))
     platform = Platform(load_settings(tmp_path))
     platform.clusters = _program(
         f"open({str(file)!r}, 'a').write('.')", "print('[\"orders-r1-a1\"]')"

@@ -15,7 +15,19 @@ import pytest
 import yaml
 from rich.console import Console
 
-from local import doctor, flink, jars, kafka, preflight, registry, stack, tail
+from local import (
+    config_file,
+    doctor,
+    flink,
+    jars,
+    kafka,
+    preflight,
+    readiness,
+    registry,
+    remembered,
+    stack,
+    tail,
+)
 from local.jars import Jar
 from local.layout import Layout, Ports
 from local.preflight import Problem
@@ -133,47 +145,47 @@ def test_every_port_is_its_own() -> None:
 
 
 def test_the_port_base_is_remembered(tmp_path: Path) -> None:
-    assert stack.layout_of(tmp_path).ports.base == 19_000
+    assert remembered.layout_of(tmp_path).ports.base == 19_000
     (tmp_path / "stack.yaml").write_text("port_base: 21000\n")
-    assert stack.layout_of(tmp_path).ports.base == 21_000
-    assert stack.layout_of(tmp_path, 22_000).ports.base == 22_000
+    assert remembered.layout_of(tmp_path).ports.base == 21_000
+    assert remembered.layout_of(tmp_path, 22_000).ports.base == 22_000
 
 
 def test_a_remote_tier_is_asked_for_once_and_remembered(tmp_path: Path) -> None:
     def jars_of(layout: Layout) -> set[str]:
         return {jar.coordinate for jar in stack.jars_needed(layout) if kafka.PART in jar.parts}
 
-    plain = stack.layout_of(tmp_path)
+    plain = remembered.layout_of(tmp_path)
     assert not plain.tiered and jars_of(plain) == set()
     assert "remote.log" not in kafka.server_properties(plain)
-    asked = stack.layout_of(tmp_path, tiered=True)
+    asked = remembered.layout_of(tmp_path, tiered=True)
     with pytest.raises(ConflictError) as e:
-        stack._refuse_other_form(asked)
+        remembered.refuse_other_form(asked)
     assert str(e.value) == (
         "the stack of this home runs without a remote tier\n  expected: a broker that was started with one\n"
         "  found:    remote.log.storage.system.enable=false\n  next:     kappa down, then: kappa up --tiered"
     )
     (tmp_path / "stack.yaml").write_text("port_base: 21000\ntiered: true\n")
-    remembered = stack.layout_of(tmp_path)
-    assert remembered.tiered and len(jars_of(remembered)) == 2
-    stack._refuse_other_form(remembered)
-    assert f"rsm.config.dir={tmp_path}/kafka/remote\n" in kafka.server_properties(remembered)
-    assert "kafka-storage-4.1.1-test.jar" in " ".join(kafka.command(remembered))
+    again = remembered.layout_of(tmp_path)
+    assert again.tiered and len(jars_of(again)) == 2
+    remembered.refuse_other_form(again)
+    assert f"rsm.config.dir={tmp_path}/kafka/remote\n" in kafka.server_properties(again)
+    assert "kafka-storage-4.1.1-test.jar" in " ".join(kafka.command(again))
     assert "test.jar" not in " ".join(kafka.command(plain))
 
 
 def test_further_taskmanagers_are_remembered_and_have_ports_of_their_own(tmp_path: Path) -> None:
-    assert stack.layout_of(tmp_path).taskmanagers == 1
-    asked = stack.layout_of(tmp_path, taskmanagers=3)
+    assert remembered.layout_of(tmp_path).taskmanagers == 1
+    asked = remembered.layout_of(tmp_path, taskmanagers=3)
     (tmp_path / "stack.yaml").write_text("port_base: 21000\n")
     with pytest.raises(ConflictError, match="runs with other TaskManagers") as e:
-        stack._refuse_other_form(asked)
+        remembered.refuse_other_form(asked)
     assert e.value.next == "kappa down, then: kappa up --taskmanagers 3"
     (tmp_path / "stack.yaml").write_text("port_base: 21000\ntaskmanagers: 3\n")
-    layout = stack.layout_of(tmp_path)
-    stack._refuse_other_form(layout)
+    layout = remembered.layout_of(tmp_path)
+    remembered.refuse_other_form(layout)
     with pytest.raises(ConflictError):
-        stack._refuse_other_form(stack.layout_of(tmp_path, taskmanagers=1))
+        remembered.refuse_other_form(remembered.layout_of(tmp_path, taskmanagers=1))
     further = {p.name: p for p in flink.further_programs(layout)}
     assert list(further) == ["taskmanager2", "taskmanager3"]
     assert further["taskmanager3"].command[-2:] == ["-D", "taskmanager.resource-id=taskmanager3"]
@@ -187,14 +199,14 @@ def test_further_taskmanagers_are_remembered_and_have_ports_of_their_own(tmp_pat
 def test_a_damaged_memory_of_the_ports_says_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "stack.yaml").write_text(text)
     with pytest.raises(ConfigError) as e:
-        stack.layout_of(tmp_path)
+        remembered.layout_of(tmp_path)
     assert e.value.next == f"delete {tmp_path / 'stack.yaml'}, then: kappa up --port-base 19000"
 
 
 @pytest.mark.parametrize("base", [80, 65_500])
 def test_a_port_base_out_of_range_is_refused(base: int) -> None:
     with pytest.raises(ConfigError, match="out of range"):
-        stack.layout_of(HOME, base)
+        remembered.layout_of(HOME, base)
 
 
 def test_nothing_in_kafkas_log_expires_and_no_topic_appears_by_itself() -> None:
@@ -246,7 +258,7 @@ def test_supervisord_restarts_programs_and_keeps_their_words() -> None:
 
 def test_settings_written_are_settings_read(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    assert stack.write_settings(layout)
+    assert config_file.write_settings(layout)
     settings = load_settings(tmp_path)
     assert settings.kafka == {"bootstrap.servers": "127.0.0.1:19092"}
     assert settings.flink.home == tmp_path / "flink"
@@ -256,10 +268,10 @@ def test_settings_written_are_settings_read(tmp_path: Path) -> None:
 
 def test_settings_of_a_person_are_kept(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    stack.write_settings(layout)
-    mine = yaml.safe_dump({**stack.settings_of(layout), "registry": "http://elsewhere"})
+    config_file.write_settings(layout)
+    mine = yaml.safe_dump({**config_file.settings_of(layout), "registry": "http://elsewhere"})
     layout.settings.write_text(mine)
-    assert not stack.write_settings(layout)
+    assert not config_file.write_settings(layout)
     assert layout.settings.read_text() == mine
 
 
@@ -438,7 +450,7 @@ def test_a_start_waits_for_the_ports_of_what_was_killed(
 
 
 def test_what_starts_is_waited_for_as_long_as_something_moves(tmp_path: Path) -> None:
-    moving = stack.Moving(tmp_path, 0.0)
+    moving = readiness.Moving(tmp_path, 0.0)
     assert moving.still_for(["kafka", "registry"], 10.0) == 0.0
     assert moving.still_for(["kafka", "registry"], 50.0) == 40.0
     (tmp_path / "kafka.log").write_text("recovering")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local import clusters, flink, preflight, stack
-from local.clusters import NEEDED_MB, LocalClusters, Memory
+from local import cluster_files, clusters, flink, preflight, readiness, stack
+from local.cluster_files import Memory
+from local.clusters import NEEDED_MB, LocalClusters
 from local.layout import FlinkPorts, Layout, Ports
 from local.supervise import State, Supervisor, configuration
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
@@ -88,7 +89,7 @@ def _files(layout: Layout) -> list[str]:
 
 def test_a_cluster_shares_neither_ports_nor_scratch_space_with_the_session_cluster() -> None:
     home = Layout(Path("/srv/kappa"))
-    own = flink.settings(home, clusters.cluster_of(home, NAME, Memory(19_100)), "")
+    own = flink.settings(home, cluster_files.cluster_of(home, NAME, Memory(19_100)), "")
     shared = flink.settings(home, flink.session(home), "")
     differing = {key for key in own if own[key] != shared[key]}
     assert differing == {
@@ -181,7 +182,7 @@ def test_a_cluster_has_the_jars_that_it_was_started_with(
     assert local.start(NAME, str(another)).lib == lib, "it runs already"
     local.live(NAME)
     (layout.cluster_programs / f"{NAME}.conf").unlink()
-    clusters.write_all(layout)  # as `kappa up` does
+    cluster_files.write_all(layout)  # as `kappa up` does
     parsed = configparser.RawConfigParser()
     parsed.read(layout.cluster_programs / f"{NAME}.conf")
     for program in (f"jobmanager-{NAME}", f"taskmanager-{NAME}"):
@@ -205,7 +206,7 @@ def test_a_cluster_that_could_not_start_is_left_to_the_controller(
         shutil.rmtree(lib)
     local.start(NAME, str(lib))
     local.start("orders-r1-a1")
-    clusters.write_all(layout)
+    cluster_files.write_all(layout)
     assert local.names() == {"orders-r1-a1"}
     assert [file.stem for file in layout.cluster_programs.iterdir()] == ["orders-r1-a1"]
 
@@ -295,7 +296,7 @@ def test_a_stop_that_was_cut_short_is_finished(
         with pytest.raises(KeyboardInterrupt):
             local.stop(NAME)
     assert local.names() == {NAME}
-    assert clusters.known(layout) == []
+    assert cluster_files.known(layout) == []
     local.stop(NAME)
     assert local.names() == frozenset() and supervisor.groups == {}
     assert _files(layout) == ["run/clusters.lock"]
@@ -307,7 +308,7 @@ def test_what_is_left_of_a_half_started_cluster_is_listed(
     (layout.clusters / NAME / "conf").mkdir(parents=True)
     (layout.clusters / "Not one of ours").mkdir()
     assert local.names() == {NAME}
-    assert clusters.known(layout) == []
+    assert cluster_files.known(layout) == []
 
 
 def test_a_start_without_a_stack_says_so(
@@ -371,12 +372,12 @@ def test_a_port_that_a_stranger_took_is_named(
 
 def test_a_cluster_catches_up_until_it_is_live(local: LocalClusters, layout: Layout) -> None:
     local.start(NAME)
-    assert clusters.is_catching_up(layout, f"taskmanager-{NAME}")
-    assert not clusters.is_catching_up(layout, "taskmanager")
+    assert cluster_files.is_catching_up(layout, f"taskmanager-{NAME}")
+    assert not cluster_files.is_catching_up(layout, "taskmanager")
     assert local.live(NAME) and local.live(NAME)
-    assert not clusters.is_catching_up(layout, f"taskmanager-{NAME}")
+    assert not cluster_files.is_catching_up(layout, f"taskmanager-{NAME}")
     local.start(NAME)
-    assert clusters.recall(layout, NAME) == Memory(19_100, live=True)
+    assert cluster_files.recall(layout, NAME) == Memory(19_100, live=True)
 
 
 def test_why_a_taskmanager_ended_is_the_last_thing_that_its_jvm_said(
@@ -420,7 +421,7 @@ def test_a_damaged_memory_of_a_cluster_says_what_to_do(layout: Layout, text: str
     folder.mkdir(parents=True)
     (folder / "cluster.yaml").write_text(text)
     with pytest.raises(ConfigError) as e:
-        clusters.known(layout)
+        cluster_files.known(layout)
     assert e.value.next == f"kappa down; rm -r {folder}; kappa up"
 
 
@@ -430,13 +431,13 @@ def test_up_writes_the_clusters_that_are_to_run_and_no_others(
     local.start(NAME)
     (layout.clusters / NAME / "conf" / "config.yaml").unlink()
     (layout.cluster_programs / "gone-r1-a1.conf").write_text("")
-    clusters.write_all(layout)
+    cluster_files.write_all(layout)
     assert [file.name for file in layout.cluster_programs.iterdir()] == [f"{NAME}.conf"]
     assert (
         yaml.safe_load((layout.clusters / NAME / "conf" / "config.yaml").read_text())["rest.port"]
         == 19_100
     )
-    assert f"taskmanager-{NAME}" in stack.checks(layout)
+    assert f"taskmanager-{NAME}" in readiness.checks(layout)
 
 
 def test_logs_of_the_newest_clusters_that_are_gone_stay(
@@ -452,7 +453,7 @@ def test_logs_of_the_newest_clusters_that_are_gone_stay(
             os.utime(layout.logs / name, (n, n))
     (layout.logs / "taskmanager.log").write_text("")
     local.start("flights-r0-a1")
-    clusters.prune_logs(layout, keep=2)
+    cluster_files.prune_logs(layout, keep=2)
     left = {file.name.split(".")[0] for file in layout.logs.iterdir()}
     assert left == {
         "taskmanager",

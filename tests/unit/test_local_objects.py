@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local import flink, jars, objects, stack
+from local import config_file, flink, jars, objects, stack
 from local.layout import Layout, Ports
 from replay.iceberg import file_io
 from replay.kafka import clients
@@ -28,7 +28,7 @@ STORAGE = {
 def home(tmp_path: Path, **changes: Any) -> Layout:
     """A home with a config.yaml of one's own."""
     layout = Layout(tmp_path, Ports(20_000))
-    settings: dict[str, Any] = stack.settings_of(layout)
+    settings: dict[str, Any] = config_file.settings_of(layout)
     settings["flink"]["checkpoints"] = "s3://lake/checkpoints"
     for catalog in settings["catalog"]["flink"], settings["catalog"]["pyiceberg"]:
         catalog["warehouse"] = "s3://lake/tables"
@@ -67,9 +67,9 @@ def test_flink_gets_its_jars_and_its_keys(tmp_path: Path) -> None:
 def test_elsewhere_there_is_nothing_of_it(tmp_path: Path, written: str) -> None:
     layout = Layout(tmp_path, Ports(20_000))
     if written == "kappa up":
-        stack.write_settings(layout)
+        config_file.write_settings(layout)
     elif written != "nobody":
-        layout.settings.write_text(yaml.safe_dump(stack.settings_of(layout)))
+        layout.settings.write_text(yaml.safe_dump(config_file.settings_of(layout)))
     assert objects.of(layout) is None
     assert not {objects.PART} & {part for jar in stack.jars_needed(layout) for part in jar.parts}
     flink.write(layout, [])

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from local import flink, objects, stack
+from local import config_file, flink, objects
 from local.layout import Layout
 from replay.errors import ConfigError
 from replay.storage import AUTHORITIES
@@ -95,7 +95,7 @@ def test_a_store_that_nobody_vouches_for_is_named(
 def layout(tmp_path: Path) -> Layout:
     """A home whose config.yaml names an object store."""
     made = Layout(tmp_path)
-    said = stack.settings_of(made)
+    said = config_file.settings_of(made)
     said |= {"storage": {"s3.endpoint": "https://store"}}
     catalog = said["catalog"]
     assert isinstance(catalog, dict)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local import stack
+from local import config_file
 from local.layout import Layout, Ports
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import clients
@@ -16,7 +16,7 @@ from replay.settings import VERSION, load_settings
 
 
 def fields(home: Path) -> dict[str, object]:
-    return stack.settings_of(Layout(home, Ports(19_000)))
+    return config_file.settings_of(Layout(home, Ports(19_000)))
 
 
 def written(home: Path, data: object) -> Path:
