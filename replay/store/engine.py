@@ -35,6 +35,15 @@ def connect(url: str) -> sa.Engine:
     return engine
 
 
+def reading(engine: sa.Engine) -> sa.Engine:
+    """The same connections, for transactions that only read and see one instant."""
+    found = engine.execution_options(**{HOW: Begin.read})
+    if engine.dialect.name != "postgresql":
+        return found
+    # Each statement of READ COMMITTED would see another instant.
+    return found.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
 def _options(address: str) -> dict[str, Any]:
     """Each thread of a controller gets a connection, and one that was lost meanwhile is replaced before it is used."""
     url = sa.make_url(address)

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from replay import offsets
+from replay.core.events import Event
 from replay.core.model import JOURNAL_VERSION, Attempt, Move, ProductState, Publication, Release
 from replay.store import statements
 from replay.versions import refuse_newer
@@ -36,6 +37,58 @@ def _release(row: Any) -> Release:
         git_commit=row.git_commit,
         computation=row.computation,
     )
+
+
+def of_release(release: Release) -> dict[str, Any]:
+    """A release as a row."""
+    return {
+        "product": release.product,
+        "number": release.number,
+        "fingerprint": release.fingerprint,
+        "git_commit": release.git_commit,
+        "created": release.created,
+        "computation": release.computation,
+        "reference_offsets": offsets.to_json(release.reference_offsets),
+    }
+
+
+def of_attempt(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as a row."""
+    return {
+        "product": attempt.product,
+        "release": attempt.release,
+        "number": attempt.number,
+        "state": attempt.state.value,
+        "body": attempt.to_json(),
+    }
+
+
+def of_event(event: Event) -> dict[str, Any]:
+    """An event as a row, to which the database gives a number."""
+    return {
+        "product": event.product,
+        "at": event.at,
+        "attempt": event.attempt,
+        "what": event.reason.value,
+        "detail": event.detail,
+    }
+
+
+def of_intent(intent: Publication) -> dict[str, Any]:
+    """A publication that begins, as a row to which the database gives a number."""
+    return {
+        "product": intent.product,
+        "release": intent.release,
+        "attempt": intent.attempt,
+        "checkpoint": intent.checkpoint,
+        "kind": intent.kind.value,
+        "before": dict(intent.before),
+        "after": dict(intent.after),
+        "covered": offsets.to_json(intent.covered),
+        "started": intent.started,
+        "finished": None,
+        "version": JOURNAL_VERSION,
+    }
 
 
 def publication(row: Any) -> Publication:

@@ -38,6 +38,21 @@ FORGET_UP_TO = _publications.delete().where(
         _publications.c.id <= sa.bindparam("last_move"),
     ),
 )
+PUBLISHED_AT = (
+    sa.select(_publications)
+    .where(
+        _publications.c.product == OF,
+        _publications.c.finished <= sa.bindparam("at"),
+        # An older switch is kept, but not what was published after it.
+        _publications.c.id
+        > sa.select(sa.func.max(_publications.c.id))
+        .where(_publications.c.product == OF)
+        .scalar_subquery()
+        - sa.bindparam("kept"),
+    )
+    .order_by(_publications.c.id.desc())
+    .limit(1)
+)
 FORGET_ATTEMPT = _attempts.delete().where(
     _attempts.c.product == OF,
     _attempts.c.release == sa.bindparam("r"),
@@ -59,6 +74,12 @@ FORGET_EVENTS = _events.delete().where(
     ),
 )
 NEWEST_EVENT = sa.select(_events.c.at).order_by(_events.c.id.desc()).limit(1).scalar_subquery()
+NEWEST_EVENT_OF = (
+    sa.select(_events.c.what, _events.c.detail)
+    .order_by(_events.c.id.desc())
+    .limit(1)
+    .where(_events.c.product == OF, _events.c.attempt == sa.bindparam("attempt"))
+)
 NEWEST_MOVE = (
     sa.select(_publications.c.started)
     .order_by(_publications.c.id.desc())

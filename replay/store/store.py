@@ -14,23 +14,15 @@ from dataclasses import replace
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from replay import database, offsets
+from replay import database
 from replay.core import events
 from replay.core.events import Event, Reason
-from replay.core.model import (
-    ENDED,
-    JOURNAL_VERSION,
-    Attempt,
-    Move,
-    ProductState,
-    Publication,
-    Release,
-)
+from replay.core.model import ENDED, Attempt, Move, ProductState, Publication, Release
 from replay.errors import OutcomeUnknownError, RetryableError
 from replay.releases.retention import remembered
 from replay.secret import reveal
 from replay.store import rows, statements
-from replay.store.engine import HOW, Begin, connect, without_parameters
+from replay.store.engine import HOW, Begin, connect, reading, without_parameters
 from replay.store.known import KnownStates
 from replay.store.leases import (
     GIVE_BACK,
@@ -65,15 +57,10 @@ class Store:
         url = reveal(address)
         self._engine = connect(url)
         self._where = without_parameters(url)
-        self._reading = self._engine.execution_options(**{HOW: Begin.read})
+        self._reading = reading(self._engine)
         self._unsynced = self._engine.execution_options(**{HOW: Begin.unsynced})
         """For writes that may be lost on power failure: a lease, what is observed again, an outcome."""
         dialect = self._engine.dialect
-        if dialect.name == "postgresql":
-            # Each statement of READ COMMITTED would see another instant.
-            self._reading = self._reading.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
         one_writer = dialect.name == "sqlite"
         self._writing: AbstractContextManager[object] = (
             threading.Lock() if one_writer else nullcontext()
@@ -181,24 +168,9 @@ class Store:
     def published_at(self, product: str, at: float) -> Publication | None:
         """What readers of the product saw at a time, by the database's clock; None: nothing, or it is not known any
         more, as only the newest publications are kept."""
-        last = (
-            sa.select(sa.func.max(_publications.c.id))
-            .where(_publications.c.product == product)
-            .scalar_subquery()
-        )
-        newest = (
-            sa.select(_publications)
-            .where(
-                _publications.c.product == product,
-                _publications.c.finished <= at,
-                # An older switch is kept, but not what was published after it.
-                _publications.c.id > last - KEPT_PUBLICATIONS,
-            )
-            .order_by(_publications.c.id.desc())
-            .limit(1)
-        )
+        of = {"of": product, "at": at, "kept": KEPT_PUBLICATIONS}
         with self._read() as c:
-            row = c.execute(newest).one_or_none()
+            row = c.execute(statements.PUBLISHED_AT, of).one_or_none()
             return None if row is None else rows.publication(row)
 
     def on_session_cluster(self) -> list[str]:
@@ -216,17 +188,7 @@ class Store:
 
     def add_release(self, lease: Lease, release: Release) -> None:
         with self._fenced(lease) as c:
-            c.execute(
-                _releases.insert().values(
-                    product=release.product,
-                    number=release.number,
-                    fingerprint=release.fingerprint,
-                    git_commit=release.git_commit,
-                    created=release.created,
-                    computation=release.computation,
-                    reference_offsets=offsets.to_json(release.reference_offsets),
-                )
-            )
+            c.execute(_releases.insert().values(rows.of_release(release)))
             self._known.forget(lease.product)
 
     def save(self, lease: Lease, *attempts: Attempt, durable: bool = True) -> None:
@@ -239,35 +201,17 @@ class Store:
 
     def note(self, lease: Lease, event: Event, *attempts: Attempt) -> None:
         """Put an event into the history, unless it is the attempt's newest, with the attempts that it changed."""
-        newest = (
-            sa.select(_events.c.what, _events.c.detail)
-            .order_by(_events.c.id.desc())
-            .limit(1)
-            .where(_events.c.product == event.product, _events.c.attempt == event.attempt)
-        )
+        of = {"of": event.product, "attempt": event.attempt}
         with self._fenced(lease) as c:
-            if c.execute(newest).one_or_none() != (event.reason.value, event.detail):
+            newest = c.execute(statements.NEWEST_EVENT_OF, of).one_or_none()
+            if newest != (event.reason.value, event.detail):
                 self._insert(c, event)
             self._put(c, lease, attempts)
 
     def begin_publication(self, lease: Lease, intent: Publication) -> Publication:
         """Journal an intent; returns it with its id."""
         with self._fenced(lease) as c:
-            result = c.execute(
-                _publications.insert().values(
-                    product=intent.product,
-                    release=intent.release,
-                    attempt=intent.attempt,
-                    checkpoint=intent.checkpoint,
-                    kind=intent.kind.value,
-                    before=dict(intent.before),
-                    after=dict(intent.after),
-                    covered=offsets.to_json(intent.covered),
-                    started=intent.started,
-                    finished=None,
-                    version=JOURNAL_VERSION,
-                )
-            )
+            result = c.execute(_publications.insert().values(rows.of_intent(intent)))
             key = result.inserted_primary_key
             assert key is not None
             begun = replace(intent, id=int(key[0]))
@@ -319,38 +263,27 @@ class Store:
         state = self._known.of(lease.product, lease.token) or rows.read(c, lease.product)
         known = {a.name: a for a in state.attempts}
         for a in attempts:
-            before = known.get(a.name)
-            if before is None:
-                c.execute(
-                    _attempts.insert(),
-                    {
-                        "product": a.product,
-                        "release": a.release,
-                        "number": a.number,
-                        "state": a.state.value,
-                        "body": a.to_json(),
-                    },
-                )
-            elif before != a:
-                c.execute(
-                    statements.CHANGE_ATTEMPT,
-                    {
-                        "of": a.product,
-                        "r": a.release,
-                        "n": a.number,
-                        "state": a.state.value,
-                        "body": a.to_json(),
-                    },
-                )
-            if before is None or before.state is not a.state:
-                self._note(c, a.product, a.name, Reason(a.state.value), a.error)
-            elif before.job_ids != a.job_ids:
-                self._note(c, a.product, a.name, Reason.resumed, f"job {a.job_id} from {a.restore}")
+            if (before := known.get(a.name)) != a:
+                self._write_attempt(c, before, a)
         if all(a.name in known for a in attempts):
             self._known.changed(lease, lambda state: state.with_attempts(*attempts))
         else:
             self._forget(c, state.with_attempts(*attempts))
             self._known.changed(lease, lambda state: remembered(state.with_attempts(*attempts)))
+
+    def _write_attempt(self, c: sa.Connection, before: Attempt | None, after: Attempt) -> None:
+        """With what has become of it, for the history."""
+        if before is None:
+            c.execute(_attempts.insert(), rows.of_attempt(after))
+        else:
+            key = {"of": after.product, "r": after.release, "n": after.number}
+            body = {"state": after.state.value, "body": after.to_json()}
+            c.execute(statements.CHANGE_ATTEMPT, {**key, **body})
+        if before is None or before.state is not after.state:
+            self._note(c, after.product, after.name, Reason(after.state.value), after.error)
+        elif before.job_ids != after.job_ids:
+            detail = f"job {after.job_id} from {after.restore}"
+            self._note(c, after.product, after.name, Reason.resumed, detail)
 
     def _forget(self, c: sa.Connection, state: ProductState) -> None:
         """Delete what nothing needs any more of a product that got another attempt."""
@@ -373,15 +306,7 @@ class Store:
         self._insert(c, Event(product, self.now(), attempt, reason, detail))
 
     def _insert(self, c: sa.Connection, event: Event) -> None:
-        c.execute(
-            _events.insert().values(
-                product=event.product,
-                at=event.at,
-                attempt=event.attempt,
-                what=event.reason.value,
-                detail=event.detail,
-            )
-        )
+        c.execute(_events.insert().values(rows.of_event(event)))
         c.execute(statements.FORGET_EVENTS, {"of": event.product})
 
     @contextmanager
