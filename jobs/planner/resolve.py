@@ -19,7 +19,7 @@ from jobs.product import zones
 from jobs.product.folder import Product
 from jobs.product.model import REJECTS, Kind, Output, Resolved
 from jobs.product.sql import Statement, StatementError
-from jobs.safety.operators import identities
+from jobs.safety.order_rules import identities
 from jobs.safety.plan import check_plan
 from jobs.safety.problem import Problem
 from jobs.safety.text import check_statements

@@ -11,7 +11,7 @@ from jobs.safety import functions
 from jobs.safety.bounds import is_finite_column, is_flag
 from jobs.safety.failing import FINITE
 from jobs.safety.functions import LOG_CLOCK
-from jobs.safety.operators import Found
+from jobs.safety.problem import Found
 
 EXACT = FINITE.format("CAST(x AS DECIMAL(18, 3))")
 _ROUNDED = frozenset({"SUM", "SUM0", "AVG", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP"})

@@ -12,7 +12,8 @@ from jobs.plan.compiled import Node, distinct
 from jobs.product.folder import Product
 from jobs.safety.calls import arguments_of, is_second_phase, refused_call
 from jobs.safety.failing import failing, named
-from jobs.safety.operators import INSTEAD, refused_operator, versions
+from jobs.safety.lookup_rules import versions
+from jobs.safety.operators import INSTEAD, refused_operator
 from jobs.safety.problem import Problem
 from jobs.safety.report import files_of, located
 

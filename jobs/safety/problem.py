@@ -1,8 +1,12 @@
-"""A construct that must not be deployed."""
+"""Constructs that must not be deployed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+
+Found = Iterator[tuple[str, str]]
+"""What a rule refuses: constructs, each with what to write instead."""
 
 
 @dataclass(frozen=True)
