@@ -152,6 +152,11 @@ def _cell(value: Any) -> str:
     return words(value) if isinstance(value, Mapping | list | bytes) else str(value)
 
 
+def plural(count: int, word: str) -> str:
+    """A word for so many: 1 record, 2 records."""
+    return word if count == 1 else f"{word}s"
+
+
 def wrapped(text: str, style: str = "") -> Text:
     """A text that is wrapped also where it is redrawn: else what does not fit on its line would not be seen."""
     return Text(text, style=style, no_wrap=False, overflow="fold")

@@ -14,7 +14,7 @@ from rich.text import Text
 from jobs.product.folder import TESTS, Product
 from replay.cli import resolve as run_resolve
 from replay.errors import ConfigError
-from replay.output import Output, View, busy, show
+from replay.output import Output, View, busy, plural, show
 from replay.releases.folders import read_product
 from replay.settings import load_settings
 from replay.testing import junit, model, recording, values
@@ -46,7 +46,7 @@ def run(
     cases = model.chosen(cases, names)
     began = time.monotonic()
     product = run_resolve.resolve(settings, product)
-    with busy(f"running {_count(len(cases), 'test')} of {product.name} in Flink"):
+    with busy(f"running {len(cases)} {plural(len(cases), 'test')} of {product.name} in Flink"):
         results = run_cases(settings, product, cases)
     seconds = time.monotonic() - began
     recorded = [] if record is None else _recorded(product, results, record)
@@ -212,7 +212,3 @@ def _total(said: Sequence[dict[str, str]], recorded: Sequence[Result], seconds: 
     parts += [f"{failed:,} failed"] if failed else []
     style = "bold red" if failed else "bold green"
     return Text.assemble((", ".join(parts), style), f" in {seconds:.1f} s")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

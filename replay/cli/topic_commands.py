@@ -1,4 +1,4 @@
-"""The commands for topics, and their arguments. What they do is in replay/cli/topic.py."""
+"""The commands for topics, and their arguments. What they do is in replay/cli/topic.py and topic_produce.py."""
 
 from __future__ import annotations
 
@@ -148,7 +148,8 @@ def produce(
     like the newest record before it if --timestamp is given. The first bad line ends the command; all lines before it
     are in the log.
     """
-    from replay.cli import topic as run_topic
+    from replay.avro.json_lines import Form
+    from replay.cli import topic_produce
 
-    form = run_topic.Form(key, timestamp, envelope)
-    run_topic.produce(name, file, form, dry_run, output, as_json)
+    form = Form(key, timestamp, envelope)
+    topic_produce.produce(name, file, form, dry_run, output, as_json)
