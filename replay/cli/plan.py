@@ -26,7 +26,8 @@ from replay.kafka import schemas
 from replay.kafka.schemas import Comparison
 from replay.output import Output, View, rows_table, show, waiting
 from replay.releases.folders import read_product
-from replay.releases.plan import Change, Kind
+from replay.releases.plan import Change
+from replay.releases.reason import Kind
 from replay.releases.release import find_folder
 from replay.settings import load_settings
 from replay.store.store import Store

@@ -14,7 +14,8 @@ from replay.errors import RefusedError
 from replay.flink.rest import Slots
 from replay.iceberg import lake
 from replay.kafka import clients, schemas
-from replay.releases.plan import Change, Kind
+from replay.releases.plan import Change
+from replay.releases.reason import Kind
 from replay.settings import Settings
 
 

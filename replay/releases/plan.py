@@ -6,48 +6,18 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from jobs.product.column_types import Row
 from jobs.product.folder import Product
-from jobs.product.model import Output
 from jobs.product.settings import ProductSettings
 from replay import offsets
-from replay.iceberg.product_types import column_type, product_type
-from replay.iceberg.type_changes import Change as TypeChange
-from replay.iceberg.type_changes import differences, words
 from replay.offsets import Offsets
 from replay.releases import computation, runtime
 from replay.releases.computation import Parts
-
-
-class Kind(StrEnum):
-    """What has to be done, the least first."""
-
-    nothing = "nothing"
-    """Readers see this already."""
-    metadata = "metadata"
-    """The same rows: no replay, readers' tables stay."""
-    replay = "replay"
-    """Other rows: the log is read again from offset zero."""
-    breaking = "breaking"
-    """Readers of the tables could not go on: refused."""
-
+from replay.releases.reason import Kind, Reason
+from replay.releases.table_reasons import Tables, left_behind, of_tables
 
 _ORDER = list(Kind)
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One thing that changed."""
-
-    kind: Kind
-    where: str
-    """File, table or column."""
-    what: str
-    instead: str = ""
-    """Of what is refused: what to write instead."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +47,15 @@ class Version:
     """Ends of the reference data that it reads."""
 
 
-Tables = Mapping[str, Row]
-"""Table → its columns as one ROW, as in the lake: also the columns that a release before left there."""
-
-
 def compare(old: Version | None, new: Version, tables: Tables | None = None) -> Change:
     """What changed between what readers see (None: nothing yet) and a folder."""
     if old is None:
         first = Reason(
             Kind.replay, new.product.name, "nothing is published yet: this is the first release"
         )
-        return Change((first, *_left_behind(new.product, None, tables or {})), diff(None, new))
+        return Change((first, *left_behind(new.product, None, tables or {})), diff(None, new))
     reasons = [
-        *_outputs(old.product, new.product),
+        *of_tables(old.product, new.product),
         *_settings(old.product.settings, new.product.settings),
         *_contract(old.product, new.product),
         *_files(old, new),
@@ -97,7 +63,7 @@ def compare(old: Version | None, new: Version, tables: Tables | None = None) -> 
     ]
     if any(r.kind is Kind.replay for r in reasons):
         # only a replay writes to the tables as they are now
-        reasons += _left_behind(new.product, old.product, tables or {})
+        reasons += left_behind(new.product, old.product, tables or {})
     reasons += _layout(old, new, {file for r in reasons for file in _told_of(r)})
     return Change(tuple(sorted(reasons, key=lambda r: -_ORDER.index(r.kind))), diff(old, new))
 
@@ -126,127 +92,6 @@ def _file_diff(path: str, old: bytes | None, new: bytes | None) -> str:
         lineterm="",
     )
     return "".join(f"{line}\n" for line in lines)
-
-
-def _outputs(old: Product, new: Product) -> Iterator[Reason]:
-    """Tables: what readers of them could not follow is refused."""
-    for name in old.outputs:
-        if name not in new.outputs:
-            yield Reason(
-                Kind.breaking,
-                f"table {name}",
-                "removed, and its readers would see it stand still for ever",
-                f"keep {name}; or write the others as a product of another name",
-            )
-    for name in new.outputs:
-        if name not in old.outputs:
-            yield Reason(Kind.replay, f"table {name}", "new, made before the replay")
-            continue
-        before, after = old.outputs[name], new.outputs[name]
-        other = _new_output(name, {*old.outputs, *new.outputs})
-        if (before.kind, before.of) != (after.kind, after.of):
-            yield Reason(
-                Kind.breaking,
-                f"table {name}",
-                f"of another kind: {_kind(before)} → {_kind(after)}",
-                f"leave {name} as it was, and {_write_to(other)}",
-            )
-        was, key = _key(old, before), _key(new, after)
-        if was and was != key:
-            yield Reason(
-                Kind.breaking,
-                f"table {name}",
-                f"another key: {', '.join(was)} → {', '.join(key) or 'none'}",
-                f"leave {name} as it was, and {_write_to(other)}",
-            )
-        elif was != key:
-            yield Reason(Kind.metadata, f"table {name}", f"a key: {', '.join(key)}")
-        yield from _columns(name, old, new, other)
-        yield from _laid_out(name, before, after)
-
-
-def _laid_out(table: str, old: Output, new: Output) -> Iterator[Reason]:
-    """Where rows lie: old files stay as they are, so the whole table has it only after a replay."""
-    for word, was, is_ in (
-        ("partition", old.partition, new.partition),
-        ("sort", old.sort, new.sort),
-    ):
-        if was != is_:
-            yield Reason(
-                Kind.replay,
-                f"table {table}",
-                f"{word}: {_word(list(was))} → {_word(list(is_))}, set before "
-                "the replay; jobs that run, and files that are there, keep theirs",
-            )
-
-
-_REMOVED = "removed: it stays in the table until the last release that writes it is retired"
-
-
-def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:
-    before = {c.name: c.type for c in old.columns[table]}
-    after = {c.name: c.type for c in new.columns[table]}
-    for name in before:
-        where = f"column {table}.{name}"
-        if name not in after:
-            yield Reason(Kind.replay, where, _REMOVED)
-        elif before[name] != after[name]:
-            yield from _type_change(
-                where,
-                before[name],
-                after[name],
-                f"leave {table}.{name} as it was, and {_write_to(other)}",
-            )
-    for name in after:
-        if name not in before:
-            yield Reason(
-                Kind.replay,
-                f"column {table}.{name}",
-                f"new, {after[name]}: added to the table before the replay",
-            )
-
-
-def _type_change(where: str, old: str, new: str, instead: str) -> Iterator[Reason]:
-    found = list(differences(column_type(old, where), column_type(new, where)))
-    if not found:
-        yield Reason(Kind.replay, where, f"{old} → {new}: the same type in the table")
-    for part in found:
-        at = words((where, *part.path))
-        match part.change:
-            case TypeChange.added:
-                yield Reason(
-                    Kind.replay, at, f"new, {part.new}: added to the table before the replay"
-                )
-            case TypeChange.removed:
-                yield Reason(Kind.replay, at, _REMOVED)
-            case TypeChange.widened:
-                yield Reason(
-                    Kind.replay,
-                    at,
-                    f"{part.old} → {part.new}: widened in the table before the replay",
-                )
-            case _:
-                yield Reason(
-                    Kind.breaking,
-                    at,
-                    f"{part.old} → {part.new}: its readers could not go on",
-                    instead,
-                )
-
-
-def _left_behind(new: Product, old: Product | None, tables: Tables) -> Iterator[Reason]:
-    """Columns that the lake has of another release than the one readers see, of a type that does not fit."""
-    for table in new.outputs:
-        known = {c.name for c in old.columns.get(table, ())} if old else set()
-        for part in differences(tables.get(table, Row(())), product_type(new, table)):
-            if part.path[0] in known or not part.breaks:
-                continue
-            yield Reason(
-                Kind.breaking,
-                f"column {table}.{words(part.path)}",
-                f"the table has it as {part.old}, from another release, and {part.new} does not fit",
-                f"give {table}.{words(part.path)} another name, or a type that holds {part.old}",
-            )
 
 
 def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
@@ -364,27 +209,6 @@ def _reference(old: Version, new: Version) -> Iterator[Reason]:
                 f"new reference data: {counts[0]:,} → {counts[1]:,} records; a "
                 "release reads what is there when it is built",
             )
-
-
-def _key(product: Product, output: Output) -> tuple[str, ...]:
-    """What tells rows apart; empty when it is all columns."""
-    return output.key or product.identity(output)
-
-
-def _kind(output: Output) -> str:
-    return f"{output.kind.value} of {', '.join(output.of)}" if output.of else output.kind.value
-
-
-def _new_output(name: str, taken: set[str]) -> str:
-    """departures → departures_2, departures_2 → departures_3."""
-    base, number = (m[1], int(m[2])) if (m := re.fullmatch(r"(.+)_(\d+)", name)) else (name, 1)
-    while f"{base}_{number}" in taken or number == 1:
-        number += 1
-    return f"{base}_{number}"
-
-
-def _write_to(output: str) -> str:
-    return f"write the new rows to a new output {output} (product.yaml, {output}.sql)"
 
 
 def _happened(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> str:

@@ -14,6 +14,7 @@ from jobs.product.model import Function
 from replay.errors import ConfigError, ConflictError
 from replay.releases import archive, keys, plan
 from replay.releases import release as releases
+from replay.releases.reason import Kind
 from replay.settings import Settings
 from tests.unit import folders, products
 from tests.unit.lake_tables import make_settings
@@ -98,7 +99,7 @@ def test_the_plan_names_the_key(settings: Settings, product: Product) -> None:
     rotate(settings, TWO)
     new = plan.Version(product, {}, releases.computation_parts(settings, product))
     (reason,) = plan.compare(old, new).reasons
-    assert (reason.kind, reason.where) == (plan.Kind.replay, "secrets/pseudonym.key")
+    assert (reason.kind, reason.where) == (Kind.replay, "secrets/pseudonym.key")
     assert reason.what == (
         f"another key: {key_id(ONE)} → {key_id(TWO)}; the release that readers see keeps its own"
     )

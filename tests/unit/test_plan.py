@@ -10,7 +10,8 @@ import pytest
 from jobs.product.column_types import Row, parse, stored
 from replay.releases import computation
 from replay.releases.computation import parts
-from replay.releases.plan import Kind, Reason, Version, compare
+from replay.releases.plan import Version, compare
+from replay.releases.reason import Kind, Reason
 from tests.unit.folders import COLUMNS, CONTRACT, SCHEMA, SETTINGS, SQL, changed, write
 
 CODE = {"jobs/bindings.py": b"1\n", "udfs/x.py": b"2\n"}

@@ -32,7 +32,7 @@ from replay.kafka.schemas import Kind as SchemaKind
 from replay.kafka.whole_log import LogProblem
 from replay.offsets import Offsets
 from replay.output import Output
-from replay.releases.plan import Kind
+from replay.releases.reason import Kind
 from replay.releases.release import build
 from replay.settings import Settings
 from tests.unit.folders import COLUMNS, SETTINGS, SQL, Types, write

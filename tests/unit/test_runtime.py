@@ -18,6 +18,7 @@ from jobs.product import zones
 from jobs.product.folder import Product
 from replay.errors import ConfigError
 from replay.releases import plan, release, runtime
+from replay.releases.reason import Kind
 from replay.settings import Settings
 from tests.unit import folders
 from tests.unit.test_release import COLUMNS, SETTINGS, SQL
@@ -130,7 +131,7 @@ def test_another_runtime_is_another_release_that_needs_a_replay(
     change(settings.flink.home / "lib")
     assert release.fingerprint_of(settings, made) != built.fingerprint
     found = plan.compare(old, plan.Version(made, {}, release.computation_parts(settings, made)))
-    assert found.kind is plan.Kind.replay
+    assert found.kind is Kind.replay
     [reason] = [r for r in found.reasons if r.where == where]
     assert re.fullmatch(what, reason.what)
 
