@@ -8,6 +8,8 @@ from jobs.plan.compiled import Node, is_cumulative, is_session, is_tumbling, win
 from jobs.plan.inference import tells_windows_apart
 from jobs.plan.origins import Origin, origins
 
+_BOUNDS = ("leftLowerBound", "leftUpperBound")
+
 
 @dataclass(frozen=True)
 class WindowColumns:
@@ -53,24 +55,33 @@ def window_columns(sink: Node) -> WindowColumns | None:
 
 
 def held(sink: Node, column: str) -> float:
-    """How many seconds behind the window that a column shows its row may come, at the most: later windows and joins
-    hold it back."""
+    """How many seconds behind the window that a column shows its row may come, at the most: joins of intervals in front
+    of the window hold back the clock that closes it, and later windows and joins hold back its row."""
     shown = {id(o.node) for o in origins(sink, sink.columns.index(column)) if o.node}
     return _held(sink, shown)
 
 
 def _held(node: Node, shown: set[int]) -> float:
     if id(node) in shown:
-        return 0.0
+        return _held_in_front(node)
     behind = [n for n in node.inputs if any(id(m) in shown for m in n.walk())]
     return max((_held(n, shown) + _holds(node) for n in behind), default=0.0)
 
 
+def _held_in_front(node: Node) -> float:
+    return max((_held_in_front(n) + _join_waits(n) for n in node.inputs), default=0.0)
+
+
+def _join_waits(node: Node) -> float:
+    """How many seconds a join of intervals holds the clock back; 0 of any other operator."""
+    bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
+    return max((abs(int(bounds.get(b, 0))) for b in _BOUNDS), default=0) / 1000 if bounds else 0.0
+
+
 def _holds(node: Node) -> float:
     """How many seconds behind the time of its input an operator hands a row on."""
-    bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
-    if bounds:
-        return max(abs(int(bounds.get(b, 0))) for b in ("leftLowerBound", "leftUpperBound")) / 1000
+    if waits := _join_waits(node):
+        return waits
     # A window that its input has been given is that of an operator before it.
     strategy = (node.body.get("windowing") or {}).get("strategy", "TimeAttribute")
     return window_seconds(node.window) if strategy == "TimeAttribute" else 0.0

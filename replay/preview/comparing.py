@@ -73,10 +73,9 @@ def compare(
                 if why := why or _load(connection, product, tables[how.table]):
                     return differing.left_out(replace(how, not_compared=why))
                 table = tables[how.table]
-                before = marks.of_product(published.product, how.table, found.bounds)
                 below = common_position(published.covered, table.ends)
                 set_bounds(connection, below, settled, table.starts)
-                first, last = compared_windows(how, before, table.known, now, zones)
+                first, last = compared_windows(how, table.known, now, zones)
                 return TableMatch(connection, how, last, samples, zones, first).result()
 
             return tuple(map(result, comparisons(published.product, product)))
@@ -88,14 +87,16 @@ def compare(
 
 
 def compared_windows(
-    how: Comparison, old: Known, new: Known, now: float, zones: Mapping[str, str]
+    how: Comparison, known: Known, now: float, zones: Mapping[str, str]
 ) -> tuple[dt.datetime | None, dt.datetime | None]:
     """What the window's column shows of the first and the last window that is compared; None without a bound.
 
-    `now`: the log's clock where readers see the product. A join holds back the windows behind it, on either side.
+    `known` of the rows of the preview; `now`: the log's clock where readers see the product.
     """
-    first = [new.shown.first(new.limits, zone) for zone in zones.values()] if new.shown else []
-    clocks = [(now - old.limits.ahead, zones[OLD]), (new.limits.last_end(), zones[NEW])]
+    first = (
+        [known.shown.first(known.limits, zone) for zone in zones.values()] if known.shown else []
+    )
+    clocks = [(now, zones[OLD]), (known.limits.end, zones[NEW])]
     return max(first, default=None), differing.last_begin(clocks, how.window_seconds)
 
 

@@ -27,7 +27,8 @@ class Shown:
     since: float
     """Seconds from where the window begins to what the column shows, such as 0, or the longest window."""
     rest: float
-    """Seconds from there to the end of its window, and of those behind it that hold its rows back."""
+    """Seconds of the clock from there until its rows are written: to the end of its window, and while joins and later
+    windows hold them back."""
 
     def first(self, limits: Bounds, zone: str) -> dt.datetime:
         """What the column shows of the first window without events from before the part."""
@@ -119,7 +120,7 @@ def windows(
     rows: Sequence[Mapping[str, Any]], shown: Shown, limits: Bounds, zone: str
 ) -> tuple[bool, ...]:
     """Of rows behind windows: whether the whole window is in the part, and closed at its end."""
-    first, end = shown.first(limits, zone), clock.local(limits.last_end(), zone)
+    first, end = shown.first(limits, zone), clock.local(limits.end, zone)
     if end is None:
         return tuple(False for _ in rows)
     last = end - dt.timedelta(seconds=shown.rest)

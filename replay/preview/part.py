@@ -80,10 +80,6 @@ class Bounds:
         """Windows that begin before this may have events from before the part."""
         return self.begin + max(self.wait, self.back)
 
-    def last_end(self) -> float:
-        """Windows that end after this may be open."""
-        return self.end - self.ahead
-
 
 def bounds(product: Product, part: Part, clocks: Mapping[tuple[str, int], int | None]) -> Bounds:
     """`clocks`: the latest timestamp below the part's end of each partition with lateness, None without a record."""

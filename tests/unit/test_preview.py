@@ -203,7 +203,7 @@ def windowed(column: str, size: str) -> Output:
         pytest.param(
             windowed("w", "1h"),
             hourly(joined(ORDERS), w=1),
-            Known(replace(LIMITS, back=HOUR, ahead=HOUR), shown=Shown("w", 0, 3600)),
+            Known(replace(LIMITS, back=HOUR, ahead=HOUR), shown=Shown("w", 0, 2 * 3600)),
             id="behind a join",
         ),
         pytest.param(
@@ -225,20 +225,21 @@ def test_windows_that_are_shown_by_their_end_begin_within_the_part() -> None:
     assert marks.determined(output, rows, known, {}, "UTC") == (False, True, True, False)
     how = Comparison("t", Kind.aggregate, window_column="w")
     zones = {OLD: "UTC", NEW: "UTC"}
-    found = comparing.compared_windows(how, Known(LIMITS), known, at(13), zones)
+    found = comparing.compared_windows(how, known, at(13), zones)
     assert found == (wall(11), wall(13))
 
 
 def test_rows_whose_look_back_or_join_leaves_the_part_are_not_determined() -> None:
     limits = replace(LIMITS, back=2 * HOUR, ahead=HOUR)
     rows = [{"hour": wall(hour)} for hour in (11, 12, 13)]
-    assert marks.windows(rows, HOURLY, limits, "UTC") == (False, True, False)
+    held = replace(HOURLY, rest=2 * 3600)
+    assert marks.windows(rows, held, limits, "UTC") == (False, True, False)
     dated = {("o", 0, n): round(at(n)) for n in range(10, 16)}
     assert marks.spans(dated, limits) == ({"o": {0: 13}}, {"o": {0: 14}})
-    how = Comparison("t", Kind.aggregate, window_column="hour", window_seconds=3600)
-    joined, zones = Known(limits, shown=HOURLY), {OLD: "UTC", NEW: "Europe/Berlin"}
-    # Windows of New begin by its own clocks, an hour ahead; those of Old wait for the join, too.
-    assert comparing.compared_windows(how, joined, joined, at(13), zones) == (wall(13), wall(11))
+    how = Comparison("t", Kind.aggregate, window_column="hour", window_seconds=2 * 3600)
+    joined, zones = Known(limits, shown=held), {OLD: "UTC", NEW: "Europe/Berlin"}
+    # Windows of New begin by its own clocks, an hour ahead.
+    assert comparing.compared_windows(how, joined, at(13), zones) == (wall(13), wall(11))
 
 
 @pytest.fixture

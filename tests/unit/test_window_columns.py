@@ -79,6 +79,9 @@ def joined(before: Node) -> Node:
     return plans.node("interval-join", before, other, columns=columns, intervalJoinSpec=spec)
 
 
+BEHIND_A_JOIN = plans.aggregate(joined(plans.scan("orders", "shop", "at")), 0)
+
+
 @pytest.mark.parametrize(
     ("last", "column", "seconds"),
     [
@@ -87,12 +90,15 @@ def joined(before: Node) -> Node:
         pytest.param(first_ones(in_days(HOURS)), 1, DAY, id="the hours of each day"),
         pytest.param(first_ones(in_days(HOURS)), 3, 0.0, id="the day of each hour"),
         pytest.param(joined(HOURS), 1, HOUR, id="a join"),
+        pytest.param(BEHIND_A_JOIN, 1, HOUR, id="a join in front of it"),
+        pytest.param(joined(BEHIND_A_JOIN), 1, 2 * HOUR, id="joins on both sides"),
+        pytest.param(first_ones(in_days(BEHIND_A_JOIN)), 3, HOUR, id="a join in front of hours"),
         pytest.param(joined(first_ones(in_days(HOURS))), 1, DAY + HOUR, id="one behind the other"),
         pytest.param(
             plans.aggregate(HOURS, 0, 1, size="PT24H"), 1, 0.0, id="a group of a later window"
         ),
     ],
 )
-def test_windows_behind_hold_a_row_back(last: Node, column: int, seconds: float) -> None:
+def test_joins_and_later_windows_hold_a_row_back(last: Node, column: int, seconds: float) -> None:
     sink = plans.sink(plans.calc(last, w=plans.ref(column)))
     assert held(sink, "w") == seconds
