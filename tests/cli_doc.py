@@ -52,6 +52,8 @@ GROUPS = {
 }
 SEE_ALSO = {
     "up": "embedded-stack.md#starting-and-stopping",
+    "status": "operating.md#when-something-fails",
+    "logs": "operating.md#the-log",
     "doctor": "production.md#is-this-catalog-good-enough",
     "load": "demo.md#the-data",
     "topic create": "operating.md#the-topics",
@@ -60,14 +62,21 @@ SEE_ALSO = {
     "pull": "tutorial.md#a-schema-that-grows",
     "check": "sql.md#what-the-safety-check-refuses",
     "test": "testing.md",
+    "preview": "preview.md",
+    "explain": "sql.md#what-a-topic-is-in-sql",
     "contract": "checks.md#the-contract",
     "ci": "checks.md#in-a-pipeline",
     "plan": "how-a-replay-works.md#what-a-change-needs",
     "deploy": "how-a-replay-works.md#catching-up",
     "switch": "how-a-replay-works.md#switch-rollback-retire",
+    "rollback": "how-a-replay-works.md#switch-rollback-retire",
+    "abort": "concepts.md#attempt",
+    "retire": "how-a-replay-works.md#switch-rollback-retire",
+    "remove": "growth.md",
     "attempts": "concepts.md#attempt",
     "history": "events.md",
-    "query": "../SECURITY.md#who-may-do-what-and-what-is-promised",
+    "query": "how-a-replay-works.md#query-a-candidate-or-the-past",
+    "shell": "how-a-replay-works.md#query-a-candidate-or-the-past",
     "why": "why.md",
     "audit": "concepts.md#accounting",
     "diff": "how-a-replay-works.md#diff",
@@ -80,15 +89,16 @@ SEE_ALSO = {
 }
 _INTRODUCTION = """# Command line
 
-`kappa COMMAND --help` shows the same, and `kappa --version` the version. Names of products are those of the folders
-below `sql/`. `kappa --install-completion` has your shell complete commands, options, products and topics.
+`kappa COMMAND --help` shows the same, and `kappa --version` the version. The name of a product is that of its folder
+below `sql/`. After `kappa --install-completion` your shell completes commands, options, products and topics.
 
-- Commands that change a topic, a product or its folder take `--dry-run`, except for `load`, `prepare` and
-  `contract --write`. They may be interrupted, because the controller carries out what they asked for, and repeated,
-  which changes nothing more.
+- Commands that change a topic, a product or its folder take `--dry-run`, except for `load`, `prepare`,
+  `contract --write` and `test --record`.
+- Commands that change a product may be interrupted, because the controller completes what they asked for. They may
+  also be repeated, which changes nothing more. (`topic produce` is no such command: it appends its records again.)
 - Commands that print data take `--output json`.
 - A failure has an exit code other than 0, and says what was expected, what was found and what to run next
-  ([troubleshooting](troubleshooting.md)).
+  ([troubleshooting](troubleshooting.md)). After Ctrl-C the exit code is 130.
 
 This page is written by `python -m tests.cli_doc`.
 """
