@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import TIMEOUT_MAX, Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.product.names import nearest
 from replay.errors import ConfigError, KappaError, RefusedError, RetryableError
+from replay.query.lent_keys import all_tables, renewed
 from replay.query.sandbox import Sandbox, SandboxError, TableVersion, stores
 from replay.secret import revealed
 from replay.settings import QuerySettings, Settings
-from replay.storage import authorities, renewal, with_keys
+from replay.storage import authorities, with_keys
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +32,6 @@ _COLUMN_MB = 4
 row has another value. 10 columns of such values and 10 of a thousand values each took 96 MB together."""
 _BESIDE_MB = 48
 """What comparing rows takes while they are read."""
-_RENEW_AGAIN_SECONDS = 5.0
 _TIMES = (1, 2, 4)
 """As much memory is tried, where the settings do not say how much."""
 
@@ -139,17 +137,14 @@ def open_schemas(
     `times`: as much memory, where the settings do not say how much.
     """
     # here: a process that only asks a sandbox needs no DuckDB
-    from replay.query.duck import (
-        connect,
-        reach,
-    )
+    from replay.query.duck import connect, reach
 
     def ask() -> dict[str, dict[str, TableVersion]]:
         return {s: places(settings, product, snapshots) for s, snapshots in schemas.items()}
 
     at = ask()
     with connect() as connection:
-        reach(connection, stores(_all(at)), authorities())
+        reach(connection, stores(all_tables(at)), authorities())
         for schema, tables in at.items():
             _create_views(connection, product, schema, tables)
         connection.execute(f'USE "{next(iter(schemas))}"')
@@ -161,61 +156,12 @@ def open_schemas(
         connection.execute("SET preserve_insertion_order = false")
         # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
         connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})
-        folders = sorted({place.folder for place in _all(at)})
+        folders = sorted({place.folder for place in all_tables(at)})
         connection.execute("SET allowed_directories = $folders", {"folders": folders})
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        with _renewed(connection, at, ask), _in_words(settings, memory):
+        with renewed(connection, at, ask), _in_words(settings, memory):
             yield connection
-
-
-_Schemas = Mapping[str, Mapping[str, TableVersion]]
-
-
-def _all(schemas: _Schemas) -> list[TableVersion]:
-    return [place for tables in schemas.values() for place in tables.values()]
-
-
-@contextmanager
-def _renewed(
-    connection: duckdb.DuckDBPyConnection, lent: _Schemas, ask: Callable[[], _Schemas]
-) -> Iterator[None]:
-    """Within the block, keys that a catalog has lent for the tables are replaced before they expire.
-
-    A statement keeps those with which it began; the next one has the new ones.
-    """
-    import duckdb
-
-    from replay.query.duck import lend
-
-    over, own = Event(), connection.cursor()
-
-    def until(schemas: _Schemas) -> float:
-        return min(renewal(place.storage) for place in _all(schemas))
-
-    def renew(at: float) -> None:
-        while not over.wait(max(0.0, min(at - time.time(), TIMEOUT_MAX))):
-            try:
-                fresh = ask()
-                lend(own, stores(_all(fresh)))
-                at = until(fresh)
-            except (
-                KappaError,
-                duckdb.Error,
-            ):  # whoever reads is told what the store says of the old ones
-                at = time.time() + _RENEW_AGAIN_SECONDS
-
-    at = until(lent)
-    thread = Thread(target=renew, args=(at,), daemon=True)
-    if math.isfinite(at):
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        if thread.ident is not None:
-            thread.join()
-        own.close()
 
 
 def with_more_memory(settings: Settings, work: Callable[[int], _T]) -> _T:
