@@ -41,6 +41,10 @@ class Rows:
     log_changes: tuple[str, ...]
 
 
+NOT_ASKED = Rows((), "", False, ())
+"""Of tables of which nothing is wanted."""
+
+
 class LookCache:
     """What is not asked at each look: what results wait for, once for all attempts that read the same topics; what
     has come back; and tables that have had nothing new."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jobs.product.folder import Product
 from jobs.product.model import Role, seconds
-from replay.controller.look_cache import LookCache, commits_of
+from replay.controller.look_cache import NOT_ASKED, LookCache, commits_of
 from replay.controller.platform_reader import PlatformReader
 from replay.core.model import CANDIDATE, Attempt, Move, ProductState, State
 from replay.core.observed import FlinkDownError, Job, Observation, ObservedAttempt, Policy
@@ -123,40 +123,38 @@ def _look(
     if seen.unreachable:
         return replace(seen, exit_reason=cache.silence(attempt, now))
     job = seen.job
-    failing = (
-        job is not None
-        and attempt.state in CANDIDATE
-        and job.restarts - attempt.restarts > seen.policy.max_restarts
-    )
     running = job is not None and not job.ended
     advanced = _advanced(attempt, job)
     asked = running and _to_readers(attempt, advanced)
     ends = log_ends(product) if running else {}
-    rows = (
-        cache.rows(attempt, state, seen, now)
-        if _may_publish(attempt, state, job) or advanced
-        else None
-    )
+    wanted = _may_publish(attempt, state, job) or advanced
+    rows = cache.rows(attempt, state, seen, now) if wanted else NOT_ASKED
     problems, lost = platform.log_problems(product) if asked else ((), False)
+    has_position = running and seen.position is not None
     return replace(
         seen,
-        exit_reason=_exit_reason(platform, attempt) if failing else "",
+        exit_reason=_exit_reason(platform, attempt) if _is_failing(attempt, seen) else "",
         ends=ends,
         reference=state.release(attempt.release).reference_offsets,
-        stalled_watermarks=platform.stalled_watermarks(attempt)
-        if running and seen.position
-        else (),
-        publishable=rows.commits if rows else None,
-        nothing_new=rows is not None and rows.nothing_new,
-        tampered=rows.tampered if rows else "",
+        stalled_watermarks=platform.stalled_watermarks(attempt) if has_position else (),
+        publishable=rows.commits if wanted else None,
+        nothing_new=rows.nothing_new,
+        tampered=rows.tampered,
         retained={} if running else platform.retained(attempt),
         comparison=platform.comparison(attempt) if attempt.comparing_at is not None else None,
-        log_changes=rows.log_changes if rows else (),
+        log_changes=rows.log_changes,
         log_problems=problems,
         log_lost=lost,
         # Last: the question after the job has made the JobManager fetch metrics, which takes it a moment.
-        late_dropped=platform.late_dropped(attempt) if running and seen.position else {},
+        late_dropped=platform.late_dropped(attempt) if has_position else {},
     )
+
+
+def _is_failing(attempt: Attempt, seen: ObservedAttempt) -> bool:
+    """Whether its job restarts more often than a candidate's may."""
+    if seen.job is None or attempt.state not in CANDIDATE:
+        return False
+    return seen.job.restarts - attempt.restarts > seen.policy.max_restarts
 
 
 def _exit_reason(platform: PlatformReader, attempt: Attempt) -> str:
