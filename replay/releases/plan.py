@@ -126,17 +126,20 @@ def _contract(old: Product, new: Product) -> Iterator[Reason]:
     for key in sorted({*before, *after} - {"schema"}):
         if before.get(key) != after.get(key):
             yield Reason(Kind.metadata, f"contract.yaml: {key}", "changed")
-    tables = [
-        {t.get("name"): t for t in contract.get("schema") or ()} for contract in (before, after)
-    ]
-    for name in (n for n in tables[1] if n in tables[0]):
-        was, is_ = tables[0][name], tables[1][name]
-        if keys := _differing(was, is_, but={"properties"}):
-            yield Reason(Kind.metadata, f"contract.yaml: {name}", f"{keys} changed")
-        columns = [{p["name"]: p for p in table.get("properties") or ()} for table in (was, is_)]
-        for column in (c for c in columns[1] if c in columns[0]):
-            if keys := _differing(columns[0][column], columns[1][column], but=set()):
-                yield Reason(Kind.metadata, f"contract.yaml: {name}.{column}", f"{keys} changed")
+    were, are = ({t.get("name"): t for t in c.get("schema") or ()} for c in (before, after))
+    for name in (n for n in are if n in were):
+        yield from _contract_of_table(f"contract.yaml: {name}", were[name], are[name])
+
+
+def _contract_of_table(
+    where: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[Reason]:
+    if keys := _differing(old, new, but={"properties"}):
+        yield Reason(Kind.metadata, where, f"{keys} changed")
+    were, are = ({p["name"]: p for p in t.get("properties") or ()} for t in (old, new))
+    for column in (c for c in are if c in were):
+        if keys := _differing(were[column], are[column], but=set()):
+            yield Reason(Kind.metadata, f"{where}.{column}", f"{keys} changed")
 
 
 def _files(old: Version, new: Version) -> Iterator[Reason]:
