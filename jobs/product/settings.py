@@ -54,21 +54,21 @@ class ProductSettings(Model):
     parallelism: int = Field(default=2, ge=1)
     """Subtasks of the job; at most the number of partitions of any event topic."""
     checkpoint_interval: str = "10s"
-    """Of a job near the end of the log: also how often tables commit, and so how fresh readers are."""
+    """How often a job near the end of the log makes a checkpoint. Tables commit at each, so it decides how fresh they
+    are."""
     backlog_checkpoint_interval: str = "1min"
-    """Of a job that works off a backlog, as a replay does, until every partition is within 10,000 records of its end:
-    fewer commits and larger files. Never less than `checkpoint_interval`."""
+    """The same for a job with a backlog, such as a replay, until every partition is within 10,000 records of its end.
+    It makes fewer commits and larger files. Never less than `checkpoint_interval`."""
     max_drift: str | None = None
-    """How far, on the log's clock, one partition is read ahead of the others, of all events and dimensions. What is
-    read ahead is held in state, so this bounds memory and speeds up temporal joins. Choose at least what a replay reads
-    in a second, because partitions are told to wait twenty times a second, and more than any lateness."""
+    """How far one partition of events and dimensions may be read ahead of the others, by the log's clock. What is read
+    ahead is held in state, so this bounds memory and speeds up temporal joins. Choose more than any allowed lateness,
+    and at least what a replay reads in a second: which partitions wait is decided twenty times a second."""
     topics: dict[str, Topic]
     """The input topics, by the name of their table in SQL, which is also that of their schema, schemas/NAME.avsc or
     schemas/NAME.json."""
     lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Per name N, topics with a key, by what they are looked up as. N_at(time, key…, key…) gives in one row, at less
-    cost, what T_at() gives for each topic. Column c of what is looked up as n is n_c, NULL where no version is
-    valid."""
+    """Several look-ups in one, at less cost: `N: {a: T, b: U}` makes a function N_at(time, key of T…, key of U…), which
+    gives one row with the columns of T as a_… and those of U as b_…. They are NULL where no version is valid."""
     outputs: dict[str, OutputSettings]
     """The output tables: a list of names, or a mapping from names to what cannot be inferred."""
     functions: dict[str, Function] = Field(default_factory=dict)
@@ -83,7 +83,7 @@ class ProductSettings(Model):
     deadline: str = "1d"
     """A candidate that has not caught up this long after its deploy is aborted."""
     max_restarts: int = Field(default=5, ge=1)
-    """A candidate whose job restarts more often than this without a checkpoint in between is aborted."""
+    """A candidate whose job restarts more often than this without a checkpoint in between has failed."""
     standbys: int = Field(default=1, ge=0)
     """Superseded attempts whose jobs keep running, so that readers can be taken back at once; older ones are
     retired."""
