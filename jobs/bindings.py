@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from jobs import generate
 from jobs.product.folder import Product
 from jobs.product.formats import Format, KeyFormat
 from jobs.product.model import Role, seconds
-from jobs.product.topic_schemas import key_schema_text, schema_text
+from jobs.product.topic_schemas import key_schema_text, schema_text, writer_texts
 
 VERSION = 3
 """Of the form that this code writes and reads. Version 1 had no version; its readers refuse fields they do not know.
@@ -142,7 +143,17 @@ def _value_options(name: str, product: Product, bindings: Bindings) -> dict[str,
     wanted = product.settings.topics[name].format
     if not wanted.suffix:
         return {"format": "kappa-raw"}
+    if wanted in (Format.avro, Format.avro_single_object):
+        return _avro_options(product, name)
     return _format_options(wanted.value, schema_text(product, name), bindings)
+
+
+def _avro_options(product: Product, name: str) -> dict[str, str]:
+    """How Avro is decoded without a registry: by schemas of the folder, which the job has by these options."""
+    options = {"format": "avro-tolerant", "avro-tolerant.schema": schema_text(product, name)}
+    if writers := writer_texts(product, name):
+        options["avro-tolerant.writers"] = json.dumps(writers, ensure_ascii=False)
+    return options
 
 
 def _key_options(name: str, product: Product, bindings: Bindings) -> dict[str, str]:

@@ -227,9 +227,7 @@ TIME_COLUMNS = {"log_partition": "INT", "log_offset": "BIGINT", "happened": "TIM
 def is_reckoned(product: Product, name: str) -> bool:
     """Whether only SQL says when an event happened: its time is computed, or is no field of an Avro record."""
     topic = product.settings.topics[name]
-    return topic.time is not None and (
-        topic.time in topic.columns or not topic.format.is_registered
-    )
+    return topic.time is not None and (topic.time in topic.columns or not topic.format.is_avro)
 
 
 def times(name: str, topic: Topic, table: str) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jobs.product.avro_schema import Schema, SchemaError, parse
+from replay.avro import single_object
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
 
 VECTORS = Path(__file__).parent / "vectors" / "avro.json"
+MESSAGES = VECTORS.with_name("avro_messages.json")
 SCHEMA_ID = 7
 HEADER = bytes([0, 0, 0, 0, SCHEMA_ID])
 
@@ -22,7 +24,7 @@ def decode(writer: str, reader: str, body: bytes) -> dict[str, Any]:
     """{"value": …} or {"reason": …}, as kappa.format.DecodeLines answers."""
     wanted = parse(reader)
     try:
-        value = record_reader(parse(writer, strict=False), wanted, SCHEMA_ID)(
+        value = record_reader(parse(writer, strict=False), wanted, f"schema id {SCHEMA_ID}")(
             HEADER + body, len(HEADER)
         )
     except UndecodableError as e:
@@ -30,6 +32,20 @@ def decode(writer: str, reader: str, body: bytes) -> dict[str, Any]:
     except SchemaError as e:
         return {"reason": f"invalid: {e}"}
     return {"value": rendered(value, wanted)}
+
+
+def decode_message(reader: str, writers: list[str] | None, message: bytes) -> dict[str, Any]:
+    """The same of a whole message: behind a fingerprint, or without writers a body alone."""
+    wanted = parse(reader)
+    try:
+        read = (
+            single_object.body_reader(wanted)
+            if writers is None
+            else single_object.reader(wanted, writers)
+        )
+        return {"value": rendered(read(message), wanted)}
+    except UndecodableError as e:
+        return {"reason": str(e)}
 
 
 def rendered(value: Any, schema: Schema) -> Any:
@@ -101,4 +117,10 @@ def without_nanoseconds(value: Any, schema: Schema) -> Any:
 
 def vectors() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(VECTORS.read_text())
+    return found
+
+
+def groups() -> list[dict[str, Any]]:
+    """Schemas of readers and writers, each with messages."""
+    found: list[dict[str, Any]] = json.loads(MESSAGES.read_text())
     return found

@@ -42,6 +42,7 @@ TYPED = {
 _JOB = "it changes what readers see, or starts or ends a job"
 _FOLDER = "it writes into a product's folder"
 _TOPIC = "it writes to the log or the registry"
+_FILE = "no records of the product are written so"
 _STACK = "it changes the stack that the other tests share"
 _TESTS = "the product has no tests"
 NOT_TYPED = {
@@ -83,8 +84,11 @@ NOT_TYPED = {
     "topic create 1": _TOPIC,
     "topic create 1 --schema FILE.avsc": _TOPIC,
     "topic create 11": _TOPIC,
+    "topic peek 1 --format avro --schema FILE.avsc": _FILE,
+    "topic peek 1 --format avro-single-object --schema FILE.avsc": _FILE,
     "topic produce 1 --json": _TOPIC,
     "topic produce 1 FILE": _TOPIC,
+    "topic produce 1 FILE --format avro-single-object --schema FILE.avsc": _TOPIC,
     "topic produce 1 FILE --json": _TOPIC,
     "up --port-base 1": _STACK,
     "up --taskmanagers 1": _STACK,

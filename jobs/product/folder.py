@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from jobs.product import names, trees
+from jobs.product.formats import Format
 from jobs.product.model import (
     VIEWS,
     Column,
@@ -25,6 +26,8 @@ from jobs.product.model import (
 from jobs.product.names import did_you_mean
 from jobs.product.settings import LagLimit, ProductSettings
 
+WRITERS = ".writers"
+"""Behind a topic's name: the folder in schemas/ of what older records were written with."""
 TESTS = "tests"
 """Folder of a product with tests of its SQL. They compute no rows, so no release has them."""
 
@@ -117,6 +120,12 @@ class Product(Model):
         ]
         return (*values, *keys)
 
+    def writer_files(self, name: str) -> tuple[Path, ...]:
+        """Schemas that records of a topic were written with, besides the one by which they are read; sorted."""
+        if self.settings.topics[name].format is not Format.avro_single_object:
+            return ()
+        return tuple(sorted((self.folder / "schemas" / f"{name}{WRITERS}").glob("*.avsc")))
+
     def schema_file(self, kafka_topic: str) -> Path:
         """The schema by which a topic's values are read: an Avro schema or a JSON Schema."""
         name, suffix = self.sql_name(kafka_topic), self.topics[kafka_topic].format.suffix
@@ -154,6 +163,7 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
     if resolved:
         return with_resolved(product, resolved)
     _check_names(product)
+    _check_writers(product)
     return product
 
 
@@ -253,6 +263,26 @@ def _check_files(product: Product) -> None:
                 f"the schema of a topic of product.yaml ({', '.join(settings.topics)})",
                 "a schema that no topic uses",
             )
+
+
+def _check_writers(product: Product) -> None:
+    """Refuse folders of writers' schemas that no topic looks into, and files that are none."""
+    of_topics = {
+        f"{name}{WRITERS}"
+        for name, topic in product.settings.topics.items()
+        if topic.format is Format.avro_single_object
+    }
+    for folder in sorted((product.folder / "schemas").glob(f"*{WRITERS}")):
+        if folder.name not in of_topics:
+            raise ProductError(
+                folder,
+                "schemas of a topic of product.yaml with format: avro-single-object"
+                + (f" ({', '.join(sorted(of_topics))})" if of_topics else ""),
+                "schemas that no topic uses",
+            )
+        for file in sorted(folder.glob("*")):
+            if file.suffix != ".avsc" or not file.is_file():
+                raise ProductError(file, "an Avro schema, a file *.avsc", "something else")
 
 
 def _check_names(product: Product) -> None:

@@ -10,6 +10,11 @@ class Format(StrEnum):
 
     avro_confluent = "avro-confluent"
     """Avro behind the id of its schema in the registry; schemas/NAME.avsc has the columns."""
+    avro = "avro"
+    """Avro alone, written with schemas/NAME.avsc."""
+    avro_single_object = "avro-single-object"
+    """Avro behind the fingerprint of its schema: schemas/NAME.avsc, which has the columns, or one of
+    schemas/NAME.writers/."""
     json = "json"
     """Documents of JSON; schemas/NAME.json, a JSON Schema, has the columns."""
     json_confluent = "json-confluent"
@@ -25,13 +30,17 @@ class Format(StrEnum):
         return self is Format.avro_confluent
 
     @property
+    def is_avro(self) -> bool:
+        return self in (Format.avro_confluent, Format.avro, Format.avro_single_object)
+
+    @property
     def is_json(self) -> bool:
         return self in (Format.json, Format.json_confluent)
 
     @property
     def suffix(self) -> str:
         """Of the schema's file; nothing: there is none."""
-        return ".avsc" if self.is_registered else ".json" if self.is_json else ""
+        return ".avsc" if self.is_avro else ".json" if self.is_json else ""
 
 
 class KeyFormat(StrEnum):

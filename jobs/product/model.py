@@ -81,8 +81,10 @@ class Topic(Model):
     """The topic's name in Kafka, if it differs from the name in product.yaml."""
     format: Format = Format.avro_confluent
     """How values are written. `avro-confluent`: Avro behind the id of its schema in the registry, with the columns of
-    schemas/NAME.avsc. `json`: JSON, with the columns of schemas/NAME.json, a JSON Schema. `json-confluent`: the same
-    behind a schema id, as Confluent's serializer writes it. `raw`: bytes, as the column `payload BYTES`. `text`: text
+    schemas/NAME.avsc. `avro`: Avro alone, which was written with schemas/NAME.avsc. `avro-single-object`: Avro behind
+    the fingerprint of its schema, which is schemas/NAME.avsc or one of schemas/NAME.writers/*.avsc. `json`: JSON, with
+    the columns of schemas/NAME.json, a JSON Schema. `json-confluent`: the same behind a schema id, as Confluent's
+    serializer writes it. `raw`: bytes, as the column `payload BYTES`. `text`: text
     in UTF-8, as the column `payload STRING`."""
     record_key: RecordKey | None = None
     """Columns that are read from the records' keys, besides those of the values: `{columns: {order_id: STRING}}`. They

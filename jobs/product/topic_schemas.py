@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from jobs.product import json_columns
-from jobs.product.avro_schema import SchemaError
+from jobs.product.avro_fingerprint import fingerprint
+from jobs.product.avro_schema import SchemaError, parse
 from jobs.product.folder import Product, ProductError
 from jobs.product.formats import Format, KeyFormat
 
@@ -21,6 +22,34 @@ def schema_text(product: Product, name: str) -> str:
     if not topic.format.suffix:
         return payload_schema(topic.format)
     return _read(product.schema_file(product.settings.kafka_name(name)), topic.format.is_json)
+
+
+def writer_texts(product: Product, name: str) -> tuple[str, ...]:
+    """The Avro schemas by which records of a topic name what they were written with, in an order of their own.
+
+    ProductError for one that is no record, and for two that a record could not tell apart.
+    """
+    if product.settings.topics[name].format is not Format.avro_single_object:
+        return ()
+    own = product.schema_file(product.settings.kafka_name(name))
+    found: dict[bytes, tuple[Path, str]] = {}
+    for file in (own, *product.writer_files(name)):
+        text = _read(file, is_json=False)
+        try:
+            schema = parse(text, strict=False)
+        except SchemaError as e:
+            raise ProductError(file, e.expected, e.found) from e
+        if schema.type != "record":
+            raise ProductError(file, "a record at the top of the schema", schema.short_name)
+        written = fingerprint(schema)
+        if written in found:
+            raise ProductError(
+                file,
+                "a schema that records can tell from the topic's others: names, types or symbols differ",
+                f"the fingerprint {written.hex()}, as {found[written][0].relative_to(product.folder)} has",
+            )
+        found[written] = (file, text)
+    return tuple(found[key][1] for key in sorted(found))
 
 
 def payload_schema(written: Format) -> str:

@@ -22,20 +22,20 @@ class EndError(Exception):
 
 
 class FieldPath:
-    """Where a value stands in a record, for reasons: `items[].price`, of the records of a schema id."""
+    """Where a value stands in a record, for reasons: `items[].price`, of the records of `schema id 7`."""
 
-    def __init__(self, schema_id: int, path: str = "") -> None:
-        self._id, self._path = schema_id, path
+    def __init__(self, written: str, path: str = "") -> None:
+        self._written, self._path = written, path
 
     def field(self, name: str) -> FieldPath:
-        return FieldPath(self._id, f"{self._path}.{name}" if self._path else name)
+        return FieldPath(self._written, f"{self._path}.{name}" if self._path else name)
 
     def within(self, step: str) -> FieldPath:
-        return FieldPath(self._id, self._path + step)
+        return FieldPath(self._written, self._path + step)
 
     def reject(self, why: str) -> UndecodableError:
         where = f"field {self._path}" if self._path else "the record"
-        return UndecodableError(f"{where}: {why} (schema id {self._id})")
+        return UndecodableError(f"{where}: {why} ({self._written})")
 
 
 class Body:

@@ -76,7 +76,7 @@ def _other_type(reader: Schema, writer: Schema) -> bool:
     fewer = reader.logical == writer.logical == "decimal" and _whole_digits(reader) < _whole_digits(
         writer
     )
-    return fewer or leaf(writer, reader, FieldPath(0)) is None
+    return fewer or leaf(writer, reader, FieldPath("")) is None
 
 
 def _whole_digits(decimal: Schema) -> int:

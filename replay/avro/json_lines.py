@@ -59,11 +59,10 @@ class LineError(Exception):
 
 
 class AvroRecords:
-    """Values as Avro behind the id of a registered schema."""
+    """Values as Avro behind a header that says what they were written with."""
 
-    def __init__(self, schema: str, schema_id: int) -> None:
-        self._values = AvroValues(schema)
-        self._header = b"\0" + schema_id.to_bytes(4, "big")
+    def __init__(self, schema: str, header: bytes) -> None:
+        self._values, self._header = AvroValues(schema), header
 
     def encode(self, value: Any) -> bytes:
         """A record; JsonValueError when the schema cannot hold it."""

@@ -22,25 +22,24 @@ _NAMED = ("record", "enum", "fixed")
 
 
 def record_reader(
-    writer: Schema, reader: Schema, schema_id: int
+    writer: Schema, reader: Schema, written: str
 ) -> Callable[[bytes, int], dict[str, Any]]:
-    """What reads a record of a message from a position on; UndecodableError when it is none."""
+    """What reads a record of a message from a position on; UndecodableError when it is none.
+
+    `written`: what reasons call the writer's schema, such as `schema id 7`.
+    """
     if writer.type != "record":
-        raise UndecodableError(f"schema id {schema_id} is of type {describe(writer)}, not a record")
-    read = _record(writer, reader, FieldPath(schema_id))
+        raise UndecodableError(f"{written} is of type {describe(writer)}, not a record")
+    read = _record(writer, reader, FieldPath(written))
 
     def whole(message: bytes, start: int) -> dict[str, Any]:
         body = Body(message, start)
         try:
             found: dict[str, Any] = read(body)
         except EndError:
-            raise UndecodableError(
-                f"body ends before the end of a record of schema id {schema_id}"
-            ) from None
+            raise UndecodableError(f"body ends before the end of a record of {written}") from None
         if body.position != len(message):
-            raise UndecodableError(
-                f"body goes on after the end of a record of schema id {schema_id}"
-            )
+            raise UndecodableError(f"body goes on after the end of a record of {written}")
         return found
 
     return whole

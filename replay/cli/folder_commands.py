@@ -35,7 +35,8 @@ def new(
         Format | None,
         typer.Option(
             "--format",
-            help="how the topics' values are written, by default Avro; the columns of JSON are inferred from records",
+            help="how the topics' values are written, by default Avro with a registry; the columns of JSON are "
+            "inferred from records",
         ),
     ] = None,
     raw: Annotated[

@@ -113,14 +113,25 @@ def _sources(
         chosen = written or (sampled.format_of(settings, topic) if raw else Format.avro_confluent)
         if chosen is Format.avro_confluent:
             found.append(Source(topic, _registered(settings, topic)))
+        elif chosen.is_avro:
+            raise _without_file(topic, chosen)
         else:
             found.append(sampled.source(settings, topic, chosen))
     return [replace(s, partitions=partitions.get(s.topic)) for s in found]
 
 
+def _without_file(topic: str, written: Format) -> ConfigError:
+    return ConfigError(
+        f"no registry has the schema of topic {topic}, whose values are {written.value}",
+        expected=f"--format {written.value} with --from-schema, the schema that records are written with",
+        found="no --from-schema",
+        next="kappa new … --from-schema FILE.avsc",
+    )
+
+
 def _of_file(topic: str, file: Path, written: Format | None) -> Source:
-    if written is None or written is Format.avro_confluent:
-        return Source(topic, schemas.read_schema(file))
+    if written is None or written.is_avro:
+        return Source(topic, schemas.read_schema(file), format=written or Format.avro_confluent)
     if not written.is_json:
         raise ConfigError(
             f"a topic of {written.value} has no schema",

@@ -106,8 +106,8 @@ def draft(name: str, sources: Sequence[Source], time: str | None = None) -> Draf
 
 
 def _tests(events: _Topic, rows: str, hourly: str, count: str) -> dict[str, str]:
-    """A first test; none of JSON, whose documents a schema of columns does not show."""
-    if events.format is not Format.avro_confluent:
+    """A first test, of Avro; none of JSON, whose documents a schema of columns does not show."""
+    if not events.format.is_avro:
         return {}
     text = first_test(events.name, events.schema, rows, events.identity, hourly, count)
     return {FILE: text} if text else {}

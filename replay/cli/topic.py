@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jobs.product import avro_schema
+from jobs.product.formats import Format
 from replay.avro.compatibility import text as type_text
+from replay.cli import topic_formats
 from replay.errors import ConfigError
 from replay.kafka import reading, records, schema_registry, schemas, tiering, topics, whole_log
 from replay.kafka.decoding import Decoder
@@ -156,8 +158,17 @@ def _description(
     }
 
 
-def peek(name: str, count: int, start: str, partition: int | None, output: Output) -> None:
+def peek(
+    name: str,
+    count: int,
+    start: str,
+    partition: int | None,
+    output: Output,
+    written: Format | None = None,
+    files: Sequence[Path] = (),
+) -> None:
     """Print some records and end."""
+    read = topic_formats.reader(name, written, files)
     settings = load_settings()
     topic = _chosen(settings, name, partition)
     if start == "end":
@@ -168,13 +179,21 @@ def peek(name: str, count: int, start: str, partition: int | None, output: Outpu
             settings, name, {p: o for p, o in starts.items() if o < topic.ends[p]}, count
         )[:count]
     with _quiet_when_unread():
-        _print(settings, found, output)
+        _print(settings, found, output, read)
         if not found and output is Output.text:
             out.print(f"topic {name}: no record there\nnext:  kappa topic describe {name}")
 
 
-def tail(name: str, count: int, partition: int | None, output: Output) -> None:
+def tail(
+    name: str,
+    count: int,
+    partition: int | None,
+    output: Output,
+    written: Format | None = None,
+    files: Sequence[Path] = (),
+) -> None:
     """Print the newest records, and each that follows, until Ctrl-C."""
+    read = topic_formats.reader(name, written, files)
     settings = load_settings()
     topic = _chosen(settings, name, partition)
     with _quiet_when_unread():
@@ -185,8 +204,8 @@ def tail(name: str, count: int, partition: int | None, output: Output) -> None:
                 for s in reading.newest(settings, name, topic.first, topic.ends, count)
                 if s.offset < topic.ends[s.partition]
             ]
-            _print(settings, shown, output)
-            _print(settings, reading.follow(settings, name, topic.ends), output)
+            _print(settings, shown, output, read)
+            _print(settings, reading.follow(settings, name, topic.ends), output, read)
         except KeyboardInterrupt:
             return
 
@@ -225,10 +244,15 @@ def _start(topic: Topic, partition: int, start: str) -> int:
     return max(int(start), topic.first[partition])
 
 
-def _print(settings: Settings, found: Iterable[ConsumedRecord], output: Output) -> None:
+def _print(
+    settings: Settings,
+    found: Iterable[ConsumedRecord],
+    output: Output,
+    read: topic_formats.Reads | None,
+) -> None:
     with Decoder(settings, {}) as decoder:
         for seen in found:
-            shown = records.show(decoder, seen)
+            shown = records.show(decoder, seen, read)
             if output is Output.json:
                 print_json(shown.as_dict())
                 continue

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.product.formats import Format
 from replay import completion
 from replay.cli.app import App
 from replay.output import Output, OutputOption, RowsOption, RowsOutput
@@ -26,6 +27,21 @@ Name = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be done")]
 Partition = Annotated[int | None, typer.Option(min=0, help="by default all")]
 Count = Annotated[int, typer.Option("-n", "--count", min=0, help="number of records")]
+Written = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        help="avro or avro-single-object: values without a registry, written with the schema of --schema",
+    ),
+]
+Schemas = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--schema",
+        help="with --format: file of the Avro schema that values were written with; of avro-single-object there may be "
+        "several",
+    ),
+]
 
 
 @app.command()
@@ -90,12 +106,14 @@ def peek(
         str, typer.Option("--from", help="beginning, end (the newest), or an offset")
     ] = "end",
     partition: Partition = None,
+    written: Written = None,
+    schema: Schemas = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Show records, decoded or with the reason why not: the newest, or the first from an offset on."""
     from replay.cli import topic as run_topic
 
-    run_topic.peek(name, count, start, partition, output)
+    run_topic.peek(name, count, start, partition, output, written, schema or ())
 
 
 @app.command()
@@ -105,12 +123,14 @@ def tail(
         int, typer.Option("-n", "--count", min=0, help="number of the newest records to begin with")
     ] = 10,
     partition: Partition = None,
+    written: Written = None,
+    schema: Schemas = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Show the newest records, then each as it arrives. Ctrl-C ends it."""
     from replay.cli import topic as run_topic
 
-    run_topic.tail(name, count, partition, output)
+    run_topic.tail(name, count, partition, output, written, schema or ())
 
 
 @app.command()
@@ -135,12 +155,19 @@ def produce(
         bool,
         typer.Option("--json", help="append each line as a document of JSON, without a schema"),
     ] = False,
+    written: Written = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="with --format: file of the Avro schema that lines are written with"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="check every line, append nothing")
     ] = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Append JSON lines as Avro, by the newest registered schema of the topic, or as they are with --json.
+
+    With --format and --schema no registry is asked, and Avro is written alone or behind the fingerprint of its schema.
 
     Timestamps are written as ISO 8601 with a zone, or as whole units since 1970; decimals as numbers or strings; bytes
     as "hex:00ff" or "base64:AP8="; the value of a union without its type. A field that is left out takes its default,
@@ -152,4 +179,4 @@ def produce(
     from replay.cli import topic_produce
 
     form = Form(key, timestamp, envelope)
-    topic_produce.produce(name, file, form, dry_run, output, as_json)
+    topic_produce.produce(name, file, form, dry_run, output, as_json, written, schema)

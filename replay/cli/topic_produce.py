@@ -10,8 +10,10 @@ from typing import BinaryIO
 
 import typer
 
+from jobs.product.formats import Format
 from replay.avro.json_lines import AvroRecords, Form, JsonRecords, LineError, Lines
 from replay.avro.json_values import JsonValueError
+from replay.cli import topic_formats
 from replay.cli.interrupt import say as say_interrupted
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schema_registry, schemas, topics
@@ -22,12 +24,20 @@ from replay.settings import Settings, load_settings
 
 
 def produce(
-    name: str, file: str, form: Form, dry_run: bool, output: Output, as_json: bool = False
+    name: str,
+    file: str,
+    form: Form,
+    dry_run: bool,
+    output: Output,
+    as_json: bool = False,
+    written: Format | None = None,
+    schema: Path | None = None,
 ) -> None:
     """Append a file's lines; ConfigError for the first that is no record, once all before it are in the log."""
+    given = topic_formats.writer(name, written, schema, as_json)
     settings = load_settings()
     (topic,) = topics.look(settings, [name])
-    lines = _lines(settings, topic, form, as_json)
+    lines = _lines(settings, topic, form, given)
     with _opened(file) as stream:
         if dry_run:
             done, bad = check(lines.read(stream))
@@ -42,11 +52,14 @@ def produce(
             say_interrupted(f"interrupted: {_counts(appender.done)} are in the log")
             raise typer.Exit(130) from None
     if done.bad:
-        raise _bad_line(name, file, form, done, done.bad, as_json)
+        options = _options(form, as_json, written, schema)
+        raise _bad_line(name, file, done, done.bad, options)
     show(_appended(name, done), output)
 
 
-def _lines(settings: Settings, topic: Topic, form: Form, as_json: bool) -> Lines:
+def _lines(
+    settings: Settings, topic: Topic, form: Form, given: AvroRecords | JsonRecords | None
+) -> Lines:
     name = topic.name
     if form.envelope and (form.key or form.timestamp):
         raise ConfigError(
@@ -62,8 +75,19 @@ def _lines(settings: Settings, topic: Topic, form: Form, as_json: bool) -> Lines
             found=topics.APPEND_TIME,
             next="leave out --timestamp",
         )
-    if as_json:
-        return Lines(JsonRecords(), form)
+    try:
+        return Lines(given or _registered(settings, name), form)
+    except JsonValueError as e:
+        raise ConfigError(
+            f"'{e.path}' cannot be used for --{'key' if e.path == form.key else 'timestamp'}",
+            expected=e.expected,
+            found=e.found,
+            next=f"kappa topic describe {name}",
+        ) from e
+
+
+def _registered(settings: Settings, name: str) -> AvroRecords:
+    """What writes records of a topic behind the id of its newest schema."""
     registered = schemas.latest(settings, name)
     if registered is None:
         raise RefusedError(
@@ -72,16 +96,8 @@ def _lines(settings: Settings, topic: Topic, form: Form, as_json: bool) -> Lines
             found="none",
             next=f"kappa topic create {name} --schema FILE.avsc, or kappa topic produce {name} --json",
         )
-    try:
-        schemas.refuse_other(name, registered)
-        return Lines(AvroRecords(registered.text, registered.id), form)
-    except JsonValueError as e:
-        raise ConfigError(
-            f"'{e.path}' cannot be used for --{'key' if e.path == form.key else 'timestamp'}",
-            expected=e.expected,
-            found=e.found,
-            next=f"kappa topic describe {name}",
-        ) from e
+    schemas.refuse_other(name, registered)
+    return AvroRecords(registered.text, schema_registry.header(registered.id))
 
 
 @contextmanager
@@ -102,16 +118,14 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _bad_line(
-    name: str, file: str, form: Form, done: Appended, bad: LineError, as_json: bool
-) -> ConfigError:
+def _bad_line(name: str, file: str, done: Appended, bad: LineError, options: str) -> ConfigError:
     """What is wrong with a line, what is in the log, and how to go on from there."""
     where = "standard input" if file == "-" else file
     field = f"field {bad.problem.path}" if bad.problem.path else "the line"
     if file == "-":
         again = f"correct it, and send from line {bad.line} on"
     else:
-        again = f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name}{_options(form, as_json)}"
+        again = f"edit it, then: tail -n +{bad.line} {file} | kappa topic produce {name}{options}"
     return ConfigError(
         f"line {bad.line} of {where} is no record of {name}: {field}; {_before(done)}",
         expected=bad.problem.expected,
@@ -120,11 +134,12 @@ def _bad_line(
     )
 
 
-def _options(form: Form, as_json: bool) -> str:
+def _options(form: Form, as_json: bool, written: Format | None, schema: Path | None) -> str:
     key = f" --key {form.key}" if form.key else ""
     timestamp = f" --timestamp {form.timestamp}" if form.timestamp else ""
     flags = (" --json" if as_json else "") + (" --envelope" if form.envelope else "")
-    return key + timestamp + flags
+    avro = f" --format {written.value} --schema {schema}" if written else ""
+    return key + timestamp + flags + avro
 
 
 def _counts(done: Appended) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from jobs.product.avro_schema import Schema, SchemaError, parse
 from jobs.product.folder import Product
 from jobs.product.formats import Format, KeyFormat
-from jobs.product.topic_schemas import key_schema_text, schema_text
+from jobs.product.topic_schemas import key_schema_text, schema_text, writer_texts
+from replay.avro import single_object
 from replay.avro.body import UndecodableError
 from replay.avro.json_records import document, json_reader, plain
 from replay.avro.reader import record_reader
@@ -31,6 +32,8 @@ class TopicReader:
     """Of its columns: an Avro schema, as JSON."""
     format: Format = Format.avro_confluent
     key: KeyReader | None = None
+    writers: tuple[str, ...] = ()
+    """Of Avro behind fingerprints: the schemas that they are of."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ def readers(product: Product) -> dict[str, TopicReader]:
         name = product.sql_name(topic)
         text = key_schema_text(product, name)
         key = KeyReader(text, rule.record_key.format) if rule.record_key and text else None
-        found[topic] = TopicReader(schema_text(product, name), rule.format, key)
+        writers = writer_texts(product, name)
+        found[topic] = TopicReader(schema_text(product, name), rule.format, key, writers)
     return found
 
 
@@ -101,10 +105,16 @@ def _object(value: bytes) -> dict[str, Any]:
     return found
 
 
-def _without_registry(written: str, schema: Schema) -> Callable[[bytes], dict[str, Any]] | None:
+def _without_registry(
+    written: str, schema: Schema, writers: Sequence[str] = ()
+) -> Callable[[bytes], dict[str, Any]] | None:
     """What reads values or keys that need no registry."""
     column = schema.fields[0]
     match written:
+        case Format.avro:
+            return single_object.body_reader(schema)
+        case Format.avro_single_object:
+            return single_object.reader(schema, writers)
         case Format.json:
             return json_reader(schema)
         case Format.json_confluent:
@@ -142,7 +152,7 @@ class Decoder:
         self._alone = {
             topic: alone
             for topic, reader in topics.items()
-            if (alone := _without_registry(reader.format, self._readers[topic]))
+            if (alone := _without_registry(reader.format, self._readers[topic], reader.writers))
         }
         self._keys = {
             topic: _Key(self, parse(reader.key.schema), reader.key.format)
@@ -177,6 +187,9 @@ class Decoder:
         """The same by what the record itself says of its form, whatever a release reads it with."""
         if value.lstrip()[:1] == b"{":
             return _object(value)
+        if value.startswith(single_object.MARKER):
+            written = single_object.named(single_object.fingerprint_of(value))
+            raise UndecodableError(f"{written} names a schema that no registry has")
         schema_id = _id(value)
         try:
             writer = self.writer(schema_id)
@@ -184,12 +197,13 @@ class Decoder:
             if e.kind == "JSON":
                 return _object(value[_HEADER:])
             raise
-        return record_reader(writer, writer, schema_id)(value, _HEADER)
+        return record_reader(writer, writer, f"schema id {schema_id}")(value, _HEADER)
 
     def _read(self, topic: str, schema_id: int) -> _Reads:
         known = self._reads.get((topic, schema_id))
         if known is None:
-            known = record_reader(self.writer(schema_id), self._readers[topic], schema_id)
+            writer, reader = self.writer(schema_id), self._readers[topic]
+            known = record_reader(writer, reader, f"schema id {schema_id}")
             self._reads[topic, schema_id] = known
         return known
 
@@ -228,5 +242,6 @@ class _Key:
     def _read(self, schema_id: int) -> _Reads:
         if schema_id not in self._reads:
             writer = self._decoder.writer(schema_id)
-            self._reads[schema_id] = record_reader(writer, self._schema, schema_id)
+            written = f"schema id {schema_id}"
+            self._reads[schema_id] = record_reader(writer, self._schema, written)
         return self._reads[schema_id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -69,15 +69,19 @@ class RecordView:
         return [head, *_wrapped(parts, width)]
 
 
-def show(decoder: Decodes, seen: ConsumedRecord) -> RecordView:
-    """Decode a record; RetryableError when the registry does not answer."""
+def show(
+    decoder: Decodes,
+    seen: ConsumedRecord,
+    read: Callable[[bytes], Mapping[str, Any]] | None = None,
+) -> RecordView:
+    """Decode a record; RetryableError when the registry does not answer. `read`: for values that do not say how."""
     at = (seen.partition, seen.offset, instant(seen.timestamp))
     key = _key(decoder, seen.key)
     headers = tuple((name, text_or_hex(value)) for name, value in seen.headers)
     if seen.value is None:
         return RecordView(*at, "heartbeat" if key is None else "tombstone", key, headers=headers)
     try:
-        value = to_json(dict(decoder.decode_as_written(seen.value)))
+        value = to_json(dict((read or decoder.decode_as_written)(seen.value)))
     except UndecodableError as e:
         return RecordView(
             *at,

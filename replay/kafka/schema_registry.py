@@ -25,6 +25,11 @@ _NO_ENTRY = (401, 403)
 _NOT_FOUND = 404  # of HTTP, and the first digits of the registry's own codes
 
 
+def header(schema_id: int) -> bytes:
+    """What stands before the values that are written with a schema."""
+    return b"\0" + schema_id.to_bytes(HEADER - 1, "big")
+
+
 def client(settings: Settings) -> SchemaRegistryClient:
     """A client of the schema registry that gives up soon: callers say what to do."""
     from confluent_kafka.schema_registry import SchemaRegistryClient  # here: a quarter of a second

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.plan.compiled import Node, parse_plan
-from jobs.product.folder import Product
+from jobs.product.folder import WRITERS, Product
 from jobs.product.model import Topic
 from jobs.product.sql import read_statements
-from jobs.product.topic_schemas import key_schema_text, schema_text
+from jobs.product.topic_schemas import key_schema_text, schema_text, writer_texts
 
 Parts = Mapping[str, bytes]
 """Part → what of it decides rows. A part is a file, as it is called in the product's folder or below jobs/ and udfs/;
@@ -130,6 +130,9 @@ def _schemas(product: Product) -> dict[str, bytes]:
             found[f"schemas/{product.schema_file(kafka).name}"] = _schema(
                 schema_text(product, name)
             )
+        if writers := writer_texts(product, name):
+            texts = [_undocumented(json.loads(text)) for text in writers]
+            found[f"schemas/{name}{WRITERS}"] = _canonical(texts)
         if topic.record_key and topic.record_key.format.suffix:
             key = key_schema_text(product, name) or ""
             found[f"schemas/{product.key_schema_file(kafka).name}"] = _schema(key)

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobs.product.avro_schema import parse
 from jobs.product.folder import Product, ProductError, load_product, load_release
+from jobs.product.topic_schemas import writer_texts
+from replay.avro.compatibility import unreadable
 from replay.errors import ConfigError
 from replay.releases.archive import verify
 
@@ -15,7 +18,26 @@ from replay.releases.archive import verify
 def read_product(folder: Path) -> Product:
     """Read a product's folder; ConfigError says which file to fix."""
     with product_errors():
-        return load_product(folder)
+        product = load_product(folder)
+        refuse_unreadable(product)
+        return product
+
+
+def refuse_unreadable(product: Product) -> None:
+    """ProductError for schemas of writers whose records a topic's schema does not read: all would be rejects."""
+    for name in product.settings.topics:
+        files = product.writer_files(name)
+        if not files:
+            continue
+        writer_texts(product, name)  # or says which of them is no schema
+        own = product.schema_file(product.settings.kafka_name(name))
+        reader = parse(own.read_text(), strict=False)
+        for file in files:
+            if problems := unreadable(reader, parse(file.read_text(), strict=False)):
+                written = f"{file.parent.name}/{file.name}"
+                raise ProductError(
+                    own, f"a schema that reads what was written with {written}", problems[0]
+                )
 
 
 def read_archived(folder: Path, named: str) -> Product:

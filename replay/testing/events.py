@@ -19,8 +19,10 @@ from jobs.product.folder import Product
 from jobs.product.formats import Format
 from jobs.product.model import Topic
 from jobs.product.names import did_you_mean
+from replay.avro import single_object
 from replay.avro.json_scalars import bytes_of, shorten
 from replay.avro.json_values import AvroValues, JsonValueError, convert
+from replay.kafka import schema_registry
 from replay.kafka.reading import ConsumedRecord
 from replay.testing.clocks import localized
 from replay.testing.model import Case
@@ -118,20 +120,29 @@ class Encoder:
 
     def _with_value(self, topic: str, event: Event, said: Any) -> Event:
         values, written = self._values[topic], self._product.settings.topics[topic].format
-        if not written.is_registered:
+        if not written.is_avro:
             return replace(event, value=self._as_text(topic, said))
         value = localized(values.schema, said, self._product.settings.time_zone)
         body = values.encode(value)
         happened = _happened(self._product.settings.topics[topic], convert(values.schema, value))
-        header = b"\0" + self.ids[topic].to_bytes(4, "big")
-        return replace(event, value=header + body, happened=happened)
+        return replace(event, value=self._header(topic) + body, happened=happened)
+
+    def _header(self, topic: str) -> bytes:
+        """What says in a record which schema it was written with."""
+        match self._product.settings.topics[topic].format:
+            case Format.avro_confluent:
+                return schema_registry.header(self.ids[topic])
+            case Format.avro_single_object:
+                return single_object.header(self._values[topic].schema)
+            case _:
+                return b""
 
     def _as_text(self, topic: str, said: Any) -> bytes:
         """A value of a topic of JSON, text or bytes; its schema is not asked: what does not fit is a reject."""
         written = self._product.settings.topics[topic].format
         if not written.is_json:
             return _text({"value": said}, "value")
-        header = bytes(5) if written is Format.json_confluent else b""
+        header = bytes(schema_registry.HEADER) if written is Format.json_confluent else b""
         return header + _json(said).encode()
 
     def _appended(self, said: Mapping[str, Any]) -> int | None:

@@ -20,6 +20,7 @@ from typing import Any
 import fastavro
 import pytest
 from fastavro.read import SchemaResolutionError
+from fastavro.schema import fingerprint, to_parsing_canonical_form
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,10 +29,11 @@ from jobs.product.avro_types import SchemaError, fields
 from local import flink, jars
 from local.connector_jar import MAIN, TEST, compile_java, joined
 from local.layout import java
+from replay.avro import single_object
 from replay.avro.body import UndecodableError
 from replay.avro.reader import record_reader
 from tests.avro_schemas import Evolution, Message, Messages, Names, record, without_logical_types
-from tests.avro_vectors import HEADER, SCHEMA_ID, decode, without_nanoseconds
+from tests.avro_vectors import HEADER, SCHEMA_ID, decode, decode_message, without_nanoseconds
 
 SCHEMAS = int(os.environ.get("KAPPA_FUZZ_SCHEMAS", "600"))
 LONGER = "KAPPA_FUZZ_SCHEMAS" in os.environ
@@ -63,6 +65,13 @@ class Java:
 
     def decode(self, writer: str, reader: str, bodies: list[bytes]) -> dict[str, Any]:
         return self._ask(writer=writer, reader=reader, bodies=[body.hex() for body in bodies])
+
+    def decode_messages(
+        self, reader: str, writers: list[str] | None, messages: list[bytes]
+    ) -> list[dict[str, Any]]:
+        asked = {"reader": reader, "writers": writers, "bodies": [m.hex() for m in messages]}
+        found: list[dict[str, Any]] = self._ask(**asked)["results"]
+        return found
 
     def decode_json(self, reader: str, documents: list[bytes]) -> dict[str, Any]:
         return self._ask(reader=reader, bodies=[document.hex() for document in documents])
@@ -143,6 +152,7 @@ def check(decoder: Java, writer: Any, reader: Any, messages: list[Message]) -> N
     assert "refused" not in answer, answer
     assert flink_type(answer["type"]) == f"ROW<{expected}> NOT NULL"
     wanted = parse(texts[1])
+    without_registry(decoder, texts, messages)
     for m, found in zip(messages, answer["results"], strict=True):
         figures["messages"] += 1
         figures["values" if "value" in found else "rejects"] += 1
@@ -151,6 +161,24 @@ def check(decoder: Java, writer: Any, reader: Any, messages: list[Message]) -> N
         assert decode(*texts, m.body) == found, (m.body.hex(), found)
         if m.sound:
             read_by_fastavro(writer, reader, m, figures)
+
+
+def without_registry(decoder: Java, texts: tuple[str, str], messages: list[Message]) -> None:
+    """The same bodies behind the fingerprint of what wrote them, and of nobody; and alone."""
+    writer, reader = texts
+    header = single_object.header(parse(writer, strict=False))
+    canonical = to_parsing_canonical_form(without_logical_types(json.loads(writer)))
+    assert header[2:].hex() == fingerprint(canonical, "CRC-64-AVRO")
+    behind = [header + m.body for m in messages]
+    behind += [behind[0][:9], behind[0][:1], behind[0][:2] + b"\x01" + behind[0][3:]]
+    for writers, sent in (([writer], behind), (None, [m.body for m in messages])):
+        for message, found in zip(
+            sent, decoder.decode_messages(reader, writers, sent), strict=True
+        ):
+            if "value" in found:
+                found = {"value": without_nanoseconds(found["value"], parse(reader))}
+            assert decode_message(reader, writers, message) == found, (message.hex(), found)
+            decoder.figures["messages without a registry"] += 1
 
 
 def read_by_fastavro(writer: Any, reader: Any, m: Message, figures: Counter[str]) -> None:
@@ -166,7 +194,9 @@ def read_by_fastavro(writer: Any, reader: Any, m: Message, figures: Counter[str]
             io.BytesIO(m.body), written, fastavro.parse_schema(raw_reader)
         )
         wanted = parse(json.dumps(raw_reader))
-        read = record_reader(parse(json.dumps(raw_writer), strict=False), wanted, SCHEMA_ID)
+        read = record_reader(
+            parse(json.dumps(raw_writer), strict=False), wanted, f"schema id {SCHEMA_ID}"
+        )
         ours = read(HEADER + m.body, len(HEADER))
     except (
         SchemaResolutionError,

@@ -279,3 +279,15 @@ def test_from_an_empty_log_to_rows_and_a_schema_that_grows(
     wait_until(
         lambda: kappa.json("query", "shop", count)[0]["n"] == 120, 30, "the active release goes on"
     )
+
+
+def test_avro_without_a_registry_is_produced_and_shown(stack: RunningStack, tmp_path: Path) -> None:
+    topic, schema = "srv.orders-of-no-registry", avsc(tmp_path)
+    stack.kappa("topic", "create", topic)
+    written = ("--format", "avro-single-object", "--schema", schema)
+    done = produce(stack, lines(order(1), order(2)), *written, topic=topic)
+    assert done.returncode == 0, done.stderr
+    found = peeked(stack, *written, topic=topic)
+    assert [r["value"]["order_id"] for r in found] == ["o1", "o2"]
+    [alone, _] = peeked(stack, topic=topic)
+    assert alone["kind"] == "undecodable" and "names a schema that no registry" in alone["reason"]

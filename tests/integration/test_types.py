@@ -133,7 +133,8 @@ class Log:
             ]
         wanted = parse(texts[-1])
         reads = {
-            i: record_reader(parse(text), wanted, i) for i, text in zip(ids, texts, strict=True)
+            i: record_reader(parse(text), wanted, f"schema id {i}")
+            for i, text in zip(ids, texts, strict=True)
         }
         producer = Producer(
             {**self.stack.settings.kafka, "log_level": 0, "message.max.bytes": 4 * LARGE}

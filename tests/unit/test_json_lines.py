@@ -31,7 +31,7 @@ def line(order: str = "o1", at: str = "2024-06-03T12:00:00Z", **more: Any) -> st
 
 def read(*lines: str | bytes, **form: Any) -> list[Message | LineError]:
     encoded = [text if isinstance(text, bytes) else f"{text}\n".encode() for text in lines]
-    return list(Lines(AvroRecords(SCHEMA, 7), Form(**form)).read(encoded))
+    return list(Lines(AvroRecords(SCHEMA, bytes([0, 0, 0, 0, 7])), Form(**form)).read(encoded))
 
 
 def message(text: str, **form: Any) -> Message:

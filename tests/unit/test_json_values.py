@@ -54,7 +54,7 @@ def there_and_back(schema: Any, text: str, **field: Any) -> Any:
     """A line written as Avro and read as the audit reads it."""
     values = record_of(schema, **field)
     message = values.encode(parse(text))
-    return to_json(record_reader(values.schema, values.schema, 1)(message, 0))["f"]
+    return to_json(record_reader(values.schema, values.schema, "schema id 1")(message, 0))["f"]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,9 @@ def test_what_peek_prints_can_be_produced_again(drawn: dict[str, Any]) -> None:
         )
     )
     shown = json.dumps(to_json(drawn), sort_keys=True)
-    read = record_reader(values.schema, values.schema, 1)(values.encode(parse(shown)), 0)
+    read = record_reader(values.schema, values.schema, "schema id 1")(
+        values.encode(parse(shown)), 0
+    )
     assert json.dumps(to_json(read), sort_keys=True) == shown
 
 

@@ -88,7 +88,7 @@ def test_bytes_and_text_need_no_schema(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("topic", "expected"),
     [
-        ({"format": "protobuf"}, "'avro-confluent', 'json', 'json-confluent', 'raw' or 'text'"),
+        ({"format": "thrift"}, "'avro-confluent', 'avro', 'avro-single-object', 'json'"),
         ({"record_key": {}}, "a raw record_key, which is one column"),
         ({"record_key": {"columns": {"k": "DOUBLE"}}}, "a raw record_key, which is one column"),
         ({"record_key": {"columns": {"k": "INT", "l": "INT"}}}, "a raw record_key, which is one column"),

@@ -32,17 +32,15 @@ final class Resolution {
         this.defaults = defaults;
     }
 
-    /** Reads records of a schema id, which the writer's schema is. */
-    static RecordReader of(Schema writer, ReaderSchema reader, int schemaId) throws UndecodableException {
+    /** Reads records of a writer's schema, which reasons call {@code written}, such as {@code schema id 7}. */
+    static RecordReader of(Schema writer, ReaderSchema reader, String written) throws UndecodableException {
         if (writer.getType() != Type.RECORD) {
-            throw new UndecodableException(
-                    "schema id " + schemaId + " is of type " + AvroType.describe(writer) + ", not a record");
+            throw new UndecodableException(written + " is of type " + AvroType.describe(writer) + ", not a record");
         }
         if (AvroType.depth(writer) > AvroType.MAX_DEPTH) {
-            throw new UndecodableException(
-                    "schema id " + schemaId + " has types nested deeper than " + AvroType.MAX_DEPTH);
+            throw new UndecodableException(written + " has types nested deeper than " + AvroType.MAX_DEPTH);
         }
-        return new Resolution(reader).record(writer, reader.schema(), Place.top(schemaId));
+        return new Resolution(reader).record(writer, reader.schema(), Place.top(written));
     }
 
     /** @param alone whether no union of the writer has another record here, which only names would tell apart */

@@ -69,7 +69,8 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
         try {
             GenericRowData row = new GenericRowData(width + 2);
             int id = schemaId(message);
-            read(message, reader(id), id, row, body);
+            body.reset(message, HEADER);
+            read(body, reader(id), named(id), row);
             row.setField(width, message);
             return row;
         } catch (UndecodableException e) {
@@ -81,23 +82,26 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
         }
     }
 
-    /** Sets a row's first columns from what follows a message's header. */
-    static void read(byte[] message, RecordReader reader, int id, GenericRowData row, Body body)
-            throws UndecodableException {
+    /** What reasons call the schema of an id. */
+    static String named(int id) {
+        return "schema id " + id;
+    }
+
+    /** Sets a row's first columns from a body, which ends with the record of the schema that it was written with. */
+    static void read(Body body, RecordReader reader, String written, GenericRowData row) throws UndecodableException {
         try {
-            body.reset(message, HEADER);
             reader.readInto(row, body);
         } catch (UndecodableException e) {
             throw e;
         } catch (EOFException e) {
-            throw new UndecodableException("body ends before the end of a record of schema id " + id);
+            throw new UndecodableException("body ends before the end of a record of " + written);
         } catch (IOException | RuntimeException | StackOverflowError e) {
             // No value is known to come here. The JVM drops the message of its own exceptions once the code is hot, and a
             // replay must give the same reason.
-            throw new UndecodableException("body is not a record of schema id " + id + ": " + e.getClass().getSimpleName());
+            throw new UndecodableException("body is not a record of " + written + ": " + e.getClass().getSimpleName());
         }
         if (!body.isEnd()) {
-            throw new UndecodableException("body goes on after the end of a record of schema id " + id);
+            throw new UndecodableException("body goes on after the end of a record of " + written);
         }
     }
 
@@ -117,7 +121,7 @@ final class TolerantAvroDeserializationSchema implements DeserializationSchema<R
     private RecordReader reader(int id) throws IOException {
         RecordReader known = readers.get(id);
         if (known == null) {
-            known = Resolution.of(writers.get(id), reader, id);
+            known = Resolution.of(writers.get(id), reader, named(id));
             readers.put(id, known);
         }
         return known;

@@ -5,7 +5,9 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.HexFormat;
+import java.util.List;
 import org.apache.flink.avro.shaded.org.apache.avro.AvroRuntimeException;
 import org.apache.flink.avro.shaded.org.apache.avro.Schema;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
@@ -18,7 +20,7 @@ import org.apache.flink.table.types.logical.RowType;
 
 /**
  * Decodes what it is given in lines of JSON, {@code {"writer": …, "reader": …, "bodies": [hex…]}}, of documents of JSON without
- * a writer, and answers each with a line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
+ * a writer, of whole messages for the format {@code avro-tolerant} with {@code {"writers": […] or null}}, and answers each with a line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
  */
 final class DecodeLines {
 
@@ -41,6 +43,9 @@ final class DecodeLines {
         ObjectNode answer = JSON.createObjectNode();
         try {
             ReaderSchema reader = ReaderSchema.parse(asked.get("reader").asText());
+            if (asked.has("writers")) {
+                return messages(asked, reader, answer);
+            }
             Schema writer =
                     asked.has("writer")
                             ? new Schema.Parser().setValidateDefaults(false).parse(asked.get("writer").asText())
@@ -58,13 +63,49 @@ final class DecodeLines {
         return answer;
     }
 
+    private static ObjectNode messages(JsonNode asked, ReaderSchema reader, ObjectNode answer) {
+        RecordDecoder decoder = decoder(asked.get("reader").asText(), asked.get("writers"));
+        ArrayNode results = answer.putArray("results");
+        for (JsonNode body : asked.get("bodies")) {
+            results.add(decode(decoder, reader, HexFormat.of().parseHex(body.asText())));
+        }
+        return answer;
+    }
+
+    /** @param writers a list of texts; null or nothing: bodies alone */
+    static RecordDecoder decoder(String reader, JsonNode writers) {
+        List<String> texts = writers == null || writers.isNull() ? null : new ArrayList<>();
+        if (texts != null) {
+            writers.forEach(text -> texts.add(text.asText()));
+        }
+        RecordDecoder decoder = new AvroDecoder(reader, texts);
+        decoder.open();
+        return decoder;
+    }
+
+    static ObjectNode decode(RecordDecoder decoder, ReaderSchema reader, byte[] message) {
+        RowType columns = AvroType.columns(reader.schema());
+        GenericRowData row = new GenericRowData(columns.getFieldCount());
+        ObjectNode result = JSON.createObjectNode();
+        try {
+            decoder.decode(message, row);
+            result.set("value", Rendered.row(row, columns));
+        } catch (UndecodableException e) {
+            result.put("reason", e.getMessage());
+        }
+        return result;
+    }
+
     static ObjectNode decode(Schema writer, ReaderSchema reader, byte[] body) {
         RowType columns = AvroType.columns(reader.schema());
         GenericRowData row = new GenericRowData(columns.getFieldCount());
         ObjectNode result = JSON.createObjectNode();
         try {
-            RecordReader records = Resolution.of(writer, reader, SCHEMA_ID);
-            TolerantAvroDeserializationSchema.read(Fixtures.join(HEADER, body), records, SCHEMA_ID, row, new Body());
+            String written = TolerantAvroDeserializationSchema.named(SCHEMA_ID);
+            RecordReader records = Resolution.of(writer, reader, written);
+            Body bytes = new Body();
+            bytes.reset(Fixtures.join(HEADER, body), HEADER.length);
+            TolerantAvroDeserializationSchema.read(bytes, records, written, row);
             result.set("value", Rendered.row(row, columns));
         } catch (UndecodableException e) {
             result.put("reason", e.getMessage());

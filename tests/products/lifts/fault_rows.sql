@@ -1,0 +1,1 @@
+SELECT lift, seen_at, kind FROM faults

@@ -1,0 +1,1 @@
+SELECT trip, lift, left_at, storeys, kilos FROM trips
