@@ -58,15 +58,22 @@ def _at_event_time(product: Product, node: Node) -> bool:
         operand = operand["operands"][0]
     if operand.get("kind") != "FIELD_ACCESS":
         return False
-    name, before = operand["name"], node.inputs[0]
-    row = operand["expr"]["type"]  # a text where no column is a time attribute
+    return _is_rowtime(operand) or _follows_watermark(product, node.inputs[0], operand["name"])
+
+
+def _is_rowtime(field: dict[str, Any]) -> bool:
+    row = field["expr"]["type"]  # a text where no column is a time attribute
     types = {f["name"]: f["fieldType"] for f in row["fields"]} if isinstance(row, dict) else {}
-    if isinstance(types.get(name), dict) and types[name].get("kind") == "ROWTIME":
-        return True
+    found = types.get(field["name"])
+    return isinstance(found, dict) and found.get("kind") == "ROWTIME"
+
+
+def _follows_watermark(product: Product, before: Node, column: str) -> bool:
+    """Whether a column is a topic's time, or a window's."""
     topics = product.settings.topics
-    return name in before.columns and all(
+    return column in before.columns and all(
         o.kind.startswith("window_") or (o.kind == "field" and o.name == topics[o.topic].time)
-        for o in origins(before, before.columns.index(name))
+        for o in origins(before, before.columns.index(column))
     )
 
 

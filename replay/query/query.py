@@ -79,7 +79,23 @@ def places(
 
         found = lake.places(lake.open_catalog(settings), product)
     reading = revealed(settings.queries.storage)
-    if missing := set(snapshots or ()) - set(found):
+    _refuse_unknown(product, set(found), set(snapshots or ()))
+    shown = (
+        {table: place.snapshot for table, place in found.items()}
+        if snapshots is None
+        else snapshots
+    )
+    return {
+        table: TableVersion(
+            found[table].location, snapshot, with_keys(found[table].properties, reading)
+        )
+        for table, snapshot in shown.items()
+    }
+
+
+def _refuse_unknown(product: str, found: set[str], asked: set[str]) -> None:
+    """ConfigError for a product without tables, or without one that is asked for."""
+    if missing := asked - found:
         raise ConfigError(
             f"product {product} has no such table",
             expected=", ".join(sorted(found)) or "tables",
@@ -93,17 +109,6 @@ def places(
             found=f"no table in namespace {product}",
             next=f"kappa deploy {product}",
         )
-    shown = (
-        {table: place.snapshot for table, place in found.items()}
-        if snapshots is None
-        else snapshots
-    )
-    return {
-        table: TableVersion(
-            found[table].location, snapshot, with_keys(found[table].properties, reading)
-        )
-        for table, snapshot in shown.items()
-    }
 
 
 @contextmanager
@@ -150,18 +155,24 @@ def open_schemas(
         connection.execute(f'USE "{next(iter(schemas))}"')
         wanted = memory_mb or comparing_mb(_columns(connection, schemas))
         memory = settings.queries.audit_memory_mb or wanted * times
-        connection.execute(f"SET memory_limit = '{memory}MiB'")
-        # each would take as much memory as the other to read the same columns
-        connection.execute("SET threads = 1")
-        connection.execute("SET preserve_insertion_order = false")
-        # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
-        connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})
-        folders = sorted({place.folder for place in all_tables(at)})
-        connection.execute("SET allowed_directories = $folders", {"folders": folders})
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        _confine(connection, settings, memory, sorted({place.folder for place in all_tables(at)}))
         with renewed(connection, at, ask), _in_words(settings, memory):
             yield connection
+
+
+def _confine(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, memory: int, folders: list[str]
+) -> None:
+    """Let it take so much memory and read these folders, and nothing change that."""
+    connection.execute(f"SET memory_limit = '{memory}MiB'")
+    # each would take as much memory as the other to read the same columns
+    connection.execute("SET threads = 1")
+    connection.execute("SET preserve_insertion_order = false")
+    # What does not fit into memory is spilled beside the lake, not into the caller's working directory.
+    connection.execute("SET temp_directory = $folder", {"folder": str(settings.spill)})
+    connection.execute("SET allowed_directories = $folders", {"folders": folders})
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
 
 
 def with_more_memory(settings: Settings, work: Callable[[int], _T]) -> _T:
