@@ -62,6 +62,20 @@ milliseconds below the allowed lateness. Rows that a preceding operator has held
 window, OVER, a join by time, `once: topic`) may come a millisecond too late for that, so sessions of such rows are
 refused. The session of a busy key may never end; its state is a single value. `kappa diff` and `kappa verify` compare
 sessions whose table shows `window_end`.
+
+## Values that are allowed and may surprise
+
+These are the same in every run, and no record fails on them. But the value may not be the one that you mean:
+
+- Integers wrap around. `CAST` and `TRY_CAST` of a number to a narrower integer do (`TRY_CAST(3000000000 AS INT)` is
+  -1294967296), and so do `+`, `-` and `*`, `SUM` and `AVG` of BIGINT beyond 9.2e18, and `TIMESTAMPDIFF(SECOND, …)`
+  over more than 68 years.
+- The quotient of two integers is cut. `AVG`, `STDDEV_POP`, `VAR_POP` and their kin of integers are integers.
+- NaN as an integer is 0. A DOUBLE that is too large for an integer becomes the largest one.
+- `TO_TIMESTAMP('2024-02-30')` and `TRY_CAST('2024-02-30' AS TIMESTAMP(3))` are 2024-02-29; `TO_DATE` gives NULL.
+- `UNIX_TIMESTAMP(x)` of a text that is no time is -9223372036854775808.
+  `EXTRACT(EPOCH FROM CAST(TO_TIMESTAMP(x) AS TIMESTAMP_LTZ(3)))` gives NULL.
+- `MAX` and `MIN` of DOUBLE take -0.0 and 0.0 for equal and give one of them; so do `kappa diff` and `kappa verify`.
 """
 
 

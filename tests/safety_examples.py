@@ -95,6 +95,11 @@ def _row(select: str) -> Changed:
     return rows(f"SELECT order_id, {select} AS y FROM orders")
 
 
+def _in_new_york(select: str) -> Changed:
+    zone = {"product.yaml": ("switch: auto", "time_zone: America/New_York")}
+    return Changed({"order_rows.sql": f"SELECT order_id, {select} AS y FROM orders"}, zone)
+
+
 def _over(call: str, order: str = "ordered_at", frame: str = "") -> str:
     return (
         f"SELECT order_id, {call} OVER (PARTITION BY shop ORDER BY {order}{frame}) AS y FROM orders"
@@ -295,6 +300,14 @@ EXAMPLES: tuple[Example, ...] = (
         "a session window in a time zone whose clocks change, where an hour is missing or passes twice",
         "time_zone: UTC, or another zone whose clocks never change",
         hourly(_SESSIONS),
+    ),
+    Example(
+        "FLOOR and CEIL of an instant in a zone whose clocks change",
+        "Flink cuts with the offset of the instant itself, so that a day or a month begins an hour early or late",
+        _in_new_york("FLOOR(ordered_at TO MONTH)"),
+        "FLOOR of a TIMESTAMP_LTZ TO MONTH, which is an hour off where clocks were set in between",
+        "FLOOR(CAST(x AS TIMESTAMP(3)) TO MONTH), by the product's clocks",
+        _in_new_york("FLOOR(CAST(ordered_at AS TIMESTAMP(3)) TO MONTH)"),
     ),
     Example(
         "Sessions of windows",

@@ -93,6 +93,8 @@ def _atomic(value: Any, declared: Atomic) -> Any:  # noqa: C901 - one case for e
         raise _wrong(value, declared)
     if isinstance(value, Decimal):
         return _decimal(value, declared)
+    if isinstance(value, datetime) and name == "TIMESTAMP_LTZ" and value.utcoffset():
+        raise ReturnedError(f"{value}, whose clock Flink would take for UTC's")
     if isinstance(value, str):
         try:
             value.encode()

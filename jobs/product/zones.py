@@ -59,6 +59,11 @@ def is_fixed(name: str) -> bool:
     return len(set(_offsets(name))) == 1
 
 
+def is_utc(name: str) -> bool:
+    """Whether its clocks have always shown UTC."""
+    return set(_offsets(name)) == {timedelta()}
+
+
 @lru_cache
 def _offsets(name: str) -> tuple[timedelta, ...]:
     """The offset from UTC on each day."""

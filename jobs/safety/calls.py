@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from jobs.plan.compiled import Node, function_name
+from jobs.product import zones
 from jobs.product.folder import Product
 from jobs.safety import functions
 from jobs.safety.bounds import is_finite_column, is_flag
@@ -42,6 +44,8 @@ def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
     name = function_name(call)
     if found := functions.refused(name, _kind(node, call), _own(product)):
         yield found
+    elif wrong := _wrong_time(product, name, call):
+        yield wrong
     elif name == "UNIX_TIMESTAMP" and not call.get("operands"):
         yield "UNIX_TIMESTAMP()", LOG_CLOCK
     elif "argList" in call and name in _ROUNDED and _is_rounded(call):
@@ -76,6 +80,35 @@ def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
             f"{name} of DOUBLE or FLOAT, whose result depends on whether a NaN comes first",
             f"{name}(CASE WHEN ABS(x) < 1e300 THEN x END)",
         )
+
+
+_KEPT_UNITS = frozenset({"HOUR", "MINUTE", "SECOND", "MILLISECOND"})
+"""To which FLOOR and CEIL cut an instant: clocks are set at full hours."""
+
+
+def _wrong_time(product: Product, name: str, call: dict[str, Any]) -> tuple[str, str] | None:
+    """Calls that Flink computes with another time than people mean, and what to write instead."""
+    zone, operands = product.settings.time_zone, call.get("operands") or []
+    if name in ("FLOOR", "CEIL") and len(operands) == 2 and _has_instants(call.get("type")):
+        unit = str(operands[1].get("value"))
+        if unit not in _KEPT_UNITS and not zones.is_fixed(zone):
+            return (
+                f"{name} of a TIMESTAMP_LTZ TO {unit}, which is an hour off where clocks were set in between",
+                f"{name}(CAST(x AS TIMESTAMP(3)) TO {unit}), by the product's clocks",
+            )
+    is_own = name in product.settings.functions and not zones.is_utc(zone)
+    if is_own and any(_has_instants(v.get("type")) for v in (call, *operands)):
+        return (
+            f"{name}, a Python function of or to TIMESTAMP_LTZ, to which Flink shows UTC's clock as that of {zone}",
+            "TIMESTAMP: CAST(x AS TIMESTAMP(3)), what the product's clocks show; or time_zone: UTC",
+        )
+    return None
+
+
+def _has_instants(type_: Any) -> bool:
+    """Whether a type of the plan is TIMESTAMP_LTZ, or has one inside."""
+    text = json.dumps(type_)
+    return "LOCAL TIME ZONE" in text or "TIMESTAMP_WITH_LOCAL_TIME_ZONE" in text
 
 
 def is_second_phase(node: Node) -> bool:

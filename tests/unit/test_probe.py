@@ -323,6 +323,12 @@ BAD = {
         "INT",
         "which is too large for INT",
     ),
+    "a time by another clock": Case(
+        "from datetime import datetime as d, timedelta, timezone as z\n"
+        "def f(x):\n    return d(2024, 6, 3, 10, tzinfo=z(timedelta(hours=2)))",
+        returns="TIMESTAMP_LTZ(3)",
+        says=" returns 2024-06-03 10:00:00+02:00, whose clock Flink would take for UTC's",
+    ),
     "half a letter": Case("def f(x):\n    return '\\ud800'", says="which is no Unicode text"),
     "a date with a time": Case(
         "import datetime\ndef f(x):\n    return datetime.datetime(2013, 1, 1)",
@@ -466,6 +472,10 @@ GOOD = {
         "import datetime\ndef f(x):\n    try:\n        return datetime.datetime.strptime(x, '%Y-%m-%d').date()\n"
         "    except (TypeError, ValueError):\n        return None",
         returns="DATE",
+    ),
+    "a time of UTC": Case(
+        "from datetime import datetime as d, timezone as z\ndef f(x):\n    return d(2024, 6, 3, 10, tzinfo=z.utc)",
+        returns="TIMESTAMP_LTZ(3)",
     ),
     "a context of decimal's for the call": Case(
         "import decimal\ndef f(x):\n    with decimal.localcontext() as c:\n        c.prec = 6\n"

@@ -1306,6 +1306,63 @@ def test_an_aggregate_that_nobody_has_looked_at(product: Product, name: str) -> 
     ]
 
 
+INSTANTS = (
+    {"type": "TIMESTAMP_WITH_LOCAL_TIME_ZONE", "precision": 3, "kind": "ROWTIME"},
+    "TIMESTAMP(3) WITH LOCAL TIME ZONE",
+)
+CLOCK = "TIMESTAMP(3)"
+
+
+@pytest.mark.parametrize(
+    ("type_", "unit", "zone", "refuses"),
+    [
+        *((i, "DAY", "America/New_York", True) for i in INSTANTS),
+        (INSTANTS[1], "YEAR", "Europe/Berlin", True),
+        (INSTANTS[1], "HOUR", "Europe/Berlin", False),
+        (INSTANTS[1], "DAY", "UTC", False),
+        (INSTANTS[1], "DAY", "Asia/Tokyo", False),
+        (CLOCK, "DAY", "America/New_York", False),
+    ],
+)
+@pytest.mark.parametrize("name", ["FLOOR", "CEIL"])
+def test_days_begin_by_the_clock_of_their_beginning(
+    product: Product, name: str, type_: Any, unit: str, zone: str, refuses: bool
+) -> None:
+    cut = call(name, of(type_), symbol("TIME_UNIT_RANGE", unit), to=type_)
+    expected = (
+        f"{name} of a TIMESTAMP_LTZ TO {unit}, which is an hour off where clocks were set in between",
+        f"{name}(CAST(x AS TIMESTAMP(3)) TO {unit}), by the product's clocks",
+    )
+    assert refused(in_zone(product, zone), calc(EVENTS, a=cut)) == [expected] * refuses
+
+
+def test_floor_of_a_number_has_no_unit(product: Product) -> None:
+    there = in_zone(product, "America/New_York")
+    assert refused(there, calc(EVENTS, a=call("FLOOR", of("DOUBLE"), to="DOUBLE"))) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "to", "zone", "refuses"),
+    [
+        *((i, "BIGINT", "America/New_York", True) for i in INSTANTS),
+        ("BIGINT", INSTANTS[1], "Asia/Tokyo", True),
+        (f"ROW<`a` {INSTANTS[1]}>", "BIGINT", "Asia/Tokyo", True),
+        (CLOCK, CLOCK, "America/New_York", False),
+        (INSTANTS[1], INSTANTS[1], "UTC", False),
+    ],
+)
+def test_python_is_shown_instants_in_utc_alone(
+    tmp_path: Path, argument: Any, to: Any, zone: str, refuses: bool
+) -> None:
+    """Elsewhere PyFlink gives 09:00 of New York for 09:00 UTC."""
+    function = {"python": "udfs.privacy:pseudonym", "returns": "BIGINT"}
+    settings = changed(SAFE, lambda s: s.update(functions={"own": function}))
+    there = in_zone(write(tmp_path, settings=settings), zone)
+    own = {"kind": "CALL", "systemName": "own", "operands": [of(argument)], "type": to}
+    found = refused(there, node("python-calc", EVENTS, projection=[own]))
+    assert [c.partition(",")[0] for c, _ in found] == ["own"] * refuses
+
+
 def test_unix_timestamp_of_now(product: Product) -> None:
     assert refused(product, calc(EVENTS, a=call("UNIX_TIMESTAMP"))) == [
         ("UNIX_TIMESTAMP()", LOG_CLOCK)
