@@ -310,6 +310,16 @@ EXAMPLES: tuple[Example, ...] = (
         _in_new_york("FLOOR(CAST(ordered_at AS TIMESTAMP(3)) TO MONTH)"),
     ),
     Example(
+        "Months of an instant",
+        "Flink counts them on UTC's calendar, where a day of the product's may be that of another month",
+        _in_new_york("ordered_at + INTERVAL '1' MONTH"),
+        "months or years of a TIMESTAMP_LTZ, which Flink counts on UTC's calendar",
+        "the same of CAST(x AS TIMESTAMP(3)), on the product's; CAST the result AS TIMESTAMP_LTZ(3)",
+        _in_new_york(
+            "CAST(CAST(ordered_at AS TIMESTAMP(3)) + INTERVAL '1' MONTH AS TIMESTAMP_LTZ(3))"
+        ),
+    ),
+    Example(
         "Sessions of windows",
         "a row exactly at the end of a session would belong to it in some runs and not in others",
         Changed(

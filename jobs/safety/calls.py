@@ -96,8 +96,16 @@ def _wrong_time(product: Product, name: str, call: dict[str, Any]) -> tuple[str,
                 f"{name} of a TIMESTAMP_LTZ TO {unit}, which is an hour off where clocks were set in between",
                 f"{name}(CAST(x AS TIMESTAMP(3)) TO {unit}), by the product's clocks",
             )
+    types = [v.get("type") for v in (call, *operands)]
+    if name in ("+", "-") and not zones.is_utc(zone):
+        months = any(re.match(r"INTERVAL (MONTH|YEAR)", str(type_)) for type_ in types)
+        if months and any(map(_has_instants, types)):
+            return (
+                "months or years of a TIMESTAMP_LTZ, which Flink counts on UTC's calendar",
+                "the same of CAST(x AS TIMESTAMP(3)), on the product's; CAST the result AS TIMESTAMP_LTZ(3)",
+            )
     is_own = name in product.settings.functions and not zones.is_utc(zone)
-    if is_own and any(_has_instants(v.get("type")) for v in (call, *operands)):
+    if is_own and any(map(_has_instants, types)):
         return (
             f"{name}, a Python function of or to TIMESTAMP_LTZ, to which Flink shows UTC's clock as that of {zone}",
             "TIMESTAMP: CAST(x AS TIMESTAMP(3)), what the product's clocks show; or time_zone: UTC",

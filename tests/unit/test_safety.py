@@ -1336,6 +1336,27 @@ def test_days_begin_by_the_clock_of_their_beginning(
     assert refused(in_zone(product, zone), calc(EVENTS, a=cut)) == [expected] * refuses
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "to", "zone", "refuses"),
+    [
+        (INSTANTS[0], "INTERVAL MONTH NOT NULL", INSTANTS[1], "America/New_York", True),
+        (INSTANTS[1], "INTERVAL YEAR(2)", INSTANTS[1], "Asia/Tokyo", True),
+        (INSTANTS[1], INSTANTS[1], "INTERVAL MONTH", "Asia/Tokyo", True),
+        (INSTANTS[1], "INTERVAL DAY(2) NOT NULL", INSTANTS[1], "Asia/Tokyo", False),
+        (CLOCK, "INTERVAL MONTH NOT NULL", CLOCK, "Asia/Tokyo", False),
+        (INSTANTS[1], "INTERVAL MONTH NOT NULL", INSTANTS[1], "UTC", False),
+    ],
+)
+@pytest.mark.parametrize("name", ["+", "-"])
+def test_months_are_counted_on_the_products_calendar(
+    product: Product, name: str, left: Any, right: Any, to: Any, zone: str, refuses: bool
+) -> None:
+    moved = call(name, of(left), of(right), to=to)
+    found = [c for c, _ in refused(in_zone(product, zone), calc(EVENTS, a=moved))]
+    expected = "months or years of a TIMESTAMP_LTZ, which Flink counts on UTC's calendar"
+    assert found == [expected] * refuses
+
+
 def test_floor_of_a_number_has_no_unit(product: Product) -> None:
     there = in_zone(product, "America/New_York")
     assert refused(there, calc(EVENTS, a=call("FLOOR", of("DOUBLE"), to="DOUBLE"))) == []
