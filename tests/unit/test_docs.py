@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from jobs.product.folder import ProductError, load_product
 from tests import cli_doc, product_yaml_doc, refused_statements
 from tests.pages import ROOT, Link, headings, links, pages, slug
 
@@ -131,3 +133,19 @@ def test_every_refusal_of_pipelines_has_a_statement_and_an_answer() -> None:
     found = list(refused_statements.refused())
     assert len(found) > 9
     assert [r.title for r in found if not r.answers or not r.file.parent.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [r for r in refused_statements.refused() if r.file.name == "product.yaml"],
+    ids=lambda said: str(said.title),
+)
+def test_what_pipelines_says_of_a_refused_product_yaml_is_the_answer_to_it(
+    tmp_path: Path, said: refused_statements.Refused
+) -> None:
+    """Those of SQL need Flink's planner: tests/integration/test_pipelines.py."""
+    folder = shutil.copytree(said.file.parent, tmp_path / said.file.parent.name)
+    (folder / "product.yaml").write_text(said.text)
+    with pytest.raises(ProductError) as e:
+        load_product(folder)
+    assert said.answers == ((e.value.found, e.value.expected),)
