@@ -31,6 +31,7 @@ TYPED = {
     "topic create --help": ("topic", "create", "--help"),
     "topic describe 1": ("topic", "describe", "orders"),
     "topic peek 1": ("topic", "peek", "orders"),
+    "topic peek 11": ("topic", "peek", "orders"),
     "topic peek 1 --from beginning": ("topic", "peek", "orders", "--from", "beginning"),
     "topic peek 1 --partition 1 --from 1": (
         *("topic", "peek", "orders", "--partition", "0", "--from", "5"),

@@ -54,7 +54,7 @@ def produce(
     if done.bad:
         options = _options(form, as_json, written, schema)
         raise _bad_line(name, file, done, done.bad, options)
-    show(_appended(name, done), output)
+    show(_appended(name, done, _avro_options(written, schema)), output)
 
 
 def _lines(
@@ -138,8 +138,11 @@ def _options(form: Form, as_json: bool, written: Format | None, schema: Path | N
     key = f" --key {form.key}" if form.key else ""
     timestamp = f" --timestamp {form.timestamp}" if form.timestamp else ""
     flags = (" --json" if as_json else "") + (" --envelope" if form.envelope else "")
-    avro = f" --format {written.value} --schema {schema}" if written else ""
-    return key + timestamp + flags + avro
+    return key + timestamp + flags + _avro_options(written, schema)
+
+
+def _avro_options(written: Format | None, schema: Path | None) -> str:
+    return f" --format {written.value} --schema {schema}" if written else ""
 
 
 def _counts(done: Appended) -> str:
@@ -155,7 +158,7 @@ def _before(done: Appended) -> str:
     )
 
 
-def _appended(name: str, done: Appended) -> View:
+def _appended(name: str, done: Appended, options: str) -> View:
     data = {
         "topic": name,
         "records": done.records,
@@ -174,7 +177,7 @@ def _appended(name: str, done: Appended) -> View:
             f"note: {done.backwards:,} {plural(done.backwards, 'record')} dated before one that stands ahead in "
             "the same partition; lateness is judged by the newest date so far"
         )
-    lines.append(f"next:  kappa topic peek {name}")
+    lines.append(f"next:  kappa topic peek {name}{options}")
     return View(data, lines)
 
 

@@ -287,6 +287,7 @@ def test_avro_without_a_registry_is_produced_and_shown(stack: RunningStack, tmp_
     written = ("--format", "avro-single-object", "--schema", schema)
     done = produce(stack, lines(order(1), order(2)), *written, topic=topic)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"next:  kappa topic peek {topic} {' '.join(written)}\n")
     found = peeked(stack, *written, topic=topic)
     assert [r["value"]["order_id"] for r in found] == ["o1", "o2"]
     [alone, _] = peeked(stack, topic=topic)
