@@ -33,7 +33,7 @@ unit: install ## unit tests, and what is relied on of catalogs (seconds)
 
 # Files of tests/integration. Those without a stack, and those on one, run two at a time: a stack waits more than it
 # works, and each of the two has its own. flights have a stack to themselves.
-STACKLESS := windows connector_java avro_fuzz json_fuzz permissions
+STACKLESS := windows connector_java avro_fuzz json_fuzz protobuf_fuzz permissions
 FLIGHTS := flights maintenance
 ON_A_STACK := stack planner sql_tests tutorial platform_contract log_identity listeners clusters safety topics publishing orders why transactions tokyo tables types reserved_words sales payments parcels pipelines wheel same_rows
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))

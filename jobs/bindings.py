@@ -175,6 +175,10 @@ def _key_options(name: str, product: Product, bindings: Bindings) -> dict[str, s
 
 def _format_options(wanted: str, schema: str, bindings: Bindings) -> dict[str, str]:
     """How records with a schema are decoded."""
+    if wanted in (Format.protobuf.value, Format.protobuf_confluent.value):
+        named = wanted == Format.protobuf_confluent.value
+        framed = {"protobuf-tolerant.framed": "true"} if named else {}
+        return {"format": "protobuf-tolerant", "protobuf-tolerant.schema": schema, **framed}
     if wanted != Format.avro_confluent.value:
         framed = {"json-tolerant.framed": "true"} if wanted == Format.json_confluent.value else {}
         return {"format": "json-tolerant", "json-tolerant.schema": schema, **framed}

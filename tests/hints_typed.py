@@ -69,6 +69,8 @@ NOT_TYPED = {
     "new … --format json": _FOLDER,
     "new … --format json --from-schema FILE.json": _FOLDER,
     "new … --format json-confluent": _FOLDER,
+    "new … --format protobuf --from-schema FILE.proto": _FOLDER,
+    "new … --format protobuf-confluent": _FOLDER,
     "new … --from-schema FILE": _FOLDER,
     "new … --from-schema FILE.avsc": _FOLDER,
     "prepare 1 --branch byhand": _JOB,

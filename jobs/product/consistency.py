@@ -100,6 +100,8 @@ def _odd(topic: Topic) -> Iterable[str]:
 
 def _odd_columns(topic: Topic) -> Iterable[str]:
     """What is wrong with columns that are no values' fields."""
+    if topic.message is not None and not topic.format.is_protobuf:
+        yield f"names a message, {names.shown(topic.message)}, which only a topic of Protobuf has"
     if topic.record_key is not None:
         yield from _odd_record_key(topic.record_key)
     if topic.key and topic.time in topic.columns:

@@ -256,7 +256,9 @@ def _check_files(product: Product) -> None:
             )
     schemas = set(product.schema_files)
     for file in sorted((folder / "schemas").glob("*")):
-        of_now = product.resolved is None and file.suffix == ".json"
+        of_now = product.resolved is None and (
+            file.suffix == ".json" or (file.suffix == ".proto" and not _is_imported(file))
+        )
         if (of_now or file.suffix == ".avsc") and file not in schemas:
             raise ProductError(
                 file,
@@ -283,6 +285,17 @@ def _check_writers(product: Product) -> None:
         for file in sorted(folder.glob("*")):
             if file.suffix != ".avsc" or not file.is_file():
                 raise ProductError(file, "an Avro schema, a file *.avsc", "something else")
+
+
+def _is_imported(file: Path) -> bool:
+    """Whether another schema of Protobuf beside a file imports it."""
+    wanted = f'"{file.name}"'
+    others = (f for f in file.parent.rglob("*.proto") if f != file)
+    return any(
+        line.split("//")[0].strip().startswith("import ") and wanted in line
+        for other in others
+        for line in other.read_text(errors="replace").splitlines()
+    )
 
 
 def _check_names(product: Product) -> None:

@@ -19,6 +19,11 @@ class Format(StrEnum):
     """Documents of JSON; schemas/NAME.json, a JSON Schema, has the columns."""
     json_confluent = "json-confluent"
     """The same behind a schema id, as Confluent's serializer writes them; the id is passed over."""
+    protobuf = "protobuf"
+    """Messages of Protobuf; schemas/NAME.proto has the columns."""
+    protobuf_confluent = "protobuf-confluent"
+    """The same behind a schema id and the message's indexes, as Confluent's serializer writes them; the id is passed
+    over."""
     raw = "raw"
     """Bytes: one column, `payload BYTES`."""
     text = "text"
@@ -38,9 +43,15 @@ class Format(StrEnum):
         return self in (Format.json, Format.json_confluent)
 
     @property
+    def is_protobuf(self) -> bool:
+        return self in (Format.protobuf, Format.protobuf_confluent)
+
+    @property
     def suffix(self) -> str:
         """Of the schema's file; nothing: there is none."""
-        return ".avsc" if self.is_avro else ".json" if self.is_json else ""
+        if self.is_avro:
+            return ".avsc"
+        return ".json" if self.is_json else ".proto" if self.is_protobuf else ""
 
 
 class KeyFormat(StrEnum):

@@ -84,8 +84,11 @@ class Topic(Model):
     schemas/NAME.avsc. `avro`: Avro alone, which was written with schemas/NAME.avsc. `avro-single-object`: Avro behind
     the fingerprint of its schema, which is schemas/NAME.avsc or one of schemas/NAME.writers/*.avsc. `json`: JSON, with
     the columns of schemas/NAME.json, a JSON Schema. `json-confluent`: the same behind a schema id, as Confluent's
-    serializer writes it. `raw`: bytes, as the column `payload BYTES`. `text`: text
-    in UTF-8, as the column `payload STRING`."""
+    serializer writes it. `protobuf`: a message of Protobuf, with the columns of schemas/NAME.proto.
+    `protobuf-confluent`: the same behind a schema id and the message's indexes. `raw`: bytes, as the column `payload
+    BYTES`. `text`: text in UTF-8, as the column `payload STRING`."""
+    message: str | None = None
+    """Of Protobuf: the message that values are, where schemas/NAME.proto has more than one."""
     record_key: RecordKey | None = None
     """Columns that are read from the records' keys, besides those of the values: `{columns: {order_id: STRING}}`. They
     are NULL of a record without a key."""

@@ -64,8 +64,8 @@ class ProductSettings(Model):
     ahead is held in state, so this bounds memory and speeds up temporal joins. Choose more than any allowed lateness,
     and at least what a replay reads in a second: which partitions wait is decided twenty times a second."""
     topics: dict[str, Topic]
-    """The input topics, by the name of their table in SQL, which is also that of their schema, schemas/NAME.avsc or
-    schemas/NAME.json."""
+    """The input topics, by the name of their table in SQL, which is also that of their schema, schemas/NAME.avsc,
+    schemas/NAME.json or schemas/NAME.proto."""
     lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Several look-ups in one, at less cost: `N: {a: T, b: U}` makes a function N_at(time, key of T…, key of U…), which
     gives one row with the columns of T as a_… and those of U as b_…. They are NULL where no version is valid."""

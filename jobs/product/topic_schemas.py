@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from jobs.product import json_columns
+from jobs.product import json_columns, protobuf_files
 from jobs.product.avro_fingerprint import fingerprint
 from jobs.product.avro_schema import SchemaError, parse
 from jobs.product.folder import Product, ProductError
@@ -21,7 +21,10 @@ def schema_text(product: Product, name: str) -> str:
     topic = product.settings.topics[name]
     if not topic.format.suffix:
         return payload_schema(topic.format)
-    return _read(product.schema_file(product.settings.kafka_name(name)), topic.format.is_json)
+    file = product.schema_file(product.settings.kafka_name(name))
+    if topic.format.is_protobuf:
+        return _read_message(file, topic.message)
+    return _read(file, topic.format.is_json)
 
 
 def writer_texts(product: Product, name: str) -> tuple[str, ...]:
@@ -78,6 +81,15 @@ def _read(file: Path, is_json: bool) -> str:
         raise ProductError(file, e.expected, e.found) from e
     except (ValueError, RecursionError) as e:
         raise ProductError(file, "an Avro schema (JSON)", str(e)) from e
+
+
+def _read_message(file: Path, message: str | None) -> str:
+    try:
+        return protobuf_files.schema_of(file, message)
+    except SchemaError as e:
+        raise ProductError(file, e.expected, e.found) from e
+    except UnicodeDecodeError as e:
+        raise ProductError(file, "UTF-8", str(e)) from e
 
 
 def _one_column(name: str, kind: str) -> str:

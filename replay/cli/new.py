@@ -110,7 +110,11 @@ def _sources(
     settings = load_settings()
     partitions = _partitions(settings, wanted)
     for topic in wanted[len(files) :]:
-        chosen = written or (sampled.format_of(settings, topic) if raw else Format.avro_confluent)
+        chosen = written or (
+            sampled.format_of(settings, topic)
+            if raw
+            else sampled.registered_format(settings, topic)
+        )
         if chosen is Format.avro_confluent:
             found.append(Source(topic, _registered(settings, topic)))
         elif chosen.is_avro:
@@ -132,26 +136,29 @@ def _without_file(topic: str, written: Format) -> ConfigError:
 def _of_file(topic: str, file: Path, written: Format | None) -> Source:
     if written is None or written.is_avro:
         return Source(topic, schemas.read_schema(file), format=written or Format.avro_confluent)
-    if not written.is_json:
+    if not written.is_json and not written.is_protobuf:
         raise ConfigError(
             f"a topic of {written.value} has no schema",
-            expected="--format json with --from-schema",
+            expected="--format json or protobuf with --from-schema",
             found=str(file),
             next="leave out --from-schema",
         )
+    what = "message of Protobuf" if written.is_protobuf else "JSON Schema"
     try:
         text = file.read_text()
+        if written.is_protobuf:
+            return sampled.of_file(topic, written, text)
         return Source(topic, avro_text(text), format=written, file=text)
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(
             f"{file} cannot be read",
-            expected="a file with a JSON Schema",
+            expected=f"a file with a {what}",
             found=str(e),
             next="name another file",
         ) from e
     except SchemaError as e:
         raise ConfigError(
-            f"{file} is no JSON Schema that a table can be made of",
+            f"{file} is no {what} that a table can be made of",
             expected=e.expected,
             found=e.found,
             next=f"edit {file}",

@@ -37,6 +37,10 @@ class Source:
     """The text of the schema's file, if that is not `schema`."""
     guesses: tuple[str, ...] = ()
     """What was guessed to get the schema."""
+    message: str = ""
+    """Of Protobuf: the message, where the file has several."""
+    imports: tuple[tuple[str, str], ...] = ()
+    """Of Protobuf: path below schemas/ and text of what the file imports."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class _Topic:
     role: str = "events"
     time: str = ""
     format: Format = Format.avro_confluent
+    message: str = ""
     computed: Mapping[str, str] = field(default_factory=dict)
     shown: bool = False
     """Whether rows have the computed time."""
@@ -119,12 +124,18 @@ def bronze(name: str, source: Source) -> Draft:
     schema, columns = parse(source.schema), fields(source.schema)
     sql_name = identifier(source.topic, {rows, REJECTS})
     topic = _Topic(
-        sql_name, source.topic, schema, columns, time="log_appended", format=source.format
+        sql_name,
+        source.topic,
+        schema,
+        columns,
+        time="log_appended",
+        format=source.format,
+        message=source.message,
     )
     taken = {c.name.lower() for c in columns}
     of_the_log = {"log_appended": "appended", "log_key": "record_key", "log_headers": "headers"}
     selected = [
-        *(quoted(c.name) for c in columns),
+        *map(_selected, columns),
         *(f"{column} AS {_free(called, taken)}" for column, called in of_the_log.items()),
     ]
     parallelism = min(2, source.partitions or 2)
@@ -146,11 +157,12 @@ def bronze(name: str, source: Source) -> Draft:
 
 def _schemas(topics: Sequence[_Topic], sources: Sequence[Source]) -> dict[str, str]:
     """The schemas' files; bytes and text have none."""
-    return {
+    own = {
         f"schemas/{t.name}{t.format.suffix}": s.file or pretty(s.schema)
         for t, s in zip(topics, sources, strict=True)
         if t.format.suffix
     }
+    return {f"schemas/{path}": text for s in sources for path, text in s.imports} | own
 
 
 def _topic(
@@ -177,6 +189,7 @@ def _topic(
             columns,
             "reference",
             format=source.format,
+            message=source.message,
             key=key,
             foreign=foreign,
         )
@@ -199,6 +212,7 @@ def _topic(
         schema,
         columns,
         format=source.format,
+        message=source.message,
         time=found.column,
         computed=found.computed,
         shown=found.shown,
@@ -256,6 +270,8 @@ def _topic_lines(topic: _Topic) -> Iterator[str]:
         yield f"topic: {_scalar(topic.kafka)}"
     if topic.format is not Format.avro_confluent:
         yield f"format: {topic.format.value}"
+    if topic.message:
+        yield f"message: {_scalar(topic.message)}"
     if topic.role == "reference":
         yield "role: reference   # read up to its end when a release is built"
         yield f"key: [{_scalar(topic.key)}]"
@@ -286,7 +302,8 @@ def _rows(topic: _Topic, others: Sequence[_Topic]) -> str:
     """A row per event, with the columns of what is looked up."""
     prefix = "e." if others else ""
     names = [c.name for c in topic.columns] + ([topic.time] if topic.shown else [])
-    columns, taken = [prefix + quoted(n) for n in names], {n.lower() for n in names}
+    columns, taken = [_selected(c, prefix) for c in topic.columns], {n.lower() for n in names}
+    columns += [prefix + quoted(topic.time)] if topic.shown else []
     joins = []
     for number, other in enumerate(others, 1):
         alias = f"r{number}"
@@ -298,9 +315,24 @@ def _rows(topic: _Topic, others: Sequence[_Topic]) -> str:
             name = _free(f"{proposals.singular(other.name)}_{column.name}", taken)
             if column.name != other.key:
                 taken.add(name.lower())
-                columns.append(f"{alias}.{quoted(column.name)} AS {quoted(name)}")
+                columns.append(f"{_expression(column, f'{alias}.')} AS {quoted(name)}")
     source = f"FROM {quoted(topic.name)}" + (" AS e" if others else "")
     return "\n".join([f"SELECT {_wrapped(columns)}", source, *joins]) + "\n"
+
+
+def _selected(column: Field, prefix: str = "") -> str:
+    """A column as a table can have it, under its name."""
+    expression = _expression(column, prefix)
+    plain = prefix + quoted(column.name)
+    return plain if expression == plain else f"{expression} AS {quoted(column.name)}"
+
+
+def _expression(column: Field, prefix: str) -> str:
+    """A time of nanoseconds to the microsecond: no table has more."""
+    plain = prefix + quoted(column.name)
+    if column.type in ("TIMESTAMP_LTZ(9)", "TIMESTAMP(9)"):
+        return f"CAST({plain} AS {column.type.replace('9', '6')})"
+    return plain
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -9,10 +10,12 @@ from typing import Any, Self
 from jobs.product.avro_schema import Schema, SchemaError, parse
 from jobs.product.folder import Product
 from jobs.product.formats import Format, KeyFormat
+from jobs.product.protobuf_files import messages_of_text, schema_of_text
 from jobs.product.topic_schemas import key_schema_text, schema_text, writer_texts
 from replay.avro import single_object
 from replay.avro.body import UndecodableError
 from replay.avro.json_records import document, json_reader, plain
+from replay.avro.protobuf_records import behind_indexes, protobuf_reader, read_indexes
 from replay.avro.reader import record_reader
 from replay.kafka import schema_registry
 from replay.settings import Settings
@@ -71,9 +74,9 @@ class Keyed(bytes):
 class _NotAvroError(UndecodableError):
     """A schema id of another type."""
 
-    def __init__(self, schema_id: int, kind: str) -> None:
-        super().__init__(f"schema id {schema_id} is {kind}, not AVRO")
-        self.kind = kind
+    def __init__(self, schema_id: int, found: schema_registry.WriterSchema) -> None:
+        super().__init__(f"schema id {schema_id} is {found.kind}, not AVRO")
+        self.found = found
 
 
 def _id(value: bytes) -> int:
@@ -105,10 +108,24 @@ def _object(value: bytes) -> dict[str, Any]:
     return found
 
 
-def _without_registry(
-    written: str, schema: Schema, writers: Sequence[str] = ()
+def _message(value: bytes, found: schema_registry.WriterSchema) -> dict[str, Any]:
+    """A message of Protobuf for people, by the file that it was written with."""
+    indexes, at = read_indexes(value, _HEADER)
+    try:
+        named = messages_of_text(found.text, found.imports)
+        name = next((name for name, known in named.items() if known == indexes), None)
+        if name is None:
+            raise UndecodableError(f"message indexes {indexes}, of {len(named)} messages")
+        return protobuf_reader(schema_of_text(found.text, name, found.imports))(value[at:])
+    except SchemaError as e:
+        raise UndecodableError(f"the registered file of Protobuf has no columns: {e}") from e
+
+
+def reads_alone(
+    written: str, text: str, writers: Sequence[str] = ()
 ) -> Callable[[bytes], dict[str, Any]] | None:
-    """What reads values or keys that need no registry."""
+    """What reads values or keys that need no registry, if these do not, by the text of their columns' schema."""
+    schema = parse(text)
     column = schema.fields[0]
     match written:
         case Format.avro:
@@ -120,11 +137,26 @@ def _without_registry(
         case Format.json_confluent:
             read = json_reader(schema)
             return lambda value: read(_behind_id(value))
+        case Format.protobuf:
+            return protobuf_reader(text)
+        case Format.protobuf_confluent:
+            return _behind_indexes(text)
         case Format.raw | Format.text:
             kind = column.schema.type
             return lambda value: {column.name: _raw(kind, value)}
         case _:
             return None
+
+
+def _behind_indexes(text: str) -> Callable[[bytes], dict[str, Any]]:
+    """Reads messages of Protobuf behind a schema id and the indexes of the message."""
+    read, wanted = protobuf_reader(text), json.loads(text)["indexes"]
+
+    def behind(value: bytes) -> dict[str, Any]:
+        _id(value)
+        return read(behind_indexes(value, _HEADER, wanted))
+
+    return behind
 
 
 def _raw(kind: str, value: bytes) -> Any:
@@ -152,12 +184,10 @@ class Decoder:
         self._alone = {
             topic: alone
             for topic, reader in topics.items()
-            if (alone := _without_registry(reader.format, self._readers[topic], reader.writers))
+            if (alone := reads_alone(reader.format, reader.schema, reader.writers))
         }
         self._keys = {
-            topic: _Key(self, parse(reader.key.schema), reader.key.format)
-            for topic, reader in topics.items()
-            if reader.key
+            topic: _Key(self, reader.key) for topic, reader in topics.items() if reader.key
         }
         self._writers: dict[int, Schema] = {}
         self._reads: dict[tuple[str, int], _Reads] = {}
@@ -194,8 +224,10 @@ class Decoder:
         try:
             writer = self.writer(schema_id)
         except _NotAvroError as e:
-            if e.kind == "JSON":
+            if e.found.kind == schema_registry.JSON:
                 return _object(value[_HEADER:])
+            if e.found.kind == schema_registry.PROTOBUF:
+                return _message(value, e.found)
             raise
         return record_reader(writer, writer, f"schema id {schema_id}")(value, _HEADER)
 
@@ -214,7 +246,7 @@ class Decoder:
             if found is None:
                 raise UndecodableError(f"schema id {schema_id} is unknown to the registry")
             if found.kind != schema_registry.AVRO:
-                raise _NotAvroError(schema_id, found.kind)
+                raise _NotAvroError(schema_id, found)
             try:
                 self._writers[schema_id] = parse(found.text, referenced=found.others, strict=False)
             except SchemaError as e:
@@ -225,9 +257,9 @@ class Decoder:
 class _Key:
     """Reads the keys of a topic's records."""
 
-    def __init__(self, decoder: Decoder, schema: Schema, written: KeyFormat) -> None:
-        self._decoder, self._schema = decoder, schema
-        self._alone = _without_registry(written.value, schema)
+    def __init__(self, decoder: Decoder, key: KeyReader) -> None:
+        self._decoder, self._schema = decoder, parse(key.schema)
+        self._alone = reads_alone(key.format.value, key.schema)
         self._reads: dict[int, _Reads] = {}
 
     def fields(self, key: bytes | None) -> dict[str, Any]:

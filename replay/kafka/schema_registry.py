@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 AVRO = "AVRO"
+JSON = "JSON"
+PROTOBUF = "PROTOBUF"
 HEADER = 5
 """Bytes of Confluent's wire format: a zero, then the schema's id in four."""
 _NO_ENTRY = (401, 403)
@@ -84,6 +86,19 @@ def referenced(client: SchemaRegistryClient, references: Iterable[Any] | None) -
     return tuple(texts)
 
 
+def imported(
+    client: SchemaRegistryClient, references: Iterable[Any] | None
+) -> tuple[tuple[str, str], ...]:
+    """Path and text of what a schema of Protobuf imports, and of what that imports."""
+    files: dict[str, str] = {}
+    for reference in references or ():
+        found = client.get_version(reference.subject, reference.version).schema
+        files.setdefault(str(reference.name), found.schema_str or "")
+        for path, text in imported(client, found.references):
+            files.setdefault(path, text)
+    return tuple(files.items())
+
+
 @dataclass(frozen=True)
 class WriterSchema:
     """What records were written with."""
@@ -93,6 +108,8 @@ class WriterSchema:
     """AVRO, JSON or PROTOBUF."""
     others: tuple[str, ...]
     """The texts of what an Avro schema refers to."""
+    imports: tuple[tuple[str, str], ...] = ()
+    """Path and text of what a schema of Protobuf imports."""
 
 
 def writer_schema(
@@ -105,6 +122,7 @@ def writer_schema(
         found = asked.get_schema(number)
         kind = found.schema_type or AVRO
         others = referenced(asked, found.references) if kind == AVRO else ()
+        imports = imported(asked, found.references) if kind == PROTOBUF else ()
     except SchemaRegistryError as e:
         if is_unknown(e):
             return None
@@ -112,7 +130,7 @@ def writer_schema(
     except Exception as e:
         # httpx and its kin: the client passes on whatever its transport raises
         raise down(settings, e) from e
-    return WriterSchema(found.schema_str or "null", kind, others)
+    return WriterSchema(found.schema_str or "null", kind, others, imports)
 
 
 def subject(topic: str) -> str:

@@ -16,7 +16,7 @@ from replay.avro import compatibility
 from replay.avro.inline import inlined
 from replay.errors import ConfigError, RefusedError
 from replay.kafka import schema_registry, whole_log
-from replay.kafka.schema_registry import AVRO
+from replay.kafka.schema_registry import AVRO, JSON, PROTOBUF
 from replay.kafka.whole_log import LogProblem
 from replay.settings import Settings
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
 _REFUSED = (409, 422)
-JSON = "JSON"
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class Registered:
     text: str
     kind: str = AVRO
     """AVRO, JSON or PROTOBUF, as the registry calls it."""
+    imports: tuple[tuple[str, str], ...] = ()
+    """Of Protobuf: path and text of each file that it imports."""
 
     @property
     def is_avro(self) -> bool:
@@ -130,7 +131,8 @@ def _registered(client: SchemaRegistryClient, found: Any) -> Registered:
     kind, text = schema.schema_type or AVRO, str(schema.schema_str)
     if kind == AVRO and schema.references:
         text = inlined(text, schema_registry.referenced(client, schema.references))
-    return Registered(int(found.schema_id), int(found.version), text, kind)
+    imports = schema_registry.imported(client, schema.references) if kind == PROTOBUF else ()
+    return Registered(int(found.schema_id), int(found.version), text, kind, imports)
 
 
 def refuse_other(topic: str, found: Registered) -> Registered:
@@ -142,6 +144,8 @@ def refuse_other(topic: str, found: Registered) -> Registered:
             found=found.kind,
             next="say format: json-confluent in product.yaml, or kappa new … --format json-confluent"
             if found.kind == JSON
+            else "say format: protobuf-confluent in product.yaml, or kappa new … --format protobuf-confluent"
+            if found.kind == PROTOBUF
             else f"register an Avro schema as {schema_registry.subject(topic)}",
         )
     return found

@@ -24,7 +24,7 @@ PLAN = "plan/"
 DECIDES = ("time_zone", "topics", "lookups", "functions", "flink")
 """Fields of product.yaml, besides which outputs there are, and which records they leave out."""
 
-_LATER = ("format", "record_key")
+_LATER = ("format", "message", "record_key")
 """Settings of a topic that earlier releases do not know: by default they leave the name of a release as it was."""
 
 
@@ -151,7 +151,7 @@ def _undocumented(schema: Any) -> Any:
         return {
             k: _undocumented(v) if k in ("type", "fields", "items", "values") else v
             for k, v in schema.items()
-            if k != "doc"
+            if k not in ("doc", "descriptor")  # of Protobuf: what it decides, the fields say
         }
     return schema
 

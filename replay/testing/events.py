@@ -7,11 +7,9 @@ An event is the value of a record, or an object that says more of it, as `kappa 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 from jobs.product.avro_schema import Schema
@@ -22,6 +20,7 @@ from jobs.product.names import did_you_mean
 from replay.avro import single_object
 from replay.avro.json_scalars import bytes_of, shorten
 from replay.avro.json_values import AvroValues, JsonValueError, convert
+from replay.avro.protobuf_values import ProtobufValues, exact_json
 from replay.kafka import schema_registry
 from replay.kafka.reading import ConsumedRecord
 from replay.testing.clocks import localized
@@ -58,6 +57,12 @@ class Encoder:
         """`schemas`: the Avro schema of each topic, by its name in product.yaml."""
         self._product = product
         self._values = {name: AvroValues(text) for name, text in schemas.items()}
+        formats = {name: topic.format for name, topic in product.settings.topics.items()}
+        self._messages = {
+            name: ProtobufValues(text, formats[name] is Format.protobuf_confluent)
+            for name, text in schemas.items()
+            if formats[name].is_protobuf
+        }
         self.ids = {name: number for number, name in enumerate(schemas, 1)}
         """The id that each schema has in the records."""
 
@@ -120,9 +125,11 @@ class Encoder:
 
     def _with_value(self, topic: str, event: Event, said: Any) -> Event:
         values, written = self._values[topic], self._product.settings.topics[topic].format
-        if not written.is_avro:
+        if not (written.is_avro or written.is_protobuf):
             return replace(event, value=self._as_text(topic, said))
         value = localized(values.schema, said, self._product.settings.time_zone)
+        if written.is_protobuf:
+            return replace(event, value=self._messages[topic].encode(value))
         body = values.encode(value)
         happened = _happened(self._product.settings.topics[topic], convert(values.schema, value))
         return replace(event, value=self._header(topic) + body, happened=happened)
@@ -143,7 +150,7 @@ class Encoder:
         if not written.is_json:
             return _text({"value": said}, "value")
         header = bytes(schema_registry.HEADER) if written is Format.json_confluent else b""
-        return header + _json(said).encode()
+        return header + exact_json(said).encode()
 
     def _appended(self, said: Mapping[str, Any]) -> int | None:
         if said.get("appended") is None:
@@ -184,20 +191,6 @@ def records(case: Case, topic: str, events: list[Event]) -> dict[int, list[Consu
             ConsumedRecord(event.partition, offset, appended, event.key, event.value, event.headers)
         )
     return {partition: found[partition] for partition in range(max(found) + 1)}
-
-
-def _json(value: Any) -> str:
-    """JSON with every digit of a number."""
-    match value:
-        case dict():
-            return (
-                "{" + ", ".join(f"{json.dumps(str(k))}: {_json(v)}" for k, v in value.items()) + "}"
-            )
-        case list():
-            return "[" + ", ".join(map(_json, value)) + "]"
-        case Decimal():
-            return str(value)
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _whole(said: Mapping[str, Any], name: str, least: int, most: int) -> int:

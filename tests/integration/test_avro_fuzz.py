@@ -76,6 +76,9 @@ class Java:
     def decode_json(self, reader: str, documents: list[bytes]) -> dict[str, Any]:
         return self._ask(reader=reader, bodies=[document.hex() for document in documents])
 
+    def decode_protobuf(self, reader: str, framed: bool, messages: list[bytes]) -> dict[str, Any]:
+        return self._ask(reader=reader, framed=framed, bodies=[m.hex() for m in messages])
+
     def _ask(self, **asked: Any) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")

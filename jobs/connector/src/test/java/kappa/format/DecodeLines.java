@@ -20,7 +20,8 @@ import org.apache.flink.table.types.logical.RowType;
 
 /**
  * Decodes what it is given in lines of JSON, {@code {"writer": …, "reader": …, "bodies": [hex…]}}, of documents of JSON without
- * a writer, of whole messages for the format {@code avro-tolerant} with {@code {"writers": […] or null}}, and answers each with a line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
+ * a writer, of whole messages for the format {@code avro-tolerant} with {@code {"writers": […] or null}}, of messages of
+ * Protobuf with {@code "framed": true or false}, and answers each with a line: {@code {"type": …, "results": [{"value": …} or {"reason": …}]}}, or {@code {"refused": …}} of the reader schema.
  */
 final class DecodeLines {
 
@@ -50,12 +51,12 @@ final class DecodeLines {
                     asked.has("writer")
                             ? new Schema.Parser().setValidateDefaults(false).parse(asked.get("writer").asText())
                             : null;
-            JsonDocument document = writer == null ? document(reader) : null;
+            RecordDecoder decoder = writer == null ? decoder(asked) : null;
             answer.put("type", AvroType.columns(reader.schema()).asSerializableString());
             ArrayNode results = answer.putArray("results");
             for (JsonNode body : asked.get("bodies")) {
                 byte[] bytes = HexFormat.of().parseHex(body.asText());
-                results.add(writer == null ? decode(document, reader, bytes) : decode(writer, reader, bytes));
+                results.add(writer == null ? decode(decoder, reader, bytes) : decode(writer, reader, bytes));
             }
         } catch (ValidationException | AvroRuntimeException e) {
             answer.put("refused", e.getMessage());
@@ -78,9 +79,7 @@ final class DecodeLines {
         if (texts != null) {
             writers.forEach(text -> texts.add(text.asText()));
         }
-        RecordDecoder decoder = new AvroDecoder(reader, texts);
-        decoder.open();
-        return decoder;
+        return opened(new AvroDecoder(reader, texts));
     }
 
     static ObjectNode decode(RecordDecoder decoder, ReaderSchema reader, byte[] message) {
@@ -113,20 +112,21 @@ final class DecodeLines {
         return result;
     }
 
-    static JsonDocument document(ReaderSchema reader) {
-        return new JsonDocument(new JsonRecord(reader.schema(), new JsonPlace("")));
+    private static RecordDecoder decoder(JsonNode asked) {
+        String schema = asked.get("reader").asText();
+        return asked.has("framed") ? protobuf(schema, asked.get("framed").asBoolean()) : json(schema);
     }
 
-    static ObjectNode decode(JsonDocument document, ReaderSchema reader, byte[] body) {
-        RowType columns = AvroType.columns(reader.schema());
-        GenericRowData row = new GenericRowData(columns.getFieldCount());
-        ObjectNode result = JSON.createObjectNode();
-        try {
-            document.readInto(row, body, 0);
-            result.set("value", Rendered.row(row, columns));
-        } catch (UndecodableException e) {
-            result.put("reason", e.getMessage());
-        }
-        return result;
+    static RecordDecoder json(String schema) {
+        return opened(new JsonDecoder(schema, false));
+    }
+
+    static RecordDecoder protobuf(String schema, boolean framed) {
+        return opened(new ProtobufDecoder(schema, framed));
+    }
+
+    private static RecordDecoder opened(RecordDecoder decoder) {
+        decoder.open();
+        return decoder;
     }
 }
