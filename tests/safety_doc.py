@@ -53,6 +53,9 @@ the same time together, so their order does not matter. `ROWS …`, `LAG` and `R
 - **Versions**: `LEFT JOIN LATERAL TABLE(T_at(<event time>, <key>)) AS t ON TRUE`, or an event-time temporal join
   `FOR SYSTEM_TIME AS OF <event time>`.
 
+A reference with a `time` of its own is only looked up by `T_at`, which waits for all of its versions. Everything else
+waits for the log's clock, and for that no version of a reference is too late.
+
 A join may give several rows for one record, so its place in the log no longer identifies a row.
 
 ## Sessions

@@ -8,6 +8,7 @@ from jobs.plan.compiled import WINDOWS, Node
 from jobs.plan.origins import origins
 from jobs.product.folder import Product
 from jobs.product.model import Role
+from jobs.safety import window_rules
 from jobs.safety.functions import LOG_CLOCK
 from jobs.safety.problem import Found
 
@@ -111,3 +112,21 @@ def deduplicate(product: Product, node: Node) -> Found:
             "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or a de-duplication in a "
             "window of the version's time first: which of two partitions is read first depends on the run",
         )
+
+
+def of_reference(product: Product, node: Node) -> Found:
+    """What waits for the log's clock, of a reference: that is of its records, of which any may have any time."""
+    if node.type in (*window_rules.AT_ONCE, "sink", "window-table-function"):
+        return
+    waiting = list(node.inputs)
+    while waiting:
+        before = waiting.pop()
+        topic = product.settings.topics.get(before.topic)
+        if topic and topic.role is Role.reference and topic.time not in (None, "log_appended"):
+            yield (
+                f"{node.type} of {before.topic}, a reference with a time of its own, which no record is too late for",
+                f"the look-up LATERAL TABLE({before.topic}_at(<event time>, <key>)), which waits for all of its "
+                "versions; or role: dimension",
+            )
+        if before.type in (*window_rules.AT_ONCE, "window-table-function"):
+            waiting += before.inputs

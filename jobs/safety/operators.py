@@ -93,6 +93,7 @@ SAFE_OPERATORS = frozenset(_OPERATORS)
 
 
 def refused_operator(product: Product, node: Node) -> Found:
+    yield from lookup_rules.of_reference(product, node)
     behind_window = any(n.type == "window-table-function" for i in node.inputs for n in i.walk())
     of_constants = [i for i in node.inputs if not any(n.topic for n in i.walk())]
     if node.type.endswith("group-aggregate") and behind_window:

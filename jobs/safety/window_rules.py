@@ -8,7 +8,7 @@ from jobs.product.folder import Product
 from jobs.safety.functions import LOG_CLOCK
 from jobs.safety.problem import Found
 
-_AT_ONCE = frozenset(
+AT_ONCE = frozenset(
     {
         "table-source-scan",
         "calc",
@@ -85,4 +85,4 @@ def _hands_on_at_once(node: Node) -> bool:
         ) == "INNER"
     if node.type == "window-table-function":
         return node.window.get("type") != "SessionWindow"
-    return node.type in _AT_ONCE
+    return node.type in AT_ONCE

@@ -886,6 +886,32 @@ def test_every_range_is_looked_at(product: Product) -> None:
     assert [c for c, _ in found] == ["OVER without a lower bound"]
 
 
+@pytest.mark.parametrize(
+    ("role", "time", "refuses"),
+    [
+        ("reference", "since", True),
+        ("reference", None, False),
+        ("dimension", "since", False),
+    ],
+)
+@pytest.mark.parametrize("type_", ["interval-join", "window-aggregate"])
+def test_what_waits_for_the_clock_is_not_of_a_reference_with_a_time_of_its_own(
+    tmp_path: Path, type_: str, role: str, time: str | None, refuses: bool
+) -> None:
+    topic = {"role": role, "key": ["a"], **({"time": time} if time else {})}
+    if role == "dimension":
+        topic["allowed_lateness"] = "1h"
+    settings = changed(SAFE, lambda s: s["topics"].update(shops=topic))
+    product = write(tmp_path, settings=settings)
+    shops = node("exchange", calc(scan("shops", "a", "since"), a=ref(0), since=ref(1)))
+    last = node(type_, *([EVENTS] if type_ == "interval-join" else []), shops)
+    found = [c for c, _ in refused(product, last) if " is not read" not in c]
+    expected = (
+        f"{type_} of shops, a reference with a time of its own, which no record is too late for"
+    )
+    assert found == [expected] * refuses
+
+
 def test_interval_joins_are_of_event_time(product: Product) -> None:
     for event_time, expected in (
         (True, []),
