@@ -35,7 +35,7 @@ unit: install ## unit tests, and what is relied on of catalogs (seconds)
 # works, and each of the two has its own. flights have a stack to themselves.
 STACKLESS := windows connector_java avro_fuzz json_fuzz protobuf_fuzz permissions
 FLIGHTS := flights maintenance
-ON_A_STACK := stack planner sql_tests tutorial platform_contract log_identity listeners clusters safety topics publishing orders why transactions tokyo tables types reserved_words sales payments parcels pipelines wheel same_rows
+ON_A_STACK := stack output_topics planner sql_tests tutorial platform_contract log_identity listeners clusters safety topics publishing orders why transactions tokyo tables types reserved_words sales payments parcels pipelines wheel same_rows
 tests-of = $(patsubst %,tests/integration/test_%.py,$(1))
 
 .PHONY: integration

@@ -31,6 +31,23 @@ class Catalog(BaseModel):
     options: dict[str, str]
 
 
+class OutputTopic(BaseModel):
+    """The topic that an output's rows are also written to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    key: tuple[str, ...] = ()
+    """Columns of the records' key."""
+    transactional_id_prefix: str
+    """What the ids of its transactions begin with, and of no other job's."""
+    source: str
+    """CloudEvents: where the rows come from."""
+    type: str
+    """CloudEvents: what they are."""
+    time: str | None = None
+    """CloudEvents: the column that says when it happened."""
+
+
 class Bindings(BaseModel):
     """Everything that one attempt adds to a product; the controller writes it, a person may."""
 
@@ -60,6 +77,8 @@ class Bindings(BaseModel):
     parallelism: int
     checkpoint_interval: str
     checkpoint_dir: str
+    output_topics: dict[str, OutputTopic] = Field(default_factory=dict)
+    """By output. Only releases that know it have some."""
 
     @model_validator(mode="before")
     @classmethod
@@ -201,8 +220,13 @@ def end_options(ends: Mapping[int, int]) -> dict[str, str]:
     return {"scan.bounded.mode": "specific-offsets", "scan.bounded.specific-offsets": offsets}
 
 
+TRANSACTION_TIMEOUT = "transaction.timeout.ms"
+DEFAULT_TRANSACTION_TIMEOUT = 900_000
+"""Milliseconds: what a broker allows at most unless its transaction.max.timeout.ms says otherwise."""
+
+
 def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
-    """Options of one output: an Iceberg table's branch."""
+    """Options of one output: an Iceberg table's branch, and perhaps a topic."""
     return {
         # Not Iceberg's own, which takes columns by position: see jobs/connector/src/main/java/kappa/lake.
         "connector": "kappa-lake",
@@ -211,6 +235,22 @@ def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
         "catalog-table": table,
         "branch": bindings.branch,
         **{k: v for k, v in bindings.catalog.options.items() if k != "type"},
+        **_topic_options(bindings.output_topics.get(table), bindings),
+    }
+
+
+def _topic_options(topic: OutputTopic | None, bindings: Bindings) -> dict[str, str]:
+    if topic is None:
+        return {}
+    producer = {TRANSACTION_TIMEOUT: str(DEFAULT_TRANSACTION_TIMEOUT), **bindings.kafka}
+    return {
+        "topic.name": topic.name,
+        "topic.transactional-id-prefix": topic.transactional_id_prefix,
+        "topic.source": topic.source,
+        "topic.type": topic.type,
+        **({"topic.key": ";".join(topic.key)} if topic.key else {}),
+        **({"topic.time": topic.time} if topic.time else {}),
+        **{f"topic.properties.{name}": value for name, value in producer.items()},
     }
 
 

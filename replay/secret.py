@@ -78,6 +78,7 @@ PUBLIC = frozenset(
         "ssl.protocol",
         "ssl.truststore.location",
         "ssl.truststore.type",
+        "transaction.timeout.ms",
         # Iceberg's catalogs and file systems
         "cache-enabled",
         "cache.expiration-interval-ms",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from jobs.plan.inference import Inferred
 from jobs.planner.queries import PLACE, Query
+from jobs.product.column_types import is_json, parse
 from jobs.product.folder import Product
 from jobs.product.model import Kind, Output, OutputSettings
 from jobs.safety.problem import Problem
@@ -46,6 +47,7 @@ def output_problems(
                 f"columns of the SELECT: {', '.join(c.name for c in query.columns)}",
             )
         yield from _window_problems(yaml, name, said, query)
+        yield from _topic_problems(yaml, name, said, query)
         if (said.kind or found.kind) is Kind.rows:
             yield from _row_problems(name, query, found, frozenset(said.of or found.topics))
 
@@ -62,6 +64,18 @@ def _window_problems(yaml: str, name: str, said: OutputSettings, query: Query) -
             f"outputs.{name}.window.column: {said.window.column} is {found}",
             "a TIMESTAMP or DATE column, where the window begins",
         )
+
+
+def _topic_problems(yaml: str, name: str, said: OutputSettings, query: Query) -> Iterator[Problem]:
+    """What a topic of JSON cannot have."""
+    for column in query.columns if said.topic else ():
+        if not is_json(parse(column.type)):
+            yield Problem(
+                yaml,
+                0,
+                f"outputs.{name}.topic: {column.name} is {column.type}",
+                "a MAP with keys of STRING, as the topic's records are JSON; or an output without topic",
+            )
 
 
 def _row_problems(

@@ -166,6 +166,18 @@ def _nullable_key(found: Type, path: str) -> str | None:
     return None
 
 
+def is_json(found: Type) -> bool:
+    """Whether JSON has it: not a MAP whose keys are no texts."""
+    match found:
+        case Row(fields):
+            return all(is_json(f.type) for f in fields)
+        case Array(element):
+            return is_json(element)
+        case Map(key, value):
+            return isinstance(key, Atomic) and key.name == "STRING" and is_json(value)
+    return True
+
+
 def parse(text: str) -> Type:
     """A type as Flink SQL, LogicalType.asSerializableString or asSummaryString writes it; ColumnTypeError if none."""
     reader = _Reader(text)

@@ -173,3 +173,16 @@ def _output_problems(settings: ProductSettings) -> Iterable[str]:
             yield f"output {name} is of kind rejects, which only the generated table {REJECTS} has"
         if output.window and output.kind is Kind.rows:
             yield f"output {name} has a window, which only aggregates can have"
+    yield from _output_topic_problems(settings)
+
+
+def _output_topic_problems(settings: ProductSettings) -> Iterable[str]:
+    """Topics of outputs that would be other topics of the product."""
+    written = {name: o.topic for name, o in settings.outputs.items() if o.topic is not None}
+    read = [settings.kafka_name(name) for name in settings.topics]
+    for name, topic in written.items():
+        if taken := [other for other in read if names.may_be_output_topic(other, topic)]:
+            yield f"output {name} would write to topic {topic}, but the product reads {taken[0]}: give it another name"
+    for (name, topic), (other, with_it) in itertools.combinations(written.items(), 2):
+        if names.may_be_output_topic(topic, with_it) or names.may_be_output_topic(with_it, topic):
+            yield f"outputs {name} and {other} have the topics {topic} and {with_it}, but each output has its own"

@@ -194,6 +194,21 @@ class OutputSettings(Model):
     sort: tuple[str, ...] = ()
     """The Iceberg table's sort order, such as [shop, hour desc]. Engines that rewrite data files (Spark's
     `rewrite_data_files`, Trino's `OPTIMIZE`) sort by it; the job writes rows in the order in which they come."""
+    topic: str | None = None
+    """Its rows are also records of a Kafka topic, as JSON, each once. Each attempt has a topic of its own: this name, a
+    dot, and that of the attempt, such as orders.r2-a1."""
+
+    @field_validator("topic")
+    @classmethod
+    def _in_kafka(cls, value: str | None) -> str | None:
+        if value is not None and not (
+            names.is_topic(value) and len(value) <= names.LONGEST_OUTPUT_TOPIC
+        ):
+            raise ValueError(
+                "a name that Kafka takes (letters, digits, '.', '_' and '-'), of at most "
+                f"{names.LONGEST_OUTPUT_TOPIC} characters, as the attempt's is added, not {value!r}"
+            )
+        return value
 
     @field_validator("of", mode="before")
     @classmethod

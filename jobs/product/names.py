@@ -13,6 +13,8 @@ from collections.abc import Iterable
 _LOG_TABLE = "__log"
 LONGEST = 100
 """Characters. File systems end at 255 bytes, and to a name come ids of jobs, branches and digests."""
+LONGEST_OUTPUT_TOPIC = 220
+"""Characters of the name to which an attempt's is added: Kafka takes 249."""
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 """Of a product, for pydantic, whose `$` is the end of the text."""
 PYTHON_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
@@ -20,6 +22,7 @@ PYTHON_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_OF_ATTEMPT = re.compile(r"r[0-9]+-a[0-9]+")
 _CHECK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
 
 
@@ -46,6 +49,21 @@ def is_identifier(text: str) -> bool:
 def is_topic(text: str) -> bool:
     """Whether Kafka takes it for a topic."""
     return _TOPIC.fullmatch(text) is not None and text not in (".", "..")
+
+
+def output_topic(name: str, attempt: str) -> str:
+    """The topic of an output's rows, by the name in product.yaml, of one attempt such as r2-a1."""
+    return f"{name}.{attempt}"
+
+
+def may_be_output_topic(topic: str, name: str) -> bool:
+    """Whether a topic has this name, or could be of an attempt that adds its own to it.
+
+    Kafka takes no two topics that differ only by . and _.
+    """
+    found, begin = topic.replace(".", "_"), name.replace(".", "_")
+    rest = found.removeprefix(f"{begin}_")
+    return found == begin or (rest != found and _OF_ATTEMPT.fullmatch(rest) is not None)
 
 
 def is_check(text: str) -> bool:

@@ -19,7 +19,8 @@ from replay.settings import load_settings
 def acls(name: str, source: Path | None, principals: dict[Role, str], output: Output) -> None:
     """Print what each principal needs; nothing is asked and nothing changed."""
     product = read_product(find_folder(name, source))
-    found = of_product(product.name, product.topics)
+    written = (output.topic for output in product.settings.outputs.values() if output.topic)
+    found = of_product(product.name, product.topics, written)
     for who, principal in principals.items():
         if not principal.partition(":")[2]:
             raise ConfigError(

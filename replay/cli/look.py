@@ -195,6 +195,7 @@ def _readers(p: ProductStatus) -> Iterator[str]:
     yield f"{r.covered:,} records, {lag(r.lag_records, r.lag_seconds)}" + (
         f"; last {r.change} {r.changed}" if r.changed else ""
     )
+    yield from (f"{output} is topic {topic}" for output, topic in r.topics.items())
 
 
 def _verified(p: ProductStatus) -> str:

@@ -100,6 +100,7 @@ def attempt_rows(state: ProductState) -> list[dict[str, Any]]:
                 "checkpoint": a.checkpoint or None,
                 "published": p.checkpoint if p else None,
                 "covers": offsets.total(p.covered) if p else None,
+                "topics": dict(a.topics),
                 "error": a.error,
             }
         )

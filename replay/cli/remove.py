@@ -62,6 +62,7 @@ def remove(name: str, yes: str | None, keep_tables: bool, dry_run: bool, output:
         "tables_kept": keep_tables,
         "releases": found.releases,
         "attempts": found.attempts,
+        "topics": list(found.topics),
         "dry_run": dry_run,
         "seconds": round(seconds, 3),
     }
@@ -77,9 +78,11 @@ def in_words(name: str, found: removal.Remains, *, keep_tables: bool) -> str:
         if keep_tables
         else f"tables dropped with their rows: {tables}"
     )
+    written = ", ".join(found.topics)
+    topics = f"topics of its outputs deleted: {written}; other topics" if written else "topics"
     return (
         f"remove {name} for good: {found.releases} releases, {found.attempts} attempts with their jobs, branches, "
-        f"checkpoints, consumer groups and history; {what}; topics and sql/{name} stay"
+        f"checkpoints, consumer groups and history; {what}; {topics} and sql/{name} stay"
     )
 
 

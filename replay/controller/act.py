@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
+from jobs.product import names
 from jobs.product.folder import Product
 from jobs.product.model import seconds
 from replay.core import steps as step
@@ -47,10 +48,13 @@ class PlatformWriter(Protocol):
     def give_priority(self, attempt: Attempt) -> None:
         """Let the attempt's own cluster have its full share of the machine."""
 
+    def refuse_taken(self, topics: Iterable[str]) -> None:
+        """RefusedError when there is a topic of one of these names."""
+
     def prepare(
         self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]
     ) -> None:
-        """Tables, branch and bindings of an attempt; `fence` raises when it may be over by now."""
+        """Tables, branch, topics and bindings of an attempt; `fence` raises when it may be over by now."""
 
     def other_jars(self, attempt: Attempt, release: Release) -> str:
         """The jars of the session cluster that differ from those of its release, where a cluster of its own would have
@@ -105,8 +109,8 @@ class PlatformWriter(Protocol):
         files: tuple[str, ...],
         fence: Callable[[], None],
     ) -> None:
-        """Remove branch, files, checkpoints, consumer group and bindings; and columns that no attempt of `state` has,
-        unless `fence` raises, as there may be others by now."""
+        """Remove branch, files, checkpoints, topics, consumer group and bindings; and columns that no attempt of
+        `state` has, unless `fence` raises, as there may be others by now."""
 
     def remove(self, state: ProductState, keep_tables: bool, fence: Callable[[], None]) -> None:
         """Leave nothing of a product whose jobs have ended, or only its tables."""
@@ -507,6 +511,11 @@ def _submit(c: Context, attempt: Attempt) -> None:
         return
     try:
         product = c.platform.product(attempt, c.state)
+        if not attempt.topics and (topics := output_topics(product, attempt)):
+            # Before it is stored that they are the attempt's: those are deleted with it.
+            c.platform.refuse_taken(topics.values())
+            attempt = before = replace(attempt, topics=topics)
+            c.save(attempt)
         c.platform.prepare(product, attempt, release, c.keepalive)
         attempt = replace(
             attempt,
@@ -525,6 +534,17 @@ def _submit(c: Context, attempt: Attempt) -> None:
         # No client was started: the next pass tries again, and says why again.
         _note_refused(c, before, _told(e))
         raise
+
+
+def output_topics(product: Product, attempt: Attempt) -> dict[str, str]:
+    """Output → the topic of its rows, of this attempt alone: one that starts from offset zero writes them all again.
+
+    A shadow is compared by its tables, and nobody reads it.
+    """
+    if attempt.shadow:
+        return {}
+    said = {name: output.topic for name, output in product.settings.outputs.items()}
+    return {n: names.output_topic(topic, attempt.name) for n, topic in said.items() if topic}
 
 
 def _finish_publish(c: Context, publication: Publication) -> None:

@@ -14,14 +14,14 @@ from replay import offsets
 from replay.controller.act import new_attempt
 from replay.controller.loop import Loop, WaitForLease
 from replay.controller.platform import Platform
-from replay.controller.preflight import advice, preflight, preflight_log
+from replay.controller.preflight import advice, preflight, preflight_log, refuse_shared_topics
 from replay.controller.watching import Pass
 from replay.core.model import Attempt, ProductState, Release, State, short_commit
 from replay.core.steps import Blocked
 from replay.errors import ConfigError, ConflictError, KappaError, RefusedError
 from replay.flink import resolved
 from replay.flink.rest import Slots
-from replay.kafka import schemas
+from replay.kafka import output_topics, schemas
 from replay.offsets import Offsets
 from replay.releases import sources
 from replay.releases.folders import read_product
@@ -165,6 +165,8 @@ class Deploy:
         product = resolved.resolve(self.settings, product)
         before = self.loop.store.load(product.name)
         preflight(self.settings, self.platform, product, before)
+        output_topics.refuse_short_transactions(self.settings, product.settings)
+        refuse_shared_topics(self.settings, self.loop.store, product)
         for line in advice(self.platform, product, before):
             say(line)
         reference = self._reference(product)

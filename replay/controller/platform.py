@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table.metadata import TableMetadata
@@ -42,7 +43,7 @@ from replay.flink.submit import Client, Submission
 from replay.flink.warm_client import WarmClient
 from replay.iceberg import branch_checkpoints, file_io, lake, publish, table_changes, type_changes
 from replay.iceberg.product_types import product_type
-from replay.kafka import clients, log, log_marks, schemas, whole_log
+from replay.kafka import clients, log, log_marks, output_topics, schemas, whole_log
 from replay.offsets import Offsets
 from replay.releases import folders, kept_jars, launch, runtime, shared
 from replay.releases.archive import verified
@@ -269,6 +270,9 @@ class Platform:
     def give_priority(self, attempt: Attempt) -> None:
         self._own_clusters.live(attempt.cluster)
 
+    def refuse_taken(self, topics: Iterable[str]) -> None:
+        output_topics.refuse_taken(self.settings, topics)
+
     def prepare(
         self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]
     ) -> None:
@@ -278,10 +282,16 @@ class Platform:
         # Again: before the branch existed, a controller that had lost its lease might have dropped an unwritten column.
         table_changes.ensure(self.catalog, product, resume=resume)
         bindings = self.bindings(
-            product, attempt.name, attempt.group, release.reference_offsets, attempt.parallelism
+            product,
+            attempt.name,
+            attempt.group,
+            release.reference_offsets,
+            attempt.parallelism,
+            attempt.topics,
         )
         read = launch.of_release(self._folder(release))
         fence()
+        output_topics.create(self.settings, product, attempt)
         file = bindings_file(self.settings, product.name, attempt.name)
         write_bindings(file, launch.bindings_for(read, bindings))
         shared.keep_bindings(self.settings, product.name, file)
@@ -394,6 +404,7 @@ class Platform:
         if comparison := self._comparisons.pop(attempt.full_name, None):
             comparison.kill()
         cleaning.remove(self.catalog, product.name, product.outputs, attempt.name, files)
+        output_topics.delete(self.settings, attempt.topics.values())
         cleaning.forget(
             self.settings,
             product.name,
@@ -449,7 +460,13 @@ class Platform:
         return self.clusters
 
     def bindings(
-        self, product: Product, name: str, group: str, reference_ends: Offsets, parallelism: int
+        self,
+        product: Product,
+        name: str,
+        group: str,
+        reference_ends: Offsets,
+        parallelism: int,
+        topics: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, object]:
         """All that one run adds to a product: see jobs/bindings.py. Its name is the branch."""
         s = self.settings
@@ -480,6 +497,7 @@ class Platform:
             "parallelism": parallelism,
             "checkpoint_interval": product.settings.checkpoint_interval,
             "checkpoint_dir": self._checkpoints(product.name, name),
+            **output_topics.bound(product, group, topics),
         }
 
     def _checkpoints(self, product: str, name: str) -> str:

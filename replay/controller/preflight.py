@@ -13,10 +13,13 @@ from replay.core.model import Attempt, ProductState
 from replay.errors import RefusedError
 from replay.flink.rest import Slots
 from replay.iceberg import lake
-from replay.kafka import clients, schemas
+from replay.kafka import clients, output_topics, schemas
+from replay.releases import folders
 from replay.releases.plan import Change
 from replay.releases.reason import Kind
+from replay.releases.release import release_folder
 from replay.settings import Settings
+from replay.store.store import Store
 
 
 def preflight(
@@ -64,6 +67,28 @@ def refuse_another_log(platform: ReviewedPlatform, state: ProductState) -> None:
             f"with the log as it is: kappa remove {state.product}, which drops its tables, then "
             f"kappa deploy {state.product}",
         )
+
+
+def refuse_shared_topics(settings: Settings, store: Store, product: Product) -> None:
+    """RefusedError when a topic that this product's job writes, or another's, would be of both."""
+    mine = output_topics.named(product.settings)
+    for name in store.products():
+        if name != product.name:
+            output_topics.refuse_shared(
+                mine, _topics_of(settings, store.load(name), bool(mine.written))
+            )
+
+
+def _topics_of(settings: Settings, state: ProductState, reads: bool) -> output_topics.Named:
+    """Topics of what is left of another product's attempts; those that it reads only if asked."""
+    kept = [a for a in state.attempts if not a.cleaned]
+    written = {t.removesuffix(f".{a.name}") for a in kept for t in a.topics.values()}
+    read: set[str] = set()
+    for number in {a.release for a in kept} if reads else ():
+        fingerprint = state.release(number).fingerprint
+        folder = release_folder(settings, state.product, fingerprint)
+        read |= folders.read_archived(folder, fingerprint).topics.keys()
+    return output_topics.Named(state.product, frozenset(read), frozenset(written))
 
 
 def advice(platform: ReviewedPlatform, product: Product, state: ProductState) -> list[str]:

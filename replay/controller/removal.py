@@ -18,7 +18,7 @@ from replay.errors import ConfigError
 from replay.flink.clusters import Clusters
 from replay.iceberg import files, lake, table_changes
 from replay.iceberg.commits import Fence
-from replay.kafka import log
+from replay.kafka import log, output_topics
 from replay.releases import shared, sources
 from replay.releases.release import bindings_folder
 from replay.settings import Settings
@@ -69,6 +69,8 @@ class Remains:
     attempts: int = 0
     files: tuple[str, ...] = ()
     """Folders of this home, and of what is shared: archive, bindings."""
+    topics: tuple[str, ...] = ()
+    """That its outputs were written to."""
 
     @property
     def nothing(self) -> bool:
@@ -99,6 +101,7 @@ def remains(settings: Settings, catalog: Catalog, state: ProductState) -> Remain
         len(state.releases),
         len(state.attempts),
         (*(str(f) for f in folders if f.exists()), *shared.folders(settings, name)),
+        tuple(t for a in state.attempts if not a.cleaned for t in a.topics.values()),
     )
 
 
@@ -139,6 +142,7 @@ def erase(
         fence()
         if clusters and attempt.cluster:
             clusters.stop(attempt.cluster)
+        output_topics.delete(settings, attempt.topics.values())
         log.delete_group(settings, attempt.group)
     fence()
     if not keep_tables:

@@ -37,6 +37,8 @@ class Readers:
     """When they were last switched over, or taken back."""
     change: str
     """How: switch or rollback."""
+    topics: Mapping[str, str]
+    """Output → the topic of the attempt that they see."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class AttemptStatus:
     cluster: str
     """Its own Flink cluster, or 'session'."""
     parallelism: int
+    topics: Mapping[str, str]
+    """Output → the topic that its rows are also written to."""
     checkpoint: int
     lag_records: int | None
     """Of its newest checkpoint; None: the log's end is not known."""
@@ -236,6 +240,7 @@ def _readers(
         lag_seconds=_seconds(attempt, shown.covered, ends, now) if sight else None,
         changed=instant(moved.at) if moved else None,
         change=moved.reason.value if moved else "",
+        topics=dict(attempt.topics),
     )
 
 
@@ -251,6 +256,7 @@ def _attempt(
         job_status=_job_status(a, seen),
         cluster=a.cluster or "session",
         parallelism=a.parallelism,
+        topics=dict(a.topics),
         checkpoint=a.checkpoint,
         lag_records=records_behind(covered, ends, state.release(a.release).reference_offsets)
         if ends

@@ -306,8 +306,10 @@ class Attempt:
     """When old snapshots of its branch were last removed."""
     garbage: tuple[str, ...] | None = None
     """Files to be deleted once its branch is gone; None: not listed yet."""
+    topics: Mapping[str, str] = field(default_factory=dict)
+    """Output → the topic that it also writes its rows to, and no other attempt: stored before they are created."""
     cleaned: bool = False
-    """Its branch, files, checkpoints and consumer group are gone."""
+    """Its branch, files, checkpoints, topics and consumer group are gone."""
 
     @property
     def found_fault(self) -> str:
@@ -368,6 +370,7 @@ class Attempt:
         data["tip"] = asdict(self.tip) if self.tip else None
         data["checks"] = [asdict(c) for c in self.checks]
         data["positions"] = [p.as_json for p in self.positions]
+        data["topics"] = dict(self.topics)
         data["log"] = {name: topic.as_json for name, topic in self.log.items()}
         return data
 

@@ -42,9 +42,37 @@ class Acl:
     why: str
 
 
-def of_product(product: str, topics: Iterable[str]) -> list[Acl]:
-    """The least with which a product runs."""
-    return [acl for topic in sorted(topics) for acl in _of_topic(topic)] + list(_of_groups(product))
+def of_product(product: str, topics: Iterable[str], written: Iterable[str] = ()) -> list[Acl]:
+    """The least with which a product runs that reads topics, and whose outputs are written to others."""
+    outputs = sorted(written)
+    return [
+        *(acl for topic in sorted(topics) for acl in _of_topic(topic)),
+        *(acl for topic in outputs for acl in _of_output_topic(topic)),
+        *(_of_transactions(product) if outputs else ()),
+        *_of_groups(product),
+    ]
+
+
+def _of_output_topic(topic: str) -> Iterator[Acl]:
+    """Of an output's topics: those of all attempts begin with the name in product.yaml, and a dot."""
+    for who, operation, why in (
+        (Role.job, "WRITE", "write an output's rows"),
+        (Role.controller, "CREATE", "create the topic of an attempt"),
+        (Role.controller, "DELETE", "delete the topic of an attempt that is removed"),
+        (Role.controller, "DESCRIBE_CONFIGS", "look at a topic that is there already"),
+    ):
+        yield Acl(who, "TOPIC", f"{topic}.", "PREFIXED", operation, why)
+
+
+def _of_transactions(product: str) -> Iterator[Acl]:
+    yield Acl(
+        Role.job,
+        "TRANSACTIONAL_ID",
+        group_prefix(product),
+        "PREFIXED",
+        "WRITE",
+        "commit rows with the job's checkpoints",
+    )
 
 
 def _of_topic(topic: str) -> Iterator[Acl]:
@@ -105,7 +133,7 @@ def commands(acls: Iterable[Acl], principals: Mapping[Role, str], bootstrap: str
                     "--allow-principal",
                     principals[Role(who)],
                     *operations,
-                    f"--{kind.lower()}",
+                    f"--{kind.lower().replace('_', '-')}",
                     name,
                     *(["--resource-pattern-type", "prefixed"] if pattern == "PREFIXED" else []),
                 ]

@@ -103,6 +103,13 @@ def settings(product: Product) -> dict[str, Any]:
     }
     if laid_out:  # the same rows, in other files: those are written by a replay
         fields["layout"] = laid_out
+    written = {
+        name: [output.topic, output.key]
+        for name, output in product.settings.outputs.items()
+        if output.topic is not None
+    }
+    if written:  # the same rows, as other records: those are written by a replay
+        fields["output_topics"] = written
     return {
         **fields,
         "outputs": {name: output.where for name, output in product.settings.outputs.items()},

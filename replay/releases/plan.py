@@ -110,7 +110,7 @@ def _settings(old: ProductSettings, new: ProductSettings) -> Iterator[Reason]:
             after.get(key) or None,
         )
         if was == is_ or re.fullmatch(
-            r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort))?", key
+            r"outputs\.\w+(\.(kind|of|key|window.*|partition|sort|topic))?", key
         ):
             continue
         yield Reason(

@@ -38,6 +38,7 @@ def of_tables(old: Product, new: Product) -> Iterator[Reason]:
         yield from _identity(name, old, new, other)
         yield from _columns(name, old, new, other)
         yield from _laid_out(name, old.outputs[name], new.outputs[name])
+        yield from _of_topic(name, _topic(old, name), _topic(new, name))
 
 
 def _identity(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:
@@ -59,7 +60,9 @@ def _identity(table: str, old: Product, new: Product, other: str) -> Iterator[Re
             f"leave {table} as it was, and {_write_to(other)}",
         )
     elif was != key:
-        yield Reason(Kind.metadata, f"table {table}", f"a key: {', '.join(key)}")
+        # of an output that is a topic, it is the key of the records
+        kind = Kind.metadata if _topic(new, table) is None else Kind.replay
+        yield Reason(kind, f"table {table}", f"a key: {', '.join(key)}")
 
 
 def _laid_out(table: str, old: Output, new: Output) -> Iterator[Reason]:
@@ -75,6 +78,20 @@ def _laid_out(table: str, old: Output, new: Output) -> Iterator[Reason]:
                 f"{word}: {_listed(was)} → {_listed(is_)}, set before "
                 "the replay; jobs that run, and files that are there, keep theirs",
             )
+
+
+def _topic(product: Product, table: str) -> str | None:
+    return product.settings.outputs[table].topic if table in product.settings.outputs else None
+
+
+def _of_topic(table: str, old: str | None, new: str | None) -> Iterator[Reason]:
+    """A topic has the rows of the whole log only after a replay."""
+    if old != new:
+        yield Reason(
+            Kind.replay,
+            f"table {table}",
+            f"topic: {old or 'none'} → {new or 'none'}; each attempt writes one of its own, from offset zero",
+        )
 
 
 def _columns(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,8 @@ class FakePlatform:
     silent: set[str] = field(default_factory=set)
     """Of these, those that do not answer."""
     no_room: bool = False
+    taken_topics: set[str] = field(default_factory=set)
+    """Topics that are there, of somebody else."""
     cleaned: list[str] = field(default_factory=list)
     """Attempts of which nothing is left."""
     expired: list[str] = field(default_factory=list)
@@ -468,6 +470,10 @@ class FakePlatform:
         self._gate("before give_priority")
         self.prioritised.add(attempt.cluster)
         self._gate("after give_priority")
+
+    def refuse_taken(self, topics: Iterable[str]) -> None:
+        if taken := self.taken_topics.intersection(topics):
+            raise RefusedError("taken", expected="none", found=", ".join(taken))
 
     def prepare(
         self, product: Product, attempt: Attempt, release: Release, fence: Callable[[], None]

@@ -76,7 +76,7 @@ def resolved(product: Product, columns: Types = COLUMNS) -> Product:
         of = said.of or (product.settings.topics if kind == "rows" else ())
         outputs[name] = Output.model_validate(
             {
-                **said.model_dump(),
+                **said.model_dump(exclude={"topic"}),
                 "kind": kind,
                 "of": tuple(map(product.settings.kafka_name, of)),
                 "columns": [Column(name=n, type=t) for n, t in columns[name]],

@@ -14,6 +14,7 @@ from jobs.product.column_types import (
     column_type,
     has_array_of_bytes,
     is_as_stored,
+    is_json,
     parse,
     resolved_column_type,
 )
@@ -202,3 +203,16 @@ def test_what_is_written_as_it_is(found: str, as_stored: bool) -> None:
 )
 def test_arrays_of_bytes_are_found_wherever_they_are(found: str, has: bool) -> None:
     assert has_array_of_bytes(found) is has
+
+
+@pytest.mark.parametrize(
+    ("text", "can"),
+    [
+        ("MAP<STRING NOT NULL, BYTES>", True),
+        ("ARRAY<ROW<a INT, b MAP<STRING, INT>>>", True),
+        ("MAP<INT NOT NULL, INT>", False),
+        ("ROW<a ARRAY<MAP<STRING, MAP<DATE, INT>>>>", False),
+    ],
+)
+def test_json_has_maps_of_texts_alone(text: str, can: bool) -> None:
+    assert is_json(parse(text)) is can

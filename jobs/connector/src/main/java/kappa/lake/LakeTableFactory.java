@@ -23,9 +23,11 @@ import org.apache.iceberg.flink.TableLoader;
  *       removed or widened one; here what the table has besides is NULL.
  *   <li>The plan does not depend on the table, and operators have names that do not depend on the plan: a job goes on
  *       from a checkpoint though the table's columns or its partition spec have changed since.
+ *   <li>With {@code topic.name} each row is also a record of a Kafka topic, committed at the same checkpoints: see {@link
+ *       TopicOptions}. The plan does not depend on that either.
  * </ul>
  *
- * <p>Options that are not below are the catalog's, as in Iceberg's {@code CREATE CATALOG}.
+ * <p>Options that are not below, nor begin with {@code topic.}, are the catalog's, as in Iceberg's {@code CREATE CATALOG}.
  */
 public final class LakeTableFactory implements DynamicTableSinkFactory {
 
@@ -61,10 +63,14 @@ public final class LakeTableFactory implements DynamicTableSinkFactory {
                         String.format("The connector '%s' needs the option '%s'.", IDENTIFIER, option.key()));
             }
         }
+        TopicOptions topic = TopicOptions.of(properties);
         TableIdentifier table = TableIdentifier.of(options.get(NAMESPACE), options.get(TABLE));
-        TableLoader loader = TableLoader.fromCatalog(catalog(options.get(CATALOG), properties), table);
+        TableLoader loader =
+                TableLoader.fromCatalog(catalog(options.get(CATALOG), TopicOptions.others(properties)), table);
         RowType written = (RowType) context.getPhysicalRowDataType().getLogicalType();
-        return new LakeTableSink(loader, options.get(TABLE), options.get(BRANCH), written, context.getConfiguration());
+        TopicSink records = topic == null ? null : TopicSink.of(topic, context);
+        return new LakeTableSink(
+                loader, options.get(TABLE), options.get(BRANCH), written, context.getConfiguration(), records);
     }
 
     /** A catalog by its options, as in {@code CREATE CATALOG}; some may name files of secrets. */

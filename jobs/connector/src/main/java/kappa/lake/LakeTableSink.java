@@ -2,10 +2,13 @@ package kappa.lake;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.List;
 import org.apache.flink.api.common.functions.MapFunction;
+import org.apache.flink.api.connector.sink2.Sink;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.DataStreamSink;
+import org.apache.flink.streaming.api.transformations.UnionTransformation;
 import org.apache.flink.table.connector.ChangelogMode;
 import org.apache.flink.table.connector.sink.DataStreamSinkProvider;
 import org.apache.flink.table.connector.sink.DynamicTableSink;
@@ -25,13 +28,17 @@ final class LakeTableSink implements DynamicTableSink {
     private final String branch;
     private final RowType written;
     private final ReadableConfig config;
+    private final TopicSink topic;
 
-    LakeTableSink(TableLoader loader, String name, String branch, RowType written, ReadableConfig config) {
+    /** {@code topic} is null where rows are written to the table alone. */
+    LakeTableSink(
+            TableLoader loader, String name, String branch, RowType written, ReadableConfig config, TopicSink topic) {
         this.loader = loader;
         this.name = name;
         this.branch = branch;
         this.written = written;
         this.config = config;
+        this.topic = topic;
     }
 
     @Override
@@ -41,7 +48,28 @@ final class LakeTableSink implements DynamicTableSink {
 
     @Override
     public SinkRuntimeProvider getSinkRuntimeProvider(Context context) {
-        return (DataStreamSinkProvider) (provider, rows) -> append(rows);
+        if (topic == null) {
+            return (DataStreamSinkProvider) (provider, rows) -> append(rows);
+        }
+        Sink<RowData> records = topic.sink(context);
+        return (DataStreamSinkProvider) (provider, rows) -> append(alsoTo(records, rows));
+    }
+
+    /**
+     * The rows, from which a second sink hangs.
+     *
+     * <p>The planner makes a job of what the table's own sink depends on. A sink has no output, so the union has only the
+     * rows, and takes the other sink into the job.
+     */
+    private DataStream<RowData> alsoTo(Sink<RowData> records, DataStream<RowData> rows) {
+        DataStreamSink<RowData> other =
+                rows.sinkTo(records)
+                        .name("topic of " + name)
+                        .uid("topic-" + name)
+                        .setParallelism(rows.getParallelism());
+        return new DataStream<>(
+                rows.getExecutionEnvironment(),
+                new UnionTransformation<>(List.of(rows.getTransformation(), other.getTransformation())));
     }
 
     private DataStreamSink<?> append(DataStream<RowData> rows) {
@@ -74,7 +102,7 @@ final class LakeTableSink implements DynamicTableSink {
 
     @Override
     public DynamicTableSink copy() {
-        return new LakeTableSink(loader, name, branch, written, config);
+        return new LakeTableSink(loader, name, branch, written, config, topic);
     }
 
     @Override
