@@ -159,7 +159,7 @@ def load_product(folder: Path, resolved: Resolved | None = None) -> Product:
         ) from e
     contract = _read_yaml(contract_file) if contract_file.exists() else {}
     product = Product(folder=folder, settings=settings, contract=contract)
-    _check_files(product)
+    _check_files(product, is_archived=bool(resolved))
     if resolved:
         return with_resolved(product, resolved)
     _check_names(product)
@@ -232,8 +232,11 @@ def _described(column: Column, said: Mapping[str, Any]) -> Column:
     )
 
 
-def _check_files(product: Product) -> None:
-    """Require a SELECT for each output and a schema for each topic, and refuse files that are not used."""
+def _check_files(product: Product, *, is_archived: bool) -> None:
+    """Require a SELECT for each output and a schema for each topic, and refuse files that are not used.
+
+    The folder of a release may be of before files of such a suffix meant anything.
+    """
     settings, folder = product.settings, product.folder
     wanted = [product.select_sql(name) for name in settings.outputs]
     for file in (*wanted, *product.schema_files):
@@ -256,7 +259,7 @@ def _check_files(product: Product) -> None:
             )
     schemas = set(product.schema_files)
     for file in sorted((folder / "schemas").glob("*")):
-        of_now = product.resolved is None and (
+        of_now = not is_archived and (
             file.suffix == ".json" or (file.suffix == ".proto" and not _is_imported(file))
         )
         if (of_now or file.suffix == ".avsc") and file not in schemas:

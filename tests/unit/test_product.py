@@ -595,6 +595,16 @@ def test_a_file_that_nothing_runs_is_named(
     assert (e.value.file, e.value.expected, e.value.found) == (folder / file, expected, found)
 
 
+@pytest.mark.parametrize("name", ["parcels.json", "parcels.proto"])
+def test_a_release_may_have_files_that_meant_nothing_when_it_was_made(
+    folder: Path, name: str
+) -> None:
+    (folder / "schemas" / name).write_text("{}")
+    with pytest.raises(ProductError, match="a schema that no topic uses"):
+        load_product(folder)
+    assert load_product(folder, Resolved(outputs={}, longest_wait=60)).longest_wait == 60
+
+
 def test_views_and_other_files_may_be_there(folder: Path) -> None:
     (folder / "views.sql").write_text("CREATE VIEW v AS SELECT 1")
     (folder / "README.md").write_text("words")
