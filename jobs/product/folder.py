@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -292,10 +293,12 @@ def _check_writers(product: Product) -> None:
 
 def _is_imported(file: Path) -> bool:
     """Whether another schema of Protobuf beside a file imports it."""
-    wanted = f'"{file.name}"'
+    wanted = re.compile(
+        rf"""\s*import\s*(public\s|weak\s)?\s*["']([^"']*/)?{re.escape(file.name)}["']"""
+    )
     others = (f for f in file.parent.rglob("*.proto") if f != file)
     return any(
-        line.split("//")[0].strip().startswith("import ") and wanted in line
+        wanted.match(line)
         for other in others
         for line in other.read_text(errors="replace").splitlines()
     )

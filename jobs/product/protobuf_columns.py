@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jobs.product.avro_schema import SchemaError
@@ -82,14 +82,25 @@ def _indexes(source: Any, message: str | None) -> list[int]:
     named = dict(_messages(source.message_type, "", []))
     top = [name for name, where in named.items() if len(where) == 1]
     if message is None and len(top) == 1:
-        return named[top[0]]
+        return named[top[0]]  # no message is around it
     wanted = (message or "").removeprefix(f"{source.package}." if source.package else "")
     if wanted not in named:
         raise SchemaError(
             f"message, in product.yaml: one of those of the file ({', '.join(named) or 'none'})",
             message or f"{len(top)} messages, and no word which",
         )
+    if (counted := _counted(source.message_type, wanted.split("."))) != named[wanted]:
+        raise SchemaError(
+            "a message that all serializers count alike: some count the entries of maps as messages",
+            f"{wanted}, behind a map of a message around it: {named[wanted]} or {counted}",
+        )
     return named[wanted]
+
+
+def _counted(types: Any, path: Sequence[str]) -> list[int]:
+    """The indexes of a message where entries of maps count, as in Confluent's serializers for Python."""
+    number, message = next((i, m) for i, m in enumerate(types) if m.name == path[0])
+    return [number, *(_counted(message.nested_type, path[1:]) if path[1:] else [])]
 
 
 def _messages(types: Any, above: str, indexes: list[int]) -> Iterator[tuple[str, list[int]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from jobs.product.avro_schema import SchemaError
 from jobs.product.protobuf_columns import avro_text, messages
@@ -15,7 +16,11 @@ SUFFIX = ".proto"
 Others = tuple[tuple[str, str], ...]
 _NAME = "schema.proto"
 _SECONDS = 60
+_LONGEST = 200
+"""Characters of a file's name: file systems end at 255 bytes."""
 _NOT_THERE = "File not found"
+_ERROR = re.compile(r"\S+\.proto(:\d+:\d+)?: (?!warning:)")
+"""A line of protoc's, which also warns, and logs how it was started."""
 
 
 def schema_of(file: Path, message: str | None) -> str:
@@ -39,10 +44,22 @@ def messages_of_text(text: str, others: Others = ()) -> dict[str, list[int]]:
 
 def _beside(text: str, others: Others) -> Others:
     for path, _ in others:
-        parts = Path(path).parts
-        if Path(path).is_absolute() or ".." in parts or path == _NAME or not parts:
+        if not _is_below(path) or path == _NAME:
             raise SchemaError("imports with a path of their own below schemas/", path)
     return ((_NAME, text), *others)
+
+
+def _is_below(path: str) -> bool:
+    """Whether it is a path to a file of Protobuf, written in one way alone."""
+    pure = PurePosixPath(path)
+    return (
+        pure.suffix == SUFFIX
+        and str(pure) == path
+        and path.isprintable()
+        and not pure.is_absolute()
+        and ".." not in pure.parts
+        and all(len(part) < _LONGEST for part in pure.parts)
+    )
 
 
 @lru_cache(maxsize=64)  # what is asked again and again in one command
@@ -59,22 +76,28 @@ def _compiled(texts: Others, name: str) -> bytes:
             file = source / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-        run = subprocess.run(
-            # -P: nothing beside the schemas is taken for a module of Python
-            [
-                *(sys.executable, "-P", "-m", "grpc_tools.protoc", "-I."),
-                *("--include_imports", "--include_source_info", f"--descriptor_set_out={out}"),
-                name,
-            ],
-            cwd=source,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_SECONDS,
-        )
+        try:
+            run = subprocess.run(
+                # -P: nothing beside the schemas is taken for a module of Python
+                [
+                    *(sys.executable, "-P", "-m", "grpc_tools.protoc", "-I."),
+                    *("--include_imports", "--include_source_info", f"--descriptor_set_out={out}"),
+                    name,
+                ],
+                cwd=source,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_SECONDS,
+            )
+        except subprocess.TimeoutExpired as e:
+            raise SchemaError(
+                f"a file that protoc compiles within {_SECONDS} s", "it runs on"
+            ) from e
         if run.returncode == 0:
             return out.read_bytes()
-    said = [line for line in run.stderr.splitlines() if line.strip()]
+    lines = [line for line in run.stderr.splitlines() if line.strip()]
+    said = [line for line in lines if _ERROR.match(line)] or lines
     if any(_NOT_THERE in line for line in said):
         raise SchemaError(
             "imports of files in schemas/, or of Google's own types such as "

@@ -133,7 +133,7 @@ class _Witness:
         )
         made = self._file.message_type.add(name=name)
         for oneof in message.oneofs:
-            made.oneof_decl.add(name=oneof.name)
+            made.oneof_decl.add(name=f"o{oneof.index}")  # whatever its name, it is no field's
         for field in message.fields:
             written, inner, reads = self._kind(field)
             added = made.field.add(

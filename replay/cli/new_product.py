@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from jobs.product.avro_schema import Schema, parse
+from jobs.product.avro_schema import Schema, SchemaError, parse
 from jobs.product.avro_types import Field, fields
 from jobs.product.formats import Format
 from jobs.product.model import REJECTS
@@ -162,7 +162,13 @@ def _schemas(topics: Sequence[_Topic], sources: Sequence[Source]) -> dict[str, s
         for t, s in zip(topics, sources, strict=True)
         if t.format.suffix
     }
-    return {f"schemas/{path}": text for s in sources for path, text in s.imports} | own
+    found = dict(own)
+    for path, text in (imported for s in sources for imported in s.imports):
+        if found.setdefault(f"schemas/{path}", text) != text:
+            raise SchemaError(
+                "imports that are alike in all topics, and not called as one of them", path
+            )
+    return found
 
 
 def _topic(

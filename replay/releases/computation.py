@@ -11,6 +11,7 @@ from typing import Any
 
 from jobs.plan.compiled import Node, parse_plan
 from jobs.product.folder import WRITERS, Product
+from jobs.product.formats import Format
 from jobs.product.model import Topic
 from jobs.product.sql import read_statements
 from jobs.product.topic_schemas import key_schema_text, schema_text, writer_texts
@@ -24,7 +25,7 @@ PLAN = "plan/"
 DECIDES = ("time_zone", "topics", "lookups", "functions", "flink")
 """Fields of product.yaml, besides which outputs there are, and which records they leave out."""
 
-_LATER = ("format", "message", "record_key")
+_LATER = ("format", "record_key")
 """Settings of a topic that earlier releases do not know: by default they leave the name of a release as it was."""
 
 
@@ -93,6 +94,7 @@ def settings(product: Product) -> dict[str, Any]:
     """The fields of product.yaml that decide rows."""
     fields = product.settings.model_dump(mode="json", include={"name", *DECIDES})
     for topic in fields["topics"].values():
+        del topic["message"]  # of the columns that it decides, schemas/ tells
         for later in _LATER:
             if topic[later] == Topic.model_fields[later].default:
                 del topic[later]
@@ -134,9 +136,10 @@ def _schemas(product: Product) -> dict[str, bytes]:
     for kafka, topic in product.topics.items():
         name = product.sql_name(kafka)
         if topic.format.suffix:
-            found[f"schemas/{product.schema_file(kafka).name}"] = _schema(
-                schema_text(product, name)
-            )
+            schema = json.loads(schema_text(product, name))
+            if topic.format.is_protobuf:
+                schema = _read_by(schema, topic.format)
+            found[f"schemas/{product.schema_file(kafka).name}"] = _canonical(_undocumented(schema))
         if writers := writer_texts(product, name):
             texts = [_undocumented(json.loads(text)) for text in writers]
             found[f"schemas/{name}{WRITERS}"] = _canonical(texts)
@@ -144,6 +147,12 @@ def _schemas(product: Product) -> dict[str, bytes]:
             key = key_schema_text(product, name) or ""
             found[f"schemas/{product.key_schema_file(kafka).name}"] = _schema(key)
     return found
+
+
+def _read_by(described: dict[str, Any], written: Format) -> dict[str, Any]:
+    """What messages of Protobuf are read by, of a schema that describes them: not how the message is called."""
+    names = {"descriptor", "message"} | ({"indexes"} if written is Format.protobuf else set())
+    return {k: v for k, v in described.items() if k not in names}
 
 
 def _schema(text: str) -> bytes:
@@ -158,7 +167,7 @@ def _undocumented(schema: Any) -> Any:
         return {
             k: _undocumented(v) if k in ("type", "fields", "items", "values") else v
             for k, v in schema.items()
-            if k not in ("doc", "descriptor")  # of Protobuf: what it decides, the fields say
+            if k != "doc"
         }
     return schema
 

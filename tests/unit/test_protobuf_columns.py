@@ -14,6 +14,7 @@ from jobs.product.avro_types import fields
 from jobs.product.folder import ProductError, load_product
 from jobs.product.protobuf_files import schema_of_text
 from jobs.product.topic_schemas import schema_text
+from replay.avro.protobuf_records import protobuf_reader
 from replay.kafka import schema_registry
 from replay.releases import computation
 from tests.unit.test_topic_formats import BINDINGS
@@ -115,9 +116,33 @@ def test_the_message_is_named_with_or_without_its_package(message: str, column: 
     assert list(types(HEAD + text, message)) == [column]
 
 
-def test_entries_of_maps_do_not_count_among_the_messages_of_a_message() -> None:
-    text = "message A { map<string, int32> m = 1; message B { int32 b = 1; } }"
-    assert json.loads(schema_of_text(HEAD + text, "A.B"))["indexes"] == [0, 0]
+NESTED = "message B { int32 b = 1; message C { int32 c = 1; } }"
+
+
+@pytest.mark.parametrize(("message", "indexes"), [("A.B", [0, 0]), ("A.B.C", [0, 0, 0])], ids=str)
+def test_entries_of_maps_may_count_among_the_messages_of_a_message(
+    message: str, indexes: list[int]
+) -> None:
+    """They do in Confluent's serializer for Python."""
+    in_front = HEAD + f"message A {{ {NESTED} map<string, int32> m = 1; }}"
+    assert json.loads(schema_of_text(in_front, message))["indexes"] == indexes
+    behind = HEAD + f"message A {{ map<string, int32> m = 1; {NESTED} }}"
+    with pytest.raises(SchemaError, match="all serializers count alike") as caught:
+        schema_of_text(behind, message)
+    counted = [indexes[0], 1, *indexes[2:]]
+    assert caught.value.found == (
+        f"{message}, behind a map of a message around it: {indexes} or {counted}"
+    )
+
+
+def test_a_oneof_may_be_called_as_the_audit_calls_fields() -> None:
+    text = schema_of_text(HEAD + "message A { oneof f1 { string a = 1; int32 b = 2; } }")
+    assert protobuf_reader(text)(b"\x10\x07") == {"a": None, "b": 7}
+
+
+def test_warnings_are_not_what_is_wrong() -> None:
+    with pytest.raises(SchemaError, match="not defined"):
+        schema_of_text(HEAD + 'import "google/protobuf/any.proto"; message A { strin a = 1; }')
 
 
 @pytest.mark.parametrize("written", ["protobuf", "protobuf-confluent"])
@@ -141,13 +166,18 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(CHARGING, folder / "charging"))
 
 
-def test_a_file_of_the_folder_is_imported_and_another_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", ['import "plugs.proto";', "import 'plugs.proto';", 'import public "plugs.proto";']
+)
+def test_a_file_of_the_folder_is_imported_and_another_is_refused(
+    tmp_path: Path, words: str
+) -> None:
     folder = copied(tmp_path)
     schemas = folder / "schemas"
     text = (schemas / "sessions.proto").read_text()
     plug = text[text.index("enum Plug") : text.index("message Session")]
     (schemas / "plugs.proto").write_text(f"{HEAD}package charging.v1;\n{plug}")
-    imported = 'import "plugs.proto";\n\nimport "google'
+    imported = f'{words}\n\nimport "google'
     (schemas / "sessions.proto").write_text(
         text.replace(plug, "").replace('import "google', imported)
     )
@@ -187,6 +217,11 @@ def test_comments_and_other_messages_of_a_file_decide_no_row(tmp_path: Path) -> 
     file = folder / "schemas" / "sessions.proto"
     text = file.read_text()
     file.write_text(text.replace("When the car", "The moment at which the car") + "message More {}")
+    assert computation.parts(load_product(folder), {}) == before
+    settings = folder / "product.yaml"
+    settings.write_text(
+        settings.read_text().replace("message: Session", "message: charging.v1.Session")
+    )
     assert computation.parts(load_product(folder), {}) == before
     file.write_text(text.replace("watt_hours = 5", "watt_hours = 15"))
     assert computation.parts(load_product(folder), {}) != before

@@ -14,8 +14,10 @@ import org.apache.flink.table.data.GenericRowData;
  */
 final class ProtobufMessage {
 
-    /** @param missing what stands for a field that is not written; null: the column is NULL */
+    /** @param missing what the column is where nothing is written, made once: a list may have a million such items */
     private record Column(JsonPlace place, boolean isRequired, ProtobufValue value, Object missing) {}
+
+    private static final byte[] NO_BYTES = new byte[0];
 
     private final List<Column> columns = new ArrayList<>();
     private final ProtobufShape shape;
@@ -41,15 +43,14 @@ final class ProtobufMessage {
         String name = (String) written.get("kind");
         if (written.containsKey("key")) {
             kind = ProtobufKind.entry((String) written.get("key"), name, type.getValueType(), place);
-            columns.add(new Column(place, false, ProtobufValue.map(kind.value()), List.of()));
+            columns.add(column(place, false, ProtobufValue.map(kind.value()), List.of()));
         } else if (written.containsKey("repeated")) {
             kind = ProtobufKind.of(name, type.getElementType(), place.items());
-            columns.add(new Column(place, false, ProtobufValue.array(kind.value()), List.of()));
+            columns.add(column(place, false, ProtobufValue.array(kind.value()), List.of()));
         } else {
             isRepeated = false;
             kind = ProtobufKind.of(name, type, place);
-            columns.add(
-                    new Column(place, written.containsKey("required"), kind.value(), isNullable ? null : kind.missing()));
+            columns.add(column(place, written.containsKey("required"), kind.value(), isNullable ? null : kind.missing()));
         }
         Integer oneof = (Integer) written.get("oneof");
         return new ProtobufShape.Field(
@@ -58,6 +59,16 @@ final class ProtobufMessage {
                 isRepeated,
                 oneof == null ? ProtobufShape.NO_ONEOF : oneof,
                 kind.shape());
+    }
+
+    /** @param missing as if it had been read; null: the column is NULL */
+    private static Column column(JsonPlace place, boolean isRequired, ProtobufValue value, Object missing) {
+        try {
+            Object shown = missing == null || isRequired ? null : value.of(missing, NO_BYTES);
+            return new Column(place, isRequired, value, shown);
+        } catch (UndecodableException e) {
+            throw new IllegalArgumentException("The default of a column is none of its values", e);
+        }
     }
 
     /** Sets a row's first columns from what is left of the bytes. */
@@ -81,9 +92,8 @@ final class ProtobufMessage {
                 if (column.isRequired) {
                     throw column.place.reject("missing");
                 }
-                value = column.missing;
-            }
-            if (value != null) {
+                row.setField(i, column.missing);
+            } else {
                 row.setField(i, column.value.of(value, bytes));
             }
         }
