@@ -223,6 +223,11 @@ def end_options(ends: Mapping[int, int]) -> dict[str, str]:
 TRANSACTION_TIMEOUT = "transaction.timeout.ms"
 DEFAULT_TRANSACTION_TIMEOUT = 900_000
 """Milliseconds: what a broker allows at most unless its transaction.max.timeout.ms says otherwise."""
+CHECKPOINT_TIMEOUT = "execution.checkpointing.timeout"
+TOPIC_CHECKPOINT_TIMEOUT = "6min"
+"""By default, of a job that writes topics: a transaction begins with one checkpoint and is committed with the next."""
+LARGEST_RECORD = 16 << 20
+"""Bytes: a row is longer as JSON than it was in the log, and one that Kafka refuses would stop the job for good."""
 
 
 def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
@@ -242,7 +247,11 @@ def sink_options(table: str, bindings: Bindings) -> dict[str, str]:
 def _topic_options(topic: OutputTopic | None, bindings: Bindings) -> dict[str, str]:
     if topic is None:
         return {}
-    producer = {TRANSACTION_TIMEOUT: str(DEFAULT_TRANSACTION_TIMEOUT), **bindings.kafka}
+    producer = {
+        TRANSACTION_TIMEOUT: str(DEFAULT_TRANSACTION_TIMEOUT),
+        "max.request.size": str(LARGEST_RECORD),
+        **bindings.kafka,
+    }
     return {
         "topic.name": topic.name,
         "topic.transactional-id-prefix": topic.transactional_id_prefix,

@@ -15,6 +15,8 @@ from pyflink.table.udf import udf
 
 from jobs import generate
 from jobs.bindings import (
+    CHECKPOINT_TIMEOUT,
+    TOPIC_CHECKPOINT_TIMEOUT,
     Bindings,
     Catalog,
     file_options,
@@ -107,8 +109,23 @@ def configure_run(env: TableEnvironment, product: Product, bindings: Bindings) -
         "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",
         "parallelism.default": str(parallelism),
+        **(_of_transactions(product) if bindings.output_topics else {}),
     }.items():
         config.set(key, value)
+
+
+def _of_transactions(product: Product) -> dict[str, str]:
+    """Settings of a job that writes topics.
+
+    A transaction is committed when the checkpoint behind it is completed. If that one failed, and the next took its
+    time, the broker would have aborted what a completed checkpoint counts on; a restart before that loses nothing.
+    """
+    return {
+        "execution.checkpointing.tolerable-failed-checkpoints": "0",
+        CHECKPOINT_TIMEOUT: product.settings.flink.get(
+            CHECKPOINT_TIMEOUT, TOPIC_CHECKPOINT_TIMEOUT
+        ),
+    }
 
 
 def declare_inputs(env: TableEnvironment, product: Product, bindings: Bindings) -> None:

@@ -48,6 +48,14 @@ def output_problems(
             )
         yield from _window_problems(yaml, name, said, query)
         yield from _topic_problems(yaml, name, said, query)
+        kind, key = said.kind or found.kind, said.key or found.key
+        if said.topic and kind is Kind.aggregate and not key:
+            yield Problem(
+                yaml,
+                0,
+                f"outputs.{name}.topic: nothing tells its rows apart, and equal rows would be one event (ce_id)",
+                "a key that the SELECT shows, as key in product.yaml; or an output without topic",
+            )
         if (said.kind or found.kind) is Kind.rows:
             yield from _row_problems(name, query, found, frozenset(said.of or found.topics))
 

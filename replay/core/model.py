@@ -15,8 +15,9 @@ from replay.core.log_identity import Identity, Topic
 from replay.offsets import Offsets
 from replay.versions import refuse_newer
 
-ATTEMPT_VERSION = 1
-"""Of an attempt's form in the store. One without a version is of version 1."""
+ATTEMPT_VERSION = 2
+"""Of an attempt's form in the store. One without a version is of version 1, and so is one without topics: programs that
+know none would forget them."""
 JOURNAL_VERSION = 1
 """Of a publication's form in the journal."""
 KEPT_POSITIONS = 32
@@ -366,7 +367,7 @@ class Attempt:
     def to_json(self) -> dict[str, Any]:
         # asdict() copies deeply, and there is little to copy
         data = {_STORED_AS.get(name, name): value for name, value in vars(self).items()}
-        data["version"] = ATTEMPT_VERSION
+        data["version"] = ATTEMPT_VERSION if self.topics else 1
         data["tip"] = asdict(self.tip) if self.tip else None
         data["checks"] = [asdict(c) for c in self.checks]
         data["positions"] = [p.as_json for p in self.positions]

@@ -9,7 +9,14 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from jobs.bindings import DEFAULT_TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT, OutputTopic
+from jobs.bindings import (
+    CHECKPOINT_TIMEOUT,
+    DEFAULT_TRANSACTION_TIMEOUT,
+    LARGEST_RECORD,
+    TOPIC_CHECKPOINT_TIMEOUT,
+    TRANSACTION_TIMEOUT,
+    OutputTopic,
+)
 from jobs.product import names
 from jobs.product.folder import Product
 from jobs.product.model import Output, seconds
@@ -19,10 +26,6 @@ from replay.errors import RefusedError
 from replay.kafka import log, topics
 from replay.secret import reveal
 from replay.settings import Settings
-
-_CHECKPOINT_TIMEOUT = "execution.checkpointing.timeout"
-_DEFAULT_CHECKPOINT_TIMEOUT = "10min"
-"""Flink's."""
 
 
 def refuse_taken(settings: Settings, wanted: Iterable[str]) -> None:
@@ -42,7 +45,8 @@ def create(settings: Settings, product: Product, attempt: Attempt) -> None:
         return
     is_new = attempt.submitted_at is None and attempt.restore is None
     for topic in attempt.topics.values():
-        wanted = topics.Wanted(topic, _partitions(settings, product) if is_new else None)
+        partitions = _partitions(settings, product) if is_new else None
+        wanted = topics.Wanted(topic, partitions, largest_record=LARGEST_RECORD)
         if not topics.missing(settings, wanted):
             continue
         if not is_new:
@@ -56,8 +60,8 @@ def create(settings: Settings, product: Product, attempt: Attempt) -> None:
 
 
 def _partitions(settings: Settings, product: Product) -> int:
-    """As many as the topic of events with the most has."""
-    events = [topic for topic, rule in product.topics.items() if rule.is_event]
+    """As many as the topic of events with the most has; of a product without events, the topic."""
+    events = [t for t, rule in product.topics.items() if rule.is_event] or list(product.topics)
     return max(map(len, log.end_offsets(settings, events).values()))
 
 
@@ -143,16 +147,17 @@ def refuse_short_transactions(settings: Settings, product: ProductSettings) -> N
     if not named(product).written:
         return
     interval = max(product.checkpoint_interval, product.backlog_checkpoint_interval, key=seconds)
-    timeout = product.flink.get(_CHECKPOINT_TIMEOUT, _DEFAULT_CHECKPOINT_TIMEOUT)
+    timeout = product.flink.get(CHECKPOINT_TIMEOUT, TOPIC_CHECKPOINT_TIMEOUT)
     pause = product.flink.get("execution.checkpointing.min-pause", "0s")
     said = settings.kafka_java.get(TRANSACTION_TIMEOUT, str(DEFAULT_TRANSACTION_TIMEOUT))
     allowed = int(reveal(said)) / 1000
-    longest = max(seconds(interval), seconds(pause.lower())) + seconds(timeout.lower())
+    one = seconds(timeout.lower())
+    longest = max(seconds(interval), one + seconds(pause.lower())) + one
     if longest >= allowed:
         raise RefusedError(
-            f"a checkpoint of {product.name} may take longer than its topics' transactions may be open",
+            f"two checkpoints of {product.name} may take longer than its topics' transactions may be open",
             expected=f"less than {allowed:,.0f} s, {TRANSACTION_TIMEOUT} of the producers",
-            found=f"{longest:,.0f} s: an interval of {interval}, and {_CHECKPOINT_TIMEOUT} of {timeout}",
+            found=f"{longest:,.0f} s: an interval of {interval}, and {CHECKPOINT_TIMEOUT} of {timeout}",
             next=f"shorten one of the two in product.yaml; or raise {TRANSACTION_TIMEOUT} under `kafka_java` in "
             "config.yaml, and the broker's transaction.max.timeout.ms before it",
         )

@@ -17,6 +17,7 @@ from replay.kafka.whole_log import LogProblem
 from replay.settings import Settings
 
 _TIMESTAMPS = "message.timestamp.type"
+_LARGEST = "max.message.bytes"
 APPEND_TIME, CREATE_TIME = "LogAppendTime", "CreateTime"
 _LIKE_OURS = ("retention.ms", "retention.bytes", "cleanup.policy", _TIMESTAMPS)
 """Settings in which a topic that exists already must be as a new one would be."""
@@ -40,6 +41,8 @@ class Wanted:
     replication: int | None = None
     log_append_time: bool = False
     tiered: bool = False
+    largest_record: int | None = None
+    """Bytes; None: as the broker has it."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -48,6 +51,7 @@ class Wanted:
             **log.TOPIC_CONFIG,
             **({_TIMESTAMPS: APPEND_TIME} if self.log_append_time else {}),
             **({tiering.ENABLE: "true"} if self.tiered else {}),
+            **({_LARGEST: str(self.largest_record)} if self.largest_record else {}),
         }
 
 

@@ -39,6 +39,7 @@ def of_tables(old: Product, new: Product) -> Iterator[Reason]:
         yield from _columns(name, old, new, other)
         yield from _laid_out(name, old.outputs[name], new.outputs[name])
         yield from _of_topic(name, _topic(old, name), _topic(new, name))
+        yield from _key_of_records(name, old, new)
 
 
 def _identity(table: str, old: Product, new: Product, other: str) -> Iterator[Reason]:
@@ -91,6 +92,20 @@ def _of_topic(table: str, old: str | None, new: str | None) -> Iterator[Reason]:
             Kind.replay,
             f"table {table}",
             f"topic: {old or 'none'} → {new or 'none'}; each attempt writes one of its own, from offset zero",
+        )
+
+
+def _key_of_records(table: str, old: Product, new: Product) -> Iterator[Reason]:
+    """A release is told by what product.yaml says of the records' key, also where the SQL says it."""
+    if not (_topic(old, table) and _topic(new, table)):
+        return
+    was, said = (p.settings.outputs[table].key for p in (old, new))
+    if was != said and _key(old, old.outputs[table]) == _key(new, new.outputs[table]):
+        yield Reason(
+            Kind.replay,
+            f"table {table}",
+            "the key of its topic's records: "
+            f"{', '.join(was) or 'not said'} → {', '.join(said) or 'not said'}",
         )
 
 

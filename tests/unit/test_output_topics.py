@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 from pydantic import ValidationError
 
-from jobs.bindings import Bindings, sink_options
+from jobs.bindings import LARGEST_RECORD, Bindings, sink_options
+from jobs.product import model
 from jobs.product.folder import Product
 from jobs.product.model import OutputSettings
 from jobs.product.names import may_be_output_topic, output_topic
@@ -110,17 +111,18 @@ def test_two_products_may_read_one_topic() -> None:
     ("said", "java", "found"),
     [
         ({}, {}, ""),
-        ({"backlog_checkpoint_interval": "5min"}, {}, "900 s"),
-        ({"flink": {"execution.checkpointing.timeout": "20 min"}}, {}, "1,260 s"),
+        ({"backlog_checkpoint_interval": "5min"}, {}, ""),
+        ({"backlog_checkpoint_interval": "10min"}, {}, "960 s"),
+        ({"flink": {"execution.checkpointing.timeout": "20 min"}}, {}, "2,400 s"),
         (
             {"flink": {"execution.checkpointing.timeout": "20 min"}},
-            {"transaction.timeout.ms": "1800000"},
+            {"transaction.timeout.ms": "2500000"},
             "",
         ),
-        ({"flink": {"execution.checkpointing.min-pause": "6 MIN"}}, {}, "960 s"),
+        ({"flink": {"execution.checkpointing.min-pause": "6 MIN"}}, {}, "1,080 s"),
     ],
 )
-def test_a_transaction_must_outlast_a_checkpoint(
+def test_a_transaction_must_outlast_two_checkpoints(
     tmp_path: Path, said: dict[str, Any], java: dict[str, str], found: str
 ) -> None:
     settings = make_settings(tmp_path).model_copy(update={"kafka_java": java})
@@ -151,9 +153,7 @@ def test_a_topic_is_part_of_what_a_release_computes_and_needs_a_replay() -> None
     outputs = product.settings.outputs
     name = next(iter(outputs))
     changed = {**outputs, name: outputs[name].model_copy(update={"topic": "x"})}
-    with_topic = product.model_copy(
-        update={"settings": product.settings.model_copy(update={"outputs": changed})}
-    )
+    with_topic = with_outputs(product, changed)
     assert "output_topics" not in computation.settings(product)
     assert computation.settings(with_topic)["output_topics"] == {name: ["x", outputs[name].key]}
     old, new = (plan.Version(p, {}, computation.parts(p, {})) for p in (product, with_topic))
@@ -165,6 +165,23 @@ def test_a_topic_is_part_of_what_a_release_computes_and_needs_a_replay() -> None
             "topic: none → x; each attempt writes one of its own, from offset zero",
         )
     ]
+    keyed = {**changed, name: changed[name].model_copy(update={"key": ("order_id",)})}
+    old, new = (
+        new,
+        plan.Version(
+            with_outputs(product, keyed), {}, computation.parts(with_outputs(product, keyed), {})
+        ),
+    )
+    assert old.parts != new.parts
+    assert [(r.kind, r.where, r.what) for r in plan.compare(old, new).reasons] == [
+        (Kind.replay, f"table {name}", "the key of its topic's records: not said → order_id")
+    ]
+
+
+def with_outputs(product: Product, outputs: dict[str, OutputSettings]) -> Product:
+    return product.model_copy(
+        update={"settings": product.settings.model_copy(update={"outputs": outputs})}
+    )
 
 
 def bindings(written: dict[str, str]) -> Bindings:
@@ -198,6 +215,7 @@ def test_a_sink_is_told_of_its_topic_and_only_then() -> None:
         "topic.key": "order_id",
         "topic.time": "ordered_at",
         "topic.properties.transaction.timeout.ms": "900000",
+        "topic.properties.max.request.size": "16777216",
         "topic.properties.bootstrap.servers": "b:1",
     }
     assert not [k for k in sink_options("hourly_orders", bound) if k.startswith("topic.")]
@@ -257,7 +275,27 @@ def test_a_topic_has_as_many_partitions_as_the_events_and_is_made_once(
     attempt = Attempt("orders", 2, 1, 0.0, 1, ("j",), topics={"order_rows": "x.r2-a1"})
     for _ in range(2):  # the controller died in between
         output_topics.create(make_settings(tmp_path), products.orders(), attempt)
-    assert broker.created == [topics.Wanted("x.r2-a1", 3)]
+    assert broker.created == [topics.Wanted("x.r2-a1", 3, largest_record=LARGEST_RECORD)]
+
+
+def test_a_product_without_events_has_topics_too(tmp_path: Path, broker: Broker) -> None:
+    product = products.orders()
+    topics_of = {
+        name: topic.model_copy(update={"role": model.Role.reference})
+        for name, topic in product.settings.topics.items()
+    }
+    settings = product.settings.model_copy(update={"topics": topics_of})
+    product = product.model_copy(update={"settings": settings})
+    attempt = Attempt("orders", 2, 1, 0.0, 1, ("j",), topics={"order_rows": "x.r2-a1"})
+    output_topics.create(make_settings(tmp_path), product, attempt)
+    assert [wanted.partitions for wanted in broker.created] == [3]
+
+
+def test_an_older_program_does_not_forget_them() -> None:
+    attempt = Attempt("orders", 2, 1, 0.0, 1, ("j",))
+    assert attempt.to_json()["version"] == 1
+    with_topics = replace(attempt, topics={"order_rows": "x.r2-a1"})
+    assert with_topics.to_json()["version"] == 2
 
 
 def test_a_topic_that_is_there_already_is_refused(
