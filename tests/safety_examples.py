@@ -305,7 +305,7 @@ EXAMPLES: tuple[Example, ...] = (
         "FLOOR and CEIL of an instant in a zone whose clocks change",
         "Flink cuts with the offset of the instant itself, so that a day or a month begins an hour early or late",
         _in_new_york("FLOOR(ordered_at TO MONTH)"),
-        "FLOOR of a TIMESTAMP_LTZ TO MONTH, which is an hour off where clocks were set in between",
+        "FLOOR of a TIMESTAMP_LTZ TO MONTH, which is off where clocks were set in between",
         "FLOOR(CAST(x AS TIMESTAMP(3)) TO MONTH), by the product's clocks",
         _in_new_york("FLOOR(CAST(ordered_at AS TIMESTAMP(3)) TO MONTH)"),
     ),

@@ -58,7 +58,8 @@ def held(sink: Node, column: str) -> float:
     """How many seconds behind the window that a column shows its row may come, at the most: joins of intervals in front
     of the window hold back the clock that closes it, and later windows and joins hold back its row."""
     shown = {id(o.node) for o in origins(sink, sink.columns.index(column)) if o.node}
-    return _held(sink, shown)
+    # Of a window that is computed nobody knows which one it is: all joins may hold it back.
+    return _held(sink, shown) if shown else _held_in_front(sink)
 
 
 def _held(node: Node, shown: set[int]) -> float:

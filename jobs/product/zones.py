@@ -59,6 +59,12 @@ def is_fixed(name: str) -> bool:
     return len(set(_offsets(name))) == 1
 
 
+def is_set_by_hours(name: str) -> bool:
+    """Whether its clocks were only ever set by full hours."""
+    first, *others = _offsets(name)
+    return all((offset - first) % timedelta(hours=1) == timedelta() for offset in others)
+
+
 def is_utc(name: str) -> bool:
     """Whether its clocks have always shown UTC."""
     return set(_offsets(name)) == {timedelta()}

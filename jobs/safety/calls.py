@@ -83,7 +83,7 @@ def refused_call(product: Product, node: Node, call: dict[str, Any]) -> Found:
 
 
 _KEPT_UNITS = frozenset({"HOUR", "MINUTE", "SECOND", "MILLISECOND"})
-"""To which FLOOR and CEIL cut an instant: clocks are set at full hours."""
+"""To which FLOOR and CEIL cut an instant: where clocks are set, it is at full hours, and almost always by them."""
 
 
 def _wrong_time(product: Product, name: str, call: dict[str, Any]) -> tuple[str, str] | None:
@@ -91,9 +91,10 @@ def _wrong_time(product: Product, name: str, call: dict[str, Any]) -> tuple[str,
     zone, operands = product.settings.time_zone, call.get("operands") or []
     if name in ("FLOOR", "CEIL") and len(operands) == 2 and _has_instants(call.get("type")):
         unit = str(operands[1].get("value"))
-        if unit not in _KEPT_UNITS and not zones.is_fixed(zone):
+        kept = unit in _KEPT_UNITS and (unit != "HOUR" or zones.is_set_by_hours(zone))
+        if not kept and not zones.is_fixed(zone):
             return (
-                f"{name} of a TIMESTAMP_LTZ TO {unit}, which is an hour off where clocks were set in between",
+                f"{name} of a TIMESTAMP_LTZ TO {unit}, which is off where clocks were set in between",
                 f"{name}(CAST(x AS TIMESTAMP(3)) TO {unit}), by the product's clocks",
             )
     types = [v.get("type") for v in (call, *operands)]

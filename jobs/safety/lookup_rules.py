@@ -109,8 +109,9 @@ def deduplicate(product: Product, node: Node) -> Found:
     ):
         yield (
             "the latest version of records that are not in order of time",
-            "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or a de-duplication in a "
-            "window of the version's time first: which of two partitions is read first depends on the run",
+            "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or, of a "
+            "dimension, a de-duplication in a window of the version's time first: which of two "
+            "partitions is read first depends on the run",
         )
 
 
@@ -125,8 +126,9 @@ def of_reference(product: Product, node: Node) -> Found:
         if topic and topic.role is Role.reference and topic.time not in (None, "log_appended"):
             yield (
                 f"{node.type} of {before.topic}, a reference with a time of its own, which no record is too late for",
-                f"the look-up LATERAL TABLE({before.topic}_at(<event time>, <key>)), which waits for all of its "
-                "versions; or role: dimension",
+                "a key of the topic, and the look-up "
+                f"LATERAL TABLE({before.topic}_at(<event time>, <key>)), which waits for all of its versions; "
+                "or role: dimension",
             )
         if before.type in (*window_rules.AT_ONCE, "window-table-function"):
             waiting += before.inputs

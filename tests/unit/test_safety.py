@@ -1248,8 +1248,9 @@ def test_de_duplication_without_a_window(tmp_path: Path) -> None:
     assert refused(product, node("temporal-join", EVENTS, latest)) == [
         (
             "the latest version of records that are not in order of time",
-            "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or a de-duplication in a "
-            "window of the version's time first: which of two partitions is read first depends on the run",
+            "a key of the topic, and the look-up LATERAL TABLE(T_at(<event time>, <key>)); or, of a "
+            "dimension, a de-duplication in a window of the version's time first: which of two "
+            "partitions is read first depends on the run",
         )
     ]
     assert refused(product, node("temporal-join", EVENTS, windowed)) == []
@@ -1345,6 +1346,9 @@ CLOCK = "TIMESTAMP(3)"
         *((i, "DAY", "America/New_York", True) for i in INSTANTS),
         (INSTANTS[1], "YEAR", "Europe/Berlin", True),
         (INSTANTS[1], "HOUR", "Europe/Berlin", False),
+        (INSTANTS[1], "HOUR", "Asia/Kolkata", False),
+        (INSTANTS[1], "HOUR", "Australia/Lord_Howe", True),
+        (INSTANTS[1], "MINUTE", "Australia/Lord_Howe", False),
         (INSTANTS[1], "DAY", "UTC", False),
         (INSTANTS[1], "DAY", "Asia/Tokyo", False),
         (CLOCK, "DAY", "America/New_York", False),
@@ -1356,7 +1360,7 @@ def test_days_begin_by_the_clock_of_their_beginning(
 ) -> None:
     cut = call(name, of(type_), symbol("TIME_UNIT_RANGE", unit), to=type_)
     expected = (
-        f"{name} of a TIMESTAMP_LTZ TO {unit}, which is an hour off where clocks were set in between",
+        f"{name} of a TIMESTAMP_LTZ TO {unit}, which is off where clocks were set in between",
         f"{name}(CAST(x AS TIMESTAMP(3)) TO {unit}), by the product's clocks",
     )
     assert refused(in_zone(product, zone), calc(EVENTS, a=cut)) == [expected] * refuses

@@ -102,3 +102,8 @@ BEHIND_A_JOIN = plans.aggregate(joined(plans.scan("orders", "shop", "at")), 0)
 def test_joins_and_later_windows_hold_a_row_back(last: Node, column: int, seconds: float) -> None:
     sink = plans.sink(plans.calc(last, w=plans.ref(column)))
     assert held(sink, "w") == seconds
+
+
+def test_of_a_window_that_is_computed_all_joins_may_hold_a_row_back() -> None:
+    sink = plans.sink(plans.calc(BEHIND_A_JOIN, w=plans.call("+", plans.ref(1), plans.ref(1))))
+    assert held(sink, "w") == HOUR
