@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -44,8 +43,9 @@ def answers(connection: socket.socket) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return warm_home(tmp_path, monkeypatch)
+def settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a home with a short path, as a socket's must be."""
+    return warm_home(tmp_path_factory.mktemp("w"), monkeypatch)
 
 
 @contextmanager
