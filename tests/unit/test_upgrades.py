@@ -176,7 +176,7 @@ READS = """
 import sys, json
 from pathlib import Path
 from jobs.bindings import Bindings, sink_options, source_options
-from jobs.product import load_release
+from MODULE import load_release
 product = load_release(Path(sys.argv[1]))
 bound = Bindings.model_validate_json(Path(sys.argv[2]).read_text())
 print(json.dumps({"code": sys.modules["jobs.bindings"].__file__, "branch": bound.branch,
@@ -190,6 +190,12 @@ print(json.dumps({"code": sys.modules["jobs.bindings"].__file__, "branch": bound
 def entry(fixture: Path) -> str:
     """What ran the release then."""
     return "jobs/pipeline.py" if fixture.name == "state-0" else "jobs/run.py"
+
+
+def reads(fixture: Path) -> str:
+    """The same, from the module that read a product then."""
+    former = fixture.name in ("state-0", "state-1")
+    return READS.replace("MODULE", "jobs.product" if former else "jobs.product.folder")
 
 
 def test_an_archived_job_starts_again(fixture: Path, settings: Settings) -> None:
@@ -214,7 +220,7 @@ def test_an_archived_job_starts_again(fixture: Path, settings: Settings) -> None
     assert command[command.index("-py") + 1] == str(folder / entry(fixture))
     assert command[command.index("-s") + 1] == "file:///ck/chk-2"
     read = subprocess.run(
-        [sys.executable, "-c", READS, str(folder), str(submission.bindings)],
+        [sys.executable, "-c", reads(fixture), str(folder), str(submission.bindings)],
         check=False,
         capture_output=True,
         text=True,
