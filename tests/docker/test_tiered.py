@@ -63,7 +63,8 @@ def kept(tiered: Deployment, products: Path) -> Iterator[Orders]:
     kept.append(COUNT)
     yield kept
     tiered.kappa("remove", NAME, "--yes", NAME)
-    admin(kafka).delete_topics([NAME])[NAME].result(60)
+    client = admin(kafka)
+    client.delete_topics([NAME])[NAME].result(60)
     wait_until(
         lambda: not any(NAME in file for file in files_of(tiered, TIER)), 120, "the tier is empty"
     )
@@ -79,7 +80,8 @@ def configure(port: int, **values: str) -> None:
         for name, value in values.items()
     ]
     asked = ConfigResource(ResourceType.TOPIC, NAME, incremental_configs=entries)
-    admin(port).incremental_alter_configs([asked])[asked].result(30)
+    client = admin(port)  # kept: one that is collected answers nothing
+    client.incremental_alter_configs([asked])[asked].result(30)
 
 
 def files_of(deployment: Deployment, folder: str) -> list[str]:
