@@ -65,8 +65,10 @@ def kept(tiered: Deployment, products: Path) -> Iterator[Orders]:
     tiered.kappa("remove", NAME, "--yes", NAME)
     client = admin(kafka)
     client.delete_topics([NAME])[NAME].result(60)
-    wait_until(
-        lambda: not any(NAME in file for file in files_of(tiered, TIER)), 120, "the tier is empty"
+    wait_until(  # folders stay
+        lambda: not any(file.endswith(".log") for file in files_of(tiered, TIER)),
+        120,
+        lambda: f"the tier has no segment: {files_of(tiered, TIER)}",
     )
 
 
