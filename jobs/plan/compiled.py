@@ -14,6 +14,7 @@ from jobs.product.names import topic_of
 _TYPE = re.compile(r"^stream-exec-(.+)_\d+$")
 _DURATION = re.compile(r"^PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3}))?S)?$")
 WINDOWS = frozenset({"window-aggregate", "global-window-aggregate", "group-window-aggregate"})
+INTERVAL_BOUNDS = ("leftLowerBound", "leftUpperBound")
 KEEPS_COLUMNS = frozenset(
     {
         "exchange",
@@ -207,6 +208,17 @@ def references(value: Any) -> Iterator[int]:
 def window_seconds(window: dict[str, Any]) -> float:
     """The longest that a window lasts; 0 of one that has no size, such as a session."""
     return iso_seconds(str(window.get("maxSize") or window.get("size") or "PT0S"))
+
+
+def interval_bounds(node: Node) -> dict[str, Any]:
+    """Between which times of the right side a row of the left side is joined; empty of any other operator."""
+    return (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
+
+
+def interval_seconds(node: Node) -> float:
+    """How far apart the times of the sides of an interval join may be; 0 of any other operator."""
+    bounds = interval_bounds(node)
+    return max(abs(int(bounds.get(b, 0))) for b in INTERVAL_BOUNDS) / 1000
 
 
 def is_session(window: dict[str, Any]) -> bool:

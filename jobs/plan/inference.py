@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.plan.compiled import WINDOWS, Node, conjuncts, iso_seconds, references, window_seconds
+from jobs.plan.compiled import (
+    WINDOWS,
+    Node,
+    conjuncts,
+    interval_seconds,
+    iso_seconds,
+    references,
+    window_seconds,
+)
 from jobs.plan.origins import Origin, origin, origins
 from jobs.product.model import INTERNAL_COLUMNS, Kind, Window
 
@@ -126,11 +134,7 @@ def _wait(node: Node) -> float:
     if node.type in ("window-deduplicate", "window-rank", "window-join"):
         return before + window_seconds(node.window)
     if node.type == "interval-join":
-        bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
-        return (
-            before
-            + max(abs(int(bounds.get(b, 0))) for b in ("leftLowerBound", "leftUpperBound")) / 1000
-        )
+        return before + interval_seconds(node)
     return before
 
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.plan.compiled import Node, is_session, window_seconds
+from jobs.plan.compiled import (
+    INTERVAL_BOUNDS,
+    Node,
+    interval_bounds,
+    interval_seconds,
+    is_session,
+    window_seconds,
+)
 from jobs.plan.log_order import groups_of, is_lag
 
 ANY_EARLIER = "its rows may depend on any earlier ones"
@@ -111,10 +118,9 @@ def _windowed(node: Node, before: Reach) -> Reach:
 
 def _interval_joined(node: Node, before: Reach) -> Reach:
     """A row has the time of either side, and the other side's is within the bounds of it."""
-    bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
-    if not {"leftLowerBound", "leftUpperBound"} <= set(bounds):
+    if not set(INTERVAL_BOUNDS) <= set(interval_bounds(node)):
         return Reach(unbounded=ANY_EARLIER)
-    most = max(abs(int(bounds[b])) for b in ("leftLowerBound", "leftUpperBound")) / 1000
+    most = interval_seconds(node)
     back = before.back + before.span + most
     return replace(before, back=back, ahead=before.ahead + most)
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.plan.compiled import Node, is_cumulative, is_session, is_tumbling, window_seconds
+from jobs.plan.compiled import (
+    Node,
+    interval_seconds,
+    is_cumulative,
+    is_session,
+    is_tumbling,
+    window_seconds,
+)
 from jobs.plan.inference import tells_windows_apart
 from jobs.plan.origins import Origin, origins
-
-_BOUNDS = ("leftLowerBound", "leftUpperBound")
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,12 @@ def _held(node: Node, shown: set[int]) -> float:
 
 
 def _held_in_front(node: Node) -> float:
-    return max((_held_in_front(n) + _join_waits(n) for n in node.inputs), default=0.0)
-
-
-def _join_waits(node: Node) -> float:
-    """How many seconds a join of intervals holds the clock back; 0 of any other operator."""
-    bounds = (node.body.get("intervalJoinSpec") or {}).get("windowBounds") or {}
-    return max((abs(int(bounds.get(b, 0))) for b in _BOUNDS), default=0) / 1000 if bounds else 0.0
+    return max((_held_in_front(n) + interval_seconds(n) for n in node.inputs), default=0.0)
 
 
 def _holds(node: Node) -> float:
     """How many seconds behind the time of its input an operator hands a row on."""
-    if waits := _join_waits(node):
+    if waits := interval_seconds(node):
         return waits
     # A window that its input has been given is that of an operator before it.
     strategy = (node.body.get("windowing") or {}).get("strategy", "TimeAttribute")

@@ -60,9 +60,7 @@ def answer(settings: Settings, request: Mapping[str, Any], seconds: float) -> st
             connection = _taken(settings, request)
         except ConnectionError:  # it was ending, and has not begun: the next one is asked
             connection = _taken(settings, request)
-    except (
-        OSError
-    ):  # it stands still, or cannot be started: a full disk, a home that cannot be written
+    except OSError:  # it stands still; a full disk; a home that cannot be written
         return None
     if connection is None:
         return None
