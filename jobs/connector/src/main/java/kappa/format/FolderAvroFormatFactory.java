@@ -26,9 +26,6 @@ public final class FolderAvroFormatFactory implements DeserializationFormatFacto
 
     static final String IDENTIFIER = "avro-tolerant";
 
-    static final ConfigOption<String> SCHEMA =
-            ConfigOptions.key("schema").stringType().noDefaultValue().withDescription("The columns, as an Avro schema.");
-
     static final ConfigOption<String> WRITERS =
             ConfigOptions.key("writers")
                     .stringType()
@@ -45,7 +42,7 @@ public final class FolderAvroFormatFactory implements DeserializationFormatFacto
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
-        return Set.of(SCHEMA);
+        return Set.of(RecordDecoderFormat.SCHEMA);
     }
 
     @Override
@@ -57,15 +54,10 @@ public final class FolderAvroFormatFactory implements DeserializationFormatFacto
     public DecodingFormat<DeserializationSchema<RowData>> createDecodingFormat(
             DynamicTableFactory.Context context, ReadableConfig options) {
         FactoryUtil.validateFactoryOptions(this, options);
-        String schema = options.get(SCHEMA);
+        String schema = options.get(RecordDecoderFormat.SCHEMA);
         List<String> writers = writers(options.get(WRITERS));
-        return new RecordDecoderFormat(
-                IDENTIFIER,
-                options.get(Envelope.OF_KEY),
-                columns -> {
-                    Envelope.checkColumns(columns, schema, IDENTIFIER);
-                    return new AvroDecoder(schema, writers);
-                });
+        return RecordDecoderFormat.ofSchema(
+                IDENTIFIER, options.get(Envelope.OF_KEY), schema, () -> new AvroDecoder(schema, writers));
     }
 
     private static List<String> writers(String option) {

@@ -19,9 +19,6 @@ public final class ProtobufFormatFactory implements DeserializationFormatFactory
 
     static final String IDENTIFIER = "protobuf-tolerant";
 
-    static final ConfigOption<String> SCHEMA =
-            ConfigOptions.key("schema").stringType().noDefaultValue().withDescription("The columns, as an Avro schema.");
-
     static final ConfigOption<Boolean> FRAMED =
             ConfigOptions.key("framed")
                     .booleanType()
@@ -37,7 +34,7 @@ public final class ProtobufFormatFactory implements DeserializationFormatFactory
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
-        return Set.of(SCHEMA);
+        return Set.of(RecordDecoderFormat.SCHEMA);
     }
 
     @Override
@@ -49,13 +46,8 @@ public final class ProtobufFormatFactory implements DeserializationFormatFactory
     public DecodingFormat<DeserializationSchema<RowData>> createDecodingFormat(
             DynamicTableFactory.Context context, ReadableConfig options) {
         FactoryUtil.validateFactoryOptions(this, options);
-        String schema = options.get(SCHEMA);
-        return new RecordDecoderFormat(
-                IDENTIFIER,
-                false,
-                columns -> {
-                    Envelope.checkColumns(columns, schema, IDENTIFIER);
-                    return new ProtobufDecoder(schema, options.get(FRAMED));
-                });
+        String schema = options.get(RecordDecoderFormat.SCHEMA);
+        return RecordDecoderFormat.ofSchema(
+                IDENTIFIER, false, schema, () -> new ProtobufDecoder(schema, options.get(FRAMED)));
     }
 }

@@ -1,7 +1,10 @@
 package kappa.format;
 
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.table.connector.ChangelogMode;
 import org.apache.flink.table.connector.format.DecodingFormat;
 import org.apache.flink.table.connector.source.DynamicTableSource;
@@ -12,6 +15,9 @@ import org.apache.flink.table.types.logical.RowType;
 /** A format of values, in a table that ends with the {@link Envelope}, or of keys, in one that does not. */
 final class RecordDecoderFormat implements DecodingFormat<DeserializationSchema<RowData>> {
 
+    static final ConfigOption<String> SCHEMA =
+            ConfigOptions.key("schema").stringType().noDefaultValue().withDescription("The columns, as an Avro schema.");
+
     private final String identifier;
     private final boolean isKey;
     private final Function<RowType, RecordDecoder> decoder;
@@ -21,6 +27,18 @@ final class RecordDecoderFormat implements DecodingFormat<DeserializationSchema<
         this.identifier = identifier;
         this.isKey = isKey;
         this.decoder = decoder;
+    }
+
+    /** The same of a format whose columns the option {@link #SCHEMA} has. */
+    static RecordDecoderFormat ofSchema(
+            String identifier, boolean isKey, String schema, Supplier<RecordDecoder> decoder) {
+        return new RecordDecoderFormat(
+                identifier,
+                isKey,
+                columns -> {
+                    Envelope.checkColumns(columns, schema, identifier);
+                    return decoder.get();
+                });
     }
 
     @Override

@@ -19,9 +19,6 @@ public final class TolerantJsonFormatFactory implements DeserializationFormatFac
 
     static final String IDENTIFIER = "json-tolerant";
 
-    static final ConfigOption<String> SCHEMA =
-            ConfigOptions.key("schema").stringType().noDefaultValue().withDescription("The columns, as an Avro schema.");
-
     static final ConfigOption<Boolean> FRAMED =
             ConfigOptions.key("framed")
                     .booleanType()
@@ -35,7 +32,7 @@ public final class TolerantJsonFormatFactory implements DeserializationFormatFac
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
-        return Set.of(SCHEMA);
+        return Set.of(RecordDecoderFormat.SCHEMA);
     }
 
     @Override
@@ -47,13 +44,8 @@ public final class TolerantJsonFormatFactory implements DeserializationFormatFac
     public DecodingFormat<DeserializationSchema<RowData>> createDecodingFormat(
             DynamicTableFactory.Context context, ReadableConfig options) {
         FactoryUtil.validateFactoryOptions(this, options);
-        String schema = options.get(SCHEMA);
-        return new RecordDecoderFormat(
-                IDENTIFIER,
-                options.get(Envelope.OF_KEY),
-                columns -> {
-                    Envelope.checkColumns(columns, schema, IDENTIFIER);
-                    return new JsonDecoder(schema, options.get(FRAMED));
-                });
+        String schema = options.get(RecordDecoderFormat.SCHEMA);
+        return RecordDecoderFormat.ofSchema(
+                IDENTIFIER, options.get(Envelope.OF_KEY), schema, () -> new JsonDecoder(schema, options.get(FRAMED)));
     }
 }
